@@ -1,0 +1,1 @@
+"""Analysis: pure functions of data frames; knows nothing of studies, stores or Ray."""

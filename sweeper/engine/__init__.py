@@ -1,0 +1,1 @@
+"""Engine: executes trials, in process or through Ray Tune."""

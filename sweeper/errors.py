@@ -1,0 +1,104 @@
+"""Every error that sweeper raises on purpose, and the exit code each one means.
+
+    SweeperError
+    |-- RequestError              what was asked is wrong: exit code 2
+    |   |-- StudyError            the study file has faults (all of them, each with its place)
+    |   |-- UnknownNameError      no such study, variant, metric or setting
+    |   `-- AnalysisRefusal       the data cannot carry the statement that was asked for
+    |-- EnvironmentFault          the world is in the way: exit code 4
+    |   |-- StoreError            the store cannot be opened, read, written or migrated
+    |   |-- ClusterError          Ray cannot be started or joined
+    |   `-- DataError             a corpus or file that a workload needs is missing or altered
+    `-- Interrupted               a signal ended the run; running it again goes on: exit code 3
+
+A fault in sweeper itself is an AssertionError or whatever Python raises: it keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class SweeperError(Exception):
+    """Base of all errors that the command line prints without a traceback."""
+
+    exit_code = 2
+
+
+class RequestError(SweeperError):
+    """What was asked is wrong; nothing was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault of a study file: where it stands, what stands there, what is allowed.
+
+    Attributes:
+        file: path of the file as the user gave it.
+        line: line number from 1; None where the fault is an absence.
+        key: dotted path of the key, for example ``sweep.learning_rate``.
+        message: what is wrong, the value included, what is allowed and what to do.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class StudyError(RequestError):
+    """A study file has faults; all of them are reported at once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.key)))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class UnknownNameError(RequestError):
+    """A name that does not exist, with the nearest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"no {kind} named {name!r}; {suggestion(name, known)}")
+
+
+class AnalysisRefusal(RequestError):
+    """The data cannot carry the statement that was asked for; says what would."""
+
+
+class EnvironmentFault(SweeperError):
+    """The store, the cluster or the data is out of reach; the request may be right."""
+
+    exit_code = 4
+
+
+class StoreError(EnvironmentFault):
+    """The store cannot be opened, read, written or migrated."""
+
+
+class ClusterError(EnvironmentFault):
+    """Ray cannot be started or joined."""
+
+
+class DataError(EnvironmentFault):
+    """A corpus or file that a workload needs is missing or is not the one expected."""
+
+
+class Interrupted(SweeperError):
+    """A signal ended the run before all was done; the same command goes on."""
+
+    exit_code = 3
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Returns "did you mean ...? known: ..." for an unknown name."""
+    if not known:
+        return "there are none yet"
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    listing = ", ".join(sorted(known))
+    return f"did you mean {close[0]!r}? known: {listing}" if close else f"known: {listing}"

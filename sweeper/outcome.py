@@ -1,0 +1,81 @@
+"""How an attempt at a trial ended, as a plain value that workers send and the store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+OutcomeKind = Literal[
+    "completed", "diverged", "out_of_memory", "bug", "lost_worker", "lost_node", "stopped"
+]
+
+ACCEPTED: frozenset[str] = frozenset({"completed", "diverged"})
+"""Outcomes that are results: such a trial is never run again unless asked for."""
+
+FAILED: frozenset[str] = frozenset({"out_of_memory", "bug"})
+"""Outcomes that are failures of the model or the code; a plain run does not repeat bugs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A metric measured at a token mark inside a run (one run answers several horizons).
+
+    Attributes:
+        step: optimizer steps done when it was measured.
+        tokens: tokens seen when it was measured.
+        metric: name of the metric, for example ``val_loss``.
+        value: the value, in the unit that the workload's card states.
+    """
+
+    step: int
+    tokens: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one attempt ended.
+
+    Attributes:
+        key: key of the trial.
+        attempt: number of the attempt in the store, as handed out by the claim.
+        kind: what happened; ``completed`` and ``diverged`` are results.
+        metrics: final metrics by name; empty or partial unless completed. A diverged trial's
+            losses are left out rather than written as NaN.
+        step: optimizer steps done.
+        tokens: tokens seen.
+        flops: training FLOPs spent by the model.
+        device_seconds: seconds of device time spent on this trial over the attempt (a pack's
+            time is shared out evenly over its members).
+        wall_seconds: seconds from the start of the attempt to its end.
+        device: name of the processor or accelerator.
+        host: name of the machine.
+        environment: versions of python and of packages, threads, git commit where known.
+        marks: metrics at token marks.
+        curve: path of the curve's Parquet file relative to the store's root; None if there is
+            none.
+        error: the traceback or the reason, for failures.
+    """
+
+    key: str
+    attempt: int
+    kind: OutcomeKind
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    step: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    device_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    device: str = ""
+    host: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    curve: str | None = None
+    error: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """True if this outcome is a result of the trial rather than an accident on the way."""
+        return self.kind in ACCEPTED

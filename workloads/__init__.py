@@ -1,0 +1,1 @@
+"""Workloads: models that train; free of sweeper, which plans and analyses them."""

@@ -1,0 +1,1 @@
+"""Data: text as tokens, batches common to all trials of a seed."""

@@ -1,0 +1,1 @@
+"""Optimizers with a leading ensemble axis; one algorithm a module."""

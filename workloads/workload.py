@@ -1,0 +1,218 @@
+"""What a workload is: a card that plans it and a trainer that runs it.
+
+The card is free of torch and is all that planning, validation and documentation load. The
+trainer may be anything that takes a pack of trials of equal shape and yields measurements.
+A workload of another package is a full citizen: name it in a study as ``package.module:CARD``
+or register the card under the entry point group ``sweeper.workloads``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Config = Mapping[str, Any]
+"""Settings by name. A resolved config holds every setting that applies, and no other."""
+
+Kind = Literal["int", "float", "bool", "choice", "text"]
+
+
+class DataUnavailableError(Exception):
+    """Data that a config names is missing or is not what was expected; says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a workload.
+
+    Attributes:
+        name: the key in a study file.
+        kind: type of the value.
+        doc: one sentence: what it means, and its unit.
+        default: value where the study says nothing; ignored if ``required``.
+        required: True if a study has to give it.
+        optional: True if null is allowed.
+        low, high: inclusive bounds of a number; None is unbounded.
+        low_open: True if ``low`` itself is not allowed.
+        choices: allowed values of a ``choice``.
+        when: settings that must have one of the given values for this one to apply, for example
+            ``{"optimizer": ("muon",)}``; a setting that does not apply is no part of a config.
+        packable: True if members of one pack may differ in it.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = None
+    required: bool = False
+    optional: bool = False
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    choices: tuple[str, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    packable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A combination of settings that cannot be trained.
+
+    Attributes:
+        keys: the settings involved, the one to change first.
+        message: what is wrong, with the values, what is allowed and what to do.
+    """
+
+    keys: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a card makes of a config.
+
+    Attributes:
+        config: the canonical config: defaults filled in, settings that do not apply left out,
+            the horizon as ``steps`` (tokens and tokens_per_param turned into it), numbers in
+            their declared type. Two configs that train the same have the same canonical config.
+        derived: what follows: at least ``params``, ``steps``, ``tokens``, ``flops`` (training
+            FLOPs of the whole run); for the built-in workloads also ``flops_per_token``
+            (forward), ``warmup_steps``, ``weight_decay_convention`` and ``groups`` (per role:
+            learning_rate, weight_decay, epsilon, init_std as they really are).
+    """
+
+    config: dict[str, Any]
+    derived: dict[str, Any]
+
+
+class Card(Protocol):
+    """The torch-free half of a workload."""
+
+    @property
+    def name(self) -> str:
+        """Name in study files."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Semantic version; raise it whenever the same config would train differently."""
+        ...
+
+    @property
+    def doc(self) -> str:
+        """One paragraph on what is trained."""
+        ...
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All settings but ``seed``, in the order in which documentation shows them."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, str]:
+        """Metrics of a finished trial: name to one sentence with the unit."""
+        ...
+
+    def problems(self, config: Config) -> list[Problem]:
+        """Returns every fault of a combination of (type-checked) settings; empty if none."""
+        ...
+
+    def resolve(self, config: Config) -> Resolved:
+        """Returns the canonical config and its derived quantities; pure and fast."""
+        ...
+
+    def data_fingerprint(self, config: Config) -> str:
+        """Returns the fingerprint of the data that a canonical config trains on.
+
+        Raises:
+            DataUnavailableError: the data is missing or is not what it should be.
+        """
+        ...
+
+    def pack_size(self, config: Config, device: str) -> int:
+        """Returns how many trials of this shape train well side by side on a device."""
+        ...
+
+    def trainer(self) -> TrainerFactory:
+        """Returns the trainer's factory; only here may torch be imported."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One trial of a pack.
+
+    Attributes:
+        config: canonical config. Members of a pack differ only in packable settings.
+        seed: seed of initialisation and of the order of the data.
+        checkpoint: a checkpoint of this trial to go on from, or None to start.
+    """
+
+    config: Config
+    seed: int
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a trainer says about one member after a step.
+
+    Attributes:
+        member: index into the pack.
+        step: optimizer steps done.
+        tokens: tokens seen (or examples, for a workload without tokens).
+        metrics: values by name; ``train_loss`` at curve points, evaluation metrics at marks.
+        mark: True if the metrics are an evaluation to be kept as a mark.
+        status: ``running``; ``completed`` on the last measurement of a member, whose metrics
+            are then its final ones; ``diverged`` if its loss left the finite, which ends it.
+    """
+
+    member: int
+    step: int
+    tokens: int
+    metrics: Mapping[str, float]
+    mark: bool = False
+    status: Literal["running", "completed", "diverged"] = "running"
+
+
+class Trainer(Protocol):
+    """Trains one pack."""
+
+    def run(self) -> Iterator[Sequence[Measurement]]:
+        """Yields after every optimizer step (an empty sequence where there is nothing to say),
+        so that the host can checkpoint, report and stop between any two steps."""
+        ...
+
+    def save(self, member: int, path: Path) -> None:
+        """Writes a checkpoint of one member as one file at ``path``, between two steps. The
+        caller owns the name, the rename into place and the checksum."""
+        ...
+
+    def device_name(self) -> str:
+        """Returns the name of the processor or accelerator that it trains on."""
+        ...
+
+
+class TrainerFactory(Protocol):
+    """Makes a trainer for a pack."""
+
+    def __call__(self, members: Sequence[Member], *, threads: int, device: str) -> Trainer:
+        """Returns a trainer.
+
+        Args:
+            members: the pack; their checkpoints, if any, are all of the same step.
+            threads: processor threads to use, at least 1.
+            device: ``cpu`` or ``cuda``.
+
+        Raises:
+            DataUnavailableError: the data cannot be read.
+            ValueError: a checkpoint is unreadable or of another trial.
+        """
+        ...
+
+
+def applies(setting: Setting, config: Config) -> bool:
+    """Returns whether a setting has a meaning under the other settings of a config."""
+    return all(config.get(name) in allowed for name, allowed in setting.when.items())
