@@ -1,0 +1,38 @@
+# make demo: a small real study with its report.  make test: all tests.  Both set everything up.
+PYTHON ?= python3
+BIN := .venv/bin
+SWEEPER := $(BIN)/sweeper
+DEMO := demo-results
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.base
+	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
+	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
+
+test: .venv/.dev
+	$(BIN)/pytest
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/orchestration.py
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sweeper needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.base: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[test,dev,bench]'
+	touch $@ .venv/.base
+
+clean:
+	rm -rf .venv $(DEMO) build dist *.egg-info
