@@ -1,0 +1,124 @@
+"""The workloads that a study can name: registered ones and ``package.module:ATTRIBUTE``."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from sweeper.errors import RequestError, UnknownNameError
+from workloads.workload import Card, Setting
+
+GROUP = "sweeper.workloads"
+"""Entry point group under which packages register their cards."""
+
+MEMBERS = (
+    "name",
+    "version",
+    "doc",
+    "settings",
+    "metrics",
+    "problems",
+    "resolve",
+    "data_fingerprint",
+    "pack_size",
+    "trainer",
+)
+"""What makes an object a card."""
+
+RESERVED = frozenset({"seed", "sweep"})
+"""Names that a card may not give to a setting: they have a meaning in every study."""
+
+
+def known_workloads() -> tuple[str, ...]:
+    """Returns the names of all registered workloads, sorted; loads none of them."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def find_card(name: str) -> Card:
+    """Returns the card of a workload, by registered name or as ``package.module:ATTRIBUTE``.
+
+    Raises:
+        RequestError: no such workload, its module cannot be imported, the attribute is missing
+            or is not a card; says which.
+    """
+    if ":" in name:
+        point = EntryPoint(name=name, value=name, group=GROUP)
+    else:
+        found = list(entry_points(group=GROUP, name=name))
+        if not found:
+            raise UnknownNameError("workload", name, known_workloads())
+        point = found[0]
+    return _checked(name, _made(name, _attribute(name, point.value)))
+
+
+def _attribute(name: str, reference: str) -> Any:
+    module_name, _, path = reference.partition(":")
+    if not module_name or not all(part.isidentifier() for part in module_name.split(".")):
+        raise RequestError(
+            f"workload {name!r} is not of the form package.module:ATTRIBUTE; "
+            "for example mypackage.cards:CARD"
+        )
+    target = _module(name, module_name)
+    for part in path.split("."):
+        if not hasattr(target, part):
+            raise RequestError(
+                f"workload {name!r}: module {module_name} has no attribute {path!r}; "
+                "name the card, for example mypackage.cards:CARD"
+            )
+        target = getattr(target, part)
+    return target
+
+
+def _module(name: str, module_name: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            raise RequestError(
+                f"workload {name!r}: there is no module {error.name}; install the package that "
+                "holds it, or put its folder on PYTHONPATH"
+            ) from error
+        raise RequestError(
+            f"workload {name!r}: module {module_name} needs {error.name}, which is not installed"
+        ) from error
+    except Exception as error:  # a user's module may raise anything at all while it is imported
+        raise RequestError(
+            f"workload {name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _made(name: str, target: Any) -> Any:
+    """Returns the card itself where the reference is a class or function that makes one."""
+    if not isinstance(target, type) and (not callable(target) or not _missing(target)):
+        return target
+    try:
+        return target()
+    except Exception as error:  # the maker is the user's code: report what it said, whatever it is
+        raise RequestError(
+            f"workload {name!r}: making the card failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked(name: str, card: Any) -> Card:
+    missing = _missing(card)
+    if missing:
+        raise RequestError(
+            f"workload {name!r} is not a card: {type(card).__name__} lacks {', '.join(missing)} "
+            "(the protocol is workloads.workload.Card)"
+        )
+    if not all(isinstance(setting, Setting) for setting in card.settings):
+        raise RequestError(f"workload {name!r}: every one of card.settings has to be a Setting")
+    names = Counter(setting.name for setting in card.settings)
+    wrong = sorted(key for key, count in names.items() if count > 1 or key in RESERVED)
+    if wrong:
+        raise RequestError(
+            f"workload {name!r}: settings {', '.join(wrong)} are declared twice or reserved "
+            f"({', '.join(sorted(RESERVED))} have a meaning in every study)"
+        )
+    return cast(Card, card)
+
+
+def _missing(target: Any) -> list[str]:
+    return [member for member in MEMBERS if not hasattr(target, member)]

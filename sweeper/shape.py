@@ -1,0 +1,91 @@
+"""The shape of a study: what pydantic found, in the words of a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sweeper.errors import suggestion
+from sweeper.variants import Complaint
+from sweeper.yaml_source import Place
+
+_MAPPING = "is not a mapping; write `key: value` lines below it"
+_WORDS = {
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "tuple_type": "is not a list; write `- ` items below it",
+    "too_short": "is empty; give at least one entry, or remove it",
+}
+
+
+def shape_complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
+    """Returns a complaint for every error that pydantic found in a study."""
+    return [Complaint(_place(item), _message(item, model)) for item in error.errors()]
+
+
+def readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[str]]:
+    """Returns a study without what pydantic refused, and the names of settings lost by that, so
+    that the rest can be checked all the same."""
+    if not isinstance(data, Mapping):
+        return data, frozenset()
+    rest, lost = {**data}, set()
+    for item in error.errors():
+        place = _place(item)
+        if item["type"] == "missing" or not place:
+            continue
+        unknown = item["type"] == "extra_forbidden"
+        if place[0] in ("sweep", "variants") and len(place) > 1 and "sweep" in place[:-1]:
+            lost.add(str(place[-1]))
+            unknown = True
+        if place[0] in ("fixed", "variants", "sweep") and not unknown:
+            rest.pop("workload", None)
+        rest = _without(rest, place if unknown else place[:1])
+    return {"name": "unnamed", **rest}, frozenset(lost)
+
+
+def _without(data: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    kept = dict(data)
+    head, *tail = place
+    if not tail:
+        kept.pop(str(head), None)
+    elif isinstance(kept.get(str(head)), Mapping):
+        kept[str(head)] = _without(kept[str(head)], tuple(tail))
+    else:
+        kept.pop(str(head), None)
+    return kept
+
+
+def _place(item: ErrorDetails) -> Place:
+    return tuple(step for step in item["loc"] if step != "[key]")
+
+
+def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
+    place, kind = _place(item), item["type"]
+    if not place:
+        return f"{item['input']!r} {_MAPPING}"
+    owner = _owner(model, place[:-1])
+    if kind == "extra_forbidden":
+        return (
+            f"unknown key {place[-1]!r}; {suggestion(str(place[-1]), tuple(owner.model_fields))}"
+        )
+    if kind == "missing":
+        field = owner.model_fields[str(place[-1])]
+        return f"is missing; add it: {field.description}"
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    return f"{item['input']!r} {_WORDS[kind]}" if kind in _WORDS else item["msg"]
+
+
+def _owner(model: type[BaseModel], place: Place) -> type[BaseModel]:
+    for step in place:
+        if isinstance(step, str) and step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            for candidate in (annotation, *get_args(annotation)):
+                if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                    model = candidate
+    return model

@@ -1,0 +1,190 @@
+"""A study: one YAML file as frozen models, checked against the card of its workload.
+
+A study that exists is right: every way to make one (:func:`load_study`, ``Study(...)``,
+``Study.model_validate``, :meth:`Study.from_document`) raises one StudyError with all the faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from sweeper.axes import ListAxis
+from sweeper.errors import StudyError
+from sweeper.review import review
+from sweeper.sections import (
+    AxisField,
+    Budget,
+    Claim,
+    Name,
+    Objective,
+    Resources,
+    Search,
+    Section,
+    Text,
+    Variant,
+)
+from sweeper.settings import SEED, canonical_value
+from sweeper.shape import readable_rest, shape_complaints
+from sweeper.space import Space
+from sweeper.variants import Complaint
+from sweeper.yaml_source import Source, read_source
+from workloads.workload import Card
+
+
+class Study(Section):
+    """A question, the trials that answer it, and the claims to put to the test.
+
+    ``fixed``, ``variants`` and ``sweep`` hold what was written; :meth:`cells` and :meth:`axes`
+    give the canonical values.
+    """
+
+    name: Name = Field(description="Name of the study in the store and in commands.")
+    question: str = Field(default="", description="What the study asks, in a sentence.")
+    workload: Text = Field(description="A registered workload, or package.module:ATTRIBUTE.")
+    scale: Text = Field(description="The swept setting along which optima are tracked.")
+    fixed: dict[str, Any] = Field(default={}, description="Settings with one value.")
+    variants: dict[Name, Variant] = Field(
+        default={"default": Variant()},
+        min_length=1,
+        description="Named bundles of settings that are compared with each other.",
+    )
+    sweep: dict[str, AxisField] = Field(description="Axes; every combination of values is run.")
+    search: Search = Field(default=Search(), description="Who proposes the trials.")
+    objective: Objective = Field(default=Objective(), description="What is compared.")
+    budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
+    resources: Resources = Field(default=Resources(), description="What one trial is given.")
+    claims: tuple[Claim, ...] = Field(default=(), description="Rules to put to the test.")
+
+    _card: Card = PrivateAttr()
+    _spaces: dict[str, Space] = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Study], info: ValidationInfo
+    ) -> Study:
+        source = info.context if isinstance(info.context, Source) else Source("study", data)
+        if isinstance(data, Mapping):
+            data = {key: value for key, value in data.items() if value is not None}
+        try:
+            study, faulty = handler(data), False
+            complaints, broken = [], frozenset[str]()
+        except ValidationError as error:
+            complaints, faulty = shape_complaints(error, cls), True
+            rest, broken = readable_rest(data, error)
+            try:
+                study = handler(rest)
+            except ValidationError:
+                raise _error(source, complaints) from None
+        found = review(study, broken)
+        complaints += found.complaints
+        if faulty or complaints or source.faults:
+            raise _error(source, complaints)
+        assert found.card is not None
+        study._card, study._spaces = found.card, found.spaces
+        return study
+
+    @property
+    def card(self) -> Card:
+        """The card of the workload."""
+        return self._card
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Swept settings other than the scale and the seed, in the order of the file."""
+        names = dict.fromkeys(name for variant in self.variants for name in self.axes(variant))
+        return tuple(name for name in names if name not in (self.scale, SEED.name))
+
+    @property
+    def num_cells(self) -> int:
+        """The number of cells: points times seeds, over all variants."""
+        return sum(space.num_points * len(space.seeds) for space in self._spaces.values())
+
+    def axes(self, variant: str) -> dict[str, tuple[Any, ...]]:
+        """Returns the axes of a variant, the seed among them, with their canonical values; those
+        that have no meaning in the variant are left out."""
+        space = self._spaces[variant]
+        return {name: values for name, values in space.axes.items() if name in space.applied}
+
+    def cells(self) -> Iterator[tuple[str, dict[str, Any], int]]:
+        """Yields (variant, settings, seed) of every distinct cell, seeds fastest.
+
+        The settings are those that were given and that apply, in canonical values; the card's
+        ``resolve`` fills in the defaults.
+        """
+        for variant, space in self._spaces.items():
+            for point in space.points():
+                for seed in space.seeds:
+                    yield variant, dict(point), seed
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The study as plain JSON data in canonical values, as the store keeps it."""
+        sections = ("search", "objective", "budget", "resources")
+        return {
+            **{key: getattr(self, key) for key in ("name", "question", "workload", "scale")},
+            "fixed": self._constants(self.fixed),
+            "variants": {
+                name: {
+                    **self._constants(variant.settings),
+                    **({"sweep": self._axes_document(variant.sweep)} if variant.sweep else {}),
+                }
+                for name, variant in self.variants.items()
+            },
+            "sweep": self._axes_document(self.sweep),
+            **{key: getattr(self, key).model_dump(mode="json") for key in sections},
+            "claims": [claim.model_dump(mode="json") for claim in self.claims],
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], *, file: str | None = None) -> Study:
+        """Returns a study from plain data, for example from :attr:`document`.
+
+        Args:
+            document: the sections of a study.
+            file: what faults call it; by default ``study NAME``.
+
+        Raises:
+            StudyError: the document has faults.
+        """
+        source = Source(file or f"study {document.get('name', '')}".strip(), document)
+        return cls.model_validate(source.data, context=source)
+
+    def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        settings = next(iter(self._spaces.values())).settings
+        return {name: canonical_value(settings[name], value) for name, value in raw.items()}
+
+    def _axes_document(self, axes: Mapping[str, AxisField]) -> dict[str, Any]:
+        settings = next(iter(self._spaces.values())).settings
+        return {
+            name: [canonical_value(settings[name], value) for value in axis.items]
+            if isinstance(axis, ListAxis)
+            else axis.document()
+            for name, axis in axes.items()
+        }
+
+
+def load_study(path: str | Path) -> Study:
+    """Returns the study of a YAML file.
+
+    Raises:
+        StudyError: with all faults of the file, each with its line and key.
+    """
+    source = read_source(path)
+    return Study.model_validate(source.data, context=source)
+
+
+def _error(source: Source, complaints: list[Complaint]) -> StudyError:
+    faults = [source.fault(complaint.place, complaint.message) for complaint in complaints]
+    return StudyError(list(dict.fromkeys((*source.faults, *faults))))

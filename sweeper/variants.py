@@ -1,0 +1,242 @@
+"""The variants of a study in canonical values, and what is wrong with their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sweeper.axes import Axis
+from sweeper.errors import suggestion
+from sweeper.sections import Variant
+from sweeper.settings import SEED, axis_values, by_name, canonical_value, condition
+from sweeper.space import Space
+from sweeper.yaml_source import Place
+from workloads.workload import Card, Setting
+
+MAX_POINTS = 1_000_000
+"""Points that a study may have, seeds apart; more is a slip of the pen."""
+
+
+class Complaint(NamedTuple):
+    """Something wrong at a place of a study."""
+
+    place: Place
+    message: str
+
+
+class VariantReader:
+    """Reads ``fixed``, ``variants`` and ``sweep`` against the settings of a card.
+
+    Attributes:
+        complaints: what is wrong so far.
+        broken: settings whose values could not be read: nothing is concluded from them.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        *,
+        fixed: Mapping[str, Any],
+        sweep: Mapping[str, Axis],
+        variants: Mapping[str, Variant],
+        broken: frozenset[str] = frozenset(),
+    ) -> None:
+        self.complaints: list[Complaint] = []
+        self.broken = set(broken)
+        self._workload = card.name
+        self._settings = by_name(card.settings)
+        self._fixed = self._constants(fixed, ("fixed",))
+        self._sweep = self._axes(sweep, ("sweep",))
+        for name in self._fixed.keys() & self._sweep.keys():
+            self._complain(
+                ("sweep", name), f"{name} is both fixed and swept; remove it from one of the two"
+            )
+        self._variants = variants
+
+    def spaces(self) -> dict[str, Space]:
+        """Returns the space of every variant; complaints come along in ``complaints``."""
+        return {name: self._space(name, variant) for name, variant in self._variants.items()}
+
+    def _space(self, name: str, variant: Variant) -> Space:
+        place: Place = ("variants", name)
+        constants = self._constants(variant.settings, place)
+        axes = self._axes(variant.sweep, (*place, "sweep"))
+        for key in constants.keys() & (axes.keys() | self._sweep.keys()):
+            self._complain(
+                (*place, key),
+                f"{key} is set in variant {name} and swept as well; to override the axis, write "
+                f"sweep: {{{key}: [{constants[key]}]}} in the variant",
+            )
+        for key in (axes.keys() & self._fixed.keys()) - constants.keys():
+            self._complain(
+                (*place, "sweep", key),
+                f"{key} is swept in variant {name} and fixed for the study; remove it from one",
+            )
+        merged = {**self._sweep, **axes}
+        merged.setdefault(SEED.name, (SEED.default,))
+        values = {**self._fixed, **constants}
+        values = {key: value for key, value in values.items() if key not in merged}
+        return Space(settings=self._settings, constants=values, axes=merged)
+
+    def _constants(self, raw: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        constants = {}
+        for name, value in raw.items():
+            here = (*place, name)
+            if name == SEED.name:
+                self._complain(here, "seeds are an axis; write sweep: {seed: [0, 1, 2]}")
+                continue
+            setting = self._setting(name, here)
+            if setting is None:
+                continue
+            if isinstance(value, list | tuple | dict):
+                self._complain(here, f"{value!r} holds several values; an axis belongs in `sweep`")
+                self.broken.add(name)
+                continue
+            try:
+                constants[name] = canonical_value(setting, value)
+            except ValueError as error:
+                self._complain(here, str(error))
+                self.broken.add(name)
+        return constants
+
+    def _axes(self, raw: Mapping[str, Axis], place: Place) -> dict[str, tuple[Any, ...]]:
+        axes = {}
+        for name, axis in raw.items():
+            setting = self._setting(name, (*place, name))
+            if setting is None:
+                continue
+            values = self._values(setting, axis_values(setting, axis), (*place, name))
+            if values:
+                axes[name] = values
+            else:
+                self.broken.add(name)
+        return axes
+
+    def _values(self, setting: Setting, raw: Sequence[Any], place: Place) -> tuple[Any, ...]:
+        first: dict[Any, int] = {}
+        for index, item in enumerate(raw):
+            try:
+                value = canonical_value(setting, item)
+            except ValueError as error:
+                self._complain((*place, index), str(error))
+                continue
+            if value in first:
+                self._complain(
+                    (*place, index),
+                    f"{value!r} is there twice, as values {first[value] + 1} and {index + 1} "
+                    "of the axis; remove one",
+                )
+            else:
+                first[value] = index
+        return tuple(first)
+
+    def _setting(self, name: str, place: Place) -> Setting | None:
+        setting = self._settings.get(name)
+        if setting is None:
+            hint = suggestion(name, tuple(self._settings))
+            self._complain(place, f"workload {self._workload} has no setting {name!r}; {hint}")
+        return setting
+
+    def _complain(self, place: Place, message: str) -> None:
+        self.complaints.append(Complaint(place, message))
+
+
+class SpaceReview:
+    """What is wrong with spaces whose single values are right."""
+
+    def __init__(self, card: Card, spaces: Mapping[str, Space], written: Callable[..., bool]):
+        """Args: card: the workload's; spaces: by variant; written: whether a place is in the
+        study as it was given."""
+        self._card = card
+        self._spaces = spaces
+        self._written = written
+
+    def complaints(self) -> Iterator[Complaint]:
+        """Yields every complaint: size, settings without meaning, missing ones, combinations
+        that the card refuses, and variants that are the same."""
+        num_points = sum(space.num_points for space in self._spaces.values())
+        if num_points > MAX_POINTS:
+            message = f"{num_points:,} points are more than {MAX_POINTS:,}; shorten an axis"
+            yield Complaint(("sweep",), message)
+            return
+        yield from self._meaningless()
+        missing = list(self._missing())
+        yield from missing
+        if not missing:
+            refused = list(self._refused())
+            yield from refused
+            if not refused:
+                yield from self._same()
+
+    def _meaningless(self) -> Iterator[Complaint]:
+        everywhere = frozenset().union(*(space.applied for space in self._spaces.values()))
+        for variant, space in self._spaces.items():
+            for name in (*space.constants, *space.axes):
+                setting = space.settings[name]
+                place = self._place(variant, name)
+                used = space.applied if place[0] == "variants" else everywhere
+                if name not in used:
+                    where = f"in variant {variant}" if place[0] == "variants" else "in any variant"
+                    yield Complaint(
+                        place,
+                        f"{name} has no effect {where}: it applies only where "
+                        f"{condition(setting)}; remove it",
+                    )
+
+    def _missing(self) -> Iterator[Complaint]:
+        for variant, space in self._spaces.items():
+            for name, setting in space.settings.items():
+                given = name in space.constants or name in space.axes
+                if setting.required and not given and name in space.applied:
+                    where = "" if len(self._spaces) == 1 else f" (variant {variant} lacks it)"
+                    yield Complaint(
+                        (name,),
+                        f"is missing{where}; workload {self._card.name} requires it: add it to "
+                        f"`fixed` or `sweep`. {setting.doc}",
+                    )
+
+    def _refused(self) -> Iterator[Complaint]:
+        for variant, space in self._spaces.items():
+            for point in space.points():
+                for problem in self._card.problems(point):
+                    place = next(
+                        (p for p in (self._place(variant, key) for key in problem.keys) if p),
+                        ("variants", variant),
+                    )
+                    yield Complaint(place, problem.message)
+
+    def _same(self) -> Iterator[Complaint]:
+        seen: list[tuple[str, Space]] = []
+        for variant, space in self._spaces.items():
+            for other, earlier in seen:
+                if self._equal(space, earlier):
+                    message = f"variant {variant} is the same as variant {other}; remove one"
+                    yield Complaint(("variants", variant), message)
+                    break
+            seen.append((variant, space))
+
+    def _equal(self, one: Space, two: Space) -> bool:
+        if one.num_points != two.num_points or set(one.seeds) != set(two.seeds):
+            return False
+        names = sorted(one.axes.keys() | two.axes.keys())
+
+        def ordered(space: Space) -> list[dict[str, Any]]:
+            def order(point: dict[str, Any]) -> list[str]:
+                return [repr(point.get(name, space.settings[name].default)) for name in names]
+
+            return sorted(space.points(), key=order)
+
+        return all(
+            self._card.resolve(a).config == self._card.resolve(b).config
+            for a, b in zip(ordered(one), ordered(two), strict=True)
+        )
+
+    def _place(self, variant: str, name: str) -> Place:
+        """Returns where a setting of a variant is given; empty where it is not."""
+        places: tuple[Place, ...] = (
+            ("variants", variant, name),
+            ("variants", variant, "sweep", name),
+            ("sweep", name),
+            ("fixed", name),
+        )
+        return next((place for place in places if self._written(place)), ())
