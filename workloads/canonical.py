@@ -1,0 +1,60 @@
+"""The canonical form of a config: defaults filled in, declared types, only what applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workloads.workload import Config, Setting, applies
+
+
+def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:
+    """Returns a config with every setting that applies, in the order of ``settings``.
+
+    Numbers get their declared type (an int for ``int``, a float for ``float``, so that 1 and 1.0
+    are one value, and so are 0.0 and -0.0). Bounds and choices are the reader's business.
+
+    Raises:
+        ValueError: a setting is unknown, is required and missing, or is not of its type.
+    """
+    known = {setting.name for setting in settings}
+    unknown = sorted(config.keys() - known)
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(known)}")
+    filled = {setting.name: _value(setting, config) for setting in settings}
+    return {
+        setting.name: filled[setting.name]
+        for setting in settings
+        if not setting.when or applies(setting, filled)
+    }
+
+
+def missing(settings: Sequence[Setting], config: Config) -> list[str]:
+    """Returns the names of required settings that a config does not give."""
+    return [
+        setting.name for setting in settings if setting.required and setting.name not in config
+    ]
+
+
+def _value(setting: Setting, config: Config) -> Any:
+    if setting.name not in config and setting.required:
+        raise ValueError(f"{setting.name} is required: {setting.doc}")
+    value = config.get(setting.name, setting.default)
+    if value is None and setting.optional:
+        return None
+    if not _is_of_kind(setting.kind, value):
+        raise ValueError(f"{setting.name} is {value!r}; it has to be of type {setting.kind}")
+    if setting.kind == "int":
+        return int(value)
+    return float(value) + 0.0 if setting.kind == "float" else value  # -0.0 + 0.0 is 0.0
+
+
+def _is_of_kind(kind: str, value: Any) -> bool:
+    """Returns whether a value can stand for a kind without loss; a bool is never a number."""
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind in ("choice", "text"):
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return kind == "float" or value == value // 1

@@ -1,0 +1,109 @@
+"""What cannot be trained: faults of a completed ``llama`` config, each with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from workloads.data.text import is_source
+from workloads.llama_shape import mlp_hidden
+from workloads.workload import Config, Problem
+
+HORIZONS = ("steps", "tokens", "tokens_per_param")
+_BELOW_ONE = ("beta1", "beta2", "momentum", "warmup")
+
+
+def faults(config: Config) -> Iterator[Problem]:
+    """Yields every fault of the combination of settings."""
+    yield from _head_faults(config)
+    yield from _mlp_faults(config)
+    yield from _horizon_faults(config)
+    yield from _base_faults(config)
+    yield from _share_faults(config)
+    yield from _data_faults(config)
+
+
+def _head_faults(config: Config) -> Iterator[Problem]:
+    width, head_dim = config["width"], config["head_dim"]
+    if head_dim % 2:
+        yield Problem(
+            keys=("head_dim",),
+            message=f"head_dim {head_dim} is odd, and rotary positions turn pairs of numbers; "
+            f"use {head_dim - 1} or {head_dim + 1}",
+        )
+    if width % head_dim:
+        heads = width // head_dim
+        near = [f"{n * head_dim} ({n} heads)" for n in (heads, heads + 1) if n]
+        yield Problem(
+            keys=("width", "head_dim"),
+            message=f"width {width} is no multiple of head_dim {head_dim}; the nearest widths "
+            f"are {' and '.join(near)}, or change head_dim to a divisor of {width}",
+        )
+
+
+def _mlp_faults(config: Config) -> Iterator[Problem]:
+    width, ratio = config["width"], config["mlp_ratio"]
+    if mlp_hidden(width, ratio) is None:
+        near = max(1, round(ratio * width))
+        yield Problem(
+            keys=("mlp_ratio", "width"),
+            message=f"mlp_ratio {ratio:g} times width {width} is {ratio * width:g}, and the "
+            f"hidden size has to be a whole number from 1; the nearest mlp_ratio for this width "
+            f"is {near / width!r} (hidden size {near})",
+        )
+
+
+def _horizon_faults(config: Config) -> Iterator[Problem]:
+    given = [name for name in HORIZONS if config[name] is not None]
+    if not given:
+        yield Problem(
+            keys=HORIZONS,
+            message="the length of the run is missing; give one of steps, tokens and "
+            "tokens_per_param",
+        )
+    if len(given) > 1:
+        values = " and ".join(f"{name} {config[name]:g}" for name in given)
+        yield Problem(
+            keys=tuple(given),
+            message=f"{values} are both lengths of the run; keep one of them and remove the rest",
+        )
+
+
+def _base_faults(config: Config) -> Iterator[Problem]:
+    if config["base_width"] is not None:
+        return
+    needs = []
+    if config["parametrization"] == "mup":
+        needs.append("parametrization mup")
+    if config["weight_decay_rule"] == "inverse_width":
+        needs.append("weight_decay_rule inverse_width")
+    if needs:
+        yield Problem(
+            keys=("base_width",),
+            message=f"{' and '.join(needs)} scale relative to a base width, and base_width is "
+            "not given; set it to the width at which the hyperparameters were or will be tuned",
+        )
+
+
+def _share_faults(config: Config) -> Iterator[Problem]:
+    for name in _BELOW_ONE:
+        if config.get(name, 0.0) >= 1:
+            yield Problem(
+                keys=(name,),
+                message=f"{name} is {config[name]:g}; it has to be at least 0 and below 1",
+            )
+    context, eval_tokens = config["context"], config["eval_tokens"]
+    if eval_tokens < context:
+        yield Problem(
+            keys=("eval_tokens", "context"),
+            message=f"eval_tokens {eval_tokens} is less than one sequence of context {context}; "
+            f"use at least {context}",
+        )
+
+
+def _data_faults(config: Config) -> Iterator[Problem]:
+    if not is_source(config["data"]):
+        yield Problem(
+            keys=("data",),
+            message=f"data {config['data']!r} is no source; use sotu, or text:PATH with the path "
+            "of a UTF-8 file",
+        )
