@@ -23,6 +23,9 @@ MAX_VALUES = 10_000
 
 _FORMS = "a list of values, {log2: [from, to], step: 1} or {geometric: [low, high], count: n}"
 _NUMBER = r"[-+]?(?:\.\d+|\d[\d_]*(?:\.\d*)?)(?:[eE][-+]?\d+)?"
+NUMBER_PATTERN = rf"^\s*{_NUMBER}\s*(\*\*\s*{_NUMBER}\s*)?$"
+"""Regular expression of a number written as text, for schemas."""
+
 _PLAIN = re.compile(rf"\s*({_NUMBER})\s*\Z")
 _POWER = re.compile(rf"\s*({_NUMBER})\s*\*\*\s*({_NUMBER})\s*\Z")
 
@@ -187,10 +190,11 @@ def number(raw: Any) -> int | float:
     Raises:
         ValueError: it is no number, or is NaN or infinite.
     """
-    value: int | float
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise ValueError(f"{raw!r} is not a number")
-    value = _number_of_text(raw) if isinstance(raw, str) else raw
+    value: int | float = _number_of_text(raw) if isinstance(raw, str) else raw
+    if isinstance(value, int) and abs(value) >= 10**308:
+        raise ValueError("a whole number of more than 308 digits is too large")
     if not math.isfinite(value):
         raise ValueError(f"{raw!r} is not a finite number")
     return value

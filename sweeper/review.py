@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeper.catalogue import find_card
+from sweeper.combinations import Combinations
 from sweeper.errors import RequestError, suggestion
+from sweeper.sections import Sections
 from sweeper.settings import NUMERIC, SEED
 from sweeper.space import Space
-from sweeper.variants import Complaint, SpaceReview, VariantReader
-from sweeper.yaml_source import Place
+from sweeper.variants import VariantReader
+from sweeper.yaml_source import Complaint, Place
 from workloads.workload import Card
-
-if TYPE_CHECKING:
-    from sweeper.study import Study
 
 MAX_ALIKE = 5
 """Complaints of one kind at one place that are listed; the others are counted."""
@@ -30,7 +29,7 @@ class Review:
     complaints: list[Complaint]
 
 
-def review(study: Study, broken: frozenset[str] = frozenset()) -> Review:
+def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
     """Returns the spaces of a study and all complaints about it.
 
     Args:
@@ -51,13 +50,12 @@ def review(study: Study, broken: frozenset[str] = frozenset()) -> Review:
     complaints += _objective(study, card)
     complaints += _resources(study, spaces)
     if not reader.broken:
-        check = SpaceReview(card, spaces, lambda place: _written(study, place))
-        complaints += _condensed(check.complaints())
+        complaints += _condensed(Combinations(card, spaces, study).complaints())
     return Review(card, spaces, complaints)
 
 
 def _scale(
-    study: Study, card: Card, spaces: Mapping[str, Space], broken: set[str]
+    study: Sections, card: Card, spaces: Mapping[str, Space], broken: set[str]
 ) -> Iterator[Complaint]:
     numeric = [setting.name for setting in card.settings if setting.kind in NUMERIC]
     if study.scale not in numeric:
@@ -75,7 +73,7 @@ def _scale(
             yield from _positive(study, variant, study.scale, values, "the scale")
 
 
-def _claims(study: Study, spaces: Mapping[str, Space], broken: set[str]) -> Iterator[Complaint]:
+def _claims(study: Sections, spaces: Mapping[str, Space], broken: set[str]) -> Iterator[Complaint]:
     swept = dict.fromkeys(name for space in spaces.values() for name in space.axes)
     known = [name for name in swept if name not in (study.scale, SEED.name)]
     seen: set[str] = set()
@@ -92,7 +90,7 @@ def _claims(study: Study, spaces: Mapping[str, Space], broken: set[str]) -> Iter
 
 
 def _claimed_axis(
-    study: Study, spaces: Mapping[str, Space], name: str, place: Place
+    study: Sections, spaces: Mapping[str, Space], name: str, place: Place
 ) -> Iterator[Complaint]:
     for variant, space in spaces.items():
         if name not in space.axes:
@@ -104,7 +102,7 @@ def _claimed_axis(
 
 
 def _positive(
-    study: Study, variant: str, name: str, values: tuple[Any, ...], role: str
+    study: Sections, variant: str, name: str, values: tuple[Any, ...], role: str
 ) -> Iterator[Complaint]:
     own = name in study.variants[variant].sweep
     place: Place = ("variants", variant, "sweep", name) if own else ("sweep", name)
@@ -115,7 +113,7 @@ def _positive(
             )
 
 
-def _objective(study: Study, card: Card) -> Iterator[Complaint]:
+def _objective(study: Sections, card: Card) -> Iterator[Complaint]:
     metric = study.objective.metric
     if metric not in card.metrics:
         hint = suggestion(metric, tuple(card.metrics))
@@ -123,7 +121,7 @@ def _objective(study: Study, card: Card) -> Iterator[Complaint]:
         yield Complaint(("objective", "metric"), message)
 
 
-def _resources(study: Study, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
     values = {value for space in spaces.values() for value in space.axes.get(study.scale, ())}
     scales = sorted(value for value in values if isinstance(value, int | float) and value > 0)
     if not scales:
@@ -158,16 +156,3 @@ def _condensed(complaints: Iterator[Complaint]) -> Iterator[Complaint]:
     for place, count in counts.items():
         if count > MAX_ALIKE:
             yield Complaint(place, f"... and {count - MAX_ALIKE} more faults of this kind")
-
-
-def _written(study: Study, place: Place) -> bool:
-    match place:
-        case ("fixed", name):
-            return name in study.fixed
-        case ("sweep", name):
-            return name in study.sweep
-        case ("variants", str(variant), "sweep", name):
-            return name in study.variants[variant].sweep
-        case ("variants", str(variant), name):
-            return name in study.variants[variant].settings
-    return False

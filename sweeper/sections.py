@@ -1,112 +1,26 @@
-"""The small sections of a study: search, objective, budget, resources and claims."""
+"""The sections of a study as frozen models: each is right by itself."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sweeper.axes import Axis, number, parse_axis
-
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-
-
-def slug(raw: Any) -> str:
-    """Returns a name: letters, digits, - _ and . only.
-
-    Raises:
-        ValueError: it is no such name.
-    """
-    value = text(raw)
-    if not _SLUG.match(value) or len(value) > 100:
-        raise ValueError(
-            f"{value!r} is not a name; use letters, digits, '-', '_' and '.', "
-            "starting with a letter or digit, at most 100 in all"
-        )
-    return value
-
-
-def text(raw: Any) -> str:
-    """Returns text that is not blank.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is not text (quote it if it is meant to be)")
-    if not raw.strip():
-        raise ValueError("the text is empty")
-    return raw
-
-
-def _positive(raw: Any) -> float:
-    value = float(number(raw))
-    if value <= 0:
-        raise ValueError(f"{raw!r} is not above 0; give a positive number")
-    return value
-
-
-def _count(raw: Any) -> int:
-    value = number(raw)
-    if value != int(value) or value < 1:
-        raise ValueError(f"{raw!r} is not a whole number of at least 1")
-    return int(value)
-
-
-def _pack(raw: Any) -> int | str:
-    try:
-        return "auto" if raw == "auto" else _count(raw)
-    except ValueError:
-        raise ValueError(f"{raw!r}: allowed are auto and whole numbers of at least 1") from None
-
-
-def _one_of(*choices: str, more: str = "") -> BeforeValidator:
-    def check(raw: Any) -> Any:
-        if raw not in choices:
-            raise ValueError(f"{raw!r} is not available; known: {', '.join(choices)}{more}")
-        return raw
-
-    return BeforeValidator(check)
-
-
-def _amount(raw: Any, *, zero: bool) -> float | dict[float, float]:
-    if isinstance(raw, Mapping):
-        if not raw:
-            raise ValueError("the table is empty; give {scale value: number} or one number")
-        table = {float(number(key)): _share(value, zero=zero) for key, value in raw.items()}
-        if len(table) < len(raw):
-            raise ValueError("two keys of the table are the same number; remove one")
-        return dict(sorted(table.items()))
-    if isinstance(raw, Sequence) and not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is a list; give a number, or a table {{scale value: number}}")
-    return _share(raw, zero=zero)
-
-
-def _share(raw: Any, *, zero: bool) -> float:
-    value = float(number(raw))
-    if value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{raw!r} is too small; allowed: {'0 or more' if zero else 'above 0'}")
-    if value > 1 and value != int(value):
-        raise ValueError(f"{raw!r} is not allowed: above 1 only whole numbers are")
-    return value
-
-
-def _cpus(raw: Any) -> float | dict[float, float]:
-    return _amount(raw, zero=False)
-
-
-def _gpus(raw: Any) -> float | dict[float, float]:
-    return _amount(raw, zero=True)
-
-
-Name = Annotated[str, BeforeValidator(slug)]
-Text = Annotated[str, BeforeValidator(text)]
-Number = Annotated[float, BeforeValidator(lambda raw: float(number(raw)))]
-Positive = Annotated[float, BeforeValidator(_positive)]
-Count = Annotated[int, BeforeValidator(_count)]
-AxisField = Annotated[Axis, BeforeValidator(parse_axis)]
+from sweeper.fields import (
+    AxisField,
+    Count,
+    Cpus,
+    Goal,
+    Gpus,
+    Line,
+    Method,
+    Name,
+    Number,
+    Pack,
+    Positive,
+    Text,
+)
 
 
 class Section(BaseModel):
@@ -122,6 +36,11 @@ class Variant(Section):
 
     sweep: dict[str, AxisField] = Field(default={}, description="Axes of this variant alone.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_no_settings(cls, data: Any) -> Any:
+        return {} if data is None else data
+
     @property
     def settings(self) -> dict[str, Any]:
         """The variant's constant settings, as written."""
@@ -131,18 +50,14 @@ class Variant(Section):
 class Search(Section):
     """Who proposes the trials."""
 
-    method: Annotated[
-        Literal["grid"], _one_of("grid", more=" (other methods are not available yet)")
-    ] = Field(default="grid", description="grid runs every combination of the axes.")
+    method: Method = Field(default="grid", description="grid runs every combination of the axes.")
 
 
 class Objective(Section):
     """What is compared between trials."""
 
     metric: Text = Field(default="val_loss", description="A metric of the workload.")
-    goal: Annotated[Literal["min", "max"], _one_of("min", "max")] = Field(
-        default="min", description="min or max."
-    )
+    goal: Goal = Field(default="min", description="min or max.")
 
 
 class Budget(Section):
@@ -156,13 +71,13 @@ class Budget(Section):
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale."""
 
-    cpus: Annotated[float | dict[float, float], BeforeValidator(_cpus)] = Field(
+    cpus: Cpus = Field(
         default=1.0, description="Processors a trial (fractions allowed), or a table by scale."
     )
-    gpus: Annotated[float | dict[float, float], BeforeValidator(_gpus)] = Field(
+    gpus: Gpus = Field(
         default=0.0, description="GPUs a trial (fractions allowed), or a table by scale."
     )
-    pack: Annotated[int | Literal["auto"], BeforeValidator(_pack)] = Field(
+    pack: Pack = Field(
         default="auto", description="Trials that train side by side in one process; auto decides."
     )
 
@@ -182,6 +97,27 @@ class Claim(Section):
     hyperparameter: Text = Field(description="A swept setting.")
     exponent: Number = Field(description="Octaves per doubling of the scale; 0 is no drift.")
     tolerance: Positive = Field(description="Largest deviation that still counts as the rule.")
+
+
+class Sections(Section):
+    """All sections of a study, each right by itself."""
+
+    name: Name = Field(description="Name of the study in the store and in commands.")
+    question: Line = Field(default="", description="What the study asks, in a sentence.")
+    workload: Text = Field(description="A registered workload, or package.module:ATTRIBUTE.")
+    scale: Text = Field(description="The swept setting along which optima are tracked.")
+    fixed: dict[str, Any] = Field(default={}, description="Settings with one value.")
+    variants: dict[Name, Variant] = Field(
+        default={"default": Variant()},
+        min_length=1,
+        description="Named bundles of settings that are compared with each other.",
+    )
+    sweep: dict[str, AxisField] = Field(description="Axes; every combination of values is run.")
+    search: Search = Field(default=Search(), description="Who proposes the trials.")
+    objective: Objective = Field(default=Objective(), description="What is compared.")
+    budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
+    resources: Resources = Field(default=Resources(), description="What one trial is given.")
+    claims: tuple[Claim, ...] = Field(default=(), description="Rules to put to the test.")
 
 
 def _at(amount: float | Mapping[float, float], scale: float) -> float:

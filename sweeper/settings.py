@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from sweeper.axes import Axis, ListAxis, number
@@ -103,8 +104,13 @@ def _typed(setting: Setting, raw: Any) -> Any:
     if not isinstance(raw, str):
         raise ValueError(f"{raw!r} is not text (quote it if it is meant to be)")
     if setting.kind == "choice" and raw not in setting.choices:
-        raise ValueError(f"{raw!r} is not one of the choices")
+        raise ValueError(f"{raw!r} is not a choice{_nearest(raw, setting.choices)}")
     return raw
+
+
+def _nearest(raw: str, choices: Sequence[str]) -> str:
+    close = get_close_matches(raw, choices, n=1)
+    return f", did you mean {close[0]!r}" if close else ""
 
 
 def _within(setting: Setting, value: int | float) -> bool:

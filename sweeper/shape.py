@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeper.errors import suggestion
-from sweeper.variants import Complaint
-from sweeper.yaml_source import Place
+from sweeper.yaml_source import Complaint, Place
 
+_WITH_DEFAULTS = ("search", "objective", "budget", "resources")
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
     "dict_type": _MAPPING,
@@ -31,33 +31,37 @@ def shape_complaints(error: ValidationError, model: type[BaseModel]) -> list[Com
 def readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[str]]:
     """Returns a study without what pydantic refused, and the names of settings lost by that, so
     that the rest can be checked all the same."""
-    if not isinstance(data, Mapping):
-        return data, frozenset()
-    rest, lost = {**data}, set()
+    rest, lost = data, set()
     for item in error.errors():
         place = _place(item)
-        if item["type"] == "missing" or not place:
-            continue
-        unknown = item["type"] == "extra_forbidden"
-        if place[0] in ("sweep", "variants") and len(place) > 1 and "sweep" in place[:-1]:
-            lost.add(str(place[-1]))
-            unknown = True
-        if place[0] in ("fixed", "variants", "sweep") and not unknown:
-            rest.pop("workload", None)
-        rest = _without(rest, place if unknown else place[:1])
-    return {"name": "unnamed", **rest}, frozenset(lost)
+        match place:
+            case ("sweep", name, *_) | ("variants", _, "sweep", name, *_):
+                lost.add(str(name))
+                rest = _edited(rest, place[: place.index(name) + 1])
+            case ("claims", _, "exponent" | "tolerance"):
+                rest = _edited(rest, place, 1.0)
+            case (_, *_) if item["type"] == "extra_forbidden" or place[0] in _WITH_DEFAULTS:
+                rest = _edited(rest, place)
+            case ("fixed" | "variants" | "sweep", *_):
+                rest = _edited(rest, ("workload",))  # nothing can be said about its settings
+            case _:
+                rest = _edited(rest, place[:1])
+    return ({"name": "unnamed", **rest} if isinstance(rest, Mapping) else rest), frozenset(lost)
 
 
-def _without(data: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    kept = dict(data)
+def _edited(data: Any, place: Place, value: Any = None) -> Any:
+    """Returns a copy with another value at a place, or with nothing there for None."""
+    if not place or not isinstance(data, Mapping | list):
+        return data
+    copy: Any = list(data) if isinstance(data, list) else dict(data)
     head, *tail = place
-    if not tail:
-        kept.pop(str(head), None)
-    elif isinstance(kept.get(str(head)), Mapping):
-        kept[str(head)] = _without(kept[str(head)], tuple(tail))
-    else:
-        kept.pop(str(head), None)
-    return kept
+    if tail:
+        copy[head] = _edited(copy[head], tuple(tail), value)
+    elif value is not None:
+        copy[head] = value
+    elif isinstance(copy, dict):
+        copy.pop(head, None)
+    return copy
 
 
 def _place(item: ErrorDetails) -> Place:

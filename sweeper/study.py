@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import (
-    Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
@@ -19,52 +18,23 @@ from pydantic import (
     model_validator,
 )
 
-from sweeper.axes import ListAxis
-from sweeper.errors import StudyError
+from sweeper.axes import Axis, ListAxis
+from sweeper.errors import StudyError, UnknownNameError
 from sweeper.review import review
-from sweeper.sections import (
-    AxisField,
-    Budget,
-    Claim,
-    Name,
-    Objective,
-    Resources,
-    Search,
-    Section,
-    Text,
-    Variant,
-)
+from sweeper.sections import Sections
 from sweeper.settings import SEED, canonical_value
 from sweeper.shape import readable_rest, shape_complaints
 from sweeper.space import Space
-from sweeper.variants import Complaint
-from sweeper.yaml_source import Source, read_source
+from sweeper.yaml_source import Complaint, Source, read_source
 from workloads.workload import Card
 
 
-class Study(Section):
+class Study(Sections):
     """A question, the trials that answer it, and the claims to put to the test.
 
-    ``fixed``, ``variants`` and ``sweep`` hold what was written; :meth:`cells` and :meth:`axes`
-    give the canonical values.
+    The sections hold what was written; :meth:`cells`, :meth:`axes` and :attr:`document` give
+    canonical values.
     """
-
-    name: Name = Field(description="Name of the study in the store and in commands.")
-    question: str = Field(default="", description="What the study asks, in a sentence.")
-    workload: Text = Field(description="A registered workload, or package.module:ATTRIBUTE.")
-    scale: Text = Field(description="The swept setting along which optima are tracked.")
-    fixed: dict[str, Any] = Field(default={}, description="Settings with one value.")
-    variants: dict[Name, Variant] = Field(
-        default={"default": Variant()},
-        min_length=1,
-        description="Named bundles of settings that are compared with each other.",
-    )
-    sweep: dict[str, AxisField] = Field(description="Axes; every combination of values is run.")
-    search: Search = Field(default=Search(), description="Who proposes the trials.")
-    objective: Objective = Field(default=Objective(), description="What is compared.")
-    budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
-    resources: Resources = Field(default=Resources(), description="What one trial is given.")
-    claims: tuple[Claim, ...] = Field(default=(), description="Rules to put to the test.")
 
     _card: Card = PrivateAttr()
     _spaces: dict[str, Space] = PrivateAttr()
@@ -113,7 +83,13 @@ class Study(Section):
 
     def axes(self, variant: str) -> dict[str, tuple[Any, ...]]:
         """Returns the axes of a variant, the seed among them, with their canonical values; those
-        that have no meaning in the variant are left out."""
+        that have no meaning in the variant are left out.
+
+        Raises:
+            UnknownNameError: the study has no such variant.
+        """
+        if variant not in self._spaces:
+            raise UnknownNameError("variant", variant, tuple(self._spaces))
         space = self._spaces[variant]
         return {name: values for name, values in space.axes.items() if name in space.applied}
 
@@ -165,7 +141,7 @@ class Study(Section):
         settings = next(iter(self._spaces.values())).settings
         return {name: canonical_value(settings[name], value) for name, value in raw.items()}
 
-    def _axes_document(self, axes: Mapping[str, AxisField]) -> dict[str, Any]:
+    def _axes_document(self, axes: Mapping[str, Axis]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings
         return {
             name: [canonical_value(settings[name], value) for value in axis.items]
@@ -186,5 +162,5 @@ def load_study(path: str | Path) -> Study:
 
 
 def _error(source: Source, complaints: list[Complaint]) -> StudyError:
-    faults = [source.fault(complaint.place, complaint.message) for complaint in complaints]
+    faults = [source.fault(complaint) for complaint in complaints]
     return StudyError(list(dict.fromkeys((*source.faults, *faults))))

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweeper.axes import Axis
 from sweeper.errors import suggestion
 from sweeper.sections import Variant
-from sweeper.settings import SEED, axis_values, by_name, canonical_value, condition
+from sweeper.settings import SEED, axis_values, by_name, canonical_value
 from sweeper.space import Space
-from sweeper.yaml_source import Place
+from sweeper.yaml_source import Complaint, Place
 from workloads.workload import Card, Setting
-
-MAX_POINTS = 1_000_000
-"""Points that a study may have, seeds apart; more is a slip of the pen."""
-
-
-class Complaint(NamedTuple):
-    """Something wrong at a place of a study."""
-
-    place: Place
-    message: str
 
 
 class VariantReader:
@@ -139,104 +129,3 @@ class VariantReader:
 
     def _complain(self, place: Place, message: str) -> None:
         self.complaints.append(Complaint(place, message))
-
-
-class SpaceReview:
-    """What is wrong with spaces whose single values are right."""
-
-    def __init__(self, card: Card, spaces: Mapping[str, Space], written: Callable[..., bool]):
-        """Args: card: the workload's; spaces: by variant; written: whether a place is in the
-        study as it was given."""
-        self._card = card
-        self._spaces = spaces
-        self._written = written
-
-    def complaints(self) -> Iterator[Complaint]:
-        """Yields every complaint: size, settings without meaning, missing ones, combinations
-        that the card refuses, and variants that are the same."""
-        num_points = sum(space.num_points for space in self._spaces.values())
-        if num_points > MAX_POINTS:
-            message = f"{num_points:,} points are more than {MAX_POINTS:,}; shorten an axis"
-            yield Complaint(("sweep",), message)
-            return
-        yield from self._meaningless()
-        missing = list(self._missing())
-        yield from missing
-        if not missing:
-            refused = list(self._refused())
-            yield from refused
-            if not refused:
-                yield from self._same()
-
-    def _meaningless(self) -> Iterator[Complaint]:
-        everywhere = frozenset().union(*(space.applied for space in self._spaces.values()))
-        for variant, space in self._spaces.items():
-            for name in (*space.constants, *space.axes):
-                setting = space.settings[name]
-                place = self._place(variant, name)
-                used = space.applied if place[0] == "variants" else everywhere
-                if name not in used:
-                    where = f"in variant {variant}" if place[0] == "variants" else "in any variant"
-                    yield Complaint(
-                        place,
-                        f"{name} has no effect {where}: it applies only where "
-                        f"{condition(setting)}; remove it",
-                    )
-
-    def _missing(self) -> Iterator[Complaint]:
-        for variant, space in self._spaces.items():
-            for name, setting in space.settings.items():
-                given = name in space.constants or name in space.axes
-                if setting.required and not given and name in space.applied:
-                    where = "" if len(self._spaces) == 1 else f" (variant {variant} lacks it)"
-                    yield Complaint(
-                        (name,),
-                        f"is missing{where}; workload {self._card.name} requires it: add it to "
-                        f"`fixed` or `sweep`. {setting.doc}",
-                    )
-
-    def _refused(self) -> Iterator[Complaint]:
-        for variant, space in self._spaces.items():
-            for point in space.points():
-                for problem in self._card.problems(point):
-                    place = next(
-                        (p for p in (self._place(variant, key) for key in problem.keys) if p),
-                        ("variants", variant),
-                    )
-                    yield Complaint(place, problem.message)
-
-    def _same(self) -> Iterator[Complaint]:
-        seen: list[tuple[str, Space]] = []
-        for variant, space in self._spaces.items():
-            for other, earlier in seen:
-                if self._equal(space, earlier):
-                    message = f"variant {variant} is the same as variant {other}; remove one"
-                    yield Complaint(("variants", variant), message)
-                    break
-            seen.append((variant, space))
-
-    def _equal(self, one: Space, two: Space) -> bool:
-        if one.num_points != two.num_points or set(one.seeds) != set(two.seeds):
-            return False
-        names = sorted(one.axes.keys() | two.axes.keys())
-
-        def ordered(space: Space) -> list[dict[str, Any]]:
-            def order(point: dict[str, Any]) -> list[str]:
-                return [repr(point.get(name, space.settings[name].default)) for name in names]
-
-            return sorted(space.points(), key=order)
-
-        return all(
-            self._card.resolve(a).config == self._card.resolve(b).config
-            for a, b in zip(ordered(one), ordered(two), strict=True)
-        )
-
-    def _place(self, variant: str, name: str) -> Place:
-        """Returns where a setting of a variant is given; empty where it is not."""
-        places: tuple[Place, ...] = (
-            ("variants", variant, name),
-            ("variants", variant, "sweep", name),
-            ("sweep", name),
-            ("fixed", name),
-        )
-        return next((place for place in places if self._written(place)), ())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,6 +19,14 @@ from sweeper.errors import Fault, StudyError, suggestion
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list indices from the top of the file."""
+
+
+class Complaint(NamedTuple):
+    """Something wrong at a place of a study; with a file it becomes a Fault."""
+
+    place: Place
+    message: str
+
 
 MAX_VALUES = 100_000
 """Values that a file may hold after its aliases are expanded: a guard against alias bombs."""
@@ -52,10 +60,17 @@ class Source:
     lines: Mapping[Place, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
-    def fault(self, place: Place, message: str) -> Fault:
-        """Returns a fault at a place, on the line of the place if it is written in the file."""
+    def fault(self, complaint: Complaint) -> Fault:
+        """Returns a complaint as a fault, on the line of its place, or of what holds it where
+        the fault is that something is absent; None for what is absent from the file itself."""
+        place = complaint.place
+        while place and place not in self.lines:
+            place = place[:-1]
         return Fault(
-            file=self.file, line=self.lines.get(place), key=dotted(place), message=message
+            file=self.file,
+            line=self.lines[place] if place else None,
+            key=dotted(complaint.place),
+            message=complaint.message,
         )
 
 

@@ -1,0 +1,120 @@
+"""What is wrong with combinations of settings, each of which is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.sections import Sections
+from sweeper.settings import condition
+from sweeper.space import Space
+from sweeper.yaml_source import Complaint, Place
+from workloads.workload import Card
+
+MAX_POINTS = 1_000_000
+"""Points that a study may have, seeds apart; more is a slip of the pen."""
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """The combinations of a study whose single values are right.
+
+    Attributes:
+        card: card of the workload.
+        spaces: what each variant tries.
+        study: the sections, to tell where a setting is given.
+    """
+
+    card: Card
+    spaces: Mapping[str, Space]
+    study: Sections
+
+    def complaints(self) -> Iterator[Complaint]:
+        """Yields every complaint: size, settings without meaning, missing ones, combinations
+        that the card refuses, and variants that are the same."""
+        num_points = sum(space.num_points for space in self.spaces.values())
+        if num_points > MAX_POINTS:
+            message = f"{num_points:,} points are more than {MAX_POINTS:,}; shorten an axis"
+            yield Complaint(("sweep",), message)
+            return
+        yield from self._meaningless()
+        missing = list(self._missing())
+        yield from missing
+        if not missing:
+            refused = list(self._refused())
+            yield from refused
+            if not refused:
+                yield from self._same()
+
+    def _meaningless(self) -> Iterator[Complaint]:
+        everywhere = frozenset().union(*(space.applied for space in self.spaces.values()))
+        for variant, space in self.spaces.items():
+            for name in (*space.constants, *space.axes):
+                setting = space.settings[name]
+                place = self._place(variant, name)
+                used = space.applied if place[0] == "variants" else everywhere
+                if name not in used:
+                    where = f"in variant {variant}" if place[0] == "variants" else "in any variant"
+                    yield Complaint(
+                        place,
+                        f"{name} has no effect {where}: it applies only where "
+                        f"{condition(setting)}; remove it",
+                    )
+
+    def _missing(self) -> Iterator[Complaint]:
+        for variant, space in self.spaces.items():
+            for name, setting in space.settings.items():
+                given = name in space.constants or name in space.axes
+                if setting.required and not given and name in space.applied:
+                    where = "" if len(self.spaces) == 1 else f" (variant {variant} lacks it)"
+                    yield Complaint(
+                        (name,),
+                        f"is missing{where}; workload {self.card.name} requires it: add it to "
+                        f"`fixed` or `sweep`. {setting.doc}",
+                    )
+
+    def _refused(self) -> Iterator[Complaint]:
+        for variant, space in self.spaces.items():
+            for point in space.points():
+                for problem in self.card.problems(point):
+                    places = (self._place(variant, key) for key in problem.keys)
+                    given = next((place for place in places if place), problem.keys[:1])
+                    yield Complaint(given, problem.message)
+
+    def _same(self) -> Iterator[Complaint]:
+        seen: list[tuple[str, Space]] = []
+        for variant, space in self.spaces.items():
+            for other, earlier in seen:
+                if self._equal(space, earlier):
+                    message = f"variant {variant} is the same as variant {other}; remove one"
+                    yield Complaint(("variants", variant), message)
+                    break
+            seen.append((variant, space))
+
+    def _equal(self, one: Space, two: Space) -> bool:
+        if one.num_points != two.num_points or set(one.seeds) != set(two.seeds):
+            return False
+        names = sorted(one.axes.keys() | two.axes.keys())
+
+        def ordered(space: Space) -> list[dict[str, Any]]:
+            def order(point: dict[str, Any]) -> list[str]:
+                return [repr(point.get(name, space.settings[name].default)) for name in names]
+
+            return sorted(space.points(), key=order)
+
+        return all(
+            self.card.resolve(a).config == self.card.resolve(b).config
+            for a, b in zip(ordered(one), ordered(two), strict=True)
+        )
+
+    def _place(self, variant: str, name: str) -> Place:
+        """Returns where a setting of a variant is given; empty where it is not."""
+        own = self.study.variants[variant]
+        holders: tuple[tuple[Place, Mapping[str, Any]], ...] = (
+            (("variants", variant), own.settings),
+            (("variants", variant, "sweep"), own.sweep),
+            (("sweep",), self.study.sweep),
+            (("fixed",), self.study.fixed),
+        )
+        return next(((*place, name) for place, holder in holders if name in holder), ())
