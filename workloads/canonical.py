@@ -17,10 +17,10 @@ def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:
     Raises:
         ValueError: a setting is unknown, is required and missing, or is not of its type.
     """
-    known = {setting.name for setting in settings}
-    unknown = sorted(config.keys() - known)
+    unknown = config.keys() - {setting.name for setting in settings}
     if unknown:
-        raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(known)}")
+        known = ", ".join(setting.name for setting in settings)
+        raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}; known: {known}")
     filled = {setting.name: _value(setting, config) for setting in settings}
     return {
         setting.name: filled[setting.name]

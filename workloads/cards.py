@@ -39,7 +39,11 @@ class LlamaCard:
     )
 
     def problems(self, config: Config) -> list[Problem]:
-        """Returns every fault of a combination of settings; empty if there is none."""
+        """Returns every fault of a combination of settings; empty if there is none.
+
+        Raises:
+            ValueError: a setting is unknown or not of its type.
+        """
         absent = missing(SETTINGS, config)
         if absent:
             return [Problem(keys=(name,), message=f"{name} is required") for name in absent]

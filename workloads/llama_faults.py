@@ -31,12 +31,12 @@ def _head_faults(config: Config) -> Iterator[Problem]:
             f"use {head_dim - 1} or {head_dim + 1}",
         )
     if width % head_dim:
-        heads = width // head_dim
-        near = [f"{n * head_dim} ({n} heads)" for n in (heads, heads + 1) if n]
+        counts = [number for number in (width // head_dim, width // head_dim + 1) if number]
+        near = " or ".join(f"{n * head_dim} ({n} {'heads' if n > 1 else 'head'})" for n in counts)
         yield Problem(
             keys=("width", "head_dim"),
-            message=f"width {width} is no multiple of head_dim {head_dim}; the nearest widths "
-            f"are {' and '.join(near)}, or change head_dim to a divisor of {width}",
+            message=f"width {width} is no multiple of head_dim {head_dim}; the nearest allowed "
+            f"is {near}",
         )
 
 
@@ -71,16 +71,16 @@ def _horizon_faults(config: Config) -> Iterator[Problem]:
 def _base_faults(config: Config) -> Iterator[Problem]:
     if config["base_width"] is not None:
         return
-    needs = []
+    needing = []
     if config["parametrization"] == "mup":
-        needs.append("parametrization mup")
+        needing.append("parametrization mup")
     if config["weight_decay_rule"] == "inverse_width":
-        needs.append("weight_decay_rule inverse_width")
-    if needs:
+        needing.append("weight_decay_rule inverse_width")
+    if needing:
         yield Problem(
             keys=("base_width",),
-            message=f"{' and '.join(needs)} scale relative to a base width, and base_width is "
-            "not given; set it to the width at which the hyperparameters were or will be tuned",
+            message=f"base_width is missing, and {' and '.join(needing)} scale relative to it; "
+            "set it to the width at which the hyperparameters are tuned",
         )
 
 

