@@ -130,7 +130,7 @@ def axis_schema(values: dict[str, Any], *, ranges: bool = True) -> dict[str, Any
         ranges: whether log2 and geometric ranges make sense for it.
     """
     listed = {"type": "array", "items": values, "minItems": 1, "uniqueItems": True}
-    return {"anyOf": [listed, *_RANGES]} if ranges else listed
+    return {"anyOf": [listed, LOG2_RANGE, GEOMETRIC_RANGE]} if ranges else listed
 
 
 def _schema(**bounds: Any) -> WithJsonSchema:
@@ -154,12 +154,19 @@ def _range(kind: str, companion: dict[str, Any], *, required: list[str]) -> dict
     }
 
 
-_STEP = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, NUMBER_TEXT]}
-_COUNT = {"anyOf": [{"type": "integer", "minimum": 2}, NUMBER_TEXT]}
-_RANGES = (
-    _range("log2", {"step": _STEP}, required=["log2"]),
-    _range("geometric", {"count": _COUNT}, required=["geometric", "count"]),
+LOG2_RANGE = _range(
+    "log2",
+    {"step": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, NUMBER_TEXT]}},
+    required=["log2"],
 )
+"""JSON schema of powers of two."""
+
+GEOMETRIC_RANGE = _range(
+    "geometric",
+    {"count": {"anyOf": [{"type": "integer", "minimum": 2}, NUMBER_TEXT]}},
+    required=["geometric", "count"],
+)
+"""JSON schema of a geometric range."""
 
 Name = Annotated[
     str,
