@@ -1,0 +1,39 @@
+"""Newton-Schulz orthogonalisation: the nearest semi-orthogonal matrix, roughly, by products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Coefficients = Sequence[tuple[float, float, float]]
+"""(a, b, c) of each step."""
+
+
+def newton_schulz(
+    matrices: Tensor,
+    *,
+    coefficients: Coefficients,
+    epsilon: Tensor | float,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Returns p_T(...p_1(X)) with X = G / (||G||_F + epsilon) for each matrix G.
+
+    p(X) = a X + b (X X') X + c (X X')^2 X maps each singular value x to a x + b x^3 + c x^5 and
+    leaves the singular vectors (optimizers of arXiv 2512.05620, appendix A; K. Jordan's Muon).
+
+    Args:
+        matrices: G, [K, m, n] with m <= n (give tall ones transposed: fewer products); not
+            changed. Normalised in its own number format.
+        coefficients: (a, b, c) of each step.
+        epsilon: added to the norm, a number or [K, 1, 1].
+        dtype: number format of the products; None for that of ``matrices``.
+    """
+    norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
+    x: Tensor = (matrices / (norms + epsilon)).to(dtype or matrices.dtype)
+    for a, b, c in coefficients:
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.to(matrices.dtype)

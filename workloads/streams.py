@@ -1,0 +1,67 @@
+"""Batches of a corpus as tensors for a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from workloads.data.tokens import batch, evaluation_windows, tokens
+from workloads.workload import Config
+
+EVALUATION_TOKENS = 8192
+"""Tokens of a member that are evaluated at once, to bound memory; the same in any pack, since
+the size of a product may decide its last bits."""
+
+
+class Batch(NamedTuple):
+    """Inputs and targets of a pack, tokens [E, B, T] each."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class TokenStream:
+    """The training batches of each seed and the fixed evaluation batches.
+
+    Attributes:
+        vocabulary: number of different tokens.
+        bytes_per_token: mean bytes of text a token.
+    """
+
+    def __init__(self, config: Config, *, device: str) -> None:
+        """Loads the corpus that a canonical config names.
+
+        Raises:
+            DataUnavailableError: it is missing, altered or too small.
+        """
+        corpus = tokens(config["data"])
+        self.vocabulary = corpus.vocabulary
+        self.bytes_per_token = corpus.bytes_per_token
+        self._train = corpus.train
+        self._batch_size, self._context = config["batch_size"], config["context"]
+        self._device = device
+        windows = evaluation_windows(
+            corpus.held_out, eval_tokens=config["eval_tokens"], context=self._context
+        )
+        self._held_out = torch.from_numpy(windows).to(device)
+        self.training([0], step=1)  # a corpus too small for one window is refused here
+
+    def training(self, seeds: Sequence[int], *, step: int) -> Batch:
+        """Returns the batch of a step; members of one seed see the same one."""
+        drawn = {seed: self._windows(seed, step) for seed in dict.fromkeys(seeds)}
+        windows = torch.stack([drawn[seed] for seed in seeds]).to(self._device)
+        return Batch(windows[..., :-1], windows[..., 1:])
+
+    def _windows(self, seed: int, step: int) -> Tensor:
+        size, context = self._batch_size, self._context
+        drawn = batch(self._train, seed=seed, step=step, batch_size=size, context=context)
+        return torch.from_numpy(drawn)
+
+    def evaluation(self, members: int) -> Iterator[Batch]:
+        """Yields the held-out windows in parts, the same for every member and every trial."""
+        for part in torch.split(self._held_out, max(1, EVALUATION_TOKENS // self._context)):
+            windows = part.expand(members, -1, -1)
+            yield Batch(windows[..., :-1], windows[..., 1:])
