@@ -1,0 +1,114 @@
+"""Where the trials of a study stand; the parts always add up to what is declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, select
+
+from sweeper.outcome import FAILED
+from sweeper.store.database import rows_in
+from sweeper.store.leases import RUNNING, liveness, lost_reason
+from sweeper.store.records import Account, Cause, Failure
+from sweeper.store.tables import attempts, results, study_trials
+
+
+def results_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """Returns the outcome of each trial that has an accepted result, by key."""
+    statement = select(results.c.trial_key, results.c.outcome)
+    rows = rows_in(connection, statement, results.c.trial_key, keys)
+    return {row.trial_key: row.outcome for row in rows}
+
+
+def failures_of(connection: Connection, keys: Sequence[str]) -> dict[str, Failure]:
+    """Returns the failures of each trial without a result whose last attempt failed, by key."""
+    unsettled = select(attempts).where(_unsettled(attempts.c.trial_key))
+    return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
+
+
+def account(connection: Connection, now: datetime, study: str) -> Account:
+    """Returns the account of a study; a trial of several variants counts once."""
+    members = connection.execute(
+        select(study_trials.c.trial_key, study_trials.c.hidden).where(
+            study_trials.c.study == study
+        )
+    ).all()
+    declared = {key for key, hidden in members if not hidden}
+    kinds = Counter(_member_outcomes(connection, study, declared).values())
+    rows = [row for row in _member_attempts(connection, study) if row.trial_key in declared]
+    running = _running(rows, now)
+    failed = {key: item for key, item in _failures(rows).items() if key not in running}
+    settled = kinds["completed"] + kinds["diverged"]
+    return Account(
+        declared=len(declared),
+        done=kinds["completed"],
+        diverged=kinds["diverged"],
+        running=len(running),
+        pending=len(declared) - settled - len(running) - len(failed),
+        failed=len(failed),
+        hidden=len({key for key, _ in members} - declared),
+        causes=_causes(failed),
+    )
+
+
+def _unsettled(key: Any) -> Any:
+    return ~exists().where(results.c.trial_key == key)
+
+
+def _member_outcomes(connection: Connection, study: str, declared: set[str]) -> dict[str, str]:
+    statement = (
+        select(results.c.trial_key, results.c.outcome)
+        .join(study_trials, study_trials.c.trial_key == results.c.trial_key)
+        .where(study_trials.c.study == study)
+    )
+    return {key: kind for key, kind in connection.execute(statement) if key in declared}
+
+
+def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:
+    """The attempts at the trials of a study that have no accepted result."""
+    here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
+    statement = select(attempts).where(
+        attempts.c.trial_key.in_(here), _unsettled(attempts.c.trial_key)
+    )
+    return connection.execute(statement).all()
+
+
+def _running(rows: Sequence[Row[Any]], now: datetime) -> set[str]:
+    is_gone = liveness()
+    return {
+        row.trial_key
+        for row in rows
+        if row.state == RUNNING and lost_reason(row, now, is_gone) is None
+    }
+
+
+def _failures(rows: Sequence[Row[Any]]) -> dict[str, Failure]:
+    """The failures among the attempts; an attempt that still runs says nothing yet."""
+    counts: Counter[str] = Counter()
+    last: dict[str, Row[Any]] = {}
+    for row in rows:
+        counts[row.trial_key] += row.state in FAILED
+        if row.state != RUNNING and (
+            row.trial_key not in last or last[row.trial_key].number < row.number
+        ):
+            last[row.trial_key] = row
+    return {
+        key: Failure(kind=row.state, count=counts[key], error=row.error or "")
+        for key, row in last.items()
+        if row.state in FAILED
+    }
+
+
+def _causes(failed: dict[str, Failure]) -> list[Cause]:
+    groups: dict[str, list[str]] = {}
+    for key, failure in failed.items():
+        lines = failure.error.strip().splitlines()
+        cause = f"{failure.kind}: {lines[-1].strip()}" if lines else failure.kind
+        groups.setdefault(cause, []).append(key)
+    causes = [
+        Cause(cause=cause, count=len(keys), example=min(keys)) for cause, keys in groups.items()
+    ]
+    return sorted(causes, key=lambda item: (-item.count, item.cause))

@@ -1,0 +1,71 @@
+"""Curves: what a trial measured on the way, one Parquet file an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper.store.paths import temporary
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def write_curve(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
+    """Writes a curve as one whole file.
+
+    Args:
+        path: where to, from :meth:`Paths.curve`.
+        columns: values by name, all of one length: step (optimizer steps), tokens, train_loss
+            and whatever else was measured.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    import pyarrow  # imported here: the database alone does without it
+    from pyarrow import parquet
+
+    table = pyarrow.table({name: list(values) for name, values in columns.items()})
+    with temporary(path) as aside:
+        parquet.write_table(table, aside)
+
+
+def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]:
+    """Returns the curves of several trials in one frame, and what could not be read.
+
+    Args:
+        files: file of each trial's curve, by key.
+
+    Returns:
+        A frame with the columns key, step, tokens and all others of the files (NaN where a file
+        lacks one), and one warning for each file that is missing or damaged.
+    """
+    import pandas  # imported here: the database alone does without it
+
+    frames: list[pandas.DataFrame] = []
+    warnings: list[str] = []
+    for key, path in files.items():
+        curve = _read(path)
+        if isinstance(curve, str):
+            warnings.append(f"curve of trial {key[:12]} skipped: {curve}")
+        else:
+            frames.append(curve.assign(key=key))
+    if not frames:
+        return pandas.DataFrame(columns=["key", "step", "tokens"]), warnings
+    whole = pandas.concat(frames, ignore_index=True)
+    return whole[["key", *whole.columns.drop("key")]], warnings
+
+
+def _read(path: Path) -> Any:
+    """The curve as a frame, or why there is none."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with path.open("rb") as source:
+            return parquet.read_table(source).to_pandas()
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (OSError, pyarrow.ArrowException) as error:
+        return f"{path} cannot be read: {' '.join(str(error).split())}"

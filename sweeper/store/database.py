@@ -1,0 +1,178 @@
+"""Connections to the database: transactions that behave alike on SQLite and PostgreSQL.
+
+There is one writer at a time. SQLite has ``BEGIN IMMEDIATE`` for that; on PostgreSQL every
+writing transaction takes one advisory lock first. So whatever a writer reads stays true until it
+commits, which is all that leases need.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+
+from sweeper.store.faults import store_fault
+from sweeper.store.location import Location
+from sweeper.store.tables import json_text
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another one before it gives up."""
+
+CONNECT_SECONDS = 10
+"""How long a server may take to answer."""
+
+CHUNK = 1000
+"""Keys in one IN list; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
+
+_WRITER_LOCK = 0x5357_4545_5045_52  # "SWEEPER"
+
+
+class Database:
+    """Opens transactions; every failure becomes a StoreError that names the place.
+
+    Args:
+        location: where the database is.
+        read_only: refuse to write, in the database itself.
+    """
+
+    def __init__(self, location: Location, *, read_only: bool = False) -> None:
+        self.location = location
+        self.read_only = read_only
+        self.is_sqlite = location.sqlite_file is not None
+        self._engine = _sqlite(location, read_only) if self.is_sqlite else _postgres(location)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yields a connection inside the only writing transaction; commits at the end.
+
+        Raises:
+            StoreError: the database is out of reach, full, locked, damaged or not writable.
+        """
+        isolation = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
+        with self._translated(), self._engine.connect() as plain:
+            connection = plain.execution_options(sweeper_write=True, **isolation)
+            with connection.begin():
+                if not self.is_sqlite:
+                    connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yields a connection that sees one moment of the database throughout.
+
+        Raises:
+            StoreError: the database is out of reach or damaged.
+        """
+        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._translated(), self._engine.connect() as plain:
+            connection = plain.execution_options(sweeper_write=False, **isolation)
+            with connection.begin():
+                yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """Returns the time by the database's clock, which all machines of a cluster share."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        moment: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
+        return moment.astimezone(UTC)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise store_fault(self.location.shown, error.orig or error) from error
+
+
+def rows_in(
+    connection: Connection,
+    statement: Select[Any],
+    column: ColumnElement[Any],
+    values: Iterable[str],
+) -> Iterator[Row[Any]]:
+    """Yields the rows whose column is among the values, however many these are."""
+    remaining = list(values)
+    for start in range(0, len(remaining), CHUNK):
+        chunk = remaining[start : start + CHUNK]
+        yield from connection.execute(statement.where(column.in_(chunk)))
+
+
+def sqlite_uri(file: Path) -> str:
+    """Returns the URI under which an SQLite file is opened for reading alone.
+
+    In a folder that may not be written SQLite can read a database only if told that nobody
+    else writes it; that is so when there is no write-ahead log beside it.
+    """
+    alone = not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
+    return f"file:{quote(str(file))}?mode=ro{'&immutable=1' if alone else ''}"
+
+
+def _sqlite(location: Location, read_only: bool) -> Engine:
+    file = location.sqlite_file
+    assert file is not None
+
+    def connect() -> sqlite3.Connection:
+        target = sqlite_uri(file) if read_only else f"file:{quote(str(file))}?mode=rw"
+        link = sqlite3.connect(
+            target,
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # transactions are begun below, not by the driver
+            check_same_thread=False,  # the pool hands a connection to one thread at a time
+        )
+        _tune(link, read_only)
+        return link
+
+    engine = create_engine(location.url, creator=connect, json_serializer=json_text)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _tune(link: sqlite3.Connection, read_only: bool) -> None:
+    link.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        link.execute("PRAGMA query_only = ON")
+        return
+    link.execute("PRAGMA journal_mode = WAL")  # readers never block the writer, nor it them
+    link.execute("PRAGMA synchronous = FULL")  # an accepted result survives a loss of power
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("sweeper_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres(location: Location) -> Engine:
+    return create_engine(
+        location.url,
+        json_serializer=json_text,
+        pool_pre_ping=True,  # a server that was restarted is found again
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "sweeper",
+            "options": f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC",
+        },
+    )

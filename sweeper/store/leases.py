@@ -1,0 +1,156 @@
+"""Leases: who runs which trial now, and what happens when nobody answers any more."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from sweeper.errors import StoreError
+from sweeper.store.database import rows_in
+from sweeper.store.owner import Owner
+from sweeper.store.records import Claim
+from sweeper.store.tables import attempts, results, trials
+
+RUNNING = "running"
+"""State of an attempt that has not ended; every other state is the kind of its outcome."""
+
+
+def claim(
+    connection: Connection, now: datetime, keys: Sequence[str], owner: Owner, lease_s: float
+) -> list[Claim]:
+    """Claims every key that has no accepted result and that nobody alive is running.
+
+    Attempts whose owner is gone are closed as ``lost_worker`` first.
+
+    Args:
+        connection: inside a writing transaction.
+        now: time by the database's clock.
+        keys: keys of trials; a key given twice is claimed once.
+        owner: who will run them.
+        lease_s: seconds until the claim lapses unless it is renewed.
+
+    Returns:
+        The claims, in the order of the keys.
+
+    Raises:
+        StoreError: a key belongs to no saved trial.
+    """
+    wanted = list(dict.fromkeys(keys))
+    require_trials(connection, wanted)
+    done = select(results.c.trial_key)
+    taken = {row.trial_key for row in rows_in(connection, done, results.c.trial_key, wanted)}
+    taken |= _close_lost(connection, now, wanted)
+    numbers = last_numbers(connection, wanted)
+    fence = next_fence(connection)
+    free = [key for key in wanted if key not in taken]
+    claims = [
+        Claim(key=key, attempt=numbers.get(key, 0) + 1, fence=fence + index)
+        for index, key in enumerate(free)
+    ]
+    if claims:
+        rows = [attempt_row(item, owner, now, lease_s=lease_s) for item in claims]
+        connection.execute(insert(attempts), rows)
+    return claims
+
+
+def heartbeat(connection: Connection, now: datetime, owner: Owner, lease_s: float) -> int:
+    """Renews the leases of all attempts that an owner still holds; returns their number."""
+    statement = update(attempts).where(_held_by(owner))
+    expires = now + timedelta(seconds=lease_s)
+    return connection.execute(statement.values(expires_at=expires)).rowcount
+
+
+def release(connection: Connection, now: datetime, owner: Owner) -> int:
+    """Closes all attempts that an owner still holds as ``stopped``; returns their number."""
+    statement = update(attempts).where(_held_by(owner))
+    return connection.execute(
+        statement.values(state="stopped", ended_at=now, expires_at=None)
+    ).rowcount
+
+
+def lost_reason(row: Row[Any], now: datetime, is_gone: Callable[[Owner], bool]) -> str | None:
+    """Returns why a running attempt is given up; None while its owner may still be working."""
+    owner = _owner_of(row)
+    if row.expires_at is None or row.expires_at <= now:
+        return f"the lease of {owner.id} ended at {row.expires_at}"
+    if is_gone(owner):
+        return f"process {owner.pid} on {owner.host} has ended"
+    return None
+
+
+def liveness() -> Callable[[Owner], bool]:
+    """Returns :meth:`Owner.is_gone`, which asks the system once per owner."""
+    return functools.cache(Owner.is_gone)
+
+
+def require_trials(connection: Connection, keys: Sequence[str]) -> None:
+    """Raises StoreError if a key belongs to no saved trial."""
+    known = {row.key for row in rows_in(connection, select(trials.c.key), trials.c.key, keys)}
+    unknown = [key for key in keys if key not in known]
+    if unknown:
+        raise StoreError(
+            f"{len(unknown)} of {len(keys)} trials are not in the store, the first is "
+            f"{unknown[0]!r}; save their study first"
+        )
+
+
+def last_numbers(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
+    """Returns the number of the last attempt of each trial that has one."""
+    key, last = attempts.c.trial_key, func.max(attempts.c.number).label("last")
+    rows = rows_in(connection, select(key, last).group_by(key), key, keys)
+    return {row.trial_key: row.last for row in rows}
+
+
+def next_fence(connection: Connection) -> int:
+    """Returns a fencing number above all given out; attempts are never deleted."""
+    return (connection.execute(select(func.max(attempts.c.fence))).scalar() or 0) + 1
+
+
+def attempt_row(
+    item: Claim, owner: Owner, now: datetime, *, lease_s: float | None
+) -> dict[str, Any]:
+    """Returns the row of a running attempt; without a lease it is one that ends at once."""
+    return {
+        "trial_key": item.key,
+        "number": item.attempt,
+        "fence": item.fence,
+        "owner": owner.id,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process": owner.started,
+        "state": RUNNING,
+        "started_at": now,
+        "expires_at": None if lease_s is None else now + timedelta(seconds=lease_s),
+        "accepted": False,
+    }
+
+
+def _held_by(owner: Owner) -> Any:
+    return (attempts.c.owner == owner.id) & (attempts.c.state == RUNNING)
+
+
+def _owner_of(row: Row[Any]) -> Owner:
+    return Owner(id=row.owner, host=row.host, pid=row.pid, started=row.process)
+
+
+def _close_lost(connection: Connection, now: datetime, keys: Sequence[str]) -> set[str]:
+    """Closes the attempts whose owner is gone; returns the keys that are really running."""
+    running = select(attempts).where(attempts.c.state == RUNNING)
+    is_gone = liveness()
+    alive: set[str] = set()
+    lost: list[dict[str, Any]] = []
+    for row in rows_in(connection, running, attempts.c.trial_key, keys):
+        reason = lost_reason(row, now, is_gone)
+        if reason is None:
+            alive.add(row.trial_key)
+        else:
+            lost.append({"at_id": row.id, "to_error": reason})
+    if lost:
+        statement = update(attempts).where(attempts.c.id == bindparam("at_id"))
+        closed = {"state": "lost_worker", "ended_at": now, "expires_at": None}
+        connection.execute(statement.values(error=bindparam("to_error"), **closed), lost)
+    return alive

@@ -1,0 +1,102 @@
+"""Where a store is: what ``--store`` and ``SWEEPER_STORE`` mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sweeper.errors import RequestError
+from sweeper.store.paths import Paths
+
+DEFAULT_FOLDER = "sweeper-results"
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg"}
+_ALLOWED = (
+    "give a folder, postgresql+psycopg://user:password@host/database, or sqlite:///path/to/file.db"
+)
+
+
+@dataclass(frozen=True)
+class Location:
+    """A database and the folder of the files that go with it.
+
+    Attributes:
+        url: the database; it may hold a password, so show :attr:`shown` instead.
+        paths: the owner of all file paths.
+    """
+
+    url: URL
+    paths: Paths
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database's file; None for a server."""
+        return Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
+
+    @property
+    def shown(self) -> str:
+        """The place in messages: a path, or the URL with its password masked."""
+        file = self.sqlite_file
+        return self.url.render_as_string(hide_password=True) if file is None else str(file)
+
+
+def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) -> Location:
+    """Returns the location that a folder or a database URL names.
+
+    Args:
+        place: what ``--store`` says; None takes ``SWEEPER_STORE``, and failing that the
+            folder ``sweeper-results`` in the working directory.
+        environ: environment variables; ``SWEEPER_FILES`` is the folder for curves and
+            checkpoints where ``place`` is a database URL.
+
+    Raises:
+        RequestError: it is neither a folder nor the URL of a database that is known.
+    """
+    text = str(environ.get("SWEEPER_STORE") or DEFAULT_FOLDER if place is None else place)
+    if not text.strip():
+        raise RequestError(f"store: the name is empty; {_ALLOWED}")
+    scheme = _SCHEME.match(text)
+    if isinstance(place, Path) or scheme is None:
+        return _folder(text)
+    files = _absolute(environ.get("SWEEPER_FILES") or DEFAULT_FOLDER)
+    return Location(_database(text, scheme.group(1).lower()), Paths(files))
+
+
+def _folder(text: str) -> Location:
+    root = _absolute(text)
+    if root.exists() and not root.is_dir():
+        raise RequestError(
+            f"store: {root} is a file; give the folder that holds sweeper.db, or "
+            f"sqlite:///{root} if this is the database itself"
+        )
+    paths = Paths(root)
+    return Location(URL.create("sqlite", database=str(paths.database)), paths)
+
+
+def _database(text: str, scheme: str) -> URL:
+    if scheme not in _POSTGRES and scheme != "sqlite":
+        raise RequestError(
+            f"store: {scheme}:// is not available; {_ALLOWED}; curves and checkpoints go to a "
+            "folder, which SWEEPER_FILES names for a database URL"
+        )
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        # The text may hold a password, so it is not repeated.
+        raise RequestError(f"store: the {scheme} URL cannot be read; {_ALLOWED}") from error
+    if scheme in _POSTGRES:
+        return url.set(drivername="postgresql+psycopg")
+    if url.database in (None, "", ":memory:"):
+        raise RequestError(f"store: {text} names no file, and a store outlives a run; {_ALLOWED}")
+    return url.set(database=str(_absolute(str(url.database))))
+
+
+def _absolute(text: str) -> Path:
+    return Path(os.path.abspath(Path(text).expanduser()))

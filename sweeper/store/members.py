@@ -1,0 +1,180 @@
+"""Studies and their trials: what is declared, and what no longer is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from sweeper.errors import UnknownNameError
+from sweeper.store.database import rows_in
+from sweeper.store.records import Changes, Membership, StudyRecord
+from sweeper.store.tables import SCALE_COLUMNS, plain_text, studies, study_trials, trials
+from sweeper.trial import HASH_VERSION, Trial
+
+_INT64 = 2**63
+
+
+def save_study(
+    connection: Connection, now: datetime, record: StudyRecord, members: Sequence[Membership]
+) -> Changes:
+    """Writes a study and makes its members exactly the ones given; returns what changed."""
+    _save_record(connection, now, record)
+    _add_trials(connection, now, [member.trial for member in members])
+    return _set_members(connection, record.name, members)
+
+
+def all_studies(connection: Connection) -> list[StudyRecord]:
+    """Returns every study, in the order in which they were first saved."""
+    rows = connection.execute(select(studies).order_by(studies.c.created_at, studies.c.name))
+    return [_study_of(row) for row in rows]
+
+
+def find_study(connection: Connection, name: str) -> StudyRecord:
+    """Returns a study by its name.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+    """
+    row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
+    if row is None:
+        known = connection.execute(select(studies.c.name)).scalars().all()
+        raise UnknownNameError("study", name, known)
+    return _study_of(row)
+
+
+def _study_of(row: Row[Any]) -> StudyRecord:
+    return StudyRecord(**row._mapping)
+
+
+def _save_record(connection: Connection, now: datetime, record: StudyRecord) -> None:
+    values = {
+        "question": plain_text(record.question),
+        "workload": record.workload,
+        "scale": record.scale,
+        "metric": record.metric,
+        "goal": record.goal,
+        "document": dict(record.document),
+        "updated_at": now,
+    }
+    here = studies.c.name == record.name
+    if connection.execute(update(studies).where(here).values(values)).rowcount == 0:
+        connection.execute(
+            insert(studies).values(values | {"name": record.name, "created_at": now})
+        )
+
+
+def _add_trials(connection: Connection, now: datetime, added: Sequence[Trial]) -> None:
+    """Inserts the trials that the store does not know; a known key is the same trial."""
+    by_key = {trial.key: trial for trial in added}
+    known = {row.key for row in rows_in(connection, select(trials.c.key), trials.c.key, by_key)}
+    rows = [_trial_row(trial, now) for key, trial in by_key.items() if key not in known]
+    if rows:
+        connection.execute(insert(trials), rows)
+
+
+def _trial_row(trial: Trial, now: datetime) -> dict[str, Any]:
+    return {
+        "key": trial.key,
+        "hash_version": HASH_VERSION,
+        "workload": trial.workload,
+        "workload_version": trial.version,
+        "data": trial.data,
+        "config": dict(trial.config),
+        "seed": trial.seed,
+        "derived": dict(trial.derived),
+        "created_at": now,
+        **{
+            name: _scale_value(trial.config, trial.derived, name, kind)
+            for name, kind in SCALE_COLUMNS.items()
+        },
+    }
+
+
+def _scale_value(
+    config: Mapping[str, Any], derived: Mapping[str, Any], name: str, kind: type
+) -> Any:
+    """The value for a column that people select by; None where it does not fit the column."""
+    value = config.get(name, derived.get(name))
+    if kind is str:
+        return plain_text(value) if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if kind is float:
+        return float(value)
+    return int(value) if value == int(value) and abs(value) < _INT64 else None
+
+
+def _set_members(connection: Connection, study: str, members: Sequence[Membership]) -> Changes:
+    declared: dict[tuple[str, str], tuple[int, str]] = {}
+    for position, member in enumerate(members):
+        declared.setdefault((member.variant, member.trial.key), (position, member.reason))
+    present = {
+        (row.variant, row.trial_key): (row.position, row.hidden)
+        for row in connection.execute(select(study_trials).where(study_trials.c.study == study))
+    }
+    added = [
+        _member_row(study, place, position) | {"reason": reason}
+        for place, (position, reason) in declared.items()
+        if place not in present
+    ]
+    kept = {place: position for place, (position, _) in declared.items() if place in present}
+    restored = sum(present[place][1] for place in kept)
+    gone = [
+        _member_row(study, place, position) | {"hidden": True}
+        for place, (position, hidden) in present.items()
+        if place not in declared and not hidden
+    ]
+    moved = [
+        _member_row(study, place, position)
+        for place, position in kept.items()
+        if present[place] != (position, False)
+    ]
+    if added:
+        connection.execute(insert(study_trials), added)
+    _update_members(connection, moved + gone)
+    return Changes(
+        added=len(added), kept=len(kept) - restored, hidden=len(gone), restored=restored
+    )
+
+
+def _member_row(study: str, place: tuple[str, str], position: int) -> dict[str, Any]:
+    variant, key = place
+    return {
+        "study": study,
+        "variant": variant,
+        "trial_key": key,
+        "position": position,
+        "hidden": False,
+    }
+
+
+def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    columns = study_trials.c
+    statement = (
+        update(study_trials)
+        .where(
+            columns.study == bindparam("at_study"),
+            columns.variant == bindparam("at_variant"),
+            columns.trial_key == bindparam("at_key"),
+        )
+        .values(position=bindparam("to_position"), hidden=bindparam("to_hidden"))
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "at_study": row["study"],
+                "at_variant": row["variant"],
+                "at_key": row["trial_key"],
+                "to_position": row["position"],
+                "to_hidden": row["hidden"],
+            }
+            for row in rows
+        ],
+    )

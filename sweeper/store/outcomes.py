@@ -1,0 +1,189 @@
+"""Recording how attempts ended: one accepted result a trial, and everything else kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from sweeper.outcome import Outcome
+from sweeper.store.database import rows_in
+from sweeper.store.leases import (
+    RUNNING,
+    attempt_row,
+    last_numbers,
+    next_fence,
+    require_trials,
+)
+from sweeper.store.owner import Owner
+from sweeper.store.records import Claim
+from sweeper.store.tables import attempts, finite, marks, plain_text, results
+
+_OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
+"""States in which an attempt may still report: it runs, or was only thought to have ended."""
+
+
+@dataclass
+class _Attempt:
+    """An attempt as this transaction sees it."""
+
+    id: int
+    state: str
+    step: int | None
+    device_seconds: float | None
+    accepted: bool
+
+
+class Recording:
+    """Writes a group of outcomes inside one transaction.
+
+    Args:
+        connection: inside a writing transaction.
+        now: time by the database's clock.
+        keys: keys of the trials of the group.
+    """
+
+    def __init__(self, connection: Connection, now: datetime, keys: Sequence[str]) -> None:
+        wanted = list(dict.fromkeys(keys))
+        require_trials(connection, wanted)
+        self._connection = connection
+        self._now = now
+        self._attempts = {
+            (row.trial_key, row.number): _seen(row)
+            for row in rows_in(connection, select(attempts), attempts.c.trial_key, wanted)
+        }
+        done = select(results.c.trial_key)
+        self._done = {row[0] for row in rows_in(connection, done, results.c.trial_key, wanted)}
+        self._last = last_numbers(connection, wanted)
+        self._updates: list[dict[str, Any]] = []
+        self._results: list[dict[str, Any]] = []
+        self._marks: list[dict[str, Any]] = []
+
+    def add(self, outcome: Outcome, objective: float | None) -> bool:
+        """Takes in one outcome; returns True if it is the accepted result of its trial.
+
+        A report that was already taken in (a writer that tries again because it did not hear of
+        its commit) changes nothing. A result of a trial that has one, and a second, different
+        report of an attempt, are kept as attempts that were not accepted.
+        """
+        attempt = self._attempts.get((outcome.key, outcome.attempt))
+        if attempt is not None and _same(attempt, outcome):
+            return attempt.accepted
+        if attempt is None or attempt.state not in _OPEN:
+            attempt = self._extra(outcome)
+        accepted = outcome.accepted and outcome.key not in self._done
+        attempt.state, attempt.accepted = outcome.kind, accepted
+        attempt.step = outcome.step
+        attempt.device_seconds = finite(outcome.device_seconds)
+        self._updates.append(_ending(attempt, outcome, self._now))
+        if accepted:
+            self._done.add(outcome.key)
+            self._results.append(_result_row(attempt.id, outcome, objective, self._now))
+            self._marks.extend(_mark_rows(attempt.id, outcome))
+        return accepted
+
+    def write(self) -> None:
+        """Writes what was taken in."""
+        if self._updates:
+            self._connection.execute(_CLOSE, self._updates)
+        if self._results:
+            self._connection.execute(insert(results), self._results)
+        if self._marks:
+            self._connection.execute(insert(marks), self._marks)
+
+    def _extra(self, outcome: Outcome) -> _Attempt:
+        """Makes an attempt for a report that has none of its own."""
+        number = outcome.attempt
+        if number < 1 or (outcome.key, number) in self._attempts:
+            number = self._last.get(outcome.key, 0) + 1
+        self._last[outcome.key] = max(number, self._last.get(outcome.key, 0))
+        item = Claim(key=outcome.key, attempt=number, fence=next_fence(self._connection))
+        owner = Owner(id=f"late-{outcome.host}", host=outcome.host)
+        started = self._now - timedelta(seconds=finite(outcome.wall_seconds) or 0.0)
+        row = attempt_row(item, owner, started, lease_s=None)
+        statement = insert(attempts).values(row).returning(attempts.c.id)
+        made = _Attempt(
+            self._connection.execute(statement).scalar_one(), RUNNING, None, None, False
+        )
+        self._attempts[outcome.key, number] = made
+        return made
+
+
+_CLOSE = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("at_id"))
+    .values(
+        state=bindparam("to_state"),
+        ended_at=bindparam("to_ended"),
+        expires_at=None,
+        step=bindparam("to_step"),
+        device_seconds=bindparam("to_seconds"),
+        error=bindparam("to_error"),
+        accepted=bindparam("to_accepted"),
+    )
+)
+
+
+def _seen(row: Row[Any]) -> _Attempt:
+    return _Attempt(row.id, row.state, row.step, row.device_seconds, row.accepted)
+
+
+def _same(attempt: _Attempt, outcome: Outcome) -> bool:
+    return (attempt.state, attempt.step, attempt.device_seconds) == (
+        outcome.kind,
+        outcome.step,
+        finite(outcome.device_seconds),
+    )
+
+
+def _ending(attempt: _Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    return {
+        "at_id": attempt.id,
+        "to_state": outcome.kind,
+        "to_ended": now,
+        "to_step": outcome.step,
+        "to_seconds": attempt.device_seconds,
+        "to_error": None if outcome.error is None else plain_text(outcome.error),
+        "to_accepted": attempt.accepted,
+    }
+
+
+def _result_row(
+    attempt_id: int, outcome: Outcome, objective: float | None, now: datetime
+) -> dict[str, Any]:
+    return {
+        "trial_key": outcome.key,
+        "attempt_id": attempt_id,
+        "outcome": outcome.kind,
+        "objective": finite(objective),
+        "metrics": dict(outcome.metrics),
+        "step": outcome.step,
+        "tokens": outcome.tokens,
+        "flops": finite(outcome.flops),
+        "device_seconds": finite(outcome.device_seconds),
+        "wall_seconds": finite(outcome.wall_seconds),
+        "device": plain_text(outcome.device),
+        "host": plain_text(outcome.host),
+        "environment": dict(outcome.environment),
+        "curve": outcome.curve,
+        "accepted_at": now,
+    }
+
+
+def _mark_rows(attempt_id: int, outcome: Outcome) -> list[dict[str, Any]]:
+    """One row a step and metric; of two measurements of one step the later one counts."""
+    latest = {(mark.step, mark.metric): mark for mark in outcome.marks}
+    return [
+        {
+            "trial_key": outcome.key,
+            "attempt_id": attempt_id,
+            "step": mark.step,
+            "tokens": mark.tokens,
+            "metric": mark.metric,
+            "value": finite(mark.value),
+        }
+        for mark in latest.values()
+    ]

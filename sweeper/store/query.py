@@ -1,0 +1,122 @@
+"""A person's SQL, which can read everything and change nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from sweeper.errors import RequestError
+from sweeper.store.database import BUSY_SECONDS, CONNECT_SECONDS, sqlite_uri
+from sweeper.store.faults import store_fault
+from sweeper.store.location import Location
+from sweeper.store.records import Table
+
+_READING = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
+_INSPECTING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"}
+
+
+def run_query(location: Location, sql: str, parameters: Sequence[Any] = ()) -> Table:
+    """Returns the answer to one reading statement, over a connection that cannot write.
+
+    Args:
+        location: the store.
+        sql: one statement in the database's own SQL.
+        parameters: values for the placeholders, which are ``?`` on SQLite and ``%s`` on
+            PostgreSQL.
+
+    Raises:
+        RequestError: the statement is wrong, or would write.
+        StoreError: the database cannot be opened.
+    """
+    file = location.sqlite_file
+    if file is None:
+        return _ask_postgres(location, sql, parameters)
+    return _ask_sqlite(location, file, sql, parameters)
+
+
+def _ask_sqlite(location: Location, file: Path, sql: str, parameters: Sequence[Any]) -> Table:
+    try:
+        link = sqlite3.connect(sqlite_uri(file), uri=True, timeout=BUSY_SECONDS)
+        link.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise store_fault(location.shown, error) from error
+    with closing(link):
+        link.set_authorizer(_authorize)
+        try:
+            cursor = link.execute(sql, tuple(parameters))
+            return _table(cursor.description, cursor.fetchall())
+        except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            raise _refusal(sql, error) from error
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Allows what reads; ATTACH, for one, could make a file even on a read-only connection."""
+    inspects = action == sqlite3.SQLITE_PRAGMA and first in _INSPECTING
+    return sqlite3.SQLITE_OK if action in _READING or inspects else sqlite3.SQLITE_DENY
+
+
+def _ask_postgres(location: Location, sql: str, parameters: Sequence[Any]) -> Table:
+    import psycopg  # an optional dependency, which only a PostgreSQL store needs
+
+    engine = create_engine(
+        location.url,
+        poolclass=NullPool,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "sweeper sql",
+            "options": "-c default_transaction_read_only=on -c timezone=UTC",
+        },
+    )
+    try:
+        link = engine.raw_connection()
+    except DBAPIError as error:
+        raise store_fault(location.shown, error.orig or error) from error
+    with closing(link):
+        assert isinstance(link.driver_connection, psycopg.Connection)
+        try:
+            # Prepared, a text with a second statement ("rollback; drop ...") is refused.
+            cursor = link.driver_connection.execute(sql, tuple(parameters) or None, prepare=True)
+            rows = cursor.fetchall() if cursor.description else []
+            return _table(cursor.description, rows)
+        except psycopg.Error as error:
+            raise _refusal(sql, error) from error
+
+
+def _table(description: Any, rows: list[Any]) -> Table:
+    columns = tuple(column[0] for column in description or ())
+    return Table(columns, [tuple(_plain(value) for value in row) for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    """The value as SQLite would give it, so that both databases answer alike."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _refusal(sql: str, error: BaseException) -> RequestError:
+    words = " ".join(str(error).split())
+    line = " ".join(sql.split())
+    shown = line if len(line) <= 80 else f"{line[:77]}..."
+    return RequestError(
+        f"sql: {words}, in {shown!r}; one statement that reads is allowed (select, with, values, "
+        "explain); the tables are studies, trials, study_trials, attempts, results, marks, "
+        "probes and estimates"
+    )

@@ -1,0 +1,198 @@
+"""Plain values that go into the store and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sweeper.trial import Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study as the store keeps it.
+
+    Attributes:
+        name: the study's name, its identity in the store.
+        question: what it asks.
+        workload: name of the workload.
+        scale: the axis along which optima are tracked.
+        metric: the metric that is compared.
+        goal: which end of the metric is better.
+        document: the study file as a JSON document, enough to rebuild the study.
+        created_at, updated_at: set by the store; ignored on the way in.
+    """
+
+    name: str
+    question: str
+    workload: str
+    scale: str
+    metric: str
+    goal: Literal["min", "max"]
+    document: Mapping[str, Any]
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """A trial's place in a study.
+
+    Attributes:
+        trial: the trial.
+        variant: the variant that it belongs to.
+        reason: why it is there: declared, or the word of the search that added it.
+    """
+
+    trial: Trial
+    variant: str
+    reason: str = "declared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What saving a study did to its members.
+
+    Attributes:
+        added: members that are new to the study.
+        kept: members that were there and still are.
+        hidden: members that are no longer declared; kept, and left out of answers.
+        restored: members that had been hidden and are declared again.
+    """
+
+    added: int
+    kept: int
+    hidden: int
+    restored: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to run one attempt.
+
+    Attributes:
+        key: key of the trial.
+        attempt: number of the attempt, from 1 for each trial.
+        fence: a number that grows with every claim in the store.
+    """
+
+    key: str
+    attempt: int
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The failures of a trial whose last attempt failed.
+
+    Attributes:
+        kind: how the last attempt failed: ``bug`` or ``out_of_memory``.
+        count: how many of its attempts failed like that, either way.
+        error: what the last one said.
+    """
+
+    kind: str
+    count: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Failed trials of a study that failed the same way.
+
+    Attributes:
+        cause: the kind of failure and the last line of the error.
+        count: number of trials.
+        example: key of one of them.
+    """
+
+    cause: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The trials of a study, each counted once, by where they stand.
+
+    Attributes:
+        declared: always done + diverged + running + pending + failed.
+        done: trials with a completed result.
+        diverged: trials with the result that they diverged.
+        running: trials without a result that a live process works on.
+        pending: trials that are still to be run, or run again.
+        failed: trials whose last attempt failed in the model or the code.
+        hidden: trials that the study file no longer declares; not part of ``declared``.
+        causes: the failed ones by cause, the commonest first.
+    """
+
+    declared: int
+    done: int
+    diverged: int
+    running: int
+    pending: int
+    failed: int
+    hidden: int
+    causes: Sequence[Cause] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """How long training of one shape takes on one device.
+
+    Attributes:
+        workload, workload_version: what was trained.
+        shape: the settings that decide its speed.
+        device: name of the processor or accelerator.
+        threads: processor threads.
+        pack: trials side by side.
+        startup_seconds: from the start of an attempt to its first step.
+        step_seconds: one optimizer step of the whole pack.
+        steps: number of steps that were timed.
+        measured_at: set by the store; ignored on the way in.
+    """
+
+    workload: str
+    workload_version: str
+    shape: Mapping[str, Any]
+    device: str
+    threads: int
+    pack: int
+    startup_seconds: float
+    step_seconds: float
+    steps: int
+    measured_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One number that an analysis found, with its interval.
+
+    Attributes:
+        kind: ``optimum``, ``drift``, ``claim`` or ``regret``.
+        variant: the variant.
+        settings: other swept settings at which it holds.
+        scale: value of the scale; None where it is about all of them.
+        value, low, high: the estimate and its interval, in the hyperparameter's unit (optimum),
+            octaves per doubling (drift, claim) or the metric's unit (regret); None: unknown.
+        text: the statement in words.
+    """
+
+    kind: Literal["optimum", "drift", "claim", "regret"]
+    variant: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    scale: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The answer to a query: names of the columns, and rows of plain values."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]

@@ -1,0 +1,157 @@
+"""The schema of a database: finding it, creating it, migrating it forward."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from sweeper.errors import StoreError
+from sweeper.store.database import Database
+from sweeper.store.location import Location
+from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, flush
+from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(location: Location, *, create: bool, read_only: bool) -> Database:
+    """Returns the database of a store, at this code's schema.
+
+    Args:
+        location: where it is.
+        create: make it where there is none.
+        read_only: never write, and so never create nor migrate.
+
+    Raises:
+        StoreError: there is none, it is damaged, out of reach, another program's, or newer.
+    """
+    file = location.sqlite_file
+    if file is not None:
+        _require_file(location, file, create=create and not read_only)
+    database = Database(location, read_only=read_only)
+    try:
+        _bring_to_schema(database, create=create and not read_only)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _require_file(location: Location, file: Path, *, create: bool) -> None:
+    """Sees to it that the SQLite file is there, and that it is not an emptied one."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:
+        if not create:
+            raise _missing(location) from None
+        _create_file(location, file)
+        return
+    except OSError as error:
+        raise disk_fault("open", file, error) from error
+    if size == 0:
+        raise StoreError(
+            f"store {file}: the file is empty, so it was cut short by something else than "
+            "sweeper; restore it from a backup, or remove it to start a new store (all trials "
+            "will run again)"
+        )
+
+
+def _create_file(location: Location, file: Path) -> None:
+    """Makes a whole database aside and links it into place, so that no one ever sees half a
+    store and two processes that start at once agree on one."""
+    aside = file.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{file.name}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch(exist_ok=False)
+        database = Database(Location(location.url.set(database=str(aside)), location.paths))
+        try:
+            _migrate(database)
+        finally:
+            database.close()
+        _put_in_place(aside, file)
+        flush(file.parent)
+    except OSError as error:
+        raise disk_fault("create", file, error) from error
+    finally:
+        for leftover in (aside, Path(f"{aside}-wal"), Path(f"{aside}-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def _put_in_place(aside: Path, file: Path) -> None:
+    try:
+        os.link(aside, file)
+    except FileExistsError:
+        return  # another process was faster, and its store is as good
+    except OSError:
+        # A file system without hard links; here two processes that create one store in the
+        # same instant could replace each other's empty database.
+        os.rename(aside, file)
+
+
+def _bring_to_schema(database: Database, *, create: bool) -> None:
+    with database.read() as connection:
+        revision = _revision(connection)
+        ours = revision is not None or not _foreign_tables(connection)
+    shown = database.location.shown
+    if revision == SCHEMA:
+        return
+    if not ours:
+        raise StoreError(
+            f"store {shown}: it holds tables of another program and none of sweeper's; give "
+            "sweeper a database of its own"
+        )
+    if revision is None and (database.is_sqlite or not create):
+        raise _missing(database.location)
+    if revision is not None and revision not in known_revisions():
+        raise StoreError(
+            f"store {shown}: its schema is {revision!r} and this sweeper knows up to {SCHEMA!r}; "
+            "a newer sweeper has written it, so upgrade sweeper here"
+        )
+    if database.read_only:
+        raise StoreError(
+            f"store {shown}: its schema {revision!r} is older than {SCHEMA!r} and it was opened "
+            "for reading alone; open it once with `sweeper run` or `sweeper doctor` to migrate it"
+        )
+    _migrate(database)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(SCHEMA_TABLE):
+        return None
+    found = connection.execute(text(f"select version_num from {SCHEMA_TABLE}")).scalar()
+    return None if found is None else str(found)
+
+
+def _foreign_tables(connection: Connection) -> bool:
+    """Whether tables stand where ours would be made, without our schema's mark."""
+    return bool(set(inspect(connection).get_table_names()) & set(metadata.tables))
+
+
+def _missing(location: Location) -> StoreError:
+    return StoreError(
+        f"store {location.shown}: there is no store here; `sweeper run STUDY.yaml` makes one, or "
+        "name another place with --store or SWEEPER_STORE"
+    )
+
+
+def known_revisions() -> set[str]:
+    """Returns the schemas that this code can migrate from."""
+    from alembic.script import ScriptDirectory  # imported here: opening a store is fast
+
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _migrate(database: Database) -> None:
+    """Runs the missing migrations inside one writing transaction, so that several processes
+    that open an old store at once migrate it once."""
+    from alembic import command  # imported here: opening a store is fast
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,287 @@
+"""The store: the one class that reads and writes the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sweeper.outcome import Outcome
+from sweeper.store import accounts, frames, leases, members, notes
+from sweeper.store.database import Database
+from sweeper.store.location import locate
+from sweeper.store.outcomes import Recording
+from sweeper.store.owner import Owner
+from sweeper.store.paths import Paths
+from sweeper.store.query import run_query
+from sweeper.store.records import (
+    Account,
+    Changes,
+    Claim,
+    Estimate,
+    Failure,
+    Membership,
+    Probe,
+    StudyRecord,
+    Table,
+)
+from sweeper.store.schema import open_database
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Store:
+    """Studies, trials, attempts and results, in SQLite or PostgreSQL.
+
+    Every method is one transaction and may be called from any thread. Every method raises
+    StoreError if the database is out of reach, locked, full, damaged or not writable.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> Self:
+        """Returns the store at a place, made or migrated if need be.
+
+        Args:
+            location: a folder or a database URL; None takes ``SWEEPER_STORE``, and failing
+                that the folder ``sweeper-results``.
+            create: make the store where there is none.
+            read_only: refuse all writes; never creates nor migrates.
+
+        Raises:
+            RequestError: the location is neither a folder nor the URL of a known database.
+            StoreError: there is no store, or it is out of reach, damaged, not writable, of
+                another program or of a newer sweeper.
+        """
+        return cls(open_database(locate(location), create=create, read_only=read_only))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections to the database."""
+        self._database.close()
+
+    @property
+    def paths(self) -> Paths:
+        """The owner of the paths of curves and checkpoints."""
+        return self._database.location.paths
+
+    @property
+    def shown(self) -> str:
+        """The store's place for messages, without a password."""
+        return self._database.location.shown
+
+    # Studies ----------------------------------------------------------------------------------
+
+    def save_study(self, record: StudyRecord, declared: Sequence[Membership]) -> Changes:
+        """Writes a study and makes its members exactly the declared ones, in their order.
+
+        Trials that the store does not know are added; members that are no longer declared are
+        hidden and never deleted; declared ones that had been hidden come back.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            return members.save_study(connection, now, record, declared)
+
+    def studies(self) -> list[StudyRecord]:
+        """Returns all studies, the oldest first."""
+        with self._database.read() as connection:
+            return members.all_studies(connection)
+
+    def study(self, name: str) -> StudyRecord:
+        """Returns a study.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        with self._database.read() as connection:
+            return members.find_study(connection, name)
+
+    # What is done -----------------------------------------------------------------------------
+
+    def results_of(self, keys: Sequence[str]) -> dict[str, str]:
+        """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
+        with self._database.read() as connection:
+            return accounts.results_of(connection, keys)
+
+    def failures_of(self, keys: Sequence[str]) -> dict[str, Failure]:
+        """Returns the failures of the trials without a result whose last attempt failed."""
+        with self._database.read() as connection:
+            return accounts.failures_of(connection, keys)
+
+    def account(self, study: str) -> Account:
+        """Returns where the trials of a study stand; the parts add up.
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            members.find_study(connection, study)
+            return accounts.account(connection, self._database.now(connection), study)
+
+    # Attempts ---------------------------------------------------------------------------------
+
+    def claim(self, keys: Sequence[str], *, owner: Owner, lease_s: float) -> list[Claim]:
+        """Claims every key without an accepted result that nobody alive is running.
+
+        A running attempt is given up (``lost_worker``) when its lease has lapsed, or at once
+        when its owner was a process of this machine that has ended. Of several processes that
+        claim a key at once, one is given it.
+
+        Args:
+            keys: keys of saved trials.
+            owner: who will run them.
+            lease_s: seconds for which the claim holds unless :meth:`heartbeat` renews it.
+
+        Returns:
+            The claims, in the order of the keys.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            return leases.claim(connection, now, keys, owner, lease_s)
+
+    def heartbeat(self, owner: Owner, lease_s: float) -> int:
+        """Renews the leases of an owner; returns how many attempts it still holds."""
+        with self._database.write() as connection:
+            return leases.heartbeat(connection, self._database.now(connection), owner, lease_s)
+
+    def release(self, owner: Owner) -> int:
+        """Closes what an owner still runs as ``stopped``, so that anybody may claim it; returns
+        the number of attempts."""
+        with self._database.write() as connection:
+            return leases.release(connection, self._database.now(connection), owner)
+
+    def record(self, outcome: Outcome, *, objective: float | None) -> bool:
+        """Keeps how an attempt ended; returns True if it is the accepted result of its trial.
+
+        When this returns, it is on the disk. The first result of a trial is accepted; a later
+        one is kept as an attempt beside it. The same report twice counts once.
+
+        Args:
+            outcome: how it ended.
+            objective: value of the study's metric, for the results table.
+        """
+        return self.record_many([(outcome, objective)])[0]
+
+    def record_many(self, entries: Sequence[tuple[Outcome, float | None]]) -> list[bool]:
+        """Keeps several outcomes, all or none; returns for each what :meth:`record` returns."""
+        if not entries:
+            return []
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            recording = Recording(connection, now, [outcome.key for outcome, _ in entries])
+            verdicts = [recording.add(outcome, objective) for outcome, objective in entries]
+            recording.write()
+            return verdicts
+
+    # Answers ----------------------------------------------------------------------------------
+
+    def frame(self, study: str, *, hidden: bool = False) -> pandas.DataFrame:
+        """Returns one row a member of a study (see :func:`frames.trial_frame`).
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            return frames.trial_frame(
+                connection, members.find_study(connection, study), hidden=hidden
+            )
+
+    def marks(self, study: str) -> pandas.DataFrame:
+        """Returns the metrics at token marks of a study's results (:func:`frames.mark_frame`).
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            return frames.mark_frame(connection, members.find_study(connection, study))
+
+    def curve_files(self, study: str) -> dict[str, Path]:
+        """Returns the curve file of each result of a study that has one, by key.
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            found = frames.curve_files(connection, members.find_study(connection, study))
+        return {key: self.paths.absolute(relative) for key, relative in found.items()}
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
+        """Returns the answer to one reading statement; nothing can be written with it.
+
+        Raises:
+            RequestError: the statement is wrong, or would write.
+        """
+        return run_query(self._database.location, sql, parameters)
+
+    # Notes ------------------------------------------------------------------------------------
+
+    def save_probe(self, probe: Probe) -> None:
+        """Keeps a measured speed in place of an older one of the same circumstances."""
+        with self._database.write() as connection:
+            notes.save_probe(connection, self._database.now(connection), probe)
+
+    def probe_for(
+        self,
+        *,
+        workload: str,
+        workload_version: str,
+        shape: Mapping[str, Any],
+        device: str,
+        threads: int,
+        pack: int,
+    ) -> Probe | None:
+        """Returns the measured speed under the same circumstances, if there is one."""
+        wanted = Probe(
+            workload=workload,
+            workload_version=workload_version,
+            shape=shape,
+            device=device,
+            threads=threads,
+            pack=pack,
+            startup_seconds=0.0,
+            step_seconds=0.0,
+            steps=0,
+        )
+        with self._database.read() as connection:
+            return notes.find_probe(connection, wanted)
+
+    def save_estimates(self, study: str, hyperparameter: str, rows: Sequence[Estimate]) -> None:
+        """Keeps the estimates of a study's hyperparameter in place of the earlier ones.
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.write() as connection:
+            members.find_study(connection, study)
+            now = self._database.now(connection)
+            notes.save_estimates(connection, now, study, hyperparameter, rows)
+
+    def estimates(self, study: str, hyperparameter: str) -> list[Estimate]:
+        """Returns the newest estimates of a study's hyperparameter.
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            members.find_study(connection, study)
+            return notes.find_estimates(connection, study, hyperparameter)

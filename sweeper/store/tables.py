@@ -1,0 +1,250 @@
+"""The tables. Their names and columns are public: people write SQL against them.
+
+Times are UTC. A number that is not finite is never stored: the outcome says "diverged", and the
+numeric column is null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+SCHEMA = "0001"
+"""The schema that this code reads and writes: the last revision in ``migrations/versions``."""
+
+SCHEMA_TABLE = "sweeper_schema"
+"""Holds the revision. It also tells our database from another program's."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time, aware and in UTC in Python on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Returns the time in UTC, as every database keeps it."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Returns the time with its zone, which SQLite does not keep."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def finite(value: float | None) -> float | None:
+    """Returns the number, or None where it is missing, NaN or infinite."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def plain_text(text: str) -> str:
+    """Returns text that every database takes: valid UTF-8, without NUL characters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def json_text(document: Any) -> str:
+    """Returns the JSON of a document; numbers that are not finite become null."""
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_without_nonfinite(document), ensure_ascii=False, allow_nan=False)
+    return plain_text(text)
+
+
+def _without_nonfinite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nonfinite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself.
+_key = String(64)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s",
+        "ix": "ix_%(column_0_label)s",
+    }
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("question", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("scale", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("goal", String(3), nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+SCALE_COLUMNS: dict[str, type] = {
+    "width": int,
+    "depth": int,
+    "params": int,
+    "tokens": int,
+    "flops": float,
+    "batch_size": int,
+    "steps": int,
+    "learning_rate": float,
+    "weight_decay": float,
+    "optimizer": str,
+    "parametrization": str,
+}
+"""Columns of ``trials`` copied from the config or the derived quantities, for people's SQL."""
+
+_SCALE_TYPES: dict[type, type[BigInteger | Double[float] | Text]] = {
+    int: BigInteger,
+    float: Double,
+    str: Text,
+}
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("key", _key, primary_key=True),
+    Column("hash_version", Integer, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("workload_version", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("derived", JSON, nullable=False),
+    *(Column(name, _SCALE_TYPES[kind]) for name, kind in SCALE_COLUMNS.items()),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+study_trials = Table(
+    "study_trials",
+    metadata,
+    Column("study", Text, ForeignKey("studies.name"), nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("trial_key", _key, ForeignKey("trials.key"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    PrimaryKeyConstraint("study", "variant", "trial_key"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("trial_key", _key, ForeignKey("trials.key"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger),
+    Column("process", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("step", BigInteger),
+    Column("device_seconds", Double),
+    Column("error", Text),
+    Column("accepted", Boolean, nullable=False),
+    UniqueConstraint("trial_key", "number"),
+    Index("ix_attempts_state_owner", "state", "owner"),
+    Index("ix_attempts_fence", "fence"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("trial_key", _key, ForeignKey("trials.key"), primary_key=True),
+    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("objective", Double),
+    Column("metrics", JSON, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("flops", Double),
+    Column("device_seconds", Double),
+    Column("wall_seconds", Double),
+    Column("device", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("environment", JSON, nullable=False),
+    Column("curve", Text),
+    Column("accepted_at", UtcTime, nullable=False),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("trial_key", _key, ForeignKey("trials.key"), nullable=False),
+    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("value", Double),
+    PrimaryKeyConstraint("trial_key", "step", "metric"),
+)
+
+probes = Table(
+    "probes",
+    metadata,
+    Column("workload", Text, nullable=False),
+    Column("workload_version", Text, nullable=False),
+    Column("shape_hash", _key, nullable=False),
+    Column("shape", JSON, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("pack", Integer, nullable=False),
+    Column("startup_seconds", Double, nullable=False),
+    Column("step_seconds", Double, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("measured_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint(
+        "workload", "workload_version", "shape_hash", "device", "threads", "pack"
+    ),
+)
+
+estimates = Table(
+    "estimates",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("study", Text, ForeignKey("studies.name"), nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("hyperparameter", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("scale", Double),
+    Column("value", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("text", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Index("ix_estimates_study_hyperparameter", "study", "hyperparameter"),
+)
