@@ -1,0 +1,164 @@
+"""Estimators of the optimum by name: each reads R curves at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from sweeper.analysis.basin import Basin, find_basins
+from sweeper.analysis.parabola import fit_parabolas
+from sweeper.analysis.points import Floats
+from sweeper.errors import UnknownNameError
+
+REACH = 2
+"""Grid neighbours on each side of the minimum in the default window: five points."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vertices:
+    """What an estimator says about R curves.
+
+    Attributes:
+        log2: the estimate, shape [R]; the lowest grid point where the optimum is only bounded.
+        low, high: the set that the curve allows, shape [R]: the estimate itself, or its bounds
+            where the minimum lies at an edge, beside a divergence or in a window without a
+            minimum.
+        loss: fitted loss at the estimate, shape [R].
+        curvature: second derivative there in loss / octave^2, shape [R]; NaN if unknown.
+    """
+
+    log2: Floats
+    low: Floats
+    high: Floats
+    loss: Floats
+    curvature: Floats
+
+
+Estimator = Callable[[Floats, Floats, float], Vertices]
+"""(log2 [K], losses [R, K], tolerance in loss) -> vertices of R curves."""
+
+
+def quadratic(log2: Floats, losses: Floats, tolerance: float) -> Vertices:
+    """Vertex of the weighted parabola through the window (see :mod:`sweeper.analysis.basin`)."""
+    return _parabolic(log2, losses, find_basins(log2, losses, reach=REACH, tolerance=tolerance))
+
+
+def quadratic3(log2: Floats, losses: Floats, tolerance: float) -> Vertices:
+    """Vertex of the parabola through the lowest point and its two neighbours.
+
+    The estimator of arXiv 2512.05620; the tolerance plays no part.
+    """
+    return _parabolic(log2, losses, find_basins(log2, losses, reach=1, weighted=False))
+
+
+def argmin(log2: Floats, losses: Floats, tolerance: float) -> Vertices:
+    """The lowest grid point; the tolerance plays no part."""
+    basin = find_basins(log2, losses, reach=1, weighted=False)
+    place = log2[basin.lowest]
+    exact = Vertices(
+        log2=place,
+        low=place,
+        high=place,
+        loss=np.min(losses, axis=1),
+        curvature=np.full(len(losses), np.nan),
+    )
+    return _bounded(log2, losses, basin, exact)
+
+
+def spline(log2: Floats, losses: Floats, tolerance: float) -> Vertices:
+    """Minimum of the cubic spline through all finite points of the basin, near the lowest.
+
+    The estimator that reproduces the fits of arXiv 2512.22768; the tolerance plays no part.
+    """
+    basin = find_basins(log2, losses, reach=len(log2), weighted=False)
+    place, loss = log2[basin.lowest].copy(), np.min(losses, axis=1)
+    curvature = np.full(len(losses), np.nan)
+    for first, last in set(zip(basin.first.tolist(), basin.last.tolist(), strict=True)):
+        if last - first < 2:
+            continue
+        rows = np.flatnonzero((basin.first == first) & (basin.last == last))
+        part = slice(first, last + 1)
+        curve = CubicSpline(log2[part], losses[rows, part], axis=1)
+        lowest = basin.lowest[rows] - first
+        place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
+    exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
+    return _bounded(log2, losses, basin, exact)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "quadratic": quadratic,
+    "quadratic3": quadratic3,
+    "spline": spline,
+    "argmin": argmin,
+}
+
+COMPARED = ("quadratic", "quadratic3", "spline")
+"""Estimators whose disagreement is part of every interval. The grid argmin is left out: its
+error is the grid spacing, which says nothing about the others."""
+
+
+def estimator_named(name: str) -> Estimator:
+    """Returns an estimator.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in ESTIMATORS:
+        raise UnknownNameError("estimator", name, tuple(ESTIMATORS))
+    return ESTIMATORS[name]
+
+
+def _parabolic(log2: Floats, losses: Floats, basin: Basin) -> Vertices:
+    fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
+    left, right = log2[basin.first], log2[basin.last]
+    place = np.where(fit.convex, np.clip(fit.vertex(), left, right), log2[basin.lowest])
+    loss = np.where(fit.convex, fit.at(place[:, None])[:, 0], np.min(losses, axis=1))
+    exact = Vertices(
+        log2=place,
+        # A window without a minimum says no more than that the minimum is somewhere in it.
+        low=np.where(fit.convex, place, left),
+        high=np.where(fit.convex, place, right),
+        loss=loss,
+        curvature=2 * fit.bend,
+    )
+    return _bounded(log2, losses, basin, exact)
+
+
+def _bounded(log2: Floats, losses: Floats, basin: Basin, exact: Vertices) -> Vertices:
+    """Turns estimates into bounds where the minimum is at an edge or beside a divergence."""
+    # An estimate on the very edge of the grid was clamped there; a divergence is a true bound.
+    floor, ceiling = np.where(np.isfinite(losses[0, [0, -1]]), log2[[0, -1]], [-np.inf, np.inf])
+    low = np.where(exact.low <= floor, -np.inf, exact.low)
+    high = np.where(exact.high >= ceiling, np.inf, exact.high)
+    return replace(
+        exact,
+        log2=np.where(basin.bounded, exact.log2, log2[basin.lowest]),
+        low=np.where(basin.bounded, low, basin.low),
+        high=np.where(basin.bounded, high, basin.high),
+        loss=np.where(basin.bounded, exact.loss, np.min(losses, axis=1)),
+    )
+
+
+def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Floats, Floats]:
+    """Returns place, loss and curvature of the minimum in the two cells beside ``lowest``."""
+    rows = np.arange(len(lowest))
+    knots = np.asarray(curve.x, dtype=np.float64)
+    values = np.asarray(curve(knots), dtype=np.float64)
+    place, loss = knots[lowest].copy(), values[rows, lowest]
+    curvature = np.asarray(curve(knots, 2), dtype=np.float64)[rows, lowest]
+    for side in (-1, 0):
+        cell = np.clip(lowest + side, 0, len(knots) - 2)
+        cubic, bend, slope, constant = curve.c[:, cell, rows]
+        inner = bend * bend - 3 * cubic * slope
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # The root of the derivative with positive second derivative, free of cancellation.
+            t = -slope / (bend + np.sqrt(inner))
+            at = constant + t * (slope + t * (bend + t * cubic))
+        better = (t > 0) & (t < knots[cell + 1] - knots[cell]) & (at < loss)
+        place = np.where(better, knots[cell] + t, place)
+        curvature = np.where(better, 2 * bend + 6 * cubic * t, curvature)
+        loss = np.where(better, at, loss)
+    return place, loss, curvature

@@ -1,0 +1,190 @@
+"""How noisy one run is, and resampled curves that are as noisy as the measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+
+from sweeper.analysis.basin import find_basins
+from sweeper.analysis.estimator import REACH
+from sweeper.analysis.parabola import fit_parabolas
+from sweeper.analysis.points import Curve, Floats
+
+NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
+"""Where the noise of an interval comes from: the seeds of that scale (bootstrap), replicates of
+all scales, the residuals of the fits of all scales, or nowhere: with one seed and no spare point
+the noise is unknown, and the interval is the bracket of the lowest grid point."""
+
+BOOTSTRAP_SEEDS = 3
+"""Seeds at every point of a window from which its own seeds are resampled."""
+
+LEAST_REPLICATE_DOF = 3
+"""With fewer degrees of freedom than this, replicates say less than the fit residuals."""
+
+TOLERANCE_SIGMAS = 3.0
+"""Points within this many standard errors of the minimum belong to its window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Noise of single runs near the minima of all scales.
+
+    Attributes:
+        level: standard deviation of the loss of one run; 0 where it is unknown.
+        dof: degrees of freedom behind the level; 0 where it is unknown.
+        source: where the level comes from.
+    """
+
+    level: float
+    dof: float
+    source: NoiseSource
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Smooth:
+    """The default fit of one measured curve, around which resamples are drawn.
+
+    Attributes:
+        weights: weights of the points in the fit, shape [K].
+        fitted: the parabola at the points, shape [K].
+        centre: fitted losses where the fit has weight, measured ones elsewhere, shape [K].
+    """
+
+    weights: Floats
+    fitted: Floats
+    centre: Floats
+
+
+def tolerance_of(curve: Curve, noise: Noise) -> float:
+    """Returns the loss above the minimum that the noise of a seed mean makes meaningless."""
+    return TOLERANCE_SIGMAS * noise.level / float(np.sqrt(np.median(curve.counts)))
+
+
+def smooth(curve: Curve, tolerance: float) -> Smooth:
+    """Returns the default fit of a curve."""
+    losses = curve.means[None, :]
+    basin = find_basins(curve.log2, losses, reach=REACH, tolerance=tolerance)
+    fit = fit_parabolas(curve.log2, losses, basin.weights, curve.log2[basin.lowest])
+    weights, fitted = basin.weights[0], fit.at(curve.log2)[0]
+    inside = weights > 0
+    centre = curve.means.copy()
+    centre[inside] += weights[inside] * (fitted - curve.means)[inside]
+    return Smooth(weights=weights, fitted=fitted, centre=centre)
+
+
+def pooled_noise(curves: Sequence[Curve]) -> Noise:
+    """Returns the noise of single runs, pooled over scales.
+
+    The windows are found twice: five points first, then widened by the noise found there.
+    """
+    noise = Noise(level=0.0, dof=0.0, source="grid bracket")
+    for _ in range(2):
+        fits = [smooth(curve, tolerance_of(curve, noise)) for curve in curves]
+        noise = _replicates(curves, fits) or _residuals(curves, fits)
+    return noise
+
+
+def own_seeds(curve: Curve, weights: Floats) -> bool:
+    """Returns whether every point of the window has enough seeds to resample them."""
+    return bool(np.all(curve.counts[weights > 0] >= BOOTSTRAP_SEEDS))
+
+
+def resampled(curve: Curve, fit: Smooth, noise: Noise, rng: Generator, resamples: int) -> Floats:
+    """Returns resampled seed means of a curve, shape [resamples, K]; +inf stays +inf.
+
+    Each resample has its own noise level, drawn from what the degrees of freedom leave open
+    (level * sqrt(dof / chi2_dof)), so that percentiles widen as Student's t does.
+    """
+    bootstrap = own_seeds(curve, fit.weights)
+    deviations, dof = _deviations(curve, fit.weights) if bootstrap else ((), noise.dof)
+    spread = np.sqrt(dof / rng.chisquare(dof, resamples)) if dof > 0 else np.zeros(resamples)
+    columns = []
+    for index, run in enumerate(curve.runs):
+        count = len(run)
+        if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
+            picks = rng.integers(0, count, size=(resamples, count))
+            shift = deviations[index][picks].mean(axis=1)
+        else:
+            shift = rng.standard_normal(resamples) * noise.level / np.sqrt(count)
+        columns.append(fit.centre[index] + spread * shift)
+    return np.stack(columns, axis=1)
+
+
+def _deviations(curve: Curve, weights: Floats) -> tuple[tuple[Floats, ...], float]:
+    """Returns per point the deviations of its seeds, scaled to the runs' variance, and the
+    degrees of freedom of those in the window.
+
+    Where all points of the window have the same seeds, what a seed adds to all of them alike
+    moves no minimum and is taken out (common random numbers).
+    """
+    inside = [int(k) for k in np.flatnonzero(weights > 0)]
+    shared, dof = _seed_effects(curve, inside)
+    deviations = []
+    for run, mean, seeds in zip(curve.runs, curve.means, curve.seeds, strict=True):
+        if not np.isfinite(mean) or len(run) < 2:
+            deviations.append(np.zeros(len(run)))
+            continue
+        left = run - mean - np.array([shared.get(seed, 0.0) for seed in seeds])
+        left -= left.mean()
+        lost = 1 / len(run)
+        kept = (1 - lost) * (1 - 1 / len(inside) if shared else 1.0)
+        deviations.append(left / np.sqrt(kept))
+    return tuple(deviations), dof
+
+
+def _seed_effects(curve: Curve, inside: Sequence[int]) -> tuple[dict[int, float], float]:
+    """Returns what each seed adds at all points alike, and the degrees of freedom left."""
+    free = sum(len(curve.runs[k]) - 1 for k in inside)
+    if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < 3:
+        return {}, float(free)
+    seeds = curve.seeds[inside[0]]
+    effects = np.mean([curve.runs[k] - curve.means[k] for k in inside], axis=0)
+    return dict(zip(seeds, effects.tolist(), strict=True)), float(free - (len(seeds) - 1))
+
+
+def _replicates(curves: Sequence[Curve], fits: Sequence[Smooth]) -> Noise | None:
+    """Returns the noise between seeds, pooled over all windows; None if too little."""
+    squares = dof = 0.0
+    for curve, fit in zip(curves, fits, strict=True):
+        inside = [int(k) for k in np.flatnonzero(fit.weights > 0)]
+        shared, free = _seed_effects(curve, inside)
+        for k in inside:
+            common = np.array([shared.get(seed, 0.0) for seed in curve.seeds[k]])
+            squares += float(np.sum((curve.runs[k] - curve.means[k] - common) ** 2))
+        dof += free
+    if dof < LEAST_REPLICATE_DOF:
+        return None
+    return Noise(level=float(np.sqrt(squares / dof)), dof=dof, source="seed replicates pooled")
+
+
+def _residuals(curves: Sequence[Curve], fits: Sequence[Smooth]) -> Noise:
+    """Returns the noise that the weighted residuals of all fits show.
+
+    With residuals r = (I - H) y of a weighted fit, E[r' W r] = sigma^2 tr(A), A = (I - H)' W
+    (I - H), and the matching chi2 has tr(A)^2 / tr(A^2) degrees of freedom (Satterthwaite).
+    """
+    squares = trace = trace2 = 0.0
+    for curve, fit in zip(curves, fits, strict=True):
+        inside = fit.weights > 0
+        if inside.sum() <= 3:
+            continue
+        weights = fit.weights[inside]
+        t = curve.log2[inside] - curve.log2[inside].mean()
+        powers = np.stack([np.ones_like(t), t, t * t], axis=1)
+        weighted = powers * weights[:, None]
+        leftover = np.eye(len(t)) - powers @ np.linalg.solve(powers.T @ weighted, weighted.T)
+        form = leftover.T @ (weights[:, None] * leftover)
+        # A mean of n seeds has 1/n of the variance of a run.
+        count = float(np.median(curve.counts[inside]))
+        residual = (curve.means - fit.fitted)[inside]
+        squares += count * float(residual @ (weights * residual))
+        trace += float(np.trace(form))
+        trace2 += float(np.sum(form * form))
+    if trace2 == 0.0:
+        return Noise(level=0.0, dof=0.0, source="grid bracket")
+    level = float(np.sqrt(squares / trace))
+    return Noise(level=level, dof=trace**2 / trace2, source="fit residuals")

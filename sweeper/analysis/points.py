@@ -1,0 +1,179 @@
+"""From a frame of trials to one measured curve a scale: checked, sorted, seeds kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.errors import AnalysisRefusal
+
+Floats = NDArray[np.float64]
+
+OUTCOMES = ("completed", "diverged", "missing", "failed")
+"""What the outcome column may say; the first two are results, the last two leave a hole."""
+
+SAME_LOG2_DECIMALS = 9
+"""Settings whose log2 agree to this many decimals are one point of the grid."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """Loss against log2 of the hyperparameter at one scale.
+
+    Attributes:
+        scale: value of the scale, for example the width.
+        label: how messages name it, for example ``width 64``.
+        log2: positions of the K points that have a result, rising, shape [K].
+        means: seed means of the loss, shape [K]; +inf where any seed diverged.
+        runs: per point the losses of its seeds, in the order of ``seeds``.
+        seeds: per point the seeds behind it, rising.
+        holes: log2 positions that were declared and have no result at all, rising.
+        answered: trials with a result.
+        declared: trials declared, results or not.
+    """
+
+    scale: float
+    label: str
+    log2: Floats
+    means: Floats
+    runs: tuple[Floats, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    holes: Floats
+    answered: int
+    declared: int
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Seeds per point, shape [K]."""
+        return np.array([len(run) for run in self.runs], dtype=np.int64)
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Checks that a frame has the columns that an analysis reads, and any row.
+
+    Raises:
+        AnalysisRefusal: a column is missing, or the frame is empty.
+    """
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        raise AnalysisRefusal(
+            f"the table of trials has no column {', '.join(map(repr, absent))}; "
+            f"it has {', '.join(map(str, sorted(frame.columns, key=str)))}"
+        )
+    if frame.empty:
+        raise AnalysisRefusal("the table of trials is empty; run the study first")
+
+
+def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> tuple[Curve, ...]:
+    """Returns one curve a scale, smallest scale first.
+
+    Args:
+        frame: trials of one group, with the columns ``scale``, ``hyperparameter``, ``seed``,
+            ``loss`` and ``outcome``; the order of rows and columns does not matter, and a row
+            that stands there twice counts once.
+        scale: name of the scale column.
+        hyperparameter: name of the hyperparameter column.
+
+    Raises:
+        AnalysisRefusal: a column is missing; an outcome is unknown; a scale or hyperparameter
+            is not a positive number; a completed trial has no finite loss; one cell has two
+            results that differ.
+    """
+    require_columns(frame, [scale, hyperparameter, "seed", "loss", "outcome"])
+    table = pd.DataFrame(
+        {
+            "scale": _positive(frame, scale),
+            "log2": np.round(np.log2(_positive(frame, hyperparameter)), SAME_LOG2_DECIMALS),
+            "seed": frame["seed"].to_numpy(),
+            "loss": _losses(frame, scale, hyperparameter),
+            "result": frame["outcome"].isin(OUTCOMES[:2]).to_numpy(),
+        }
+    )
+    cells = _one_row_a_cell(table, scale, hyperparameter)
+    return tuple(
+        _curve(value, f"{scale} {value:g}", part) for value, part in _parts(cells, "scale")
+    )
+
+
+def _positive(frame: pd.DataFrame, column: str) -> Floats:
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = ~(np.isfinite(values) & (values > 0))
+    if wrong.any():
+        culprit = frame[column].iloc[int(np.argmax(wrong))]
+        raise AnalysisRefusal(
+            f"{column} = {culprit!r} in {int(wrong.sum())} of {len(frame)} trials: optima are "
+            "tracked in log2, so only positive finite numbers can be analysed; leave those "
+            "trials out or choose another column"
+        )
+    return values
+
+
+def _losses(frame: pd.DataFrame, scale: str, hyperparameter: str) -> Floats:
+    """Returns the loss of every row: finite if completed, +inf if diverged, NaN if none."""
+    outcome = frame["outcome"]
+    unknown = sorted(set(map(str, outcome.unique())) - set(OUTCOMES))
+    if unknown:
+        raise AnalysisRefusal(f"unknown outcome {unknown[0]!r}; allowed are {', '.join(OUTCOMES)}")
+    loss = pd.to_numeric(frame["loss"], errors="coerce").to_numpy(dtype=np.float64)
+    completed = (outcome == "completed").to_numpy()
+    wrong = completed & ~np.isfinite(loss)
+    if wrong.any():
+        row = frame.iloc[int(np.argmax(wrong))]
+        raise AnalysisRefusal(
+            f"{scale} {row[scale]}, {hyperparameter} {row[hyperparameter]}, seed {row['seed']}: "
+            f"completed with loss {row['loss']} ({int(wrong.sum())} such trials); a completed "
+            "trial needs a finite loss, a diverged one must have the outcome 'diverged'"
+        )
+    return np.where(completed, loss, np.where((outcome == "diverged").to_numpy(), np.inf, np.nan))
+
+
+def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> pd.DataFrame:
+    """Returns the table with repeated rows counted once and results put before holes."""
+    cell = ["scale", "log2", "seed"]
+    distinct = table.drop_duplicates([*cell, "loss"])
+    results = distinct[distinct["result"]]
+    twice = results[results.duplicated(cell, keep=False)].sort_values([*cell, "loss"])
+    if len(twice):
+        first = twice.iloc[0]
+        both = twice["loss"].iloc[:2].tolist()
+        raise AnalysisRefusal(
+            f"{scale} {first['scale']:g}, {hyperparameter} {2 ** first['log2']:g}, "
+            f"seed {first['seed']} has two different results, {both[0]:g} and {both[1]:g}; if "
+            "another setting was swept too, name it among the settings, so that its values "
+            "become groups"
+        )
+    ordered = distinct.sort_values([*cell, "result"], ascending=[True, True, True, False])
+    return ordered.drop_duplicates(cell)
+
+
+def _curve(scale: float, label: str, cells: pd.DataFrame) -> Curve:
+    results = cells[cells["result"]]
+    places: list[float] = []
+    runs: list[Floats] = []
+    seeds: list[tuple[int, ...]] = []
+    for place, point in _parts(results, "log2"):
+        places.append(place)
+        runs.append(point["loss"].to_numpy(dtype=np.float64))
+        seeds.append(tuple(point["seed"].tolist()))
+    return Curve(
+        scale=scale,
+        label=label,
+        log2=np.array(places, dtype=np.float64),
+        means=np.array([float(run.mean()) for run in runs], dtype=np.float64),
+        runs=tuple(runs),
+        seeds=tuple(seeds),
+        holes=np.array(sorted(set(cells["log2"]) - set(places)), dtype=np.float64),
+        answered=len(results),
+        declared=len(cells),
+    )
+
+
+def _parts(cells: pd.DataFrame, column: str) -> Iterator[tuple[float, pd.DataFrame]]:
+    """Yields each value of a column, rising, with its rows."""
+    values = cells[column].to_numpy(dtype=np.float64)
+    for value in np.unique(values).tolist():
+        yield value, cells[values == value]
