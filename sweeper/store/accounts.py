@@ -23,6 +23,15 @@ def results_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
     return {row.trial_key: row.outcome for row in rows}
 
 
+def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
+    """Returns device seconds per optimizer step of each completed trial, by key."""
+    statement = select(results.c.trial_key, results.c.device_seconds, results.c.step).where(
+        results.c.outcome == "completed", results.c.step > 0
+    )
+    rows = rows_in(connection, statement, results.c.trial_key, keys)
+    return {row.trial_key: row.device_seconds / row.step for row in rows}
+
+
 def failures_of(connection: Connection, keys: Sequence[str]) -> dict[str, Failure]:
     """Returns the failures of each trial without a result whose last attempt failed, by key."""
     unsettled = select(attempts).where(_unsettled(attempts.c.trial_key))

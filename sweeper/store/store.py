@@ -123,6 +123,11 @@ class Store:
         with self._database.read() as connection:
             return accounts.results_of(connection, keys)
 
+    def step_seconds(self, keys: Sequence[str]) -> dict[str, float]:
+        """Returns device seconds per optimizer step by key, for the completed trials."""
+        with self._database.read() as connection:
+            return accounts.step_seconds(connection, keys)
+
     def failures_of(self, keys: Sequence[str]) -> dict[str, Failure]:
         """Returns the failures of the trials without a result whose last attempt failed."""
         with self._database.read() as connection:

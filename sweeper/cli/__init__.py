@@ -1,0 +1,25 @@
+"""The command line: parses, calls, prints. Every command is a thin skin over the library.
+
+Exit codes: 0 all that was asked is done; 1 done, with failed trials, or a broken claim under
+``--strict``; 2 the request was wrong; 3 interrupted, resumable; 4 the environment failed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sweeper.cli.app import app
+from sweeper.errors import SweeperError
+
+
+def main() -> None:
+    """Entry point of the ``sweeper`` program."""
+    try:
+        app()
+    except SweeperError as fault:
+        print(f"sweeper: {fault}", file=sys.stderr)
+        raise SystemExit(fault.exit_code) from None
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone: nothing is left to say.
+        sys.stderr.close()
+        raise SystemExit(0) from None

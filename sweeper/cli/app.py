@@ -1,0 +1,223 @@
+"""The commands and their options; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sweeper
+
+app = typer.Typer(
+    name="sweeper",
+    help="Finds how the best hyperparameters move as a model grows, and says how sure it is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ExecutorName(StrEnum):
+    """Where trials run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+class EstimatorName(StrEnum):
+    """How the optimum of one scale is read off its points."""
+
+    quadratic = "quadratic"
+    quadratic3 = "quadratic3"
+    spline = "spline"
+    argmin = "argmin"
+
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="SWEEPER_STORE",
+        help="Folder or database URL of the store (default: sweeper-results).",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sweeper {sweeper.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    store: StoreOption = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="ray, or inline: in this process, without Ray.")
+    ] = ExecutorName.ray,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a running Ray cluster: auto, or HOST:PORT."),
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between checkpoints of a trial.")
+    ] = 300.0,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what remains of a study, then show how its optimum moves. Run again to resume."""
+    from sweeper.cli.running import run_command
+
+    raise typer.Exit(
+        run_command(
+            study,
+            store=store,
+            executor=executor.value,
+            address=address,
+            checkpoint_seconds=checkpoint_seconds,
+            strict=strict,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    store: StoreOption = None,
+    probe: Annotated[
+        bool,
+        typer.Option(help="Time a few steps per shape where no finished trial tells."),
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would run: trials, parameters, FLOPs and hours per scale."""
+    from sweeper.cli.planning import plan_command
+
+    plan_command(study, store=store, probe=probe, as_json=as_json)
+
+
+@app.command()
+def status(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; all if left out."),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Account for every declared trial: done, diverged, running, pending, failed."""
+    from sweeper.cli.answers import status_command
+
+    status_command(study, store=store, as_json=as_json)
+
+
+@app.command()
+def drift(
+    study: StudyName,
+    store: StoreOption = None,
+    hyperparameter: Annotated[
+        str | None,
+        typer.Option(
+            "--hyperparameter",
+            "--hp",
+            help="Which one (default: those of the claims, else the first swept).",
+            show_default=False,
+        ),
+    ] = None,
+    estimator: Annotated[
+        EstimatorName, typer.Option(help="How an optimum is read off its points.")
+    ] = EstimatorName.quadratic,
+    allow_holes: Annotated[
+        bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
+    ] = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
+    from sweeper.cli.answers import drift_command
+
+    raise typer.Exit(
+        drift_command(
+            study,
+            store=store,
+            hyperparameter=hyperparameter,
+            estimator=estimator.value,
+            allow_holes=allow_holes,
+            strict=strict,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def report(
+    studies: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path(
+        "sweeper-report"
+    ),
+    store: StoreOption = None,
+    allow_holes: Annotated[
+        bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
+    ] = False,
+) -> None:
+    """Write a self-contained HTML page, its figures as PNG and the tables behind them as CSV."""
+    from sweeper.cli.answers import report_command
+
+    report_command(studies, out=out, store=store, allow_holes=allow_holes)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="A query; it cannot write.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the store's database (read-only)."""
+    from sweeper.cli.answers import sql_command
+
+    sql_command(query, store=store, as_json=as_json)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
+    workload: Annotated[str, typer.Option(help="Workload of the study.")] = "llama",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented study file to start from."""
+    from sweeper.cli.planning import init_command
+
+    init_command(path, workload=workload, force=force)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from sweeper.cli.planning import schema_command
+
+    schema_command()

@@ -1,0 +1,103 @@
+"""`sweeper run`: executes what remains, shows it live, ends with the answer."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from sweeper.cli.live import LiveView
+from sweeper.cli.printing import console, print_json
+from sweeper.cli.words import duration
+from sweeper.engine.run import Executor, Run, RunSummary, graceful
+from sweeper.errors import AnalysisRefusal, Interrupted
+from sweeper.store.store import Store
+from sweeper.study import Study, load_study
+
+
+def run_command(
+    path: Path,
+    *,
+    store: str | None,
+    executor: Executor,
+    address: str | None,
+    checkpoint_seconds: float,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Runs a study file and returns the exit code.
+
+    Raises:
+        Interrupted: a signal ended the run before all was done.
+    """
+    study = load_study(path)
+    with Store.open(store) as opened:
+        run = Run(
+            study,
+            opened,
+            executor=executor,
+            address=address,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        print(_opening(study, run), file=sys.stderr)
+        with graceful(run), LiveView(run.board.view, stream=sys.stderr, scale=study.scale):
+            summary = run.execute()
+        if summary.interrupted:
+            raise Interrupted(
+                f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
+                f"nothing is lost: sweeper run {path} goes on"
+            )
+        return _answer(study, opened, summary, strict=strict, as_json=as_json)
+
+
+def _opening(study: Study, run: Run) -> str:
+    view = run.board.view()
+    had = view.done + view.diverged
+    reuse = f", {had} of them have a result already" if had else ""
+    return f"study {study.name}: {view.total} trials{reuse}"
+
+
+def _left(summary: RunSummary) -> int:
+    return summary.declared - summary.reused - summary.finished - summary.failed
+
+
+def _answer(
+    study: Study, store: Store, summary: RunSummary, *, strict: bool, as_json: bool
+) -> int:
+    from sweeper.cli.statements import claims_broken, print_statements
+    from sweeper.report.answers import keep_estimates, statements_of
+
+    refusal: str | None = None
+    try:
+        statements = statements_of(store, study.name)
+        keep_estimates(store, statements)
+    except AnalysisRefusal as fault:
+        statements, refusal = [], str(fault)
+    if as_json:
+        documents = [statement.to_json() for statement in statements]
+        print_json({"run": asdict(summary), "drift": documents, "refused": refusal})
+    else:
+        _print_summary(summary)
+        print_statements(statements)
+        if refusal is not None:
+            console().print(f"no statement about the optimum: {refusal}")
+    if summary.failed:
+        return 1
+    return 1 if strict and claims_broken(statements) else 0
+
+
+def _print_summary(summary: RunSummary) -> None:
+    out = console()
+    slots = len(summary.slots)
+    if summary.finished or summary.failed:
+        out.print(
+            f"{summary.finished} trials finished and {summary.failed} failed in "
+            f"{duration(summary.seconds)} on {slots} slot{'s' if slots != 1 else ''}; "
+            f"{summary.reused} had a result before"
+        )
+    else:
+        out.print(f"nothing to run: all {summary.declared} trials have a result")
+    if summary.failed:
+        out.print("sweeper status shows the failures grouped by cause")
+    if summary.ceiling is not None:
+        out.print(f"the budget of {summary.ceiling} is spent; {_left(summary)} trials wait")

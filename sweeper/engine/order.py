@@ -1,0 +1,129 @@
+"""What the controller hands to a worker, and what it hears back: plain, picklable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.outcome import Outcome
+from sweeper.store.paths import Paths
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Shape:
+    """Resources of one slot.
+
+    Attributes:
+        cpus: processors, fractions allowed; a worker uses one thread per whole processor.
+        gpus: accelerators, fractions allowed; any at all means training on ``cuda``.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    @property
+    def threads(self) -> int:
+        """Processor threads for one worker."""
+        return max(1, int(self.cpus))
+
+    @property
+    def device(self) -> str:
+        """Device string for the trainer."""
+        return "cuda" if self.gpus > 0 else "cpu"
+
+    def __str__(self) -> str:
+        return f"cpu{self.cpus:g}-gpu{self.gpus:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One claimed attempt at a trial.
+
+    Attributes:
+        key: key of the trial.
+        attempt: number of the attempt, from the claim.
+        config: canonical config.
+        seed: seed of the trial.
+        flops: training FLOPs of the whole trial.
+        steps: optimizer steps of the whole trial.
+        tokens: tokens of the whole trial.
+    """
+
+    key: str
+    attempt: int
+    config: Mapping[str, Any]
+    seed: int
+    flops: float
+    steps: int
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A pack of attempts for one slot.
+
+    Attributes:
+        number: unique within a run.
+        workload: name of the workload, resolved by the worker.
+        shape: resources that the slot has.
+        tasks: the members of the pack; they differ in packable settings and seeds only.
+        paths: where curves and checkpoints go.
+        checkpoint_seconds: seconds between checkpoints.
+    """
+
+    number: int
+    workload: str
+    shape: Shape
+    tasks: tuple[Task, ...]
+    paths: Paths
+    checkpoint_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A slot began an order."""
+
+    order: int
+    slot: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a running order stands.
+
+    Attributes:
+        order: number of the order.
+        fraction: done share of the pack's steps, 0 to 1.
+    """
+
+    order: int
+    fraction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """One member of an order ended.
+
+    Attributes:
+        order: number of the order.
+        outcome: how it ended.
+        warnings: what a person should know, for example a checkpoint that was skipped.
+    """
+
+    order: int
+    outcome: Outcome
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """The worker of an order is gone; its unfinished members have to be run again."""
+
+    order: int
+    reason: str
+
+
+Event = Started | Progress | Ended | Lost

@@ -1,0 +1,113 @@
+"""One Ray Tune session: starts or joins Ray, places slots, exchanges orders for events.
+
+The session is disposable. Nothing of it is read again: Tune's snapshots are off, and what has
+been done is known from the store alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeper.engine.cluster import cluster
+from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.exchange import Exchange
+from sweeper.engine.mailbox import Mailbox
+from sweeper.engine.proposer import SlotProposer
+from sweeper.engine.slot import Slot
+
+SETTINGS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "60",
+    "TUNE_WARN_THRESHOLD_S": "10",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "60",
+}
+"""Environment of the session; why each is so stands in docs/engine.md."""
+
+
+def run_ray(
+    dispatcher: Dispatcher, *, stopped: Callable[[], bool], address: str | None = None
+) -> None:
+    """Runs everything that waits on a Ray cluster.
+
+    Args:
+        dispatcher: what to run.
+        stopped: polled several times a second; True ends gracefully, with checkpoints.
+        address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
+
+    Raises:
+        ClusterError: Ray cannot be started or joined.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    with cluster(address), _scratch() as scratch:
+        _tune(dispatcher, stopped, scratch)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Tune insists on a folder of its own; it is thrown away."""
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-tune-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) -> None:
+    for name in ("ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=10_000).remote()
+    exchange = Exchange(dispatcher, mailbox, stopped)
+    tuner = tune.Tuner(
+        Slot,
+        tune_config=tune.TuneConfig(
+            search_alg=SlotProposer(dispatcher, mailbox), reuse_actors=False
+        ),
+        run_config=tune.RunConfig(
+            name="slots",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[Watch(mailbox)],
+            failure_config=tune.FailureConfig(max_failures=-1),
+        ),
+    )
+    with exchange:
+        tuner.fit()
+
+
+class Watch(tune.Callback):
+    """Tune callback that reports the order of a dead slot as lost at once, rather than when the
+    slot's next process pulls."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A slot died and Tune will start it again."""
+        self._mailbox.bury.remote(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A slot died for good."""
+        self._mailbox.bury.remote(trial.trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks into a file that is never read here."""
+        return {}

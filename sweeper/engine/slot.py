@@ -1,0 +1,91 @@
+"""A slot: a long-lived Tune trainable that pulls orders until there are none of its shape."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeper.engine.environment import hostname
+from sweeper.engine.host import Host
+from sweeper.engine.order import Event, Order, Shape, Started
+
+SLICE_SECONDS = 0.5
+"""How long a slot trains between two words with the mailbox."""
+
+TUNE_RESULT_SECONDS = 5.0
+"""How long one Tune step lasts: Tune hears a slot's heartbeat, never the single trial."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a slot waits for an order before it asks whether it is still needed."""
+
+
+class Slot(tune.Trainable):
+    """Hosts packs, one after the other, in one process."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Takes up the slot's name, shape and mailbox from Tune's config."""
+        self._name: str = config["slot"]
+        self._shape: Shape = config["shape"]
+        self._mailbox = config["mailbox"]
+        self._life = uuid.uuid4().hex
+        self._host: Host | None = None
+        self._events: list[Event] = []
+        self._orders = 0
+        os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
+
+    def step(self) -> dict[str, Any]:
+        """Runs orders for a few seconds; ``done`` once none of this shape is left."""
+        until = time.monotonic() + TUNE_RESULT_SECONDS
+        idle = False
+        while not idle and time.monotonic() < until:
+            if self._host is None:
+                idle = not self._pull()
+            else:
+                self._advance(self._host)
+        return {"orders": self._orders, "done": idle}
+
+    def _pull(self) -> bool:
+        events, self._events = self._events, []
+        order: Order | None = ray.get(
+            self._mailbox.pull.remote(
+                self._name, self._life, self._shape, events, PATIENCE_SECONDS
+            )
+        )
+        if order is None:
+            return False
+        self._host = Host(order)
+        self._orders += 1
+        self._events.append(
+            Started(order=order.number, slot=self._name, host=hostname(), pid=os.getpid())
+        )
+        return True
+
+    def _advance(self, host: Host) -> None:
+        self._events.extend(host.advance(SLICE_SECONDS))
+        if host.done:
+            self._host = None
+            return
+        events, self._events = self._events, []
+        if ray.get(self._mailbox.post.remote(events)):
+            self._events.extend(host.stop())
+            self._host = None
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune keeps no checkpoints of ours; trials have their own."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """A restarted slot starts empty; its lost order comes back through the mailbox."""
+
+    def cleanup(self) -> None:
+        """Ends gracefully if Tune ends the slot with a trial in hand."""
+        if self._host is not None:
+            self._events.extend(self._host.stop())
+            self._host = None
+        if self._events:
+            ray.get(self._mailbox.post.remote(self._events))
+            self._events = []

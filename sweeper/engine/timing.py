@@ -1,0 +1,115 @@
+"""How long a trial takes: from finished trials of its shape, else from a short probe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sweeper.engine.environment import processor
+from sweeper.engine.packing import shape_at
+from sweeper.errors import DataError
+from sweeper.plan import PlannedTrial, Source, shape_digest, shape_settings
+from sweeper.store.records import Probe
+from sweeper.store.store import Store
+from sweeper.study import Study
+from sweeper.trial import Trial
+from workloads.workload import DataUnavailableError, Member
+
+PROBE_SECONDS = 1.0
+PROBE_STEPS = 20
+WARM_STEPS = 2
+"""Steps before the clock starts: the first ones allocate memory."""
+
+
+class Timings:
+    """Seconds per trial, one measurement per shape.
+
+    Args:
+        study: the study.
+        store: knows finished trials and earlier probes; new probes are kept in it.
+        planned: the declared trials.
+        probe: False never trains; what no finished trial tells is then unknown.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, planned: Sequence[PlannedTrial], *, probe: bool
+    ) -> None:
+        self._study = study
+        self._store = store
+        self._scales = {item.trial.key: item.scale for item in planned}
+        self._probe = probe
+        self._step_seconds: dict[str, tuple[float | None, Source]] = {}
+        self._finished = self._finished_shapes(planned)
+
+    def seconds(self, trial: Trial) -> tuple[float | None, Source]:
+        """Returns the device seconds of a trial, and from what they are known."""
+        digest = shape_digest(self._study, trial.config)
+        if digest not in self._step_seconds:
+            self._step_seconds[digest] = self._measure(digest, trial)
+        per_step, source = self._step_seconds[digest]
+        steps = int(trial.derived["steps"])
+        return (None if per_step is None else per_step * steps), source
+
+    def _finished_shapes(self, planned: Sequence[PlannedTrial]) -> dict[str, list[float]]:
+        trials = {item.trial.key: item.trial for item in planned}
+        spent = self._store.step_seconds(list(trials))
+        shapes: dict[str, list[float]] = {}
+        for key, seconds in spent.items():
+            digest = shape_digest(self._study, trials[key].config)
+            shapes.setdefault(digest, []).append(seconds)
+        return shapes
+
+    def _measure(self, digest: str, trial: Trial) -> tuple[float | None, Source]:
+        finished = self._finished.get(digest)
+        if finished:
+            return sum(finished) / len(finished), "finished trials"
+        if not self._probe:
+            return None, "unknown"
+        shape = shape_at(self._study, self._scales[trial.key])
+        device = shape.device if shape.gpus else processor()
+        pack = self._study.resources.pack
+        size = (
+            pack
+            if isinstance(pack, int)
+            else self._study.card.pack_size(trial.config, shape.device)
+        )
+        known = self._store.probe_for(
+            workload=trial.workload,
+            workload_version=trial.version,
+            shape=shape_settings(self._study, trial.config),
+            device=device,
+            threads=shape.threads,
+            pack=size,
+        )
+        if known is None:
+            known = self._train(trial, shape.threads, shape.device, device, size)
+            self._store.save_probe(known)
+        return known.step_seconds / known.pack, "probe"
+
+    def _train(self, trial: Trial, threads: int, where: str, device: str, size: int) -> Probe:
+        members = [Member(config=trial.config, seed=trial.seed) for _ in range(size)]
+        began = time.perf_counter()
+        try:
+            trainer = self._study.card.trainer()(members, threads=threads, device=where)
+        except DataUnavailableError as fault:
+            raise DataError(str(fault)) from fault
+        steps = trainer.run()
+        done, started = 0, time.perf_counter()
+        for done, _ in enumerate(steps, start=1):
+            if done == WARM_STEPS:
+                started = time.perf_counter()
+            elapsed = time.perf_counter() - started
+            if done >= WARM_STEPS + PROBE_STEPS or (done > WARM_STEPS and elapsed > PROBE_SECONDS):
+                break
+        timed = done - WARM_STEPS if done > WARM_STEPS else done
+        return Probe(
+            workload=trial.workload,
+            workload_version=trial.version,
+            shape=shape_settings(self._study, trial.config),
+            device=device,
+            threads=threads,
+            pack=size,
+            startup_seconds=started - began,
+            step_seconds=(time.perf_counter() - started) / max(1, timed),
+            steps=timed,
+        )
