@@ -1,1 +1,1 @@
-"""Reports: figures and pages made from the store, at any time."""
+"""Reports: statements read from the store, figures, tables and the page that holds them."""
