@@ -165,10 +165,11 @@ def _parse_range(raw: Mapping[Any, Any]) -> Axis:
         raise ValueError(
             "geometric: `count` is missing; say how many values, for example count: 5"
         )
-    count = _named(companion, raw["count"])
-    if count != int(count):
-        raise ValueError(f"geometric: count {count:g} is not a whole number")
-    return GeometricAxis(low, high, int(count))
+    try:
+        count = whole_number(raw["count"])
+    except ValueError as error:
+        raise ValueError(f"geometric: count: {error}") from None
+    return GeometricAxis(low, high, count)
 
 
 def _pair(kind: str, raw: Any) -> tuple[float, float]:
@@ -198,6 +199,20 @@ def number(raw: Any) -> int | float:
     if not math.isfinite(value):
         raise ValueError(f"{raw!r} is not a finite number")
     return value
+
+
+def whole_number(raw: Any) -> int:
+    """Returns a whole number that a float can hold exactly, from any spelling of it.
+
+    Raises:
+        ValueError: it is no number, has a fraction, or is beyond 2**53.
+    """
+    value = number(raw)
+    if value != int(value):
+        raise ValueError(f"{raw!r} is not a whole number")
+    if abs(value) > 2**53:
+        raise ValueError(f"{raw!r} is too large; whole numbers go up to 2**53")
+    return int(value)
 
 
 def _number_of_text(text: str) -> int | float:

@@ -24,11 +24,14 @@ class Combinations:
         card: card of the workload.
         spaces: what each variant tries.
         study: the sections, to tell where a setting is given.
+        broken: settings that are given but could not be read: what may follow from their
+            absence is not held against the study.
     """
 
     card: Card
     spaces: Mapping[str, Space]
     study: Sections
+    broken: frozenset[str] = frozenset()
 
     def complaints(self) -> Iterator[Complaint]:
         """Yields every complaint: size, settings without meaning, missing ones, combinations
@@ -39,13 +42,16 @@ class Combinations:
             yield Complaint(("sweep",), message)
             return
         yield from self._meaningless()
-        missing = list(self._missing())
-        yield from missing
+        missing = dict(self._missing())
+        yield from (Complaint((name,), why) for name, why in missing.items() if self._sure(name))
         if not missing:
             refused = list(self._refused())
             yield from refused
-            if not refused:
+            if not refused and not self.broken:
                 yield from self._same()
+
+    def _sure(self, *names: str) -> bool:
+        return self.broken.isdisjoint(names)
 
     def _meaningless(self) -> Iterator[Complaint]:
         everywhere = frozenset().union(*(space.applied for space in self.spaces.values()))
@@ -53,31 +59,38 @@ class Combinations:
             for name in (*space.constants, *space.axes):
                 setting = space.settings[name]
                 place = self._place(variant, name)
-                used = space.applied if place[0] == "variants" else everywhere
-                if name not in used:
-                    where = f"in variant {variant}" if place[0] == "variants" else "in any variant"
+                own = place[:1] == ("variants",)
+                used = space.applied if own else everywhere
+                if name not in used and self._sure(*setting.when):
+                    where = f"in variant {variant}" if own else "in any variant"
                     yield Complaint(
                         place,
                         f"{name} has no effect {where}: it applies only where "
                         f"{condition(setting)}; remove it",
                     )
 
-    def _missing(self) -> Iterator[Complaint]:
+    def _missing(self) -> Iterator[tuple[str, str]]:
+        """Yields the required settings that are not given, each with the message."""
+        lacking: dict[str, list[str]] = {}
         for variant, space in self.spaces.items():
             for name, setting in space.settings.items():
                 given = name in space.constants or name in space.axes
                 if setting.required and not given and name in space.applied:
-                    where = "" if len(self.spaces) == 1 else f" (variant {variant} lacks it)"
-                    yield Complaint(
-                        (name,),
-                        f"is missing{where}; workload {self.card.name} requires it: add it to "
-                        f"`fixed` or `sweep`. {setting.doc}",
-                    )
+                    lacking.setdefault(name, []).append(variant)
+        docs = {setting.name: setting.doc for setting in self.card.settings}
+        for name, variants in lacking.items():
+            everywhere = len(variants) == len(self.spaces)
+            where = "" if everywhere else f" from variant {', '.join(variants)}"
+            yield (
+                name,
+                f"is missing{where}; workload {self.card.name} requires it: add it to `fixed` or "
+                f"`sweep`. {docs[name]}",
+            )
 
     def _refused(self) -> Iterator[Complaint]:
         for variant, space in self.spaces.items():
             for point in space.points():
-                for problem in self.card.problems(point):
+                for problem in filter(lambda p: self._sure(*p.keys), self.card.problems(point)):
                     places = (self._place(variant, key) for key in problem.keys)
                     given = next((place for place in places if place), problem.keys[:1])
                     yield Complaint(given, problem.message)

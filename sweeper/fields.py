@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis
+from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis, whole_number
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -69,10 +69,10 @@ def _positive(raw: Any) -> float:
 
 
 def _count(raw: Any) -> int:
-    value = number(raw)
-    if value != int(value) or value < 1:
-        raise ValueError(f"{raw!r} is not a whole number of at least 1")
-    return int(value)
+    value = whole_number(raw)
+    if value < 1:
+        raise ValueError(f"{raw!r} is too small; give a whole number of at least 1")
+    return value
 
 
 def _pack(raw: Any) -> int | str:

@@ -49,8 +49,8 @@ def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
     complaints += _claims(study, spaces, reader.broken)
     complaints += _objective(study, card)
     complaints += _resources(study, spaces)
-    if not reader.broken:
-        complaints += _condensed(Combinations(card, spaces, study).complaints())
+    combinations = Combinations(card, spaces, study, frozenset(reader.broken))
+    complaints += _condensed(combinations.complaints())
     return Review(card, spaces, complaints)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeper.axes import Axis, ListAxis, number
+from sweeper.axes import Axis, ListAxis, number, whole_number
 from workloads.workload import Config, Setting, applies
 
 SEED = Setting(
@@ -34,7 +34,7 @@ def canonical_value(setting: Setting, raw: Any) -> Any:
         raise ValueError(f"has no value; allowed: {allowed(setting)}")
     try:
         value = _typed(setting, raw)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"{error}; allowed: {allowed(setting)}") from None
     if setting.kind in NUMERIC and not _within(setting, value):
         raise ValueError(f"{raw!r} is out of bounds; allowed: {allowed(setting)}")
@@ -91,10 +91,7 @@ def by_name(settings: Iterable[Setting]) -> dict[str, Setting]:
 
 def _typed(setting: Setting, raw: Any) -> Any:
     if setting.kind == "int":
-        value = number(raw)
-        if value != int(value):
-            raise ValueError(f"{raw!r} is not a whole number")
-        return int(value)
+        return whole_number(raw)
     if setting.kind == "float":
         return float(number(raw))
     if setting.kind == "bool":

@@ -35,12 +35,14 @@ def readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[str
     for item in error.errors():
         place = _place(item)
         match place:
+            case ():
+                return data, frozenset()
             case ("sweep", name, *_) | ("variants", _, "sweep", name, *_):
                 lost.add(str(name))
                 rest = _edited(rest, place[: place.index(name) + 1])
             case ("claims", _, "exponent" | "tolerance"):
                 rest = _edited(rest, place, 1.0)
-            case (_, *_) if item["type"] == "extra_forbidden" or place[0] in _WITH_DEFAULTS:
+            case _ if item["type"] == "extra_forbidden" or place[0] in _WITH_DEFAULTS:
                 rest = _edited(rest, place)
             case ("fixed" | "variants" | "sweep", *_):
                 rest = _edited(rest, ("workload",))  # nothing can be said about its settings
@@ -51,17 +53,17 @@ def readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[str
 
 def _edited(data: Any, place: Place, value: Any = None) -> Any:
     """Returns a copy with another value at a place, or with nothing there for None."""
-    if not place or not isinstance(data, Mapping | list):
+    if not isinstance(data, Mapping | list):
         return data
-    copy: Any = list(data) if isinstance(data, list) else dict(data)
     head, *tail = place
-    if tail:
+    copy: dict[Any, Any] = dict(enumerate(data)) if isinstance(data, list) else dict(data)
+    if tail and head in copy:
         copy[head] = _edited(copy[head], tuple(tail), value)
-    elif value is not None:
+    elif not tail and value is not None:
         copy[head] = value
-    elif isinstance(copy, dict):
+    elif not tail:
         copy.pop(head, None)
-    return copy
+    return list(copy.values()) if isinstance(data, list) else copy
 
 
 def _place(item: ErrorDetails) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from sweeper.axes import Axis
@@ -19,7 +20,8 @@ class VariantReader:
 
     Attributes:
         complaints: what is wrong so far.
-        broken: settings whose values could not be read: nothing is concluded from them.
+        broken: settings that could not be read, or may be meant by an unknown name: nothing is
+            concluded from their absence.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class VariantReader:
         setting = self._settings.get(name)
         if setting is None:
             hint = suggestion(name, tuple(self._settings))
+            self.broken.update(get_close_matches(name, self._settings, n=1))
             self._complain(place, f"workload {self._workload} has no setting {name!r}; {hint}")
         return setting
 

@@ -1,0 +1,75 @@
+"""The study that `sweeper init` writes: it loads as it is and explains every setting."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sweeper.catalogue import find_card
+from sweeper.errors import RequestError
+from sweeper.scaffold import study_template
+from sweeper.study import Study, load_study
+from sweeper.yaml_source import parse_source
+
+
+def _study(text: str) -> Study:
+    source = parse_source(text, "template")
+    return Study.model_validate(source.data, context=source)
+
+
+def test_the_template_loads_without_faults(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(study_template())
+    study = load_study(path)
+    assert study.hyperparameters == ("learning_rate",)
+    assert set(study.variants) == {"sp", "mup"}
+
+
+def test_the_template_names_every_setting_section_and_metric() -> None:
+    text = study_template()
+    card = find_card("llama")
+    for name in [*(setting.name for setting in card.settings), *Study.model_fields, *card.metrics]:
+        assert re.search(rf"\b{name}\b", text), name
+    assert max(map(len, text.splitlines())) <= 99
+
+
+def test_the_settings_in_comments_are_the_defaults() -> None:
+    text = study_template()
+    before = _study(text)
+    steps = "  # tokens: null\n  # tokens_per_param: null\n"
+    assert steps.splitlines()[0] in text
+    uncommented = re.sub(r"(?m)^  # (\w+: )", r"  \1", text)
+    uncommented = re.sub(r"(?m)^  parametrization: sp\n", "", uncommented)
+    uncommented = re.sub(r"(?m)^  (base_depth): .*\n", "", uncommented)
+    lines = [line for line in uncommented.splitlines() if not _of_muon(line)]
+    after = _study("\n".join(lines))
+    resolve = before.card.resolve
+    assert [resolve(cell[1]).config for cell in before.cells()] == [
+        resolve(cell[1]).config for cell in after.cells()
+    ]
+    assert len(after.fixed) > len(before.fixed) + 15
+
+
+def _of_muon(line: str) -> bool:
+    muon = [s.name for s in find_card("llama").settings if "optimizer" in s.when]
+    return any(line.startswith(f"  {name}: ") for name in muon)
+
+
+def test_another_workload_gets_a_first_guess_and_what_is_left_to_settle() -> None:
+    text = study_template("quadratic_card:CARD")
+    assert text.startswith("# To settle first: steps: one horizon is needed")
+    study = _study(text.replace("fixed:\n", "fixed:\n  steps: 10\n"))
+    assert (study.scale, study.hyperparameters) == ("width", ("learning_rate",))
+
+
+def test_a_workload_without_numbers_to_sweep_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "narrow_card.py").write_text(
+        "import quadratic_card as q\nCARD = q.QuadraticCard(settings=q.SETTINGS[1:])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RequestError, match="no required whole number"):
+        study_template("narrow_card:CARD")
