@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from sweeper.errors import StoreError
 from sweeper.store.faults import store_fault
 from sweeper.store.location import Location
 from sweeper.store.tables import json_text
@@ -58,7 +59,11 @@ class Database:
         self.location = location
         self.read_only = read_only
         self.is_sqlite = location.sqlite_file is not None
-        self._engine = _sqlite(location, read_only) if self.is_sqlite else _postgres(location)
+        self._engine = (
+            _sqlite_engine(location, read_only=read_only)
+            if self.is_sqlite
+            else postgres_engine(location, read_only=read_only)
+        )
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -67,6 +72,8 @@ class Database:
         Raises:
             StoreError: the database is out of reach, full, locked, damaged or not writable.
         """
+        if self.read_only:
+            raise StoreError(f"store {self.location.shown}: it was opened for reading alone")
         isolation = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
         with self._translated(), self._engine.connect() as plain:
             connection = plain.execution_options(sweeper_write=True, **isolation)
@@ -130,7 +137,18 @@ def sqlite_uri(file: Path) -> str:
     return f"file:{quote(str(file))}?mode=ro{'&immutable=1' if alone else ''}"
 
 
-def _sqlite(location: Location, read_only: bool) -> Engine:
+def _require_psycopg(location: Location) -> None:
+    """Raises StoreError if the driver, which is optional, is not installed."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StoreError(
+            f"store {location.shown}: the PostgreSQL driver is missing ({error}); install it with "
+            "`pip install 'sweeper[postgres]'`"
+        ) from error
+
+
+def _sqlite_engine(location: Location, *, read_only: bool) -> Engine:
     file = location.sqlite_file
     assert file is not None
 
@@ -165,7 +183,20 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgres(location: Location) -> Engine:
+def postgres_engine(location: Location, *, read_only: bool) -> Engine:
+    """Returns an engine for a PostgreSQL server; nothing is connected yet.
+
+    Raises:
+        StoreError: the driver is not installed.
+    """
+    _require_psycopg(location)
+    given = location.url.query.get("options", "")
+    options = [
+        given if isinstance(given, str) else " ".join(given),
+        f"-c lock_timeout={BUSY_SECONDS}s",
+        "-c timezone=UTC",
+        f"-c default_transaction_read_only={'on' if read_only else 'off'}",
+    ]
     return create_engine(
         location.url,
         json_serializer=json_text,
@@ -173,6 +204,6 @@ def _postgres(location: Location) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "sweeper",
-            "options": f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC",
+            "options": " ".join(options),
         },
     )

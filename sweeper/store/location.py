@@ -71,7 +71,7 @@ def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) ->
 
 def _folder(text: str) -> Location:
     root = _absolute(text)
-    if root.exists() and not root.is_dir():
+    if os.path.exists(root) and not os.path.isdir(root):
         raise RequestError(
             f"store: {root} is a file; give the folder that holds sweeper.db, or "
             f"sqlite:///{root} if this is the database itself"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sweeper.errors import UnknownNameError
 from sweeper.store.database import rows_in
 from sweeper.store.records import Changes, Membership, StudyRecord
-from sweeper.store.tables import SCALE_COLUMNS, plain_text, studies, study_trials, trials
+from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
 
 _INT64 = 2**63
@@ -52,7 +52,7 @@ def _study_of(row: Row[Any]) -> StudyRecord:
 
 def _save_record(connection: Connection, now: datetime, record: StudyRecord) -> None:
     values = {
-        "question": plain_text(record.question),
+        "question": record.question,
         "workload": record.workload,
         "scale": record.scale,
         "metric": record.metric,
@@ -100,7 +100,7 @@ def _scale_value(
     """The value for a column that people select by; None where it does not fit the column."""
     value = config.get(name, derived.get(name))
     if kind is str:
-        return plain_text(value) if isinstance(value, str) else None
+        return value if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     if kind is float:

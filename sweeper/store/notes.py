@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from sweeper.store.records import Estimate, Probe
-from sweeper.store.tables import estimates, finite, plain_text, probes
+from sweeper.store.tables import estimates, probes
 from sweeper.trial import canonical_json
 
 
@@ -79,11 +79,4 @@ def _like(probe: Probe) -> ColumnElement[bool]:
 
 
 def _estimate_row(row: Estimate) -> dict[str, Any]:
-    numbers = {name: finite(getattr(row, name)) for name in ("scale", "value", "low", "high")}
-    return {
-        "kind": row.kind,
-        "variant": row.variant,
-        "settings": dict(row.settings),
-        "text": plain_text(row.text),
-        **numbers,
-    }
+    return vars(row) | {"settings": dict(row.settings)}

@@ -20,7 +20,7 @@ from sweeper.store.leases import (
 )
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim
-from sweeper.store.tables import attempts, finite, marks, plain_text, results
+from sweeper.store.tables import attempts, finite, marks, results
 
 _OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
 """States in which an attempt may still report: it runs, or was only thought to have ended."""
@@ -146,7 +146,7 @@ def _ending(attempt: _Attempt, outcome: Outcome, now: datetime) -> dict[str, Any
         "to_ended": now,
         "to_step": outcome.step,
         "to_seconds": attempt.device_seconds,
-        "to_error": None if outcome.error is None else plain_text(outcome.error),
+        "to_error": outcome.error,
         "to_accepted": attempt.accepted,
     }
 
@@ -158,15 +158,15 @@ def _result_row(
         "trial_key": outcome.key,
         "attempt_id": attempt_id,
         "outcome": outcome.kind,
-        "objective": finite(objective),
+        "objective": objective,
         "metrics": dict(outcome.metrics),
         "step": outcome.step,
         "tokens": outcome.tokens,
-        "flops": finite(outcome.flops),
-        "device_seconds": finite(outcome.device_seconds),
-        "wall_seconds": finite(outcome.wall_seconds),
-        "device": plain_text(outcome.device),
-        "host": plain_text(outcome.host),
+        "flops": outcome.flops,
+        "device_seconds": outcome.device_seconds,
+        "wall_seconds": outcome.wall_seconds,
+        "device": outcome.device,
+        "host": outcome.host,
         "environment": dict(outcome.environment),
         "curve": outcome.curve,
         "accepted_at": now,
@@ -183,7 +183,7 @@ def _mark_rows(attempt_id: int, outcome: Outcome) -> list[dict[str, Any]]:
             "step": mark.step,
             "tokens": mark.tokens,
             "metric": mark.metric,
-            "value": finite(mark.value),
+            "value": mark.value,
         }
         for mark in latest.values()
     ]

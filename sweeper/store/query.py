@@ -11,12 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from sweeper.errors import RequestError
-from sweeper.store.database import BUSY_SECONDS, CONNECT_SECONDS, sqlite_uri
+from sweeper.store.database import BUSY_SECONDS, postgres_engine, sqlite_uri
 from sweeper.store.faults import store_fault
 from sweeper.store.location import Location
 from sweeper.store.records import Table
@@ -71,30 +69,25 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
 
 
 def _ask_postgres(location: Location, sql: str, parameters: Sequence[Any]) -> Table:
-    import psycopg  # an optional dependency, which only a PostgreSQL store needs
-
-    engine = create_engine(
-        location.url,
-        poolclass=NullPool,
-        connect_args={
-            "connect_timeout": CONNECT_SECONDS,
-            "application_name": "sweeper sql",
-            "options": "-c default_transaction_read_only=on -c timezone=UTC",
-        },
-    )
+    engine = postgres_engine(location, read_only=True)
     try:
-        link = engine.raw_connection()
+        with closing(engine.raw_connection()) as link:
+            return _fetch_postgres(link.driver_connection, sql, parameters)
     except DBAPIError as error:
         raise store_fault(location.shown, error.orig or error) from error
-    with closing(link):
-        assert isinstance(link.driver_connection, psycopg.Connection)
-        try:
-            # Prepared, a text with a second statement ("rollback; drop ...") is refused.
-            cursor = link.driver_connection.execute(sql, tuple(parameters) or None, prepare=True)
-            rows = cursor.fetchall() if cursor.description else []
-            return _table(cursor.description, rows)
-        except psycopg.Error as error:
-            raise _refusal(sql, error) from error
+    finally:
+        engine.dispose()
+
+
+def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
+    import psycopg  # an optional dependency, which only a PostgreSQL store needs
+
+    try:
+        # Prepared, a text with a second statement ("rollback; drop ...") is refused.
+        cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
+        return _table(cursor.description, cursor.fetchall() if cursor.description else [])
+    except psycopg.Error as error:
+        raise _refusal(sql, error) from error
 
 
 def _table(description: Any, rows: list[Any]) -> Table:

@@ -55,6 +55,28 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class PlainText(TypeDecorator[str]):
+    """Text of any origin: what UTF-8 or the database cannot hold is written as an escape."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Returns the text as every database takes it."""
+        return None if value is None else plain_text(value)
+
+
+class Number(TypeDecorator[float]):
+    """A number that is finite; any other is stored as null."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        """Returns the number, or None where it is not finite."""
+        return finite(value)
+
+
 def finite(value: float | None) -> float | None:
     """Returns the number, or None where it is missing, NaN or infinite."""
     return None if value is None or not math.isfinite(value) else float(value)
@@ -97,11 +119,11 @@ metadata = MetaData(
 studies = Table(
     "studies",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("question", Text, nullable=False),
-    Column("workload", Text, nullable=False),
-    Column("scale", Text, nullable=False),
-    Column("metric", Text, nullable=False),
+    Column("name", PlainText, primary_key=True),
+    Column("question", PlainText, nullable=False),
+    Column("workload", PlainText, nullable=False),
+    Column("scale", PlainText, nullable=False),
+    Column("metric", PlainText, nullable=False),
     Column("goal", String(3), nullable=False),
     Column("document", JSON, nullable=False),
     Column("created_at", UtcTime, nullable=False),
@@ -123,10 +145,10 @@ SCALE_COLUMNS: dict[str, type] = {
 }
 """Columns of ``trials`` copied from the config or the derived quantities, for people's SQL."""
 
-_SCALE_TYPES: dict[type, type[BigInteger | Double[float] | Text]] = {
+_SCALE_TYPES: dict[type, type[BigInteger | Number | PlainText]] = {
     int: BigInteger,
-    float: Double,
-    str: Text,
+    float: Number,
+    str: PlainText,
 }
 
 trials = Table(
@@ -134,9 +156,9 @@ trials = Table(
     metadata,
     Column("key", _key, primary_key=True),
     Column("hash_version", Integer, nullable=False),
-    Column("workload", Text, nullable=False),
-    Column("workload_version", Text, nullable=False),
-    Column("data", Text, nullable=False),
+    Column("workload", PlainText, nullable=False),
+    Column("workload_version", PlainText, nullable=False),
+    Column("data", PlainText, nullable=False),
     Column("config", JSON, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("derived", JSON, nullable=False),
@@ -147,11 +169,11 @@ trials = Table(
 study_trials = Table(
     "study_trials",
     metadata,
-    Column("study", Text, ForeignKey("studies.name"), nullable=False),
-    Column("variant", Text, nullable=False),
+    Column("study", PlainText, ForeignKey("studies.name"), nullable=False),
+    Column("variant", PlainText, nullable=False),
     Column("trial_key", _key, ForeignKey("trials.key"), nullable=False, index=True),
     Column("position", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", PlainText, nullable=False),
     Column("hidden", Boolean, nullable=False),
     PrimaryKeyConstraint("study", "variant", "trial_key"),
 )
@@ -162,18 +184,18 @@ attempts = Table(
     Column("id", _id, primary_key=True, autoincrement=True),
     Column("trial_key", _key, ForeignKey("trials.key"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("owner", Text, nullable=False),
+    Column("owner", PlainText, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("host", Text, nullable=False),
+    Column("host", PlainText, nullable=False),
     Column("pid", BigInteger),
-    Column("process", Text, nullable=False),
+    Column("process", PlainText, nullable=False),
     Column("started_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("step", BigInteger),
-    Column("device_seconds", Double),
-    Column("error", Text),
+    Column("device_seconds", Number),
+    Column("error", PlainText),
     Column("accepted", Boolean, nullable=False),
     UniqueConstraint("trial_key", "number"),
     Index("ix_attempts_state_owner", "state", "owner"),
@@ -186,17 +208,17 @@ results = Table(
     Column("trial_key", _key, ForeignKey("trials.key"), primary_key=True),
     Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
     Column("outcome", String(16), nullable=False),
-    Column("objective", Double),
+    Column("objective", Number),
     Column("metrics", JSON, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
-    Column("flops", Double),
-    Column("device_seconds", Double),
-    Column("wall_seconds", Double),
-    Column("device", Text, nullable=False),
-    Column("host", Text, nullable=False),
+    Column("flops", Number),
+    Column("device_seconds", Number),
+    Column("wall_seconds", Number),
+    Column("device", PlainText, nullable=False),
+    Column("host", PlainText, nullable=False),
     Column("environment", JSON, nullable=False),
-    Column("curve", Text),
+    Column("curve", PlainText),
     Column("accepted_at", UtcTime, nullable=False),
 )
 
@@ -207,23 +229,23 @@ marks = Table(
     Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
-    Column("metric", Text, nullable=False),
-    Column("value", Double),
+    Column("metric", PlainText, nullable=False),
+    Column("value", Number),
     PrimaryKeyConstraint("trial_key", "step", "metric"),
 )
 
 probes = Table(
     "probes",
     metadata,
-    Column("workload", Text, nullable=False),
-    Column("workload_version", Text, nullable=False),
+    Column("workload", PlainText, nullable=False),
+    Column("workload_version", PlainText, nullable=False),
     Column("shape_hash", _key, nullable=False),
     Column("shape", JSON, nullable=False),
-    Column("device", Text, nullable=False),
+    Column("device", PlainText, nullable=False),
     Column("threads", Integer, nullable=False),
     Column("pack", Integer, nullable=False),
-    Column("startup_seconds", Double, nullable=False),
-    Column("step_seconds", Double, nullable=False),
+    Column("startup_seconds", Number, nullable=False),
+    Column("step_seconds", Number, nullable=False),
     Column("steps", Integer, nullable=False),
     Column("measured_at", UtcTime, nullable=False),
     PrimaryKeyConstraint(
@@ -235,16 +257,16 @@ estimates = Table(
     "estimates",
     metadata,
     Column("id", _id, primary_key=True, autoincrement=True),
-    Column("study", Text, ForeignKey("studies.name"), nullable=False),
-    Column("variant", Text, nullable=False),
+    Column("study", PlainText, ForeignKey("studies.name"), nullable=False),
+    Column("variant", PlainText, nullable=False),
     Column("settings", JSON, nullable=False),
-    Column("hyperparameter", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("scale", Double),
-    Column("value", Double),
-    Column("low", Double),
-    Column("high", Double),
-    Column("text", Text, nullable=False),
+    Column("hyperparameter", PlainText, nullable=False),
+    Column("kind", PlainText, nullable=False),
+    Column("scale", Number),
+    Column("value", Number),
+    Column("low", Number),
+    Column("high", Number),
+    Column("text", PlainText, nullable=False),
     Column("made_at", UtcTime, nullable=False),
     Index("ix_estimates_study_hyperparameter", "study", "hyperparameter"),
 )
