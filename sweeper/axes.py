@@ -135,8 +135,8 @@ def parse_axis(raw: Any) -> Axis:
     if raw is None:
         raise ValueError(f"the axis is empty; give {_FORMS}, or remove it")
     raise ValueError(
-        f"{raw!r} is a single value; write [{raw}] for an axis of one value, or move it to "
-        f"`fixed` (an axis is {_FORMS})"
+        f"{shown(raw)} is a single value; write [{shown(raw)}] for an axis of one value, or "
+        f"move it to `fixed` (an axis is {_FORMS})"
     )
 
 
@@ -151,7 +151,7 @@ def _parse_list(raw: Sequence[Any]) -> ListAxis:
 def _parse_range(raw: Mapping[Any, Any]) -> Axis:
     kinds = [kind for kind in ("log2", "geometric") if kind in raw]
     if len(kinds) != 1:
-        raise ValueError(f"{dict(raw)!r} is not an axis; give {_FORMS}")
+        raise ValueError(f"{shown(dict(raw))} is not an axis; give {_FORMS}")
     kind = kinds[0]
     companion = "step" if kind == "log2" else "count"
     for key in raw:
@@ -174,7 +174,7 @@ def _parse_range(raw: Mapping[Any, Any]) -> Axis:
 
 def _pair(kind: str, raw: Any) -> tuple[float, float]:
     if not isinstance(raw, Sequence) or isinstance(raw, str | bytes) or len(raw) != 2:
-        raise ValueError(f"{kind}: {raw!r} is not a pair; give two numbers, [from, to]")
+        raise ValueError(f"{kind}: {shown(raw)} is not a pair; give two numbers, [from, to]")
     return _named(kind, raw[0]), _named(kind, raw[1])
 
 
@@ -185,6 +185,12 @@ def _named(key: str, raw: Any) -> float:
         raise ValueError(f"{key}: {error}") from None
 
 
+def shown(value: Any) -> str:
+    """Returns a value as messages show it: its repr, shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:80]}..."
+
+
 def number(raw: Any) -> int | float:
     """Returns a finite number from a number or its text: 0.001, "1e-3" and "2**-4" are numbers.
 
@@ -192,7 +198,7 @@ def number(raw: Any) -> int | float:
         ValueError: it is no number, or is NaN or infinite.
     """
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-        raise ValueError(f"{raw!r} is not a number")
+        raise ValueError(f"{shown(raw)} is not a number")
     value: int | float = _number_of_text(raw) if isinstance(raw, str) else raw
     if isinstance(value, int) and abs(value) >= 10**308:
         raise ValueError("a whole number of more than 308 digits is too large")
@@ -228,8 +234,8 @@ def _number_of_text(text: str) -> int | float:
             digits = plain[1]
             return int(digits) if re.fullmatch(r"[-+]?[\d_]+", digits) else float(digits)
     except (OverflowError, ValueError):
-        raise ValueError(f"{text!r} is not a finite number") from None
-    raise ValueError(f"{text!r} is not a number; write it like 0.001, 1e-3 or 2**-10")
+        raise ValueError(f"{shown(text)} is not a finite number") from None
+    raise ValueError(f"{shown(text)} is not a number; write it like 0.001, 1e-3 or 2**-10")
 
 
 def _power_of_two(exponent: float) -> float:

@@ -108,18 +108,12 @@ class Combinations:
     def _equal(self, one: Space, two: Space) -> bool:
         if one.num_points != two.num_points or set(one.seeds) != set(two.seeds):
             return False
-        names = sorted(one.axes.keys() | two.axes.keys())
-
-        def ordered(space: Space) -> list[dict[str, Any]]:
-            def order(point: dict[str, Any]) -> list[str]:
-                return [repr(point.get(name, space.settings[name].default)) for name in names]
-
-            return sorted(space.points(), key=order)
-
-        return all(
-            self.card.resolve(a).config == self.card.resolve(b).config
-            for a, b in zip(ordered(one), ordered(two), strict=True)
-        )
+        if one.axes == two.axes:
+            pairs = zip(one.points(), two.points(), strict=True)
+        else:
+            names = sorted(one.axes.keys() | two.axes.keys())
+            pairs = zip(_ordered(one, names), _ordered(two, names), strict=True)
+        return all(self.card.resolve(a).config == self.card.resolve(b).config for a, b in pairs)
 
     def _place(self, variant: str, name: str) -> Place:
         """Returns where a setting of a variant is given; empty where it is not."""
@@ -131,3 +125,12 @@ class Combinations:
             (("fixed",), self.study.fixed),
         )
         return next(((*place, name) for place, holder in holders if name in holder), ())
+
+
+def _ordered(space: Space, names: list[str]) -> list[dict[str, Any]]:
+    """Returns the points by the values of some settings, whatever the order of the axes was."""
+
+    def order(point: dict[str, Any]) -> list[str]:
+        return [repr(point.get(name, space.settings[name].default)) for name in names]
+
+    return sorted(space.points(), key=order)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis, whole_number
+from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis, shown, whole_number
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -29,7 +29,7 @@ def slug(raw: Any) -> str:
     value = text(raw)
     if not _SLUG.match(value):
         raise ValueError(
-            f"{value!r} is not a name; use letters, digits, '-', '_' and '.', "
+            f"{shown(value)} is not a name; use letters, digits, '-', '_' and '.', "
             "starting with a letter or digit, at most 100 in all"
         )
     return value
@@ -53,7 +53,7 @@ def line(raw: Any) -> str:
         ValueError: it is something else.
     """
     if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is not text (quote it if it is meant to be)")
+        raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
     return raw
 
 
@@ -64,14 +64,14 @@ def _number(raw: Any) -> float:
 def _positive(raw: Any) -> float:
     value = _number(raw)
     if value <= 0:
-        raise ValueError(f"{raw!r} is not above 0; give a positive number")
+        raise ValueError(f"{shown(raw)} is not above 0; give a positive number")
     return value
 
 
 def _count(raw: Any) -> int:
     value = whole_number(raw)
     if value < 1:
-        raise ValueError(f"{raw!r} is too small; give a whole number of at least 1")
+        raise ValueError(f"{shown(raw)} is too small; give a whole number of at least 1")
     return value
 
 
@@ -79,18 +79,20 @@ def _pack(raw: Any) -> int | str:
     try:
         return "auto" if raw == "auto" else _count(raw)
     except ValueError:
-        raise ValueError(f"{raw!r}: allowed are auto and whole numbers of at least 1") from None
+        raise ValueError(
+            f"{shown(raw)}: allowed are auto and whole numbers of at least 1"
+        ) from None
 
 
 def _method(raw: Any) -> str:
     if raw != "grid":
-        raise ValueError(f"{raw!r} is not available yet; known: grid")
+        raise ValueError(f"{shown(raw)} is not available yet; known: grid")
     return "grid"
 
 
 def _goal(raw: Any) -> str:
     if raw not in ("min", "max"):
-        raise ValueError(f"{raw!r} is not a goal; allowed: min, max")
+        raise ValueError(f"{shown(raw)} is not a goal; allowed: min, max")
     return str(raw)
 
 
@@ -108,9 +110,11 @@ def _amount(raw: Any, *, zero: bool) -> float | dict[float, float]:
 def _share(raw: Any, *, zero: bool) -> float:
     value = _number(raw)
     if value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{raw!r} is too small; allowed: {'0 or more' if zero else 'above 0'}")
+        raise ValueError(
+            f"{shown(raw)} is too small; allowed: {'0 or more' if zero else 'above 0'}"
+        )
     if value > 1 and value != int(value):
-        raise ValueError(f"{raw!r} is not allowed: above 1 only whole numbers are")
+        raise ValueError(f"{shown(raw)} is not allowed: above 1 only whole numbers are")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeper.axes import Axis, ListAxis, number, whole_number
+from sweeper.axes import Axis, ListAxis, number, shown, whole_number
 from workloads.workload import Config, Setting, applies
 
 SEED = Setting(
@@ -37,7 +37,7 @@ def canonical_value(setting: Setting, raw: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"{error}; allowed: {allowed(setting)}") from None
     if setting.kind in NUMERIC and not _within(setting, value):
-        raise ValueError(f"{raw!r} is out of bounds; allowed: {allowed(setting)}")
+        raise ValueError(f"{shown(raw)} is out of bounds; allowed: {allowed(setting)}")
     return value
 
 
@@ -93,15 +93,15 @@ def _typed(setting: Setting, raw: Any) -> Any:
     if setting.kind == "int":
         return whole_number(raw)
     if setting.kind == "float":
-        return float(number(raw))
+        return float(number(raw)) + 0.0  # -0.0 and 0.0 are one value
     if setting.kind == "bool":
         if isinstance(raw, bool):
             return raw
-        raise ValueError(f"{raw!r} is not true or false")
+        raise ValueError(f"{shown(raw)} is not true or false")
     if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is not text (quote it if it is meant to be)")
+        raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
     if setting.kind == "choice" and raw not in setting.choices:
-        raise ValueError(f"{raw!r} is not a choice{_nearest(raw, setting.choices)}")
+        raise ValueError(f"{shown(raw)} is not a choice{_nearest(raw, setting.choices)}")
     return raw
 
 

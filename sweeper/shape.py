@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from sweeper.axes import shown
 from sweeper.errors import suggestion
 from sweeper.yaml_source import Complaint, Place
 
@@ -73,7 +74,7 @@ def _place(item: ErrorDetails) -> Place:
 def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
     place, kind = _place(item), item["type"]
     if not place:
-        return f"{item['input']!r} {_MAPPING}"
+        return f"{shown(item['input'])} {_MAPPING}"
     owner = _owner(model, place[:-1])
     if kind == "extra_forbidden":
         return (
@@ -84,7 +85,7 @@ def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
         return f"is missing; add it: {field.description}"
     if kind == "value_error":
         return str(item["ctx"]["error"])
-    return f"{item['input']!r} {_WORDS[kind]}" if kind in _WORDS else item["msg"]
+    return f"{shown(item['input'])} {_WORDS[kind]}" if kind in _WORDS else item["msg"]
 
 
 def _owner(model: type[BaseModel], place: Place) -> type[BaseModel]:

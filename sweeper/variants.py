@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeper.axes import Axis
+from sweeper.axes import Axis, shown
 from sweeper.errors import suggestion
 from sweeper.sections import Variant
 from sweeper.settings import SEED, axis_values, by_name, canonical_value
@@ -81,7 +81,8 @@ class VariantReader:
             if setting is None:
                 continue
             if isinstance(value, list | tuple | dict):
-                self._complain(here, f"{value!r} holds several values; an axis belongs in `sweep`")
+                why = "holds several values; an axis belongs in `sweep`"
+                self._complain(here, f"{shown(value)} {why}")
                 self.broken.add(name)
                 continue
             try:

@@ -142,6 +142,8 @@ def _why(error: yaml.MarkedYAMLError) -> str:
     problem = " ".join(part for part in (error.context, error.problem) if part)
     if "'\\t'" in problem:
         return "is not YAML: a tab stands in the indentation; indent with spaces"
+    if "mapping values are not allowed" in problem:
+        return f"is not YAML: {problem}; quote text that holds a colon"
     return f"is not YAML: {problem}"
 
 

@@ -282,6 +282,24 @@ BAD = {
         "variants.mup",
         ("variant mup is the same as variant sp",),
     ),
+    "same variants with axes in another order": Bad(
+        "mup: {parametrization: mup}",
+        "mup: {sweep: {learning_rate: [0.25, 0.125], width: [64, 32]}}\n"
+        "  other: {sweep: {width: [32, 64], learning_rate: [0.125, 0.25]}}",
+        8,
+        "variants.other",
+        ("variant other is the same as variant mup",),
+    ),
+    "section that is too long to show": Bad(
+        "search: {method: grid}",
+        f"search: {list(range(500))}",
+        12,
+        "search",
+        (
+            "[0, 1, 2, 3,",
+            "... is not a mapping",
+        ),
+    ),
     "claim about nothing swept": Bad(
         "hyperparameter: learning_rate",
         "hyperparameter: weight_decay",

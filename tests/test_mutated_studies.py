@@ -70,7 +70,7 @@ ODD: list[Any] = [
     "quadratic_card:CARD",
     "os:getcwd",
 ]
-quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _study_or_faults(make: Any) -> None:
@@ -135,6 +135,7 @@ def _places(node: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 TREE = yaml.safe_load("\n".join(LINES))
 TREE |= {
+    "sweep": {"width": [32, 64], "learning_rate": {"log2": [-4, -2]}, "seed": [0, 1]},
     "search": {"method": "grid"},
     "budget": {"flops": 1e15, "trials": 3, "hours": 1},
     "resources": {"cpus": 1, "gpus": {"32": 0.5}, "pack": "auto"},

@@ -56,6 +56,10 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(
         canonical_value(setting, raw)
 
 
+def test_minus_zero_is_zero() -> None:
+    assert repr(canonical_value(_setting("float"), -0.0)) == "0.0"
+
+
 def test_null_is_a_value_where_the_setting_says_so() -> None:
     setting = _setting("int", optional=True)
     assert canonical_value(setting, None) is None

@@ -75,6 +75,7 @@ def test_faults_of_the_text_are_collected(text: str, line: int, why: str) -> Non
         ("- a\n- b\n", 1, "holds a list"),
         ("\nword\n", 2, "holds a single value"),
         ("a: 1\nb: [1, 2\nc: 3\n", 3, "is not YAML"),
+        ("a: does it: yes?\n", 1, "quote text that holds a colon"),
         ("a:\n\tb: 1\n", 2, "a tab stands in the indentation"),
         ("a: 1\nb: \x07\n", 2, "is not YAML"),
         ("a: 1\n---\nb: 2\n", 2, "is not YAML"),
