@@ -10,7 +10,7 @@ from sweeper.sections import Sections
 from sweeper.settings import condition
 from sweeper.space import Space
 from sweeper.yaml_source import Complaint, Place
-from workloads.workload import Card
+from workloads.workload import Card, Problem
 
 MAX_POINTS = 1_000_000
 """Points that a study may have, seeds apart; more is a slip of the pen."""
@@ -88,12 +88,26 @@ class Combinations:
             )
 
     def _refused(self) -> Iterator[Complaint]:
+        """Yields what the card refuses, each where the first setting involved is given; where
+        none is, at the variants that lack it, or once if all of them do."""
+        absent: dict[Problem, dict[str, None]] = {}
         for variant, space in self.spaces.items():
             for point in space.points():
-                for problem in filter(lambda p: self._sure(*p.keys), self.card.problems(point)):
+                for problem in self.card.problems(point):
+                    if not self._sure(*problem.keys):
+                        continue
                     places = (self._place(variant, key) for key in problem.keys)
-                    given = next((place for place in places if place), problem.keys[:1])
-                    yield Complaint(given, problem.message)
+                    given = next((place for place in places if place), None)
+                    if given:
+                        yield Complaint(given, problem.message)
+                    else:
+                        absent.setdefault(problem, {})[variant] = None
+        for problem, variants in absent.items():
+            if len(variants) == len(self.spaces):
+                yield Complaint(problem.keys[:1], problem.message)
+            else:
+                for variant in variants:
+                    yield Complaint(("variants", variant, *problem.keys[:1]), problem.message)
 
     def _same(self) -> Iterator[Complaint]:
         seen: list[tuple[str, Space]] = []

@@ -80,9 +80,7 @@ class QuadraticCard:
                 Problem(keys=("steps", "tokens"), message=f"one horizon is needed, not {given}")
             )
         if config.get("parametrization") == "mup" and config.get("base_width") is None:
-            found.append(
-                Problem(keys=("base_width", "parametrization"), message="mup requires base_width")
-            )
+            found.append(Problem(keys=("base_width",), message="mup requires base_width"))
         return found
 
     def resolve(self, config: Config) -> Resolved:

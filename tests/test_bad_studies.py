@@ -272,7 +272,7 @@ BAD = {
         ", base_width: 32",
         "",
         7,
-        "variants.mup.parametrization",
+        "variants.mup.base_width",
         ("mup requires base_width",),
     ),
     "same variants": Bad(
