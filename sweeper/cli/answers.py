@@ -17,7 +17,10 @@ from sweeper.store.records import Account
 from sweeper.store.store import Store
 from sweeper.study import load_study
 
-SQL_WIDTH = 40
+SQL_LINE = 100_000
+"""Width of a table of rows: it is never cut, since it may be piped to another program."""
+
+SQL_WIDTH = 64
 """Longest value that a table of rows shows; --json prints values whole."""
 
 
@@ -115,7 +118,7 @@ def sql_command(query: str, *, store: str | None, as_json: bool) -> None:
         table.add_column(column, no_wrap=True)
     for row in answer.rows:
         table.add_row(*(_short(value) for value in row))
-    console().print(table)
+    console(width=SQL_LINE).print(table)
     print(f"{len(answer.rows)} rows", file=sys.stderr)
 
 

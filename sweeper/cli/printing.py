@@ -12,9 +12,10 @@ WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
 
 
-def console() -> Console:
-    """Returns the console of standard output."""
-    width = None if sys.stdout.isatty() else WIDTH
+def console(width: int | None = None) -> Console:
+    """Returns the console of standard output, as wide as asked for, or as the terminal."""
+    if width is None and not sys.stdout.isatty():
+        width = WIDTH
     return Console(width=width, highlight=False, markup=False)
 
 

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.statement import DriftStatement, Group
+from sweeper.analysis.transfer import Regret
 from sweeper.cli.printing import console
 from sweeper.cli.words import power
 
@@ -41,43 +44,65 @@ def _print_group(out: Console, statement: DriftStatement, group: Group) -> None:
     if group.optima:
         out.print(_optima_table(statement, group))
     for scale, why in group.left_out.items():
-        out.print(f"  no optimum at {statement.scale} {scale:g}: {why}")
+        _say(out, f"no optimum at {statement.scale} {scale:g}: {why}")
     if group.drift is not None:
         drift = group.drift
-        out.print(
-            f"  drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
-            f"95% interval {_span(drift.low, drift.high)}"
+        _say(
+            out,
+            f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
+            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}",
         )
-    if group.refused is not None:
-        out.print(f"  no drift: {group.refused}")
+    elif group.refused is not None:
+        _say(out, f"no drift: {group.refused}")
     for verdict in group.verdicts:
         claim = verdict.claim
-        head = f"  claim {claim.exponent:g} ± {claim.tolerance:g}: "
-        out.print(Text.assemble(head, (verdict.ruling, "bold"), f" — {verdict.why}"))
+        head = f"claim {claim.exponent:g} ± {claim.tolerance:g}: "
+        _say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+
+
+def _say(out: Console, sentence: str | Text) -> None:
+    """Prints a sentence under its group, its further lines indented like the first."""
+    out.print(Padding(sentence, (0, 0, 0, 2)))
 
 
 def _optima_table(statement: DriftStatement, group: Group) -> Table:
-    table = Table(box=None, padding=(0, 2), pad_edge=True)
-    headings = (statement.scale, "optimum", "95% interval", "loss", "regret", "trials", "flags")
+    table = Table(box=None, padding=(0, 1), pad_edge=True)
+    headings = (
+        statement.scale,
+        "optimum",
+        "95% interval",
+        "loss",
+        "regret of transfer",
+        "trials",
+        "flags",
+    )
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "flags" else "right")
     regret = {row.scale: row for row in group.regret}
     for optimum in group.optima:
-        row = regret.get(optimum.scale)
-        cost = "" if row is None or math.isnan(row.regret) else f"{row.regret:+.4f}"
         table.add_row(
             f"{optimum.scale:g}",
             f"{optimum.value:.3g} = {power(optimum.value)}",
-            f"2^{_span(optimum.low, optimum.high)}",
+            _interval(optimum),
             f"{optimum.loss:.4f}",
-            f"{cost} (noise)" if row is not None and row.harmless else cost,
+            _regret(regret.get(optimum.scale)),
             f"{optimum.answered}/{optimum.declared}",
             ", ".join(flag.replace("_", " ") for flag in optimum.flags),
         )
     return table
 
 
-def _span(low: float, high: float) -> str:
-    left = f"{low:+.2f}" if math.isfinite(low) else "open"
-    right = f"{high:+.2f}" if math.isfinite(high) else "open"
-    return f"({left}, {right})"
+def _interval(optimum: Optimum) -> str:
+    low = f"2^{optimum.low:.2f}" if math.isfinite(optimum.low) else "open"
+    high = f"2^{optimum.high:.2f}" if math.isfinite(optimum.high) else "open"
+    return f"{low} to {high}"
+
+
+def _regret(row: Regret | None) -> str:
+    if row is None or row.certainty == "unknown":
+        return "unknown"
+    if row.certainty == "infinite":
+        return "diverges"
+    words = " (noise)" if row.harmless else ""
+    least = "at least " if row.certainty == "at_least" else ""
+    return f"{least}{row.regret:+.4f}{words}"

@@ -1,0 +1,167 @@
+"""Every command, as a user would type it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_harness import Sweeper
+
+from sweeper.study import load_study
+
+
+def test_a_run_ends_with_the_drift_table_and_the_verdict(sweeper: Sweeper, study: Path) -> None:
+    answer = sweeper("run", study, "--executor", "inline")
+    assert answer.code == 0
+    assert "study planted: 72 trials" in answer.err
+    assert "72 trials finished and 0 failed" in answer.out
+    assert "octaves per doubling of the width" in answer.out
+    assert "claim -0.5 ± 0.25: holds" in answer.out
+
+
+def test_running_again_trains_nothing_and_says_so(sweeper: Sweeper, finished: Path) -> None:
+    answer = sweeper("run", finished, "--executor", "inline", "--json")
+    assert answer.document["run"]["reused"] == 72
+    assert answer.document["run"]["finished"] == 0
+    assert "72 of them have a result already" in answer.err
+
+
+def test_a_grown_study_runs_only_what_was_added(sweeper: Sweeper, finished: Path) -> None:
+    grown = finished.read_text().replace("[32, 64, 128]", "[32, 64, 128, 256]")
+    finished.write_text(grown, encoding="utf-8")
+    answer = sweeper("run", finished, "--executor", "inline", "--json")
+    assert answer.document["run"]["reused"] == 72
+    assert answer.document["run"]["finished"] == 24
+
+
+def test_a_removed_value_is_hidden_and_comes_back(sweeper: Sweeper, finished: Path) -> None:
+    whole = finished.read_text()
+    finished.write_text(whole.replace("[32, 64, 128]", "[32, 64]"), encoding="utf-8")
+    sweeper("run", finished, "--executor", "inline")
+    account = sweeper("status", "planted", "--json").document
+    assert (account["declared"], account["hidden"]) == (48, 24)
+    finished.write_text(whole, encoding="utf-8")
+    again = sweeper("run", finished, "--executor", "inline", "--json").document["run"]
+    assert (again["declared"], again["finished"]) == (72, 0)
+
+
+def test_the_json_of_a_run_holds_the_drift(sweeper: Sweeper, study: Path) -> None:
+    document = sweeper("run", study, "--executor", "inline", "--json").document
+    assert document["refused"] is None
+    (drift,) = document["drift"]
+    assert drift["hyperparameter"] == "learning_rate"
+    assert [optimum["scale"] for optimum in drift["groups"][0]["optima"]] == [32, 64, 128]
+
+
+def test_a_broken_claim_is_an_exit_code_only_under_strict(sweeper: Sweeper, study: Path) -> None:
+    study.write_text(study.read_text().replace("exponent: -0.5", "exponent: 0.5"))
+    assert sweeper("run", study, "--executor", "inline").code == 0
+    assert sweeper("drift", "planted").code == 0
+    strict = sweeper("drift", "planted", "--strict")
+    assert strict.code == 1
+    assert "claim 0.5 ± 0.25: broken" in strict.out
+
+
+def test_failed_trials_give_exit_code_1_and_a_cause(sweeper: Sweeper, study: Path) -> None:
+    text = study.read_text().replace("steps: 3", "steps: 3, misbehave: bug")
+    study.write_text(text.replace("{log2: [-9, -2]}", "[0.01]").replace("0, 1, 2", "0"))
+    study.write_text(study.read_text().replace("[32, 64, 128]", "[32]"))
+    run = sweeper("run", study, "--executor", "inline")
+    assert run.code == 1
+    status = sweeper("status", study)
+    assert "1 failed: bug: RuntimeError: planted bug" in status.out
+
+
+def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -> None:
+    study.write_text(study.read_text() + "budget: {trials: 30}\n")
+    run = sweeper("run", study, "--executor", "inline")
+    assert run.code == 0
+    assert "the budget of 30 trials is spent; 42 trials wait" in run.out
+    assert sweeper("status", "planted", "--json").document["pending"] == 42
+    again = sweeper("run", study, "--executor", "inline", "--json").document["run"]
+    assert again["finished"] == 0
+
+
+def test_plan_says_what_would_run_and_from_what_it_knows(sweeper: Sweeper, study: Path) -> None:
+    before = sweeper("plan", study, "--json").document
+    assert before["remaining"] == before["trials"] == 72
+    assert {row["hours_from"] for row in before["rows"]} == {"probe"}
+    assert all(row["hours"] >= 0 for row in before["rows"])
+    unknown = sweeper("plan", study, "--no-probe", "--json", "--store", "elsewhere").document
+    assert {row["hours"] for row in unknown["rows"]} == {None}
+
+
+def test_plan_of_a_grown_study_knows_the_hours_of_finished_shapes(
+    sweeper: Sweeper, finished: Path
+) -> None:
+    finished.write_text(finished.read_text().replace("0, 1, 2", "0, 1, 2, 3"))
+    rows = sweeper("plan", finished, "--json").document["rows"]
+    assert [row["remaining"] for row in rows] == [8, 8, 8]
+    assert {row["hours_from"] for row in rows} == {"finished trials"}
+
+
+def test_plan_prints_a_total_in_words(sweeper: Sweeper, study: Path) -> None:
+    answer = sweeper("plan", study)
+    assert "72 trials to run in 72 packs" in answer.out
+    assert answer.code == 0
+
+
+def test_status_of_all_studies_adds_up(sweeper: Sweeper, finished: Path) -> None:
+    (account,) = sweeper("status", "--json").document
+    parts = ("done", "diverged", "running", "pending", "failed")
+    assert account["declared"] == sum(account[part] for part in parts) == 72
+    assert account["diverged"] > 0
+    assert "planted" in sweeper("status").out
+
+
+def test_drift_reads_a_name_or_a_file(sweeper: Sweeper, finished: Path) -> None:
+    by_name = sweeper("drift", "planted", "--json")
+    assert by_name.document == sweeper("drift", finished, "--json").document
+    assert by_name.document["groups"][0]["drift"]["slope"] == pytest.approx(-0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("estimator", ["quadratic3", "spline", "argmin"])
+def test_drift_takes_other_estimators(sweeper: Sweeper, finished: Path, estimator: str) -> None:
+    document = sweeper("drift", "planted", "--estimator", estimator, "--json").document
+    assert {optimum["estimator"] for optimum in document["groups"][0]["optima"]} == {estimator}
+
+
+def test_the_answer_is_kept_in_the_table_of_estimates(sweeper: Sweeper, finished: Path) -> None:
+    rows = sweeper("sql", "select kind, count(*) n from estimates group by kind", "--json")
+    counts = {row["kind"]: row["n"] for row in rows.document}
+    assert counts["optimum"] == 3
+    assert counts["drift"] == counts["claim"] == 1
+
+
+def test_report_writes_a_page(sweeper: Sweeper, finished: Path, tmp_path: Path) -> None:
+    answer = sweeper("report", "planted", "--out", tmp_path / "page")
+    assert answer.code == 0
+    assert "wrote" in answer.out
+    assert "Where is the planted optimum?" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_sql_prints_rows_and_cannot_write(sweeper: Sweeper, finished: Path) -> None:
+    rows = sweeper("sql", "select count(*) as n from results", "--json").document
+    assert rows == [{"n": 72}]
+    assert "72" in sweeper("sql", "select count(*) as n from results").out
+    refused = sweeper("sql", "delete from results")
+    assert refused.code == 2
+    assert sweeper("sql", "select count(*) as n from results", "--json").document == rows
+
+
+def test_init_writes_a_study_that_loads(sweeper: Sweeper, tmp_path: Path) -> None:
+    answer = sweeper("init", "mine.yaml")
+    assert answer.code == 0
+    assert load_study(tmp_path / "mine.yaml").workload == "llama"
+    again = sweeper("init", "mine.yaml")
+    assert again.code == 2
+    assert "--force" in again.err
+    assert sweeper("init", "mine.yaml", "--force").code == 0
+
+
+def test_schema_prints_a_json_schema(sweeper: Sweeper) -> None:
+    assert sweeper("schema").document["$schema"].startswith("https://json-schema.org/")
+
+
+def test_version_is_printed(sweeper: Sweeper) -> None:
+    assert sweeper("--version").out.startswith("sweeper 0.")
