@@ -20,7 +20,8 @@ WALL = 4.0
 """Points this many times the window's median excess loss above the minimum weigh exp(-1).
 
 In a regular five-point window the outer neighbours of a parabola lie at 4 times the median,
-so they still count; a divergence wall lies at 10 times and more, and weighs nothing."""
+so they still count; a divergence wall lies at 10 times and more, and weighs nothing. A window
+of seven points, whose median is higher, takes twice as much."""
 
 LEAST_WEIGHT = 1e-4
 """Keeps three-point fits determined where one of the points is a wall."""
@@ -50,7 +51,7 @@ class Basin:
 
 
 def find_basins(
-    log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, weighted: bool = True
+    log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, wall: float = WALL
 ) -> Basin:
     """Returns the basins of R curves.
 
@@ -60,7 +61,8 @@ def find_basins(
         reach: grid neighbours on each side of the minimum that belong to the window.
         tolerance: the window is widened to every point whose loss is within this much of the
             minimum, so that a grid finer than the noise is still read as a whole.
-        weighted: whether points far above the minimum weigh less; else all weigh 1.
+        wall: multiple of the median excess loss at which weights have fallen to exp(-1); with
+            infinity all points of the window weigh 1.
     """
     places = np.arange(len(log2))
     begin, end = _segments(np.isfinite(losses[0]))
@@ -68,7 +70,7 @@ def find_basins(
     begins, ends = begin[lowest], end[lowest]
     first, last = _window(losses, lowest, begins, ends, reach, tolerance)
     inside = (places >= first[:, None]) & (places <= last[:, None])
-    weights = _weights(losses, lowest, inside, tolerance) if weighted else inside.astype(float)
+    weights = _weights(losses, lowest, inside, tolerance, wall)
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
     return Basin(
         lowest=lowest,
@@ -107,13 +109,15 @@ def _window(
     )
 
 
-def _weights(losses: Floats, lowest: Ints, inside: Bools, tolerance: float) -> Floats:
-    """Returns exp(-(excess / (WALL * median excess))^2) inside the window, 0 outside."""
+def _weights(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
+    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside."""
+    if np.isinf(wall):
+        return inside.astype(np.float64)
     least = np.take_along_axis(losses, lowest[:, None], axis=1)
     excess = np.where(inside, losses - least, np.inf)
     middle = np.sum(inside, axis=1, keepdims=True) // 2
     median = np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
-    width = np.maximum(WALL * median, tolerance)
+    width = np.maximum(wall * median, tolerance)
     # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
     ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
     return np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)

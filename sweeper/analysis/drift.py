@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-from sweeper.analysis.interval import Rival, quantile_interval, robust_sd, stretch
+from sweeper.analysis.interval import Rival, quantile_interval, rival_of, robust_sd, stretch
 from sweeper.analysis.line import Lines, fit_lines, slope_weights
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import Floats
@@ -216,10 +216,7 @@ def _chain(optima: Sequence[Optimum], name: str, u: Floats, sd: Floats) -> _Chai
 def _rivals(chains: dict[str, _Chain], name: str) -> list[Rival]:
     main = chains[name].lines.slope
     return [
-        Rival(
-            value=float(chain.line.slope[0]),
-            scatter=robust_sd(chain.lines.slope - main),
-        )
+        rival_of(float(chain.line.slope[0]), chain.lines.slope, main)
         for key, chain in chains.items()
         if key not in (name, "argmin")
     ]

@@ -12,6 +12,9 @@ from sweeper.analysis.points import Floats
 TAIL = 0.025
 """Probability left outside a 95% interval on each side."""
 
+DISAGREE_SIGMAS = 2.0
+"""Standard deviations of their difference at which two estimators disagree beyond noise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
@@ -19,10 +22,12 @@ class Rival:
 
     Attributes:
         value: its estimate.
+        half: half width of its own 95% interval under the noise.
         scatter: standard deviation of its difference to the main estimator under the noise.
     """
 
     value: float
+    half: float
     scatter: float
 
 
@@ -38,6 +43,12 @@ def quantile_interval(low: Floats, high: Floats) -> tuple[float, float]:
     )
 
 
+def rival_of(measured: float, draws: Floats, main: Floats) -> Rival:
+    """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
+    low, high = quantile_interval(draws, draws)
+    return Rival(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
+
+
 def robust_sd(values: Floats) -> float:
     """Returns half the width of the central 68% of values: a standard deviation that a few
     resamples far out do not move."""
@@ -46,15 +57,23 @@ def robust_sd(values: Floats) -> float:
 
 
 def stretch(value: float, low: float, high: float, rivals: Sequence[Rival]) -> tuple[float, float]:
-    """Returns an interval stretched by rivals.
+    """Returns an interval stretched to what rivals say.
 
-    It is made to hold every rival's estimate. Beyond that, a rival moves the nearer end by its
-    distance to the estimate less one standard deviation of what noise alone would put between
-    the two: pure noise hardly ever stretches, a wrong shape of the fitted curve always does.
+    It comes to hold every rival's estimate. Beyond that it grows towards a rival's own interval
+    by the share sqrt(1 - (2 scatter / difference)^2) of the way: pure noise rarely stretches it,
+    while a fitted curve of the wrong shape, on which estimators disagree beyond their noise,
+    brings in the whole interval of the rival.
     """
-    down = up = 0.0
+    bottom, top = low, high
     for rival in rivals:
-        beyond = max(0.0, abs(rival.value - value) - rival.scatter)
-        down, up = (max(down, beyond), up) if rival.value < value else (down, max(up, beyond))
-    values = [rival.value for rival in rivals]
-    return min([low - down, *values]), max([high + up, *values])
+        difference = abs(rival.value - value)
+        if difference == 0:
+            continue
+        share = np.sqrt(max(0.0, 1 - (DISAGREE_SIGMAS * rival.scatter / difference) ** 2))
+        for end in (rival.value - rival.half, rival.value + rival.half):
+            bottom = min(bottom, low + share * (end - low)) if np.isfinite(low) else bottom
+            top = max(top, high + share * (end - high)) if np.isfinite(high) else top
+        beyond = np.sqrt(max(0.0, difference**2 - rival.scatter**2))
+        bottom = min(bottom, value - beyond) if rival.value < value else bottom
+        top = max(top, value + beyond) if rival.value > value else top
+    return float(bottom), float(top)

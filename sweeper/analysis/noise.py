@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
-from sweeper.analysis.basin import find_basins
-from sweeper.analysis.estimator import REACH
-from sweeper.analysis.parabola import fit_parabolas
+from sweeper.analysis.basin import WALL, find_basins
+from sweeper.analysis.estimator import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
 from sweeper.analysis.points import Curve, Floats
 
 NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
@@ -25,8 +24,8 @@ BOOTSTRAP_SEEDS = 3
 LEAST_REPLICATE_DOF = 3
 """With fewer degrees of freedom than this, replicates say less than the fit residuals."""
 
-TOLERANCE_SIGMAS = 3.0
-"""Points within this many standard errors of the minimum belong to its window."""
+LEAST_TRACE = 0.1
+"""Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,47 +43,43 @@ class Noise:
     source: NoiseSource
 
 
+def error_of(curve: Curve, noise: Noise) -> float:
+    """Returns the standard error of a typical seed mean of a curve."""
+    return noise.level / float(np.sqrt(np.median(curve.counts)))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Smooth:
-    """The default fit of one measured curve, around which resamples are drawn.
+    """The shrunken cubic through one measured curve, around which resamples are drawn.
 
     Attributes:
         weights: weights of the points in the fit, shape [K].
-        fitted: the parabola at the points, shape [K].
         centre: fitted losses where the fit has weight, measured ones elsewhere, shape [K].
     """
 
     weights: Floats
-    fitted: Floats
     centre: Floats
 
 
-def tolerance_of(curve: Curve, noise: Noise) -> float:
-    """Returns the loss above the minimum that the noise of a seed mean makes meaningless."""
-    return TOLERANCE_SIGMAS * noise.level / float(np.sqrt(np.median(curve.counts)))
-
-
-def smooth(curve: Curve, tolerance: float) -> Smooth:
-    """Returns the default fit of a curve."""
-    losses = curve.means[None, :]
-    basin = find_basins(curve.log2, losses, reach=REACH, tolerance=tolerance)
-    fit = fit_parabolas(curve.log2, losses, basin.weights, curve.log2[basin.lowest])
+def smooth(curve: Curve, error: float) -> Smooth:
+    """Returns the smooth version of a curve whose seed means have a standard error."""
+    basin, fit = skewed_fit(curve.log2, curve.means[None, :], error)
     weights, fitted = basin.weights[0], fit.at(curve.log2)[0]
     inside = weights > 0
     centre = curve.means.copy()
     centre[inside] += weights[inside] * (fitted - curve.means)[inside]
-    return Smooth(weights=weights, fitted=fitted, centre=centre)
+    return Smooth(weights=weights, centre=centre)
 
 
 def pooled_noise(curves: Sequence[Curve]) -> Noise:
     """Returns the noise of single runs, pooled over scales.
 
-    The windows are found twice: five points first, then widened by the noise found there.
+    The windows are found twice: seven points first, then widened by the noise found there.
     """
     noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
-        fits = [smooth(curve, tolerance_of(curve, noise)) for curve in curves]
-        noise = _replicates(curves, fits) or _residuals(curves, fits)
+        windows = [_window(curve, error_of(curve, noise)) for curve in curves]
+        noise = _replicates(curves, windows) or _residuals(curves, windows)
     return noise
 
 
@@ -146,11 +141,28 @@ def _seed_effects(curve: Curve, inside: Sequence[int]) -> tuple[dict[int, float]
     return dict(zip(seeds, effects.tolist(), strict=True)), float(free - (len(seeds) - 1))
 
 
-def _replicates(curves: Sequence[Curve], fits: Sequence[Smooth]) -> Noise | None:
+def _window(curve: Curve, error: float) -> Floats:
+    """Returns the weights of the points of a curve that tell the noise, shape [K].
+
+    The window of the cubics, with less weight far above the minimum: there the curve leaves
+    the cubic, which is not noise.
+    """
+    basin = find_basins(
+        curve.log2,
+        curve.means[None, :],
+        reach=SKEW_REACH,
+        tolerance=TOLERANCE_SIGMAS * error,
+        wall=WALL / 2,
+    )
+    weights: Floats = basin.weights[0]
+    return weights
+
+
+def _replicates(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise | None:
     """Returns the noise between seeds, pooled over all windows; None if too little."""
     squares = dof = 0.0
-    for curve, fit in zip(curves, fits, strict=True):
-        inside = [int(k) for k in np.flatnonzero(fit.weights > 0)]
+    for curve, weights in zip(curves, windows, strict=True):
+        inside = [int(k) for k in np.flatnonzero(weights > 0)]
         shared, free = _seed_effects(curve, inside)
         for k in inside:
             common = np.array([shared.get(seed, 0.0) for seed in curve.seeds[k]])
@@ -161,30 +173,27 @@ def _replicates(curves: Sequence[Curve], fits: Sequence[Smooth]) -> Noise | None
     return Noise(level=float(np.sqrt(squares / dof)), dof=dof, source="seed replicates pooled")
 
 
-def _residuals(curves: Sequence[Curve], fits: Sequence[Smooth]) -> Noise:
-    """Returns the noise that the weighted residuals of all fits show.
+def _residuals(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise:
+    """Returns the noise that the weighted residuals of cubics through all windows show.
 
     With residuals r = (I - H) y of a weighted fit, E[r' W r] = sigma^2 tr(A), A = (I - H)' W
     (I - H), and the matching chi2 has tr(A)^2 / tr(A^2) degrees of freedom (Satterthwaite).
     """
     squares = trace = trace2 = 0.0
-    for curve, fit in zip(curves, fits, strict=True):
-        inside = fit.weights > 0
-        if inside.sum() <= 3:
-            continue
-        weights = fit.weights[inside]
-        t = curve.log2[inside] - curve.log2[inside].mean()
-        powers = np.stack([np.ones_like(t), t, t * t], axis=1)
+    for curve, every in zip(curves, windows, strict=True):
+        inside = every > 0
+        weights, t = every[inside], curve.log2[inside] - curve.log2[inside].mean()
+        powers = np.stack([t**power for power in range(min(4, len(t)))], axis=1)
         weighted = powers * weights[:, None]
         leftover = np.eye(len(t)) - powers @ np.linalg.solve(powers.T @ weighted, weighted.T)
         form = leftover.T @ (weights[:, None] * leftover)
+        residual = leftover @ curve.means[inside]
         # A mean of n seeds has 1/n of the variance of a run.
         count = float(np.median(curve.counts[inside]))
-        residual = (curve.means - fit.fitted)[inside]
         squares += count * float(residual @ (weights * residual))
         trace += float(np.trace(form))
         trace2 += float(np.sum(form * form))
-    if trace2 == 0.0:
+    if trace < LEAST_TRACE:
         return Noise(level=0.0, dof=0.0, source="grid bracket")
     level = float(np.sqrt(squares / trace))
     return Noise(level=level, dof=trace**2 / trace2, source="fit residuals")

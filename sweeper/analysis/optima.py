@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
 from sweeper.analysis.basin import find_basins
-from sweeper.analysis.estimator import COMPARED, ESTIMATORS, REACH, Vertices, estimator_named
-from sweeper.analysis.interval import Rival, quantile_interval, robust_sd, stretch
+from sweeper.analysis.estimator import (
+    COMPARED,
+    ESTIMATORS,
+    REACH,
+    Vertices,
+    default_basins,
+    estimator_named,
+    skewed_fit,
+)
+from sweeper.analysis.interval import Rival, quantile_interval, rival_of, stretch
 from sweeper.analysis.noise import (
     Noise,
     NoiseSource,
+    error_of,
     own_seeds,
     pooled_noise,
     resampled,
     smooth,
-    tolerance_of,
 )
-from sweeper.analysis.optimum import Flag, Optimum
+from sweeper.analysis.optimum import Flag, Optimum, Shape
 from sweeper.analysis.points import Curve, Floats
+from sweeper.analysis.polynomial import fit_parabolas
 from sweeper.errors import AnalysisRefusal
 
 BUMP_SIGMAS = 3.0
@@ -104,7 +113,7 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
             f"{where}: no result at {names}, next to the minimum; run or retry those trials, or "
             "allow holes to go on without them"
         )
-    basin = find_basins(curve.log2, curve.means[None, :], reach=len(finite), weighted=False)
+    basin = find_basins(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
     together = int(basin.last[0] - basin.first[0]) + 1
     if together < 3:
         raise AnalysisRefusal(
@@ -130,15 +139,16 @@ def _holes_near_minimum(curve: Curve) -> Floats:
 def _optimum(
     curve: Curve, noise: Noise, estimator: str, rng: Generator, resamples: int
 ) -> Optimum:
-    tolerance = tolerance_of(curve, noise)
-    fit = smooth(curve, tolerance)
+    error = error_of(curve, noise)
+    fit = smooth(curve, error)
     losses = resampled(curve, fit, noise, rng, resamples)
     names = dict.fromkeys((*COMPARED, estimator))
-    measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], tolerance) for n in names}
+    measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], error) for n in names}
     if noise.source == "grid bracket":
         draws = dict.fromkeys(names, _bracket_draws(curve, rng, resamples))
     else:
-        draws = {name: ESTIMATORS[name](curve.log2, losses, tolerance) for name in names}
+        centre = fit.centre[None, :]
+        draws = {n: _draws(n, curve.log2, losses, centre, error, measured[n]) for n in names}
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
@@ -161,11 +171,37 @@ def _optimum(
         seeds=int(curve.counts[fit.weights > 0].min()),
         grid=curve.log2,
         losses=curve.means,
-        weights=fit.weights,
-        fitted=fit.fitted,
+        shape=_shape(curve, estimator, error),
         draws=draws,
         measured=measured,
     )
+
+
+def _draws(
+    name: str, log2: Floats, losses: Floats, centre: Floats, error: float, measured: Vertices
+) -> Vertices:
+    """Returns an estimator's errors on resamples, put on top of its estimate.
+
+    Resamples are drawn round a smooth centre, where the estimator may read another optimum than
+    on the measured curve; that difference is no error and is taken out.
+    """
+    drawn = ESTIMATORS[name](log2, losses, error)
+    truth = ESTIMATORS[name](log2, centre, error)
+    if measured.low[0] != measured.high[0] or truth.low[0] != truth.high[0]:
+        return drawn
+    shift = measured.log2 - truth.log2
+    return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
+
+
+def _shape(curve: Curve, estimator: str, error: float) -> Shape:
+    """Returns the fit that an estimator reads the optimum of a curve from."""
+    x, y = curve.log2, curve.means[None, :]
+    if estimator == "skewed":
+        basin, fit = skewed_fit(x, y, error)
+    else:
+        basin = default_basins(x, y, error)
+        fit = fit_parabolas(x, y, basin.weights, x[basin.lowest])
+    return Shape(weights=basin.weights[0], fit=fit)
 
 
 def _interval_and_flags(
@@ -200,7 +236,7 @@ def _rivals(
     """Returns what the other compared estimators say of the same curve."""
     main = draws[estimator].log2
     return [
-        Rival(value=float(measured[name].log2[0]), scatter=robust_sd(draws[name].log2 - main))
+        rival_of(float(measured[name].log2[0]), draws[name].log2, main)
         for name in COMPARED
         if name != estimator
     ]
@@ -235,7 +271,7 @@ def _twin(curve: Curve, noise: Noise) -> float | None:
 def _bracket_draws(curve: Curve, rng: Generator, resamples: int) -> Vertices:
     """Returns draws that are uniform over the bracket of the lowest point: all that is known
     where nothing tells the noise. An open side stays open."""
-    basin = find_basins(curve.log2, curve.means[None, :], reach=1, weighted=False)
+    basin = find_basins(curve.log2, curve.means[None, :], reach=1, wall=np.inf)
     bottom = float(curve.log2[basin.lowest[0]])
     low, high = float(basin.low[0]), float(basin.high[0])
     left = low if np.isfinite(low) else bottom

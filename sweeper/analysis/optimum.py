@@ -13,6 +13,10 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from sweeper.analysis.estimator import Vertices
 from sweeper.analysis.noise import NoiseSource
 from sweeper.analysis.points import Floats
+from sweeper.analysis.polynomial import Polynomials
+
+SHAPED = ("quadratic", "skewed")
+"""Estimators whose curve is a fitted polynomial near the minimum."""
 
 Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "sparse"]
 """What is wrong with an optimum:
@@ -24,6 +28,19 @@ Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "spa
 - ``bimodal``: two separated minima are closer in loss than the noise; the interval holds both.
 - ``flat``: the interval is wider than the grid.
 - ``sparse``: neighbours of the minimum have no result, and holes were allowed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """The polynomial that was fitted near a minimum.
+
+    Attributes:
+        weights: weights of the points in the fit, 0 outside its window, shape [K].
+        fit: one polynomial (R = 1).
+    """
+
+    weights: Floats
+    fit: Polynomials
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,8 +64,7 @@ class Optimum:
         seeds: smallest number of seeds at a point of the fitted window.
         grid: log2 positions of all points with a result, rising, shape [K].
         losses: seed means there, +inf where diverged, shape [K].
-        weights: weights of the points in the default parabola, shape [K].
-        fitted: the default parabola at the points, shape [K].
+        shape: the fitted polynomial near the minimum.
         draws: resampled vertices by estimator, R each; one generator's luck is shared by all.
         measured: the vertex of the measured curve by estimator, R = 1.
     """
@@ -71,8 +87,7 @@ class Optimum:
     seeds: int
     grid: Floats = field(repr=False)
     losses: Floats = field(repr=False)
-    weights: Floats = field(repr=False)
-    fitted: Floats = field(repr=False)
+    shape: Shape = field(repr=False)
     draws: Mapping[str, Vertices] = field(repr=False)
     measured: Mapping[str, Vertices] = field(repr=False)
 
@@ -95,9 +110,10 @@ class Optimum:
         """Returns fitted losses at log2 positions of any shape.
 
         NaN outside the measured range and between a finite and a diverged point, +inf at and
-        between diverged points. Within, ``quadratic`` gives its parabola near the minimum and
-        goes over, as the weights of the fit fall, to the shape-preserving interpolation of the
-        seed means; ``spline`` gives the spline, the others the interpolation.
+        between diverged points. Within, ``quadratic`` and ``skewed`` give their polynomial near
+        the minimum and go over, as the weights of the fit fall, to the shape-preserving
+        interpolation of the seed means; ``spline`` gives the spline, the others the
+        interpolation.
         """
         places = np.asarray(log2, dtype=np.float64)
         out = np.full(places.shape, np.nan)
@@ -115,13 +131,12 @@ class Optimum:
             return np.full(places.shape, y[0])
         if self.estimator == "spline" and len(x) > 2:
             return np.asarray(CubicSpline(x, y)(places))
-        weights = self.weights[part]
-        if self.estimator != "quadratic" or self.censored or not weights.any():
+        weights = self.shape.weights[part]
+        if self.estimator not in SHAPED or self.censored or not weights.any():
             return np.asarray(PchipInterpolator(x, y)(places))
-        # Parabola plus the interpolated residuals of the points that it gave up.
-        residual = PchipInterpolator(x, (1 - weights) * (y - self.fitted[part]))(places)
-        core = np.polynomial.Polynomial.fit(x, self.fitted[part], deg=2)
-        return np.asarray(core(places) + residual)
+        # The polynomial, plus the interpolated residuals of the points that it gave up.
+        given_up = (1 - weights) * (y - self.shape.fit.at(x)[0])
+        return np.asarray(self.shape.fit.at(places)[0] + PchipInterpolator(x, given_up)(places))
 
 
 def _runs(grid: Floats, losses: Floats) -> list[slice]:
