@@ -1,0 +1,104 @@
+"""An answer: one hyperparameter of a study with its statement, or why there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeper.analysis.statement import DriftStatement, Group
+from sweeper.errors import AnalysisRefusal
+from sweeper.report.answers import Inquiry
+from sweeper.report.words import label
+
+UNITS = {
+    ("llama", "val_loss"): "nats per token",
+    ("llama", "train_loss"): "nats per token",
+    ("llama", "val_bits_per_byte"): "bits per byte",
+    ("planted", "val_loss"): "nats",
+}
+"""Unit by workload and metric. The store does not keep the card's words on its metrics, so a
+metric that is not listed here is shown without a unit rather than with a guess."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a study says about one hyperparameter, as figures and tables read it.
+
+    Attributes:
+        study: name of the study.
+        scale: column of the scale.
+        hyperparameter: column of the hyperparameter.
+        settings: columns that make the groups, with the variant.
+        metric: what is compared; lower is better.
+        unit: unit of the metric; empty if it is not known.
+        trials: one row a trial with the column ``group`` added.
+        statement: None where no group could answer.
+        refusal: why there is no statement; None if there is one.
+    """
+
+    study: str
+    scale: str
+    hyperparameter: str
+    settings: tuple[str, ...]
+    metric: str
+    unit: str
+    trials: pd.DataFrame
+    statement: DriftStatement | None
+    refusal: str | None
+
+    @property
+    def axis(self) -> str:
+        """The metric as an axis names it, with its unit."""
+        return f"{self.metric} ({self.unit})" if self.unit else self.metric
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all groups, those without an answer too, in the order of the study."""
+        return tuple(dict.fromkeys(self.trials["group"]))
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """The groups that were analysed, by name."""
+        if self.statement is None:
+            return {}
+        found = {label(g.variant, g.settings): g for g in self.statement.groups}
+        return {name: found[name] for name in self.labels if name in found}
+
+
+def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = False) -> Answer:
+    """Returns the answer about one hyperparameter; a refusal becomes part of it."""
+    study, settings = inquiry.study, inquiry.settings(hyperparameter)
+    statement: DriftStatement | None = None
+    refusal: str | None = None
+    try:
+        statement = inquiry.statement(hyperparameter, allow_holes=allow_holes)
+    except AnalysisRefusal as fault:
+        refusal = str(fault)
+    return Answer(
+        study=study.name,
+        scale=study.scale,
+        hyperparameter=hyperparameter,
+        settings=settings,
+        metric=study.metric if study.goal == "min" else f"minus {study.metric}",
+        unit=UNITS.get((study.workload, study.metric), ""),
+        trials=_labelled(inquiry.rows(hyperparameter), settings),
+        statement=statement,
+        refusal=refusal,
+    )
+
+
+def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
+    columns = [trials["variant"], *(trials[name] for name in settings)]
+    labels = [
+        label(str(variant), dict(zip(settings, map(_plain, values), strict=True)))
+        for variant, *values in zip(*columns, strict=True)
+    ]
+    return trials.assign(group=labels)
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value, None where it does not apply."""
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,74 @@
+"""The folder of a report: names of its files, each written whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from sweeper.errors import EnvironmentFault
+
+LONGEST_SLUG = 80
+PAGE = "index.html"
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def slug(name: str) -> str:
+    """Returns a name as a part of a file name on any system: letters, digits, ``.``, ``_``,
+    ``-``, and no dot in front."""
+    return _UNSAFE.sub("_", name).strip("._-")[:LONGEST_SLUG] or "unnamed"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Writes the files of one report.
+
+    Attributes:
+        root: the folder; made with the first file.
+    """
+
+    root: Path
+    _names: dict[str, str] = field(default_factory=dict)
+
+    def stem(self, study: str) -> str:
+        """Returns the beginning of a study's file names; no two studies share one, on file
+        systems that do not tell upper from lower case too."""
+        wanted = stem = slug(study)
+        count = 1
+        while self._names.setdefault(stem.lower(), study) != study:
+            count += 1
+            stem = f"{wanted}-{count}"
+        return stem
+
+    def png(self, name: str, image: bytes) -> str:
+        """Writes an image; returns its file name."""
+        return self._write(f"{name}.png", image)
+
+    def csv(self, name: str, table: pd.DataFrame) -> str:
+        """Writes a table as UTF-8 CSV (infinite as ``inf``, unknown as empty); returns its file
+        name."""
+        return self._write(f"{name}.csv", table.to_csv(index=False).encode())
+
+    def page(self, text: str) -> Path:
+        """Writes the page; returns its path."""
+        return self.root / self._write(PAGE, text.encode())
+
+    def _write(self, name: str, content: bytes) -> str:
+        path = self.root / name
+        aside = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{name}")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(content)
+            os.replace(aside, path)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise EnvironmentFault(
+                f"cannot write {path}: {error.strerror or error}; check that the disk has space "
+                "and that the folder may be written, or choose another one with --out"
+            ) from error
+        return name
