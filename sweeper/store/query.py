@@ -57,7 +57,7 @@ def _ask_sqlite(location: Location, file: Path, sql: str, parameters: Sequence[A
         link.set_authorizer(_authorize)
         try:
             cursor = link.execute(sql, tuple(parameters))
-            return _table(cursor.description, cursor.fetchall())
+            return _table(sql, cursor.description, cursor.fetchall())
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
             raise _refusal(sql, error) from error
 
@@ -85,13 +85,15 @@ def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
     try:
         # Prepared, a text with a second statement ("rollback; drop ...") is refused.
         cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
-        return _table(cursor.description, cursor.fetchall() if cursor.description else [])
+        return _table(sql, cursor.description, cursor.fetchall() if cursor.description else [])
     except psycopg.Error as error:
         raise _refusal(sql, error) from error
 
 
-def _table(description: Any, rows: list[Any]) -> Table:
-    columns = tuple(column[0] for column in description or ())
+def _table(sql: str, description: Any, rows: list[Any]) -> Table:
+    if not description:
+        raise _refusal(sql, "this asks for nothing")
+    columns = tuple(column[0] for column in description)
     return Table(columns, [tuple(_plain(value) for value in row) for row in rows])
 
 
@@ -104,7 +106,7 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _refusal(sql: str, error: BaseException) -> RequestError:
+def _refusal(sql: str, error: BaseException | str) -> RequestError:
     words = " ".join(str(error).split())
     line = " ".join(sql.split())
     shown = line if len(line) <= 80 else f"{line[:77]}..."

@@ -1,0 +1,209 @@
+"""Who may run a trial, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from sample_store import ELSEWHERE, dump, dump_from_a_new_process, outcome, save, spawn
+
+from sweeper.errors import StoreError
+from sweeper.store.owner import Owner
+from sweeper.store.store import Store
+
+CLAIM_AND_WAIT = """
+import json, sys
+from sweeper.store.owner import Owner
+from sweeper.store.store import Store
+with Store.open(sys.argv[1]) as store:
+    claims = store.claim(json.loads(sys.argv[2]), owner=Owner.here(), lease_s=3600)
+    print(len(claims), flush=True)
+    sys.stdin.read()
+"""
+
+CLAIM_IN_SMALL_BATCHES = """
+import json, sys
+from sweeper.store.owner import Owner
+from sweeper.store.store import Store
+keys = json.loads(sys.argv[2])
+with Store.open(sys.argv[1]) as store:
+    owner, mine = Owner.here(), []
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for start in range(0, len(keys), 7):
+        batch = keys[max(0, start - 3) : start + 7]
+        mine += [[item.key, item.attempt, item.fence]
+                 for item in store.claim(batch, owner=owner, lease_s=3600)]
+    print(json.dumps(mine))
+"""
+
+
+def test_a_claim_numbers_attempts_from_one_in_the_order_of_the_keys(store: Store) -> None:
+    keys = save(store, 3)
+
+    claims = store.claim([keys[2], keys[0], keys[2]], owner=Owner.here(), lease_s=60)
+
+    assert [(item.key, item.attempt) for item in claims] == [(keys[2], 1), (keys[0], 1)]
+    assert store.account("widths").running == 2
+
+
+def test_a_trial_that_somebody_runs_or_that_is_done_is_not_claimed(store: Store) -> None:
+    keys = save(store, 4)
+    store.claim(keys[:2], owner=ELSEWHERE, lease_s=60)
+    store.record(outcome(keys[0]), objective=2.5)
+    store.claim(keys[2:3], owner=Owner.here(), lease_s=60)
+
+    claims = store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    assert [item.key for item in claims] == [keys[3]]
+
+
+def test_a_failed_trial_may_be_claimed_again_under_the_next_number(store: Store) -> None:
+    keys = save(store, 1)
+    first = store.claim(keys, owner=Owner.here(), lease_s=60)
+    store.record(outcome(keys[0], "bug"), objective=None)
+
+    second = store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    assert [item.attempt for item in first + second] == [1, 2]
+    assert second[0].fence > first[0].fence
+
+
+def test_fencing_numbers_grow_over_all_trials_and_owners(store: Store) -> None:
+    keys = save(store, 6)
+
+    claims = [
+        item
+        for start in range(0, 6, 2)
+        for item in store.claim(keys[start : start + 2], owner=Owner.here(), lease_s=60)
+    ]
+
+    fences = [item.fence for item in claims]
+    assert fences == sorted(set(fences))
+
+
+def test_a_lapsed_lease_is_given_to_the_next_one_who_asks(store: Store, location: str) -> None:
+    keys = save(store, 2)
+    store.claim(keys, owner=ELSEWHERE, lease_s=-1)
+    assert store.account("widths").pending == 2
+
+    claims = store.claim(keys[:1], owner=Owner.here(), lease_s=60)
+
+    assert [(item.key, item.attempt) for item in claims] == [(keys[0], 2)]
+    (row,) = store.query(
+        "select state, error from attempts where accepted or number = 1 and state <> 'running'"
+    ).rows
+    assert row[0] == "lost_worker"
+    assert "the lease of elsewhere-1 ended" in row[1]
+    assert dump(store) == dump_from_a_new_process(location)
+
+
+def test_a_heartbeat_keeps_a_lease_and_names_how_many_are_held(store: Store) -> None:
+    keys = save(store, 2)
+    store.claim(keys, owner=ELSEWHERE, lease_s=-1)
+
+    assert store.heartbeat(ELSEWHERE, 60) == 2
+
+    assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+    assert store.account("widths").running == 2
+
+
+def test_a_heartbeat_does_not_bring_back_what_was_given_away(store: Store) -> None:
+    keys = save(store, 1)
+    store.claim(keys, owner=ELSEWHERE, lease_s=-1)
+    store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    assert store.heartbeat(ELSEWHERE, 60) == 0
+
+
+def test_released_attempts_are_stopped_and_free_at_once(store: Store, location: str) -> None:
+    keys = save(store, 3)
+    owner = Owner.here()
+    store.claim(keys, owner=owner, lease_s=60)
+    store.record(outcome(keys[0]), objective=2.5)
+
+    assert store.release(owner) == 2
+
+    assert store.query(
+        "select state, count(*) from attempts group by state order by state"
+    ).rows == [("completed", 1), ("stopped", 2)]
+    assert dump(store) == dump_from_a_new_process(location)
+    claims = store.claim(keys, owner=Owner.here(), lease_s=60)
+    assert [(item.key, item.attempt) for item in claims] == [(key, 2) for key in keys[1:]]
+
+
+def test_a_key_that_was_never_saved_is_refused_and_nothing_is_claimed(store: Store) -> None:
+    keys = save(store, 1)
+
+    with pytest.raises(StoreError, match=r"1 of 2 trials are not in the store.*save their study"):
+        store.claim([*keys, "f" * 64], owner=Owner.here(), lease_s=60)
+
+    assert store.account("widths").running == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process has ended")
+def test_what_a_killed_process_held_is_free_at_once(store: Store, location: str) -> None:
+    keys = save(store, 3)
+    child = spawn(CLAIM_AND_WAIT, location, json.dumps(keys))
+    assert child.stdout.readline() == "3\n"
+    assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+    assert store.account("widths").running == 3
+
+    child.kill()  # and not yet waited for: it is a zombie when the next run asks
+    child.stdout.read()
+    claims = store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    assert [item.attempt for item in claims] == [2, 2, 2]
+    assert "has ended" in store.query("select error from attempts where number = 1").rows[0][0]
+    _finish(child)
+
+
+def test_processes_that_claim_the_same_keys_at_once_share_them_out(
+    store: Store, location: str
+) -> None:
+    keys = save(store, 200)
+    orders = (keys, keys[::-1], keys[100:] + keys[:100])
+    children = [spawn(CLAIM_IN_SMALL_BATCHES, location, json.dumps(order)) for order in orders]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+
+    claimed = [json.loads(child.stdout.read()) for child in children]
+    for child in children:
+        _finish(child)
+
+    everything = [item for mine in claimed for item in mine]
+    assert sorted(key for key, _, _ in everything) == sorted(keys)
+    assert {attempt for _, attempt, _ in everything} == {1}
+    assert len({fence for _, _, fence in everything}) == len(keys)
+
+
+def test_failures_name_the_last_kind_and_count_all(store: Store) -> None:
+    keys = save(store, 5)
+    for number, kind in enumerate(("out_of_memory", "lost_node", "bug"), start=1):
+        store.record(outcome(keys[0], kind, attempt=number, error=f"e{number}"), objective=None)
+    store.record(outcome(keys[1], "bug"), objective=None)
+    store.record(outcome(keys[1], attempt=2), objective=2.5)
+    store.record(outcome(keys[2], "bug"), objective=None)
+    store.record(outcome(keys[2], "lost_worker", attempt=2), objective=None)
+    store.record(outcome(keys[3], "bug"), objective=None)
+    store.claim(keys[3:4], owner=Owner.here(), lease_s=60)
+
+    failures = store.failures_of(keys)
+
+    assert set(failures) == {keys[0], keys[3]}
+    assert (failures[keys[0]].kind, failures[keys[0]].count, failures[keys[0]].error) == (
+        "bug",
+        2,
+        "e3",
+    )
+
+
+def _finish(child: Any) -> None:
+    child.stdin.close()
+    child.stdout.close()
+    child.wait(timeout=30)

@@ -1,0 +1,97 @@
+"""A person's SQL reads everything and changes nothing, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sample_store import dump, outcome, save
+
+from sweeper.errors import RequestError
+from sweeper.store.records import Table
+from sweeper.store.store import Store
+
+WRITES = (
+    "delete from marks",
+    "insert into studies select * from studies",
+    "update results set objective = 0",
+    "drop table marks",
+    "create table mine (a int)",
+    "begin; delete from marks; commit",
+    "rollback; delete from marks",
+    "commit; delete from marks",
+    "vacuum",
+    "pragma query_only = 0",
+    "pragma writable_schema = 1",
+    "set transaction read write; delete from marks",
+    "with gone as (delete from marks returning *) select * from gone",
+    "select * into mine from marks",
+    "do $$ begin delete from marks; end $$",
+)
+
+
+def test_a_query_answers_with_columns_and_plain_rows(store: Store) -> None:
+    keys = save(store, 2)
+    store.record(outcome(keys[0], attempt=0), objective=2.5)
+
+    answer = store.query(
+        "select count(*) as n, sum(step) as steps, max(metrics ->> 'val_loss') as loss "
+        "from results"
+    )
+
+    assert answer.columns == ("n", "steps", "loss")
+    assert [str(value) for value in answer.rows[0]] == ["1", "10", "2.5"]
+    assert all(type(value) in (int, float, str) for value in answer.rows[0])
+    assert isinstance(store.query("select accepted_at from results").rows[0][0], str)
+    assert isinstance(store.query("select config from trials").rows[0][0], str)
+
+
+def test_a_query_takes_parameters_as_the_database_writes_them(store: Store) -> None:
+    keys = save(store, 2)
+    mark = "?" if store.paths.database.exists() else "%s"
+
+    answer = store.query(f"select key from trials where key = {mark}", [keys[1]])
+
+    assert answer == Table(("key",), [(keys[1],)])
+
+
+def test_a_percent_sign_needs_no_care(store: Store) -> None:
+    save(store, 1)
+
+    assert store.query("select name from studies where name like 'w%'").rows == [("widths",)]
+
+
+@pytest.mark.parametrize("sql", WRITES)
+def test_nothing_can_be_written_with_a_query(store: Store, sql: str) -> None:
+    keys = save(store, 1)
+    store.record(outcome(keys[0], attempt=0), objective=2.5)
+    before = dump(store)
+
+    with pytest.raises(RequestError, match=r"^sql: .*one statement that reads is allowed"):
+        store.query(sql)
+
+    assert dump(store) == before
+
+
+@pytest.mark.parametrize("sql", ["selekt 1", "select * from trails", "", "select ?, %s"])
+def test_a_wrong_statement_is_answered_in_the_words_of_the_database(
+    store: Store, sql: str
+) -> None:
+    with pytest.raises(RequestError, match=r"^sql: ") as caught:
+        store.query(sql)
+
+    assert "the tables are studies, trials" in str(caught.value)
+
+
+def test_no_other_file_can_be_made_or_opened_from_a_query(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        for sql in (
+            f"attach '{tmp_path}/other.db' as other",
+            f"vacuum into '{tmp_path}/other.db'",
+            "select load_extension('x')",
+        ):
+            with pytest.raises(RequestError):
+                store.query(sql)
+        assert store.query("pragma table_info(marks)").rows
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]

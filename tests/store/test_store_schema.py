@@ -1,0 +1,174 @@
+"""The schema: made by migrations, never mistaken, never started over in silence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sample_store import save, study
+
+from sweeper.errors import StoreError
+from sweeper.store import schema
+from sweeper.store.store import Store
+from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
+
+BASELINE = Path(__file__).parent / "fixtures" / "baseline-0001.sql"
+
+
+def test_migrations_and_tables_agree(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with store._database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_last_migration_is_the_schema_that_the_code_reads() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == SCHEMA
+    assert SCHEMA in schema.known_revisions()
+
+
+def test_opening_a_current_store_does_not_migrate_it(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(location).close()
+    monkeypatch.setattr(schema, "_migrate", None)
+
+    Store.open(location).close()
+
+
+def test_a_database_of_the_first_released_schema_opens_with_all_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "sweeper.db"
+    with sqlite3.connect(file) as link:
+        link.executescript(BASELINE.read_text(encoding="utf-8"))
+    link.close()
+
+    with Store.open(tmp_path, create=False) as store:
+        account = store.account("baseline")
+        frame = store.frame("baseline")
+        assert (account.declared, account.done, account.diverged, account.failed) == (4, 1, 1, 1)
+        assert account.hidden == 1
+        assert account.causes[0].cause == "bug: ValueError: größe"
+        assert frame["outcome"].tolist() == ["completed", "diverged", "failed", "missing"]
+        assert frame["loss"].tolist()[0] == 2.5
+        assert store.marks("baseline")["value"].tolist() == [3.5]
+        assert store.estimates("baseline", "learning_rate")[0].value == 0.25
+        assert store.save_study(study("baseline"), []).hidden == 4
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
+    with Store.open(location) as store, store._database.write() as connection:
+        connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '9999'")
+
+    with pytest.raises(StoreError, match=r"'9999' and this sweeper knows up to .*upgrade sweeper"):
+        Store.open(location, read_only=read_only)
+
+
+def test_an_older_schema_is_not_migrated_by_a_reader(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(location) as store, store._database.write() as connection:
+        connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '0000'")
+    monkeypatch.setattr(schema, "known_revisions", lambda: {"0000", SCHEMA})
+
+    with pytest.raises(StoreError, match=r"is older than .*opened for reading alone"):
+        Store.open(location, read_only=True)
+
+
+def test_another_programs_database_is_left_alone(location: str) -> None:
+    with Store.open(location) as store, store._database.write() as connection:
+        connection.exec_driver_sql(f"drop table {SCHEMA_TABLE}")
+
+    with pytest.raises(StoreError, match=r"tables of another program.*database of its own"):
+        Store.open(location)
+
+
+@pytest.mark.parametrize("cut", ["emptied", "overwritten", "halved"])
+def test_a_damaged_file_is_told_and_never_started_over(tmp_path: Path, cut: str) -> None:
+    with Store.open(tmp_path) as store:
+        save(store, 200)
+        file = store.paths.database
+    size = file.stat().st_size
+    if cut == "overwritten":
+        file.write_bytes(b"\0" * size)
+    else:
+        os.truncate(file, 0 if cut == "emptied" else size // 2)
+    before = file.read_bytes()
+
+    with (
+        pytest.raises(StoreError, match=rf"store {file}: .*(backup|damaged)"),
+        Store.open(tmp_path) as store,
+    ):
+        store.frame("widths")
+
+    assert file.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match=r"file/store/sweeper\.db: Not a directory; check that"):
+        Store.open(tmp_path / "file" / "store")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write")
+def test_a_folder_that_may_not_be_written_is_told() -> None:
+    with pytest.raises(StoreError, match=r"cannot create /proc/store/sweeper\.db: .*--store"):
+        Store.open("/proc/store")
+
+
+def test_a_failed_creation_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(aside: Path, file: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(schema, "_put_in_place", fail)
+    with pytest.raises(StoreError, match="No space left on device"):
+        Store.open(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_hard_links_holds_a_store_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Store.open(tmp_path) as store:
+        save(store, 1)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["sweeper.db"]
+
+
+def test_a_store_copied_to_another_folder_is_the_same_store(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "one") as store:
+        save(store, 3)
+
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+
+    with Store.open(tmp_path / "two", read_only=True) as copy:
+        assert copy.account("widths").pending == 3
+
+
+def test_a_store_in_a_folder_that_may_not_be_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(tmp_path) as store:
+        save(store, 3)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    with Store.open(tmp_path, read_only=True) as reader:
+        assert reader.account("widths").pending == 3
+        assert reader.query("select count(*) from trials").rows == [(3,)]
+
+    assert [path.name for path in tmp_path.iterdir()] == ["sweeper.db"]
