@@ -22,6 +22,9 @@ from workloads.workload import Member, Resolved
 RMS_EPSILON = 1e-6
 """Added to the mean square in every RMSNorm."""
 
+CACHED = 1 << 18
+"""Numbers of an activation that a processor works on without waiting for memory, about."""
+
 Observe = Callable[[str, Tensor], None]
 """Is told the name and the value of an activation, [E, B * T, ...]."""
 
@@ -255,6 +258,7 @@ class LlamaTrainer(Training):
             card=LLAMA,
             model=Llama(plans[0], compute=compute),
             stream=TokenStream(plans[0].config, device=device),
+            together=members_together(plans[0], len(members), device),
             threads=threads,
             device=device,
         )
@@ -265,3 +269,17 @@ def compute_dtype(setting: str, device: str) -> torch.dtype:
     if setting == "auto":
         return torch.bfloat16 if device == "cuda" else torch.float32
     return torch.bfloat16 if setting == "bfloat16" else torch.float32
+
+
+def members_together(plan: Resolved, members: int, device: str) -> int:
+    """Returns how many members go through the model at once.
+
+    On a GPU all of them, to fill it. On a CPU as many as keep one activation of the pack within
+    ``CACHED`` numbers: measured over widths 16 to 128 and 64 to 2048 tokens a step, 8 members
+    then train 1.02 to 3.7 times as fast as one by one, where all of them at once fall to 0.8
+    times for large ones, as every activation has to be fetched from memory.
+    """
+    if device == "cuda":
+        return members
+    shape = shape_of(plan.config)
+    return max(1, min(members, CACHED // (shape.tokens_per_step * shape.width)))
