@@ -1,0 +1,1 @@
+"""Diagnostics of models: whether activations move alike at every width."""
