@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from sweeper.store.records import Account, Cause, Failure
 from sweeper.store.tables import attempts, results, study_trials
 
 
-def results_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
     """Returns the outcome of each trial that has an accepted result, by key."""
     statement = select(results.c.trial_key, results.c.outcome)
     rows = rows_in(connection, statement, results.c.trial_key, keys)
@@ -32,7 +32,7 @@ def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float
     return {row.trial_key: row.device_seconds / row.step for row in rows}
 
 
-def failures_of(connection: Connection, keys: Sequence[str]) -> dict[str, Failure]:
+def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failure]:
     """Returns the failures of each trial without a result whose last attempt failed, by key."""
     unsettled = select(attempts).where(_unsettled(attempts.c.trial_key))
     return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ RUNNING = "running"
 
 
 def claim(
-    connection: Connection, now: datetime, keys: Sequence[str], owner: Owner, lease_s: float
+    connection: Connection, now: datetime, keys: Iterable[str], owner: Owner, lease_s: float
 ) -> list[Claim]:
     """Claims every key that has no accepted result and that nobody alive is running.
 

@@ -100,14 +100,15 @@ def temporary(path: Path) -> Iterator[Path]:
     aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        flush(aside)
-        os.replace(aside, path)
-        flush(path.parent)
+        try:
+            yield aside
+            flush(aside)
+            os.replace(aside, path)
+            flush(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
         raise disk_fault("write", path, error) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -118,7 +118,7 @@ class Store:
 
     # What is done -----------------------------------------------------------------------------
 
-    def results_of(self, keys: Sequence[str]) -> dict[str, str]:
+    def results_of(self, keys: Iterable[str]) -> dict[str, str]:
         """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
         with self._database.read() as connection:
             return accounts.results_of(connection, keys)
@@ -128,7 +128,7 @@ class Store:
         with self._database.read() as connection:
             return accounts.step_seconds(connection, keys)
 
-    def failures_of(self, keys: Sequence[str]) -> dict[str, Failure]:
+    def failures_of(self, keys: Iterable[str]) -> dict[str, Failure]:
         """Returns the failures of the trials without a result whose last attempt failed."""
         with self._database.read() as connection:
             return accounts.failures_of(connection, keys)
@@ -145,7 +145,7 @@ class Store:
 
     # Attempts ---------------------------------------------------------------------------------
 
-    def claim(self, keys: Sequence[str], *, owner: Owner, lease_s: float) -> list[Claim]:
+    def claim(self, keys: Iterable[str], *, owner: Owner, lease_s: float) -> list[Claim]:
         """Claims every key without an accepted result that nobody alive is running.
 
         A running attempt is given up (``lost_worker``) when its lease has lapsed, or at once

@@ -1,0 +1,71 @@
+"""Whether the process that holds a lease is still there."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper.store.owner import Owner, _start_time
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+
+def test_each_run_of_a_process_is_another_owner() -> None:
+    assert Owner.here().id != Owner.here().id
+    assert Owner.here().started == Owner.here().started
+
+
+def test_a_living_process_is_not_gone() -> None:
+    assert not Owner.here().is_gone()
+
+
+@linux
+def test_a_process_that_ended_is_gone_even_before_its_parent_noticed() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = dataclasses.replace(_owner_of(child.pid))
+    assert not owner.is_gone()
+
+    child.kill()
+    while _start_time(child.pid):
+        pass
+    zombie = owner.is_gone()
+    child.wait(timeout=30)
+    assert child.stdin is not None
+    child.stdin.close()
+
+    assert zombie
+    assert owner.is_gone()
+
+
+@linux
+def test_a_number_given_to_another_process_does_not_bring_its_owner_back() -> None:
+    here = Owner.here()
+
+    assert dataclasses.replace(here, started=here.started + "1").is_gone()
+
+
+@linux
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host": "another.machine"},
+        {"started": "another-boot/pid:[1]:12"},
+        {"started": ""},
+        {"pid": None},
+    ],
+)
+def test_nothing_is_claimed_about_a_process_that_cannot_be_seen(change: dict[str, str]) -> None:
+    far = dataclasses.replace(Owner.here(), pid=2**22 + 1)
+    assert far.is_gone()
+
+    assert not dataclasses.replace(far, **change).is_gone()
+
+
+def _owner_of(pid: int) -> Owner:
+    here = Owner.here()
+    place = here.started.rpartition(":")[0]
+    return dataclasses.replace(here, pid=pid, started=f"{place}:{_start_time(pid)}")

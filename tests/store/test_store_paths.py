@@ -1,0 +1,107 @@
+"""Names of files, and writing them whole."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import StoreError
+from sweeper.store.paths import TEMPORARY_PREFIX, Paths, temporary
+
+KEY = "ab" + "0" * 62
+
+
+def test_every_file_has_its_place_under_the_root(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+
+    assert paths.database == tmp_path / "sweeper.db"
+    assert paths.curve(KEY, 3) == tmp_path / "curves" / "ab" / f"{KEY}.3.parquet"
+    checkpoint = paths.checkpoint(KEY, 123)
+    assert checkpoint == tmp_path / "checkpoints" / "ab" / KEY / "step-000000123.pt"
+    assert paths.step_of(checkpoint) == 123
+
+
+def test_paths_survive_the_way_to_a_worker(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+
+    assert pickle.loads(pickle.dumps(paths)) == paths
+
+
+def test_a_relative_path_leads_back_to_the_file(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    relative = paths.relative(paths.curve(KEY, 1))
+
+    assert relative == f"curves/ab/{KEY}.1.parquet"
+    assert paths.absolute(relative) == paths.curve(KEY, 1)
+
+
+def test_only_whole_checkpoints_are_found_the_last_step_last(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert paths.checkpoints_of(KEY) == []
+    folder = paths.checkpoint_folder(KEY)
+    folder.mkdir(parents=True)
+    steps = (7, 2_000_000_000, 100)
+    for step in steps:
+        paths.checkpoint(KEY, step).touch()
+    for name in (f"{TEMPORARY_PREFIX}1-step-000000009.pt", "step-9.journal.json", "step-x.pt"):
+        (folder / name).touch()
+
+    assert paths.checkpoints_of(KEY) == [paths.checkpoint(KEY, step) for step in sorted(steps)]
+
+
+def test_checkpoints_that_cannot_be_listed_are_told(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.checkpoint_folder(KEY).parent.mkdir(parents=True)
+    paths.checkpoint_folder(KEY).touch()
+
+    with pytest.raises(StoreError, match=r"cannot read .*Not a directory"):
+        paths.checkpoints_of(KEY)
+
+
+def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "down" / "file.txt"
+
+    with temporary(target) as aside:
+        aside.write_text("new")
+        assert aside.name.startswith(TEMPORARY_PREFIX)
+        assert aside.parent == target.parent
+        assert not target.exists()
+
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+
+    with pytest.raises(KeyError), temporary(target) as aside:
+        aside.write_text("half")
+        raise KeyError("a fault of the writer")
+
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+
+    with pytest.raises(StoreError) as caught, temporary(target) as aside:
+        aside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert f"cannot write {target}: No space left on device; check that" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "curves").write_text("")
+
+    with (
+        pytest.raises(StoreError, match=r"cannot write .*curves/file"),
+        temporary(tmp_path / "curves" / "file"),
+    ):
+        raise AssertionError("the body must not run")
