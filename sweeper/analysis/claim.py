@@ -87,7 +87,7 @@ def _span(low: float, high: float) -> str:
 
 def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum], excluded: bool) -> str:
     """Returns what would settle a claim, the cheapest cure first."""
-    cures = [advice(optimum) for optimum in optima if optimum.censored]
+    cures = [advice(optimum) for optimum in optima if not optimum.located]
     cures += [_widen_grid(optimum) for optimum in optima if _open_by_noise(optimum)]
     if math.isfinite(drift.low) and math.isfinite(drift.high):
         cures += _shrink(claim, drift, optima, excluded)
@@ -97,9 +97,7 @@ def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum], excluded: boo
 
 
 def _open_by_noise(optimum: Optimum) -> bool:
-    return not optimum.censored and not (
-        math.isfinite(optimum.low) and math.isfinite(optimum.high)
-    )
+    return optimum.located and not (math.isfinite(optimum.low) and math.isfinite(optimum.high))
 
 
 def _widen_grid(optimum: Optimum) -> str:

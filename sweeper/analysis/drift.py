@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-from sweeper.analysis.interval import Rival, quantile_interval, rival_of, robust_sd, stretch
+from sweeper.analysis.basin import Bools
+from sweeper.analysis.interval import quantile_interval, rival_of, robust_sd, stretch
 from sweeper.analysis.line import Lines, fit_lines, slope_weights
+from sweeper.analysis.noise import REPLICATED
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import Floats
 from sweeper.errors import AnalysisRefusal
@@ -18,7 +20,7 @@ from sweeper.errors import AnalysisRefusal
 DriftFlag = Literal["censored", "two_scales", "scattered", "estimators_disagree", "left_out"]
 """What to know about a drift:
 
-- ``censored``: some optima entered as bounds.
+- ``censored``: some optima entered as bounds or ranges.
 - ``two_scales``: nothing tells whether the drift is a straight line.
 - ``scattered``: optima scatter round the line more than their noise explains.
 - ``estimators_disagree``: the interval was stretched to what other estimators say.
@@ -65,7 +67,7 @@ class Drift:
         low, high: 95% interval of the slope; -inf or +inf where bounds leave it open.
         intercept: log2 of the optimum on the line at scale 1.
         scales_used: scales that entered, smallest first.
-        censored: those of them that entered as bounds.
+        censored: those of them that entered as bounds or ranges.
         doublings: log2 of largest over smallest scale.
         noise_half: half width of the interval from the noise of the losses alone.
         scatter: standard deviation of the optima round the line beyond noise, in octaves.
@@ -105,6 +107,11 @@ class _Chain:
     line: Lines
     lines: Lines
 
+    @property
+    def value(self) -> float:
+        """Slope of the measured optima."""
+        return float(self.line.slope[0])
+
 
 def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift:
     """Returns the drift of a group's optima.
@@ -125,24 +132,17 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
     _require_scales(optima)
     u = np.log2([optimum.scale for optimum in optima])
     name = optima[0].estimator
-    open_ended = np.array([optimum.censored for optimum in optima])
-    noise_sd = _deviations(optima, name, open_ended)
-    scatter = _scatter(u, np.array([o.log2 for o in optima]), noise_sd, open_ended)
+    inside = np.array([optimum.located for optimum in optima])
+    noise_sd = _deviations(optima, name, inside)
+    scatter = _scatter(u[inside], np.array([o.log2 for o in optima])[inside], noise_sd[inside])
     sd = np.hypot(noise_sd, scatter)
     chains = {key: _chain(optima, key, u, sd) for key in optima[0].measured}
     main = chains[name]
-    slope = float(main.line.slope[0])
-    low, high = quantile_interval(main.lines.low, main.lines.high)
-    noise_half = (high - low) / 2
-    low, high = min(low, float(main.line.low[0])), max(high, float(main.line.high[0]))
-    inner = _widen(slope, low, high, main, u[~open_ended], sd[~open_ended], scatter, optima)
-    low, high = stretch(slope, *inner, _rivals(chains, name))
-    stretched = (
-        max(inner[0] - low, 0.0) + max(high - inner[1], 0.0) if np.isfinite(high - low) else 0.0
-    )
-    censored = tuple(o.scale for o in optima if o.censored)
+    noise_half, inner, (low, high) = _intervals(optima, chains, u, sd, scatter)
+    stretched = max(inner[0] - low, 0.0) + max(high - inner[1], 0.0)
+    censored = tuple(optimum.scale for optimum in optima if not optimum.located)
     return Drift(
-        slope=slope,
+        slope=main.value,
         low=low,
         high=high,
         intercept=float(main.line.intercept[0]),
@@ -151,10 +151,10 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
         doublings=float(u[-1] - u[0]),
         noise_half=noise_half,
         scatter=scatter,
-        stretched=stretched,
-        estimators={key: float(chain.line.slope[0]) for key, chain in chains.items()},
+        stretched=stretched if np.isfinite(stretched) else 0.0,
+        estimators={key: chain.value for key, chain in chains.items()},
         bend=_bend(optima, name, u, sd),
-        leave_one_out=_leave_one_out(optima, main, u, sd, slope),
+        leave_one_out=_leave_one_out(optima, main, u, sd),
         flags=_flags(len(optima), bool(censored), scatter, stretched, left_out),
     )
 
@@ -165,17 +165,19 @@ def _require_scales(optima: Sequence[Optimum]) -> None:
             f"{len(optima)} scale{'s' * (len(optima) != 1)} with an optimum, and a drift needs at "
             "least 2; add values of the scale, or finish the trials of the others"
         )
-    inside = [optimum for optimum in optima if not optimum.censored]
+    inside = [optimum for optimum in optima if optimum.located]
     if len(inside) < 2:
-        edges = "; ".join(advice(optimum) for optimum in optima if optimum.censored)
+        edges = "; ".join(advice(optimum) for optimum in optima if not optimum.located)
         raise AnalysisRefusal(
-            f"only {len(inside)} of {len(optima)} scales has its minimum inside the grid, and a "
-            f"drift needs 2: {edges}"
+            f"{len(inside)} of {len(optima)} scales have a minimum inside the grid, and a drift needs "
+            f"2: {edges}"
         )
 
 
 def advice(optimum: Optimum) -> str:
-    """Returns one clause on where the grid of a censored optimum has to grow."""
+    """Returns one clause on what an optimum that is only bounded needs."""
+    if not optimum.censored:
+        return f"at scale {optimum.scale:g} the curve has no clear minimum: add seeds there"
     place = f"at scale {optimum.scale:g} the lowest loss is at {optimum.value:.4g}"
     if "cliff" in optimum.flags:
         return f"{place}, next to a diverged point: refine the grid there"
@@ -183,17 +185,17 @@ def advice(optimum: Optimum) -> str:
     return f"{place}, the {side} edge: extend the grid there"
 
 
-def _deviations(optima: Sequence[Optimum], name: str, open_ended: np.ndarray) -> Floats:
+def _deviations(optima: Sequence[Optimum], name: str, inside: Bools) -> Floats:
     """Returns the noise of each optimum in octaves; a bound gets that of a typical optimum."""
     sd = np.array([max(LEAST_SD, robust_sd(o.draws[name].log2)) for o in optima])
-    return np.where(open_ended, np.maximum(sd, np.median(sd[~open_ended])), sd)
+    return np.where(inside, sd, np.maximum(sd, np.median(sd[inside])))
 
 
-def _scatter(u: Floats, log2: Floats, sd: Floats, open_ended: np.ndarray) -> float:
+def _scatter(u: Floats, log2: Floats, sd: Floats) -> float:
     """Returns tau: sqrt((Q - (n - 2)) / (tr W - tr((X'WX)^-1 X'W^2 X))), 0 if negative."""
-    u, log2, weights = u[~open_ended], log2[~open_ended], sd[~open_ended] ** -2
     if len(u) < 3:
         return 0.0
+    weights = sd**-2
     design = np.stack([np.ones_like(u), u - u.mean()], axis=1)
     normal = design.T @ (weights[:, None] * design)
     coefficients = np.linalg.solve(normal, design.T @ (weights * log2))
@@ -213,46 +215,59 @@ def _chain(optima: Sequence[Optimum], name: str, u: Floats, sd: Floats) -> _Chai
     )
 
 
-def _rivals(chains: dict[str, _Chain], name: str) -> list[Rival]:
-    main = chains[name].lines.slope
-    return [
-        rival_of(float(chain.line.slope[0]), chain.lines.slope, main)
-        for key, chain in chains.items()
-        if key not in (name, "argmin")
-    ]
+Interval = tuple[float, float]
 
 
-def _widen(
-    slope: float,
-    low: float,
-    high: float,
-    main: _Chain,
-    u: Floats,
-    sd: Floats,
-    scatter: float,
-    optima: Sequence[Optimum],
-) -> tuple[float, float]:
-    """Returns the noise interval widened by scatter of the optima round the line."""
-    if scatter == 0.0:
-        return low, high
+def _intervals(
+    optima: Sequence[Optimum], chains: dict[str, _Chain], u: Floats, sd: Floats, scatter: float
+) -> tuple[float, Interval, Interval]:
+    """Returns the half width from noise alone, and the interval before and after stretching."""
+    name = optima[0].estimator
+    main = chains[name]
+    low, high = quantile_interval(main.lines.low, main.lines.high)
+    noise_half = (high - low) / 2
+    low, high = min(low, float(main.line.low[0])), max(high, float(main.line.high[0]))
+    if scatter > 0:
+        inside = np.array([optimum.located for optimum in optima])
+        leverage = float(np.sum(slope_weights(u[inside], sd[inside]) ** 2))
+        spare, dof = int(inside.sum()) - 2, max(1.0, optima[0].noise_dof)
+        low, high = _widen(main, (low, high), leverage * scatter**2, spare, dof)
+    # Whether all optima count alike or by their noise is a choice as well.
+    alike = [_chain(optima, key, u, np.full(len(u), sd.mean())) for key in chains]
+    others = [chains[key] for key in chains if key not in (name, "argmin")] + alike
+    rivals = [rival_of(other.value, other.lines.slope, main.lines.slope) for other in others]
+    hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
+    return noise_half, (low, high), stretch(main.value, low, high, rivals, hold=hold)
+
+
+def _widen(main: _Chain, interval: Interval, extra: float, spare: int, dof: float) -> Interval:
+    """Returns the noise interval widened by the scatter of the optima round the line.
+
+    Args:
+        main: the chain that the interval belongs to.
+        interval: percentiles of the slope under the noise.
+        extra: variance of the slope from the scatter, with ``spare`` degrees of freedom.
+        spare: scales beyond two.
+        dof: degrees of freedom of the noise.
+    """
     noise = robust_sd(main.lines.slope) ** 2
-    extra = float(np.sum(slope_weights(u, sd) ** 2)) * scatter**2
-    dof = max(1.0, optima[0].noise_dof)
-    spare = len(u) - 2
     both = (noise + extra) ** 2 / (noise**2 / dof + extra**2 / spare)
     quantile = float(student.ppf(0.975, both))
     ratio = quantile / float(student.ppf(0.975, dof))
-    add = quantile * np.sqrt(extra)
-    down, up = np.hypot([(slope - low) * ratio, (high - slope) * ratio], add)
-    return slope - float(down), slope + float(up)
+    down, up = main.value - interval[0], interval[1] - main.value
+    add = quantile * float(np.sqrt(extra))
+    return (
+        main.value - float(np.hypot(down * ratio, add)),
+        main.value + float(np.hypot(up * ratio, add)),
+    )
 
 
 def _bend(optima: Sequence[Optimum], name: str, u: Floats, sd: Floats) -> Bend | None:
-    inside = np.array([not optimum.censored for optimum in optima])
+    inside = np.array([optimum.located for optimum in optima])
     if inside.sum() < 3:
         return None
     v = u[inside] - u[inside].mean()
-    kept = [optimum for optimum in optima if not optimum.censored]
+    kept = [optimum for optimum in optima if optimum.located]
     design = np.stack([np.ones_like(v), v, v * v], axis=1) / sd[inside][:, None]
     row = 2 * np.linalg.pinv(design)[2] / sd[inside]
     draws = np.stack([optimum.draws[name].log2 for optimum in kept], axis=1) @ row
@@ -261,7 +276,7 @@ def _bend(optima: Sequence[Optimum], name: str, u: Floats, sd: Floats) -> Bend |
 
 
 def _leave_one_out(
-    optima: Sequence[Optimum], main: _Chain, u: Floats, sd: Floats, slope: float
+    optima: Sequence[Optimum], main: _Chain, u: Floats, sd: Floats
 ) -> tuple[LeftOut, ...]:
     if len(optima) < 3:
         return ()
@@ -270,9 +285,9 @@ def _leave_one_out(
         keep = np.arange(len(optima)) != out
         rest = [o for o in optima if o is not optimum]
         change = None
-        if sum(not o.censored for o in rest) >= 2:
+        if sum(o.located for o in rest) >= 2:
             line = fit_lines(u[keep], main.low[:, keep], main.high[:, keep], sd[keep])
-            change = float(line.slope[0]) - slope
+            change = float(line.slope[0]) - main.value
         found.append(LeftOut(scale=optimum.scale, change=change))
     return tuple(found)
 

@@ -56,13 +56,22 @@ def robust_sd(values: Floats) -> float:
     return float(high - low) / 2
 
 
-def stretch(value: float, low: float, high: float, rivals: Sequence[Rival]) -> tuple[float, float]:
+def stretch(
+    value: float, low: float, high: float, rivals: Sequence[Rival], *, hold: bool
+) -> tuple[float, float]:
     """Returns an interval stretched to what rivals say.
 
-    It comes to hold every rival's estimate. Beyond that it grows towards a rival's own interval
-    by the share sqrt(1 - (2 scatter / difference)^2) of the way: pure noise rarely stretches it,
-    while a fitted curve of the wrong shape, on which estimators disagree beyond their noise,
-    brings in the whole interval of the rival.
+    Each end comes to hold sqrt(difference^2 - scatter^2), what noise does not explain of a
+    rival's difference to the estimate, and grows towards the rival's own interval by the share
+    sqrt(1 - (2 scatter / difference)^2) of the way. So pure noise rarely stretches it, while a
+    fitted curve of the wrong shape, on which estimators disagree beyond their noise, brings in
+    the whole interval of the rival.
+
+    Args:
+        value, low, high: the main estimate and its interval.
+        rivals: what others say.
+        hold: whether the interval must hold every rival's estimate in any case: for a noise
+            that was itself read from a fit and cannot be told from a wrong shape.
     """
     bottom, top = low, high
     for rival in rivals:
@@ -73,7 +82,7 @@ def stretch(value: float, low: float, high: float, rivals: Sequence[Rival]) -> t
         for end in (rival.value - rival.half, rival.value + rival.half):
             bottom = min(bottom, low + share * (end - low)) if np.isfinite(low) else bottom
             top = max(top, high + share * (end - high)) if np.isfinite(high) else top
-        beyond = np.sqrt(max(0.0, difference**2 - rival.scatter**2))
+        beyond = difference if hold else np.sqrt(max(0.0, difference**2 - rival.scatter**2))
         bottom = min(bottom, value - beyond) if rival.value < value else bottom
         top = max(top, value + beyond) if rival.value > value else top
     return float(bottom), float(top)

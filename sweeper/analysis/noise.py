@@ -18,6 +18,9 @@ NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid 
 all scales, the residuals of the fits of all scales, or nowhere: with one seed and no spare point
 the noise is unknown, and the interval is the bracket of the lowest grid point."""
 
+REPLICATED = ("seeds", "seed replicates pooled")
+"""Sources that measure noise between seeds; residuals cannot tell it from a wrong shape."""
+
 BOOTSTRAP_SEEDS = 3
 """Seeds at every point of a window from which its own seeds are resampled."""
 

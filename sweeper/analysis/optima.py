@@ -20,6 +20,7 @@ from sweeper.analysis.estimator import (
 )
 from sweeper.analysis.interval import Rival, quantile_interval, rival_of, stretch
 from sweeper.analysis.noise import (
+    REPLICATED,
     Noise,
     NoiseSource,
     error_of,
@@ -216,14 +217,16 @@ def _interval_and_flags(
     low, high = quantile_interval(spread.low, spread.high)
     if not flags:
         others = _rivals(estimator, measured, draws)
-        low, high = stretch(float(main.log2[0]), low, high, others)
+        hold = noise.source not in REPLICATED
+        low, high = stretch(float(main.log2[0]), low, high, others, hold=hold)
     low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
     twin = _twin(curve, noise)
     if twin is not None:
         flags.append("bimodal")
         low, high = min(low, twin), max(high, twin)
     finite = curve.log2[np.isfinite(curve.means)]
-    if low <= finite[0] and high >= finite[-1]:
+    lost = not set(flags) & {"censored_low", "censored_high", "cliff"} and main.low < main.high
+    if lost or (low <= finite[0] and high >= finite[-1]):
         flags.append("flat")
     if len(_holes_near_minimum(curve)):
         flags.append("sparse")

@@ -26,7 +26,8 @@ Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "spa
 - ``cliff``: the lowest loss is next to a diverged point; the optimum lies before that point,
   and enters a drift as a bound.
 - ``bimodal``: two separated minima are closer in loss than the noise; the interval holds both.
-- ``flat``: the interval is wider than the grid.
+- ``flat``: the interval is wider than the grid, or the fit has no minimum; a fit without a
+  minimum enters a drift as a range.
 - ``sparse``: neighbours of the minimum have no result, and holes were allowed."""
 
 
@@ -105,6 +106,12 @@ class Optimum:
     def censored(self) -> bool:
         """True where the optimum is a bound: at a grid edge or beside a divergence."""
         return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
+
+    @property
+    def located(self) -> bool:
+        """True where the measured curve has one place for its optimum, not a range only."""
+        vertex = self.measured[self.estimator]
+        return bool(vertex.low[0] == vertex.high[0])
 
     def curve(self, log2: Floats) -> Floats:
         """Returns fitted losses at log2 positions of any shape.

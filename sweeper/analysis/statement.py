@@ -180,7 +180,7 @@ def _analyse(
 
 def _regret(optima: Sequence[Optimum], exponent: float) -> tuple[Regret, ...]:
     """Returns the regrets, none where no optimum lies inside its grid."""
-    if all(optimum.censored for optimum in optima):
+    if not any(optimum.located for optimum in optima):
         return ()
     return transfer_regret(optima, exponent=exponent)
 

@@ -58,13 +58,13 @@ class Regret:
 
 
 def transfer_base(optima: Sequence[Optimum]) -> Optimum:
-    """Returns the smallest scale whose optimum is not a bound.
+    """Returns the smallest scale whose optimum is located rather than bounded.
 
     Raises:
-        AnalysisRefusal: every optimum is a bound.
+        AnalysisRefusal: no optimum is located.
     """
     for optimum in optima:
-        if not optimum.censored:
+        if optimum.located:
             return optimum
     raise AnalysisRefusal(
         "no scale has its minimum inside the grid, so there is no setting to transfer; extend "
@@ -75,7 +75,7 @@ def transfer_base(optima: Sequence[Optimum]) -> Optimum:
 def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tuple[Regret, ...]:
     """Returns what transfer from the base scale costs at every scale.
 
-    The base is the smallest scale whose optimum is not a bound; its optimum moves by
+    The base is the smallest scale whose optimum is located rather than bounded; its optimum moves by
     ``exponent`` octaves per doubling of the scale. No loss is extrapolated.
 
     Args:
@@ -83,7 +83,7 @@ def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tupl
         exponent: the rule by which the setting is transferred.
 
     Raises:
-        AnalysisRefusal: every optimum is a bound.
+        AnalysisRefusal: no optimum is located.
     """
     base = transfer_base(optima)
     return tuple(
