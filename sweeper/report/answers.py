@@ -39,6 +39,11 @@ class Inquiry:
     claims: Mapping[str, tuple[Claim, ...]]
 
     @property
+    def has_results(self) -> bool:
+        """True if any trial has a result."""
+        return bool(self.trials["outcome"].isin(RESULTS).any())
+
+    @property
     def hyperparameters(self) -> tuple[str, ...]:
         """What is asked about: the claims' hyperparameters, else the first that is swept over
         positive numbers.
@@ -81,7 +86,7 @@ class Inquiry:
             AnalysisRefusal: no trial has a result, or no group can answer.
             UnknownNameError: there is no such estimator.
         """
-        if not self.trials["outcome"].isin(RESULTS).any():
+        if not self.has_results:
             raise AnalysisRefusal(
                 f"study {self.study.name}: none of its {len(self.trials)} cells has a result "
                 "yet; sweeper run starts it, sweeper status says where it stands"

@@ -66,7 +66,8 @@ class Folder:
             aside.write_bytes(content)
             os.replace(aside, path)
         except OSError as error:
-            aside.unlink(missing_ok=True)
+            if aside.exists():
+                aside.unlink()
             raise EnvironmentFault(
                 f"cannot write {path}: {error.strerror or error}; check that the disk has space "
                 "and that the folder may be written, or choose another one with --out"

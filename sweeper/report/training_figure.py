@@ -23,7 +23,8 @@ def best_trials(points: pd.DataFrame) -> pd.DataFrame:
     """Returns the completed trial with the lowest loss of each group and scale."""
     finite = points[np.isfinite(points["loss"])]
     best = finite.groupby(["group", "scale"], sort=False)["loss"].idxmin()
-    return finite.loc[sorted(best)]
+    lowest: pd.DataFrame = finite[finite.index.isin(best)]
+    return lowest
 
 
 def training_table(best: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:

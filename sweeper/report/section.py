@@ -1,0 +1,140 @@
+"""A section of the page: everything about one study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+import yaml
+
+from sweeper.errors import AnalysisRefusal
+from sweeper.report import tables
+from sweeper.report.answer import Answer, answer_of
+from sweeper.report.answers import RESULTS, Inquiry
+from sweeper.report.evidence import Fact, evidence_of
+from sweeper.report.folder import Folder
+from sweeper.report.grid import Grid, Sentence, grids, sentences
+from sweeper.report.picture import Album, Picture
+from sweeper.report.training_figure import best_trials, training_table
+from sweeper.store.curves import read_curves
+from sweeper.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """What a section says about one hyperparameter.
+
+    Attributes:
+        hyperparameter: its name.
+        sentences: the answer, verdicts first.
+        refusal: why there is no answer; None if there is one.
+        figures: loss and drift, shown before the tables.
+        grids: tables.
+        details: further figures, shown after the tables.
+    """
+
+    hyperparameter: str
+    sentences: list[Sentence]
+    refusal: str | None
+    figures: list[Picture]
+    grids: list[Grid]
+    details: list[Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Everything about one study.
+
+    Attributes:
+        anchor: identifier within the page.
+        name, question: the study's.
+        notices: what the reader has to know first: unfinished, empty, unreadable curves.
+        chapters: one a hyperparameter.
+        evidence: what the answers rest on.
+        updated: when the study was last saved.
+        document: the study file as YAML.
+        trials: name of the CSV file with all trials.
+    """
+
+    anchor: str
+    name: str
+    question: str
+    notices: list[str]
+    chapters: list[Chapter]
+    evidence: list[Fact]
+    updated: datetime | None
+    document: str
+    trials: str
+
+
+def section_of(store: Store, inquiry: Inquiry, folder: Folder, *, allow_holes: bool) -> Section:
+    """Returns the section of a study and writes its images and tables.
+
+    Raises:
+        StoreError: the store cannot be read.
+        EnvironmentFault: the folder cannot be written.
+    """
+    study = inquiry.study
+    stem = folder.stem(study.name)
+    notices = list(_unfinished(inquiry))
+    chapters: list[Chapter] = []
+    if inquiry.has_results:
+        try:
+            asked = inquiry.hyperparameters
+        except AnalysisRefusal as refusal:
+            asked = ()
+            notices.append(str(refusal))
+        for name in asked:
+            answer = answer_of(inquiry, name, allow_holes=allow_holes)
+            album = Album(answer=answer, folder=folder, stem=stem)
+            chapter, warnings = _chapter(store, answer, album)
+            chapters.append(chapter)
+            notices += warnings
+    return Section(
+        anchor=stem,
+        name=study.name,
+        question=study.question,
+        notices=notices,
+        chapters=chapters,
+        evidence=evidence_of(store, inquiry),
+        updated=study.updated_at,
+        document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
+        trials=folder.csv(f"{stem}-trials", inquiry.trials),
+    )
+
+
+def _unfinished(inquiry: Inquiry) -> Iterator[str]:
+    trials = inquiry.trials.drop_duplicates("key")
+    missing = int((~trials["outcome"].isin(RESULTS)).sum())
+    if not inquiry.has_results:
+        yield (
+            f"None of the {len(trials)} trials of this study has a result yet; a later report "
+            "will show them."
+        )
+    elif missing:
+        yield (
+            f"{missing} of {len(trials)} trials have no result yet. What follows rests on the "
+            "others and may change."
+        )
+
+
+def _chapter(store: Store, answer: Answer, album: Album) -> tuple[Chapter, list[str]]:
+    curves, warnings = _training(store, answer)
+    chapter = Chapter(
+        hyperparameter=answer.hyperparameter,
+        sentences=sentences(answer),
+        refusal=answer.refusal,
+        figures=[*album.loss(), *album.drift()],
+        grids=grids(answer),
+        details=[*album.regret(), *album.frontier(), *album.training(curves)],
+    )
+    return chapter, warnings
+
+
+def _training(store: Store, answer: Answer) -> tuple[pd.DataFrame, list[str]]:
+    best = best_trials(tables.points_table(answer))
+    files = store.curve_files(answer.study)
+    curves, warnings = read_curves({key: files[key] for key in best["key"] if key in files})
+    return training_table(best, curves), warnings
