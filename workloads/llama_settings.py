@@ -39,6 +39,7 @@ SHAPE = (
         default=4.0,
         low=0.0,
         low_open=True,
+        high=1024.0,
         doc="Hidden size of the MLP over width; their product has to be a whole number.",
     ),
     Setting(
