@@ -85,19 +85,24 @@ def plain_line(view: View) -> str:
 def render(view: View, scale: str) -> Group:
     """Returns a run as a bar and a table of the best trial per variant and scale."""
     finished = view.done + view.diverged
-    bar = Table.grid(padding=(0, 2))
     left = "starting" if view.left is None else f"about {duration(view.left)} left"
+    bar = Table.grid(padding=(0, 2))
     bar.add_row(
         ProgressBar(total=max(1, view.total), completed=finished, width=30),
-        Text(f"{finished}/{view.total} trials"),
-        Text(f"{view.running} running", style="cyan"),
-        Text(f"{view.diverged} diverged", style="yellow" if view.diverged else "dim"),
-        Text(f"{view.failed} failed", style="red" if view.failed else "dim"),
-        Text(f"{view.rate * 60:.3g}/min, {quantity(view.flops_rate)}FLOP/s"),
+        Text(f"{finished}/{view.total} trials", style="bold"),
         Text(left, style="bold"),
     )
+    counts = Text("  ").join(
+        [
+            Text(f"{view.running} running", style="cyan"),
+            Text(f"{view.diverged} diverged", style="yellow" if view.diverged else "dim"),
+            Text(f"{view.failed} failed", style="red" if view.failed else "dim"),
+            Text(f"{view.rate * 60:.3g} trials/min"),
+            Text(f"{quantity(view.flops_rate)}FLOP/s"),
+        ]
+    )
     notes = Text("\n".join(view.notes[-3:]), style="yellow")
-    return Group(bar, _best_table(view, scale), notes)
+    return Group(bar, counts, _best_table(view, scale), notes)
 
 
 def _best_table(view: View, scale: str) -> Table:
