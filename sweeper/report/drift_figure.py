@@ -86,7 +86,7 @@ def _title(tables: DriftTables, name: str) -> str:
 
 def _ruling(verdict: str) -> str:
     """Returns a verdict as the end of a sentence about the claim."""
-    return {"broken": "is broken", "inconclusive": "is undecided"}.get(verdict, verdict)
+    return {"broken": "is broken", "inconclusive": "is inconclusive"}.get(verdict, verdict)
 
 
 def _draw_panel(panel: Axes, tables: DriftTables, name: str, limits: tuple[float, float]) -> None:

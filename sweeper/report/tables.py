@@ -106,13 +106,14 @@ def fits_table(answer: Answer) -> pd.DataFrame:
 
 
 def _samples(optimum: Optimum) -> Iterator[tuple[float, float]]:
-    """Yields the fitted curve over the neighbours of the minimum; where the grid is fine, over
-    as many octaves."""
+    """Yields the fitted curve over the neighbours of the lowest point, where the grid is fine
+    over as many octaves, and as far as the optimum."""
     grid = optimum.grid
     lowest = int(np.argmin(optimum.losses))
     near = np.abs(np.arange(len(grid)) - lowest) <= FIT_REACH
     near |= np.abs(grid - grid[lowest]) <= FIT_REACH
-    places = np.linspace(grid[near].min(), grid[near].max(), FIT_SAMPLES)
+    shown = np.append(grid[near], optimum.log2)
+    places = np.linspace(shown.min(), shown.max(), FIT_SAMPLES)
     for place, loss in zip(places.tolist(), optimum.curve(places).tolist(), strict=True):
         if math.isfinite(loss):
             yield place, loss
