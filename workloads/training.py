@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workloads.devices import device_name
+from workloads.devices import denormals_flushed, device_name
 from workloads.optimizers.clipping import clip
 from workloads.packs import Model, Pack
 from workloads.schedule import Schedule
@@ -93,12 +93,12 @@ class Training:
         A pack that starts from checkpoints of the last step yields its final ones once more.
         """
         torch.set_num_threads(self._threads)
-        if self._device == "cpu":
-            torch.set_flush_denormal(True)  # denormals slow products down by up to 100 times
-        if self._pack.step == self._steps:
-            yield self._evaluated()
-        while self._pack.seats and self._pack.step < self._steps:
-            yield self._advance()
+        at_end = self._pack.step == self._steps
+        while at_end or (self._pack.seats and self._pack.step < self._steps):
+            with denormals_flushed():
+                said = self._evaluated() if at_end else self._advance()
+            yield said
+            at_end = False
 
     def save(self, member: int, path: Path) -> None:
         """Writes a checkpoint of one member at ``path``.
