@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from sweeper.engine.dispatch import Pack
 from sweeper.engine.order import Shape
 from sweeper.plan import PlannedTrial, shape_digest
 from sweeper.study import Study
+
+CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
+DEVICES = Path("/dev")
 
 
 def shape_at(study: Study, scale: float) -> Shape:
@@ -19,12 +23,29 @@ def shape_at(study: Study, scale: float) -> Shape:
 
 
 def local_processors() -> int:
-    """Returns the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Returns the number of processors that this process may use; a container's quota counts."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CGROUP_CPU.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return allowed  # no such limit here
+    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
+
+
+def local_accelerators() -> int:
+    """Returns the number of GPUs that this process may use, as far as the system tells."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip()])
+    return len(list(DEVICES.glob("nvidia[0-9]*")))
 
 
 def make_packs(
-    study: Study, planned: Sequence[PlannedTrial], *, processors: int | None = None
+    study: Study,
+    planned: Sequence[PlannedTrial],
+    *,
+    processors: int | None = None,
+    accelerators: int | None = None,
 ) -> list[Pack]:
     """Returns packs in the order of the plan.
 
@@ -35,25 +56,36 @@ def make_packs(
         study: the study.
         planned: what is left to run.
         processors: of the whole cluster; None is this machine.
+        accelerators: GPUs of the whole cluster; None is this machine.
     """
-    processors = processors or local_processors()
+    machine = (
+        local_processors() if processors is None else processors,
+        local_accelerators() if accelerators is None else accelerators,
+    )
     groups: dict[tuple[Shape, str], list[PlannedTrial]] = {}
     for item in planned:
         group = (shape_at(study, item.scale), shape_digest(study, item.trial.config))
         groups.setdefault(group, []).append(item)
     packs = []
     for (shape, _), members in groups.items():
-        size = _size(study, shape, members, processors)
+        size = _size(study, shape, members, _slots(shape, *machine))
         for start in range(0, len(members), size):
             chunk = members[start : start + size]
             packs.append(Pack(shape=shape, trials=tuple(item.trial for item in chunk)))
     return packs
 
 
-def _size(study: Study, shape: Shape, members: Sequence[PlannedTrial], processors: int) -> int:
+def _slots(shape: Shape, processors: int, accelerators: int) -> int:
+    """How many slots of a shape such a machine holds, at least one."""
+    fits = processors / shape.cpus
+    if shape.gpus:
+        fits = min(fits, accelerators / shape.gpus)
+    return max(1, int(fits + 1e-9))
+
+
+def _size(study: Study, shape: Shape, members: Sequence[PlannedTrial], slots: int) -> int:
     asked = study.resources.pack
     if asked != "auto":
         return int(asked)
     best = study.card.pack_size(members[0].trial.config, shape.device)
-    slots = max(1, int(processors / shape.cpus))
     return max(1, min(best, math.ceil(len(members) / slots)))
