@@ -93,15 +93,15 @@ class Timings:
             trainer = self._study.card.trainer()(members, threads=threads, device=where)
         except DataUnavailableError as fault:
             raise DataError(str(fault)) from fault
-        steps = trainer.run()
-        done, started = 0, time.perf_counter()
-        for done, _ in enumerate(steps, start=1):
-            if done == WARM_STEPS:
-                started = time.perf_counter()
-            elapsed = time.perf_counter() - started
-            if done >= WARM_STEPS + PROBE_STEPS or (done > WARM_STEPS and elapsed > PROBE_SECONDS):
+        ends = [time.perf_counter()]
+        for _ in trainer.run():
+            ends.append(time.perf_counter())
+            timed = len(ends) - 1 - WARM_STEPS
+            if timed >= PROBE_STEPS or (timed > 0 and ends[-1] - ends[WARM_STEPS] > PROBE_SECONDS):
                 break
-        timed = done - WARM_STEPS if done > WARM_STEPS else done
+        # A trial that ends before it is warm is timed as it is.
+        first = WARM_STEPS if len(ends) > WARM_STEPS + 1 else 0
+        steps = len(ends) - 1 - first
         return Probe(
             workload=trial.workload,
             workload_version=trial.version,
@@ -109,7 +109,7 @@ class Timings:
             device=device,
             threads=threads,
             pack=size,
-            startup_seconds=started - began,
-            step_seconds=(time.perf_counter() - started) / max(1, timed),
-            steps=timed,
+            startup_seconds=ends[0] - began,
+            step_seconds=(ends[-1] - ends[first]) / max(1, steps),
+            steps=steps,
         )
