@@ -47,8 +47,9 @@ class Outcome:
         step: optimizer steps done.
         tokens: tokens seen.
         flops: training FLOPs spent by the model.
-        device_seconds: seconds of device time spent on this trial over the attempt (a pack's
-            time is shared out evenly over its members).
+        device_seconds: seconds of device time of all steps up to ``step``, those of earlier
+            attempts whose checkpoint it went on from included (a pack's time is shared out
+            evenly over its members).
         wall_seconds: seconds from the start of the attempt to its end.
         device: name of the processor or accelerator.
         host: name of the machine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import Any
 from sweeper.engine.order import Task
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store.curves import write_curve
-from sweeper.store.paths import Paths, temporary
+from sweeper.store.paths import Paths, disk_fault, temporary
 from workloads.workload import Measurement, Trainer
 
 
 class AttemptLog:
     """The measurements of one attempt, and the checkpoints that it can go on from.
 
-    Beside each checkpoint lies a journal (JSON) with the curve and marks up to that step, so
-    that a resumed trial ends with the same curve as an undisturbed one.
+    Beside each checkpoint lies a journal (JSON) with the curve, the marks and the device seconds
+    up to that step, so that a resumed trial ends with the same curve as an undisturbed one, and
+    its seconds are those of all its steps.
 
     Args:
         task: the claimed attempt.
@@ -69,19 +71,26 @@ class AttemptLog:
             bad = self._checkpoints.pop()
             self.warnings.append(f"checkpoint {bad} skipped: {reason}")
 
-    def forget_checkpoint(self) -> None:
-        """Starts from the beginning."""
-        self._checkpoints = []
-
     def restore(self) -> None:
-        """Takes up the curve and marks that were written with the checkpoint, or none."""
+        """Takes up the curve, marks and time that were written with the checkpoint, or none.
+
+        Raises:
+            ValueError: the checkpoint's journal cannot be read.
+        """
         self._curve, self._marks, self.step, self.tokens = [], [], 0, 0
+        self.device_seconds = 0.0
         if self.checkpoint is None:
             return
-        journal = json.loads(_journal_of(self.checkpoint).read_text(encoding="utf-8"))
-        self._curve = journal["curve"]
-        self._marks = [Mark(**mark) for mark in journal["marks"]]
-        self.step, self.tokens = journal["step"], journal["tokens"]
+        path = _journal_of(self.checkpoint)
+        try:
+            journal = json.loads(path.read_text(encoding="utf-8"))
+            marks = [Mark(**mark) for mark in journal["marks"]]
+            curve, step, tokens = journal["curve"], journal["step"], journal["tokens"]
+            before = float(journal["device_seconds"])
+        except (OSError, KeyError, TypeError, ValueError) as fault:
+            raise ValueError(f"its journal {path} cannot be read: {fault!r}") from fault
+        self._curve, self._marks, self.step, self.tokens = curve, marks, step, tokens
+        self.device_seconds = before
 
     def add(self, item: Measurement) -> None:
         """Takes in one measurement of the trainer."""
@@ -106,6 +115,7 @@ class AttemptLog:
             "tokens": self.tokens,
             "curve": self._curve,
             "marks": [vars(mark) for mark in self._marks],
+            "device_seconds": self.device_seconds,
         }
         with temporary(_journal_of(path)) as aside:
             aside.write_text(json.dumps(journal), encoding="utf-8")
@@ -160,14 +170,18 @@ class AttemptLog:
 
 
 def discard_checkpoints(paths: Paths, key: str) -> None:
-    """Removes the checkpoints of a trial whose result is accepted."""
+    """Removes the checkpoints of a trial whose result is accepted.
+
+    Raises:
+        StoreError: the folder cannot be removed, or a late worker is writing there.
+    """
     folder = paths.checkpoint_folder(key)
-    for path in paths.checkpoints_of(key):
-        _remove(path)
-    if folder.exists():
-        for leftover in folder.iterdir():
-            leftover.unlink(missing_ok=True)
-        folder.rmdir()
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return  # most trials end before their first checkpoint
+    except OSError as fault:
+        raise disk_fault("remove", folder, fault) from fault
 
 
 def _journal_of(checkpoint: Path) -> Path:

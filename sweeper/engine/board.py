@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.engine.order import Ended, Event, Lost, Order, Progress, Started
-from sweeper.outcome import FAILED, Outcome
+from sweeper.engine.order import Died, Ended, Event, Lost, Order, Progress, Started
+from sweeper.outcome import FAILED
 from sweeper.trial import Trial
 
 Place = tuple[str, float]
@@ -75,7 +75,6 @@ class _Flight:
 class _Totals:
     done: int = 0
     diverged: int = 0
-    finished_here: int = 0
     flops_done: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -116,6 +115,7 @@ class Board:
         self._best: dict[Place, Best] = {}
         self._slots: dict[str, None] = {}
         self._failed: set[str] = set()
+        self._finished: set[str] = set()
         self._began = time.monotonic()
         self._working: float | None = None
         self._lock = threading.Lock()
@@ -129,6 +129,9 @@ class Board:
     def see(self, event: Event) -> None:
         """Takes in one event of the engine."""
         with self._lock:
+            if isinstance(event, Died):
+                self._totals.notes.append(f"{event.slot} died idle: {event.reason}")
+                return
             flight = self._flights.get(event.order)
             if isinstance(event, Started):
                 self._slots[event.slot] = None
@@ -150,13 +153,16 @@ class Board:
             flight.keys.discard(outcome.key)
             if not flight.keys:
                 del self._flights[event.order]
+        if outcome.key in self._finished:
+            return  # a late word: a worker that was thought lost, and its replacement
         if outcome.accepted or outcome.kind in FAILED:
-            share = _flops(self._trials[outcome.key])
             self._totals.flops_done += outcome.flops
-            self._flops_left -= share
-            self._totals.finished_here += 1
+            if outcome.key not in self._failed:
+                self._flops_left -= _flops(self._trials[outcome.key])
         if outcome.accepted:
-            self.remember(outcome)
+            self._finished.add(outcome.key)
+            self._failed.discard(outcome.key)
+            self._remember(outcome.key, outcome.metrics.get(self._metric, math.inf * self._sign))
             self._totals.done += outcome.kind == "completed"
             self._totals.diverged += outcome.kind == "diverged"
         elif outcome.kind in FAILED and outcome.key not in self._failed:
@@ -164,13 +170,32 @@ class Board:
             last = (outcome.error or outcome.kind).strip().splitlines()[-1]
             self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")
 
-    def remember(self, outcome: Outcome) -> None:
-        """Takes a result into the best-so-far table (results of earlier runs too)."""
-        value = outcome.metrics.get(self._metric, math.inf * self._sign)
-        config = self._trials[outcome.key].config
+    def note(self, text: str) -> None:
+        """Adds a warning."""
+        with self._lock:
+            self._totals.notes.append(text)
+
+    @property
+    def finished(self) -> frozenset[str]:
+        """Keys of the trials that got a result in this run."""
+        with self._lock:
+            return frozenset(self._finished)
+
+    def remember(self, losses: Mapping[str, float]) -> None:
+        """Takes results of earlier runs into the table of the best.
+
+        Args:
+            losses: the study's metric by key; infinite for a diverged trial.
+        """
+        with self._lock:
+            for key, value in losses.items():
+                self._remember(key, value)
+
+    def _remember(self, key: str, value: float) -> None:
+        config = self._trials[key].config
         given = {name: config.get(name) for name in self._hyperparameters}
         setting = {k: float(v) for k, v in given.items() if isinstance(v, int | float)}
-        for place in self._places.get(outcome.key, ()):
+        for place in self._places.get(key, ()):
             known = self._best.get(place)
             trials = (known.trials if known else 0) + 1
             if known is None or self._sign * value < self._sign * known.objective:
@@ -199,7 +224,7 @@ class Board:
                 failed=len(self._failed),
                 elapsed=now - self._began,
                 worked=worked,
-                rate=totals.finished_here / worked if worked > 0 else 0.0,
+                rate=(len(self._finished) + len(self._failed)) / worked if worked > 0 else 0.0,
                 flops_rate=flops_rate,
                 left=left / flops_rate if flops_rate > 0 else None,
                 best=dict(sorted(self._best.items())),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
 
 from sweeper.engine.order import Shape
+from sweeper.engine.packing import local_processors
 from sweeper.errors import ClusterError
+
+KNOCK_SECONDS = 5.0
+"""How long the head of a cluster may take to accept a connection."""
 
 CAPACITY_SECONDS = 5.0
 """How often the size of the cluster is asked for again."""
@@ -35,8 +39,10 @@ def cluster(address: str | None) -> Iterator[None]:
         options = {
             "address": "local",
             "include_dashboard": False,
-            "num_cpus": len(os.sched_getaffinity(0)),
+            "num_cpus": local_processors(),
         }
+    else:
+        _knock(address)
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except (Exception, SystemExit) as fault:
@@ -45,6 +51,18 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises ClusterError if nothing listens at ``host:port``; Ray itself would go on trying for
+    more than ten minutes (measured with 2.60)."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as fault:
+        raise ClusterError(_advice(address, fault)) from fault
 
 
 def _advice(address: str | None, fault: BaseException) -> str:
@@ -69,9 +87,17 @@ class Capacity:
         self._resources: dict[str, float] = {}
         self._asked = -math.inf
 
+    def __str__(self) -> str:
+        cpus, gpus = self._resources.get("CPU", 0.0), self._resources.get("GPU", 0.0)
+        return f"{cpus:g} CPUs and {gpus:g} GPUs"
+
     def slots(self, shape: Shape) -> int:
         """Returns the number of slots, at least one: a shape that does not fit waits for nodes
         rather than being dropped."""
+        return max(1, self.fitting(shape))
+
+    def fitting(self, shape: Shape) -> int:
+        """Returns the number of slots that fit now, 0 included."""
         if time.monotonic() - self._asked > CAPACITY_SECONDS:
             self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
             self._asked = time.monotonic()
@@ -80,4 +106,29 @@ class Capacity:
             fits = min(fits, self._resources.get("CPU", 0.0) / shape.cpus)
         if shape.gpus:
             fits = min(fits, self._resources.get("GPU", 0.0) / shape.gpus)
-        return max(1, int(fits + 1e-9))
+        return int(fits + 1e-9)
+
+
+def check_shapes(shapes: Sequence[Shape], *, may_grow: bool, note: Callable[[str], None]) -> None:
+    """Looks for trials that need more than the cluster has.
+
+    Args:
+        shapes: what slots need.
+        may_grow: True if nodes may join; such trials then wait for them, and a note says so.
+        note: hears about them.
+
+    Raises:
+        ClusterError: they would wait for ever.
+    """
+    capacity = Capacity()
+    for shape in shapes:
+        if capacity.fitting(shape):
+            continue
+        needs = f"some trials need {shape.cpus:g} CPUs and {shape.gpus:g} GPUs each"
+        if may_grow:
+            note(f"{needs}, which the cluster does not have; they wait for nodes to join")
+        else:
+            raise ClusterError(
+                f"{needs}, and this machine has {capacity}; lower `resources` in the study, or "
+                "join a cluster with --address"
+            )

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sweeper.engine.order import Ended, Event, Lost, Order, Progress, Shape, Started, Task
+from sweeper.engine.order import Died, Ended, Event, Lost, Order, Shape, Task
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import Outcome
 from sweeper.store.paths import Paths
@@ -16,6 +16,9 @@ from sweeper.trial import Trial
 
 MAX_LOSSES = 3
 """Workers that may die under one trial before it is given up as the likely cause."""
+
+MAX_DEATHS = 8
+"""Worker processes that may die in a row without having begun anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +36,20 @@ class Pack:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """What a run may spend; None is no limit.
+    """What a study may spend; None is no limit.
 
     Attributes:
-        flops: training FLOPs of trials started in this run.
-        trials: number of trials started in this run.
-        seconds: wall seconds after which no further trial is started.
+        flops: training FLOPs of all trials that were started.
+        trials: number of trials that were started.
+        seconds: wall seconds of this run after which no further trial is started.
+        spent_flops, spent_trials: what earlier runs have spent of it.
     """
 
     flops: float | None = None
     trials: int | None = None
     seconds: float | None = None
+    spent_flops: float = 0.0
+    spent_trials: int = 0
 
 
 Claimer = Callable[[Sequence[str]], dict[str, int]]
@@ -63,7 +69,12 @@ class Dispatcher:
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
         checkpoint_seconds: seconds between checkpoints.
-        ceiling: what this run may spend.
+        ceiling: what the study may spend.
+
+    Attributes:
+        ceiling_reached: the budget that left no room for a trial, in words; None if none did.
+        refused: keys that another run had claimed or finished when their turn came.
+        fault: what a worker had to stop for, which ended the run; None if nothing.
     """
 
     def __init__(
@@ -93,13 +104,15 @@ class Dispatcher:
         self._checkpoint_seconds = checkpoint_seconds
         self._ceiling = ceiling or Ceiling()
         self._started_at = time.monotonic()
-        self._spent_flops = 0.0
-        self._spent_trials = 0
+        self._booked: set[str] = set()
+        self._spent_flops = self._ceiling.spent_flops
+        self._deaths = 0
         self._flying: dict[int, tuple[Order, dict[str, Trial]]] = {}
         self._losses: Counter[str] = Counter()
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
+        self.refused: set[str] = set()
         self.ceiling_reached: str | None = None
         self.fault: EnvironmentFault | None = None
 
@@ -144,25 +157,31 @@ class Dispatcher:
     def take(self, shape: Shape, count: int = 1) -> list[Order]:
         """Claims up to ``count`` next packs of a shape, in one transaction, as orders.
 
-        Members that another controller runs or has finished are left out; a pack of nothing
-        but such members gives no order.
+        Members that another run has claimed or finished are left out; a pack of nothing but
+        such members gives no order.
         """
         with self._lock:
-            packs: list[Pack] = []
-            waiting = self._waiting.get(shape, deque())
-            while waiting and len(packs) < count:
-                if self._over_budget(waiting[0]):
-                    self.stop()
-                    break
-                packs.append(waiting.popleft())
-            keys = [trial.key for pack in packs for trial in pack.trials]
-            attempts = self._claim(keys) if keys else {}
-            orders = []
-            for pack in packs:
-                trials = {t.key: t for t in pack.trials if t.key in attempts}
-                if trials:
-                    orders.append(self._order(shape, trials, attempts))
-            return orders
+            packs = self._affordable(shape, count)
+            trials = {trial.key: trial for pack in packs for trial in pack}
+            attempts = self._claim(list(trials)) if trials else {}
+            for key in trials.keys() - attempts.keys():
+                self.refused.add(key)
+                self._book(trials[key], back=True)
+            ours = [{t.key: t for t in pack if t.key in attempts} for pack in packs]
+            return [self._order(shape, members, attempts) for members in ours if members]
+
+    def _affordable(self, shape: Shape, count: int) -> list[tuple[Trial, ...]]:
+        """Takes packs off the queue and books them, cut to what the budget leaves."""
+        packs: list[tuple[Trial, ...]] = []
+        waiting = self._waiting.get(shape, deque())
+        while waiting and len(packs) < count:
+            members = []
+            for trial in waiting.popleft().trials:
+                if self._has_room(trial):
+                    self._book(trial)
+                    members.append(trial)
+            packs.append(tuple(members))
+        return packs
 
     def _order(self, shape: Shape, trials: dict[str, Trial], attempts: dict[str, int]) -> Order:
         self._number += 1
@@ -178,37 +197,53 @@ class Dispatcher:
         self._ordered(order)
         return order
 
-    def _over_budget(self, pack: Pack) -> bool:
-        """Books a pack on the budget; True if a ceiling leaves no room for it."""
-        ceiling = self._ceiling
-        trials = self._spent_trials + len(pack.trials)
-        flops = self._spent_flops + sum(_flops(trial) for trial in pack.trials)
-        if ceiling.trials is not None and trials > ceiling.trials:
-            self.ceiling_reached = f"{ceiling.trials} trials"
-        elif ceiling.flops is not None and flops > ceiling.flops:
-            self.ceiling_reached = f"{ceiling.flops:.3g} FLOPs"
-        elif ceiling.seconds is not None and self._elapsed() >= ceiling.seconds:
-            self.ceiling_reached = f"{ceiling.seconds / 3600:g} hours"
-        else:
-            self._spent_trials, self._spent_flops = trials, flops
-        return self.ceiling_reached is not None
+    def _has_room(self, trial: Trial) -> bool:
+        """A trial that runs once more after its worker was lost is booked already; for others a
+        ceiling, once reached, holds: a dear trial is not passed over for a cheap one."""
+        if trial.key in self._booked:
+            return True
+        self.ceiling_reached = self.ceiling_reached or self._ceiling_over(trial)
+        return self.ceiling_reached is None
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started_at
+    def _ceiling_over(self, trial: Trial) -> str | None:
+        ceiling = self._ceiling
+        spent = ceiling.spent_trials + len(self._booked)
+        if ceiling.trials is not None and spent + 1 > ceiling.trials:
+            return f"{ceiling.trials} trials"
+        if ceiling.flops is not None and self._spent_flops + _flops(trial) > ceiling.flops:
+            return f"{ceiling.flops:.3g} FLOPs"
+        elapsed = time.monotonic() - self._started_at
+        if ceiling.seconds is not None and elapsed >= ceiling.seconds:
+            return f"{ceiling.seconds / 3600:g} hours"
+        return None
+
+    def _book(self, trial: Trial, *, back: bool = False) -> None:
+        """Puts a trial on the bill once, or takes it off."""
+        if (trial.key in self._booked) == back:
+            (self._booked.discard if back else self._booked.add)(trial.key)
+            self._spent_flops += -_flops(trial) if back else _flops(trial)
 
     def handle(self, event: Event) -> None:
         """Takes in what a worker said; a late word about an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
+        given_up: list[Event] = []
+        self._count_deaths(event)
         if isinstance(event, Ended):
             if event.outcome.kind == "stopped" and event.outcome.error is not None:
                 self._break(event.outcome.error)
             self._record(event.outcome)
             self._land(event.order, event.outcome.key)
         elif isinstance(event, Lost):
-            self._lose(event)
-        else:
-            assert isinstance(event, Started | Progress)
-        self._observe(event)
+            given_up = self._lose(event)
+        for each in (event, *given_up):
+            self._observe(each)
+
+    def _count_deaths(self, event: Event) -> None:
+        """When worker processes die again and again and none gets as far as beginning an order,
+        no trial is to blame, and starting more of them would never end."""
+        self._deaths = self._deaths + 1 if isinstance(event, Died) else 0
+        if isinstance(event, Died) and self._deaths >= MAX_DEATHS:
+            self._break(f"{self._deaths} worker processes in a row died idle: {event.reason}")
 
     def _break(self, reason: str) -> None:
         """The disk or the data failed a worker: going on would fail every other trial too."""
@@ -232,24 +267,37 @@ class Dispatcher:
                 if not trials:
                     del self._flying[number]
 
-    def _lose(self, event: Lost) -> None:
+    def _lose(self, event: Lost) -> list[Event]:
         """Closes the attempts of a lost order and puts its trials back, each alone, unless they
-        lost their workers too often."""
+        lost their workers too often; returns the ends of those."""
         with self._lock:
             order, trials = self._flying.pop(event.order, (None, {}))
             if order is None:
-                return
+                return []
             attempts = {task.key: task.attempt for task in order.tasks}
-            for key in trials:
-                self._record(
-                    Outcome(key=key, attempt=attempts[key], kind="lost_worker", error=event.reason)
-                )
-                self._losses[key] += 1
+            self._losses.update(list(trials))
+            outcomes = [self._lost(key, attempts[key], event.reason) for key in trials]
+            for outcome in outcomes:
+                self._record(outcome)
             self._settle()
-            for key, trial in trials.items():
-                if self._losses[key] < MAX_LOSSES and not self._stopping:
-                    pack = Pack(shape=order.shape, trials=(trial,))
-                    self._waiting.setdefault(order.shape, deque()).appendleft(pack)
+            again = [outcome.key for outcome in outcomes if outcome.kind == "lost_worker"]
+            if not self._stopping:
+                packs = (Pack(shape=order.shape, trials=(trials[key],)) for key in reversed(again))
+                self._waiting.setdefault(order.shape, deque()).extendleft(packs)
+            return [
+                Ended(order=event.order, outcome=outcome)
+                for outcome in outcomes
+                if outcome.kind == "bug"
+            ]
+
+    def _lost(self, key: str, attempt: int, reason: str) -> Outcome:
+        if self._losses[key] < MAX_LOSSES:
+            return Outcome(key=key, attempt=attempt, kind="lost_worker", error=reason)
+        given_up = (
+            f"given up: {MAX_LOSSES} workers in a row died under this trial; does it crash, or "
+            f"need more memory than there is? The last one: {reason}"
+        )
+        return Outcome(key=key, attempt=attempt, kind="bug", error=given_up)
 
 
 def _flops(trial: Trial) -> float:
@@ -265,4 +313,5 @@ def _task(trial: Trial, attempt: int) -> Task:
         flops=_flops(trial),
         steps=int(trial.derived.get("steps", 1)),
         tokens=int(trial.derived.get("tokens", 0)),
+        data=trial.data,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,9 @@ READY_PER_SLOT = 2
 without waiting for the controller, and few are claimed ahead of time."""
 
 EXCHANGE_SECONDS = 0.25
+
+CLOSE_SECONDS = 10.0
+"""How long a mailbox in trouble may take to tell the slots to stop."""
 
 
 class Exchange:
@@ -52,22 +56,37 @@ class Exchange:
         if self._fault is not None:
             raise self._fault
 
+    @property
+    def settled(self) -> bool:
+        """True when no slot has anything left to say, or nobody would hear it."""
+        return self._dispatcher.finished or self._fault is not None
+
     def _run(self) -> None:
         try:
             closed = False
             while not self._left.is_set():
-                if not closed and (self._stopped() or self._dispatcher.finished):
+                if not closed and self._over():
                     self._close()
                     closed = True
                 self._round(EXCHANGE_SECONDS)
             self._round(0.0)
         except ray.exceptions.RayError as fault:
-            self._dispatcher.stop()
-            self._fault = ClusterError(f"the Ray session broke off: {fault}")
+            self._abandon(ClusterError(f"the Ray session broke off: {fault}"))
         except BaseException as fault:
-            # Re-raised by __exit__ on the main thread.
-            self._dispatcher.stop()
-            self._fault = fault
+            self._abandon(fault)
+
+    def _over(self) -> bool:
+        dispatcher = self._dispatcher
+        return self._stopped() or dispatcher.finished or dispatcher.fault is not None
+
+    def _abandon(self, fault: BaseException) -> None:
+        """Nobody listens to the slots any more: they write checkpoints and end. The fault is
+        raised by :meth:`__exit__` on the main thread."""
+        self._dispatcher.stop()
+        # If the mailbox is what broke, the slots notice by themselves.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._mailbox.close.remote(), timeout=CLOSE_SECONDS)
+        self._fault = fault
 
     def _close(self) -> None:
         self._dispatcher.stop()

@@ -7,6 +7,7 @@ that one bad member cannot take the others with it.
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections import deque
@@ -16,9 +17,9 @@ from sweeper.catalogue import find_card
 from sweeper.engine.attempt import AttemptLog
 from sweeper.engine.environment import environment, hostname
 from sweeper.engine.order import Ended, Event, Order, Progress, Task
-from sweeper.errors import EnvironmentFault
-from sweeper.outcome import Outcome, OutcomeKind
-from workloads.workload import DataUnavailableError, Measurement, Member, Trainer
+from sweeper.errors import DataError, SweeperError
+from sweeper.outcome import OutcomeKind
+from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
 
 PROGRESS_SECONDS = 1.0
 
@@ -33,45 +34,96 @@ class Host:
     def __init__(self, order: Order) -> None:
         self.order = order
         self._records = {task.key: AttemptLog(task, order.paths) for task in order.tasks}
-        self._packs: deque[tuple[Task, ...]] = deque()
-        self._packs.extend(self._by_checkpoint(order.tasks))
+        self._packs: deque[tuple[Task, ...]] = deque([order.tasks])
         self._running: tuple[Task, ...] = ()
         self._trainer: Trainer | None = None
         self._steps: Iterator[Sequence[Measurement]] | None = None
+        self._device = order.shape.device
+        self._events: list[Event] = []
+        self._data_checked = False
         self._checkpointed = time.monotonic()
         self._reported = 0.0
         self._clock = time.monotonic()
 
+    @functools.cached_property
+    def _card(self) -> Card:
+        return find_card(self.order.workload)
+
     @property
     def done(self) -> bool:
         """True when every member has ended."""
-        return not self._packs and not self._unfinished()
+        return all(record.ended for record in self._records.values())
 
     def advance(self, seconds: float) -> list[Event]:
         """Trains for about ``seconds`` and returns what happened."""
-        events: list[Event] = []
         until = time.monotonic() + seconds
         while not self.done and time.monotonic() < until:
             try:
-                events.extend(self._one_step())
+                self._one_step()
             except Exception as fault:
-                events.extend(self._fail(fault))
-        events.extend(self._progress())
-        return events
+                self._fail(fault)
+        self._progress()
+        return self._taken_events()
 
     def stop(self) -> list[Event]:
         """Checkpoints what is unfinished and returns ``stopped`` outcomes for it."""
-        unfinished = [record for record in self._records.values() if not record.ended]
         if self._trainer is not None:
             self._account_time()
-            self._checkpoint()
-        self._packs.clear()
-        return [self._end(record, "stopped") for record in unfinished]
+            try:
+                self._checkpoint()
+            except Exception as fault:
+                self._fail(fault)
+        for record in self._records.values():
+            if not record.ended:
+                self._end(record, "stopped")
+        return self._taken_events()
+
+    def _taken_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
 
     def _unfinished(self) -> list[AttemptLog]:
-        return [
-            self._records[task.key] for task in self._running if not self._records[task.key].ended
-        ]
+        records = [self._records[task.key] for task in self._running]
+        return [record for record in records if not record.ended]
+
+    def _one_step(self) -> None:
+        if not self._unfinished():
+            self._start(self._packs.popleft())
+        assert self._steps is not None
+        measurements = next(self._steps, None)
+        self._account_time()
+        if measurements is None:
+            raise RuntimeError("the trainer stopped before all members of its pack had ended")
+        for item in measurements:
+            self._measured(item)
+        if time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
+            self._checkpoint()
+
+    def _start(self, tasks: tuple[Task, ...]) -> None:
+        self._running = tasks  # whatever fails from here on is theirs
+        self._steps = self._trainer = None
+        self._check_data(tasks[0])
+        self._running, *later = self._by_checkpoint(tasks)
+        self._packs.extendleft(reversed(later))
+        self._clock = time.monotonic()
+        self._trainer = self._build(self._running)
+        self._device = self._trainer.device_name()
+        self._steps = self._trainer.run()
+        self._checkpointed = time.monotonic()
+
+    def _check_data(self, task: Task) -> None:
+        """The key of a trial promises its data; a corpus that was altered since the trial was
+        planned, or that differs on this machine, would break the promise."""
+        if self._data_checked:
+            return
+        found = self._card.data_fingerprint(task.config)
+        if found != task.data:
+            raise DataError(
+                f"the data of workload {self.order.workload} on {hostname()} has the fingerprint "
+                f"{found}, but the trials were planned on {task.data}; restore that data, or run "
+                "the study again to plan it on the new one"
+            )
+        self._data_checked = True
 
     def _by_checkpoint(self, tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
         """Members that go on from different steps cannot share a pack."""
@@ -82,31 +134,10 @@ class Host:
             groups.setdefault(record.resume_step, []).append(task)
         return [tuple(group) for _, group in sorted(groups.items(), reverse=True)]
 
-    def _one_step(self) -> list[Event]:
-        if not self._unfinished():
-            self._start(self._packs.popleft())
-        assert self._steps is not None
-        measurements = next(self._steps, None)
-        self._account_time()
-        if measurements is None:
-            raise RuntimeError("the trainer stopped before all members of its pack had ended")
-        events = [event for item in measurements for event in self._measured(item)]
-        if time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
-            self._checkpoint()
-        return events
-
-    def _start(self, tasks: tuple[Task, ...]) -> None:
-        self._running = tasks
-        self._trainer = None
-        self._clock = time.monotonic()
-        self._trainer = self._build(tasks)
-        self._steps = self._trainer.run()
-        self._checkpointed = time.monotonic()
-
-    def _build(self, tasks: tuple[Task, ...]) -> Trainer:
-        """Builds a trainer from the newest checkpoints; a bad one is skipped with a warning."""
-        factory = find_card(self.order.workload).trainer()
-        shape = self.order.shape
+    def _build(self, tasks: Sequence[Task]) -> Trainer:
+        """Builds a trainer from the newest checkpoints. One that cannot be read is skipped with
+        a warning; in a pack nobody knows whose it is, so its members are built alone."""
+        factory, shape = self._card.trainer(), self.order.shape
         records = [self._records[task.key] for task in tasks]
         while True:
             members = [
@@ -114,54 +145,49 @@ class Host:
                 for task, record in zip(tasks, records, strict=True)
             ]
             try:
-                trainer = factory(members, threads=shape.threads, device=shape.device)
-            except ValueError as fault:
-                if all(record.checkpoint is None for record in records):
-                    raise
                 for record in records:
-                    record.skip_checkpoint(str(fault))
-                if len({record.resume_step for record in records}) > 1:
-                    for record in records:
-                        record.forget_checkpoint()
-                continue
-            for record in records:
-                record.restore()
-            return trainer
+                    record.restore()
+                return factory(members, threads=shape.threads, device=shape.device)
+            except ValueError as fault:
+                if len(records) > 1 or records[0].checkpoint is None:
+                    raise
+                records[0].skip_checkpoint(str(fault))
 
-    def _measured(self, item: Measurement) -> list[Event]:
+    def _measured(self, item: Measurement) -> None:
         record = self._records[self._running[item.member].key]
         record.add(item)
-        if item.status == "running":
-            return []
-        return [self._end(record, item.status)]
+        if item.status != "running":
+            self._end(record, item.status)
 
-    def _end(self, record: AttemptLog, kind: OutcomeKind, error: str | None = None) -> Ended:
-        shape = self.order.shape
-        device = self._trainer.device_name() if self._trainer is not None else shape.device
-        outcome: Outcome = record.outcome(
+    def _end(self, record: AttemptLog, kind: OutcomeKind, error: str | None = None) -> None:
+        outcome = record.outcome(
             kind,
-            device=device,
+            device=self._device,
             host=hostname(),
-            environment=environment(shape.threads),
+            environment=environment(self.order.shape.threads),
             error=error,
         )
-        return Ended(order=self.order.number, outcome=outcome, warnings=tuple(record.warnings))
+        warnings = tuple(record.warnings)
+        self._events.append(Ended(order=self.order.number, outcome=outcome, warnings=warnings))
 
-    def _fail(self, fault: Exception) -> list[Event]:
-        """A failure of a pack: its members are tried again alone; alone, it is an outcome."""
+    def _fail(self, fault: Exception) -> None:
+        """What is no fault of the model (the disk, the data, a workload that is not installed)
+        stops the whole order; a pack's members are tried again alone; alone, it is an outcome."""
         self._account_time()
         unfinished = self._unfinished()
-        running, self._running, self._steps, self._trainer = self._running, (), None, None
-        if len(running) > 1:
+        alone = len(self._running) == 1
+        self._running, self._steps, self._trainer = (), None, None
+        if isinstance(fault, SweeperError | DataUnavailableError):
+            for record in self._records.values():
+                if not record.ended:
+                    self._end(record, "stopped", str(fault))
+        elif alone:
+            kind: OutcomeKind = "out_of_memory" if _is_out_of_memory(fault) else "bug"
+            text = "".join(traceback.format_exception(fault))
             for record in unfinished:
-                record.find_checkpoint()
-                self._packs.appendleft((record.task,))
-            return []
-        if isinstance(fault, EnvironmentFault | DataUnavailableError):
-            return [self._end(record, "stopped", str(fault)) for record in unfinished]
-        kind: OutcomeKind = "out_of_memory" if _is_out_of_memory(fault) else "bug"
-        text = "".join(traceback.format_exception(fault))
-        return [self._end(record, kind, text) for record in unfinished]
+                self._end(record, kind, text)
+        else:
+            self._packs.extendleft((record.task,) for record in reversed(unfinished))
 
     def _account_time(self) -> None:
         now = time.monotonic()
@@ -179,16 +205,20 @@ class Host:
         self._checkpointed = time.monotonic()
         self._clock = time.monotonic()
 
-    def _progress(self) -> list[Event]:
+    def _progress(self) -> None:
         now = time.monotonic()
-        if now - self._reported < PROGRESS_SECONDS:
-            return []
-        self._reported = now
-        records = self._records.values()
-        fraction = sum(record.fraction for record in records) / len(records)
-        return [Progress(order=self.order.number, fraction=fraction)]
+        if now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
+            records = self._records.values()
+            fraction = sum(record.fraction for record in records) / len(records)
+            self._events.append(Progress(order=self.order.number, fraction=fraction))
 
 
 def _is_out_of_memory(fault: Exception) -> bool:
-    """torch's own class is matched by name, since torch is not imported here."""
-    return isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError"
+    """torch's own words are matched by name, since torch is not imported here."""
+    names = {kind.__name__ for kind in type(fault).__mro__}
+    return (
+        isinstance(fault, MemoryError)
+        or "OutOfMemoryError" in names
+        or "can't allocate memory" in str(fault)
+    )

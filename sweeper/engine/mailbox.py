@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 
-from sweeper.engine.order import Event, Lost, Order, Shape
+from sweeper.engine.order import Died, Event, Lost, Order, Shape
 
 
 class Mailbox:
@@ -65,9 +65,12 @@ class Mailbox:
         self._post(events)
         return self._closed
 
-    async def bury(self, slot: str) -> None:
-        """Reports the order that a dead slot held as lost."""
-        self._bury(slot, life="")
+    async def bury(self, slot: str, reason: str) -> None:
+        """Reports the order that a dead slot held as lost, or the death of an idle slot."""
+        if slot in self._held:
+            self._bury(slot, life="")
+        else:
+            self._post([Died(slot=slot, reason=reason)])
 
     async def exchange(
         self, orders: Sequence[Order], patience: float
@@ -77,10 +80,10 @@ class Mailbox:
             self._orders.setdefault(order.shape, deque()).append(order)
         if orders:
             self._more_orders.set()
-        if not self._events:
-            self._more_events.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._more_events.wait(), patience)
+        # Set since the last exchange too: an order taken meanwhile has to be replaced at once.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._more_events.wait(), patience)
+        self._more_events.clear()
         events, self._events = self._events, []
         return events, {shape: len(waiting) for shape, waiting in self._orders.items()}
 

@@ -48,6 +48,7 @@ class Task:
         flops: training FLOPs of the whole trial.
         steps: optimizer steps of the whole trial.
         tokens: tokens of the whole trial.
+        data: fingerprint of the data that the trial was planned on.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Task:
     flops: float
     steps: int
     tokens: int
+    data: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,4 +128,12 @@ class Lost:
     reason: str
 
 
-Event = Started | Progress | Ended | Lost
+@dataclass(frozen=True, kw_only=True)
+class Died:
+    """A worker process is gone that had nothing in hand."""
+
+    slot: str
+    reason: str
+
+
+Event = Started | Progress | Ended | Lost | Died

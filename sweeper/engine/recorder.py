@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from sweeper.engine.attempt import discard_checkpoints
 from sweeper.errors import StoreError
@@ -20,13 +21,17 @@ RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 
 
 class Recorder:
-    """Commits outcomes in the order in which they arrive.
+    """Context that commits outcomes in the order in which they arrive; leaving it commits what
+    is queued.
 
     Args:
         store: where to.
         metric: the study's metric, copied into the results table as the objective.
-        accepted: called on the writer thread after each commit, with what was committed.
-        fatal: called once if the store stays out of reach.
+        fatal: called once, on the writer thread, if outcomes can no longer be kept.
+        note: hears what a person should know while the run goes on.
+
+    Raises:
+        StoreError: on leaving, if the store could not be written; what was not will run again.
     """
 
     def __init__(
@@ -34,17 +39,26 @@ class Recorder:
         store: Store,
         *,
         metric: str,
-        accepted: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
-        fatal: Callable[[StoreError], None] = lambda fault: None,
+        fatal: Callable[[Exception], None] = lambda fault: None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._store = store
         self._metric = metric
-        self._accepted = accepted
         self._fatal = fatal
+        self._note = note
         self._queue: queue.Queue[Outcome | None] = queue.Queue()
-        self.fault: StoreError | None = None
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
 
     def record(self, outcome: Outcome) -> None:
         """Queues an outcome; returns at once."""
@@ -54,22 +68,17 @@ class Recorder:
         """Returns when everything queued so far is committed, or the store has failed."""
         self._queue.join()
 
-    def close(self) -> None:
-        """Commits what is queued and ends the thread.
-
-        Raises:
-            StoreError: the store could not be written; those trials will run again.
-        """
-        self._queue.put(None)
-        self._thread.join()
-        if self.fault is not None:
-            raise self.fault
-
     def _write(self) -> None:
         while True:
             group, last = self._group()
-            if group and self.fault is None:
-                self._commit(group)
+            if group and self._fault is None:
+                try:
+                    self._commit(group)
+                    self._discard(group)
+                except Exception as fault:
+                    # Raised on leaving. The thread goes on, so that nobody waits for it in vain.
+                    self._fault = fault
+                    self._fatal(fault)
             for _ in range(len(group) + last):
                 self._queue.task_done()
             if last:
@@ -89,19 +98,21 @@ class Recorder:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[Outcome]) -> None:
+    def _commit(self, group: Sequence[Outcome]) -> None:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
-        for wait in (*RETRY_SECONDS, None):
+        for wait in RETRY_SECONDS:
             try:
                 self._store.record_many(rows)
-                break
-            except StoreError as fault:
-                if wait is None:
-                    self.fault = fault
-                    self._fatal(fault)
-                    return
+                return
+            except StoreError:
                 time.sleep(wait)
+        self._store.record_many(rows)
+
+    def _discard(self, group: Sequence[Outcome]) -> None:
+        """A checkpoint that stays behind costs its space and nothing else."""
         for outcome in group:
             if outcome.accepted:
-                discard_checkpoints(self._store.paths, outcome.key)
-        self._accepted(group)
+                try:
+                    discard_checkpoints(self._store.paths, outcome.key)
+                except StoreError as fault:
+                    self._note(f"checkpoints of trial {outcome.key[:12]} are left over: {fault}")

@@ -34,7 +34,7 @@ class RunSummary:
 
     Attributes:
         declared: trials of the study.
-        reused: trials that had a result before.
+        reused: trials that had a result before, or got one from another run meanwhile.
         finished: trials that got a result in this run.
         failed: trials that failed in this run.
         interrupted: True if a signal ended the run before all was done.
@@ -42,6 +42,7 @@ class RunSummary:
         slots: names of the slots that worked.
         seconds: wall seconds of the run.
         working_seconds: wall seconds from the first trial's start to the end.
+        elsewhere: trials left to another run of this or another study, which is still at it.
     """
 
     declared: int
@@ -53,6 +54,7 @@ class RunSummary:
     slots: tuple[str, ...]
     seconds: float
     working_seconds: float
+    elsewhere: int = 0
 
 
 class Run:
@@ -91,7 +93,12 @@ class Run:
         self._before = store.results_of(list(self._trials))
         left = remaining(planned, self._before)
         self.board = self._make_board(planned)
-        self._recorder = Recorder(store, metric=study.objective.metric, fatal=self._store_failed)
+        self._recorder = Recorder(
+            store,
+            metric=study.objective.metric,
+            fatal=lambda fault: self.stop(),
+            note=self.board.note,
+        )
         self._dispatcher = Dispatcher(
             make_packs(study, left),
             claim=self._claim,
@@ -119,13 +126,8 @@ class Run:
         """
         began = time.monotonic()
         if not self._dispatcher.finished:
-            with self._heartbeat():
-                try:
-                    self._run_executor()
-                finally:
-                    self._recorder.flush()
-                    self._store.release(self._owner)
-        self._recorder.close()
+            with self._claims(), self._recorder:
+                self._run_executor()
         if self._dispatcher.fault is not None:
             raise self._dispatcher.fault
         return self._summary(time.monotonic() - began)
@@ -138,14 +140,20 @@ class Run:
         else:
             from sweeper.engine.session import run_ray
 
-            run_ray(self._dispatcher, stopped=self._stop.is_set, address=self._address)
+            run_ray(
+                self._dispatcher,
+                stopped=self._stop.is_set,
+                address=self._address,
+                note=self.board.note,
+            )
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
         claims = self._store.claim(keys, owner=self._owner, lease_s=LEASE_SECONDS)
         return {claim.key: claim.attempt for claim in claims}
 
     @contextlib.contextmanager
-    def _heartbeat(self) -> Iterator[None]:
+    def _claims(self) -> Iterator[None]:
+        """Keeps our claims alive; on leaving, what is still claimed is given back."""
         over = threading.Event()
 
         def beat() -> None:
@@ -161,9 +169,7 @@ class Run:
         finally:
             over.set()
             thread.join()
-
-    def _store_failed(self, fault: StoreError) -> None:
-        self.stop()
+            self._store.release(self._owner)
 
     def _ceiling(self) -> Ceiling:
         """A study's budget is for the whole study: what earlier runs spent counts."""
@@ -171,16 +177,18 @@ class Run:
         spent = [self._trials[key] for key in self._before]
         flops = sum(float(trial.derived["flops"]) for trial in spent)
         return Ceiling(
-            flops=None if budget.flops is None else budget.flops - flops,
-            trials=None if budget.trials is None else budget.trials - len(spent),
+            flops=budget.flops,
+            trials=budget.trials,
             seconds=None if budget.hours is None else budget.hours * 3600,
+            spent_flops=flops,
+            spent_trials=len(spent),
         )
 
     def _make_board(self, planned: Sequence[PlannedTrial]) -> Board:
         places: dict[str, list[tuple[str, float]]] = {}
         for item in planned:
             places.setdefault(item.trial.key, []).append((item.variant, item.scale))
-        return Board(
+        board = Board(
             self._trials,
             places,
             self._before,
@@ -188,21 +196,30 @@ class Run:
             metric=self.study.objective.metric,
             goal=self.study.objective.goal,
         )
+        if self._before:
+            frame = self._store.frame(self.study.name)
+            had = frame[frame["key"].isin(list(self._before))]
+            board.remember(dict(zip(had["key"], had["loss"], strict=True)))
+        return board
 
     def _summary(self, seconds: float) -> RunSummary:
         view = self.board.view()
-        finished = view.done + view.diverged - len(self._before)
-        complete = finished + len(self._before) + view.failed >= len(self._trials)
+        finished = self.board.finished
+        refused = self._dispatcher.refused - finished
+        theirs = self._store.results_of(list(refused))
+        reused = len(self._before) + len(theirs)
+        complete = reused + len(finished) + view.failed >= len(self._trials)
         return RunSummary(
             declared=len(self._trials),
-            reused=len(self._before),
-            finished=finished,
+            reused=reused,
+            finished=len(finished),
             failed=view.failed,
             interrupted=self._stop.is_set() and not complete,
             ceiling=self._dispatcher.ceiling_reached,
             slots=view.slots,
             seconds=seconds,
             working_seconds=view.worked,
+            elsewhere=len(refused) - len(theirs),
         )
 
 

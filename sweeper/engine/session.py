@@ -17,8 +17,9 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeper.engine.cluster import cluster
+from sweeper.engine.cluster import check_shapes, cluster
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.exchange import Exchange
 from sweeper.engine.mailbox import Mailbox
@@ -43,7 +44,11 @@ SETTINGS = {
 
 
 def run_ray(
-    dispatcher: Dispatcher, *, stopped: Callable[[], bool], address: str | None = None
+    dispatcher: Dispatcher,
+    *,
+    stopped: Callable[[], bool],
+    address: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Runs everything that waits on a Ray cluster.
 
@@ -51,13 +56,15 @@ def run_ray(
         dispatcher: what to run.
         stopped: polled several times a second; True ends gracefully, with checkpoints.
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
+        note: hears what a person should know while the run goes on.
 
     Raises:
-        ClusterError: Ray cannot be started or joined.
+        ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with cluster(address), _scratch() as scratch:
+        check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
         _tune(dispatcher, stopped, scratch)
 
 
@@ -74,7 +81,16 @@ def _scratch() -> Iterator[Path]:
 def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=10_000).remote()
+    here = ray.get_runtime_context().get_node_id()
+    mailbox = (
+        ray.remote(Mailbox)
+        .options(
+            num_cpus=0,
+            max_concurrency=10_000,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        )
+        .remote()
+    )
     exchange = Exchange(dispatcher, mailbox, stopped)
     tuner = tune.Tuner(
         Slot,
@@ -86,6 +102,7 @@ def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) ->
             storage_path=str(scratch),
             verbose=0,
             callbacks=[Watch(mailbox)],
+            stop=WhenSettled(exchange),
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
     )
@@ -102,12 +119,42 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died and Tune will start it again."""
-        self._mailbox.bury.remote(trial.trial_id)
+        self._mailbox.bury.remote(trial.trial_id, _last_words(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A slot died for good."""
-        self._mailbox.bury.remote(trial.trial_id)
+        """A slot died for good, or could not be started."""
+        self._mailbox.bury.remote(trial.trial_id, _last_words(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a file that is never read here."""
         return {}
+
+
+class WhenSettled(tune.Stopper):
+    """Ends Tune when the run is over, also while a slot still waits for a node to hold it.
+
+    Args:
+        exchange: knows whether slots have anything left to say.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never ends a single slot: slots end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Returns whether to end all slots that are left."""
+        return self._exchange.settled
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its stopper into a file that is never read here."""
+        return {}
+
+
+def _last_words(slot: Any) -> str:
+    """The last line of what Tune knows about a dead slot."""
+    error = slot.get_error()
+    lines = str(error).strip().splitlines() if error is not None else []
+    return lines[-1].strip() if lines else f"{slot.trial_id} left no message"

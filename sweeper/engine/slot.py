@@ -36,26 +36,27 @@ class Slot(tune.Trainable):
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
+        self._orphaned = False
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
 
     def step(self) -> dict[str, Any]:
-        """Runs orders for a few seconds; ``done`` once none of this shape is left."""
+        """Runs orders for a few seconds; ``done`` once none of this shape is left, or nobody
+        is there to give any."""
         until = time.monotonic() + TUNE_RESULT_SECONDS
         idle = False
-        while not idle and time.monotonic() < until:
+        while not idle and not self._orphaned and time.monotonic() < until:
             if self._host is None:
                 idle = not self._pull()
             else:
                 self._advance(self._host)
-        return {"orders": self._orders, "done": idle}
+        return {"orders": self._orders, "done": idle or self._orphaned}
 
     def _pull(self) -> bool:
         events, self._events = self._events, []
-        order: Order | None = ray.get(
-            self._mailbox.pull.remote(
-                self._name, self._life, self._shape, events, PATIENCE_SECONDS
-            )
+        pulled = self._mailbox.pull.remote(
+            self._name, self._life, self._shape, events, PATIENCE_SECONDS
         )
+        order: Order | None = self._heard(pulled)
         if order is None:
             return False
         self._host = Host(order)
@@ -71,9 +72,18 @@ class Slot(tune.Trainable):
             self._host = None
             return
         events, self._events = self._events, []
-        if ray.get(self._mailbox.post.remote(events)):
+        if self._heard(self._mailbox.post.remote(events)) or self._orphaned:
             self._events.extend(host.stop())
             self._host = None
+
+    def _heard(self, reply: Any) -> Any:
+        """The mailbox's reply; None once the mailbox is gone, and with it everybody who could
+        give this slot work or hear of it."""
+        try:
+            return ray.get(reply)
+        except ray.exceptions.RayActorError:
+            self._orphaned = True
+            return None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Tune keeps no checkpoints of ours; trials have their own."""
@@ -87,5 +97,5 @@ class Slot(tune.Trainable):
             self._events.extend(self._host.stop())
             self._host = None
         if self._events:
-            ray.get(self._mailbox.post.remote(self._events))
+            self._heard(self._mailbox.post.remote(self._events))
             self._events = []
