@@ -87,6 +87,7 @@ def drift_statement(
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,
+    partial: bool = False,
 ) -> DriftStatement:
     """Returns optima, drift, regret and verdicts of every group of a study.
 
@@ -103,9 +104,12 @@ def drift_statement(
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled curves a scale, at least 100.
         seed: seed of the resampling.
+        partial: return what there is although no group has a drift, for a report on a study
+            that still runs.
 
     Raises:
-        AnalysisRefusal: a column is missing, or no group can answer; the message says why each.
+        AnalysisRefusal: a column is missing, or no group can answer and ``partial`` is not
+            asked for; the message says why each.
         UnknownNameError: there is no estimator of that name.
     """
     estimator_named(estimator)
@@ -129,7 +133,7 @@ def drift_statement(
         )
         for variant, values, part in _grouped(frame, settings)
     )
-    if all(group.refused is not None for group in groups):
+    if not partial and all(group.refused is not None for group in groups):
         raise AnalysisRefusal("\n".join(f"{group.label}: {group.refused}" for group in groups))
     return DriftStatement(study=study, scale=scale, hyperparameter=hyperparameter, groups=groups)
 

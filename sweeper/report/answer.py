@@ -1,4 +1,4 @@
-"""An answer: one hyperparameter of a study with its statement, or why there is none."""
+"""An answer: one hyperparameter of a study with its statement and its trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from sweeper.analysis.statement import DriftStatement, Group
-from sweeper.errors import AnalysisRefusal
 from sweeper.report.answers import Inquiry
 from sweeper.report.words import label
 
@@ -35,8 +34,7 @@ class Answer:
         metric: what is compared; lower is better.
         unit: unit of the metric; empty if it is not known.
         trials: one row a trial with the column ``group`` added.
-        statement: None where no group could answer.
-        refusal: why there is no statement; None if there is one.
+        statement: what the analysis says; its groups may be without a drift.
     """
 
     study: str
@@ -46,8 +44,7 @@ class Answer:
     metric: str
     unit: str
     trials: pd.DataFrame
-    statement: DriftStatement | None
-    refusal: str | None
+    statement: DriftStatement
 
     @property
     def axis(self) -> str:
@@ -61,22 +58,18 @@ class Answer:
 
     @property
     def groups(self) -> dict[str, Group]:
-        """The groups that were analysed, by name."""
-        if self.statement is None:
-            return {}
+        """The groups by name."""
         found = {label(g.variant, g.settings): g for g in self.statement.groups}
-        return {name: found[name] for name in self.labels if name in found}
+        return {name: found[name] for name in self.labels}
 
 
 def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = False) -> Answer:
-    """Returns the answer about one hyperparameter; a refusal becomes part of it."""
+    """Returns the answer about one hyperparameter, as far as the results go.
+
+    Raises:
+        AnalysisRefusal: the hyperparameter applies to none of the trials, or none has a result.
+    """
     study, settings = inquiry.study, inquiry.settings(hyperparameter)
-    statement: DriftStatement | None = None
-    refusal: str | None = None
-    try:
-        statement = inquiry.statement(hyperparameter, allow_holes=allow_holes)
-    except AnalysisRefusal as fault:
-        refusal = str(fault)
     return Answer(
         study=study.name,
         scale=study.scale,
@@ -85,8 +78,7 @@ def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = Fals
         metric=study.metric if study.goal == "min" else f"minus {study.metric}",
         unit=UNITS.get((study.workload, study.metric), ""),
         trials=_labelled(inquiry.rows(hyperparameter), settings),
-        statement=statement,
-        refusal=refusal,
+        statement=inquiry.statement(hyperparameter, allow_holes=allow_holes, partial=True),
     )
 
 

@@ -78,9 +78,20 @@ class Inquiry:
         )
 
     def statement(
-        self, hyperparameter: str, *, estimator: str = "quadratic", allow_holes: bool = False
+        self,
+        hyperparameter: str,
+        *,
+        estimator: str = "quadratic",
+        allow_holes: bool = False,
+        partial: bool = False,
     ) -> DriftStatement:
         """Returns the statement about one hyperparameter.
+
+        Args:
+            hyperparameter: one of the swept columns.
+            estimator: how an optimum is read off its points.
+            allow_holes: answer although neighbours of a minimum are missing.
+            partial: return the optima that there are although no group has a drift.
 
         Raises:
             AnalysisRefusal: no trial has a result, or no group can answer.
@@ -100,6 +111,7 @@ class Inquiry:
             claims=self.claims.get(hyperparameter, ()),
             estimator=estimator,
             allow_holes=allow_holes,
+            partial=partial,
         )
 
 

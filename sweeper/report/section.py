@@ -28,8 +28,7 @@ class Chapter:
 
     Attributes:
         hyperparameter: its name.
-        sentences: the answer, verdicts first.
-        refusal: why there is no answer; None if there is one.
+        sentences: the answer: verdicts, drifts, refusals.
         figures: loss and drift, shown before the tables.
         grids: tables.
         details: further figures, shown after the tables.
@@ -37,7 +36,6 @@ class Chapter:
 
     hyperparameter: str
     sentences: list[Sentence]
-    refusal: str | None
     figures: list[Picture]
     grids: list[Grid]
     details: list[Picture]
@@ -79,30 +77,37 @@ def section_of(store: Store, inquiry: Inquiry, folder: Folder, *, allow_holes: b
     study = inquiry.study
     stem = folder.stem(study.name)
     notices = list(_unfinished(inquiry))
+    answers, refusals = _answers(inquiry, allow_holes=allow_holes)
     chapters: list[Chapter] = []
-    if inquiry.has_results:
-        try:
-            asked = inquiry.hyperparameters
-        except AnalysisRefusal as refusal:
-            asked = ()
-            notices.append(str(refusal))
-        for name in asked:
-            answer = answer_of(inquiry, name, allow_holes=allow_holes)
-            album = Album(answer=answer, folder=folder, stem=stem)
-            chapter, warnings = _chapter(store, answer, album)
-            chapters.append(chapter)
-            notices += warnings
+    for answer in answers:
+        album = Album(answer=answer, folder=folder, stem=stem)
+        chapter, warnings = _chapter(store, answer, album)
+        chapters.append(chapter)
+        notices += warnings
     return Section(
         anchor=stem,
         name=study.name,
         question=study.question,
-        notices=notices,
+        notices=[*notices, *refusals],
         chapters=chapters,
         evidence=evidence_of(store, inquiry),
         updated=study.updated_at,
         document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
         trials=folder.csv(f"{stem}-trials", inquiry.trials),
     )
+
+
+def _answers(inquiry: Inquiry, *, allow_holes: bool) -> tuple[list[Answer], list[str]]:
+    """Returns the answers, and why others cannot be given; none before the first result."""
+    if not inquiry.has_results:
+        return [], []
+    answers: list[Answer] = []
+    try:
+        for name in inquiry.hyperparameters:
+            answers.append(answer_of(inquiry, name, allow_holes=allow_holes))
+    except AnalysisRefusal as refusal:
+        return answers, [str(refusal)]
+    return answers, []
 
 
 def _unfinished(inquiry: Inquiry) -> Iterator[str]:
@@ -125,7 +130,6 @@ def _chapter(store: Store, answer: Answer, album: Album) -> tuple[Chapter, list[
     chapter = Chapter(
         hyperparameter=answer.hyperparameter,
         sentences=sentences(answer),
-        refusal=answer.refusal,
         figures=[*album.loss(), *album.drift()],
         grids=grids(answer),
         details=[*album.regret(), *album.frontier(), *album.training(curves)],

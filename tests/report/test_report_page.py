@@ -210,9 +210,20 @@ def test_a_study_that_runs_has_a_page_that_says_so(store: Store, tmp_path: Path)
     Planted(answered=lambda config: config["width"] == 32).save(store)
     reader = Reader(write_report(store, ["planted"], tmp_path))
     assert "64 of 96 trials have no result yet" in reader.text
-    assert "No statement about learning_rate" in reader.text
+    assert "no answer" in reader.text
     assert "no trial has a result yet" in reader.text
-    assert len(reader.images) == 1  # the points that there are
+    # The points and optima that there are.
+    assert {path.name for path in tmp_path.glob("*.png")} >= {
+        "planted-loss-learning_rate.png",
+        "planted-drift-learning_rate.png",
+    }
+
+
+def test_a_study_with_nothing_to_track_says_so(store: Store, tmp_path: Path) -> None:
+    Planted(octaves=(-5,), claims=()).save(store)
+    reader = Reader(write_report(store, ["planted"], tmp_path))
+    assert "there is no optimum to track" in reader.text
+    assert reader.images == []
 
 
 def test_a_refused_group_does_not_stop_the_others(store: Store, tmp_path: Path) -> None:
