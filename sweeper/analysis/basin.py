@@ -23,7 +23,7 @@ In a regular five-point window the outer neighbours of a parabola lie at 4 times
 so they still count; a divergence wall lies at 10 times and more, and weighs nothing. A window
 of seven points, whose median is higher, takes twice as much."""
 
-LEAST_WEIGHT = 1e-4
+LEAST_WEIGHT = 1e-8
 """Keeps three-point fits determined where one of the points is a wall."""
 
 

@@ -74,8 +74,8 @@ def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     if excluded:
         reason = f"differs from {claim.exponent:g} but may be within the tolerance of {band}"
     else:
-        reason = f"holds {claim.exponent:g} but reaches beyond {band}"
-    why = f"{found}, {reason}; to settle it: {_remedy(claim, drift, optima, excluded)}"
+        reason = f"includes {claim.exponent:g} but reaches beyond {band}"
+    why = f"{found}, {reason}; to settle it: {_remedy(claim, drift, optima)}"
     return Verdict(claim=claim, ruling="inconclusive", why=why)
 
 
@@ -85,12 +85,12 @@ def _span(low: float, high: float) -> str:
     return f"{left}, {right}"
 
 
-def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum], excluded: bool) -> str:
+def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> str:
     """Returns what would settle a claim, the cheapest cure first."""
     cures = [advice(optimum) for optimum in optima if not optimum.located]
     cures += [_widen_grid(optimum) for optimum in optima if _open_by_noise(optimum)]
     if math.isfinite(drift.low) and math.isfinite(drift.high):
-        cures += _shrink(claim, drift, optima, excluded)
+        cures += _shrink(claim, drift, optima)
     elif not cures:
         cures.append("more seeds at these points, because noise leaves the interval open")
     return "; ".join(cures)
@@ -107,11 +107,12 @@ def _widen_grid(optimum: Optimum) -> str:
     return f"at scale {optimum.scale:g} the interval reaches the {side} edge: widen the grid there"
 
 
-def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum], excluded: bool) -> list[str]:
+def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> list[str]:
     """Returns cures for an interval that is too wide."""
     off = abs(drift.slope - claim.exponent)
     half = (drift.high - drift.low) / 2
-    room = max(abs(off - claim.tolerance), 0.0 if excluded or off < claim.tolerance else off)
+    # Half width at which the interval would fit into the tolerance, or leave the exponent out.
+    room = claim.tolerance - off if off < claim.tolerance else off
     doublings = f"a wider range of scales than {drift.doublings:g} doublings"
     if room < half / 10:
         return [f"{doublings}: the slope lies close to the border of the tolerance"]

@@ -31,6 +31,10 @@ LEAST_SD = 1e-6
 finite, far below any grid."""
 
 
+Interval = tuple[float, float]
+"""Low and high end; an open end is infinite."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bend:
     """How the drift changes along the scale: second derivative of log2 optimum by log2 scale.
@@ -169,8 +173,8 @@ def _require_scales(optima: Sequence[Optimum]) -> None:
     if len(inside) < 2:
         edges = "; ".join(advice(optimum) for optimum in optima if not optimum.located)
         raise AnalysisRefusal(
-            f"{len(inside)} of {len(optima)} scales have a minimum inside the grid, and a drift needs "
-            f"2: {edges}"
+            f"{len(inside)} of {len(optima)} scales have a minimum inside the grid, and a drift "
+            f"needs 2: {edges}"
         )
 
 
@@ -213,9 +217,6 @@ def _chain(optima: Sequence[Optimum], name: str, u: Floats, sd: Floats) -> _Chai
     return _Chain(
         low=low, high=high, line=fit_lines(u, low, high, sd), lines=fit_lines(u, lows, highs, sd)
     )
-
-
-Interval = tuple[float, float]
 
 
 def _intervals(

@@ -100,7 +100,7 @@ def drift_statement(
         hyperparameter: column whose optimum is sought; positive numbers.
         settings: columns whose distinct values, with the variant, make the groups.
         claims: rules to test in every group.
-        estimator: ``quadratic``, ``quadratic3``, ``spline`` or ``argmin``.
+        estimator: ``quadratic``, ``skewed``, ``quadratic3``, ``spline`` or ``argmin``.
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled curves a scale, at least 100.
         seed: seed of the resampling.

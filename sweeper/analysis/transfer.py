@@ -75,8 +75,8 @@ def transfer_base(optima: Sequence[Optimum]) -> Optimum:
 def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tuple[Regret, ...]:
     """Returns what transfer from the base scale costs at every scale.
 
-    The base is the smallest scale whose optimum is located rather than bounded; its optimum moves by
-    ``exponent`` octaves per doubling of the scale. No loss is extrapolated.
+    The base is the smallest scale whose optimum is located rather than bounded; its optimum
+    moves by ``exponent`` octaves per doubling of the scale. No loss is extrapolated.
 
     Args:
         optima: one a scale, smallest scale first.

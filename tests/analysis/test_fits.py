@@ -1,0 +1,178 @@
+"""Windows, polynomials and interval-censored lines against slow, independent oracles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import norm, truncnorm
+
+from sweeper.analysis.basin import find_basins
+from sweeper.analysis.estimator import ESTIMATORS, estimator_named
+from sweeper.analysis.line import fit_lines, slope_weights, truncated_mean
+from sweeper.analysis.polynomial import fit_cubics, fit_parabolas
+from sweeper.errors import UnknownNameError
+
+GRID = np.arange(-9.0, 0.0)
+
+
+def losses(best: float, curvature: float = 0.08) -> np.ndarray:
+    return 2 + curvature * (GRID - best) ** 2 / 2
+
+
+def test_weighted_parabolas_agree_with_numpy() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((5, 9))
+    weights = rng.uniform(0.1, 1, (5, 9))
+    fits = fit_parabolas(GRID, y, weights, np.full(5, -5.0))
+    for row in range(5):
+        oracle = np.polyfit(GRID + 5, y[row], 2, w=np.sqrt(weights[row]))
+        mine = [fits.bend[row], fits.slope[row], fits.constant[row]]
+        assert mine == pytest.approx(oracle, rel=1e-9)
+
+
+def test_a_cubic_without_noise_agrees_with_numpy() -> None:
+    y = np.random.default_rng(1).standard_normal((3, 9)) + GRID**2
+    fits = fit_cubics(GRID, y, np.ones((3, 9)), np.full(3, -5.0), noise=0.0, prior=0.3)
+    for row in range(3):
+        oracle = np.polyfit(GRID + 5, y[row], 3)
+        assert fits.skew[row] == pytest.approx(oracle[0], rel=1e-5)
+
+
+def test_a_cubic_in_strong_noise_is_the_parabola() -> None:
+    y = losses(-5.0)[None, :] + 0.001 * (GRID + 5) ** 3
+    ones, origin = np.ones((1, 9)), np.array([-5.0])
+    cubic = fit_cubics(GRID, y, ones, origin, noise=1e4, prior=0.3)
+    assert cubic.minima()[0] == pytest.approx(fit_parabolas(GRID, y, ones, origin).minima()[0])
+
+
+def test_minima_are_where_a_fine_search_finds_them() -> None:
+    y = losses(-5.3)[None, :] + 0.004 * (GRID + 5) ** 3
+    fit = fit_cubics(GRID, y, np.ones((1, 9)), np.array([-5.0]), noise=0.0, prior=0.3)
+    fine = np.linspace(-7, -3, 400_001)
+    place, curvature = fit.minima()
+    at = fine[np.argmin(fit.at(fine)[0])]
+    assert place[0] == pytest.approx(at, abs=2e-5)
+    step = 1e-3
+    around = fit.at(np.array([at - step, at, at + step]))[0]
+    assert curvature[0] == pytest.approx(np.diff(around, 2)[0] / step**2, rel=1e-4)
+
+
+def test_a_polynomial_without_a_minimum_has_none() -> None:
+    fit = fit_parabolas(GRID, -losses(-5.0)[None, :], np.ones((1, 9)), np.array([-5.0]))
+    assert np.isnan(fit.minima()[0]).all()
+
+
+@pytest.mark.parametrize("name", ["quadratic", "skewed", "quadratic3"])
+@pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31, -3.2])
+def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
+    vertex = ESTIMATORS[name](GRID, losses(best)[None, :], 0.0)
+    assert vertex.log2[0] == pytest.approx(best, abs=1e-6)
+    assert vertex.curvature[0] == pytest.approx(0.08, rel=1e-4)
+
+
+@pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31])
+def test_the_spline_reads_parabolas_without_bias(best: float) -> None:
+    assert ESTIMATORS["spline"](GRID, losses(best)[None, :], 0.0).log2[0] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("wall", [1.0, 10.0, 1000.0])
+def test_a_steep_wall_at_the_end_of_the_window_does_not_move_the_vertex(wall: float) -> None:
+    y = losses(-5.2)
+    y[GRID >= -3] += wall
+    assert ESTIMATORS["quadratic"](GRID, y[None, :], 0.0).log2[0] == pytest.approx(-5.2, abs=0.02)
+
+
+def test_the_window_is_cut_at_a_divergence() -> None:
+    y = losses(-5.2)[None, :].copy()
+    y[0, GRID >= -4 + 1] = np.inf
+    basin = find_basins(GRID, y, reach=2)
+    assert (GRID[basin.first[0]], GRID[basin.last[0]]) == (-7.0, -4.0)
+    assert ESTIMATORS["quadratic"](GRID, y, 0.0).log2[0] == pytest.approx(-5.2)
+
+
+def test_a_fine_grid_is_read_over_all_points_within_the_noise() -> None:
+    fine = np.arange(-8, -2, 0.125)
+    y = 2 + 0.04 * (fine + 5) ** 2
+    narrow = find_basins(fine, y[None, :], reach=2)
+    wide = find_basins(fine, y[None, :], reach=2, tolerance=0.04)
+    assert narrow.last[0] - narrow.first[0] == 4
+    assert (fine[wide.first[0]], fine[wide.last[0]]) == (-6.0, -4.0)
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_resampled_curves_are_read_as_if_each_were_alone(name: str) -> None:
+    rng = np.random.default_rng(4)
+    y = losses(-5.0) + 0.05 * rng.standard_normal((40, 9))
+    y[:, 7:] = np.inf
+    together = ESTIMATORS[name](GRID, y, 0.02)
+    for row in range(40):
+        alone = ESTIMATORS[name](GRID, y[[row]], 0.02)
+        assert together.log2[row] == pytest.approx(alone.log2[0], abs=1e-9)
+        assert together.low[row] == pytest.approx(alone.low[0], abs=1e-9)
+        assert together.high[row] == pytest.approx(alone.high[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_a_minimum_at_an_edge_is_a_bound(name: str) -> None:
+    vertex = ESTIMATORS[name](GRID, losses(-12.0)[None, :], 0.0)
+    assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-np.inf, -9.0, -8.0)
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_a_minimum_beside_a_divergence_is_bounded_by_it(name: str) -> None:
+    y = losses(-4.0)[None, :].copy()
+    y[0, GRID > -4] = np.inf
+    vertex = ESTIMATORS[name](GRID, y, 0.0)
+    assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-5.0, -4.0, -3.0)
+    # The same where the divergence is the last point of the grid.
+    short = ESTIMATORS[name](GRID[:7], y[:, :7], 0.0)
+    assert (short.low[0], short.high[0]) == (-5.0, -3.0)
+
+
+def test_an_unknown_estimator_is_named_with_its_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'quadratic'"):
+        estimator_named("quadratc")
+
+
+def test_truncated_means_agree_with_scipy_and_hold_in_the_tails() -> None:
+    mean, sd = np.array([0.0, 1.0, -3.0]), np.array([1.0, 0.5, 2.0])
+    low, high = np.array([-1.0, -np.inf, 0.0]), np.array([0.5, 0.2, np.inf])
+    oracle = truncnorm.mean((low - mean) / sd, (high - mean) / sd, mean, sd)
+    assert truncated_mean(mean, sd, low, high) == pytest.approx(oracle, rel=1e-9)
+    far = truncated_mean(np.array([0.0]), np.array([1.0]), np.array([60.0]), np.array([np.inf]))
+    assert far[0] == pytest.approx(60 + 1 / 60, abs=1e-4)
+
+
+def test_a_line_through_points_is_weighted_least_squares() -> None:
+    rng = np.random.default_rng(2)
+    u, y, sd = np.arange(5.0), rng.standard_normal(5), rng.uniform(0.1, 1, 5)
+    line = fit_lines(u, y[None, :], y[None, :], sd)
+    oracle = np.polyfit(u, y, 1, w=1 / sd)
+    assert [line.slope[0], line.intercept[0]] == pytest.approx(oracle)
+    assert slope_weights(u, sd) @ y == pytest.approx(oracle[0])
+
+
+def test_a_line_through_bounds_maximises_the_censored_likelihood() -> None:
+    u, sd = np.arange(5.0), np.array([0.2, 0.3, 0.1, 0.4, 0.2])
+    low = np.array([0.1, 0.9, 2.2, 2.5, -np.inf])
+    high = np.array([0.1, 0.9, 2.2, 3.5, 3.6])
+
+    def negative(parameters: np.ndarray) -> float:
+        mu = parameters[0] + parameters[1] * u
+        known = low == high
+        points = norm.logpdf(low[known], mu[known], sd[known]).sum()
+        upper = norm.cdf((high - mu)[~known] / sd[~known])
+        lower = norm.cdf((low - mu)[~known] / sd[~known])
+        return -float(points + np.log(upper - lower).sum())
+
+    oracle = minimize(negative, [0.0, 1.0], method="Nelder-Mead", tol=1e-10).x
+    line = fit_lines(u, low[None, :], high[None, :], sd)
+    assert [line.intercept[0], line.slope[0]] == pytest.approx(oracle, abs=1e-4)
+
+
+def test_a_slope_that_bounds_leave_open_is_open() -> None:
+    low, high = np.array([[1.0, -np.inf]]), np.array([[1.0, 2.0]])
+    line = fit_lines(np.array([0.0, 1.0]), low, high, np.array([0.1, 0.1]))
+    assert line.low[0] == -np.inf
+    assert line.high[0] == pytest.approx(1.0)
