@@ -130,6 +130,7 @@ def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     rows = [
         (name, f"{scale:g}", why)
         for name, group in groups.items()
+        if group.drift is not None  # Else the refusal has named them already.
         for scale, why in group.left_out.items()
     ]
     headings = ("group", answer.scale, "why")
@@ -141,8 +142,7 @@ def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     for name, group in groups.items():
         drift = group.drift
         if drift is None:
-            rows.append((name, "–", "–", "–", "–", group.refused or ""))
-            continue
+            continue  # The sentence above the figures says why.
         bend = drift.bend
         rows.append(
             (

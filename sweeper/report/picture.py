@@ -83,11 +83,16 @@ class Album:
                 scale=answer.scale,
                 axis=answer.axis,
             ),
-            {"points": data.points, "means": data.means, "fits": data.fits},
+            {
+                "points": data.points,
+                "means": data.means,
+                "fits": data.fits,
+                "optima": data.optima,
+            },
         )
 
     def drift(self) -> Iterator[Picture]:
-        """Yields the optimum against the scale; nothing without optima."""
+        """Yields the optimum against the scale; nothing without optima at two scales."""
         answer = self.answer
         data = DriftTables(
             optima=tables.optima_table(answer),
@@ -95,7 +100,7 @@ class Album:
             lines=tables.lines_table(answer),
             claims=tables.claims_table(answer),
         )
-        if data.optima.empty:
+        if data.optima["scale"].nunique() < 2:
             return
         claimed = (
             ""
