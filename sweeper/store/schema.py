@@ -94,18 +94,31 @@ def _put_in_place(aside: Path, file: Path) -> None:
 def _bring_to_schema(database: Database, *, create: bool) -> None:
     with database.read() as connection:
         revision = _revision(connection)
-        ours = revision is not None or not _foreign_tables(connection)
-    shown = database.location.shown
+        foreign = revision is None and _foreign_tables(connection)
     if revision == SCHEMA:
         return
-    if not ours:
+    if revision is None:
+        _require_empty(database, foreign=foreign, create=create)
+    else:
+        _require_older(database, revision)
+    _migrate(database)
+
+
+def _require_empty(database: Database, *, foreign: bool, create: bool) -> None:
+    """Sees to it that a database without our mark is one in which a store may be made."""
+    if foreign:
         raise StoreError(
-            f"store {shown}: it holds tables of another program and none of sweeper's; give "
-            "sweeper a database of its own"
+            f"store {database.location.shown}: it holds tables of another program and none of "
+            "sweeper's; give sweeper a database of its own"
         )
-    if revision is None and (database.is_sqlite or not create):
+    if database.is_sqlite or not create:  # an SQLite file that is a store was made whole
         raise _missing(database.location)
-    if revision is not None and revision not in known_revisions():
+
+
+def _require_older(database: Database, revision: str) -> None:
+    """Sees to it that a store of another schema can be migrated, here and now."""
+    shown = database.location.shown
+    if revision not in known_revisions():
         raise StoreError(
             f"store {shown}: its schema is {revision!r} and this sweeper knows up to {SCHEMA!r}; "
             "a newer sweeper has written it, so upgrade sweeper here"
@@ -115,7 +128,6 @@ def _bring_to_schema(database: Database, *, create: bool) -> None:
             f"store {shown}: its schema {revision!r} is older than {SCHEMA!r} and it was opened "
             "for reading alone; open it once with `sweeper run` or `sweeper doctor` to migrate it"
         )
-    _migrate(database)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -36,7 +37,8 @@ with Store.open(sys.argv[1]) as store:
         batch = keys[max(0, start - 3) : start + 7]
         mine += [[item.key, item.attempt, item.fence]
                  for item in store.claim(batch, owner=owner, lease_s=3600)]
-    print(json.dumps(mine))
+    print(json.dumps(mine), flush=True)
+    sys.stdin.read()  # stay: what a process that ended has claimed is free again
 """
 
 
@@ -151,8 +153,9 @@ def test_what_a_killed_process_held_is_free_at_once(store: Store, location: str)
     assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
     assert store.account("widths").running == 3
 
-    child.kill()  # and not yet waited for: it is a zombie when the next run asks
-    child.stdout.read()
+    child.kill()
+    # It has ended and nobody has collected it: a zombie, when the next run asks.
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     claims = store.claim(keys, owner=Owner.here(), lease_s=60)
 
     assert [item.attempt for item in claims] == [2, 2, 2]
@@ -172,7 +175,7 @@ def test_processes_that_claim_the_same_keys_at_once_share_them_out(
         child.stdin.write("go\n")
         child.stdin.flush()
 
-    claimed = [json.loads(child.stdout.read()) for child in children]
+    claimed = [json.loads(child.stdout.readline()) for child in children]
     for child in children:
         _finish(child)
 
