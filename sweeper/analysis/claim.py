@@ -110,7 +110,7 @@ def _widen_grid(optimum: Optimum) -> str:
 def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> list[str]:
     """Returns cures for an interval that is too wide."""
     off = abs(drift.slope - claim.exponent)
-    half = (drift.high - drift.low) / 2
+    half = max(drift.high - drift.slope, drift.slope - drift.low)
     # Half width at which the interval would fit into the tolerance, or leave the exponent out.
     room = claim.tolerance - off if off < claim.tolerance else off
     doublings = f"a wider range of scales than {drift.doublings:g} doublings"
@@ -122,9 +122,9 @@ def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> list[str]:
         return [f"{doublings}: the optima scatter round the line more than noise explains"]
     seeds = max(1, min(optimum.seeds for optimum in optima))
     factor = (half / room) ** 2
-    reach = drift.doublings * half / room
+    reach = max(drift.doublings * half / room, drift.doublings + 1)
     range_cure = f"scales over about {math.ceil(reach)} doublings instead of {drift.doublings:g}"
     if factor * seeds > MOST_SEEDS:
         return [range_cure]
-    wanted = math.ceil(factor * seeds)
+    wanted = max(math.ceil(factor * seeds), seeds + 1)
     return [f"about {wanted} seeds at these points instead of {seeds}, or {range_cure}"]
