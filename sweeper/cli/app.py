@@ -32,6 +32,7 @@ class EstimatorName(StrEnum):
 
     quadratic = "quadratic"
     quadratic3 = "quadratic3"
+    skewed = "skewed"
     spline = "spline"
     argmin = "argmin"
 

@@ -120,7 +120,7 @@ def test_drift_reads_a_name_or_a_file(sweeper: Sweeper, finished: Path) -> None:
     assert by_name.document["groups"][0]["drift"]["slope"] == pytest.approx(-0.5, abs=0.2)
 
 
-@pytest.mark.parametrize("estimator", ["quadratic3", "spline", "argmin"])
+@pytest.mark.parametrize("estimator", ["quadratic3", "skewed", "spline", "argmin"])
 def test_drift_takes_other_estimators(sweeper: Sweeper, finished: Path, estimator: str) -> None:
     document = sweeper("drift", "planted", "--estimator", estimator, "--json").document
     assert {optimum["estimator"] for optimum in document["groups"][0]["optima"]} == {estimator}
