@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from sweeper.engine.dispatch import Pack
@@ -66,13 +67,11 @@ def make_packs(
     for item in planned:
         group = (shape_at(study, item.scale), shape_digest(study, item.trial.config))
         groups.setdefault(group, []).append(item)
-    packs = []
-    for (shape, _), members in groups.items():
-        size = _size(study, shape, members, _slots(shape, *machine))
-        for start in range(0, len(members), size):
-            chunk = members[start : start + size]
-            packs.append(Pack(shape=shape, trials=tuple(item.trial for item in chunk)))
-    return packs
+    return [
+        Pack(shape=shape, trials=tuple(item.trial for item in members[start:end]))
+        for (shape, _), members in groups.items()
+        for start, end in _cuts(study, shape, members, _slots(shape, *machine))
+    ]
 
 
 def _slots(shape: Shape, processors: int, accelerators: int) -> int:
@@ -83,9 +82,14 @@ def _slots(shape: Shape, processors: int, accelerators: int) -> int:
     return max(1, int(fits + 1e-9))
 
 
-def _size(study: Study, shape: Shape, members: Sequence[PlannedTrial], slots: int) -> int:
-    asked = study.resources.pack
+def _cuts(
+    study: Study, shape: Shape, members: Sequence[PlannedTrial], slots: int
+) -> list[tuple[int, int]]:
+    """Returns start and end of each pack: of the size asked for, or as even as can be."""
+    asked, total = study.resources.pack, len(members)
     if asked != "auto":
-        return int(asked)
+        return [(start, min(start + asked, total)) for start in range(0, total, asked)]
     best = study.card.pack_size(members[0].trial.config, shape.device)
-    return max(1, min(best, math.ceil(len(members) / slots)))
+    count = max(math.ceil(total / best), min(slots, total))
+    edges = [total * index // count for index in range(count + 1)]
+    return list(pairwise(edges))
