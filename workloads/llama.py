@@ -7,7 +7,7 @@ head, F hidden size of the MLP, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,22 +35,6 @@ class _Spec(NamedTuple):
     role: str
     shape: tuple[int, ...]
     std: float
-
-
-class _Linear(torch.autograd.Function):
-    """y = x W' for every member; the gradient of W comes out contiguous, as bmm's does not."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        """Returns y [E, N, out] of x [E, N, in] and W [E, out, in]."""
-        ctx.save_for_backward(x, weight)
-        return torch.bmm(x, weight.mT)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the gradients of x and W."""
-        x, weight = ctx.saved_tensors
-        return torch.bmm(gradients[0], weight), torch.bmm(gradients[0].mT, x)
 
 
 class Llama:
@@ -207,9 +191,7 @@ class Llama:
 
     def _linear(self, x: Tensor, weight: Tensor) -> Tensor:
         """Returns x W', [E, N, out], in the number format of the computation."""
-        x, weight = x.to(self._compute), weight.to(self._compute)
-        result: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
-        return result
+        return torch.bmm(x.to(self._compute), weight.to(self._compute).mT)
 
     def _norm(self, parameters: Mapping[str, Tensor], gain: str, x: Tensor) -> Tensor:
         normed = F.rms_norm(x, x.shape[-1:], eps=RMS_EPSILON)

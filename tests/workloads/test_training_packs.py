@@ -148,7 +148,6 @@ def test_the_device_has_a_name() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # too
 def test_a_compiled_step_trains_to_the_same_losses() -> None:
     small = {"steps": 3, "evals": 1, "depth": 1, "width": 16, "mlp": "gelu", "eval_tokens": 64}
     plain = history(measured(trainer(member(**small))))
