@@ -81,7 +81,7 @@ def _answer(
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
-    if summary.failed:
+    if summary.failed or (_left(summary) and summary.ceiling is None):
         return 1
     return 1 if strict and claims_broken(statements) else 0
 
@@ -95,9 +95,14 @@ def _print_summary(summary: RunSummary) -> None:
             f"{duration(summary.seconds)} on {slots} slot{'s' if slots != 1 else ''}; "
             f"{summary.reused} had a result before"
         )
-    else:
+    elif not _left(summary):
         out.print(f"nothing to run: all {summary.declared} trials have a result")
     if summary.failed:
         out.print("sweeper status shows the failures grouped by cause")
     if summary.ceiling is not None:
         out.print(f"the budget of {summary.ceiling} is spent; {_left(summary)} trials wait")
+    elif _left(summary):
+        out.print(
+            f"{_left(summary)} trials have no result: another process runs them, or their workers "
+            "died too often; sweeper status tells which, and running again goes on"
+        )

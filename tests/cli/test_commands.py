@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from cli_harness import Sweeper
 
+from sweeper.engine.run import membership, study_record
+from sweeper.plan import expand
+from sweeper.store.owner import Owner
+from sweeper.store.store import Store
 from sweeper.study import load_study
 
 
@@ -80,6 +84,20 @@ def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -
     assert sweeper("status", "planted", "--json").document["pending"] == 42
     again = sweeper("run", study, "--executor", "inline", "--json").document["run"]
     assert again["finished"] == 0
+
+
+def test_trials_that_another_process_runs_are_left_to_it(
+    sweeper: Sweeper, study: Path, tmp_path: Path
+) -> None:
+    planned = expand(load_study(study))
+    with Store.open(tmp_path / "store") as store:
+        store.save_study(study_record(load_study(study)), [membership(item) for item in planned])
+        keys = [item.trial.key for item in planned[:5]]
+        store.claim(keys, owner=Owner(id="elsewhere", host="elsewhere"), lease_s=600)
+        run = sweeper("run", study, "--executor", "inline")
+        assert run.code == 1
+        assert "5 trials have no result: another process runs them" in run.out
+        assert store.account("planted").running == 5
 
 
 def test_plan_says_what_would_run_and_from_what_it_knows(sweeper: Sweeper, study: Path) -> None:
