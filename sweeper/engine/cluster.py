@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ import ray
 
 from sweeper.engine.order import Shape
 from sweeper.engine.packing import local_processors
-from sweeper.errors import ClusterError
+from sweeper.errors import ClusterError, Interrupted
 
 KNOCK_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection."""
@@ -33,6 +35,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
     Raises:
         ClusterError: Ray cannot be started or joined; says what to do.
+        Interrupted: SIGTERM came while Ray was starting.
     """
     options: dict[str, Any] = {"address": address}
     if address is None:
@@ -43,14 +46,31 @@ def cluster(address: str | None) -> Iterator[None]:
         }
     else:
         _knock(address)
-    try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (Exception, SystemExit) as fault:
-        raise ClusterError(_advice(address, fault)) from fault
+    with _own_sigterm():
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        except SystemExit as fault:
+            if fault.code in (1, signal.SIGTERM):  # how Ray's own handlers end the process
+                raise Interrupted("interrupted while Ray was starting; run it again") from fault
+            raise ClusterError(_advice(address, fault)) from fault
+        except Exception as fault:
+            raise ClusterError(_advice(address, fault)) from fault
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray puts a SIGTERM handler of its own in place of ours, which ends the process at once;
+    what schedulers and containers send has to end a run gracefully."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(ours) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 def _knock(address: str) -> None:

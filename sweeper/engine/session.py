@@ -31,6 +31,8 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A node's agents look five times whether it is gone; by default they linger for 25 seconds.
+    "RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -80,7 +82,9 @@ def _scratch() -> Iterator[Path]:
 
 def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        # The death of a worker is told by a note and kept in the store; Tune would print it with
+        # a long traceback into the live view.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     here = ray.get_runtime_context().get_node_id()
     mailbox = (
         ray.remote(Mailbox)
@@ -155,6 +159,9 @@ class WhenSettled(tune.Stopper):
 
 def _last_words(slot: Any) -> str:
     """The last line of what Tune knows about a dead slot."""
-    error = slot.get_error()
-    lines = str(error).strip().splitlines() if error is not None else []
+    try:
+        text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
+    except OSError as fault:
+        text = f"what it said cannot be read: {fault}"
+    lines = text.strip().splitlines()
     return lines[-1].strip() if lines else f"{slot.trial_id} left no message"
