@@ -1,0 +1,84 @@
+"""The documents say what is true: links, file map, commands, tables."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli.app import app
+from sweeper.store.tables import metadata
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= 150
+
+
+def test_every_module_and_folder_is_in_the_file_map() -> None:
+    readme = text_of("README.md")
+    rooms = [path for path in (ROOT / "sweeper").iterdir() if path.is_dir()]
+    rooms += [path for path in (ROOT / "workloads").iterdir() if path.is_dir()]
+    modules = [*(ROOT / "sweeper").glob("*.py"), *(ROOT / "workloads").glob("*.py")]
+    names = [f"{path.name}/" for path in rooms if path.name != "__pycache__"]
+    names += [path.stem for path in modules if path.stem != "__init__"]
+    missing = [name for name in names if not re.search(rf"\b{re.escape(name)}", readme)]
+    assert not missing, f"the README's file map lacks {', '.join(missing)}"
+
+
+def test_every_path_of_the_file_map_exists() -> None:
+    block = text_of("README.md").split("```text\n")[1].split("```")[0]
+    for line in block.splitlines():
+        path = line.split()[0]
+        assert (ROOT / path).exists(), f"the file map names {path}"
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    described = set(re.findall(r"sweeper ([a-z]+)", "\n".join(heads("docs/commands.md"))))
+    assert described == COMMANDS
+
+
+def heads(name: str) -> list[str]:
+    return [line for line in text_of(name).splitlines() if line.startswith("## ")]
+
+
+def test_every_shell_line_of_the_readme_calls_a_command_that_exists() -> None:
+    blocks = re.findall(r"```(?:console|sh)\n(.*?)```", text_of("README.md"), re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    calls = [shlex.split(line, comments=True) for line in lines if line.startswith("sweeper ")]
+    assert calls
+    for call in calls:
+        assert call[1] in COMMANDS
+
+
+def test_the_readme_shows_the_first_study_as_it_is() -> None:
+    shown = re.search(r"```yaml\n(.*?)```", text_of("README.md"), re.DOTALL)
+    assert shown is not None
+    study = text_of("studies/quickstart.yaml").splitlines()
+    for line in shown.group(1).splitlines():
+        assert line in study, f"studies/quickstart.yaml has no line {line!r}"
+
+
+def test_every_table_and_column_is_documented() -> None:
+    document = text_of("docs/store.md")
+    for table in metadata.sorted_tables:
+        rows = [line for line in document.splitlines() if line.startswith(f"| `{table.name}` |")]
+        assert len(rows) == 1, table.name
+        for column in table.columns:
+            assert f"`{column.name}`" in rows[0], f"{table.name}.{column.name}"

@@ -1,0 +1,105 @@
+"""What the documents show works: the first study on real text, the snippets, the SQL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sweeper.engine.run import Run
+from sweeper.report.answers import statements_of
+from sweeper.report.page import write_report
+from sweeper.store.store import Store
+from sweeper.study import Study, load_study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def shortened(name: str) -> Study:
+    """Returns a study of the repository at a size that trains in seconds, on the same text."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "studies" / name).read_text("utf-8"))
+    document["fixed"] |= {"steps": 6, "batch_size": 8, "evals": 1, "eval_tokens": 2048}
+    document["sweep"] |= {"width": [16, 32], "learning_rate": {"log2": [-7, -3]}, "seed": [0]}
+    return Study.from_document(document)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a store in which all studies of the repository have been run, shortened."""
+    folder = tmp_path_factory.mktemp("examples") / "store"
+    with Store.open(folder) as store:
+        for path in sorted((ROOT / "studies").glob("*.yaml")):
+            study = shortened(path.name)
+            summary = Run(study, store, executor="inline").execute()
+            assert summary.failed == 0
+    return folder
+
+
+def test_every_study_of_the_repository_loads_as_it_is() -> None:
+    studies = [load_study(path) for path in sorted((ROOT / "studies").glob("*.yaml"))]
+    assert {study.name for study in studies} == {"adamw_width", "muon_width", "quickstart"}
+
+
+def test_every_study_trains_on_real_text_and_is_accounted_for(finished: Path) -> None:
+    with Store.open(finished) as store:
+        for record in store.studies():
+            account = store.account(record.name)
+            assert account.done + account.diverged == account.declared > 0
+            frame = store.frame(record.name)
+            losses = frame.loss[frame.outcome == "completed"]
+            assert losses.between(1.0, 6.0).all()
+
+
+def test_sp_and_mup_are_one_trial_at_the_base_width_and_two_above_it(finished: Path) -> None:
+    with Store.open(finished) as store:
+        frame = store.frame("adamw_width")
+        keys = frame.groupby(["variant", "width"]).key.agg(set).unstack("variant")
+        assert keys.loc[32, "sp"] == keys.loc[32, "mup"]
+
+
+def test_the_first_study_ends_in_a_report(finished: Path, tmp_path: Path) -> None:
+    with Store.open(finished) as store:
+        page = write_report(store, ["quickstart"], tmp_path, allow_holes=True)
+    assert "data:image/png;base64" in page.read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_documents_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path
+) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    study = tmp_path / "studies" / "quickstart.yaml"
+    study.parent.mkdir()
+    study.write_text(yaml.safe_dump(PLANTED), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert len(names["frame"]) == 30
+    assert names["drift"].to_json()["groups"][0]["drift"]["slope"] < 0
+
+
+PLANTED = {
+    "name": "snippet",
+    "workload": "planted",
+    "scale": "width",
+    "sweep": {"width": [32, 64, 128], "learning_rate": {"log2": [-9, 0]}},
+}
+
+
+def test_the_sql_of_the_documents_runs(finished: Path) -> None:
+    text = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r'sweeper sql "(.*?)"', text, re.DOTALL)
+    with Store.open(finished, read_only=True) as store:
+        table = store.query(query)
+    assert table.columns == ("width", "learning_rate", "loss", "seeds")
+    assert len(table.rows) > 0
+
+
+def test_the_drift_of_a_shortened_study_is_stated_or_refused_in_words(finished: Path) -> None:
+    with Store.open(finished) as store:
+        (statement,) = statements_of(store, "adamw_width", allow_holes=True)
+    for group in statement.groups:
+        assert group.drift is not None or group.refused
