@@ -143,3 +143,12 @@ def test_no_module_has_more_than_400_lines() -> None:
         for path in modules(package):
             lines = len(path.read_text(encoding="utf-8").splitlines())
             assert lines <= 400, f"{path} has {lines} lines: split it by noun"
+
+
+def test_every_public_name_of_sweeper_is_there() -> None:
+    import sweeper
+
+    for name in sweeper.__all__:
+        assert callable(getattr(sweeper, name))
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = sweeper.nothing_like_it
