@@ -87,7 +87,7 @@ def _knock(address: str) -> None:
 
 def _advice(address: str | None, fault: BaseException) -> str:
     said = str(fault).strip().splitlines()
-    reason = said[0] if said else type(fault).__name__
+    reason = said[0].rstrip(".") if said else type(fault).__name__
     if address is None:
         return (
             f"Ray could not be started on this machine: {reason}. A port may be taken or "

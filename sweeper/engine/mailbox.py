@@ -11,8 +11,24 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sweeper.engine.order import Died, Event, Lost, Order, Shape
+from sweeper.engine.order import Died, Event, Lost, Order, Shape, Started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """One process of a slot; a slot that was restarted has another life.
+
+    Attributes:
+        id: unique to the process.
+        host: name of its machine.
+        pid: its number on that machine.
+    """
+
+    id: str
+    host: str
+    pid: int
 
 
 class Mailbox:
@@ -21,20 +37,20 @@ class Mailbox:
     def __init__(self) -> None:
         self._orders: dict[Shape, deque[Order]] = {}
         self._events: list[Event] = []
-        self._held: dict[str, tuple[str, int]] = {}
+        self._held: dict[str, tuple[Life, int]] = {}
         self._more_orders = asyncio.Event()
         self._more_events = asyncio.Event()
         self._closed = False
 
     async def pull(
-        self, slot: str, life: str, shape: Shape, events: Sequence[Event], patience: float
+        self, slot: str, life: Life, shape: Shape, events: Sequence[Event], patience: float
     ) -> Order | None:
         """Posts a slot's events and returns its next order; None if none came in time.
 
         Args:
             slot: name of the slot, the same over restarts of its process.
-            life: unique to the process; another life with an order still in hand means that
-                the process before it died.
+            life: the process; another one with an order still in hand means that the process
+                before it died.
             shape: resources of the slot.
             events: what happened in the slot since it last spoke.
             patience: seconds to wait for an order.
@@ -48,7 +64,8 @@ class Mailbox:
             if waiting:
                 order = waiting.popleft()
                 self._held[slot] = (life, order.number)
-                self._more_events.set()
+                # Said here, since the slot's next word may be as far away as a long step.
+                self._post([Started(order=order.number, slot=slot, host=life.host, pid=life.pid)])
                 return order
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
@@ -68,7 +85,7 @@ class Mailbox:
     async def bury(self, slot: str, reason: str) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot."""
         if slot in self._held:
-            self._bury(slot, life="")
+            self._bury(slot, None)
         else:
             self._post([Died(slot=slot, reason=reason)])
 
@@ -100,7 +117,7 @@ class Mailbox:
             self._events.extend(events)
             self._more_events.set()
 
-    def _bury(self, slot: str, life: str) -> None:
+    def _bury(self, slot: str, life: Life | None) -> None:
         held = self._held.get(slot)
         if held is not None and held[0] != life:
             del self._held[slot]

@@ -12,7 +12,8 @@ from ray import tune
 
 from sweeper.engine.environment import hostname
 from sweeper.engine.host import Host
-from sweeper.engine.order import Event, Order, Shape, Started
+from sweeper.engine.mailbox import Life
+from sweeper.engine.order import Event, Order, Shape
 
 SLICE_SECONDS = 0.5
 """How long a slot trains between two words with the mailbox."""
@@ -32,7 +33,7 @@ class Slot(tune.Trainable):
         self._name: str = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
-        self._life = uuid.uuid4().hex
+        self._life = Life(id=uuid.uuid4().hex, host=hostname(), pid=os.getpid())
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
@@ -61,9 +62,6 @@ class Slot(tune.Trainable):
             return False
         self._host = Host(order)
         self._orders += 1
-        self._events.append(
-            Started(order=order.number, slot=self._name, host=hostname(), pid=os.getpid())
-        )
         return True
 
     def _advance(self, host: Host) -> None:

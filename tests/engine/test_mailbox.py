@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import pytest
 from engine_studies import order_of
 
-from sweeper.engine.mailbox import Mailbox
-from sweeper.engine.order import Died, Event, Lost, Order, Progress, Shape
+from sweeper.engine.mailbox import Life, Mailbox
+from sweeper.engine.order import Died, Event, Lost, Order, Progress, Shape, Started
 
 SHAPE = Shape()
 T = TypeVar("T")
@@ -27,6 +27,10 @@ def orders(count: int, first: int = 1) -> list[Order]:
     return [order_of(Path("/nowhere"), [config], number=first + i) for i in range(count)]
 
 
+def began(order: int, slot: str = "a") -> Started:
+    return Started(order=order, slot=slot, host="here", pid=7)
+
+
 async def pull(
     box: Mailbox,
     slot: str = "a",
@@ -35,7 +39,8 @@ async def pull(
     patience: float = 0.0,
     shape: Shape = SHAPE,
 ) -> int | None:
-    order = await box.pull(slot, life, shape, events, patience)
+    process = Life(id=life, host="here", pid=7)
+    order = await box.pull(slot, process, shape, events, patience)
     return None if order is None else order.number
 
 
@@ -60,8 +65,8 @@ def test_a_slot_is_given_orders_of_its_shape_only() -> None:
 
 def test_a_slot_waits_as_long_as_it_has_patience() -> None:
     async def scene() -> tuple[int | None, float]:
-        box, began = Mailbox(), time.monotonic()
-        return await pull(box, patience=0.3), time.monotonic() - began
+        box, since = Mailbox(), time.monotonic()
+        return await pull(box, patience=0.3), time.monotonic() - since
 
     order, waited = run(scene())
     assert order is None
@@ -79,9 +84,9 @@ def test_an_order_wakes_one_waiting_slot_at_once_and_the_others_wait_on() -> Non
         await box.exchange(orders(2, first=2), 0.0)
         return [await slot for slot in slots]
 
-    began = time.monotonic()
+    since = time.monotonic()
     assert sorted(number or 0 for number in run(scene())) == [1, 2, 3]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - since < 5
 
 
 def test_an_order_of_another_shape_does_not_swallow_the_wakeup() -> None:
@@ -111,13 +116,23 @@ def test_events_come_out_once_and_in_order() -> None:
     assert run(scene()) == (events, [])
 
 
+def test_the_start_of_an_order_is_told_before_its_first_step() -> None:
+    async def scene() -> list[Event]:
+        box = Mailbox()
+        await box.exchange(orders(1), 0.0)
+        await pull(box)
+        return (await box.exchange([], 10))[0]
+
+    assert run(scene()) == [began(1)]
+
+
 def test_the_controller_hears_of_an_event_while_it_waits() -> None:
     async def scene() -> tuple[int, float]:
-        box, began = Mailbox(), time.monotonic()
+        box, since = Mailbox(), time.monotonic()
         waiting = asyncio.create_task(box.exchange([], 10))
         await asyncio.sleep(0.05)
         await box.post([Progress(order=1, fraction=1.0)])
-        return len((await waiting)[0]), time.monotonic() - began
+        return len((await waiting)[0]), time.monotonic() - since
 
     count, waited = run(scene())
     assert count == 1
@@ -129,9 +144,9 @@ def test_an_order_taken_between_two_exchanges_wakes_the_controller() -> None:
         box = Mailbox()
         await box.exchange(orders(2), 0.0)
         await pull(box)
-        began = time.monotonic()
+        since = time.monotonic()
         _, ready = await box.exchange([], 10)
-        return ready, time.monotonic() - began
+        return ready, time.monotonic() - since
 
     ready, waited = run(scene())
     assert ready == {SHAPE: 1}
@@ -140,9 +155,9 @@ def test_an_order_taken_between_two_exchanges_wakes_the_controller() -> None:
 
 def test_an_exchange_without_news_ends_with_its_patience() -> None:
     async def scene() -> float:
-        box, began = Mailbox(), time.monotonic()
+        box, since = Mailbox(), time.monotonic()
         await box.exchange([], 0.3)
-        return time.monotonic() - began
+        return time.monotonic() - since
 
     assert 0.25 < run(scene()) < 3
 
@@ -155,9 +170,10 @@ def test_another_life_of_a_slot_buries_the_order_of_the_one_before() -> None:
         assert await pull(box, life="second") == 2
         return (await box.exchange([], 0.0))[0]
 
-    (event,) = run(scene())
-    assert isinstance(event, Lost)
-    assert event.order == 1
+    first, lost, second = run(scene())
+    assert (first, second) == (began(1), began(2))
+    assert isinstance(lost, Lost)
+    assert lost.order == 1
 
 
 def test_a_slot_that_pulls_again_in_one_life_has_done_its_order() -> None:
@@ -167,7 +183,7 @@ def test_a_slot_that_pulls_again_in_one_life_has_done_its_order() -> None:
         assert [await pull(box), await pull(box)] == [1, 2]
         return (await box.exchange([], 0.0))[0]
 
-    assert run(scene()) == []
+    assert run(scene()) == [began(1), began(2)]
 
 
 def test_a_dead_slot_is_buried_once() -> None:
@@ -179,7 +195,8 @@ def test_a_dead_slot_is_buried_once() -> None:
         await pull(box, life="second")
         return (await box.exchange([], 0.0))[0]
 
-    (event,) = run(scene())
+    begun, event = run(scene())
+    assert begun == began(1)
     assert isinstance(event, Lost)
     assert event.order == 1
 
