@@ -1,0 +1,217 @@
+"""The whole program killed or told to stop, and what is left of it; real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_studies import adds_up, bits, planted
+
+from sweeper.engine.run import Run
+from sweeper.errors import StoreError
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+EXECUTORS = ["inline", pytest.param("ray", marks=pytest.mark.ray)]
+
+STUDY = planted(
+    fixed={"steps": 20, "step_seconds": 0.04},
+    sweep={"width": [32], "learning_rate": [0.01, 0.02], "seed": [0, 1, 2, 3, 4]},
+)
+"""Ten trials of 0.8 seconds."""
+
+
+class Program:
+    """A ``sweeper run`` in a process group of its own, whose descendants can be told."""
+
+    def __init__(self, folder: Path, study: Study, executor: str) -> None:
+        self.store = folder / "store"
+        self._folder = folder
+        self._file = folder / "study.yaml"
+        self._file.write_text(json.dumps(study.document), encoding="utf-8")
+        self._executor = executor
+        self._mark = uuid.uuid4().hex
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "sweeper.cli", "run", str(self._file)]
+        options = ["--store", str(self.store), "--executor", self._executor]
+        with (self._folder / "out").open("w") as out, (self._folder / "err").open("w") as err:
+            self._process = subprocess.Popen(
+                [*command, *options, "--checkpoint-seconds", "0.1", "--json"],
+                env={**os.environ, "SWEEPER_TEST_MARK": self._mark},
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        return self._process
+
+    def wait(self, seconds: float = 120) -> int:
+        return self.process.wait(timeout=seconds)
+
+    @property
+    def said(self) -> str:
+        return (self._folder / "err").read_text(encoding="utf-8")
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self._folder / "out").read_text(encoding="utf-8"))
+        return found
+
+    def descendants(self) -> list[str]:
+        """Command lines of what still runs of it, the process itself included."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    if self._mark.encode() in (folder / "environ").read_bytes():
+                        line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                        found.append(line.decode(errors="replace").strip()[:120])
+                except OSError:
+                    continue  # it has just ended
+        return found
+
+    def results(self) -> list[str]:
+        """Keys that have a result, as another process sees the store."""
+        try:
+            with Store.open(self.store, create=False, read_only=True) as store:
+                return [row[0] for row in store.query("select trial_key from results").rows]
+        except StoreError:
+            return []  # not made yet
+
+    def await_results(self, count: int) -> None:
+        until = time.monotonic() + 90
+        while len(self.results()) < count:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < until, self.said
+            time.sleep(0.02)
+
+    def await_silence(self) -> None:
+        """Returns once nothing is left of it. Ray's two agents of a node take their time to
+        notice that it is gone; whatever trains or could train has to go at once."""
+        began = time.monotonic()
+        while left := self.descendants():
+            idlers = [line for line in left if "Agent" in line or "agent" in line]
+            allowed = 15 if len(left) > len(idlers) else 60
+            assert time.monotonic() - began < allowed, f"still running: {left}"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[[Study, str], Program]]:
+    """Yields what makes programs; ends what a failed test leaves of them."""
+    made: list[Program] = []
+
+    def make(study: Study, executor: str) -> Program:
+        made.append(Program(tmp_path, study, executor))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each._process is not None and each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()
+
+
+def calm_bits(study: Study, folder: Path) -> list[tuple[Any, ...]]:
+    with Store.open(folder) as store:
+        Run(study, store, executor="inline").execute()
+        return bits(store, study.name)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_killed_controller_leaves_nobody_behind_and_loses_nothing(
+    executor: str, program: Callable[[Study, str], Program], tmp_path: Path
+) -> None:
+    run = program(STUDY, executor)
+    run.start()
+    run.await_results(2)
+    delay = random.Random(os.getpid()).uniform(0, 1)
+    time.sleep(delay)
+    run.process.kill()
+    assert run.wait() == -signal.SIGKILL
+    run.await_silence()
+    before = set(run.results())
+    assert 2 <= len(before) < 10, f"killed {delay:.3f} s after the second result"
+    run.start()
+    assert run.wait() == 0, run.said
+    assert run.answer["run"]["reused"] == len(before)
+    assert run.answer["run"]["finished"] == 10 - len(before)
+    with Store.open(run.store) as store:
+        attempts = dict(
+            store.query("select trial_key, count(*) from attempts group by trial_key").rows
+        )
+        assert {attempts[key] for key in before} == {1}, "what was finished is not trained again"
+        assert sum(attempts.values()) > 10, "somebody was at work when it was killed"
+        assert bits(store, STUDY.name) == calm_bits(STUDY, tmp_path / "calm")
+        assert adds_up(store, STUDY.name)
+    assert not list(run.store.glob("checkpoints/**/*.pt"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_signal_ends_a_run_gracefully_and_the_same_command_goes_on(
+    executor: str,
+    number: signal.Signals,
+    program: Callable[[Study, str], Program],
+    tmp_path: Path,
+) -> None:
+    run = program(STUDY, executor)
+    run.start()
+    run.await_results(1)
+    if number == signal.SIGINT:
+        os.killpg(run.process.pid, number)  # as a terminal does: to Ray's processes too
+    else:
+        run.process.send_signal(number)
+    assert run.wait(30) == 3, run.said
+    assert "trials to go; nothing is lost" in run.said
+    assert "Traceback" not in run.said
+    run.await_silence()
+    with Store.open(run.store) as store:
+        account = store.account(STUDY.name)
+        assert (account.running, account.failed) == (0, 0)
+        assert adds_up(store, STUDY.name)
+        states = {row[0] for row in store.query("select state from attempts").rows}
+    assert states <= {"completed", "stopped"}
+    run.start()
+    assert run.wait() == 0, run.said
+    with Store.open(run.store) as store:
+        assert bits(store, STUDY.name) == calm_bits(STUDY, tmp_path / "calm")
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_second_interrupt_ends_the_program_at_once(
+    executor: str, program: Callable[[Study, str], Program]
+) -> None:
+    study = planted(fixed={"steps": 2, "step_seconds": 30}, sweep={"width": [32]})
+    run = program(study, executor)
+    run.start()
+    until = time.monotonic() + 60
+    while "running" not in run.said or " 0 running" in run.said.splitlines()[-1]:
+        assert time.monotonic() < until, run.said
+        time.sleep(0.1)
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert run.process.poll() is None, "the step is long, and the first signal waits for it"
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait(20) == 3
+    assert time.monotonic() - began < 5
+    run.await_silence()
