@@ -171,7 +171,8 @@ class Dispatcher:
             return [self._order(shape, members, attempts) for members in ours if members]
 
     def _affordable(self, shape: Shape, count: int) -> list[tuple[Trial, ...]]:
-        """Takes packs off the queue and books them, cut to what the budget leaves."""
+        """Takes packs off the queue and books them, cut to what the budget leaves; those with
+        nothing left are dropped, so that a spent budget ends the run at once."""
         packs: list[tuple[Trial, ...]] = []
         waiting = self._waiting.get(shape, deque())
         while waiting and len(packs) < count:
@@ -180,7 +181,8 @@ class Dispatcher:
                 if self._has_room(trial):
                     self._book(trial)
                     members.append(trial)
-            packs.append(tuple(members))
+            if members:
+                packs.append(tuple(members))
         return packs
 
     def _order(self, shape: Shape, trials: dict[str, Trial], attempts: dict[str, int]) -> Order:

@@ -15,7 +15,7 @@ from sweeper.engine.board import Board
 from sweeper.engine.dispatch import Ceiling, Dispatcher
 from sweeper.engine.packing import make_packs
 from sweeper.engine.recorder import Recorder
-from sweeper.errors import StoreError
+from sweeper.errors import ClusterError, StoreError
 from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
 from sweeper.store.owner import Owner
 from sweeper.store.records import Membership, StudyRecord
@@ -140,12 +140,18 @@ class Run:
         else:
             from sweeper.engine.session import run_ray
 
-            run_ray(
-                self._dispatcher,
-                stopped=self._stop.is_set,
-                address=self._address,
-                note=self.board.note,
-            )
+            try:
+                run_ray(
+                    self._dispatcher,
+                    stopped=self._stop.is_set,
+                    address=self._address,
+                    note=self.board.note,
+                )
+            except ClusterError as fault:
+                if not self._stop.is_set():
+                    raise
+                # A scheduler ends every process of a job, Ray's too; it is an interruption.
+                self.board.note(str(fault))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
         claims = self._store.claim(keys, owner=self._owner, lease_s=LEASE_SECONDS)

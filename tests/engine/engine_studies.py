@@ -142,6 +142,18 @@ def bits(store: Store, name: str) -> list[tuple[Any, ...]]:
     return [*rows, *values]
 
 
+def losses(store: Store, name: str) -> dict[tuple[Any, ...], tuple[str, str]]:
+    """Returns outcome and exact loss by width, rate and seed: what studies have in common that
+    differ in their speed alone."""
+    return {
+        (row["width"], row["learning_rate"], row["seed"]): (
+            str(row["outcome"]),
+            float(row["loss"]).hex(),
+        )
+        for row in store.frame(name).to_dict("records")
+    }
+
+
 def attempts_of(store: Store, columns: str = "state") -> list[tuple[Any, ...]]:
     """Returns columns of every attempt in a store, in the order of their start."""
     return store.query(f"select {columns} from attempts order by id").rows

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_studies import adds_up, bits, planted
+from engine_studies import adds_up, losses, planted
 
 from sweeper.engine.run import Run
 from sweeper.errors import StoreError
@@ -26,10 +26,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 EXECUTORS = ["inline", pytest.param("ray", marks=pytest.mark.ray)]
 
-STUDY = planted(
-    fixed={"steps": 20, "step_seconds": 0.04},
-    sweep={"width": [32], "learning_rate": [0.01, 0.02], "seed": [0, 1, 2, 3, 4]},
-)
+SWEEP = {"width": [32], "learning_rate": [0.01, 0.02], "seed": [0, 1, 2, 3, 4]}
+
+STUDY = planted(fixed={"steps": 20, "step_seconds": 0.04}, sweep=SWEEP)
 """Ten trials of 0.8 seconds."""
 
 
@@ -130,10 +129,11 @@ def program(tmp_path: Path) -> Iterator[Callable[[Study, str], Program]]:
             each.process.wait()
 
 
-def calm_bits(study: Study, folder: Path) -> list[tuple[Any, ...]]:
+def undisturbed(folder: Path) -> dict[tuple[Any, ...], tuple[str, str]]:
+    """Returns the losses of the same trials, trained in one go and without their idling."""
     with Store.open(folder) as store:
-        Run(study, store, executor="inline").execute()
-        return bits(store, study.name)
+        Run(planted(fixed={"steps": 20}, sweep=SWEEP), store, executor="inline").execute()
+        return losses(store, "planted")
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -160,7 +160,7 @@ def test_a_killed_controller_leaves_nobody_behind_and_loses_nothing(
         )
         assert {attempts[key] for key in before} == {1}, "what was finished is not trained again"
         assert sum(attempts.values()) > 10, "somebody was at work when it was killed"
-        assert bits(store, STUDY.name) == calm_bits(STUDY, tmp_path / "calm")
+        assert losses(store, STUDY.name) == undisturbed(tmp_path / "calm")
         assert adds_up(store, STUDY.name)
     assert not list(run.store.glob("checkpoints/**/*.pt"))
 
@@ -193,7 +193,7 @@ def test_a_signal_ends_a_run_gracefully_and_the_same_command_goes_on(
     run.start()
     assert run.wait() == 0, run.said
     with Store.open(run.store) as store:
-        assert bits(store, STUDY.name) == calm_bits(STUDY, tmp_path / "calm")
+        assert losses(store, STUDY.name) == undisturbed(tmp_path / "calm")
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)

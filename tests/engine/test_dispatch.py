@@ -172,6 +172,15 @@ def test_no_trial_is_started_after_the_budget_of_time() -> None:
     assert office.finished
 
 
+def test_a_spent_budget_leaves_nothing_waiting() -> None:
+    study = planted(sweep={"seed": list(range(50))})
+    office = dispatcher(Desk(), packs_of(study), ceiling=Ceiling(trials=1))
+    (order,) = office.take(SHAPE, 2)
+    assert office.waiting(SHAPE) == 0
+    finish(office, order)
+    assert office.finished
+
+
 def test_a_trial_that_runs_once_more_is_not_billed_twice() -> None:
     desk = Desk()
     office = dispatcher(desk, packs_of(planted()), ceiling=Ceiling(trials=6))

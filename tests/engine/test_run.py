@@ -11,7 +11,7 @@ import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 
 from sweeper.engine.run import Run
-from sweeper.errors import EnvironmentFault, StoreError
+from sweeper.errors import ClusterError, EnvironmentFault, StoreError
 from sweeper.outcome import Outcome
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
@@ -134,6 +134,23 @@ def test_a_budget_of_flops_is_never_exceeded(store: Store) -> None:
     summary = inline(planted(budget={"flops": flops}), store).execute()
     assert summary.finished == 5
     assert float(store.query("select sum(flops) from results").rows[0][0]) <= flops
+
+
+def test_ray_that_ends_with_the_signal_is_an_interruption(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(planted(), store, executor="ray")
+
+    def broken(*args: object, **options: object) -> None:
+        raise ClusterError("the Ray session broke off")
+
+    monkeypatch.setattr("sweeper.engine.session.run_ray", broken)
+    with pytest.raises(ClusterError):
+        run.execute()
+    again = Run(planted(), store, executor="ray")
+    again.stop()
+    assert again.execute().interrupted
+    assert again.board.view().notes == ("the Ray session broke off",)
 
 
 def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from engine_studies import RATES, adds_up, attempts_of, bits, planted
+from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
 from sweeper.engine.dispatch import MAX_LOSSES
 from sweeper.engine.exchange import Exchange
@@ -54,14 +54,6 @@ def calm_bits(study: Study, folder: Path) -> list[tuple[Any, ...]]:
     with Store.open(folder) as store:
         Run(study, store, executor="inline").execute()
         return bits(store, study.name)
-
-
-def losses(store: Store, name: str) -> dict[tuple[Any, ...], str]:
-    frame = store.frame(name)
-    return {
-        (row["width"], row["learning_rate"]): float(row["loss"]).hex()
-        for row in frame.to_dict("records")
-    }
 
 
 def test_killed_workers_lose_nothing_and_change_no_bit(

@@ -45,7 +45,7 @@ def test_a_probe_times_the_steps_of_a_shape(store: Store) -> None:
     seconds, source = timings(plans, store).seconds(trial)
     assert source == "probe"
     assert seconds is not None
-    assert 40 * STEP <= seconds < 40 * STEP * 5
+    assert seconds >= 40 * STEP
 
 
 def test_a_probe_is_kept_and_never_made_twice(
@@ -98,11 +98,13 @@ def test_a_trial_shorter_than_a_probe_is_timed_as_it_is(steps: int, store: Store
     plans = planted(fixed={"steps": steps, "step_seconds": STEP})
     seconds, _ = timings(plans, store).seconds(expand(plans)[0].trial)
     assert seconds is not None
-    assert steps * STEP <= seconds < steps * STEP * 5
+    assert seconds >= steps * STEP
 
 
 def test_the_members_of_a_pack_share_its_time(store: Store) -> None:
     plans = study(resources={"pack": 4})
     seconds, _ = timings(plans, store).seconds(expand(plans)[0].trial)
-    assert seconds is not None
-    assert 40 * STEP / 4 <= seconds < 40 * STEP
+    ((whole_pack, size),) = store.query("select step_seconds, pack from probes").rows
+    assert size == 4
+    assert whole_pack >= STEP
+    assert seconds == pytest.approx(40 * whole_pack / 4)
