@@ -1,0 +1,71 @@
+"""What is asked of a cluster before trials are given to it; Ray itself is not started."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from sweeper.engine.cluster import Capacity, _own_sigterm, check_shapes, cluster
+from sweeper.engine.order import Shape
+from sweeper.errors import ClusterError
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    resources = {"CPU": 2.0, "GPU": 1.0, "memory": 1e9}
+    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+
+
+@pytest.mark.parametrize(
+    ("shape", "slots"),
+    [
+        (Shape(cpus=1), 2),
+        (Shape(cpus=0.5), 4),
+        (Shape(cpus=0.1), 20),
+        (Shape(cpus=0.1, gpus=0.3), 3),
+        (Shape(cpus=2), 1),
+        (Shape(cpus=3), 0),
+        (Shape(cpus=1, gpus=2), 0),
+    ],
+    ids=str,
+)
+def test_slots_are_what_fits(shape: Shape, slots: int) -> None:
+    assert Capacity().fitting(shape) == slots
+    assert Capacity().slots(shape) == max(1, slots), "what does not fit waits for nodes"
+
+
+def test_trials_that_fit_nowhere_are_refused_where_no_node_can_join() -> None:
+    shapes = [Shape(cpus=1), Shape(cpus=1, gpus=2)]
+    with pytest.raises(ClusterError, match=r"need 1 CPUs and 2 GPUs each.*2 CPUs and 1 GPUs"):
+        check_shapes(shapes, may_grow=False, note=lambda text: None)
+
+
+def test_trials_that_fit_nowhere_yet_are_told_where_nodes_can_join() -> None:
+    notes: list[str] = []
+    check_shapes([Shape(cpus=1), Shape(cpus=64)], may_grow=True, note=notes.append)
+    assert len(notes) == 1
+    assert "64 CPUs" in notes[0]
+    assert "wait for nodes" in notes[0]
+
+
+def test_a_handler_of_sigterm_survives_ray() -> None:
+    def ours(number: int, frame: object) -> None:
+        raise AssertionError("never sent")
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with _own_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"])
+def test_an_address_where_nothing_listens_is_told_at_once(address: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match="no Ray cluster answers"), cluster(address):
+        raise AssertionError("there is no such cluster")
+    assert time.monotonic() - began < 10
