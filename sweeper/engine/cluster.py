@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import signal
 import socket
 import threading
@@ -20,6 +21,10 @@ from sweeper.errors import ClusterError, Interrupted
 
 KNOCK_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection."""
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+"""A frame without content of type 4; see RFC 9113, sections 4.1 and 6.5."""
 
 CAPACITY_SECONDS = 5.0
 """How often the size of the cluster is asked for again."""
@@ -74,13 +79,26 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raises ClusterError if nothing listens at ``host:port``; Ray itself would go on trying for
-    more than ten minutes (measured with 2.60)."""
+    """Raises ClusterError if nothing listens at ``host:port``, or something that is not Ray: Ray
+    itself would go on trying for more than ten minutes (measured with 2.60).
+
+    Ray's head speaks gRPC, so it answers the opening of HTTP/2 with a SETTINGS frame (RFC 9113,
+    section 3.4); with TLS it cannot be asked this way.
+    """
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        place = (host.strip("[]"), int(port))
+        with socket.create_connection(place, timeout=KNOCK_SECONDS) as link:
+            if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+                link.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
+                answer = link.recv(len(EMPTY_SETTINGS))
+                if answer[3:4] != EMPTY_SETTINGS[3:4]:
+                    raise ConnectionError("something that is not Ray listens there")
+    except TimeoutError as fault:
+        silence = ConnectionError("what listens there, if anything, does not answer as Ray does")
+        raise ClusterError(_advice(address, silence)) from fault
     except (OSError, OverflowError) as fault:
         raise ClusterError(_advice(address, fault)) from fault
 
