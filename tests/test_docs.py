@@ -82,3 +82,11 @@ def test_every_table_and_column_is_documented() -> None:
         assert len(rows) == 1, table.name
         for column in table.columns:
             assert f"`{column.name}`" in rows[0], f"{table.name}.{column.name}"
+
+
+def test_every_setting_of_a_ray_session_is_explained() -> None:
+    from sweeper.engine.session import SETTINGS
+
+    document = text_of("docs/engine.md")
+    for name, value in SETTINGS.items():
+        assert f"| `{name}` | {value} |" in document, name

@@ -103,6 +103,6 @@ def _print_summary(summary: RunSummary) -> None:
         out.print(f"the budget of {summary.ceiling} is spent; {_left(summary)} trials wait")
     elif _left(summary):
         out.print(
-            f"{_left(summary)} trials have no result: another process runs them, or their workers "
-            "died too often; sweeper status tells which, and running again goes on"
+            f"{_left(summary)} trials have no result: another process runs them; sweeper status "
+            "tells how far it is, and running again goes on"
         )
