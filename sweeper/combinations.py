@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.sections import Sections
-from sweeper.settings import condition
+from sweeper.settings import condition, deciding
 from sweeper.space import Space
 from sweeper.yaml_source import Complaint, Place
 from workloads.workload import Card, Problem
@@ -61,7 +61,7 @@ class Combinations:
                 place = self._place(variant, name)
                 own = place[:1] == ("variants",)
                 used = space.applied if own else everywhere
-                if name not in used and self._sure(*setting.when):
+                if name not in used and self._sure(*deciding(setting)):
                     where = f"in variant {variant}" if own else "in any variant"
                     yield Complaint(
                         place,

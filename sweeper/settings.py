@@ -64,10 +64,18 @@ def allowed(setting: Setting) -> str:
 
 def condition(setting: Setting) -> str:
     """Returns when a setting applies, in words: ``optimizer is muon``."""
-    return " and ".join(
-        f"{name} is {' or '.join(str(value) for value in values)}"
-        for name, values in setting.when.items()
+    return ", or ".join(
+        " and ".join(
+            f"{name} is {' or '.join(str(value) for value in values)}"
+            for name, values in one.items()
+        )
+        for one in setting.conditions
     )
+
+
+def deciding(setting: Setting) -> set[str]:
+    """Returns the names of the settings on which it depends whether this one applies."""
+    return {name for one in setting.conditions for name in one}
 
 
 def applying(settings: Mapping[str, Setting], config: Config) -> set[str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from sweeper.settings import SEED, applying
+from sweeper.settings import SEED, applying, deciding
 from sweeper.trial import canonical_json
 from workloads.workload import Setting
 
@@ -70,7 +70,7 @@ class Space:
         return tuple(branches.values())
 
     def _deciding(self) -> list[str]:
-        conditions = {name for setting in self.settings.values() for name in setting.when}
+        conditions = {name for setting in self.settings.values() for name in deciding(setting)}
         return [name for name in self.axes if name in conditions]
 
     def _free(self, names: frozenset[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from sweeper.catalogue import find_card
 from sweeper.errors import RequestError
 from sweeper.scaffold import study_template
+from sweeper.settings import deciding
 from sweeper.study import Study, load_study
 from sweeper.yaml_source import parse_source
 
@@ -53,7 +54,7 @@ def test_the_settings_in_comments_are_the_defaults() -> None:
 
 
 def _of_muon(line: str) -> bool:
-    muon = [s.name for s in find_card("llama").settings if "optimizer" in s.when]
+    muon = [s.name for s in find_card("llama").settings if "optimizer" in deciding(s)]
     return any(line.startswith(f"  {name}: ") for name in muon)
 
 

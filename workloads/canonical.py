@@ -22,11 +22,11 @@ def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:
         known = ", ".join(setting.name for setting in settings)
         raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}; known: {known}")
     filled = {setting.name: _value(setting, config) for setting in settings}
-    return {
-        setting.name: filled[setting.name]
-        for setting in settings
-        if not setting.when or applies(setting, filled)
-    }
+    while True:  # a setting whose condition rests on one that does not apply has no meaning either
+        kept = {s.name: filled[s.name] for s in settings if s.name in filled and applies(s, filled)}
+        if len(kept) == len(filled):
+            return kept
+        filled = kept
 
 
 def missing(settings: Sequence[Setting], config: Config) -> list[str]:

@@ -9,7 +9,7 @@ or register the card under the entry point group ``sweeper.workloads``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +17,9 @@ Config = Mapping[str, Any]
 """Settings by name. A resolved config holds every setting that applies, and no other."""
 
 Kind = Literal["int", "float", "bool", "choice", "text"]
+
+Condition = Mapping[str, tuple[Any, ...]]
+"""Settings by name, each with the values of which it has to have one."""
 
 
 class DataUnavailableError(Exception):
@@ -38,7 +41,8 @@ class Setting:
         low_open: True if ``low`` itself is not allowed.
         choices: allowed values of a ``choice``.
         when: settings that must have one of the given values for this one to apply, for example
-            ``{"optimizer": ("muon",)}``; a setting that does not apply is no part of a config.
+            ``{"optimizer": ("muon",)}``, or several such conditions of which one has to hold; a
+            setting that does not apply is no part of a config.
         packable: True if members of one pack may differ in it.
     """
 
@@ -52,8 +56,13 @@ class Setting:
     high: float | None = None
     low_open: bool = False
     choices: tuple[str, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    when: Condition | tuple[Condition, ...] = ()
     packable: bool = False
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of which one has to hold; none at all for a setting that always applies."""
+        return (self.when,) if isinstance(self.when, Mapping) else self.when
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,4 +224,7 @@ class TrainerFactory(Protocol):
 
 def applies(setting: Setting, config: Config) -> bool:
     """Returns whether a setting has a meaning under the other settings of a config."""
-    return all(config.get(name) in allowed for name, allowed in setting.when.items())
+    return not setting.when or any(
+        all(config.get(name) in allowed for name, allowed in condition.items())
+        for condition in setting.conditions
+    )

@@ -42,7 +42,7 @@ def test_every_setting_is_explained_and_its_default_is_allowed() -> None:
     assert "seed" not in names
     for setting in LLAMA.settings:
         assert setting.doc.endswith("."), setting.name
-        assert set(setting.when) <= set(names)
+        assert {name for one in setting.conditions for name in one} <= set(names)
         if setting.required or setting.default is None:
             assert setting.required != setting.optional, setting.name
             continue
