@@ -23,7 +23,9 @@ def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:
         raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}; known: {known}")
     filled = {setting.name: _value(setting, config) for setting in settings}
     while True:  # a setting whose condition rests on one that does not apply has no meaning either
-        kept = {s.name: filled[s.name] for s in settings if s.name in filled and applies(s, filled)}
+        kept = {
+            s.name: filled[s.name] for s in settings if s.name in filled and applies(s, filled)
+        }
         if len(kept) == len(filled):
             return kept
         filled = kept

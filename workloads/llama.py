@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workloads.cards import LLAMA
 from workloads.llama_shape import VOCABULARY, shape_of
+from workloads.optimizers.optimizer import Unit
 from workloads.streams import TokenStream
 from workloads.training import Training
 from workloads.workload import Member, Resolved
@@ -45,7 +46,7 @@ class Llama:
     appendix D.1; beta is its depth multiplier). A matrix is [E, out, in]; members never meet.
 
     Attributes:
-        roles: role of each parameter by name.
+        units: what the parameters make up for an optimizer, by the name of their group.
     """
 
     def __init__(self, plan: Resolved, *, compute: torch.dtype = torch.float32) -> None:
@@ -61,7 +62,15 @@ class Llama:
         self._shape = shape_of(plan.config)
         self._compute = compute
         self._specs = self._tensors()
-        self.roles: Mapping[str, str] = {name: s.role for name, s in self._specs.items()}
+        self.units: Mapping[str, Sequence[Unit]] = self._units()
+
+    def _units(self) -> dict[str, list[Unit]]:
+        """Returns every tensor as a unit of the group of its role."""
+        units: dict[str, list[Unit]] = {}
+        for name, spec in self._specs.items():
+            turned = spec.role == "embedding"
+            units.setdefault(spec.role, []).append(Unit(names=(name,), turned=turned))
+        return units
 
     def _tensors(self) -> dict[str, _Spec]:
         """Returns every tensor in the order in which members draw their initial values."""

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from workloads.data.text import is_source
 from workloads.llama_shape import mlp_hidden
+from workloads.optimizer_settings import SHARES
 from workloads.workload import Config, Problem
 
 HORIZONS = ("steps", "tokens", "tokens_per_param")
-_BELOW_ONE = ("beta1", "beta2", "momentum", "warmup")
+_BELOW_ONE = (*SHARES, "warmup")
 
 
 def faults(config: Config) -> Iterator[Problem]:

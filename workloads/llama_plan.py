@@ -6,6 +6,12 @@ from typing import Any
 
 from workloads.data.text import absolute
 from workloads.llama_shape import VOCABULARY, LlamaShape
+from workloads.optimizer_names import (
+    ORTHOGONAL,
+    default_steps,
+    newton_schulz_coefficients,
+    others_of,
+)
 from workloads.parametrization.groups import groups_of, ratios
 from workloads.parametrization.rules import branch_multiplier
 from workloads.workload import Config
@@ -13,9 +19,6 @@ from workloads.workload import Config
 WEIGHT_DECAY_CONVENTION = (
     "independent: W <- W - s(t) * (learning_rate * update + weight_decay * W)"
 )
-
-NEWTON_SCHULZ = {"keller_jordan": (3.4445, -4.7750, 2.0315)}
-"""(a, b, c) of X <- a X + (b A + c A^2) X with A = X X^T, by name of the set."""
 
 
 def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
@@ -32,6 +35,11 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
     result["evals"] = min(config["evals"], steps)
     result["eval_tokens"] = config["eval_tokens"] // config["context"] * config["context"]
     result["data"] = absolute(config["data"])
+    if "newton_schulz" in result and result["newton_schulz_steps"] is None:
+        result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
+    result["others"] = others_of(result)
+    if result["others_learning_rate_ratio"] is None:
+        result["others_learning_rate_ratio"] = _others_ratio(result)
     _drop_idle_rules(result)
     for name in ("tokens", "tokens_per_param"):
         result[name] = None
@@ -58,11 +66,10 @@ def derived(config: Config, shape: LlamaShape) -> dict[str, Any]:
         "weight_decay_convention": WEIGHT_DECAY_CONVENTION,
         "groups": groups_of(config),
     }
-    if config["optimizer"] == "muon":
-        coefficients = NEWTON_SCHULZ[config["newton_schulz"]]
-        result["newton_schulz_coefficients"] = [
-            list(coefficients) for _ in range(config["newton_schulz_steps"])
-        ]
+    if "newton_schulz" in config:
+        result["newton_schulz_coefficients"] = newton_schulz_coefficients(
+            config["newton_schulz"], config["newton_schulz_steps"]
+        )
     return result
 
 
@@ -78,6 +85,13 @@ def _steps(config: Config, shape: LlamaShape) -> int:
 def _warmup_steps(config: Config) -> int:
     """Returns the steps of warmup: the nearest whole number, fewer than all steps."""
     return min(int(config["warmup"] * config["steps"] + 0.5), int(config["steps"]) - 1)
+
+
+def _others_ratio(config: Config) -> float:
+    """Returns the usual learning rate of the others over that of the hidden matrices."""
+    optimizer = config["optimizer"]
+    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
+    return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
 
 
 def _drop_idle_rules(config: dict[str, Any]) -> None:

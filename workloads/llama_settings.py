@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from workloads.workload import Setting
-
-_MUON: Mapping[str, tuple[str, ...]] = {"optimizer": ("muon",)}
+from workloads.optimizer_settings import (
+    algorithm_settings,
+    block_settings,
+    choice_settings,
+    power_settings,
+)
+from workloads.rule_settings import rule_settings
+from workloads.workload import Condition, Setting
 
 SHAPE = (
     Setting(
@@ -112,125 +115,11 @@ HORIZON = (
     ),
 )
 
-RULE = (
-    Setting(
-        name="optimizer",
-        kind="choice",
-        default="adamw",
-        choices=("adamw", "muon"),
-        doc="Optimizer of the hidden matrices; embedding, readout and gains always have AdamW.",
-    ),
-    Setting(
-        name="parametrization",
-        kind="choice",
-        default="sp",
-        choices=("sp", "mup"),
-        doc="Rule for learning rate, epsilon and initialisation over width: standard (none) or "
-        "maximal update, relative to base_width.",
-    ),
-    Setting(
-        name="base_width",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Width at which mup and the weight decay rule change nothing; both need it.",
-    ),
-    Setting(
-        name="base_depth",
-        kind="int",
-        optional=True,
-        low=1,
-        when={"parametrization": ("mup",)},
-        doc="Depth at which the depth rule changes nothing; null for no depth rule.",
-    ),
-    Setting(
-        name="learning_rate",
-        kind="float",
-        required=True,
-        low=0.0,
-        low_open=True,
-        packable=True,
-        doc="Peak learning rate at the base width.",
-    ),
-    Setting(
-        name="weight_decay",
-        kind="float",
-        default=0.0,
-        low=0.0,
-        high=1.0,
-        packable=True,
-        doc="Independent weight decay, the share of a weight lost per step at the peak of the "
-        "schedule; the value of a coupled AdamW times its learning rate.",
-    ),
-    Setting(
-        name="weight_decay_rule",
-        kind="choice",
-        default="none",
-        choices=("none", "inverse_width"),
-        doc="How weight decay goes with width: constant, or times base_width / width.",
-    ),
-)
+_GAINS: Condition = {"norm_gain": (True,)}
 
-OPTIMIZER = (
-    Setting(name="beta1", kind="float", default=0.9, low=0.0, doc="AdamW's first decay, below 1."),
-    Setting(
-        name="beta2", kind="float", default=0.95, low=0.0, doc="AdamW's second decay, below 1."
-    ),
-    Setting(
-        name="epsilon",
-        kind="float",
-        default=1e-8,
-        low=0.0,
-        low_open=True,
-        packable=True,
-        doc="AdamW's epsilon at the base width, added to the root of the second moment.",
-    ),
-    Setting(
-        name="momentum",
-        kind="float",
-        default=0.95,
-        low=0.0,
-        when=_MUON,
-        doc="Muon's momentum, below 1.",
-    ),
-    Setting(
-        name="nesterov", kind="bool", default=True, when=_MUON, doc="Whether Muon looks ahead."
-    ),
-    Setting(
-        name="newton_schulz",
-        kind="choice",
-        default="keller_jordan",
-        choices=("keller_jordan",),
-        when=_MUON,
-        doc="Coefficients of Muon's Newton-Schulz iteration.",
-    ),
-    Setting(
-        name="newton_schulz_steps",
-        kind="int",
-        default=5,
-        low=1,
-        when=_MUON,
-        doc="Newton-Schulz iterations a step.",
-    ),
-    Setting(
-        name="muon_epsilon",
-        kind="float",
-        default=1e-7,
-        low=0.0,
-        low_open=True,
-        when=_MUON,
-        doc="Muon's epsilon at the base width, added to the Frobenius norm of the momentum.",
-    ),
-    Setting(
-        name="others_learning_rate_ratio",
-        kind="float",
-        default=0.3,
-        low=0.0,
-        low_open=True,
-        when=_MUON,
-        doc="Learning rate of embedding, readout and gains (AdamW) over learning_rate.",
-    ),
-)
+RULE = (*choice_settings(), *rule_settings(_GAINS))
+
+OPTIMIZER = (*algorithm_settings(_GAINS), *power_settings(), *block_settings())
 
 RUN = (
     Setting(

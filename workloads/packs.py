@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workloads.checkpoints import Checkpoint, read, trial_digest, write
 from workloads.optimizers.factory import build
-from workloads.optimizers.optimizer import select
+from workloads.optimizers.optimizer import Unit, select
 from workloads.seats import Seat
 from workloads.workload import Card, Member, Resolved
 
@@ -20,8 +20,9 @@ class Model(Protocol):
     """A model with an ensemble axis, as functions of stacked parameters."""
 
     @property
-    def roles(self) -> Mapping[str, str]:
-        """Role of each parameter by name."""
+    def units(self) -> Mapping[str, Sequence[Unit]]:
+        """What the parameters make up for an optimizer, by the name of their group: a role, or
+        a role and the kind of the tensor."""
         ...
 
     def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -65,15 +66,25 @@ class Pack:
         ]
         initial = model.initial([member.seed for member in members])
         self.parameters = {name: value.to(device) for name, value in initial.items()}
-        self._optimizers = build(self.parameters, model.roles, plans)
+        self._optimizers = build(self.parameters, model.units, plans)
         self._trials = [trial_digest(card, member) for member in members]
         self.step = self._restore(members)
 
-    def update(self, gradients: Mapping[str, Tensor], *, scale: float) -> None:
+    def update(
+        self,
+        gradients: Mapping[str, Tensor],
+        *,
+        scale: float,
+        curvature: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Makes the next update of every seat; ``scale`` is s(t)."""
         self.step += 1
         for optimizer in self._optimizers:
-            optimizer.step(gradients, scale=scale, step=self.step)
+            optimizer.step(gradients, scale=scale, step=self.step, curvature=curvature)
+
+    def wants_curvature(self) -> bool:
+        """Returns whether the next update reads gradients on sampled labels."""
+        return any(optimizer.wants_curvature(self.step + 1) for optimizer in self._optimizers)
 
     def compact(self) -> None:
         """Cuts the tensors down to the running seats once half of them or more have ended."""

@@ -61,7 +61,7 @@ class Setting:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """The conditions of which one has to hold; none at all for a setting that always applies."""
+        """The conditions of which one has to hold; empty for a setting that always applies."""
         return (self.when,) if isinstance(self.when, Mapping) else self.when
 
 

@@ -11,6 +11,24 @@ Coefficients = Sequence[tuple[float, float, float]]
 """(a, b, c) of each step."""
 
 
+def orthogonalised(
+    matrices: Tensor, *, coefficients: Coefficients, epsilon: Tensor | float
+) -> Tensor:
+    """Returns :func:`newton_schulz` of matrices of any shape, [N, m, n], each scaled by its norm.
+
+    Tall matrices go through transposed: fewer products. On CUDA the products are bfloat16,
+    elsewhere in the matrices' format: without matrix units bfloat16 is the slower one.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    found = newton_schulz(
+        matrices.mT if tall else matrices,
+        coefficients=coefficients,
+        epsilon=epsilon,
+        dtype=torch.bfloat16 if matrices.is_cuda else None,
+    )
+    return found.mT if tall else found
+
+
 def newton_schulz(
     matrices: Tensor,
     *,

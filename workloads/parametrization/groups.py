@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workloads.optimizer_names import others_of, vectors_of
 from workloads.parametrization.roles import ROLES, Role
 from workloads.parametrization.rules import WEIGHT_DECAY_RULES, multipliers
 from workloads.workload import Config
@@ -33,7 +34,7 @@ def groups_of(config: Config) -> dict[str, Group]:
 
 
 def _group(role: Role, config: Config) -> Group:
-    optimizer = config["optimizer"] if role == "hidden" else "adamw"
+    optimizer = _optimizer(role, config)
     width_ratio, depth_ratio = ratios(config)
     factors = multipliers(
         config["parametrization"],
@@ -43,7 +44,7 @@ def _group(role: Role, config: Config) -> Group:
         depth_ratio=depth_ratio,
     )
     decay_rule = WEIGHT_DECAY_RULES[config["weight_decay_rule"]]
-    share = 1.0 if role == "hidden" else config.get("others_learning_rate_ratio", 1.0)
+    share = 1.0 if role == "hidden" else config["others_learning_rate_ratio"]
     epsilon = config["muon_epsilon"] if optimizer == "muon" else config["epsilon"]
     return {
         "optimizer": optimizer,
@@ -52,6 +53,12 @@ def _group(role: Role, config: Config) -> Group:
         "epsilon": epsilon * factors.epsilon,
         "init_std": _base_std(role, config, width_ratio) * factors.init_std,
     }
+
+
+def _optimizer(role: Role, config: Config) -> str:
+    if role == "hidden":
+        return str(config["optimizer"])
+    return vectors_of(config) if role == "vector" else others_of(config)
 
 
 def _base_std(role: Role, config: Config, width_ratio: float) -> float:

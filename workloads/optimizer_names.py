@@ -1,0 +1,147 @@
+"""Names and kinds of the optimizers, their Newton-Schulz coefficients; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workloads.workload import Condition, Config
+
+ELEMENTWISE = ("sgd", "adamw", "adopt", "lamb", "sophia")
+"""Optimizers whose update of a number depends on that number's gradients (lamb: and on norms)."""
+
+MATRIX = ("muon", "muonclip", "adamuon", "shampoo", "soap", "dion")
+"""Optimizers that treat a matrix as one; vectors beside them are driven by AdamW."""
+
+OPTIMIZERS = (*ELEMENTWISE, *MATRIX)
+
+ORTHOGONAL = ("muon", "muonclip", "dion")
+"""Optimizers whose update is (nearly) a semi-orthogonal matrix, of spectral norm one."""
+
+GRAFTS = ("adam", "rmsprop", "sgd")
+
+Coefficients = Sequence[tuple[float, float, float]]
+"""(a, b, c) of each step of X <- a X + (b A + c A^2) X with A = X X^T."""
+
+_KELLER_JORDAN = (3.4445, -4.7750, 2.0315)
+
+NEWTON_SCHULZ: Mapping[str, Coefficients] = {
+    "keller_jordan": [_KELLER_JORDAN] * 5,
+    "quintic": [
+        (4.0848, -6.8946, 2.9270),
+        (3.9505, -6.3029, 2.6377),
+        (3.7418, -5.5913, 2.3037),
+        (2.8769, -3.1427, 1.2046),
+        (2.8366, -3.0525, 1.2012),
+    ],
+    "polar_express": [
+        (8.28721201814563, -23.595886519098837, 17.300387312530933),
+        (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+        (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+        (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+        (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+        (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+        (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+        (1.875, -1.25, 0.375),
+    ],
+    "polar_express_safe": [
+        (8.156554524902461, -22.48329292557795, 15.878769915207462),
+        (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+        (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+        (3.285753657755655, -2.3681294933425376, 0.46449024233303106),
+        (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+    ],
+    "cans": [
+        (8.4703, -25.1081, 18.6293),
+        (4.1828, -3.1087, 0.5806),
+        (3.9619, -2.9541, 0.5630),
+        (3.2866, -2.4647, 0.5074),
+        (2.2737, -1.6447, 0.4162),
+    ],
+    "modula": [
+        (3955 / 1024, -8306 / 1024, 5008 / 1024),
+        (3735 / 1024, -6681 / 1024, 3463 / 1024),
+        (3799 / 1024, -6499 / 1024, 3211 / 1024),
+        (4019 / 1024, -6385 / 1024, 2906 / 1024),
+        (2677 / 1024, -3029 / 1024, 1162 / 1024),
+        (2172 / 1024, -1833 / 1024, 682 / 1024),
+    ],
+    "deepseek": [_KELLER_JORDAN] * 8 + [(2.0, -1.5, 0.5)] * 2,
+    "cubic": [
+        (3.3656576, -3.3420992, 0.0),
+        (2.5744352, -1.4957376, 0.0),
+        (2.5368962, -1.4312570, 0.0),
+        (2.4418906, -1.2764040, 0.0),
+        (2.2230472, -0.9630650, 0.0),
+    ],
+}
+"""Coefficient sets by name: K. Jordan's Muon; the quintic of dion, timm and optax; Polar Express
+(arXiv 2505.16932) with all eight steps, and with its safety factor as dion has it; CANS (arXiv
+2506.10935); modula; DeepSeek's ten steps; a cubic without the square of A. Names mean these very
+numbers, and a trial stores them, because sets that share a name elsewhere differ."""
+
+
+def newton_schulz_coefficients(name: str, steps: int | None) -> list[list[float]]:
+    """Returns (a, b, c) of each step of a set.
+
+    Args:
+        name: a key of ``NEWTON_SCHULZ``.
+        steps: number of steps; None for as many as the set has (polar_express: 5). Steps beyond
+            the set repeat its last one.
+    """
+    full = NEWTON_SCHULZ[name]
+    number = default_steps(name) if steps is None else steps
+    return [list(full[min(i, len(full) - 1)]) for i in range(number)]
+
+
+def default_steps(name: str) -> int:
+    """Returns the number of steps that a set is meant for."""
+    return 5 if name == "polar_express" else len(NEWTON_SCHULZ[name])
+
+
+def others_of(config: Config) -> str:
+    """Returns the optimizer of embedding and readout: ``auto`` is the one of the hidden matrices
+    if it is elementwise, else adamw."""
+    others: str = config["others"]
+    if others != "auto":
+        return others
+    return str(config["optimizer"]) if config["optimizer"] in ELEMENTWISE else "adamw"
+
+
+def vectors_of(config: Config) -> str:
+    """Returns the optimizer of gains and biases: that of the others unless it needs matrices."""
+    others = others_of(config)
+    return others if others in ELEMENTWISE else "adamw"
+
+
+def used(*names: str, vectors: Condition) -> tuple[Condition, ...]:
+    """Returns the conditions under which one of some optimizers drives anything.
+
+    Args:
+        names: optimizers.
+        vectors: the condition under which a model has vectors.
+    """
+    conditions: list[Condition] = [{"optimizer": names}, {"others": names}]
+    if "adamw" in names:
+        conditions += [{"optimizer": MATRIX, "others": ("auto",)}, {**vectors, "others": MATRIX}]
+    return tuple(conditions)
+
+
+EPSILONS: Mapping[str, Mapping[str, str]] = {
+    "sgd": {},
+    "adamw": {"epsilon": "epsilon"},
+    "adopt": {"epsilon": "adopt_epsilon"},
+    "lamb": {"epsilon": "lamb_epsilon"},
+    "sophia": {"epsilon": "sophia_epsilon"},
+    "muon": {"epsilon": "muon_epsilon"},
+    "muonclip": {"epsilon": "muon_epsilon"},
+    "adamuon": {"epsilon": "adamuon_epsilon", "norm_epsilon": "muon_epsilon"},
+    "shampoo": {
+        "epsilon": "shampoo_epsilon",
+        "graft_epsilon": "graft_epsilon",
+        "adam_epsilon": "epsilon",
+    },
+    "soap": {"epsilon": "soap_epsilon", "basis_epsilon": "soap_basis_epsilon"},
+    "dion": {"epsilon": "dion_epsilon"},
+}
+"""The epsilons of each optimizer: its own name for each, and the setting that gives it. The last
+two of shampoo are there with a graft only (the second of them with adam or rmsprop)."""
