@@ -16,6 +16,7 @@ from torch import Tensor
 from workloads.cards import LLAMA
 from workloads.llama_shape import VOCABULARY, shape_of
 from workloads.optimizers.optimizer import Unit
+from workloads.sampling import sampled
 from workloads.streams import TokenStream
 from workloads.training import Training
 from workloads.workload import Member, Resolved
@@ -130,6 +131,21 @@ class Llama:
         logits = self.logits(parameters, inputs).to(parameters["readout"].dtype)
         each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return each.view(targets.shape).mean(2)
+
+    def sampled_losses(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, draws: Tensor
+    ) -> Tensor:
+        """Returns the losses, [E, B], on tokens that the model guesses; see ``Model``."""
+        logits = self.logits(parameters, inputs).to(parameters["readout"].dtype)
+        labels = sampled(logits.detach(), draws.flatten(1))
+        each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return each.view(draws.shape).mean(2)
+
+    def evaluated(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the mean loss of each sequence, [E, B], as ``val_loss``."""
+        return {"val_loss": self.losses(parameters, inputs, targets)}
 
     def logits(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, observe: Observe | None = None

@@ -30,6 +30,14 @@ SHAPE = (
     Setting(name="context", kind="int", default=64, low=2, doc="Tokens a sequence."),
     Setting(name="batch_size", kind="int", default=32, low=1, doc="Sequences a step."),
     Setting(
+        name="accumulation",
+        kind="int",
+        default=1,
+        low=1,
+        doc="Equal parts of a batch that are computed one after the other, to save memory; a "
+        "divisor of batch_size.",
+    ),
+    Setting(
         name="mlp",
         kind="choice",
         default="swiglu",

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from workloads.checkpoints import Checkpoint, read, trial_digest, write
+from workloads.model import Model
 from workloads.optimizers.factory import build
-from workloads.optimizers.optimizer import Unit, select
+from workloads.optimizers.optimizer import select
 from workloads.seats import Seat
-from workloads.workload import Card, Member, Resolved
-
-
-class Model(Protocol):
-    """A model with an ensemble axis, as functions of stacked parameters."""
-
-    @property
-    def units(self) -> Mapping[str, Sequence[Unit]]:
-        """What the parameters make up for an optimizer, by the name of their group: a role, or
-        a role and the kind of the tensor."""
-        ...
-
-    def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters of each seed's member at the start, [E, ...]."""
-        ...
-
-    def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean loss of each sequence, [E, B], nats per token."""
-        ...
+from workloads.workload import Card, Member, Resolved, applies
 
 
 class Pack:
@@ -172,7 +154,12 @@ def _check_alike(card: Card, plans: Sequence[Resolved]) -> None:
             if name not in packable and plan.config.get(name) != plans[0].config.get(name)
         ]
         if differing:
+            allowed = sorted(
+                setting.name
+                for setting in card.settings
+                if setting.packable and applies(setting, plans[0].config)
+            )
             raise ValueError(
                 f"members of a pack differ in {', '.join(differing)}; they may differ in "
-                f"{', '.join(sorted(packable))} and the seed only"
+                f"{', '.join(allowed)} and the seed only"
             )

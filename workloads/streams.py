@@ -1,9 +1,10 @@
-"""Batches of a corpus as tensors for a pack."""
+"""What batches for a pack are, and those of a corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,10 +18,35 @@ the size of a product may decide its last bits."""
 
 
 class Batch(NamedTuple):
-    """Inputs and targets of a pack, tokens [E, B, T] each."""
+    """Inputs and targets of a pack, [E, B, ...] each; tokens [E, B, T] of a corpus."""
 
     inputs: Tensor
     targets: Tensor
+
+
+class Stream(Protocol):
+    """The training batches of each seed and the fixed evaluation batches."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of classes of a target (different tokens); ln of it is the loss of guessing."""
+        ...
+
+    def training(self, seeds: Sequence[int], *, step: int) -> Batch:
+        """Returns the batch of a step, which depends on (seed, step) only."""
+        ...
+
+    def evaluation(self, members: int) -> Iterator[Batch]:
+        """Yields the held-out data in parts, the same for every member and every trial."""
+        ...
+
+    def metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics of an evaluation.
+
+        Args:
+            means: what :meth:`workloads.model.Model.evaluated` measures, by name, averaged.
+        """
+        ...
 
 
 class TokenStream:
@@ -65,3 +91,8 @@ class TokenStream:
         for part in torch.split(self._held_out, max(1, EVALUATION_TOKENS // self._context)):
             windows = part.expand(members, -1, -1)
             yield Batch(windows[..., :-1], windows[..., 1:])
+
+    def metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the means and ``val_bits_per_byte``, the loss in bits per byte of text."""
+        bits = means["val_loss"] / math.log(2) / self.bytes_per_token
+        return {**means, "val_bits_per_byte": bits}

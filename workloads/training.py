@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from workloads.devices import denormals_flushed, device_name
+from workloads.model import Model
 from workloads.optimizers.clipping import clip
-from workloads.packs import Model, Pack
+from workloads.packs import Pack
+from workloads.passes import Passes
 from workloads.schedule import Schedule
 from workloads.seats import Seat
-from workloads.streams import Batch, TokenStream
+from workloads.streams import Batch, Stream
 from workloads.workload import Card, Measurement, Member, Resolved
 
 CURVE_POINTS = 200
@@ -44,7 +46,7 @@ class Training:
         *,
         card: Card,
         model: Model,
-        stream: TokenStream,
+        stream: Stream,
         together: int,
         threads: int,
         device: str,
@@ -65,7 +67,7 @@ class Training:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
         """
         config, derived = plans[0].config, plans[0].derived
-        self._threads, self._device, self._together = threads, device, together
+        self._threads, self._device = threads, device
         self._steps: int = derived["steps"]
         self._tokens_per_step: int = derived["tokens"] // derived["steps"]
         self._clip: float = config["clip"]
@@ -77,7 +79,6 @@ class Training:
             final_ratio=config["final_ratio"],
         )
         self._stream = stream
-        self._losses = torch.compile(model.losses) if config["compile"] else model.losses
         self._pack = Pack(
             members,
             plans,
@@ -85,6 +86,13 @@ class Training:
             model=model,
             vocabulary=stream.vocabulary,
             device=device,
+        )
+        self._passes = Passes(
+            self._pack,
+            model,
+            together=together,
+            accumulation=config["accumulation"],
+            compiled=config["compile"],
         )
 
     def run(self) -> Iterator[Sequence[Measurement]]:
@@ -121,9 +129,11 @@ class Training:
         """Makes one update of every seat and returns what there is to say about it."""
         step = self._pack.step + 1
         scale = self._schedule(step)
-        losses, gradients = self._gradients(step)
+        batch = self._stream.training([seat.seed for seat in self._pack.seats], step=step)
+        losses, gradients = self._passes.gradients(batch)
         norms = clip(gradients, self._clip)
-        self._pack.update(gradients, scale=scale)
+        curvature = self._curvature(batch, step)
+        self._pack.update(gradients, scale=scale, curvature=curvature)
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
         said = self._judge(measured[0], measured[1], scale)
         if step in self._marks:
@@ -131,29 +141,11 @@ class Training:
         self._pack.compact()
         return said
 
-    def _gradients(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns loss [E] and gradients by name, each contiguous and [E, ...]."""
-        batch = self._stream.training([seat.seed for seat in self._pack.seats], step=step)
-        parts = [self._part(chunk, batch) for chunk in self._chunks()]
-        losses = [part[0] for part in parts]
-        columns = zip(*(part[1] for part in parts), strict=True)
-        names = self._pack.parameters
-        return _joined(losses), {
-            name: _joined(column) for name, column in zip(names, columns, strict=True)
-        }
-
-    def _part(self, chunk: slice, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Returns loss and gradients, in the order of the parameters, of some members."""
-        leaves = {
-            name: each[chunk].requires_grad_() for name, each in self._pack.parameters.items()
-        }
-        losses = self._losses(leaves, batch.inputs[chunk], batch.targets[chunk]).mean(1)
-        return losses.detach(), torch.autograd.grad(losses.sum(), list(leaves.values()))
-
-    def _chunks(self) -> list[slice]:
-        """Returns the seats in parts that go through the model together."""
-        size = self._together
-        return [slice(first, first + size) for first in range(0, len(self._pack.seats), size)]
+    def _curvature(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
+        """Returns the gradients on sampled labels where the update reads them; never clipped."""
+        if not self._pack.wants_curvature():
+            return None
+        return self._passes.curvature(self._passes.draws(batch, step=step))
 
     def _judge(
         self, losses: Sequence[float], norms: Sequence[float], scale: float
@@ -176,30 +168,19 @@ class Training:
         now, before = (each * CURVE_POINTS // self._steps for each in (step, step - 1))
         return now != before or step == 1
 
-    @torch.no_grad()
     def _evaluated(self) -> list[Measurement]:
         """Returns the evaluation of every running seat, final after the last step."""
-        parts = [self._held_out(chunk) for chunk in self._chunks()]
-        losses = torch.cat(parts).double().mean(1).tolist()
         return [
-            self._mark(seat, loss)
-            for seat, loss in zip(self._pack.seats, losses, strict=True)
+            self._mark(seat, means)
+            for seat, means in zip(self._pack.seats, self._passes.means(self._stream), strict=True)
             if not seat.ended
         ]
 
-    def _held_out(self, chunk: slice) -> Tensor:
-        """Returns the loss of every held-out sequence, [members, N], under some members."""
-        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
-        members = len(self._pack.seats[chunk])
-        parts = [self._losses(weights, *part) for part in self._stream.evaluation(members)]
-        return torch.cat(parts, 1)
-
-    def _mark(self, seat: Seat, loss: float) -> Measurement:
-        if not math.isfinite(loss):
+    def _mark(self, seat: Seat, means: Mapping[str, float]) -> Measurement:
+        if not all(math.isfinite(mean) for mean in means.values()):
             seat.ended = True
             return self._measurement(seat, {}, status="diverged")
-        bits = loss / math.log(2) / self._stream.bytes_per_token
-        metrics = {"val_loss": loss, "val_bits_per_byte": bits}
+        metrics = self._stream.metrics(means)
         if self._pack.step < self._steps:
             return self._measurement(seat, metrics, mark=True)
         metrics["train_loss"] = seat.train_loss
@@ -226,8 +207,3 @@ class Training:
 def _marks(steps: int, number: int) -> frozenset[int]:
     """Returns ``number`` evenly spaced steps, rounded up; the last one is ``steps``."""
     return frozenset(-(-steps * i // number) for i in range(1, number + 1))
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Returns the members of all parts as one contiguous tensor."""
-    return parts[0].contiguous() if len(parts) == 1 else torch.cat(list(parts))

@@ -1,0 +1,46 @@
+"""Labels sampled from a model's own guesses, as estimates of its curvature need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LABEL_STREAM = 0x1ABE1
+"""Second half of the key of the generator: sets labels apart from any other use of a seed."""
+
+
+def uniform(shape: Sequence[int], *, seed: int, step: int) -> Tensor:
+    """Returns numbers from 0 up to 1 in float64, on the CPU.
+
+    A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws them,
+    so that they depend on nothing else: neither on the pack nor on earlier steps.
+
+    Args:
+        shape: of the result.
+        seed: seed of the trial, any integer.
+        step: number of the step.
+    """
+    key = np.array([seed % 2**64, _LABEL_STREAM], dtype=np.uint64)
+    counter = np.array([0, 0, step, 0], dtype=np.uint64)
+    raw = np.random.Philox(key=key, counter=counter).random_raw(int(np.prod(shape)))
+    return torch.from_numpy((raw >> np.uint64(11)) * 2.0**-53).view(*shape)
+
+
+@torch.no_grad()
+def sampled(logits: Tensor, draws: Tensor) -> Tensor:
+    """Returns a class for each row of logits, by the inverse of its distribution function.
+
+    Args:
+        logits: [..., V].
+        draws: uniform numbers from 0 up to 1, [...].
+
+    Returns:
+        classes, [...]; any class where a row is not finite.
+    """
+    reached = logits.double().softmax(-1).cumsum(-1)
+    sought = (draws * reached[..., -1])[..., None]  # the last sum is one up to rounding
+    classes = torch.searchsorted(reached, sought, right=True)[..., 0]
+    return classes.clamp_(max=logits.shape[-1] - 1)
