@@ -11,12 +11,14 @@ from workloads.optimizers.adamuon import AdaMuon
 from workloads.optimizers.adamw import FusedAdamW
 from workloads.optimizers.adopt import Adopt
 from workloads.optimizers.algorithm import Algorithm
+from workloads.optimizers.dion import Dion
 from workloads.optimizers.lamb import Lamb
 from workloads.optimizers.muon import Muon
 from workloads.optimizers.newton_schulz import Coefficients
 from workloads.optimizers.optimizer import Group, Optimizer, Parameters, Unit
 from workloads.optimizers.sgd import SGD
 from workloads.optimizers.sophia import Sophia
+from workloads.optimizers.spectral import RootMeanSquare, Spectral
 from workloads.optimizers.stacked import Stacked
 from workloads.workload import Config, Resolved
 
@@ -72,8 +74,6 @@ def _adamuon(plan: Resolved) -> Algorithm:
 
 
 def _dion(plan: Resolved) -> Algorithm:
-    from workloads.optimizers.dion import Dion
-
     return Dion(
         momentum=plan.config["dion_momentum"],
         rank=plan.config["dion_rank"],
@@ -187,8 +187,6 @@ def _optimizer(
 
 
 def _normalized(algorithm: Algorithm, role: str, config: Config) -> Algorithm:
-    from workloads.optimizers.spectral import RootMeanSquare, Spectral
-
     if role in ("embedding", "vector"):
         return RootMeanSquare(algorithm)
     return Spectral(
