@@ -11,7 +11,7 @@ from workloads.data.fingerprint import fingerprint
 from workloads.llama_faults import faults
 from workloads.llama_plan import canonical, derived
 from workloads.llama_settings import SETTINGS
-from workloads.llama_shape import VOCABULARY, LlamaShape, shape_of
+from workloads.llama_shape import LlamaShape, shape_of
 from workloads.workload import Card, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class LlamaCard:
     """Card of the ``llama`` workload: a byte-level language model."""
 
     name = "llama"
-    version = "1.0.0"
+    version = "2.0.0"
     doc = (
         "A Llama-like language model on bytes: pre-RMSNorm, rotary positions, per-head QK-norm, "
         "SwiGLU or GELU, no biases, untied readout; AdamW or Muon, standard or maximal-update "
@@ -93,7 +93,7 @@ def cpu_pack_size(shape: LlamaShape) -> int:
     1024 x 64; but 0.98 at 1024 x 128, 1.00 at 2048 x 64 and 0.93 to 1.12 at 2048 x 128, where
     a pack would only keep the other cores waiting.
     """
-    return 8 if shape.tokens_per_step * shape.width <= 65_536 else 1
+    return 8 if shape.tokens_per_pass * shape.width <= 65_536 else 1
 
 
 def cuda_pack_size(shape: LlamaShape) -> int:
@@ -101,13 +101,15 @@ def cuda_pack_size(shape: LlamaShape) -> int:
 
     Occupancy: the smallest matrix product of a step has (tokens / 128) x (width / 128) output
     tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
-    Memory: 16 bytes a parameter (weight, gradient, two moments) and, for every token, about
-    depth * (8 D + 3 F) + 3 V numbers of 4 bytes kept for the backward pass; half of 16 GiB.
+    Memory: 16 bytes a parameter (weight, gradient, two moments) and 4 for each number that is
+    kept for the backward pass: about depth * (8 D + 3 F) for every token, and 3 V for every token
+    that is read out at once; half of 16 GiB.
     """
-    tokens, width = shape.tokens_per_step, shape.width
+    tokens, width = shape.tokens_per_pass, shape.width
     tiles = max(1, tokens // 128) * max(1, width // 128)
-    activations = shape.depth * (8 * width + 3 * shape.mlp_hidden) + 3 * VOCABULARY
-    member_bytes = 16 * shape.params + 4 * tokens * activations
+    activations = tokens * shape.depth * (8 * width + 3 * shape.mlp_hidden)
+    logits = min(tokens, shape.tokens_read_out) * shape.vocabulary
+    member_bytes = 16 * shape.params + 4 * (activations + 3 * logits)
     return max(1, min(32, 2 * 132 // tiles, (8 << 30) // member_bytes))
 
 

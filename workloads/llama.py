@@ -289,4 +289,4 @@ def members_together(plan: Resolved, members: int, device: str) -> int:
     if device == "cuda":
         return members
     shape = shape_of(plan.config)
-    return max(1, min(members, CACHED // (shape.tokens_per_step * shape.width)))
+    return max(1, min(members, CACHED // (shape.tokens_per_pass * shape.width)))

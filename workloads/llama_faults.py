@@ -16,6 +16,8 @@ _BELOW_ONE = (*SHARES, "warmup")
 def faults(config: Config) -> Iterator[Problem]:
     """Yields every fault of the combination of settings."""
     yield from _head_faults(config)
+    yield from _scale_faults(config)
+    yield from _accumulation_faults(config)
     yield from _mlp_faults(config)
     yield from _horizon_faults(config)
     yield from _base_faults(config)
@@ -25,7 +27,7 @@ def faults(config: Config) -> Iterator[Problem]:
 
 def _head_faults(config: Config) -> Iterator[Problem]:
     width, head_dim = config["width"], config["head_dim"]
-    if head_dim % 2:
+    if head_dim % 2 and config["positions"] == "rope":
         yield Problem(
             keys=("head_dim",),
             message=f"head_dim {head_dim} is odd, and rotary positions turn pairs of numbers; "
@@ -38,6 +40,26 @@ def _head_faults(config: Config) -> Iterator[Problem]:
             keys=("width", "head_dim"),
             message=f"width {width} is no multiple of head_dim {head_dim}; the nearest allowed "
             f"is {near}",
+        )
+
+
+def _scale_faults(config: Config) -> Iterator[Problem]:
+    if config["attention_scale"] == "linear" and config["base_head_dim"] is None:
+        yield Problem(
+            keys=("base_head_dim", "attention_scale"),
+            message="base_head_dim is missing, and attention_scale linear is relative to it; set "
+            "it to the head_dim at which the hyperparameters are tuned",
+        )
+
+
+def _accumulation_faults(config: Config) -> Iterator[Problem]:
+    parts, size = config["accumulation"], config["batch_size"]
+    if size % parts:
+        below = max(number for number in range(1, parts) if size % number == 0)
+        yield Problem(
+            keys=("accumulation", "batch_size"),
+            message=f"batch_size {size} does not divide into accumulation {parts} equal parts; "
+            f"the next smaller accumulation that does is {below}",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workloads.data.text import absolute
-from workloads.llama_shape import VOCABULARY, LlamaShape
+from workloads.llama_shape import LlamaShape
 from workloads.optimizer_names import (
     ORTHOGONAL,
     default_steps,
@@ -41,6 +41,7 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
     if result["others_learning_rate_ratio"] is None:
         result["others_learning_rate_ratio"] = _others_ratio(result)
     _drop_idle_rules(result)
+    _drop_idle_attention(result)
     for name in ("tokens", "tokens_per_param"):
         result[name] = None
     return {name: value for name, value in result.items() if value is not None}
@@ -59,7 +60,7 @@ def derived(config: Config, shape: LlamaShape) -> dict[str, Any]:
         "warmup_steps": _warmup_steps(config),
         "heads": shape.heads,
         "mlp_hidden": shape.mlp_hidden,
-        "vocabulary": VOCABULARY,
+        "vocabulary": shape.vocabulary,
         "branch_multiplier": branch_multiplier(
             config["parametrization"], depth_ratio=ratios(config)[1]
         ),
@@ -105,3 +106,13 @@ def _drop_idle_rules(config: dict[str, Any]) -> None:
         config["parametrization"] = "sp"
     if config["parametrization"] == "sp" and config["weight_decay_rule"] == "none":
         config["base_width"] = None
+
+
+def _drop_idle_attention(config: dict[str, Any]) -> None:
+    """Writes an attention scale and a choice of heads without effect as the usual ones."""
+    if config["base_head_dim"] == config["head_dim"]:
+        config["attention_scale"] = "sqrt"
+    if config["attention_scale"] == "sqrt":
+        config["base_head_dim"] = None
+    if config.get("qkv") == "per_head" and config["head_dim"] == config["width"]:
+        config["qkv"] = "split"

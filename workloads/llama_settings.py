@@ -66,12 +66,42 @@ SHAPE = (
         doc="Whether queries and keys are RMS-normalised per head, without gain.",
     ),
     Setting(
+        name="attention_scale",
+        kind="choice",
+        default="sqrt",
+        choices=("sqrt", "linear"),
+        doc="Factor on the attention logits: sqrt is head_dim^(-1/2); linear is "
+        "base_head_dim^(1/2) / head_dim, which is the same at base_head_dim.",
+    ),
+    Setting(
+        name="base_head_dim",
+        kind="int",
+        optional=True,
+        low=1,
+        doc="Size of a head at which attention_scale linear changes nothing.",
+    ),
+    Setting(
+        name="positions",
+        kind="choice",
+        default="rope",
+        choices=("rope", "learned"),
+        doc="Rotary positions in attention, or learned ones that are added to the embedding.",
+    ),
+    Setting(
         name="rope_base",
         kind="float",
         default=10000.0,
         low=1.0,
         low_open=True,
+        when={"positions": ("rope",)},
         doc="Base of the rotary position frequencies.",
+    ),
+    Setting(
+        name="tied_embeddings",
+        kind="bool",
+        default=False,
+        doc="Whether the token embedding is the readout too; its initial values are then those "
+        "of the embedding.",
     ),
     Setting(
         name="embedding_std",
@@ -79,14 +109,15 @@ SHAPE = (
         default=0.1,
         low=0.0,
         low_open=True,
-        doc="Standard deviation of the initial token embedding, at every width.",
+        doc="Standard deviation of the initial embedding (and of learned positions), at every "
+        "width.",
     ),
     Setting(
         name="zero_init",
         kind="bool",
         default=True,
-        doc="Whether attention output, MLP output and readout start at zero; else as normal "
-        "numbers of variance 1/fan_in (the readout under mup: base_width/fan_in^2).",
+        doc="Whether attention output, MLP output and untied readout start at zero; else as "
+        "normal numbers of variance 1/fan_in (the readout under mup: base_width/fan_in^2).",
     ),
 )
 
