@@ -11,12 +11,16 @@ from workloads.optimizers.adamuon import AdaMuon
 from workloads.optimizers.adamw import FusedAdamW
 from workloads.optimizers.adopt import Adopt
 from workloads.optimizers.algorithm import Algorithm
+from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.dion import Dion
+from workloads.optimizers.grafted import Grafted, RMSprop
 from workloads.optimizers.lamb import Lamb
 from workloads.optimizers.muon import Muon
 from workloads.optimizers.newton_schulz import Coefficients
 from workloads.optimizers.optimizer import Group, Optimizer, Parameters, Unit
 from workloads.optimizers.sgd import SGD
+from workloads.optimizers.shampoo import Shampoo
+from workloads.optimizers.soap import Soap
 from workloads.optimizers.sophia import Sophia
 from workloads.optimizers.spectral import RootMeanSquare, Spectral
 from workloads.optimizers.stacked import Stacked
@@ -82,8 +86,6 @@ def _dion(plan: Resolved) -> Algorithm:
 
 
 def _shampoo(plan: Resolved) -> Algorithm:
-    from workloads.optimizers.shampoo import Shampoo
-
     config = plan.config
     direction = Shampoo(
         beta1=config["shampoo_beta1"],
@@ -103,8 +105,6 @@ def _shampoo(plan: Resolved) -> Algorithm:
 
 
 def _grafted(direction: Algorithm, config: Config) -> Algorithm:
-    from workloads.optimizers.grafted import Grafted, RMSprop
-
     beta1, beta2 = config["shampoo_beta1"], config["shampoo_beta2"]
     grafts: Mapping[str, Algorithm] = {
         "adam": Adam(beta1=beta1, beta2=beta2),
@@ -115,8 +115,6 @@ def _grafted(direction: Algorithm, config: Config) -> Algorithm:
 
 
 def _soap(plan: Resolved) -> Algorithm:
-    from workloads.optimizers.soap import Soap
-
     config = plan.config
     algorithm = Soap(
         beta1=config["soap_beta1"],
@@ -133,8 +131,6 @@ def _blocked(algorithm: Algorithm, config: Config) -> Algorithm:
     size = config.get("block_size")
     if size is None:
         return algorithm
-    from workloads.optimizers.blocked import Blocked
-
     return Blocked(algorithm, size=size, max_dim=config["max_preconditioner_dim"])
 
 

@@ -1,0 +1,43 @@
+"""Orthonormal eigenbases of stacks of symmetric matrices, exact and refined."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from workloads.optimizers.eigen import eigh
+
+
+def exact_basis(matrices: Tensor, epsilon: Tensor) -> Tensor:
+    """Returns eigenvectors [N, k, k] of A + epsilon I in columns, largest eigenvalue first.
+
+    Args:
+        matrices: A, [N, k, k].
+        epsilon: [N, 1, 1].
+    """
+    _, vectors = eigh(_with_ridge(matrices, epsilon))
+    return vectors.flip(-1)
+
+
+def refined_basis(matrices: Tensor, basis: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a basis after one power iteration and QR, and the order of its columns [N, k].
+
+    The columns of the basis Q are first sorted by diag(Q' A Q), largest first; column j of the
+    result comes from column order[j] of Q.
+
+    Args:
+        matrices: A, [N, k, k].
+        basis: Q, [N, k, k].
+        epsilon: [N, 1, 1], added to the diagonal of A.
+    """
+    image = _with_ridge(matrices, epsilon).bmm(basis)
+    order = (basis * image).sum(-2).argsort(stable=True, descending=True)
+    sorted_image = image.gather(-1, order[:, None, :].expand_as(image))
+    refined, _ = torch.linalg.qr(sorted_image)
+    return refined, order
+
+
+def _with_ridge(matrices: Tensor, epsilon: Tensor) -> Tensor:
+    with_ridge = matrices.clone()
+    with_ridge.diagonal(dim1=-2, dim2=-1).add_(epsilon[..., 0])
+    return with_ridge

@@ -1,0 +1,80 @@
+"""Grafting: the direction of one algorithm with the size of another's update."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from workloads.optimizers.algorithm import (
+    Algorithm,
+    Elementwise,
+    Matrixwise,
+    Now,
+    State,
+    inner,
+    moment,
+)
+
+
+class Grafted(Matrixwise):
+    """U = ||A||_F / (||S||_F + eps) S with the direction's S and the graft's A.
+
+    Norms are those of each matrix that it is given (arXiv 2512.05620, appendix A): whole matrices
+    around :class:`~workloads.optimizers.blocked.Blocked`, tiles inside it. Before step ``start``
+    U = A, while the direction gathers its statistics.
+
+    ``eps`` is the epsilon ``graft_epsilon``; the graft's own epsilon is ``adam_epsilon``.
+    """
+
+    def __init__(self, direction: Algorithm, graft: Algorithm, *, start: int) -> None:
+        self._direction = direction
+        self._graft = graft
+        self._start = start
+
+    def start(self, like: Tensor) -> State:
+        """Returns the states of both."""
+        return {"direction": self._direction.start(like), "graft": self._graft.start(like)}
+
+    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+        """Returns U."""
+        lent = self._graft.update(gradient.clone(), inner(state, "graft"), _of_graft(now))
+        direction = self._direction.update(gradient, inner(state, "direction"), now)
+        if now.step < self._start:
+            return lent
+        return direction * (_norms(lent) / (_norms(direction) + now.epsilons["graft_epsilon"]))
+
+
+def _norms(stack: Tensor) -> Tensor:
+    """Returns Frobenius norms [N, 1, 1]."""
+    norms: Tensor = torch.linalg.vector_norm(stack, dim=(-2, -1), keepdim=True)
+    return norms
+
+
+def _of_graft(now: Now) -> Now:
+    own = now.epsilons.get("adam_epsilon")
+    return now if own is None else replace(now, epsilons={"epsilon": own})
+
+
+class RMSprop(Elementwise):
+    """U = mhat / (sqrt(v) + eps): Adam without correction of the second moment's bias.
+
+    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; mhat = m / (1 - b1^t), as the RMSprop graft
+    of arXiv 2309.06497 takes the filtered gradient.
+    """
+
+    def __init__(self, *, beta1: float, beta2: float) -> None:
+        self._beta1, self._beta2 = beta1, beta2
+
+    def start(self, like: Tensor) -> State:
+        """Returns both moments at zero."""
+        return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
+
+    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+        """Returns U."""
+        first, second = moment(state, "first"), moment(state, "second")
+        first.lerp_(gradient, 1 - self._beta1)
+        second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+        root = second.sqrt().add_(now.epsilon)
+        return (first / (1 - self._beta1**now.step)).div_(root)

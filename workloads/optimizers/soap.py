@@ -1,0 +1,108 @@
+"""SOAP: Adam in the eigenbases of Shampoo's preconditioners (arXiv 2409.11321)."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
+from workloads.optimizers.bases import exact_basis, refined_basis
+from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied
+
+
+class Soap(Matrixwise):
+    """U = QL [M' / (sqrt(V) + eps)] QR' sqrt(1 - b2^t) / (1 - b1^t) (arXiv 2512.05620, app. A).
+
+    L <- b2 L + (1 - b2) G G', R <- b2 R + (1 - b2) G' G; QL and QR are their eigenbases, which
+    know the gradient of their step; G' = QL' G QR, M' = QL' M QR;
+    M <- b1 M + (1 - b1) G, V <- b2 V + (1 - b2) G'^2. No step is skipped.
+
+    In the first ``eigh_steps`` steps the bases are exact and V is left as it is; afterwards a
+    power iteration and QR refine them every ``frequency`` steps, counted from step 1 on, and V
+    follows the order of their columns. The mean gradient is kept rotated, as M', and turned when
+    a basis changes: two products less in all other steps.
+
+    A side that is not among ``sides`` or longer than ``max_dim`` has no basis. The epsilon
+    ``basis_epsilon`` is added to the diagonals of L and R.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta1: float,
+        beta2: float,
+        sides: str,
+        max_dim: int,
+        frequency: int,
+        eigh_steps: int,
+    ) -> None:
+        self._beta1, self._beta2 = beta1, beta2
+        self._sides = sides
+        self._max_dim = max_dim
+        self._frequency = frequency
+        self._eigh_steps = eigh_steps
+
+    def start(self, like: Tensor) -> State:
+        """Returns moments and statistics at zero, and bases that change nothing."""
+        state: State = {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
+        for side in self._active(like):
+            size = like.shape[AXES[side]]
+            identity = torch.eye(size, dtype=like.dtype, device=like.device)
+            state[side] = like.new_zeros(like.shape[0], size, size)
+            state[f"{side}_basis"] = identity.repeat(like.shape[0], 1, 1)
+        return state
+
+    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+        """Returns U."""
+        sides = self._active(gradient)
+        for side in sides:
+            accumulate(moment(state, side), gradient, side, self._beta2)
+        if now.step <= self._eigh_steps or (now.step - 1) % self._frequency == 0:
+            self._turn(sides, state, now)
+        turned = _rotated(gradient, sides, state)
+        first, second = moment(state, "first"), moment(state, "second")
+        first.lerp_(turned, 1 - self._beta1)
+        second.mul_(self._beta2).addcmul_(turned, turned, value=1 - self._beta2)
+        update = first / second.sqrt().add_(now.epsilon)
+        correction = sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step)
+        return _rotated_back(update.mul_(correction), sides, state)
+
+    def _active(self, stack: Tensor) -> tuple[Side, ...]:
+        return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
+
+    def _turn(self, sides: tuple[Side, ...], state: State, now: Now) -> None:
+        """Puts new bases into the state, and the moments into them."""
+        mean = _rotated_back(moment(state, "first"), sides, state)
+        for side in sides:
+            statistic, name = moment(state, side), f"{side}_basis"
+            epsilon = now.epsilons["basis_epsilon"]
+            if now.step <= self._eigh_steps:
+                state[name] = exact_basis(statistic, epsilon)
+            else:
+                state[name], order = refined_basis(statistic, moment(state, name), epsilon)
+                state["second"] = _permuted(moment(state, "second"), order, side)
+        state["first"] = _rotated(mean, sides, state)
+
+
+def _rotated(stack: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
+    """Returns QL' X QR."""
+    for side in sides:
+        basis = moment(state, f"{side}_basis")
+        stack = applied(basis.mT if side == "left" else basis, stack, side)
+    return stack
+
+
+def _rotated_back(stack: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
+    """Returns QL X QR'."""
+    for side in sides:
+        basis = moment(state, f"{side}_basis")
+        stack = applied(basis if side == "left" else basis.mT, stack, side)
+    return stack
+
+
+def _permuted(stack: Tensor, order: Tensor, side: Side) -> Tensor:
+    """Returns a stack [N, m, n] with rows (left) or columns (right) in an order [N, k]."""
+    index = order[:, :, None] if side == "left" else order[:, None, :]
+    return stack.gather(AXES[side], index.expand_as(stack))
