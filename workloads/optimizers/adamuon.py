@@ -27,6 +27,7 @@ class AdaMuon(Matrixwise):
         beta2: float,
         sign: bool,
         rms_align: bool,
+        products: torch.dtype | None = None,
     ) -> None:
         self._decay = momentum
         self._nesterov = nesterov
@@ -34,6 +35,7 @@ class AdaMuon(Matrixwise):
         self._beta2 = beta2
         self._sign = sign
         self._rms_align = rms_align
+        self._products = products
 
     def start(self, like: Tensor) -> State:
         """Returns momentum and second moment at zero."""
@@ -47,6 +49,7 @@ class AdaMuon(Matrixwise):
             ahead.sign() if self._sign else ahead,
             coefficients=self._coefficients,
             epsilon=now.epsilons["norm_epsilon"],
+            products=self._products,
         )
         second.mul_(self._beta2).addcmul_(orthogonal, orthogonal, value=1 - self._beta2)
         root = (second / (1 - self._beta2**now.step)).sqrt_().add_(now.epsilon)

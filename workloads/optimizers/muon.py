@@ -25,11 +25,13 @@ class Muon(Matrixwise):
         nesterov: bool,
         coefficients: Coefficients,
         shape_factor: str = "none",
+        products: torch.dtype | None = None,
     ) -> None:
         self._decay = momentum
         self._nesterov = nesterov
         self._coefficients = coefficients
         self._factor = shape_factor
+        self._products = products
 
     def start(self, like: Tensor) -> State:
         """Returns the momentum at zero."""
@@ -38,7 +40,12 @@ class Muon(Matrixwise):
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
         ahead = look_ahead(gradient, moment(state, "first"), self._decay, nesterov=self._nesterov)
-        update = orthogonalised(ahead, coefficients=self._coefficients, epsilon=now.epsilon)
+        update = orthogonalised(
+            ahead,
+            coefficients=self._coefficients,
+            epsilon=now.epsilon,
+            products=self._products,
+        )
         factor = shape_factor(self._factor, *gradient.shape[-2:])
         return update if factor == 1 else update * factor
 

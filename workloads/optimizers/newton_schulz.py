@@ -12,19 +12,23 @@ Coefficients = Sequence[tuple[float, float, float]]
 
 
 def orthogonalised(
-    matrices: Tensor, *, coefficients: Coefficients, epsilon: Tensor | float
+    matrices: Tensor,
+    *,
+    coefficients: Coefficients,
+    epsilon: Tensor | float,
+    products: torch.dtype | None = None,
 ) -> Tensor:
-    """Returns :func:`newton_schulz` of matrices of any shape, [N, m, n], each scaled by its norm.
+    """Returns :func:`newton_schulz` of matrices of any shape, [N, m, n].
 
-    Tall matrices go through transposed: fewer products. On CUDA the products are bfloat16,
-    elsewhere in the matrices' format: without matrix units bfloat16 is the slower one.
+    Tall matrices go through transposed: fewer products. Without ``products`` these are bfloat16
+    on CUDA, elsewhere in the matrices' format.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     found = newton_schulz(
         matrices.mT if tall else matrices,
         coefficients=coefficients,
         epsilon=epsilon,
-        dtype=torch.bfloat16 if matrices.is_cuda else None,
+        products=products or (torch.bfloat16 if matrices.is_cuda else None),
     )
     return found.mT if tall else found
 
@@ -34,7 +38,7 @@ def newton_schulz(
     *,
     coefficients: Coefficients,
     epsilon: Tensor | float,
-    dtype: torch.dtype | None = None,
+    products: torch.dtype | None = None,
 ) -> Tensor:
     """Returns p_T(...p_1(X)) with X = G / (||G||_F + epsilon) for each matrix G.
 
@@ -42,14 +46,14 @@ def newton_schulz(
     leaves the singular vectors (optimizers of arXiv 2512.05620, appendix A; K. Jordan's Muon).
 
     Args:
-        matrices: G, [K, m, n] with m <= n (give tall ones transposed: fewer products); not
+        matrices: G, [N, m, n] with m <= n (give tall ones transposed: fewer products); not
             changed. Normalised in its own number format.
         coefficients: (a, b, c) of each step.
-        epsilon: added to the norm, a number or [K, 1, 1].
-        dtype: number format of the products; None for that of ``matrices``.
+        epsilon: added to the norm, a number or [N, 1, 1].
+        products: number format of the products; None for that of ``matrices``.
     """
     norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
-    x: Tensor = (matrices / (norms + epsilon)).to(dtype or matrices.dtype)
+    x: Tensor = (matrices / (norms + epsilon)).to(products or matrices.dtype)
     for a, b, c in coefficients:
         gram = torch.bmm(x, x.mT)
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)

@@ -2,67 +2,169 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
 
-from workloads.cards import LLAMA
-from workloads.optimizers.newton_schulz import newton_schulz
+from workloads.optimizer_names import NEWTON_SCHULZ, newton_schulz_coefficients
+from workloads.optimizers.newton_schulz import Coefficients, newton_schulz, orthogonalised
 
-CONFIG = {"width": 32, "steps": 5, "learning_rate": 0.1, "optimizer": "muon"}
-COEFFICIENTS = [
-    (a, b, c) for a, b, c in LLAMA.resolve(CONFIG).derived["newton_schulz_coefficients"]
-]
+BANDS = {  # lowest and highest image of singular values from 7e-3, then from 1e-3, up to 1
+    ("keller_jordan", None): ((0.682, 1.134), (0.471, 1.202)),
+    ("quintic", None): ((0.978, 1.032), (0.475, 1.145)),
+    ("polar_express", None): ((0.876, 1.124), (0.876, 1.124)),
+    ("polar_express", 8): ((1.000, 1.000), (1.000, 1.000)),
+    ("polar_express_safe", None): ((0.859, 1.141), (0.859, 1.141)),
+    ("cans", None): ((0.884, 1.120), (0.884, 1.120)),
+    ("modula", None): ((0.996, 0.999), (0.866, 0.999)),
+    ("deepseek", None): ((1.000, 1.000), (1.000, 1.000)),
+    ("cubic", None): ((0.774, 1.300), (0.119, 1.300)),
+}
+SETS = [pytest.param(*key, id=f"{key[0]}-{key[1] or 'default'}") for key in BANDS]
+SLOPES = {  # of the polynomial at zero: what a tiny singular value is multiplied by
+    ("keller_jordan", None): 485,
+    ("quintic", None): 493,
+    ("polar_express", None): 1026,
+    ("polar_express", 8): 6822,
+    ("polar_express_safe", None): 990,
+    ("cans", None): 1049,
+    ("modula", None): 1138,
+    ("deepseek", None): 79263,
+    ("cubic", None): 119,
+}
+KELLER_JORDAN = [(3.4445, -4.7750, 2.0315)] * 5
 
 
-def with_singular_values(values: torch.Tensor, columns: int) -> torch.Tensor:
+def coefficients_of(name: str, steps: int | None) -> Coefficients:
+    return [(a, b, c) for a, b, c in newton_schulz_coefficients(name, steps)]
+
+
+def image(values: Tensor, coefficients: Coefficients) -> Tensor:
+    """Returns where singular values land."""
+    for a, b, c in coefficients:
+        values = a * values + b * values**3 + c * values**5
+    return values
+
+
+def with_singular_values(values: Tensor, columns: int) -> Tensor:
     """Returns a matrix [m, columns] with the given m singular values."""
     generator = torch.Generator().manual_seed(1)
     rows = len(values)
     left = torch.linalg.qr(torch.randn(rows, rows, generator=generator, dtype=torch.float64))[0]
-    right = torch.linalg.qr(torch.randn(columns, rows, generator=generator, dtype=torch.float64))[
-        0
-    ]
-    return left * values @ right.T
+    right = torch.linalg.qr(torch.randn(columns, rows, generator=generator, dtype=torch.float64))
+    return left * values @ right[0].T
 
 
-def test_singular_values_go_through_the_polynomial_and_vectors_stay() -> None:
+def grid(lowest: float) -> Tensor:
+    """Returns singular values from ``lowest`` to 1, dense on a logarithmic scale."""
+    return torch.logspace(torch.tensor(lowest).log10().item(), 0, 40_001, dtype=torch.float64)
+
+
+def test_every_set_has_a_band() -> None:
+    assert {name for name, _ in BANDS} == set(NEWTON_SCHULZ)
+
+
+@pytest.mark.parametrize(("name", "steps"), SETS)
+def test_each_set_sends_singular_values_into_its_band(name: str, steps: int | None) -> None:
+    coefficients = coefficients_of(name, steps)
+    for lowest, band in zip((7e-3, 1e-3), BANDS[name, steps], strict=True):
+        landed = image(grid(lowest), coefficients)
+        assert (landed.min().item(), landed.max().item()) == pytest.approx(band, abs=1e-3)
+
+
+@pytest.mark.parametrize(("name", "steps"), SETS)
+def test_each_set_has_its_slope_at_zero(name: str, steps: int | None) -> None:
+    slope = image(torch.tensor(1e-9, dtype=torch.float64), coefficients_of(name, steps)) / 1e-9
+    assert slope.item() == pytest.approx(SLOPES[name, steps], rel=5e-3)
+
+
+@pytest.mark.parametrize(("name", "steps"), SETS)
+def test_the_singular_values_of_a_matrix_land_where_the_polynomial_sends_them(
+    name: str, steps: int | None
+) -> None:
+    coefficients = coefficients_of(name, steps)
+    values = torch.logspace(-1.5, 0, 24, dtype=torch.float64)
+    scaled = values / values.norm()
+    assert scaled.min() > 7e-3  # where the bands begin
+    matrix = with_singular_values(values * 7.0, 40)
+    found = newton_schulz(matrix[None], coefficients=coefficients, epsilon=0.0)
+    landed = torch.linalg.svdvals(found)[0]
+    expected = image(scaled, coefficients).sort(descending=True).values
+    torch.testing.assert_close(landed, expected, rtol=1e-10, atol=1e-10)
+    low, high = BANDS[name, steps][0]
+    assert low - 1e-3 < landed.min() and landed.max() < high + 1e-3
+
+
+def test_singular_vectors_stay_and_epsilon_is_added_to_the_norm() -> None:
     values = torch.logspace(-3, 0, 12, dtype=torch.float64)
     matrix = with_singular_values(values, 20)
-    found = newton_schulz(matrix[None], coefficients=COEFFICIENTS, epsilon=0.01)[0]
-    scalars = values / (values.norm() + 0.01)
-    for a, b, c in COEFFICIENTS:
-        scalars = a * scalars + b * scalars**3 + c * scalars**5
+    found = newton_schulz(matrix[None], coefficients=KELLER_JORDAN, epsilon=0.01)[0]
+    scalars = image(values / (values.norm() + 0.01), KELLER_JORDAN)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     order = torch.argsort(values, descending=True)
     torch.testing.assert_close(found, left * scalars[order] @ right, rtol=1e-10, atol=1e-10)
 
 
-def test_singular_values_land_in_the_published_band() -> None:
-    values = torch.logspace(-1.5, 0, 40, dtype=torch.float64)
-    assert values.min() / values.norm() > 7e-3  # where the band of these coefficients begins
-    matrix = with_singular_values(values * 7.0, 64)
-    found = newton_schulz(matrix[None], coefficients=COEFFICIENTS, epsilon=0.0)
-    landed = torch.linalg.svdvals(found)
-    assert landed.min() > 0.68
-    assert landed.max() < 1.135
+def test_float32_follows_float64() -> None:
+    generator = torch.Generator().manual_seed(3)
+    exact = torch.randn(4, 24, 40, generator=generator, dtype=torch.float64)
+    wanted = newton_schulz(exact, coefficients=KELLER_JORDAN, epsilon=1e-7)
+    found = newton_schulz(exact.float(), coefficients=KELLER_JORDAN, epsilon=1e-7)
+    # 485, the slope of the polynomial, is what a rounding of the input is multiplied by.
+    assert (found - wanted).norm() < 485 * 2.0**-24 * wanted.norm()
 
 
-def test_a_matrix_of_the_batch_is_what_it_is_alone() -> None:
-    matrices = torch.randn(6, 16, 48, generator=torch.Generator().manual_seed(2))
+@pytest.mark.parametrize("shape", [(16, 48), (48, 16), (33, 33), (1, 7), (7, 1)])
+@pytest.mark.parametrize("products", [None, torch.bfloat16])
+def test_a_matrix_of_the_stack_is_what_it_is_alone(
+    shape: tuple[int, int], products: torch.dtype | None
+) -> None:
+    matrices = torch.randn(6, *shape, generator=torch.Generator().manual_seed(2))
     matrices[3] = torch.nan
-    together = newton_schulz(matrices, coefficients=COEFFICIENTS, epsilon=1e-7)
+    kept = matrices.clone()
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7, "products": products}
+    together = orthogonalised(matrices, **settings)
     for place in (0, 1, 2, 4, 5):
-        alone = newton_schulz(matrices[place, None], coefficients=COEFFICIENTS, epsilon=1e-7)
+        alone = orthogonalised(matrices[place, None], **settings)
         assert torch.equal(together[place], alone[0])
     assert together[3].isnan().all()
+    assert torch.equal(kept.nan_to_num(), matrices.nan_to_num())  # the input is not changed
+
+
+def test_a_tall_matrix_is_the_transpose_of_the_wide_one() -> None:
+    wide = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(4))
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7}
+    tall = orthogonalised(wide.mT.contiguous(), **settings)
+    torch.testing.assert_close(tall.mT, orthogonalised(wide, **settings), rtol=0, atol=1e-5)
+
+
+def test_products_in_bfloat16_stay_within_its_rounding() -> None:
+    matrices = torch.randn(4, 32, 48, generator=torch.Generator().manual_seed(5))
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7}
+    exact = orthogonalised(matrices, **settings)
+    rough = orthogonalised(matrices, **settings, products=torch.bfloat16)
+    assert rough.dtype == torch.float32
+    assert 1e-4 < (rough - exact).norm() / exact.norm() < 2e-2
 
 
 def test_zero_and_rank_one_matrices_stay_finite() -> None:
     zero = torch.zeros(8, 8)
     line = torch.outer(torch.arange(8.0), torch.ones(8))
     found = newton_schulz(
-        torch.stack((zero, line)), coefficients=COEFFICIENTS, epsilon=torch.full((2, 1, 1), 1e-7)
+        torch.stack((zero, line)), coefficients=KELLER_JORDAN, epsilon=torch.full((2, 1, 1), 1e-7)
     )
     assert torch.equal(found[0], zero)
     values = torch.linalg.svdvals(found[1])
     assert 0.68 < values[0] < 1.135
     assert values[1] < 1e-3
+
+
+def test_denormal_matrices_vanish_against_epsilon_or_keep_their_direction() -> None:
+    tiny = torch.full((1, 4, 4), 1e-41)
+    found = newton_schulz(tiny, coefficients=KELLER_JORDAN, epsilon=1e-7)
+    assert found.isfinite().all()
+    assert found.norm() < 1e-30
+    matrix = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    small = newton_schulz(matrix * 1e-100, coefficients=KELLER_JORDAN, epsilon=0.0)
+    plain = newton_schulz(matrix, coefficients=KELLER_JORDAN, epsilon=0.0)
+    torch.testing.assert_close(small, plain, rtol=1e-10, atol=1e-10)
