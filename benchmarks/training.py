@@ -22,9 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workloads.attention import RMS_EPSILON
 from workloads.cards import LLAMA
 from workloads.data.tokens import batch, tokens
-from workloads.llama import RMS_EPSILON, Llama, LlamaTrainer
+from workloads.llama import Llama, LlamaTrainer
 from workloads.schedule import Schedule
 from workloads.workload import Member, Resolved
 

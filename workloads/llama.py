@@ -1,28 +1,27 @@
-"""A Llama-like byte model with a leading ensemble axis, and its trainer.
+"""A Llama-like (or GPT-2-like) language model with a leading ensemble axis, and its trainer.
 
-Legend: E members of the pack, B sequences, T tokens a sequence, D width, H heads, K size of a
-head, F hidden size of the MLP, V vocabulary.
+Legend: E members of the pack, B sequences, T tokens a sequence, D width, F hidden size of the
+MLP, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workloads.attention import RMS_EPSILON, Attention
 from workloads.cards import LLAMA
-from workloads.llama_shape import VOCABULARY, shape_of
+from workloads.llama_shape import shape_of
+from workloads.llama_tensors import specs_of, units_of
 from workloads.optimizers.optimizer import Unit
-from workloads.sampling import sampled
+from workloads.optimizers.qk_clip import qk_clip_of
+from workloads.readout import Readout
 from workloads.streams import TokenStream
 from workloads.training import Training
 from workloads.workload import Member, Resolved
-
-RMS_EPSILON = 1e-6
-"""Added to the mean square in every RMSNorm."""
 
 CACHED = 1 << 18
 """Numbers of an activation that a processor works on without waiting for memory, about."""
@@ -31,20 +30,13 @@ Observe = Callable[[str, Tensor], None]
 """Is told the name and the value of an activation, [E, B * T, ...]."""
 
 
-class _Spec(NamedTuple):
-    """One tensor of the model: its role, its shape without E, and the spread of its start."""
-
-    role: str
-    shape: tuple[int, ...]
-    std: float
-
-
 class Llama:
     """The model as functions of stacked parameters; it holds none itself.
 
     x <- x + beta attention(norm(x)); x <- x + beta mlp(norm(x)); logits = norm(x) R', with
-    RMSNorm, rotary positions, QK-norm per head, SwiGLU or GELU and no biases (arXiv 2512.05620,
-    appendix D.1; beta is its depth multiplier). A matrix is [E, out, in]; members never meet.
+    RMSNorm, rotary or learned positions, QK-norm per head, SwiGLU or GELU and no biases (arXiv
+    2512.05620, appendix D.1; beta is its depth multiplier). R is the embedding itself where they
+    are tied. A matrix is [E, out, in]; members never meet.
 
     Attributes:
         units: what the parameters make up for an optimizer, by the name of their group.
@@ -59,45 +51,13 @@ class Llama:
                 stream and loss keep their own.
         """
         self._config = plan.config
-        self._derived = plan.derived
+        self._beta: float = plan.derived["branch_multiplier"]
         self._shape = shape_of(plan.config)
         self._compute = compute
-        self._specs = self._tensors()
-        self.units: Mapping[str, Sequence[Unit]] = self._units()
-
-    def _units(self) -> dict[str, list[Unit]]:
-        """Returns every tensor as a unit of the group of its role."""
-        units: dict[str, list[Unit]] = {}
-        for name, spec in self._specs.items():
-            turned = spec.role == "embedding"
-            units.setdefault(spec.role, []).append(Unit(names=(name,), turned=turned))
-        return units
-
-    def _tensors(self) -> dict[str, _Spec]:
-        """Returns every tensor in the order in which members draw their initial values."""
-        width, hidden = self._shape.width, self._shape.mlp_hidden
-        groups = self._derived["groups"]
-        inner = float(groups["hidden"]["init_std"])  # of a matrix with D inputs
-        last = 0.0 if self._config["zero_init"] else inner
-        gated = {"gate": _Spec("hidden", (hidden, width), inner)}
-        block = {
-            **{n: _Spec("hidden", (width, width), inner) for n in ("query", "key", "value")},
-            "output": _Spec("hidden", (width, width), last),
-            **(gated if self._config["mlp"] == "swiglu" else {}),
-            "up": _Spec("hidden", (hidden, width), inner),
-            "down": _Spec("hidden", (width, hidden), last * (width / hidden) ** 0.5),
-        }
-        gain = _Spec("vector", (width,), 0.0)
-        if self._config["norm_gain"]:
-            block |= {"attention_gain": gain, "mlp_gain": gain}
-        table = (VOCABULARY, width)
-        specs = {"embedding": _Spec("embedding", table, groups["embedding"]["init_std"])}
-        for layer in range(self._shape.depth):
-            specs |= {f"{layer}.{name}": spec for name, spec in block.items()}
-        if self._config["norm_gain"]:
-            specs["final_gain"] = gain
-        specs["readout"] = _Spec("readout", table, groups["readout"]["init_std"])
-        return specs
+        self._specs = specs_of(plan)
+        self._attention = Attention(plan.config, linear=self._linear)
+        self._readout = Readout(self._linear, together=self._shape.tokens_read_out)
+        self.units: Mapping[str, Sequence[Unit]] = units_of(plan, self._specs)
 
     def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
         """Returns the parameters at the start, [E, ...], on the CPU in float32.
@@ -128,18 +88,16 @@ class Llama:
             inputs: tokens, [E, B, T].
             targets: the tokens that follow, [E, B, T].
         """
-        logits = self.logits(parameters, inputs).to(parameters["readout"].dtype)
-        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return each.view(targets.shape).mean(2)
+        x, weight = self._last(parameters, inputs), self._readout_weight(parameters)
+        return self._readout.losses(x, weight, targets.flatten(1)).view(targets.shape).mean(2)
 
     def sampled_losses(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, draws: Tensor
     ) -> Tensor:
-        """Returns the losses, [E, B], on tokens that the model guesses; see ``Model``."""
-        logits = self.logits(parameters, inputs).to(parameters["readout"].dtype)
-        labels = sampled(logits.detach(), draws.flatten(1))
-        each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        return each.view(draws.shape).mean(2)
+        """Returns the losses, [E, B], on tokens that the model guesses for draws [E, B, T]."""
+        x, weight = self._last(parameters, inputs), self._readout_weight(parameters)
+        labels = self._readout.sampled(x, weight, draws.flatten(1))
+        return self._readout.losses(x, weight, labels).view(draws.shape).mean(2)
 
     def evaluated(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
@@ -159,51 +117,60 @@ class Llama:
                 last norm), and the logits.
         """
         tell = observe or _tell_nobody
-        rotation = self._rotation(inputs)
-        x = _embed(parameters["embedding"], inputs)
-        tell("embedding", x)
-        for layer in range(self._shape.depth):
-            x = self._block(parameters, f"{layer}.", x, rotation)
-            tell(f"block {layer}", x)
-        logits = self._linear(self._norm(parameters, "final_gain", x), parameters["readout"])
+        last = self._last(parameters, inputs, tell)
+        logits = self._linear(last, self._readout_weight(parameters))
         tell("logits", logits)
         return logits
 
-    def _block(
-        self,
-        parameters: Mapping[str, Tensor],
-        prefix: str,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
-    ) -> Tensor:
-        """Returns the residual stream [E, B * T, D] after one block."""
-        beta = self._derived["branch_multiplier"]
-        normed = self._norm(parameters, f"{prefix}attention_gain", x)
-        branch = self._attention(parameters, prefix, normed, rotation)
-        x = torch.add(x, branch, alpha=beta)
-        normed = self._norm(parameters, f"{prefix}mlp_gain", x)
-        return torch.add(x, self._mlp(parameters, prefix, normed), alpha=beta)
+    def peaks(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Returns the largest attention logit of each block's heads over a batch, [E, N, H].
 
-    def _attention(
-        self,
-        parameters: Mapping[str, Tensor],
-        prefix: str,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
+        Args:
+            parameters: by name, each [E, ...].
+            inputs: tokens, [E, B, T].
+        """
+        x, size = self._embedded(parameters, inputs), inputs.shape[-1]
+        found = []
+        for layer in range(self._shape.depth):
+            prefix = f"{layer}."
+            normed = self._norm(parameters, f"{prefix}attention_gain", x)
+            found.append(self._attention.peaks(parameters, prefix, normed, size))
+            if layer + 1 < self._shape.depth:
+                x = self._block(parameters, prefix, x, size)
+        return torch.stack(found, 1)
+
+    def _last(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, tell: Observe | None = None
     ) -> Tensor:
-        """Returns causal attention of x [E, B * T, D], with E folded into the batch."""
-        folded = (-1, rotation[0].shape[0], self._shape.heads, self._config["head_dim"])
-        q, k, v = (
-            self._linear(x, parameters[prefix + name]).view(folded)
-            for name in ("query", "key", "value")
-        )  # [E * B, T, H, K]
-        if self._config["qk_norm"]:
-            q, k = (F.rms_norm(each, each.shape[-1:], eps=RMS_EPSILON) for each in (q, k))
-        q, k = _rotate(q, rotation), _rotate(k, rotation)
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        joined = mixed.transpose(1, 2).reshape(x.shape)
-        return self._linear(joined, parameters[prefix + "output"])
+        """Returns the normalised residual stream, [E, B * T, D], after the last block."""
+        tell = tell or _tell_nobody
+        x = self._embedded(parameters, inputs)
+        tell("embedding", x)
+        for layer in range(self._shape.depth):
+            x = self._block(parameters, f"{layer}.", x, inputs.shape[-1])
+            tell(f"block {layer}", x)
+        return self._norm(parameters, "final_gain", x)
+
+    def _embedded(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Returns the residual stream [E, B * T, D] before the first block."""
+        x = _embed(parameters["embedding"], inputs)
+        if not self._shape.learned_positions:
+            return x
+        positions = parameters["position"][:, None, : inputs.shape[-1]]  # [E, 1, T, D]
+        return (x.view(*inputs.shape, -1) + positions).flatten(1, 2)
+
+    def _readout_weight(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        return parameters["embedding" if self._shape.tied_embeddings else "readout"]
+
+    def _block(
+        self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, size: int
+    ) -> Tensor:
+        """Returns the residual stream [E, B * T, D] after one block; ``size`` is T."""
+        normed = self._norm(parameters, f"{prefix}attention_gain", x)
+        branch = self._attention.mixed(parameters, prefix, normed, size)
+        x = torch.add(x, branch, alpha=self._beta)
+        normed = self._norm(parameters, f"{prefix}mlp_gain", x)
+        return torch.add(x, self._mlp(parameters, prefix, normed), alpha=self._beta)
 
     def _mlp(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
         """Returns the MLP of x [E, B * T, D]."""
@@ -222,15 +189,6 @@ class Llama:
         normed = F.rms_norm(x, x.shape[-1:], eps=RMS_EPSILON)
         return normed * parameters[gain][:, None] if gain in self._specs else normed
 
-    def _rotation(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns cosines and sines, [T, 1, K / 2], of the rotary positions (2104.09864)."""
-        half = self._config["head_dim"] // 2
-        pairs = torch.arange(half, dtype=torch.float64, device=inputs.device)
-        times = torch.arange(inputs.shape[-1], dtype=torch.float64, device=inputs.device)
-        frequencies = self._config["rope_base"] ** -(pairs / half)
-        angles = times[:, None, None] * frequencies
-        return angles.cos().to(self._compute), angles.sin().to(self._compute)
-
 
 def _tell_nobody(name: str, value: Tensor) -> None:
     pass
@@ -244,28 +202,21 @@ def _embed(table: Tensor, inputs: Tensor) -> Tensor:
     return rows
 
 
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns x [N, T, H, K] with the pairs (i, i + K / 2) turned by the position."""
-    cosine, sine = rotation
-    first, second = x.chunk(2, dim=-1)
-    turned = (first * cosine - second * sine, second * cosine + first * sine)
-    return torch.cat(turned, dim=-1)
-
-
 class LlamaTrainer(Training):
     """Trains a pack of ``llama`` trials."""
 
     def __init__(self, members: Sequence[Member], *, threads: int, device: str) -> None:
         """Makes model, data and optimizers; see :class:`workloads.workload.TrainerFactory`."""
         plans = [LLAMA.resolve(member.config) for member in members]
-        compute = compute_dtype(plans[0].config["dtype"], device)
+        model = Llama(plans[0], compute=compute_dtype(plans[0].config["dtype"], device))
         super().__init__(
             members,
             plans,
             card=LLAMA,
-            model=Llama(plans[0], compute=compute),
+            model=model,
             stream=TokenStream(plans[0].config, device=device),
             together=members_together(plans[0], len(members), device),
+            qk_clip=qk_clip_of(plans[0], model.peaks),
             threads=threads,
             device=device,
         )

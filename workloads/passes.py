@@ -74,6 +74,24 @@ class Passes:
         parts = [self._evaluated(weights, *part) for part in stream.evaluation(members)]
         return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
 
+    @torch.no_grad()
+    def largest(
+        self, function: Callable[[Mapping[str, Tensor], Tensor], Tensor], batch: Batch
+    ) -> Tensor:
+        """Returns the largest values, [E, ...], of a function of parameters and inputs over the
+        parts of a batch."""
+        return torch.cat([self._largest(function, chunk, batch) for chunk in self._chunks()])
+
+    def _largest(
+        self,
+        function: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+        chunk: slice,
+        batch: Batch,
+    ) -> Tensor:
+        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
+        parts = batch.inputs[chunk].chunk(self._accumulation, 1)
+        return torch.stack([function(weights, part) for part in parts]).amax(0)
+
     def _backward(self, losses: Losses, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         parts = [self._chunk(losses, chunk, batch) for chunk in self._chunks()]
         columns = zip(*(part[1] for part in parts), strict=True)

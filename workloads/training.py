@@ -13,6 +13,7 @@ from torch import Tensor
 from workloads.devices import denormals_flushed, device_name
 from workloads.model import Model
 from workloads.optimizers.clipping import clip
+from workloads.optimizers.qk_clip import QKClip
 from workloads.packs import Pack
 from workloads.passes import Passes
 from workloads.schedule import Schedule
@@ -50,6 +51,7 @@ class Training:
         together: int,
         threads: int,
         device: str,
+        qk_clip: QKClip | None = None,
     ) -> None:
         """Puts parameters and optimizer on the device and loads the checkpoints, if any.
 
@@ -62,6 +64,7 @@ class Training:
             together: members that go through the model at once, at least 1.
             threads: processor threads.
             device: ``cpu`` or ``cuda``.
+            qk_clip: what limits attention logits after an update, if anything does.
 
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
@@ -78,7 +81,7 @@ class Training:
             shape=config["schedule"],
             final_ratio=config["final_ratio"],
         )
-        self._stream = stream
+        self._stream, self._qk_clip = stream, qk_clip
         self._pack = Pack(
             members,
             plans,
@@ -133,7 +136,10 @@ class Training:
         losses, gradients = self._passes.gradients(batch)
         norms = clip(gradients, self._clip)
         curvature = self._curvature(batch, step)
+        peaks = self._peaks(batch, step)
         self._pack.update(gradients, scale=scale, curvature=curvature)
+        if self._qk_clip is not None and peaks is not None:
+            self._qk_clip.scale(self._pack.parameters, peaks)
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
         said = self._judge(measured[0], measured[1], scale)
         if step in self._marks:
@@ -146,6 +152,12 @@ class Training:
         if not self._pack.wants_curvature():
             return None
         return self._passes.curvature(self._passes.draws(batch, step=step))
+
+    def _peaks(self, batch: Batch, step: int) -> Tensor | None:
+        """Returns the largest attention logits before the update where they are looked at."""
+        if self._qk_clip is None or not self._qk_clip.looks(step):
+            return None
+        return self._passes.largest(self._qk_clip.peaks, batch)
 
     def _judge(
         self, losses: Sequence[float], norms: Sequence[float], scale: float

@@ -14,8 +14,9 @@ import torch
 from pack_runs import TINY
 from torch import Tensor
 
+from workloads.attention import RMS_EPSILON
 from workloads.cards import LLAMA
-from workloads.llama import RMS_EPSILON, Llama, LlamaTrainer, compute_dtype, members_together
+from workloads.llama import Llama, LlamaTrainer, compute_dtype, members_together
 from workloads.workload import Member, Resolved
 
 VARIANTS: list[dict[str, Any]] = [

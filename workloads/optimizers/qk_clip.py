@@ -1,0 +1,86 @@
+"""QK-clip of MuonClip: heads with exploding attention logits are scaled down (arXiv 2507.20534).
+
+Legend: E members of the pack, N blocks, H heads, K size of a head, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from workloads.attention import attention_scale
+from workloads.workload import Resolved
+
+Peaks = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+"""Parameters and inputs of a batch to the largest attention logit of each head, [E, N, H]."""
+
+
+class QKClip:
+    """W_q <- g^alpha W_q and W_k <- g^(1 - alpha) W_k of each head, g = min(1, tau / S).
+
+    S is the head's largest logit over the training batch under the weights before the update
+    (algorithm 1, lines 11 to 17); after the clip that batch's largest logit would have been tau.
+
+    Attributes:
+        peaks: returns S.
+    """
+
+    def __init__(self, peaks: Peaks, *, threshold: float, alpha: float, frequency: int) -> None:
+        """Takes the settings.
+
+        Args:
+            peaks: returns S of each head.
+            threshold: tau.
+            alpha: share of the queries.
+            frequency: steps from one look at the logits to the next, from step 1 on.
+        """
+        self.peaks = peaks
+        self._threshold, self._alpha, self._frequency = threshold, alpha, frequency
+
+    def looks(self, step: int) -> bool:
+        """Returns whether the logits of a step count."""
+        return (step - 1) % self._frequency == 0
+
+    @torch.no_grad()
+    def scale(self, parameters: Mapping[str, Tensor], peaks: Tensor) -> None:
+        """Scales queries and keys, [E, D, D] each, in place.
+
+        Args:
+            parameters: by name; ``0.query``, ``0.key`` and so on are scaled.
+            peaks: S, [E, N, H].
+        """
+        excess = peaks > self._threshold
+        factors = torch.where(excess, self._threshold / peaks, torch.ones_like(peaks))
+        for layer, each in enumerate(factors.unbind(1)):
+            _scale(parameters[f"{layer}.query"], each**self._alpha)
+            _scale(parameters[f"{layer}.key"], each ** (1 - self._alpha))
+
+
+def _scale(weight: Tensor, factors: Tensor) -> None:
+    """Multiplies the rows of each head, [E, H * K, D], by its factor [E, H]; 1 changes no bit."""
+    members, heads = factors.shape
+    rows = weight.view(members, heads, -1, weight.shape[-1])
+    rows.mul_(factors.to(weight.dtype)[..., None, None])
+
+
+def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
+    """Returns the QK-clip of a resolved config, or None where there is nothing to clip.
+
+    With QK-norm queries and keys have norm K^(1/2) at most, so that no logit exceeds K times the
+    scale; a threshold from there on never acts.
+    """
+    config = plan.config
+    if config["optimizer"] != "muonclip":
+        return None
+    size = config["head_dim"]
+    bound = size * (attention_scale(config) or size**-0.5)
+    if config["qk_norm"] and bound <= config["qk_clip_threshold"]:
+        return None
+    return QKClip(
+        peaks,
+        threshold=config["qk_clip_threshold"],
+        alpha=config["qk_clip_alpha"],
+        frequency=config["qk_clip_frequency"],
+    )
