@@ -7,6 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.adam import Adam
 from workloads.optimizers.algorithm import Now, State
+from workloads.optimizers.matrices import lengths
 
 
 class Lamb(Adam):
@@ -19,12 +20,6 @@ class Lamb(Adam):
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
         direction = super().update(gradient, state, now)
-        size, length = _norm(now.weights()), _norm(direction)
+        size, length = lengths(now.weights()), lengths(direction)
         ratio = torch.where((size > 0) & (length > 0), size / length, 1.0)
         return direction.mul_(ratio)
-
-
-def _norm(tensors: Tensor) -> Tensor:
-    """Returns the norm of each tensor of a stack [N, ...], [N, 1, ...]."""
-    norms: Tensor = torch.linalg.vector_norm(tensors.flatten(1), dim=1)
-    return norms.view(-1, *[1] * (tensors.ndim - 1))

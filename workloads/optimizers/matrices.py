@@ -31,12 +31,6 @@ def orthonormal(matrices: Tensor) -> Tensor:
     return one_by_one(lambda each: torch.linalg.qr(each).Q, matrices)
 
 
-def row_sums(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Returns the products [N, m, 1] of matrices [N, m, n] and vectors [N, n, 1]; an elementwise
-    product and a sum, whose bits never depend on the stack."""
-    return (matrices * vectors.mT).sum(-1, keepdim=True)
-
-
 def lengths(matrices: Tensor) -> Tensor:
     """Returns the Frobenius norm of each entry of a stack [N, ...], as [N, 1, ...]."""
     norms: Tensor = torch.linalg.vector_norm(matrices.flatten(1), dim=1)

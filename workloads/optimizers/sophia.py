@@ -35,7 +35,7 @@ class Sophia(Elementwise):
         """Returns U."""
         first, diagonal = moment(state, "first"), moment(state, "diagonal")
         first.lerp_(gradient, 1 - self._beta1)
-        if now.curvature is not None:
-            square = now.curvature.square()
-            diagonal.lerp_(square, 1 - self._beta2)
+        if self.wants_curvature(now.step):
+            assert now.curvature is not None
+            diagonal.lerp_(now.curvature.square(), 1 - self._beta2)
         return (first / (self._scale * diagonal + now.epsilon)).clamp_(-1, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm, Matrixwise, Now, State, inner, moment
-from workloads.optimizers.matrices import lengths, row_sums
+from workloads.optimizers.matrices import lengths, product
 
 _FLOOR = 1e-10
 """Added to norms that are divided by."""
@@ -55,8 +55,8 @@ class Spectral(Matrixwise):
         vector = moment(state, "vector")
         warming = now.step <= self._warmup_steps
         for _ in range(_WARMUP_ITERATIONS if warming else self._iterations):
-            image = row_sums(update.mT, vector)  # A' v, [N, n, 1]
-            vector = _turned(vector, row_sums(update, image))
+            image = product(update.mT, vector)  # A' v, [N, n, 1]
+            vector = _turned(vector, product(update, image))
         state["vector"] = vector
         outputs, inputs = gradient.shape[1:]
         return update * (sqrt(outputs / inputs) / (lengths(image) + _FLOOR))
