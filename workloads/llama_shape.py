@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workloads.data.vocabulary import vocabulary_of
 from workloads.workload import Config
-
-VOCABULARY = 256
-"""Tokens are bytes."""
 
 LOGITS = 1 << 24
 """Logits of a member that are in memory at once."""
@@ -106,7 +104,7 @@ def shape_of(config: Config) -> LlamaShape:
         context=config["context"],
         batch_size=config["batch_size"],
         accumulation=config["accumulation"],
-        vocabulary=VOCABULARY,
+        vocabulary=vocabulary_of(config),
         mlp_hidden=round(config["mlp_ratio"] * width),
         mlp_matrices=3 if config["mlp"] == "swiglu" else 2,
         norm_gain=config["norm_gain"],

@@ -54,7 +54,7 @@ class TokenStream:
 
     Attributes:
         vocabulary: number of different tokens.
-        bytes_per_token: mean bytes of text a token.
+        bytes_per_token: mean bytes of text a token; None where nobody knows.
     """
 
     def __init__(self, config: Config, *, device: str) -> None:
@@ -63,7 +63,7 @@ class TokenStream:
         Raises:
             DataUnavailableError: it is missing, altered or too small.
         """
-        corpus = tokens(config["data"])
+        corpus = tokens(config)
         self.vocabulary = corpus.vocabulary
         self.bytes_per_token = corpus.bytes_per_token
         self._train = corpus.train
@@ -93,6 +93,9 @@ class TokenStream:
             yield Batch(windows[..., :-1], windows[..., 1:])
 
     def metrics(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Returns the means and ``val_bits_per_byte``, the loss in bits per byte of text."""
+        """Returns the means and ``val_bits_per_byte``, the loss in bits per byte of text, where
+        the bytes of a token are known."""
+        if self.bytes_per_token is None:
+            return dict(means)
         bits = means["val_loss"] / math.log(2) / self.bytes_per_token
         return {**means, "val_bits_per_byte": bits}

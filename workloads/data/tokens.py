@@ -1,59 +1,162 @@
-"""Byte tokens of a corpus, and the batches and evaluation windows cut from them."""
+"""Tokens of a source, and the batches and evaluation windows cut from them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.data.text import Corpus, load
-from workloads.workload import DataUnavailableError
+from workloads.data import bpe
+from workloads.data.cache import Ids, gathered, kept
+from workloads.data.corpus import JOINT, Corpus
+from workloads.data.sources import known_kind, path_of, tokenizer_of
+from workloads.data.text import load
+from workloads.data.token_files import Chunks, TokenFiles, load_token_files
+from workloads.data.vocabulary import BYTES, GPT2, vocabulary_of
+from workloads.workload import Config, DataUnavailableError
 
-Bytes = NDArray[np.uint8]
 Windows = NDArray[np.int64]
+
+IN_MEMORY_BYTES = 1 << 25
+"""Text of up to this size that is its own tokens is held in memory: nothing is saved by a file."""
+
+PREPARED_VERSION = 1
+"""Raise it whenever the same text would be cut, split or encoded differently."""
 
 _ORDER_STREAM = 0x5EED
 """Second half of the key of the generator: sets data order apart from any other use of a seed."""
 
 
-@dataclass(frozen=True, eq=False)
+class Stream(Protocol):
+    """Tokens one after the other; an array is one."""
+
+    def __len__(self) -> int:
+        """Returns their number."""
+        ...
+
+    def __getitem__(self, places: NDArray[np.int64], /) -> NDArray[Any]:
+        """Returns the tokens at places, of any shape."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Tokens:
-    """A corpus as tokens.
+    """The tokens of a source, read-only and shared within the process.
 
     Attributes:
-        train: training tokens, [n].
-        held_out: tokens of the held-out documents, [m].
+        train: training tokens.
+        held_out: tokens of the held-out documents, or chunks.
         vocabulary: number of different tokens.
-        bytes_per_token: mean bytes of held-out text a token.
+        bytes_per_token: mean bytes of held-out text a token; None where nobody knows.
+        sha256: 64 hex digits over the text, or over the ids of token files.
     """
 
-    train: Bytes
-    held_out: Bytes
-    vocabulary: int = 256
-    bytes_per_token: float = 1.0
+    train: Stream
+    held_out: Stream
+    vocabulary: int
+    bytes_per_token: float | None
+    sha256: str
 
 
-def tokens(source: str) -> Tokens:
-    """Returns the byte tokens of a source, read-only and shared within the process.
+class Tokenizer(NamedTuple):
+    """How documents become tokens: what stands between two, and what one becomes."""
+
+    vocabulary: int
+    dtype: type[np.unsignedinteger[Any]]
+    joint: Ids
+    encode: Callable[[bytes], Ids]
+
+
+TOKENIZERS = {
+    "bytes": Tokenizer(
+        BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), partial(np.frombuffer, dtype=np.uint8)
+    ),
+    "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encode),
+}
+
+
+def tokens(config: Config) -> Tokens:
+    """Returns the tokens that a completed or canonical config names.
+
+    A second call in a process reads nothing. GPT-2 tokens, and the bytes of large texts, are
+    prepared once on a machine and mapped from disk.
 
     Raises:
-        DataUnavailableError: the source is missing, altered or unreadable.
+        DataUnavailableError: the source is missing, altered or unreadable, holds ids that are
+            not in the vocabulary, or needs something that is not installed.
         ValueError: the source is not written like one.
     """
-    return _tokens(load(source))
+    source = config["data"]
+    if known_kind(source) == "bin":
+        files = load_token_files(Path(str(path_of(source))))
+        return _from_files(files, vocabulary_of(config), tokenizer_of(config))
+    return _encoded(load(source), known_kind(source), str(tokenizer_of(config)))
 
 
 @lru_cache(maxsize=4)
-def _tokens(corpus: Corpus) -> Tokens:
+def _encoded(corpus: Corpus, kind: str, name: str) -> Tokens:
+    tokenizer = TOKENIZERS[name]
+    parts = [partial(_pieces, corpus, tokenizer, held_out=flag) for flag in (False, True)]
+    size = corpus.train_bytes + corpus.held_out_bytes
+    if name == "bytes" and size <= IN_MEMORY_BYTES:
+        streams = [gathered(part(), tokenizer.dtype) for part in parts]
+    else:
+        file = f"{kind}-{name}-{corpus.sha256}.v{PREPARED_VERSION}"
+        streams = kept(file, tokenizer.dtype, parts)
+    train, held_out = streams
     return Tokens(
-        np.frombuffer(corpus.train, dtype=np.uint8),
-        np.frombuffer(corpus.held_out, dtype=np.uint8),
+        train=train,
+        held_out=held_out,
+        vocabulary=tokenizer.vocabulary,
+        bytes_per_token=corpus.held_out_bytes / max(1, len(held_out)),
+        sha256=corpus.sha256,
     )
 
 
-def batch(stream: Bytes, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
+def _pieces(corpus: Corpus, tokenizer: Tokenizer, *, held_out: bool) -> Iterator[Ids]:
+    """Yields the tokens of the documents of one part and of what joins them."""
+    for number, document in enumerate(corpus.part(held_out=held_out)):
+        if number:
+            yield tokenizer.joint
+        yield tokenizer.encode(document)
+
+
+@lru_cache(maxsize=4)
+def _from_files(files: TokenFiles, vocabulary: int, tokenizer: str | None) -> Tokens:
+    known = vocabulary if tokenizer is None else TOKENIZERS[tokenizer].vocabulary
+    if files.highest >= vocabulary:
+        raise DataUnavailableError(
+            f"{files.highest_place}, is {files.highest}, and a vocabulary of {vocabulary} has ids "
+            f"below it; set vocabulary to {files.highest + 1} or more, or repair the file"
+        )
+    if files.highest >= known:
+        raise DataUnavailableError(
+            f"{files.highest_place}, is {files.highest}, which is no token of the tokenizer "
+            f"{tokenizer} (ids below {known}); leave tokenizer out for ids of another"
+        )
+    return Tokens(
+        train=files.train,
+        held_out=files.held_out,
+        vocabulary=vocabulary,
+        bytes_per_token=_mean_bytes(files.held_out, tokenizer),
+        sha256=files.sha256,
+    )
+
+
+def _mean_bytes(held_out: Chunks, tokenizer: str | None) -> float | None:
+    """Returns the mean bytes of text that a token of token files stands for."""
+    if tokenizer != "gpt2":
+        return None if tokenizer is None else 1.0
+    lengths = bpe.byte_lengths()
+    return sum(int(lengths[piece].sum()) for piece in held_out.pieces()) / max(1, len(held_out))
+
+
+def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
     """Returns the batch of one step: random windows of a token stream.
 
     A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws the
@@ -85,7 +188,7 @@ def batch(stream: Bytes, *, seed: int, step: int, batch_size: int, context: int)
     return _windows(stream, draws % np.uint64(room), context)
 
 
-def evaluation_windows(stream: Bytes, *, eval_tokens: int, context: int) -> Windows:
+def evaluation_windows(stream: Stream, *, eval_tokens: int, context: int) -> Windows:
     """Returns the fixed windows of an evaluation, spread evenly over a held-out stream.
 
     Their targets never overlap, so each of the ``N * T`` target tokens counts once.
@@ -111,7 +214,7 @@ def evaluation_windows(stream: Bytes, *, eval_tokens: int, context: int) -> Wind
     return _windows(stream, np.arange(number, dtype=np.uint64) * np.uint64(stride), context)
 
 
-def _windows(stream: Bytes, starts: NDArray[np.uint64], context: int) -> Windows:
+def _windows(stream: Stream, starts: NDArray[np.uint64], context: int) -> Windows:
     places = starts[:, None].astype(np.int64) + np.arange(context + 1)  # [B, T + 1]
     windows: Windows = stream[places].astype(np.int64)
     return windows
