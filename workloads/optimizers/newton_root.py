@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workloads.optimizers.powers import raised
+
 ITERATIONS = 100
 TOLERANCE = 1e-6
 GROWTH = 1.2
@@ -29,7 +31,7 @@ def inverse_root(matrices: Tensor, power: int) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
     scale = (1 + power) / (2 * norms)  # [N, 1, 1]
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    roots: Tensor = identity * scale ** (1 / power)
+    roots: Tensor = identity * raised(scale, 1 / power)
     todo = torch.arange(matrices.shape[0], device=matrices.device)
     coupled, error = matrices * scale, _error(matrices * scale, identity)
     for _ in range(ITERATIONS):

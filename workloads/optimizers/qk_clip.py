@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workloads.attention import attention_scale
+from workloads.optimizers.powers import raised
 from workloads.workload import Resolved
 
 Peaks = Callable[[Mapping[str, Tensor], Tensor], Tensor]
@@ -54,8 +55,8 @@ class QKClip:
         excess = peaks > self._threshold
         factors = torch.where(excess, self._threshold / peaks, torch.ones_like(peaks))
         for layer, each in enumerate(factors.unbind(1)):
-            _scale(parameters[f"{layer}.query"], each**self._alpha)
-            _scale(parameters[f"{layer}.key"], each ** (1 - self._alpha))
+            _scale(parameters[f"{layer}.query"], raised(each, self._alpha))
+            _scale(parameters[f"{layer}.key"], raised(each, 1 - self._alpha))
 
 
 def _scale(weight: Tensor, factors: Tensor) -> None:

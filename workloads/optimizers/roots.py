@@ -7,6 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.eigen import eigh
 from workloads.optimizers.newton_root import inverse_root, largest_eigenvalue
+from workloads.optimizers.powers import raised
 
 
 def root_by_eigenvalues(
@@ -25,8 +26,8 @@ def root_by_eigenvalues(
     values, vectors = eigh(matrices)
     values = values[:, None, :].clamp(min=0)  # [N, 1, k], beside the columns of the vectors
     ridge = epsilon * values[..., -1:] if relative else epsilon
-    raised = (values + ridge.clamp(min=torch.finfo(values.dtype).tiny)) ** (-exponent / 2)
-    half = vectors * raised
+    above = values + ridge.clamp(min=torch.finfo(values.dtype).tiny)
+    half = vectors * raised(above, -exponent / 2)
     root = half.bmm(half.mT)
     return _identity_where(root, values[..., -1:] == 0) if relative else root
 
@@ -61,5 +62,5 @@ def root_by_newton(
     unit = torch.where(usable, matrices / largest, identity)
     scale = torch.where(usable, largest, torch.ones_like(largest))
     ridge = epsilon * largest_eigenvalue(unit) if relative else epsilon / scale
-    root = inverse_root(unit + ridge * identity, round(1 / exponent)) * scale ** (-exponent)
+    root = inverse_root(unit + ridge * identity, round(1 / exponent)) * raised(scale, -exponent)
     return torch.where(largest.isfinite() & ~none, root, identity)
