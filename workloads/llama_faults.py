@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workloads.data.sources import FORMS, kind_of
-from workloads.llama_shape import mlp_hidden
-from workloads.optimizer_settings import SHARES
+from workloads.llama_leaves import leaves_of
+from workloads.llama_plan import steps_of
+from workloads.llama_shape import mlp_hidden, shape_of
+from workloads.rule_faults import rule_faults
 from workloads.workload import Config, Problem
 
 HORIZONS = ("steps", "tokens", "tokens_per_param")
-_BELOW_ONE = (*SHARES, "warmup")
 
 
 def faults(config: Config) -> Iterator[Problem]:
@@ -20,8 +21,8 @@ def faults(config: Config) -> Iterator[Problem]:
     yield from _accumulation_faults(config)
     yield from _mlp_faults(config)
     yield from _horizon_faults(config)
-    yield from _base_faults(config)
-    yield from _share_faults(config)
+    yield from _rule_faults(config)
+    yield from _run_faults(config)
     yield from _data_faults(config)
 
 
@@ -91,29 +92,12 @@ def _horizon_faults(config: Config) -> Iterator[Problem]:
         )
 
 
-def _base_faults(config: Config) -> Iterator[Problem]:
-    if config["base_width"] is not None:
-        return
-    needing = []
-    if config["parametrization"] == "mup":
-        needing.append("parametrization mup")
-    if config["weight_decay_rule"] == "inverse_width":
-        needing.append("weight_decay_rule inverse_width")
-    if needing:
+def _run_faults(config: Config) -> Iterator[Problem]:
+    if config["warmup"] >= 1:
         yield Problem(
-            keys=("base_width",),
-            message=f"base_width is missing, and {' and '.join(needing)} scale relative to it; "
-            "set it to the width at which the hyperparameters are tuned",
+            keys=("warmup",),
+            message=f"warmup is {config['warmup']:g}; it has to be at least 0 and below 1",
         )
-
-
-def _share_faults(config: Config) -> Iterator[Problem]:
-    for name in _BELOW_ONE:
-        if config.get(name, 0.0) >= 1:
-            yield Problem(
-                keys=(name,),
-                message=f"{name} is {config[name]:g}; it has to be at least 0 and below 1",
-            )
     context, eval_tokens = config["context"], config["eval_tokens"]
     if eval_tokens < context:
         yield Problem(
@@ -121,6 +105,13 @@ def _share_faults(config: Config) -> Iterator[Problem]:
             message=f"eval_tokens {eval_tokens} is less than one sequence of context {context}; "
             f"use at least {context}",
         )
+
+
+def _rule_faults(config: Config) -> Iterator[Problem]:
+    steps = None
+    if sum(config[name] is not None for name in HORIZONS) == 1:
+        steps = steps_of(config, shape_of(config))
+    yield from rule_faults(config, leaves_of(config), steps)
 
 
 def _data_faults(config: Config) -> Iterator[Problem]:

@@ -32,7 +32,7 @@ def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
     Args:
         vectors: the condition under which the model has vectors.
     """
-    return (*_parametrization(vectors), *_rates(), *_custom())
+    return (*_parametrization(vectors), *_rates(), *_custom(vectors))
 
 
 def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
@@ -138,28 +138,34 @@ def _rates() -> tuple[Setting, ...]:
     )
 
 
-def _custom() -> tuple[Setting, ...]:
-    defaults = {("hidden", "init"): -0.5, ("readout", "init"): -0.5}
+def _custom(vectors: Condition) -> tuple[Setting, ...]:
     return tuple(
         Setting(
             name=f"custom.{role}.{quantity}",
             kind="float",
-            default=defaults.get((role, quantity), 0.0),
+            default=_STANDARD.get((role, quantity), 0.0),
             low=-8.0,
             high=8.0,
-            when={"parametrization": ("custom",)},
-            doc=f"Exponent of width / base_width in the {_WORDS[quantity]} of {_ROLES[role]}.",
+            when={"parametrization": ("custom",), **(vectors if role == "vector" else {})},
+            doc=f"Exponent of width / base_width in {_WORDS[quantity]} of {_ROLES[role]}.",
         )
         for role in _ROLES
         for quantity in CUSTOM_EXPONENTS
+        if role != "vector" or quantity in _OF_VECTORS
     )
 
 
+_STANDARD = {("hidden", "init"): -0.5, ("readout", "init"): -0.5}
+"""Exponents of the standard parametrization, where they are not 0."""
+
+_OF_VECTORS = ("learning_rate", "epsilon")
+"""Gains and biases start at a constant and are never decayed."""
+
 _WORDS = {
-    "learning_rate": "learning rate",
-    "epsilon": "epsilon",
-    "init": "standard deviation of the initial values",
-    "weight_decay": "weight decay",
+    "learning_rate": "the learning rate",
+    "epsilon": "every epsilon",
+    "init": "the standard deviation of the initial values",
+    "weight_decay": "the weight decay",
 }
 _ROLES = {
     "embedding": "embeddings",

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.cards import LLAMA
+from workloads.optimizer_names import EPSILONS
 from workloads.workload import DataUnavailableError
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
@@ -53,9 +54,10 @@ def test_every_setting_is_explained_and_its_default_is_allowed() -> None:
             assert not (setting.low_open and setting.default == setting.low)
 
 
-def test_packs_may_differ_in_rates_alone() -> None:
-    packable = [setting.name for setting in LLAMA.settings if setting.packable]
-    assert packable == ["learning_rate", "weight_decay", "epsilon"]
+def test_packs_may_differ_in_rates_and_epsilons_alone() -> None:
+    packable = {setting.name for setting in LLAMA.settings if setting.packable}
+    epsilons = {name for names in EPSILONS.values() for name in names.values()}
+    assert packable == {"learning_rate", "weight_decay", "weight_decay_timescale"} | epsilons
 
 
 def test_the_canonical_config_holds_what_applies_and_no_more() -> None:
@@ -220,14 +222,14 @@ def test_depth_scaling_divides_the_branches_under_mup_alone() -> None:
         (
             {"weight_decay_rule": "inverse_width"},
             ("base_width",),
-            "weight_decay_rule inverse_width scale relative",
+            "weight_decay_rule inverse_width scales relative",
         ),
         ({"beta2": 1.0}, ("beta2",), "beta2 is 1; it has to be at least 0 and below 1"),
         ({"warmup": 1.0}, ("warmup",), "warmup is 1; it has to be at least 0 and below 1"),
         ({"eval_tokens": 63}, ("eval_tokens", "context"), "use at least 64"),
-        ({"data": "wikipedia"}, ("data",), "use sotu, or text:PATH"),
-        ({"data": "text: "}, ("data",), "use sotu, or text:PATH"),
-        ({"data": "text:a\0b"}, ("data",), "use sotu, or text:PATH"),
+        ({"data": "wikipedia"}, ("data",), "use sotu, text:PATH"),
+        ({"data": "text: "}, ("data",), "use sotu, text:PATH"),
+        ({"data": "text:a\0b"}, ("data",), "use sotu, text:PATH"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_what_to_do(

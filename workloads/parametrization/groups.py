@@ -1,70 +1,84 @@
-"""Parameter groups: the hyperparameters of each role as they really are."""
+"""Parameter groups: the hyperparameters of each kind of tensor as they really are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizer_names import others_of, vectors_of
-from workloads.parametrization.roles import ROLES, Role
-from workloads.parametrization.rules import WEIGHT_DECAY_RULES, multipliers
+from workloads.optimizer_names import EPSILONS, others_of, vectors_of
+from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
+from workloads.parametrization.roles import Leaf, Role
+from workloads.parametrization.rules import Multipliers, multipliers
+from workloads.parametrization.scaling import Scaling, scaling_of
+from workloads.parametrization.updates import method_of
 from workloads.workload import Config
 
 Group = dict[str, Any]
-"""``optimizer``, ``learning_rate`` (peak), ``weight_decay`` (independent), ``epsilon`` and
-``init_std``, all absolute."""
+"""``optimizer``, ``learning_rate`` (peak), ``weight_decay`` (the share of a weight that a step
+takes away at the peak of the schedule, whatever the convention), ``epsilon`` and the optimizer's
+other epsilons, and ``init_std``, all absolute."""
+
+LeavesOf = Callable[[Config], Sequence[Leaf]]
+"""Lists the tensors of a workload's completed config, the one that has a role's name as its key
+before the others of that role."""
 
 
-def ratios(config: Config) -> tuple[float, float]:
-    """Returns width and depth of a config over those of its base model; 1 where it names none."""
-    base_width = config.get("base_width") or config["width"]
-    base_depth = config.get("base_depth") or config["depth"]
-    return config["width"] / base_width, config["depth"] / base_depth
+def groups_of(config: Config, leaves: Sequence[Leaf]) -> dict[str, Group]:
+    """Returns the group of each role, and those of the leaves that differ from it.
 
+    A leaf such as ``hidden.mlp_in`` has a group of its own only where its learning rate, weight
+    decay or an epsilon is another than that of its role; its initial values are the role's.
 
-def groups_of(config: Config) -> dict[str, Group]:
-    """Returns the group of each role that a completed config has; vectors only with gains.
-
-    ``init_std`` of hidden is that of a matrix with ``width`` inputs: a matrix with another number
-    of inputs (the one out of the MLP's hidden layer) takes inputs^(-1/2) instead, and the outputs
-    of attention and MLP take 0 under ``zero_init``. Gains start at 1, so their spread is 0.
+    Args:
+        config: completed, with ``steps`` and ``others_learning_rate_ratio`` settled.
+        leaves: the tensors, see :data:`LeavesOf`.
     """
-    return {
-        role: _group(role, config) for role in ROLES if role != "vector" or config["norm_gain"]
-    }
+    scaling = scaling_of(config)
+    groups: dict[str, Group] = {}
+    for leaf in leaves:
+        group = _group(leaf, config, scaling)
+        if leaf.key == leaf.role or _differs(group, groups[leaf.role]):
+            groups[leaf.key] = group
+    return groups
 
 
-def _group(role: Role, config: Config) -> Group:
-    optimizer = _optimizer(role, config)
-    width_ratio, depth_ratio = ratios(config)
-    factors = multipliers(
-        config["parametrization"],
-        optimizer=optimizer,
-        role=role,
-        width_ratio=width_ratio,
-        depth_ratio=depth_ratio,
-    )
-    decay_rule = WEIGHT_DECAY_RULES[config["weight_decay_rule"]]
-    share = 1.0 if role == "hidden" else config["others_learning_rate_ratio"]
-    epsilon = config["muon_epsilon"] if optimizer == "muon" else config["epsilon"]
-    return {
-        "optimizer": optimizer,
-        "learning_rate": config["learning_rate"] * share * factors.learning_rate,
-        "weight_decay": config["weight_decay"] * decay_rule(width_ratio) * factors.weight_decay,
-        "epsilon": epsilon * factors.epsilon,
-        "init_std": _base_std(role, config, width_ratio) * factors.init_std,
-    }
-
-
-def _optimizer(role: Role, config: Config) -> str:
+def optimizer_of(role: Role, config: Config) -> str:
+    """Returns the optimizer that drives a role."""
     if role == "hidden":
         return str(config["optimizer"])
     return vectors_of(config) if role == "vector" else others_of(config)
 
 
-def _base_std(role: Role, config: Config, width_ratio: float) -> float:
-    """Returns the standard deviation of the initial values at the base width."""
-    if role == "embedding":
-        return float(config["embedding_std"])
-    if role == "vector" or (role == "readout" and config["zero_init"]):
-        return 0.0
-    return float((config["width"] / width_ratio) ** -0.5)
+def factors_of(leaf: Leaf, config: Config, scaling: Scaling) -> Multipliers:
+    """Returns the factors that a completed config has for a leaf."""
+    return multipliers(scaling, method_of(optimizer_of(leaf.role, config), config), leaf)
+
+
+def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> float:
+    """Returns the factor on weight decay, that of ``weight_decay_rule`` included."""
+    rule = DECAY_RULES[config["weight_decay_rule"]]
+    return factors.weight_decay * rule(scaling.width_ratio, factors.learning_rate)
+
+
+def _group(leaf: Leaf, config: Config, scaling: Scaling) -> Group:
+    factors = factors_of(leaf, config, scaling)
+    share = 1.0 if leaf.role == "hidden" else config["others_learning_rate_ratio"]
+    rate = config["learning_rate"] * share * factors.learning_rate
+    decay = base_decay(config) * decay_factor(factors, config, scaling)
+    optimizer = optimizer_of(leaf.role, config)
+    return {
+        "optimizer": optimizer,
+        "learning_rate": rate,
+        "weight_decay": rate * decay if is_coupled(config) else decay,
+        **({} if EPSILONS[optimizer] else {"epsilon": 0.0}),
+        **{
+            name: config[setting] * factors.epsilons[name]
+            for name, setting in EPSILONS[optimizer].items()
+            if name in factors.epsilons
+        },
+        "init_std": leaf.base_std * factors.init_std,
+    }
+
+
+def _differs(group: Group, other: Group) -> bool:
+    return {**group, "init_std": None} != {**other, "init_std": None}

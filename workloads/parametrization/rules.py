@@ -1,21 +1,8 @@
-"""Scaling rules as pure numbers: how hyperparameters go from the base model to a larger one.
+"""Scaling rules as values: how hyperparameters go from the base model to a larger one.
 
-The rules are those of arXiv 2512.05620: learning rates from table 1 (``eta``) and epsilons from
-table 1 (``eps``), in the relative form of its published code, where every size is taken over its
-base. For a width ratio m they come to:
-
-    ===========  ==========  ===========  =========  =======  ======
-                 learning rate                       epsilon
-    -----------  ----------------------------------  ---------------
-    optimizer    embedding   hidden       readout    hidden   others
-    ===========  ==========  ===========  =========  =======  ======
-    adamw        1           1/m          1/m        1/(m N)  1/m, readout 1
-    muon         m^(1/2)     1            m^(-1/2)   1/N      m^(-1/2), readout m^(1/2)
-    ===========  ==========  ===========  =========  =======  ======
-
-A vector fits the same formulas with one input: a gain under AdamW keeps its learning rate.
-A rule of another optimizer is one more value in ``UPDATES``; one of another parametrization is
-one more in ``PARAMETRIZATIONS``.
+A parametrization says which learning rates, epsilons and initial spreads it has for each role,
+in terms of the maximal-update rules of :mod:`workloads.parametrization.updates`. A rule prints as
+its formulas and gives numbers for a tensor.
 """
 
 from __future__ import annotations
@@ -23,9 +10,108 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
 
-from workloads.parametrization.roles import ROLES, Growth, Role, growth
+from workloads.optimizer_names import ORTHOGONAL
+from workloads.parametrization.growth import Growth, sizes
+from workloads.parametrization.monomial import ONE, Monomial, monomial
+from workloads.parametrization.roles import INSIDE, Leaf
+from workloads.parametrization.scaling import Scaling
+from workloads.parametrization.updates import STEP, UPDATES, Method, UpdateRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How the hyperparameters of one kind of tensor go with its growth; prints as formulas.
+
+    Attributes:
+        learning_rate: factor on the learning rate.
+        epsilons: by name, factors on the optimizer's epsilons.
+        weight_decay: factor on weight decay, apart from weight_decay_rule.
+        init_std: factor on the standard deviation of the initial values.
+    """
+
+    learning_rate: Monomial
+    epsilons: Mapping[str, Monomial]
+    weight_decay: Monomial
+    init_std: Monomial
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """Every factor as a formula in the numbers of a :class:`Growth`."""
+        return {
+            "learning_rate": str(self.learning_rate),
+            **{name: str(each) for name, each in self.epsilons.items()},
+            "weight_decay": str(self.weight_decay),
+            "init_std": str(self.init_std),
+        }
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {formula}" for name, formula in self.formulas.items())
+
+
+def rule_of(scaling: Scaling, method: Method, leaf: Leaf) -> Rule:
+    """Returns the rule of one kind of tensor driven by one optimizer.
+
+    Raises:
+        ValueError: there is no such optimizer.
+    """
+    if method.optimizer not in UPDATES:
+        known = ", ".join(UPDATES)
+        raise ValueError(f"no optimizer named {method.optimizer!r}; known: {known}")
+    maximal = UPDATES[method.optimizer](method, leaf)
+    rate = _RATES[scaling.rule.rates](scaling, method, leaf, maximal)
+    epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
+    return Rule(
+        learning_rate=rate,
+        epsilons=epsilons,
+        weight_decay=scaling.exponent(leaf.role, "weight_decay"),
+        init_std=_init_std(scaling, leaf),
+    )
+
+
+_Rate = Callable[[Scaling, Method, Leaf, UpdateRule], Monomial]
+
+
+def _maximal(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+    return maximal.learning_rate * monomial(depth=1)
+
+
+def _spectral(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+    """LAMB and Shampoo as published; the paper's Shampoo has E = 1/2 and no blocks."""
+    published = maximal.learning_rate
+    if method.optimizer == "lamb":
+        published = monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
+    elif method.optimizer == "shampoo" and method.graft == "none":
+        published = STEP if method.total_exponent(leaf) == 0.5 else published
+    return published * monomial(depth=1)
+
+
+def _moonlight(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+    return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
+
+
+_RATES: Mapping[str, _Rate] = {
+    "constant": lambda scaling, method, leaf, maximal: ONE,
+    "maximal": _maximal,
+    "spectral": _spectral,
+    "moonlight": _moonlight,
+    "custom": lambda scaling, method, leaf, maximal: scaling.exponent(leaf.role, "learning_rate"),
+}
+
+
+def _epsilon(scaling: Scaling, leaf: Leaf, maximal: Monomial) -> Monomial:
+    return {
+        "constant": ONE,
+        "maximal": maximal,
+        "depth": maximal.only("gamma"),
+        "custom": scaling.exponent(leaf.role, "epsilon"),
+    }[scaling.rule.epsilons]
+
+
+def _init_std(scaling: Scaling, leaf: Leaf) -> Monomial:
+    if scaling.parametrization == "custom":
+        return scaling.exponent(leaf.role, "init")
+    return monomial(r_in=scaling.rule.readout_std if leaf.role == "readout" else -0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,119 +120,44 @@ class Multipliers:
 
     Attributes:
         learning_rate: on the learning rate.
-        epsilon: on the optimizer's epsilon.
-        weight_decay: on the independent weight decay; 0 for vectors, which are never decayed.
+        epsilons: by name, on the optimizer's epsilons.
+        weight_decay: on weight decay, apart from weight_decay_rule; 0 for vectors, which are
+            never decayed.
         init_std: on the standard deviation of the initial values.
     """
 
     learning_rate: float
-    epsilon: float
+    epsilons: Mapping[str, float]
     weight_decay: float
     init_std: float
 
 
-@dataclass(frozen=True)
-class UpdateRule:
-    """How one optimizer's learning rate and epsilon go with the size of a tensor.
-
-    Attributes:
-        learning_rate: makes learning rate times update move every output by order one.
-        epsilon: keeps epsilon in proportion to what it is added to.
-    """
-
-    learning_rate: Callable[[Growth], float]
-    epsilon: Callable[[Growth], float]
-
-
-@dataclass(frozen=True)
-class Parametrization:
-    """How a model is scaled.
-
-    Attributes:
-        updates: rule by optimizer.
-        readout_std: exponent of r_in in the initial readout; all else has r_in^(-1/2).
-        depth: True if residual branches are divided by the depth ratio.
-    """
-
-    updates: Mapping[str, UpdateRule]
-    readout_std: float
-    depth: bool
-
-
-UPDATES: Mapping[str, UpdateRule] = {
-    "adamw": UpdateRule(lambda r: 1 / r.fan_in, lambda r: 1 / (r.fan_out * r.depth)),
-    "muon": UpdateRule(
-        lambda r: sqrt(r.fan_out / r.fan_in), lambda r: sqrt(r.fan_in / r.fan_out) / r.depth
-    ),
-}
-"""Maximal-update rules: tables 1 and 2 of arXiv 2512.05620; eps of muon is on ||G||_F."""
-
-_CONSTANT = UpdateRule(lambda _: 1.0, lambda _: 1.0)
-
-PARAMETRIZATIONS: Mapping[str, Parametrization] = {
-    "sp": Parametrization(dict.fromkeys(UPDATES, _CONSTANT), readout_std=-0.5, depth=False),
-    "mup": Parametrization(UPDATES, readout_std=-1.0, depth=True),
-}
-
-WEIGHT_DECAY_RULES: Mapping[str, Callable[[float], float]] = {
-    "none": lambda _: 1.0,
-    "inverse_width": lambda width_ratio: 1 / width_ratio,
-}
-"""Factor on independent weight decay by width ratio (arXiv 2512.05620, sections 3.4 and 4)."""
-
-
-@lru_cache(maxsize=4096)
-def multipliers(
-    parametrization: str,
-    *,
-    optimizer: str,
-    role: Role,
-    width_ratio: float,
-    depth_ratio: float = 1.0,
-) -> Multipliers:
-    """Returns the factors for one role, relative to the base model.
-
-    Args:
-        parametrization: a key of ``PARAMETRIZATIONS``.
-        optimizer: the optimizer that drives tensors of this role, a key of ``UPDATES``.
-        role: what the tensor is.
-        width_ratio: width over base width, m.
-        depth_ratio: depth over base depth; has no effect under ``sp``.
+@lru_cache(maxsize=8192)
+def multipliers(scaling: Scaling, method: Method, leaf: Leaf) -> Multipliers:
+    """Returns the factors for one kind of tensor, relative to the base model.
 
     Raises:
-        ValueError: a name is unknown or a ratio is not a positive number.
+        ValueError: there is no such optimizer.
     """
-    _check(parametrization, optimizer, role, width_ratio, depth_ratio)
-    rule = PARAMETRIZATIONS[parametrization]
-    sizes = growth(role, width_ratio=width_ratio, depth_ratio=depth_ratio)
-    update = rule.updates[optimizer]
+    rule = rule_of(scaling, method, leaf)
+    growth = growth_of(scaling, method, leaf)
     return Multipliers(
-        learning_rate=update.learning_rate(sizes),
-        epsilon=update.epsilon(sizes),
-        weight_decay=0.0 if role == "vector" else 1.0,
-        init_std=sizes.fan_in ** (rule.readout_std if role == "readout" else -0.5),
+        learning_rate=rule.learning_rate.at(growth),
+        epsilons={name: each.at(growth) for name, each in rule.epsilons.items()},
+        weight_decay=0.0 if leaf.role == "vector" else rule.weight_decay.at(growth),
+        init_std=rule.init_std.at(growth),
     )
 
 
-def branch_multiplier(parametrization: str, *, depth_ratio: float) -> float:
-    """Returns the factor on every residual branch: 1/N if the rule scales depth, else 1.
-
-    x <- x + branch_multiplier * F(norm(x)) (arXiv 2512.05620, section 3.3; 2505.01618 with
-    alpha = 1).
-    """
-    return 1 / depth_ratio if PARAMETRIZATIONS[parametrization].depth else 1.0
-
-
-def _check(
-    parametrization: str, optimizer: str, role: str, width_ratio: float, depth_ratio: float
-) -> None:
-    for kind, name, known in (
-        ("parametrization", parametrization, tuple(PARAMETRIZATIONS)),
-        ("optimizer", optimizer, tuple(UPDATES)),
-        ("role", role, ROLES),
-    ):
-        if name not in known:
-            raise ValueError(f"no {kind} named {name!r}; known: {', '.join(known)}")
-    for kind, ratio in (("width_ratio", width_ratio), ("depth_ratio", depth_ratio)):
-        if not 0 < ratio < float("inf"):
-            raise ValueError(f"{kind} is {ratio!r}; it has to be positive and finite")
+def growth_of(scaling: Scaling, method: Method, leaf: Leaf) -> Growth:
+    """Returns how one kind of tensor grows."""
+    inside = leaf.role in INSIDE and scaling.rule.depth
+    depth = scaling.depth_ratio if inside else 1.0
+    flow = 1.0 if leaf.role == "readout" else scaling.width_ratio**scaling.rule.gradient
+    bare = Growth(
+        gamma=flow * depth**-scaling.depth_alpha,
+        depth=depth ** (scaling.depth_alpha - 1),
+        m=scaling.width_ratio,
+        **sizes(leaf, block_size=method.block_size, max_dim=method.max_dim),
+    )
+    return Growth(**{**vars(bare), "std": _init_std(scaling, leaf).at(bare)})
