@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
 from workloads.optimizers.roots import root_by_eigenvalues, root_by_newton
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied
+from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, symmetric
 
 
 class Shampoo(Matrixwise):
@@ -50,13 +50,17 @@ class Shampoo(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
+        sides = self._active(gradient)
         first = moment(state, "first").lerp_(gradient, 1 - self._beta1)
-        update = first / (1 - self._beta1**now.step)
-        for side in self._active(gradient):
+        for side in sides:
             accumulate(moment(state, side), gradient, side, self._beta2)
             if (now.step - 1) % self._frequency == 0:
                 state[f"{side}_root"] = self._inverse_root(moment(state, side), now)
-            update = applied(moment(state, f"{side}_root"), update, side)
+        update = torch.div(first, 1 - self._beta1**now.step, out=gradient)
+        spare = torch.empty_like(update)
+        for side in sides:
+            root = moment(state, f"{side}_root")
+            update, spare = applied(root, update, side, out=spare), update
         return update
 
     def _active(self, stack: Tensor) -> tuple[Side, ...]:
@@ -64,7 +68,7 @@ class Shampoo(Matrixwise):
 
     def _inverse_root(self, statistic: Tensor, now: Now) -> Tensor:
         return self._root(
-            statistic / (1 - self._beta2**now.step),
+            symmetric(statistic) / (1 - self._beta2**now.step),
             exponent=self._exponent,
             epsilon=now.epsilon,
             relative=self._relative,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
 from workloads.optimizers.bases import exact_basis, refined_basis
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied
+from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, symmetric
 
 
 class Soap(Matrixwise):
@@ -61,45 +61,53 @@ class Soap(Matrixwise):
             accumulate(moment(state, side), gradient, side, self._beta2)
         if now.step <= self._eigh_steps or (now.step - 1) % self._frequency == 0:
             self._turn(sides, state, now)
-        turned = _rotated(gradient, sides, state)
+        turned, spare = _rotated(gradient, torch.empty_like(gradient), sides, state)
         first, second = moment(state, "first"), moment(state, "second")
         first.lerp_(turned, 1 - self._beta1)
         second.mul_(self._beta2).addcmul_(turned, turned, value=1 - self._beta2)
-        update = first / second.sqrt().add_(now.epsilon)
-        correction = sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step)
-        return _rotated_back(update.mul_(correction), sides, state)
+        root = torch.sqrt(second, out=spare).add_(now.epsilon)
+        update = torch.div(first, root, out=turned)
+        update.mul_(sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step))
+        return _rotated_back(update, spare, sides, state)[0]
 
     def _active(self, stack: Tensor) -> tuple[Side, ...]:
         return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
     def _turn(self, sides: tuple[Side, ...], state: State, now: Now) -> None:
         """Puts new bases into the state, and the moments into them."""
-        mean = _rotated_back(moment(state, "first"), sides, state)
+        first = moment(state, "first")
+        mean, spare = _rotated_back(first, torch.empty_like(first), sides, state)
         for side in sides:
-            statistic, name = moment(state, side), f"{side}_basis"
+            statistic, name = symmetric(moment(state, side)), f"{side}_basis"
             epsilon = now.epsilons["basis_epsilon"]
             if now.step <= self._eigh_steps:
                 state[name] = exact_basis(statistic, epsilon)
             else:
                 state[name], order = refined_basis(statistic, moment(state, name), epsilon)
                 state["second"] = _permuted(moment(state, "second"), order, side)
-        state["first"] = _rotated(mean, sides, state)
+        state["first"], _ = _rotated(mean, spare, sides, state)
 
 
-def _rotated(stack: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
-    """Returns QL' X QR."""
+def _rotated(
+    stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State
+) -> tuple[Tensor, Tensor]:
+    """Returns QL' X QR, and a tensor that is spare now; overwrites X and the spare one."""
     for side in sides:
         basis = moment(state, f"{side}_basis")
-        stack = applied(basis.mT if side == "left" else basis, stack, side)
-    return stack
+        turn = basis.mT if side == "left" else basis
+        stack, spare = applied(turn, stack, side, out=spare), stack
+    return stack, spare
 
 
-def _rotated_back(stack: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
-    """Returns QL X QR'."""
+def _rotated_back(
+    stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State
+) -> tuple[Tensor, Tensor]:
+    """Returns QL X QR', and a tensor that is spare now; overwrites X and the spare one."""
     for side in sides:
         basis = moment(state, f"{side}_basis")
-        stack = applied(basis if side == "left" else basis.mT, stack, side)
-    return stack
+        turn = basis if side == "left" else basis.mT
+        stack, spare = applied(turn, stack, side, out=spare), stack
+    return stack, spare
 
 
 def _permuted(stack: Tensor, order: Tensor, side: Side) -> Tensor:
