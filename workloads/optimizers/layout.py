@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,7 +12,12 @@ from workloads.optimizers.optimizer import Parameters, Unit
 
 
 class Bucket:
-    """Units of equal shape: their matrices are one stack [E * K, m, n], members first."""
+    """Units of equal shape: their matrices are one stack [E * K, m, n], members first.
+
+    Attributes:
+        units: the units, in the order of their matrices.
+        matrices: number K of matrices of a member.
+    """
 
     def __init__(self, units: Sequence[Unit], *, whole: bool) -> None:
         """Takes the units.
@@ -22,12 +28,18 @@ class Bucket:
                 be copied.
         """
         self.units = tuple(units)
+        self.matrices = 1 if whole else sum(unit.parts for unit in units)
         self._whole = whole
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors."""
+        return tuple(name for unit in self.units for name in unit.names)
+
+    @property
     def key(self) -> str:
-        """A name for the bucket in checkpoints."""
-        return "+".join(name for unit in self.units for name in unit.names)
+        """A name for the bucket in checkpoints; no other has it, as no tensor is in two."""
+        return "+".join(self.names)
 
     def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Returns the stack [E * K, m, n] of the units' matrices; a view where there is one."""
@@ -37,15 +49,20 @@ class Bucket:
         return torch.cat(parts, 1).flatten(0, 1)
 
     def scatter(self, stack: Tensor, members: int) -> dict[str, Tensor]:
-        """Returns the tensors, shaped as they are stored, of a stack [E * K, m, n]."""
+        """Returns the tensors, shaped as they are stored, of a stack [E * K, m, n]; views."""
         if self._whole:
             return {self.units[0].names[0]: stack}
         found: dict[str, Tensor] = {}
-        whole = stack.unflatten(0, (members, -1))
         sizes = [unit.parts for unit in self.units]
-        for unit, part in zip(self.units, whole.split(sizes, 1), strict=True):
+        parts = torch.split(by_member(stack, members), sizes, 1)
+        for unit, part in zip(self.units, parts, strict=True):
             found |= _tensors(unit, part)
         return found
+
+
+def by_member(stack: Tensor, members: int) -> Tensor:
+    """Returns a view [E, K, ...] of a stack [E * K, ...]."""
+    return stack.view(members, -1, *stack.shape[1:])
 
 
 def buckets(
@@ -54,8 +71,10 @@ def buckets(
     """Returns the units by the shape of their matrices; one bucket a tensor if elementwise.
 
     Raises:
-        ValueError: a unit is no matrix and has to be, or its outputs do not divide into its parts.
+        ValueError: a tensor is in two places, a unit is no matrix and has to be, its tensors
+            differ in shape, or its outputs do not divide into its parts.
     """
+    _check_once([name for unit in units for name in unit.names])
     if elementwise:
         names = [name for unit in units for name in unit.names]
         return tuple(Bucket([Unit(names=(name,))], whole=True) for name in names)
@@ -63,9 +82,14 @@ def buckets(
     for unit in units:
         by_shape.setdefault(_shape(unit, parameters), []).append(unit)
     return tuple(
-        Bucket(members, whole=len(members) == 1 and _is_plain(members[0]))
-        for members in by_shape.values()
+        Bucket(alike, whole=len(alike) == 1 and _is_plain(alike[0])) for alike in by_shape.values()
     )
+
+
+def _check_once(names: Sequence[str]) -> None:
+    twice = sorted(name for name, number in Counter(names).items() if number > 1)
+    if twice:
+        raise ValueError(f"{', '.join(twice)} would be updated twice; name a tensor in one unit")
 
 
 def _is_plain(unit: Unit) -> bool:
@@ -73,29 +97,31 @@ def _is_plain(unit: Unit) -> bool:
 
 
 def _shape(unit: Unit, parameters: Parameters) -> tuple[int, int]:
-    rows, columns = 0, 0
-    for name in unit.names:
-        shape = list(parameters[name].shape)
+    """Returns outputs and inputs of each matrix of a unit."""
+    shapes = {name: list(parameters[name].shape) for name in unit.names}
+    for name, shape in shapes.items():
         if len(shape) != 3:
             raise ValueError(f"{name} has shape {shape}; the optimizer takes matrices")
-        out, columns = (shape[2], shape[1]) if unit.turned else (shape[1], shape[2])
-        rows += out
+    first = next(iter(shapes.values()))
+    if any(shape != first for shape in shapes.values()):
+        raise ValueError(f"the tensors of one unit have to be of one shape, not {shapes}")
+    outputs, inputs = (first[2], first[1]) if unit.turned else (first[1], first[2])
+    rows = outputs * len(shapes)
     if rows % unit.parts:
         raise ValueError(f"{rows} rows of {'+'.join(unit.names)} are no {unit.parts} equal parts")
-    return rows // unit.parts, columns
+    return rows // unit.parts, inputs
 
 
 def _matrices(unit: Unit, tensors: Mapping[str, Tensor]) -> Tensor:
     """Returns the matrices of a unit, [E, parts, m, n]."""
     each = [tensors[name].mT if unit.turned else tensors[name] for name in unit.names]
     whole = each[0] if len(each) == 1 else torch.cat(each, 1)
-    return whole.unflatten(1, (unit.parts, -1))
+    return whole.view(whole.shape[0], unit.parts, -1, whole.shape[2])
 
 
 def _tensors(unit: Unit, matrices: Tensor) -> dict[str, Tensor]:
     """Returns the tensors of a unit, by name, from its matrices [E, parts, m, n]."""
-    whole = matrices.flatten(1, 2)
-    each = whole.chunk(len(unit.names), 1)
+    each = matrices.flatten(1, 2).chunk(len(unit.names), 1)
     return {
         name: one.mT if unit.turned else one for name, one in zip(unit.names, each, strict=True)
     }

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm, Now, State
-from workloads.optimizers.layout import Bucket, buckets
+from workloads.optimizers.layout import Bucket, buckets, by_member
 from workloads.optimizers.optimizer import Group, Parameters, select
+
+
+class _Settings(NamedTuple):
+    """What the members of a bucket's stack have been given.
+
+    Attributes:
+        rates: learning rates, [E, 1, ...], in double precision until they are used.
+        decays: weight decays, likewise.
+        epsilons: by name, [E * K, 1, ...], in the number format of the stack.
+    """
+
+    rates: Tensor
+    decays: Tensor
+    epsilons: dict[str, Tensor]
 
 
 class Stacked:
@@ -26,7 +41,7 @@ class Stacked:
         """Makes buckets and state.
 
         Raises:
-            ValueError: the algorithm takes matrices, and a tensor is none.
+            ValueError: the units cannot be laid out, see :func:`buckets`.
         """
         self._parameters = parameters
         self._group = group
@@ -41,22 +56,30 @@ class Stacked:
 
     def _start(self, bucket: Bucket) -> State:
         """Returns the state of a bucket: that of one member, once for each of them."""
-        one = {name: self._parameters[name][:1] for unit in bucket.units for name in unit.names}
+        one = {name: self._parameters[name][:1] for name in bucket.names}
         state = self._algorithm.start(_working(torch.zeros_like(bucket.gather(one))))
         return _mapped(state, lambda each: each.repeat(self._members, *[1] * (each.ndim - 1)))
 
     def _place_settings(self) -> None:
-        """Puts the members' settings on the device, in double precision until they are used."""
-        self._rates = self._column(self._group.learning_rates)
-        self._decays = self._column(self._group.weight_decays)
-        self._epsilons = {
-            name: self._column(values) for name, values in self._group.epsilons.items()
-        }
+        """Puts the members' settings beside each bucket."""
+        self._settings = [self._settings_of(bucket) for bucket in self._buckets]
 
-    def _column(self, values: Sequence[float]) -> Tensor:
-        """Returns [E]."""
-        device = self._parameters[self._group.names[0]].device
-        return torch.tensor(values, dtype=torch.float64, device=device)
+    def _settings_of(self, bucket: Bucket) -> _Settings:
+        weight = self._parameters[bucket.names[0]]
+        shape = (-1, *[1] * (weight.ndim - 1))
+        dtype = _working(weight[:0]).dtype
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64, device=weight.device)
+
+        return _Settings(
+            rates=column(self._group.learning_rates).view(shape),
+            decays=column(self._group.weight_decays).view(shape),
+            epsilons={
+                name: column(values).to(dtype).repeat_interleave(bucket.matrices).view(shape)
+                for name, values in self._group.epsilons.items()
+            },
+        )
 
     @torch.no_grad()
     def step(
@@ -68,12 +91,14 @@ class Stacked:
         curvature: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Updates the group's tensors in place."""
-        for bucket, state in zip(self._buckets, self._states, strict=True):
+        curvature = curvature if self.wants_curvature(step) else None
+        for bucket, state, settings in zip(
+            self._buckets, self._states, self._settings, strict=True
+        ):
             gradient = _working(bucket.gather(gradients))
-            now = self._now(bucket, gradient, step, curvature)
+            now = self._now(bucket, settings, step, curvature)
             update = self._algorithm.update(gradient, state, now)
-            for name, each in bucket.scatter(update, self._members).items():
-                self._apply(self._parameters[name], each, scale)
+            self._apply(bucket, settings, update, scale)
 
     def wants_curvature(self, step: int) -> bool:
         """Returns whether the update of a step reads ``curvature``."""
@@ -82,39 +107,37 @@ class Stacked:
     def _now(
         self,
         bucket: Bucket,
-        gradient: Tensor,
+        settings: _Settings,
         step: int,
         curvature: Mapping[str, Tensor] | None,
     ) -> Now:
-        repeats = gradient.shape[0] // self._members
-        shape = (-1, *[1] * (gradient.ndim - 1))
-        wanted = curvature is not None and self.wants_curvature(step)
         return Now(
             step=step,
-            epsilons={
-                name: each.to(gradient.dtype).repeat_interleave(repeats).view(shape)
-                for name, each in self._epsilons.items()
-            },
+            epsilons=settings.epsilons,
             weights=lambda: _working(bucket.gather(self._parameters)),
-            curvature=_working(bucket.gather(curvature)) if curvature and wanted else None,
+            curvature=None if curvature is None else _working(bucket.gather(curvature)),
         )
 
-    def _apply(self, weight: Tensor, update: Tensor, scale: float) -> None:
-        shape = (-1, *[1] * (weight.ndim - 1))
-        exact = weight if weight.dtype == update.dtype else weight.to(update.dtype)
-        if any(self._group.weight_decays):
-            share = 1.0 if self._group.constant_decay else scale
-            exact.mul_((1 - share * self._decays).to(exact.dtype).view(shape))
-        exact.addcmul_((scale * self._rates).to(exact.dtype).view(shape), update, value=-1)
-        if exact is not weight:
-            weight.copy_(exact)
+    def _apply(self, bucket: Bucket, settings: _Settings, update: Tensor, scale: float) -> None:
+        """Decays and moves the bucket's weights; rounds those in half precision once."""
+        share = 1.0 if self._group.constant_decay else scale
+        kept = (1 - share * settings.decays).to(update.dtype)
+        rates = (scale * settings.rates).to(update.dtype)
+        for name, each in bucket.scatter(update, self._members).items():
+            weight = self._parameters[name]
+            exact = _working(weight)
+            if any(self._group.weight_decays):
+                exact.mul_(kept)
+            exact.addcmul_(rates, each, value=-1)
+            if exact is not weight:
+                weight.copy_(exact)
 
     def state(self, member: int) -> dict[str, Tensor]:
         """Returns views of one member's state, [K, ...] each, by bucket and name."""
         views: dict[str, Tensor] = {}
         for bucket, state in zip(self._buckets, self._states, strict=True):
             for name, each in _named(state):
-                views[f"{bucket.key}:{name}"] = each.unflatten(0, (self._members, -1))[member]
+                views[f"{bucket.key}:{name}"] = by_member(each, self._members)[member]
         return views
 
     def keep(self, index: Sequence[int]) -> None:
@@ -122,7 +145,7 @@ class Stacked:
         members = self._members
 
         def kept(each: Tensor) -> Tensor:
-            return select(each.unflatten(0, (members, -1)), index).flatten(0, 1)
+            return select(by_member(each, members), index).flatten(0, 1)
 
         self._states = [_mapped(state, kept) for state in self._states]
         self._group = self._group.keep(index)
