@@ -12,10 +12,13 @@ from workloads.llama_faults import faults
 from workloads.llama_plan import canonical, derived
 from workloads.llama_settings import SETTINGS
 from workloads.llama_shape import LlamaShape, shape_of
+from workloads.mlp_card import MLP
 from workloads.workload import Card, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
+
+__all__ = ["LLAMA", "MLP"]
 
 
 class LlamaCard:

@@ -4,59 +4,50 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from workloads.mlp_shape import shape_of
+from workloads.mlp_shape import MlpShape, shape_of
 from workloads.parametrization.roles import ROLES, Leaf, Role
 from workloads.workload import Config
 
 GAINS = {"relu": 2.0**0.5, "gelu": 2.0**0.5, "tanh": 1.0}
 """Initial spread over fan_in^(-1/2) that keeps the size of a value through a layer: exactly for
-relu (He et al., arXiv 1502.01852, eq. 10), about for the others."""
+relu (He et al., arXiv 1502.01852, equation 10), nearly for the others."""
+
+_PLACES: dict[str, Role] = {"vector.embedding": "embedding", "vector.readout": "readout"}
+"""Biases outside the hidden layers, and the layers they are of."""
 
 
 def leaves_of(config: Config) -> tuple[Leaf, ...]:
     """Returns the tensors of a completed config.
 
-    The bias of the readout, ``vector.readout``, is apart from the others because it does not grow.
+    The input layer is an ``embedding``: its inputs are as many at every width, so its spread is
+    gain * features^(-1/2). A bias is a ``vector`` with one input and the outputs of its layer.
+    Those of input layer and readout are apart from the hidden ones: they are in no residual
+    branch, and the readout's does not grow with the width.
     """
-    shape = shape_of(config)
-    gain = config["init_gain"]
     return _leaves(
-        shape.width,
-        config.get("base_width") or shape.width,
-        shape.features,
-        shape.classes,
-        GAINS[config["activation"]] if gain is None else gain,
+        shape_of(config),
+        config.get("base_width") or config["width"],
+        gain_of(config),
         config["zero_init"],
-        shape.biases,
     )
 
 
-@lru_cache(maxsize=1024)
-def _leaves(
-    width: int,
-    base_width: int,
-    features: int,
-    classes: int,
-    gain: float,
-    zero_init: bool,
-    biases: bool,
-) -> tuple[Leaf, ...]:
-    def sizes(width: int) -> dict[str, tuple[int, int]]:
-        """Returns inputs and outputs of each kind of tensor."""
-        return {
-            "embedding": (features, width),
-            "hidden": (width, width),
-            "readout": (width, classes),
-            **({"vector": (1, width), "vector.readout": (1, classes)} if biases else {}),
-        }
+def gain_of(config: Config) -> float:
+    """Returns ``init_gain``, that of the activation where it is null."""
+    given = config["init_gain"]
+    return GAINS[config["activation"]] if given is None else float(given)
 
+
+@lru_cache(maxsize=1024)
+def _leaves(shape: MlpShape, base_width: int, gain: float, zero_init: bool) -> tuple[Leaf, ...]:
+    inner = float(base_width**-0.5)
     stds: dict[Role, float] = {
-        "embedding": gain * features**-0.5,
-        "hidden": gain * base_width**-0.5,
-        "readout": 0.0 if zero_init else base_width**-0.5,
+        "embedding": gain * shape.features**-0.5,
+        "hidden": gain * inner,
+        "readout": 0.0 if zero_init else inner,
         "vector": 0.0,
     }
-    base = sizes(base_width)
+    base = _sizes(shape, base_width)
     return tuple(
         Leaf(
             key=key,
@@ -66,8 +57,24 @@ def _leaves(
             base_fan_in=base[key][0],
             base_fan_out=base[key][1],
             base_std=stds[role],
+            layer=_PLACES.get(key),
         )
-        for key, (fan_in, fan_out) in sizes(width).items()
+        for key, (fan_in, fan_out) in _sizes(shape, shape.width).items()
         for role in ROLES
         if role == key.partition(".")[0]
     )
+
+
+def _sizes(shape: MlpShape, width: int) -> dict[str, tuple[int, int]]:
+    """Returns inputs and outputs of each kind of tensor at a width."""
+    biases = {
+        "vector": (1, width),
+        "vector.embedding": (1, width),
+        "vector.readout": (1, shape.classes),
+    }
+    return {
+        "embedding": (shape.features, width),
+        "hidden": (width, width),
+        "readout": (width, shape.classes),
+        **(biases if shape.biases else {}),
+    }

@@ -12,7 +12,7 @@ with the width; matrix whose inputs alone grow; gain or bias."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 INSIDE: tuple[Role, ...] = ("hidden", "vector")
-"""Roles of tensors inside the residual blocks. Of gains and biases all but the last few are."""
+"""Roles of tensors inside the residual blocks, gains and biases of another layer apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class Leaf:
         fan_out: outputs.
         base_fan_in, base_fan_out: those of its counterpart in the base model.
         base_std: standard deviation of the initial values in the base model; 0 for a constant.
+        layer: of a gain or bias, the role of the matrix whose layer it is of, where that is not
+            hidden; else None.
     """
 
     key: str
@@ -35,3 +37,4 @@ class Leaf:
     base_fan_in: float
     base_fan_out: float
     base_std: float
+    layer: Role | None = None

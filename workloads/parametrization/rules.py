@@ -151,9 +151,9 @@ def multipliers(scaling: Scaling, method: Method, leaf: Leaf) -> Multipliers:
 
 def growth_of(scaling: Scaling, method: Method, leaf: Leaf) -> Growth:
     """Returns how one kind of tensor grows."""
-    inside = leaf.role in INSIDE and scaling.rule.depth
-    depth = scaling.depth_ratio if inside else 1.0
-    flow = 1.0 if leaf.role == "readout" else scaling.width_ratio**scaling.rule.gradient
+    place = leaf.layer or leaf.role
+    depth = scaling.depth_ratio if place in INSIDE and scaling.rule.depth else 1.0
+    flow = 1.0 if place == "readout" else scaling.width_ratio**scaling.rule.gradient
     bare = Growth(
         gamma=flow * depth**-scaling.depth_alpha,
         depth=depth ** (scaling.depth_alpha - 1),
