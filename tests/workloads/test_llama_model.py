@@ -14,16 +14,20 @@ import torch
 from pack_runs import TINY
 from torch import Tensor
 
+from workloads import llama_shape
 from workloads.attention import RMS_EPSILON
 from workloads.cards import LLAMA
 from workloads.llama import Llama, LlamaTrainer, compute_dtype, members_together
-from workloads.workload import Member, Resolved
+from workloads.sampling import sampled, uniform
+from workloads.workload import Config, Member, Resolved
 
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"mlp": "gelu", "norm_gain": True},
     {"qk_norm": False, "mlp_ratio": 1.5},
     {"parametrization": "mup", "base_width": 16, "base_depth": 1, "head_dim": 8},
+    {"mlp": "gelu", "positions": "learned", "tied_embeddings": True, "qk_norm": False},
+    {"positions": "learned", "attention_scale": "linear", "base_head_dim": 4, "norm_gain": True},
 ]
 
 
@@ -44,11 +48,19 @@ def rotated(x: Tensor, base: float) -> Tensor:
     return torch.cat([turned.real, turned.imag], -1)
 
 
+def scale(config: Config) -> float:
+    if config["attention_scale"] == "linear":
+        return float(math.sqrt(config["base_head_dim"]) / config["head_dim"])
+    return float(1 / math.sqrt(config["head_dim"]))
+
+
 def plain_loss(plan: Resolved, weights: dict[str, Tensor], windows: Tensor) -> Tensor:
     """Returns the mean loss of one sequence [T + 1] under one member's weights."""
     config, beta = plan.config, plan.derived["branch_multiplier"]
     gain = lambda name: weights.get(name, torch.ones(()))  # noqa: E731
     x = weights["embedding"][windows[:-1]]
+    if config["positions"] == "learned":
+        x = x + weights["position"][: len(x)]
     size, future = len(x), torch.ones(len(x), len(x)).triu(1).bool()
     for layer in range(config["depth"]):
         w = {n.split(".")[1]: v for n, v in weights.items() if n.startswith(f"{layer}.")}
@@ -59,8 +71,9 @@ def plain_loss(plan: Resolved, weights: dict[str, Tensor], windows: Tensor) -> T
         )
         if config["qk_norm"]:
             q, k = norm(q), norm(k)
-        q, k = rotated(q, config["rope_base"]), rotated(k, config["rope_base"])
-        scores = torch.einsum("qhk,shk->hqs", q, k) / math.sqrt(config["head_dim"])
+        if config["positions"] == "rope":
+            q, k = rotated(q, config["rope_base"]), rotated(k, config["rope_base"])
+        scores = torch.einsum("qhk,shk->hqs", q, k) * scale(config)
         shares = scores.masked_fill(future, -torch.inf).softmax(-1)
         mixed = torch.einsum("hqs,shk->qhk", shares, v).reshape(size, -1)
         x = x + beta * mixed @ w["output"].T
@@ -72,7 +85,8 @@ def plain_loss(plan: Resolved, weights: dict[str, Tensor], windows: Tensor) -> T
         else:
             hidden = up * (1 + torch.erf(up / math.sqrt(2))) / 2
         x = x + beta * hidden @ w["down"].T
-    logits = norm(x) * gain("final_gain") @ weights["readout"].T
+    table = weights["embedding" if config["tied_embeddings"] else "readout"]
+    logits = norm(x) * gain("final_gain") @ table.T
     return -logits.log_softmax(-1)[torch.arange(size), windows[1:]].mean()
 
 
@@ -169,6 +183,70 @@ def test_the_number_of_parameters_is_the_cards() -> None:
         plan = resolved(**changes)
         start = Llama(plan).initial([0])
         assert sum(value.numel() for value in start.values()) == plan.derived["params"]
+
+
+def test_learned_positions_start_with_the_spread_of_the_embedding() -> None:
+    plan = resolved(width=128, positions="learned", context=64)
+    position = Llama(plan).initial([0])["position"]
+    assert position.shape == (1, 64, 128)
+    assert position.std().item() == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_vocabulary_that_is_read_out_in_parts_has_the_same_losses_and_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = resolved()
+    whole = Llama(plan, compute=torch.float64)
+    monkeypatch.setattr(llama_shape, "LOGITS", 1)  # 64 tokens at once
+    parts = Llama(plan, compute=torch.float64)
+    parameters = double(whole, [0, 1])
+    windows = torch.randint(256, (2, 10, 17), generator=torch.Generator().manual_seed(0))
+    inputs, targets = windows[..., :-1], windows[..., 1:]
+    draws = torch.stack([uniform((10, 16), seed=seed, step=1) for seed in (0, 1)])
+    for mine, plain in (
+        (parts.losses(parameters, inputs, targets), whole.losses(parameters, inputs, targets)),
+        (
+            parts.sampled_losses(parameters, inputs, draws),
+            whole.sampled_losses(parameters, inputs, draws),
+        ),
+    ):
+        torch.testing.assert_close(mine, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_sampled_losses_are_the_losses_on_the_guesses() -> None:
+    model = Llama(resolved(), compute=torch.float64)
+    parameters = double(model, [0, 1])
+    inputs = torch.randint(256, (2, 3, 16), generator=torch.Generator().manual_seed(2))
+    draws = torch.stack([uniform((3, 16), seed=seed, step=5) for seed in (0, 1)])
+    labels = sampled(model.logits(parameters, inputs).view(2, 3, 16, -1), draws)
+    found = model.sampled_losses(parameters, inputs, draws)
+    assert torch.equal(found, model.losses(parameters, inputs, labels))
+
+
+def test_peaks_are_the_largest_causal_logits_of_each_head() -> None:
+    plan = resolved(qk_norm=False, attention_scale="linear", base_head_dim=4)
+    model = Llama(plan, compute=torch.float64)
+    parameters = double(model, [0, 1])
+    inputs = torch.randint(256, (2, 3, 16), generator=torch.Generator().manual_seed(2))
+    streams: dict[str, Tensor] = {}
+    model.logits(parameters, inputs, observe=lambda n, v: streams.update({n: v}))
+    found = model.peaks(parameters, inputs)
+    assert found.shape == (2, 2, 2)  # members, blocks, heads
+    for layer, before in enumerate(("embedding", "block 0")):
+        for e in range(2):
+            h = norm(streams[before][e]).view(3, 16, 32)
+            q, k = (
+                torch.stack(
+                    [
+                        rotated((one @ parameters[f"{layer}.{n}"][e].T).view(16, 2, 16), 1e4)
+                        for one in h
+                    ]
+                )
+                for n in ("query", "key")
+            )
+            logits = torch.einsum("bqhk,bshk->bhqs", q, k) * scale(plan.config)
+            causal = logits.masked_fill(torch.ones(16, 16).triu(1).bool(), -torch.inf)
+            torch.testing.assert_close(found[e, layer], causal.amax((0, 2, 3)))
 
 
 def test_a_zero_readout_guesses() -> None:

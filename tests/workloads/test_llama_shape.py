@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from workloads.cards import LLAMA
 from workloads.llama import Llama
-from workloads.llama_shape import mlp_hidden
+from workloads.llama_shape import mlp_hidden, shape_of
 
 SHAPES: list[dict[str, Any]] = [
     {"width": 32, "depth": 2, "mlp": "gelu"},
     {"width": 96, "depth": 3, "mlp": "swiglu", "mlp_ratio": 8 / 3, "head_dim": 32},
     {"width": 64, "depth": 1, "mlp": "swiglu", "norm_gain": True, "context": 128},
     {"width": 48, "depth": 5, "mlp": "gelu", "mlp_ratio": 1.5, "norm_gain": True, "head_dim": 8},
+    {"width": 32, "depth": 2, "mlp": "gelu", "positions": "learned", "tied_embeddings": True},
+    {"width": 64, "depth": 1, "mlp": "swiglu", "positions": "learned", "context": 32},
 ]
 
 
@@ -35,7 +38,9 @@ def test_parameters_are_those_of_a_naive_count(shape: dict[str, Any]) -> None:
     derived = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1}).derived
     layers = linear_layers(shape)
     gains = (2 * shape["depth"] + 1) * shape["width"] if shape.get("norm_gain") else 0
-    assert derived["params"] == 256 * shape["width"] + gains + sum(i * o for i, o in layers)
+    positions = shape.get("context", 64) if "positions" in shape else 0
+    tables = 256 * (0 if "tied_embeddings" in shape else 1) + positions
+    assert derived["params"] == tables * shape["width"] + gains + sum(i * o for i, o in layers)
     assert derived["params_non_embedding"] == gains + sum(i * o for i, o in layers[:-1])
 
 
@@ -72,3 +77,16 @@ def test_the_model_has_as_many_parameters_as_planned(shape: dict[str, Any]) -> N
     resolved = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1})
     parameters = Llama(resolved).initial([0])
     assert sum(values.numel() for values in parameters.values()) == resolved.derived["params"]
+
+
+def test_the_tokens_that_are_read_out_at_once_keep_the_logits_bounded() -> None:
+    bytes_alone = shape_of(LLAMA.resolve({**SHAPES[0], "steps": 1, "learning_rate": 0.1}).config)
+    assert bytes_alone.tokens_read_out == 65_536
+    assert replace(bytes_alone, vocabulary=50_257).tokens_read_out == 320
+    assert replace(bytes_alone, vocabulary=1 << 24).tokens_read_out == 64
+
+
+def test_a_pass_has_a_part_of_the_batch() -> None:
+    config = {**SHAPES[0], "steps": 1, "learning_rate": 0.1, "batch_size": 8, "accumulation": 4}
+    shape = shape_of(LLAMA.resolve(config).config)
+    assert (shape.tokens_per_step, shape.tokens_per_pass) == (512, 128)
