@@ -15,7 +15,9 @@ def exact_basis(matrices: Tensor, epsilon: Tensor) -> Tensor:
         matrices: A, [N, k, k].
         epsilon: [N, 1, 1].
     """
-    _, vectors = eigh(_with_ridge(matrices, epsilon))
+    with_ridge = matrices.clone()
+    with_ridge.diagonal(dim1=-2, dim2=-1).add_(epsilon[..., 0])
+    _, vectors = eigh(with_ridge)
     return vectors.flip(-1)
 
 
@@ -30,14 +32,8 @@ def refined_basis(matrices: Tensor, basis: Tensor, epsilon: Tensor) -> tuple[Ten
         basis: Q, [N, k, k].
         epsilon: [N, 1, 1], added to the diagonal of A.
     """
-    image = _with_ridge(matrices, epsilon).bmm(basis)
+    image = matrices.bmm(basis)
     order = (basis * image).sum(-2).argsort(stable=True, descending=True)
-    sorted_image = image.gather(-1, order[:, None, :].expand_as(image))
-    refined, _ = torch.linalg.qr(sorted_image)
-    return refined, order
-
-
-def _with_ridge(matrices: Tensor, epsilon: Tensor) -> Tensor:
-    with_ridge = matrices.clone()
-    with_ridge.diagonal(dim1=-2, dim2=-1).add_(epsilon[..., 0])
-    return with_ridge
+    image.addcmul_(basis, epsilon)
+    reflectors, scales = torch.geqrf(image.gather(-1, order[:, None, :].expand_as(image)))
+    return torch.linalg.householder_product(reflectors, scales), order

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
 from workloads.optimizers.roots import root_by_eigenvalues, root_by_newton
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, symmetric
+from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
 
 
 class Shampoo(Matrixwise):
@@ -68,7 +68,7 @@ class Shampoo(Matrixwise):
 
     def _inverse_root(self, statistic: Tensor, now: Now) -> Tensor:
         return self._root(
-            symmetric(statistic) / (1 - self._beta2**now.step),
+            completed(statistic) / (1 - self._beta2**now.step),
             exponent=self._exponent,
             epsilon=now.epsilon,
             relative=self._relative,

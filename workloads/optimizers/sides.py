@@ -38,9 +38,9 @@ def active_sides(shape: Sequence[int], *, sides: str, max_dim: int) -> tuple[Sid
 def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) -> None:
     """L <- b L + (1 - b) G G' on the left, R <- b R + (1 - b) G' G on the right, in place.
 
-    Only the lower triangle counts; see :func:`symmetric`. That of a large matrix is computed in
-    panels of rows up to the diagonal: 0.65 times the time of the whole product at a side of 512
-    or 1024, 0.7 at 256 (one thread of a CPU). A GPU is faster with the whole.
+    Of a large matrix only the lower triangle is, see :func:`completed`, in panels of rows up to
+    the diagonal: 0.65 times the time of the whole product at a side of 512 or 1024, 0.7 at 256
+    (one thread of a CPU). A GPU has no gain from it.
 
     Args:
         statistic: L [N, m, m] or R [N, n, n].
@@ -49,19 +49,27 @@ def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) ->
         decay: b.
     """
     rows = gradient if side == "left" else gradient.mT
-    if statistic.is_cuda or statistic.shape[-1] <= 2 * PANEL:
+    if not _in_panels(statistic):
         statistic.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
         return
     for whole, own in zip(statistic, rows, strict=True):
         for start in range(0, len(own), PANEL):
-            panel, stop = own[start : start + PANEL], start + PANEL
-            part = whole[start:stop, :stop]
-            part.addmm_(panel, own[:stop].mT, beta=decay, alpha=1 - decay)
+            stop = start + PANEL
+            lower = whole[start:stop, :stop]
+            lower.addmm_(own[start:stop], own[:stop].mT, beta=decay, alpha=1 - decay)
 
 
-def symmetric(statistic: Tensor) -> Tensor:
-    """Returns a statistic with both of its triangles, from the lower one; a copy."""
-    return statistic.tril() + statistic.tril(-1).mT
+def completed(statistic: Tensor) -> Tensor:
+    """Returns a statistic, its upper triangle brought up to date in place."""
+    if _in_panels(statistic):
+        for start in range(PANEL, statistic.shape[-1], PANEL):
+            stop = start + PANEL
+            statistic[:, :start, start:stop] = statistic[:, start:stop, :start].mT
+    return statistic
+
+
+def _in_panels(statistic: Tensor) -> bool:
+    return not statistic.is_cuda and statistic.shape[-1] > 2 * PANEL
 
 
 def applied(matrix: Tensor, to: Tensor, side: Side, out: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
 from workloads.optimizers.bases import exact_basis, refined_basis
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, symmetric
+from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
 
 
 class Soap(Matrixwise):
@@ -21,8 +21,8 @@ class Soap(Matrixwise):
 
     In the first ``eigh_steps`` steps the bases are exact and V is left as it is; afterwards a
     power iteration and QR refine them every ``frequency`` steps, counted from step 1 on, and V
-    follows the order of their columns. The mean gradient is kept rotated, as M', and turned when
-    a basis changes: two products less in all other steps.
+    follows the order of their columns. Both M and M' are kept: M' follows G' as M follows G, and
+    is computed from M when a basis changes, which spares two products in all other steps.
 
     A side that is not among ``sides`` or longer than ``max_dim`` has no basis. The epsilon
     ``basis_epsilon`` is added to the diagonals of L and R.
@@ -46,7 +46,7 @@ class Soap(Matrixwise):
 
     def start(self, like: Tensor) -> State:
         """Returns moments and statistics at zero, and bases that change nothing."""
-        state: State = {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
+        state: State = {name: torch.zeros_like(like) for name in ("first", "rotated", "second")}
         for side in self._active(like):
             size = like.shape[AXES[side]]
             identity = torch.eye(size, dtype=like.dtype, device=like.device)
@@ -57,35 +57,52 @@ class Soap(Matrixwise):
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
         sides = self._active(gradient)
-        for side in sides:
-            accumulate(moment(state, side), gradient, side, self._beta2)
-        if now.step <= self._eigh_steps or (now.step - 1) % self._frequency == 0:
-            self._turn(sides, state, now)
+        self._accumulate(gradient, sides, state, now)
         turned, spare = _rotated(gradient, torch.empty_like(gradient), sides, state)
-        first, second = moment(state, "first"), moment(state, "second")
-        first.lerp_(turned, 1 - self._beta1)
-        second.mul_(self._beta2).addcmul_(turned, turned, value=1 - self._beta2)
-        root = torch.sqrt(second, out=spare).add_(now.epsilon)
-        update = torch.div(first, root, out=turned)
+        first = self._rotated_first(turned, sides, state, now)
+        second = moment(state, "second").mul_(self._beta2)
+        second.addcmul_(turned, turned, value=1 - self._beta2)
+        update = torch.div(first, torch.sqrt(second, out=spare).add_(now.epsilon), out=turned)
         update.mul_(sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step))
-        return _rotated_back(update, spare, sides, state)[0]
+        return _rotated_back(update, spare, sides, state)
 
     def _active(self, stack: Tensor) -> tuple[Side, ...]:
         return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
-    def _turn(self, sides: tuple[Side, ...], state: State, now: Now) -> None:
-        """Puts new bases into the state, and the moments into them."""
-        first = moment(state, "first")
-        mean, spare = _rotated_back(first, torch.empty_like(first), sides, state)
+    def _renews(self, step: int) -> bool:
+        return step <= self._eigh_steps or (step - 1) % self._frequency == 0
+
+    def _accumulate(
+        self, gradient: Tensor, sides: tuple[Side, ...], state: State, now: Now
+    ) -> None:
+        """Takes the gradient into M, L and R, and renews the bases when it is time."""
+        moment(state, "first").lerp_(gradient, 1 - self._beta1)
         for side in sides:
-            statistic, name = symmetric(moment(state, side)), f"{side}_basis"
-            epsilon = now.epsilons["basis_epsilon"]
-            if now.step <= self._eigh_steps:
-                state[name] = exact_basis(statistic, epsilon)
-            else:
-                state[name], order = refined_basis(statistic, moment(state, name), epsilon)
-                state["second"] = _permuted(moment(state, "second"), order, side)
-        state["first"], _ = _rotated(mean, spare, sides, state)
+            accumulate(moment(state, side), gradient, side, self._beta2)
+            if self._renews(now.step):
+                self._renew(side, state, now)
+
+    def _renew(self, side: Side, state: State, now: Now) -> None:
+        statistic, name = completed(moment(state, side)), f"{side}_basis"
+        epsilon = now.epsilons["basis_epsilon"]
+        if now.step <= self._eigh_steps:
+            state[name] = exact_basis(statistic, epsilon)
+            return
+        state[name], order = refined_basis(statistic, moment(state, name), epsilon)
+        second = moment(state, "second")
+        index = order[:, :, None] if side == "left" else order[:, None, :]
+        state["second"] = second.gather(AXES[side], index.expand_as(second))
+
+    def _rotated_first(
+        self, turned: Tensor, sides: tuple[Side, ...], state: State, now: Now
+    ) -> Tensor:
+        """Returns M', from the rotated gradient and the last M' unless the bases are new."""
+        if not self._renews(now.step):
+            return moment(state, "rotated").lerp_(turned, 1 - self._beta1)
+        first = moment(state, "first")
+        rotated, _ = _rotated(first.clone(), torch.empty_like(first), sides, state)
+        state["rotated"] = rotated
+        return rotated
 
 
 def _rotated(
@@ -99,18 +116,10 @@ def _rotated(
     return stack, spare
 
 
-def _rotated_back(
-    stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State
-) -> tuple[Tensor, Tensor]:
-    """Returns QL X QR', and a tensor that is spare now; overwrites X and the spare one."""
+def _rotated_back(stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
+    """Returns QL X QR'; overwrites X and the spare tensor."""
     for side in sides:
         basis = moment(state, f"{side}_basis")
         turn = basis if side == "left" else basis.mT
         stack, spare = applied(turn, stack, side, out=spare), stack
-    return stack, spare
-
-
-def _permuted(stack: Tensor, order: Tensor, side: Side) -> Tensor:
-    """Returns a stack [N, m, n] with rows (left) or columns (right) in an order [N, k]."""
-    index = order[:, :, None] if side == "left" else order[:, None, :]
-    return stack.gather(AXES[side], index.expand_as(stack))
+    return stack
