@@ -84,11 +84,11 @@ def _file_corpus(source: str) -> Corpus:
 
 @lru_cache(maxsize=4)
 def _file(path: Path, changed_ns: int, size: int) -> Corpus:
-    """Reads a file; its time of change and size are there to make a changed file a new one."""
+    """Reads a file whose time of change and size are given, so that a changed one is another."""
     with _mapped(path) as text:
         _check_utf8(path, text)
         digest = hashlib.sha256(text).hexdigest()
-    return surveyed(FileDocuments(path), sha256=digest)
+    return surveyed(FileDocuments(path, changed_ns, size), sha256=digest)
 
 
 class FileDocuments:
@@ -99,13 +99,18 @@ class FileDocuments:
     else at the last line end, else between two characters.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Takes the path of a UTF-8 file."""
-        self._path = path
+    def __init__(self, path: Path, changed_ns: int, size: int) -> None:
+        """Takes the path of a UTF-8 file, and its time of change and size."""
+        self._path, self._state = path, (changed_ns, size)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yields each document, without the line ends around it; none is empty."""
+        """Yields each document, without the line ends around it; none is empty.
+
+        Raises:
+            DataUnavailableError: the file was changed, so that the text is another.
+        """
         with _mapped(self._path) as text:
+            self._check_unchanged()
             target = min(CHUNK_BYTES, max(1024, len(text) // 200))
             start = 0
             while start < len(text):
@@ -114,6 +119,14 @@ class FileDocuments:
                 if chunk:
                     yield chunk
                 start = end
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        status = self._path.stat()
+        if (status.st_mtime_ns, status.st_size) != self._state:
+            raise DataUnavailableError(
+                f"the text file {self._path} was changed while it was read; start again"
+            )
 
 
 Text = bytes | mmap.mmap

@@ -3,30 +3,97 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from data_configs import data_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workloads.data import bpe
+from workloads.data import tokens as tokens_module
+from workloads.data.corpus import JOINT
+from workloads.data.fingerprint import fingerprint
 from workloads.data.text import load
-from workloads.data.tokens import batch, evaluation_windows, tokens
+from workloads.data.tokens import Stream, batch, evaluation_windows, tokens
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)
 
 
-def test_tokens_are_the_bytes_of_the_documents() -> None:
-    corpus, found = load("sotu"), tokens("sotu")
-    assert found.train.tobytes() == corpus.train
-    assert found.held_out.tobytes() == corpus.held_out
+def as_bytes(stream: Stream) -> bytes:
+    """Returns a stream of byte tokens as text."""
+    return stream[np.arange(len(stream))].astype(np.uint8).tobytes()
+
+
+def test_byte_tokens_are_the_documents_joined_by_blank_lines() -> None:
+    corpus, found = load("sotu"), tokens(data_config("sotu"))
+    assert as_bytes(found.train) == JOINT.join(corpus.part(held_out=False))
+    assert as_bytes(found.held_out) == JOINT.join(corpus.part(held_out=True))
     assert (found.vocabulary, found.bytes_per_token) == (256, 1.0)
-    assert not found.train.flags.writeable
-    assert tokens("sotu") is found
+    assert tokens(data_config("sotu", tokenizer="bytes")) is found
+
+
+def test_gpt2_tokens_are_the_documents_joined_by_end_of_text() -> None:
+    corpus, found = load("sotu"), tokens(data_config("sotu", tokenizer="gpt2"))
+    assert found.vocabulary == 50257
+    for stream, held_out in ((found.train, False), (found.held_out, True)):
+        documents = list(corpus.part(held_out=held_out))
+        ids = stream[np.arange(len(stream))]
+        ends = np.flatnonzero(ids == 50256)
+        assert len(ends) == len(documents) - 1
+        parts = np.split(ids, ends)
+        assert parts[0].tolist() == bpe.encode(documents[0]).tolist()
+        assert parts[-1][1:].tolist() == bpe.encode(documents[-1]).tolist()
+    assert len(found.train) + len(found.held_out) == 2_388_908 + 249 - 2
+
+
+def test_bits_per_byte_are_over_the_same_bytes_for_both_tokenizers() -> None:
+    as_gpt2 = tokens(data_config("sotu", tokenizer="gpt2"))
+    assert as_gpt2.bytes_per_token is not None
+    per_token = as_gpt2.bytes_per_token * len(as_gpt2.held_out)
+    assert per_token == pytest.approx(len(tokens(data_config("sotu")).held_out), rel=1e-12)
+    lengths = bpe.byte_lengths()[as_gpt2.held_out[np.arange(len(as_gpt2.held_out))]]
+    assert lengths.sum() == pytest.approx(per_token, rel=1e-12)
+
+
+def test_both_tokenizers_have_the_fingerprint_of_the_text() -> None:
+    prints = {fingerprint(data_config("sotu", tokenizer=name)) for name in ("bytes", "gpt2")}
+    assert len(prints) == 1
+    few = data_config("sotu", tokenizer="gpt2", eval_tokens=500_000)
+    with pytest.raises(DataUnavailableError, match=r"129446 held-out tokens.*needs 500001"):
+        fingerprint(few)
+
+
+def test_large_texts_are_mapped_from_disk_and_are_the_same_tokens(
+    tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(f"Paragraph {i} says nothing new." for i in range(900)))
+    small = tokens(data_config(f"text:{path}"))
+    assert not cache_folder.exists()
+    monkeypatch.setattr(tokens_module, "IN_MEMORY_BYTES", 100)
+    tokens_module._encoded.cache_clear()
+    large = tokens(data_config(f"text:{path}"))
+    assert large is not small
+    assert len(list(cache_folder.iterdir())) == 1
+    assert as_bytes(large.train) == as_bytes(small.train)
+    assert as_bytes(large.held_out) == as_bytes(small.held_out)
+
+
+def test_tokens_cannot_be_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(f"Paragraph {i} says nothing new." for i in range(900)))
+    for name in ("bytes", "gpt2"):
+        found = tokens(data_config(f"text:{path}", tokenizer=name))
+        assert isinstance(found.train, np.ndarray)
+        with pytest.raises(ValueError, match="read-only"):
+            found.train[0] = 1
 
 
 def test_the_corpus_has_the_entropies_that_were_measured() -> None:
-    stream = np.frombuffer(b"\n\n".join(load("sotu").documents), dtype=np.uint8)
+    stream = np.frombuffer(JOINT.join(load("sotu").documents), dtype=np.uint8)
     unigrams = np.bincount(stream, minlength=256)
     pairs = np.bincount(stream[:-1].astype(np.int64) * 256 + stream[1:], minlength=65536)
 
@@ -120,8 +187,8 @@ def test_evaluation_windows_score_each_token_at_most_once(
 
 
 def test_evaluation_reaches_over_all_held_out_documents() -> None:
-    held_out = tokens("sotu").held_out
+    held_out = tokens(data_config("sotu")).held_out
     found = evaluation_windows(held_out, eval_tokens=65536, context=64)
     assert found.shape == (1024, 65)
-    tail = held_out[-2 * len(held_out) // 1024 :].tobytes()
+    tail = as_bytes(held_out)[-2 * len(held_out) // 1024 :]
     assert found[-1].astype(np.uint8).tobytes() in tail
