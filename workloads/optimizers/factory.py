@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import torch
 
 from workloads.optimizer_names import EPSILONS
 from workloads.optimizers.adam import Adam
@@ -58,11 +61,20 @@ def _sophia(plan: Resolved) -> Algorithm:
 
 
 def _muon(plan: Resolved) -> Algorithm:
+    return _orthogonal(plan, nesterov=plan.config["nesterov"])
+
+
+def _muonclip(plan: Resolved) -> Algorithm:
+    return _orthogonal(plan, nesterov=False)  # its heads are clipped by the trainer
+
+
+def _orthogonal(plan: Resolved, *, nesterov: bool) -> Algorithm:
     return Muon(
         momentum=plan.config["momentum"],
-        nesterov=plan.config.get("nesterov", False),  # muonclip has no such setting
+        nesterov=nesterov,
         coefficients=_coefficients(plan),
         shape_factor=plan.config["shape_factor"],
+        products=_products(plan.config),
     )
 
 
@@ -74,7 +86,13 @@ def _adamuon(plan: Resolved) -> Algorithm:
         beta2=plan.config["adamuon_beta2"],
         sign=plan.config["adamuon_sign"],
         rms_align=plan.config["adamuon_rms_align"],
+        products=_products(plan.config),
     )
+
+
+def _products(config: Config) -> torch.dtype | None:
+    """Returns the number format of the model's products, Newton-Schulz's too; None for auto."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.get("dtype", "auto"))
 
 
 def _dion(plan: Resolved) -> Algorithm:
@@ -141,7 +159,7 @@ ALGORITHMS: Mapping[str, Callable[[Resolved], Algorithm]] = {
     "lamb": _lamb,
     "sophia": _sophia,
     "muon": _muon,
-    "muonclip": _muon,
+    "muonclip": _muonclip,
     "adamuon": _adamuon,
     "shampoo": _shampoo,
     "soap": _soap,
@@ -160,12 +178,25 @@ def build(
         units: what the tensors of each group make up, by the group's name: a role, or a role and
             the kind of the tensor.
         plans: resolved config of each member; its ``groups`` are used verbatim.
+
+    Raises:
+        ValueError: a tensor is in no unit or in two.
     """
+    _check_once(parameters, units)
     return [
         _optimizer(parameters, name, tuple(its_units), plans)
         for name, its_units in units.items()
         if its_units
     ]
+
+
+def _check_once(parameters: Parameters, units: Mapping[str, Sequence[Unit]]) -> None:
+    driven = Counter(name for each in units.values() for unit in each for name in unit.names)
+    wrong = {name: driven[name] for name in (*parameters, *driven) if driven[name] != 1}
+    if wrong:
+        raise ValueError(
+            f"every tensor has to be in one unit of a group; number of units: {wrong}"
+        )
 
 
 def _optimizer(
