@@ -3,8 +3,9 @@
 On a CPU ``torch.bmm`` picks another kernel for a stack of one than for one of several, and
 products and decompositions depend, in the last bits, on how a matrix lies in memory (of 180 shapes
 tried, 43 products with a vector, 17 with a few columns, 13 decompositions). A stack of one is what
-a member is that trains alone, so here every matrix goes through by itself, and aligned; from about
-128 rows on that costs nothing. On CUDA all of them go at once.
+a member is that trains alone, so here every matrix goes through by itself, and aligned. That costs
+nothing from about 128 rows on, and products with a vector are several times as fast so: 0.5 ms for
+four of 1024 rows and columns, where ``torch.bmm`` takes 3 to 15. On CUDA all of them go at once.
 
 Legend: N matrices in a stack, [N, m, n].
 """
@@ -27,7 +28,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 def orthonormal(matrices: Tensor) -> Tensor:
     """Returns, for each matrix [N, m, n] with m >= n, columns of length one at right angles that
-    span its columns: Q of its QR decomposition; all NaN for a matrix that holds NaN."""
+    span its columns: Q of its QR decomposition, with NaN for a matrix that holds NaN."""
     return one_by_one(lambda each: torch.linalg.qr(each).Q, matrices)
 
 

@@ -1,89 +1,110 @@
-"""AdamW over a pack, against torch's own."""
+"""AdamW by the fused kernel, against torch's own and against the common core."""
 
 from __future__ import annotations
 
+import pytest
 import torch
-from torch import Tensor
+from matrix_cases import copied, draws, group
+from plain_runs import (
+    DECAYS,
+    EPSILONS,
+    RATES,
+    SCALES,
+    STEPS,
+    TENSORS,
+    PeerUpdates,
+    assert_follows,
+    departure,
+    mixed_group,
+)
 
-from workloads.optimizers.adamw import AdamW
-from workloads.optimizers.optimizer import Group
+from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import FusedAdamW
+from workloads.optimizers.optimizer import Group, Optimizer, Parameters
+from workloads.optimizers.stacked import Stacked
 
-SHAPES = {"a": (5, 3), "b": (4, 4), "gain": (7,)}
-RATES, DECAYS, EPSILONS = (1e-2, 3e-3, 0.1), (0.0, 0.02, 0.001), (1e-8, 1e-3, 1e-12)
-SCALES = [min(1.0, (t + 1) / 5) * (1 - t / 25) for t in range(25)]
-
-
-def draw(generator: torch.Generator, members: int) -> dict[str, Tensor]:
-    return {
-        name: torch.randn((members, *shape), generator=generator, dtype=torch.float64)
-        for name, shape in SHAPES.items()
-    }
-
-
-def packed(start: dict[str, Tensor]) -> tuple[dict[str, Tensor], AdamW]:
-    parameters = {name: value.clone() for name, value in start.items()}
-    group = Group(
-        names=tuple(SHAPES), learning_rates=RATES, weight_decays=DECAYS, epsilons=EPSILONS
-    )
-    return parameters, AdamW(parameters, group, beta1=0.9, beta2=0.98)
+BETAS = (0.9, 0.98)
 
 
-def test_every_member_follows_torch_adamw_step_by_step_with_independent_decay() -> None:
-    generator = torch.Generator().manual_seed(3)
-    start = draw(generator, 3)
-    parameters, ours = packed(start)
-    peers = [{name: value[i].clone() for name, value in start.items()} for i in range(3)]
-    theirs = [
-        torch.optim.AdamW(
-            peer.values(), lr=1.0, betas=(0.9, 0.98), eps=eps, weight_decay=0.0, foreach=False
+def fused(parameters: Parameters, its_group: Group) -> FusedAdamW:
+    return FusedAdamW(parameters, its_group, beta1=BETAS[0], beta2=BETAS[1])
+
+
+def core(parameters: Parameters, its_group: Group) -> Stacked:
+    return Stacked(parameters, its_group, Adam(beta1=BETAS[0], beta2=BETAS[1]))
+
+
+def test_every_member_follows_torch_adamw_with_independent_decay() -> None:
+    def reference(name: str, member: int, optimizer: Optimizer) -> PeerUpdates:
+        return PeerUpdates(
+            lambda weight: torch.optim.AdamW(
+                [weight], lr=1.0, betas=BETAS, eps=EPSILONS[member], weight_decay=0.0
+            )
         )
-        for peer, eps in zip(peers, EPSILONS, strict=True)
-    ]
-    for step, scale in enumerate(SCALES, start=1):
-        gradients = draw(generator, 3)
-        for i, (peer, optimizer) in enumerate(zip(peers, theirs, strict=True)):
-            optimizer.param_groups[0]["lr"] = scale * RATES[i]
-            for name, weight in peer.items():
-                weight.grad = gradients[name][i].clone()
-                weight.sub_(scale * DECAYS[i] * weight)
-            optimizer.step()
-        ours.step(gradients, scale=scale, step=step)
-        for i, peer in enumerate(peers):
-            for name, weight in peer.items():
-                torch.testing.assert_close(parameters[name][i], weight, rtol=1e-10, atol=1e-10)
+
+    assert_follows(fused, reference)
+
+
+def test_coupled_decay_is_that_of_torch_adamw_decay_and_all() -> None:
+    """What torch calls weight decay is, times the learning rate, what a group has."""
+    start = next(draws(5, 1, steps=1, shapes=TENSORS))
+    parameters, weights = copied(start), copied(start)
+    its_group = group(tuple(TENSORS), rates=(0.01,), decays=(0.01 * 0.1,), epsilon=(1e-8,))
+    ours = fused(parameters, its_group)
+    theirs = torch.optim.AdamW(weights.values(), lr=0.01, betas=BETAS, weight_decay=0.1)
+    for step, gradients in enumerate(draws(6, 1, steps=STEPS, shapes=TENSORS), start=1):
+        theirs.param_groups[0]["lr"] = 0.01 * SCALES[step - 1]
+        for name, weight in weights.items():
+            weight.grad = gradients[name].clone()
+        theirs.step()
+        ours.step(gradients, scale=SCALES[step - 1], step=step)
+        for name, weight in weights.items():
+            torch.testing.assert_close(parameters[name], weight, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("constant_decay", [False, True])
+def test_it_is_the_core_with_adam_up_to_rounding(constant_decay: bool) -> None:
+    """The schedule ends at zero, where constant decay goes on."""
+    start = next(draws(7, 3, steps=1, shapes=TENSORS))
+    its_group = group(
+        tuple(TENSORS), rates=RATES, decays=DECAYS, constant_decay=constant_decay, epsilon=EPSILONS
+    )
+    runs = []
+    for make in (fused, core):
+        parameters = copied(start)
+        optimizer = make(parameters, its_group)
+        for step, gradients in enumerate(draws(8, 3, steps=STEPS, shapes=TENSORS), start=1):
+            scale = 0.0 if step == STEPS else SCALES[step - 1]
+            optimizer.step(gradients, scale=scale, step=step)
+        states = [optimizer.state(member) for member in range(3)]
+        runs.append([parameters, *states])
+    torch.testing.assert_close(runs[0], runs[1], rtol=1e-10, atol=1e-10)
+
+
+def test_constant_decay_goes_on_when_the_schedule_has_come_to_zero() -> None:
+    parameters = {"w": torch.ones(2, 2, 2, dtype=torch.float64)}
+    its_group = group(
+        ("w",), rates=(1.0, 1.0), decays=(0.1, 0.0), constant_decay=True, epsilon=(1.0, 1.0)
+    )
+    fused(parameters, its_group).step(copied(parameters), scale=0.0, step=1)
+    torch.testing.assert_close(parameters["w"][0], torch.full((2, 2), 0.9, dtype=torch.float64))
+    assert torch.equal(parameters["w"][1], torch.ones(2, 2, dtype=torch.float64))
 
 
 def test_weight_decay_does_not_depend_on_the_learning_rate() -> None:
     parameters = {"w": torch.ones(2, 2, 2, dtype=torch.float64)}
-    group = Group(
-        names=("w",), learning_rates=(1e-9, 1e-3), weight_decays=(0.1, 0.1), epsilons=(1.0, 1.0)
-    )
+    its_group = group(("w",), rates=(1e-9, 1e-3), decays=(0.1, 0.1), epsilon=(1.0, 1.0))
     zero = {"w": torch.zeros(2, 2, 2, dtype=torch.float64)}
-    AdamW(parameters, group, beta1=0.9, beta2=0.9).step(zero, scale=0.5, step=1)
+    fused(parameters, its_group).step(zero, scale=0.5, step=1)
     torch.testing.assert_close(parameters["w"], torch.full_like(zero["w"], 0.95))
 
 
-def test_members_that_are_kept_go_on_as_if_nothing_had_been_dropped() -> None:
-    generator = torch.Generator().manual_seed(5)
-    start = draw(generator, 3)
-    (whole, undisturbed), (cut, compacted) = packed(start), packed(start)
-    for step in range(1, 7):
-        gradients = draw(generator, 3)
-        undisturbed.step(gradients, scale=1.0, step=step)
-        if step == 4:
-            compacted.keep([2, 0])
-            cut.update({name: value[[2, 0]] for name, value in cut.items()})
-        chosen = gradients if step < 4 else {n: g[[2, 0]] for n, g in gradients.items()}
-        compacted.step(chosen, scale=1.0, step=step)
-    for name, value in whole.items():
-        assert torch.equal(cut[name], value[[2, 0]])
-        key = f"{name}:second_moment"
-        assert torch.equal(compacted.state(0)[key], undisturbed.state(2)[key])
-
-
 def test_the_state_names_both_moments_of_every_tensor() -> None:
-    _, optimizer = packed(draw(torch.Generator().manual_seed(0), 3))
+    optimizer = fused(next(draws(0, 3, steps=1, shapes=TENSORS)), mixed_group(TENSORS))
     state = optimizer.state(1)
-    moments = ("first_moment", "second_moment")
-    assert set(state) == {f"{name}:{moment}" for name in SHAPES for moment in moments}
-    assert all(value.shape == SHAPES[key.split(":")[0]] for key, value in state.items())
+    assert set(state) == {f"{name}:{key}" for name in TENSORS for key in ("first", "second")}
+    assert all(each.shape[1:] == TENSORS[key.split(":")[0]] for key, each in state.items())
+
+
+def test_single_precision_stays_near_double() -> None:
+    assert departure(fused) < 1e-6
