@@ -113,7 +113,8 @@ class Llama:
         Args:
             parameters: by name, each [E, ...].
             inputs: tokens, [E, B, T].
-            observe: is told the residual stream after the embedding and each block (before the
+            observe: is told what attention and MLP of each block add (``attention 0``, ``mlp 0``),
+                the residual stream after the embedding and each block (``block 0``, before the
                 last norm), and the logits.
         """
         tell = observe or _tell_nobody
@@ -136,7 +137,7 @@ class Llama:
             normed = self._norm(parameters, f"{prefix}attention_gain", x)
             found.append(self._attention.peaks(parameters, prefix, normed, size))
             if layer + 1 < self._shape.depth:
-                x = self._block(parameters, prefix, x, size)
+                x = self._block(parameters, layer, x, size, _tell_nobody)
         return torch.stack(found, 1)
 
     def _last(
@@ -147,7 +148,7 @@ class Llama:
         x = self._embedded(parameters, inputs)
         tell("embedding", x)
         for layer in range(self._shape.depth):
-            x = self._block(parameters, f"{layer}.", x, inputs.shape[-1])
+            x = self._block(parameters, layer, x, inputs.shape[-1], tell)
             tell(f"block {layer}", x)
         return self._norm(parameters, "final_gain", x)
 
@@ -163,14 +164,18 @@ class Llama:
         return parameters["embedding" if self._shape.tied_embeddings else "readout"]
 
     def _block(
-        self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, size: int
+        self, parameters: Mapping[str, Tensor], layer: int, x: Tensor, size: int, tell: Observe
     ) -> Tensor:
         """Returns the residual stream [E, B * T, D] after one block; ``size`` is T."""
+        prefix = f"{layer}."
         normed = self._norm(parameters, f"{prefix}attention_gain", x)
         branch = self._attention.mixed(parameters, prefix, normed, size)
+        tell(f"attention {layer}", branch)
         x = torch.add(x, branch, alpha=self._beta)
         normed = self._norm(parameters, f"{prefix}mlp_gain", x)
-        return torch.add(x, self._mlp(parameters, prefix, normed), alpha=self._beta)
+        branch = self._mlp(parameters, prefix, normed)
+        tell(f"mlp {layer}", branch)
+        return torch.add(x, branch, alpha=self._beta)
 
     def _mlp(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
         """Returns the MLP of x [E, B * T, D]."""
