@@ -21,6 +21,80 @@ TINY: dict[str, Any] = {
     "eval_tokens": 512,
 }
 
+SMALL: dict[str, Any] = {
+    "width": 16,
+    "depth": 1,
+    "steps": 6,
+    "evals": 2,
+    "eval_tokens": 64,
+    "zero_init": False,
+}
+
+_PRECONDITIONED: dict[str, Any] = {"preconditioner_frequency": 2, "block_size": 8}
+
+OPTIMIZER_RUNS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "norm_gain": True},
+    "adamw": {"optimizer": "adamw", "weight_decay_convention": "constant"},
+    "adopt": {"optimizer": "adopt"},
+    "lamb": {"optimizer": "lamb", "norm_gain": True},
+    "sophia": {"optimizer": "sophia", "sophia_frequency": 2, "accumulation": 2},
+    "muon": {"optimizer": "muon"},
+    "muon alone": {"optimizer": "muon", "others": "muon", "norm_gain": True},
+    "muon fused": {"optimizer": "muon", "qkv": "fused", "newton_schulz": "quintic"},
+    "muon per head": {"optimizer": "muon", "qkv": "per_head", "head_dim": 8},
+    "muonclip": {
+        "optimizer": "muonclip",
+        "qk_norm": False,
+        "qk_clip_threshold": 0.5,
+        "qk_clip_frequency": 2,
+        "accumulation": 2,
+    },
+    "adamuon": {"optimizer": "adamuon", "adamuon_sign": True, "adamuon_rms_align": True},
+    "shampoo": {"optimizer": "shampoo", "preconditioner_frequency": 2, "others": "shampoo"},
+    "shampoo newton": {"optimizer": "shampoo", "shampoo_root": "newton", **_PRECONDITIONED},
+    "grafted shampoo": {
+        "optimizer": "shampoo",
+        "graft": "adam",
+        "graft_start": 3,
+        **_PRECONDITIONED,
+    },
+    "shampoo grafted by block": {
+        "optimizer": "shampoo",
+        "graft": "rmsprop",
+        "graft_per": "block",
+        "preconditioner_sides": "output",
+        **_PRECONDITIONED,
+    },
+    "soap": {"optimizer": "soap", "soap_eigh_steps": 2, "others": "soap", **_PRECONDITIONED},
+    "soap per head": {
+        "optimizer": "soap",
+        "soap_eigh_steps": 2,
+        "qkv": "per_head",
+        "head_dim": 8,
+        "preconditioner_frequency": 2,
+    },
+    "dion": {"optimizer": "dion", "dion_rank": 0.5, "others": "sophia", "sophia_frequency": 3},
+    "normalized soap": {
+        "optimizer": "soap",
+        "soap_eigh_steps": 2,
+        "parametrization": "normalized",
+        "base_width": 8,
+        "power_warmup_steps": 2,
+        **_PRECONDITIONED,
+    },
+    "normalized adamw": {"parametrization": "normalized", "base_width": 8, "norm_gain": True},
+    "gpt2": {
+        "mlp": "gelu",
+        "positions": "learned",
+        "tied_embeddings": True,
+        "attention_scale": "linear",
+        "base_head_dim": 8,
+        "norm_gain": True,
+    },
+}
+"""Every optimizer and every way in which tensors become matrices, with refresh steps within six
+steps."""
+
 
 def member(seed: int = 0, checkpoint: Path | None = None, **changes: Any) -> Member:
     config = LLAMA.resolve({**TINY, **changes}).config

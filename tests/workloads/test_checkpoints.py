@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from pack_runs import history, measured, member, trainer
+from pack_runs import OPTIMIZER_RUNS, SMALL, history, measured, member, trainer
 
+from workloads.llama import LlamaTrainer
 from workloads.workload import Measurement, Member
 
 MIXED: list[dict[str, Any]] = [
@@ -49,6 +50,33 @@ def test_a_trial_goes_on_with_the_same_bits_alone_or_in_another_pack(
         for place, original in enumerate(places):
             whole = [row for row in history(undisturbed, original) if row[0] > step]
             assert history(later, place) == whole
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_RUNS)
+def test_under_every_optimizer_a_trial_goes_on_after_any_step(name: str, tmp_path: Path) -> None:
+    changes = {**SMALL, **OPTIMIZER_RUNS[name], "weight_decay": 0.01}
+    rates: list[dict[str, Any]] = [
+        {"seed": 3, "learning_rate": 2.0**-6},
+        {"seed": 1, "learning_rate": 2.0**-8},
+    ]
+    running = trainer(*(member(**changes, **each) for each in rates))
+    said: list[Measurement] = []
+    for step, each in enumerate(running.run(), start=1):
+        said += each
+        running.save(1, tmp_path / f"{step}.pt")
+    for step in range(1, changes["steps"] + 1):
+        path = tmp_path / f"{step}.pt"
+        later = trainer(member(**changes, **rates[1], checkpoint=path))
+        last = step == changes["steps"]
+        whole = [row for row in history(said, 1) if row[0] > step or (last and row[3])]
+        assert history(measured(later)) == (whole[-1:] if last else whole)
+        assert weights(later) == weights(running, 1)
+        torch.load(path, weights_only=True)
+
+
+def weights(running: LlamaTrainer, of: int = 0) -> list[list[float]]:
+    """Returns the numbers of every tensor of a member, whatever the signs of its zeros."""
+    return [each.flatten().tolist() for each in running.parameters(of).values()]
 
 
 def test_a_checkpoint_of_a_solo_run_goes_on_in_a_pack(tmp_path: Path) -> None:

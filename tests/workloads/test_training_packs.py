@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pack_runs import TINY, history, measured, member, trainer
+from pack_runs import OPTIMIZER_RUNS, SMALL, TINY, history, measured, member, trainer
 
 from workloads.cards import LLAMA
 from workloads.llama import LlamaTrainer
@@ -25,6 +25,12 @@ MIXED: list[dict[str, Any]] = [
     {"seed": 0, "learning_rate": 2.0**60},  # diverges
     {"seed": 7, "learning_rate": 2.0**-5, "weight_decay": 0.001},
 ]
+RATES: list[dict[str, Any]] = [
+    {"seed": 0, "learning_rate": 2.0**-6, "weight_decay": 0.002},
+    {"seed": 1, "learning_rate": 2.0**-8, "weight_decay": 0.01},
+    {"seed": 0, "learning_rate": 2.0**60, "weight_decay": 0.01},  # diverges
+    {"seed": 7, "learning_rate": 2.0**-7, "weight_decay": 0.001},
+]
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda each: each["optimizer"])
@@ -37,6 +43,17 @@ def test_every_member_has_the_bits_of_its_solo_run_beside_a_diverged_one(
         assert history(together, place) == history(measured(trainer(each)))
     assert history(together, 2)[-1][-1] == "diverged"
     assert history(together, 0)[-1][-1] == "completed"
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_RUNS)
+def test_under_every_optimizer_a_member_has_the_bits_of_its_solo_run(name: str) -> None:
+    changes = {**SMALL, **OPTIMIZER_RUNS[name]}
+    members = [member(**changes, **RATES[i]) for i in range(len(RATES))]
+    together = measured(trainer(*members))
+    for place, each in enumerate(members):
+        assert history(together, place) == history(measured(trainer(each)))
+    statuses = [history(together, place)[-1][-1] for place in range(len(members))]
+    assert statuses == ["completed", "completed", "diverged", "completed"]
 
 
 def test_bits_do_not_depend_on_how_many_members_go_through_the_model_at_once() -> None:

@@ -98,6 +98,7 @@ class Stacked:
             gradient = _working(bucket.gather(gradients))
             now = self._now(bucket, settings, step, curvature)
             update = self._algorithm.update(gradient, state, now)
+            _lay_out(state)
             self._apply(bucket, settings, update, scale)
 
     def wants_curvature(self, step: int) -> bool:
@@ -155,6 +156,16 @@ class Stacked:
 def _working(tensor: Tensor) -> Tensor:
     """Returns a tensor in the number format of the optimizer: float32 for half precision."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _lay_out(state: State) -> None:
+    """Makes every tensor contiguous, as it comes back from a checkpoint: the bits of a product
+    depend on how its factors lie in memory."""
+    for name, each in state.items():
+        if isinstance(each, dict):
+            _lay_out(each)
+        else:
+            state[name] = each.contiguous()
 
 
 def _mapped(state: State, change: Callable[[Tensor], Tensor]) -> State:
