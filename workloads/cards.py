@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from workloads.canonical import completed, missing
 from workloads.data.fingerprint import fingerprint
-from workloads.llama_faults import faults
+from workloads.llama_faults import faults, head_faults
+from workloads.llama_leaves import leaves_of
 from workloads.llama_plan import canonical, derived
 from workloads.llama_settings import SETTINGS
 from workloads.llama_shape import LlamaShape, shape_of
 from workloads.mlp_card import MLP
-from workloads.workload import Card, Config, Problem, Resolved, Setting
+from workloads.rule_table import UNSCALED, rule_table
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
@@ -65,6 +67,19 @@ class LlamaCard:
         shape = shape_of(full)
         settled = canonical(full, shape)
         return Resolved(config=settled, derived=derived(settled, shape))
+
+    def rules(self, config: Config) -> RuleTable:
+        """Returns the scaling rule of a config, in which only ``width`` is required.
+
+        The width need not be a multiple of ``head_dim`` unless that is given, and there are gains
+        unless ``norm_gain`` is.
+
+        Raises:
+            ValueError: the config has faults; the message lists them all.
+        """
+        full = completed(SETTINGS, {**UNSCALED, "norm_gain": True, **config})
+        faults = head_faults(full) if "head_dim" in config else ()
+        return rule_table(full, leaves_of(full), tuple(faults))
 
     def data_fingerprint(self, config: Config) -> str:
         """Returns the SHA-256 of the text that a config trains on, after checking its size.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from workloads.canonical import completed, missing
 from workloads.data.images import fingerprint
 from workloads.mlp_faults import faults
+from workloads.mlp_leaves import leaves_of
 from workloads.mlp_plan import canonical, derived
 from workloads.mlp_settings import SETTINGS
 from workloads.mlp_shape import MlpShape, shape_of
-from workloads.workload import Card, Config, Problem, Resolved, Setting
+from workloads.rule_table import UNSCALED, rule_table
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
@@ -61,6 +63,15 @@ class MlpCard:
             raise ValueError("; ".join(problem.message for problem in problems))
         settled = canonical(full)
         return Resolved(config=settled, derived=derived(settled))
+
+    def rules(self, config: Config) -> RuleTable:
+        """Returns the scaling rule of a config, in which only ``width`` is required.
+
+        Raises:
+            ValueError: the config has faults; the message lists them all.
+        """
+        full = completed(SETTINGS, {**UNSCALED, **config})
+        return rule_table(full, leaves_of(full))
 
     def data_fingerprint(self, config: Config) -> str:
         """Returns the SHA-256 of the images that a config trains on.
