@@ -24,14 +24,14 @@ __all__ = ["LLAMA", "MLP"]
 
 
 class LlamaCard:
-    """Card of the ``llama`` workload: a byte-level language model."""
+    """Card of the ``llama`` workload: a language model."""
 
     name = "llama"
     version = "2.0.0"
     doc = (
-        "A Llama-like language model on bytes: pre-RMSNorm, rotary positions, per-head QK-norm, "
-        "SwiGLU or GELU, no biases, untied readout; AdamW or Muon, standard or maximal-update "
-        "parametrization."
+        "A Llama-like language model on bytes or tokens: pre-RMSNorm, rotary or learned "
+        "positions, per-head QK-norm, SwiGLU or GELU, no biases, readout untied or tied; any "
+        "optimizer for the hidden matrices and one for all else, under any parametrization."
     )
     settings: tuple[Setting, ...] = SETTINGS
     metrics: Mapping[str, str] = MappingProxyType(

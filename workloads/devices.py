@@ -1,4 +1,5 @@
-"""The devices that trials run on: their names, and how a processor treats tiny numbers."""
+"""The devices that trials run on: their names and number formats, what a processor caches, and
+how it treats tiny numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+CACHED = 1 << 18
+"""Numbers of an activation that a processor works on without waiting for memory, about."""
 
 
 def device_name(device: str) -> str:
@@ -23,6 +27,13 @@ def _processor() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def compute_dtype(setting: str, device: str) -> torch.dtype:
+    """Returns the number format of the products: ``auto`` is bfloat16 on CUDA only."""
+    if setting == "auto":
+        return torch.bfloat16 if device == "cuda" else torch.float32
+    return torch.bfloat16 if setting == "bfloat16" else torch.float32
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workloads.attention import RMS_EPSILON, Attention
 from workloads.cards import LLAMA
+from workloads.devices import CACHED, compute_dtype
 from workloads.llama_shape import shape_of
 from workloads.llama_tensors import specs_of, units_of
 from workloads.optimizers.optimizer import Unit
@@ -22,9 +23,6 @@ from workloads.readout import Readout
 from workloads.streams import TokenStream
 from workloads.training import Training
 from workloads.workload import Member, Resolved
-
-CACHED = 1 << 18
-"""Numbers of an activation that a processor works on without waiting for memory, about."""
 
 Observe = Callable[[str, Tensor], None]
 """Is told the name and the value of an activation, [E, B * T, ...]."""
@@ -225,13 +223,6 @@ class LlamaTrainer(Training):
             threads=threads,
             device=device,
         )
-
-
-def compute_dtype(setting: str, device: str) -> torch.dtype:
-    """Returns the number format of the products: ``auto`` is bfloat16 on CUDA only."""
-    if setting == "auto":
-        return torch.bfloat16 if device == "cuda" else torch.float32
-    return torch.bfloat16 if setting == "bfloat16" else torch.float32
 
 
 def members_together(plan: Resolved, members: int, device: str) -> int:

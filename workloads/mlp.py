@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workloads.devices import CACHED, compute_dtype
 from workloads.image_stream import ImageStream
-from workloads.llama import CACHED, compute_dtype
 from workloads.mlp_card import MLP
 from workloads.mlp_shape import shape_of
 from workloads.optimizers.optimizer import Unit

@@ -17,7 +17,8 @@ from torch import Tensor
 from workloads import llama_shape
 from workloads.attention import RMS_EPSILON
 from workloads.cards import LLAMA
-from workloads.llama import Llama, LlamaTrainer, compute_dtype, members_together
+from workloads.devices import compute_dtype
+from workloads.llama import Llama, LlamaTrainer, members_together
 from workloads.sampling import sampled, uniform
 from workloads.workload import Config, Member, Resolved
 

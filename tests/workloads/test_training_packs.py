@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pack_runs import OPTIMIZER_RUNS, SMALL, TINY, history, measured, member, trainer
 
+from workloads import llama_shape
 from workloads.cards import LLAMA
 from workloads.llama import LlamaTrainer
 from workloads.workload import Member
@@ -56,7 +59,22 @@ def test_under_every_optimizer_a_member_has_the_bits_of_its_solo_run(name: str) 
     assert statuses == ["completed", "completed", "diverged", "completed"]
 
 
-def test_bits_do_not_depend_on_how_many_members_go_through_the_model_at_once() -> None:
+def test_bits_do_not_depend_on_the_pack_where_a_large_vocabulary_is_read_out_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = np.random.default_rng(0).integers(0, 1003, 100_000).astype("<u2")
+    ids.tofile(tmp_path / "ids.bin")
+    data = {"data": f"bin:{tmp_path / 'ids.bin'}", "vocabulary": 1003}
+    monkeypatch.setattr(llama_shape, "LOGITS", 70 * 1003)  # 64 tokens at once, of 96
+    changes = {**SMALL, **data, "optimizer": "sophia", "batch_size": 6, "evals": 1}
+    members = [member(**changes, **each) for each in (RATES[0], RATES[1], RATES[3])]
+    together = measured(trainer(*members))
+    for place, each in enumerate(members):
+        assert history(together, place) == history(measured(trainer(each)))
+    assert set(together[-1].metrics) == {"val_loss", "train_loss"}
+
+
+def test_bits_do_not_depend_on_how_how_many_members_go_through_the_model_at_once() -> None:
     settings = {"context": 64, "batch_size": 32, "steps": 3}  # four at once, so 4 + 1
     members = [member(seed=seed, **settings) for seed in range(5)]
     together = measured(trainer(*members))
