@@ -20,6 +20,7 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/optimizers.py
 	$(BIN)/python benchmarks/orchestration.py
 
 .venv/bin/python:
