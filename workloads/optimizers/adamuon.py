@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
 from workloads.optimizers.muon import look_ahead
-from workloads.optimizers.newton_schulz import Coefficients, orthogonalised
+from workloads.optimizers.newton_schulz import Coefficients, newton_schulz
 
 
 class AdaMuon(Matrixwise):
@@ -45,7 +45,7 @@ class AdaMuon(Matrixwise):
         """Returns U."""
         first, second = moment(state, "first"), moment(state, "second")
         ahead = look_ahead(gradient, first, self._decay, nesterov=self._nesterov)
-        orthogonal = orthogonalised(
+        orthogonal = newton_schulz(
             ahead.sign() if self._sign else ahead,
             coefficients=self._coefficients,
             epsilon=now.epsilons["norm_epsilon"],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
-from workloads.optimizers.newton_schulz import Coefficients, orthogonalised
+from workloads.optimizers.newton_schulz import Coefficients, newton_schulz
 
 
 class Muon(Matrixwise):
@@ -40,7 +40,7 @@ class Muon(Matrixwise):
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
         ahead = look_ahead(gradient, moment(state, "first"), self._decay, nesterov=self._nesterov)
-        update = orthogonalised(
+        update = newton_schulz(
             ahead,
             coefficients=self._coefficients,
             epsilon=now.epsilon,

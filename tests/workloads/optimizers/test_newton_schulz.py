@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizer_names import NEWTON_SCHULZ, newton_schulz_coefficients
-from workloads.optimizers.newton_schulz import Coefficients, newton_schulz, orthogonalised
+from workloads.optimizers.newton_schulz import CACHED, Coefficients, newton_schulz
 
 BANDS = {  # lowest and highest image of singular values from 7e-3, then from 1e-3, up to 1
     ("keller_jordan", None): ((0.682, 1.134), (0.471, 1.202)),
@@ -32,6 +32,7 @@ SLOPES = {  # of the polynomial at zero: what a tiny singular value is multiplie
     ("deepseek", None): 79263,
     ("cubic", None): 119,
 }
+EPSILON = torch.tensor(1e-7)
 KELLER_JORDAN = [(3.4445, -4.7750, 2.0315)] * 5
 
 
@@ -87,7 +88,7 @@ def test_the_singular_values_of_a_matrix_land_where_the_polynomial_sends_them(
     scaled = values / values.norm()
     assert scaled.min() > 7e-3  # where the bands begin
     matrix = with_singular_values(values * 7.0, 40)
-    found = newton_schulz(matrix[None], coefficients=coefficients, epsilon=0.0)
+    found = newton_schulz(matrix[None], coefficients=coefficients, epsilon=torch.tensor(0.0))
     landed = torch.linalg.svdvals(found)[0]
     expected = image(scaled, coefficients).sort(descending=True).values
     torch.testing.assert_close(landed, expected, rtol=1e-10, atol=1e-10)
@@ -98,7 +99,9 @@ def test_the_singular_values_of_a_matrix_land_where_the_polynomial_sends_them(
 def test_singular_vectors_stay_and_epsilon_is_added_to_the_norm() -> None:
     values = torch.logspace(-3, 0, 12, dtype=torch.float64)
     matrix = with_singular_values(values, 20)
-    found = newton_schulz(matrix[None], coefficients=KELLER_JORDAN, epsilon=0.01)[0]
+    found = newton_schulz(
+        matrix[None], coefficients=KELLER_JORDAN, epsilon=torch.tensor(0.01, dtype=torch.float64)
+    )[0]
     scalars = image(values / (values.norm() + 0.01), KELLER_JORDAN)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     order = torch.argsort(values, descending=True)
@@ -108,13 +111,15 @@ def test_singular_vectors_stay_and_epsilon_is_added_to_the_norm() -> None:
 def test_float32_follows_float64() -> None:
     generator = torch.Generator().manual_seed(3)
     exact = torch.randn(4, 24, 40, generator=generator, dtype=torch.float64)
-    wanted = newton_schulz(exact, coefficients=KELLER_JORDAN, epsilon=1e-7)
-    found = newton_schulz(exact.float(), coefficients=KELLER_JORDAN, epsilon=1e-7)
+    wanted = newton_schulz(exact, coefficients=KELLER_JORDAN, epsilon=EPSILON)
+    found = newton_schulz(exact.float(), coefficients=KELLER_JORDAN, epsilon=EPSILON)
     # 485, the slope of the polynomial, is what a rounding of the input is multiplied by.
     assert (found - wanted).norm() < 485 * 2.0**-24 * wanted.norm()
 
 
-@pytest.mark.parametrize("shape", [(16, 48), (48, 16), (33, 33), (1, 7), (7, 1)])
+@pytest.mark.parametrize(
+    "shape", [(16, 48), (48, 16), (33, 33), (1, 7), (7, 1), (300, 900), (900, 300)]
+)
 @pytest.mark.parametrize("products", [None, torch.bfloat16])
 def test_a_matrix_of_the_stack_is_what_it_is_alone(
     shape: tuple[int, int], products: torch.dtype | None
@@ -122,27 +127,31 @@ def test_a_matrix_of_the_stack_is_what_it_is_alone(
     matrices = torch.randn(6, *shape, generator=torch.Generator().manual_seed(2))
     matrices[3] = torch.nan
     kept = matrices.clone()
-    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7, "products": products}
-    together = orthogonalised(matrices, **settings)
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": EPSILON, "products": products}
+    together = newton_schulz(matrices, **settings)
     for place in (0, 1, 2, 4, 5):
-        alone = orthogonalised(matrices[place, None], **settings)
+        alone = newton_schulz(matrices[place, None], **settings)
         assert torch.equal(together[place], alone[0])
     assert together[3].isnan().all()
     assert torch.equal(kept.nan_to_num(), matrices.nan_to_num())  # the input is not changed
 
 
+def test_large_stacks_are_cut_into_parts_that_stay_in_the_cache() -> None:
+    assert CACHED < 6 * 300 * 900  # so the test before this one saw both
+
+
 def test_a_tall_matrix_is_the_transpose_of_the_wide_one() -> None:
     wide = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(4))
-    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7}
-    tall = orthogonalised(wide.mT.contiguous(), **settings)
-    torch.testing.assert_close(tall.mT, orthogonalised(wide, **settings), rtol=0, atol=1e-5)
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": EPSILON}
+    tall = newton_schulz(wide.mT.contiguous(), **settings)
+    torch.testing.assert_close(tall.mT, newton_schulz(wide, **settings), rtol=0, atol=1e-5)
 
 
 def test_products_in_bfloat16_stay_within_its_rounding() -> None:
     matrices = torch.randn(4, 32, 48, generator=torch.Generator().manual_seed(5))
-    settings = {"coefficients": KELLER_JORDAN, "epsilon": 1e-7}
-    exact = orthogonalised(matrices, **settings)
-    rough = orthogonalised(matrices, **settings, products=torch.bfloat16)
+    settings = {"coefficients": KELLER_JORDAN, "epsilon": EPSILON}
+    exact = newton_schulz(matrices, **settings)
+    rough = newton_schulz(matrices, **settings, products=torch.bfloat16)
     assert rough.dtype == torch.float32
     assert 1e-4 < (rough - exact).norm() / exact.norm() < 2e-2
 
@@ -161,10 +170,10 @@ def test_zero_and_rank_one_matrices_stay_finite() -> None:
 
 def test_denormal_matrices_vanish_against_epsilon_or_keep_their_direction() -> None:
     tiny = torch.full((1, 4, 4), 1e-41)
-    found = newton_schulz(tiny, coefficients=KELLER_JORDAN, epsilon=1e-7)
+    found = newton_schulz(tiny, coefficients=KELLER_JORDAN, epsilon=EPSILON)
     assert found.isfinite().all()
     assert found.norm() < 1e-30
     matrix = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    small = newton_schulz(matrix * 1e-100, coefficients=KELLER_JORDAN, epsilon=0.0)
-    plain = newton_schulz(matrix, coefficients=KELLER_JORDAN, epsilon=0.0)
+    small = newton_schulz(matrix * 1e-100, coefficients=KELLER_JORDAN, epsilon=torch.tensor(0.0))
+    plain = newton_schulz(matrix, coefficients=KELLER_JORDAN, epsilon=torch.tensor(0.0))
     torch.testing.assert_close(small, plain, rtol=1e-10, atol=1e-10)
