@@ -39,7 +39,11 @@ def load_dataset(source: str) -> Corpus:
     path = path_of(source)
     if path is None:
         return _corpus(source, None, ())
-    return _corpus(source, Path(path), _state(Path(path)))
+    try:
+        state = _state(Path(path))
+    except OSError as error:
+        raise _unavailable(source, error) from error
+    return _corpus(source, Path(path), state)
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -65,12 +69,15 @@ def _corpus(source: str, folder: Path | None, state: tuple[tuple[str, int, int],
     try:
         table = _opened(datasets, source, folder)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DataUnavailableError(
-            f"data {source} cannot be loaded ({' '.join(str(error).split())}); give "
-            "hf:NAME/CONFIG of a data set that this machine can reach, or hf:PATH of a folder "
-            "that save_to_disk wrote"
-        ) from error
+        raise _unavailable(source, error) from error
     return surveyed(Rows(_text_column(source, table)))
+
+
+def _unavailable(source: str, error: Exception) -> DataUnavailableError:
+    return DataUnavailableError(
+        f"data {source} cannot be loaded ({' '.join(str(error).split())}); give hf:NAME/CONFIG of "
+        "a data set that this machine can reach, or hf:PATH of a folder that save_to_disk wrote"
+    )
 
 
 def _opened(datasets: Any, source: str, folder: Path | None) -> Dataset:
@@ -98,7 +105,7 @@ def _text_column(source: str, table: Dataset) -> Dataset:
             f"the one to train on with rename_column(NAME, {COLUMN!r}), save it with "
             "save_to_disk(PATH) and give hf:PATH"
         )
-    return table.select_columns([COLUMN])
+    return table.select_columns([COLUMN]).with_format(None)  # plain strings, however it was saved
 
 
 class Rows:

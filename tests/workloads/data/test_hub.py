@@ -52,6 +52,11 @@ def test_rows_without_text_are_no_documents(tmp_path: Path) -> None:
     assert gaps.sha256 == whole.sha256
 
 
+def test_a_data_set_that_was_saved_for_arrow_is_text_all_the_same(tmp_path: Path) -> None:
+    source = saved(tmp_path / "arrow", table(TEXTS).with_format("arrow"))
+    assert list(load(source).documents) == [text.encode() for text in TEXTS]
+
+
 def test_the_split_train_is_read_where_there_are_several(tmp_path: Path) -> None:
     both = datasets.DatasetDict(test=table(["other"]), train=table(TEXTS))
     assert len(list(load(saved(tmp_path / "both", both)).documents)) == 200
@@ -101,6 +106,10 @@ def test_a_data_set_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
         load(f"hf:{tmp_path}/none")
     with pytest.raises(DataUnavailableError, match=r"nobody/nothing/default cannot be loaded \("):
         load("hf:nobody/nothing/default")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/train.parquet").symlink_to(tmp_path / "gone.parquet")
+    with pytest.raises(DataUnavailableError, match=r"links cannot be loaded .*No such file"):
+        load(f"hf:{tmp_path}/links")
 
 
 def test_a_missing_library_says_what_to_install(
