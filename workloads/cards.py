@@ -106,7 +106,7 @@ def cpu_pack_size(shape: LlamaShape) -> int:
     """Returns how many members pay on a CPU: 8 for small steps, else 1.
 
     A pack saves the overhead of an operation and costs cache. Measured on one thread, time of a
-    member in a pack of 8 over its time alone, by tokens a step x width: 0.28 at 64 x 16, 0.53 at
+    member in a pack of 8 over its time alone, by tokens a pass x width: 0.28 at 64 x 16, 0.53 at
     256 x 32, 0.67 at 256 x 64, 0.84 at 2048 x 16, 0.86 at 512 x 128, 0.93 at 2048 x 32 and
     1024 x 64; but 0.98 at 1024 x 128, 1.00 at 2048 x 64 and 0.93 to 1.12 at 2048 x 128, where
     a pack would only keep the other cores waiting.

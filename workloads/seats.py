@@ -25,10 +25,10 @@ class Seat:
         member: its index in the pack as it was given.
         seed: its seed.
         steps: steps of its whole run.
-        vocabulary: number of different tokens; ln of it is the loss of guessing.
+        vocabulary: number of different targets; ln of it is the loss of guessing.
         above: steps in a row, up to now, with a loss beyond the limit.
         ended: True once it has diverged; its tensors mean nothing from then on.
-        recent: losses of the last twentieth of the steps, the latest last; nats per token.
+        recent: losses of the last twentieth of the steps, the latest last; nats.
     """
 
     member: int
@@ -43,7 +43,7 @@ class Seat:
         self.recent = deque(maxlen=max(1, self.steps // 20))
 
     def take(self, loss: float, norm: float) -> bool:
-        """Takes loss (nats per token) and gradient norm of a step; returns whether it ended."""
+        """Takes loss (nats) and gradient norm of a step; returns whether it ended."""
         self.recent.append(loss)
         self.above = self.above + 1 if loss > LIMIT * math.log(self.vocabulary) else 0
         finite = math.isfinite(loss) and math.isfinite(norm)
@@ -52,5 +52,5 @@ class Seat:
 
     @property
     def train_loss(self) -> float:
-        """Mean loss over the last twentieth of the steps, nats per token."""
+        """Mean loss over the last twentieth of the steps, nats."""
         return math.fsum(self.recent) / len(self.recent)

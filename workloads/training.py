@@ -31,9 +31,10 @@ class Training:
     """Trains a pack; satisfies :class:`workloads.workload.Trainer`.
 
     Members never meet, so each one's bits are those it has alone: on a CPU, without ``compile``,
-    for sizes of the model and of the batch (batch_size * context) that are multiples of 16. At
-    other sizes vectorised kernels round a rest of less than a register in another way, and
-    where that rest lies depends on the pack.
+    for sizes of the model and of a pass (what goes through the model at once: batch_size *
+    context / accumulation tokens of the llama) that are multiples of 16. At other sizes
+    vectorised kernels round a rest of less than a register in another way, and where that rest
+    lies depends on the pack.
 
     A member that diverges (see :class:`workloads.seats.Seat`; an evaluation that is not finite
     counts too) ends alone. When half of the pack or more has ended, the tensors are cut down to

@@ -22,7 +22,8 @@ class QKClip:
     """W_q <- g^alpha W_q and W_k <- g^(1 - alpha) W_k of each head, g = min(1, tau / S).
 
     S is the head's largest logit over the training batch under the weights before the update
-    (algorithm 1, lines 11 to 17); after the clip that batch's largest logit would have been tau.
+    (algorithm 1); after the clip that batch's largest logit would have been tau. A look at the
+    logits costs a forward pass without the readout.
 
     Attributes:
         peaks: returns S.
