@@ -14,7 +14,8 @@ class Growth:
 
     Attributes:
         gamma: gradient that arrives at the outputs, beyond its 1 / r_out under maximal updates:
-            1 / N^alpha inside residual blocks whose branches are divided by N^alpha.
+            1 / N^alpha inside residual blocks whose branches are divided by N^alpha, and
+            sqrt(m) under ``ntk``, whose readout is sqrt(m) larger.
         depth: N^(alpha - 1) inside residual blocks: each of N updates is to move its branch by
             that much, so that all of them together move the sum by order one.
         r_in: inputs.
@@ -41,8 +42,9 @@ SYMBOLS = tuple(field.name for field in fields(Growth))
 """The numbers, in the order in which formulas show them."""
 
 MEANINGS = {
-    "gamma": "gradient at the outputs beyond 1 / r_out: 1 / N^alpha inside blocks, N the depth",
-    "depth": "N^(alpha - 1) inside blocks",
+    "gamma": "gradient at the outputs beyond 1 / r_out: 1 / N^alpha in residual blocks, N the "
+    "depth; sqrt(m) under ntk, m the width",
+    "depth": "N^(alpha - 1) in residual blocks",
     "r_out": "outputs",
     "r_in": "inputs",
     "n_out": "preconditioner blocks along the outputs",

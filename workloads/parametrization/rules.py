@@ -73,7 +73,7 @@ _Rate = Callable[[Scaling, Method, Leaf, UpdateRule], Monomial]
 
 
 def _maximal(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
-    return maximal.learning_rate * monomial(depth=1)
+    return maximal.learning_rate * _depth(scaling)
 
 
 def _spectral(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
@@ -83,7 +83,12 @@ def _spectral(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule)
         published = monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
     elif method.optimizer == "shampoo" and method.graft == "none":
         published = STEP if method.total_exponent(leaf) == 0.5 else published
-    return published * monomial(depth=1)
+    return published * _depth(scaling)
+
+
+def _depth(scaling: Scaling) -> Monomial:
+    """Returns the factor on learning rates in residual blocks, which is 1 for alpha = 1."""
+    return ONE if scaling.depth_alpha == 1 else monomial(depth=1)
 
 
 def _moonlight(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:

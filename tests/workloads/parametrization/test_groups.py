@@ -75,3 +75,87 @@ def test_initial_spreads_are_those_of_the_fan_in(parametrization: str, readout: 
 
 def test_a_zero_initialised_readout_has_no_spread() -> None:
     assert groups(parametrization="mup")["readout"]["init_std"] == 0.0
+
+
+def test_a_leaf_has_a_group_of_its_own_only_where_it_differs() -> None:
+    plain = groups(optimizer="shampoo", parametrization="mup")
+    assert list(plain) == ["embedding", "hidden", "readout"]
+    blocked = groups(optimizer="shampoo", parametrization="mup", block_size=64)
+    assert list(blocked) == ["embedding", "hidden", "hidden.mlp_in", "hidden.mlp_out", "readout"]
+    assert isclose(blocked["hidden"]["learning_rate"], 0.01 / 2)  # 2 x 2 blocks, 1 at the base
+    assert isclose(blocked["hidden.mlp_in"]["learning_rate"], 0.01 / 8**0.5)  # 8 x 2, 2 x 1
+    assert groups(optimizer="shampoo", parametrization="sp", block_size=64).keys() == plain.keys()
+
+
+def test_heads_on_their_own_do_not_grow() -> None:
+    found = groups(optimizer="muon", parametrization="mup", qkv="per_head")
+    assert found["hidden"]["learning_rate"] == 0.01
+    assert found["hidden.qkv"]["learning_rate"] == 0.005  # sqrt(1 / 4)
+    assert found["hidden.qkv"]["epsilon"] == 2e-7
+    assert "hidden.qkv" not in groups(optimizer="muon", parametrization="mup", qkv="fused")
+
+
+def test_learned_positions_have_a_group_where_their_number_matters() -> None:
+    same = groups(parametrization="mup", positions="learned")
+    assert "embedding.position" not in same
+    one_sided = {"optimizer": "shampoo", "others": "shampoo", "max_preconditioner_dim": 200}
+    long = groups(parametrization="mup", positions="learned", context=256, **one_sided)
+    assert "embedding.position" not in long  # 256 positions, as many as tokens
+    short = groups(parametrization="mup", positions="learned", context=64, **one_sided)
+    assert isclose(short["embedding"]["learning_rate"], 0.01 * 4**0.75)
+    assert isclose(short["embedding.position"]["learning_rate"], 0.02)
+
+
+def test_groups_hold_every_epsilon_of_their_optimizer() -> None:
+    shampoo = groups(optimizer="shampoo", parametrization="mup", graft="adam")["hidden"]
+    assert shampoo.keys() >= {"epsilon", "graft_epsilon", "adam_epsilon"}
+    assert shampoo["adam_epsilon"] == 2.5e-9
+    ungrafted = groups(optimizer="shampoo", parametrization="mup")["hidden"]
+    assert not ungrafted.keys() & {"graft_epsilon", "adam_epsilon"}
+    sgd = groups(optimizer="shampoo", parametrization="mup", graft="sgd")["hidden"]
+    assert "adam_epsilon" not in sgd
+    assert "basis_epsilon" in groups(optimizer="soap")["hidden"]
+    assert "norm_epsilon" in groups(optimizer="adamuon")["hidden"]
+    assert groups(optimizer="sgd")["hidden"]["epsilon"] == 0.0
+
+
+def test_weight_decay_is_stored_as_the_share_whatever_the_convention() -> None:
+    coupled = groups(
+        optimizer="adamw",
+        parametrization="mup",
+        weight_decay=0.1,
+        weight_decay_convention="coupled",
+        weight_decay_rule="inverse_learning_rate",
+    )
+    assert {role: group["weight_decay"] for role, group in coupled.items()} == {
+        "embedding": pytest.approx(0.001),
+        "hidden": pytest.approx(0.001),
+        "readout": pytest.approx(0.001),
+    }
+    ruled = groups(
+        parametrization="mup",
+        weight_decay=0.1,
+        weight_decay_convention="coupled",
+        weight_decay_rule="inverse_width",
+    )
+    assert ruled["embedding"]["weight_decay"] == pytest.approx(0.01 * 0.1 / 4)
+    assert ruled["hidden"]["weight_decay"] == pytest.approx(0.01 * 0.1 / 16)
+
+
+def test_a_timescale_is_a_share_of_the_steps_and_spares_gains() -> None:
+    found = groups(
+        weight_decay_rule="timescale",
+        weight_decay_timescale=0.5,
+        parametrization="mup",
+        norm_gain=True,
+    )
+    assert found["hidden"]["weight_decay"] == 1 / (0.5 * 10)
+    assert found["vector"]["weight_decay"] == 0.0
+
+
+def test_custom_exponents_reach_the_groups() -> None:
+    exponents = {"custom.hidden.learning_rate": -1, "custom.readout.weight_decay": -0.5}
+    found = groups(parametrization="custom", weight_decay=0.1, zero_init=False, **exponents)
+    assert found["hidden"]["learning_rate"] == 0.0025
+    assert found["readout"]["weight_decay"] == 0.05
+    assert isclose(found["readout"]["init_std"], 128**-0.5)
