@@ -12,7 +12,8 @@ class Adopt(Elementwise):
     """U = m, m <- b1 m + (1 - b1) n, n = clip(g / max(sqrt(v), eps), -c, c), c = (t - 1)^(1/4).
 
     The second moment v <- b2 v + (1 - b2) g^2 takes the gradient in after it has been divided by
-    the root of the earlier ones; the first step only sets v = g^2 and makes no update.
+    the root of the earlier ones; the first step only sets v = g^2 and makes no update (weights
+    decay all the same). It is step 0 of the paper, and step 1 here.
     """
 
     def __init__(self, *, beta1: float, beta2: float) -> None:

@@ -23,7 +23,9 @@ class Dion(Matrixwise):
     [n, r] with r = ceil(rank min(m, n)), orthonormal at the start, drawn for each matrix of a
     member and the same for all members; f is :func:`shape_factor`.
 
-    A column of R that is zero moves nothing, and leaves its column of Q for the next update.
+    A column of R that is zero moves nothing, and leaves its column of Q for the next update. Zero
+    is what is left of rounding where the rank of M is below r: brought to length one, it would
+    move weights at random, several times as far as the rest.
     """
 
     def __init__(self, *, momentum: float, rank: float, shape_factor: str = "none") -> None:
@@ -41,7 +43,7 @@ class Dion(Matrixwise):
 
     def rank(self, outputs: int, inputs: int) -> int:
         """Returns r; a product that is whole but for rounding is taken as whole."""
-        return ceil(round(self._rank * min(outputs, inputs), 6))
+        return max(1, ceil(round(self._rank * min(outputs, inputs), 6)))
 
     def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
         """Returns U."""
@@ -50,7 +52,15 @@ class Dion(Matrixwise):
         left = orthonormal(product(momentum, basis))
         right = product(momentum.mT, left)
         momentum.sub_(product(left, right.mT), alpha=1 - self._momentum)
-        sizes = torch.linalg.vector_norm(right, dim=1, keepdim=True)
-        right = right / (sizes + now.epsilon)
-        state["right"] = torch.where(sizes > 0, right, basis)
+        right, empty = _normalised(right, now.epsilon, larger_side=max(gradient.shape[1:]))
+        state["right"] = torch.where(empty, basis, right)
         return product(left, right.mT) * shape_factor(self._factor, *gradient.shape[1:])
+
+
+def _normalised(columns: Tensor, epsilon: Tensor, *, larger_side: int) -> tuple[Tensor, Tensor]:
+    """Returns columns [N, n, r] over their lengths, and which of them are zero, [N, 1, r]: up to
+    the rounding of the longest, as for numerical ranks machine epsilon times the larger side."""
+    sizes = torch.linalg.vector_norm(columns, dim=1, keepdim=True)
+    rounding = torch.finfo(columns.dtype).eps * larger_side * sizes.amax(-1, keepdim=True)
+    empty = sizes <= rounding
+    return torch.where(empty, 0.0, columns / (sizes + epsilon)), empty

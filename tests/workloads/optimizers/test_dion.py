@@ -71,7 +71,7 @@ def test_single_precision_stays_near_double() -> None:
 
 
 def test_the_rank_is_a_share_of_the_smaller_side_rounded_up() -> None:
-    shares = {0.5: 4, 0.58: 5, 0.07: 1, 1.0: 7}
+    shares = {0.5: 4, 0.58: 5, 0.07: 1, 1e-9: 1, 1.0: 7}
     for share, expected in shares.items():
         state = Dion(momentum=0.9, rank=share).start(torch.zeros(2, 7, 30))
         assert moment(state, "right").shape == (2, 30, expected)
@@ -129,3 +129,18 @@ def test_a_zero_gradient_moves_nothing_and_keeps_the_right_factor() -> None:
     assert update[0].count_nonzero() == 0
     assert torch.equal(moment(state, "right")[0], before[0])
     assert update[1].isfinite().all() and update[1].count_nonzero() == 20
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gradient_of_rank_one_moves_weights_along_itself_alone(dtype: torch.dtype) -> None:
+    """Whatever rounding has left in the other columns."""
+    generator = torch.Generator().manual_seed(6)
+    left, right = (torch.randn(2, n, 1, generator=generator, dtype=dtype) for n in (64, 48))
+    gradient = left @ right.mT
+    algorithm = Dion(momentum=0.9, rank=1.0)
+    state = algorithm.start(gradient)
+    direction = gradient / torch.linalg.matrix_norm(gradient, keepdim=True)
+    for step in range(1, 6):
+        update = algorithm.update(gradient.clone(), state, now(step, 1e-12))
+        torch.testing.assert_close(update, direction, rtol=0, atol=1e-5)
+    assert moment(state, "right").norm(dim=1).min() > 0.5
