@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.nested import place_of
 from sweeper.sections import Sections
 from sweeper.settings import condition, deciding
 from sweeper.space import Space
@@ -138,7 +139,8 @@ class Combinations:
             (("sweep",), self.study.sweep),
             (("fixed",), self.study.fixed),
         )
-        return next(((*place, name) for place, holder in holders if name in holder), ())
+        found = ((place, place_of(holder, name)) for place, holder in holders)
+        return next(((*place, *inner) for place, inner in found if inner), ())
 
 
 def _ordered(space: Space, names: list[str]) -> list[dict[str, Any]]:

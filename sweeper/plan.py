@@ -57,6 +57,15 @@ def expand(study: Study) -> list[PlannedTrial]:
     return sorted(planned, key=lambda item: (item.trial.derived["flops"], item.scale))
 
 
+def plan_warnings(planned: Iterable[PlannedTrial]) -> list[str]:
+    """Returns what a workload warns of in any trial, each warning once, in order."""
+    return list(
+        dict.fromkeys(
+            warning for item in planned for warning in item.trial.derived.get("warnings", ())
+        )
+    )
+
+
 def unique_trials(planned: Iterable[PlannedTrial]) -> dict[str, Trial]:
     """Returns the trials by key, each once, in order."""
     return {item.trial.key: item.trial for item in planned}

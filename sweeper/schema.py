@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.catalogue import find_card, known_workloads
 from sweeper.fields import GEOMETRIC_RANGE, LOG2_RANGE, NUMBER_TEXT, axis_schema
+from sweeper.nested import nested_schema
 from sweeper.settings import NUMERIC, SEED, condition
 from sweeper.study import Study
 from workloads.workload import Card, Setting
@@ -54,6 +55,7 @@ def _definitions(card: Card, name: str) -> dict[str, Any]:
         }
         for setting in (*card.settings, SEED)
     }
+    values = nested_schema(values)
     variant = _object({**values, "sweep": _reference(f"{name}-sweep")})
     return {
         f"{name}-fixed": _object(values),

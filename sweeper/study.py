@@ -20,6 +20,7 @@ from pydantic import (
 
 from sweeper.axes import Axis, ListAxis
 from sweeper.errors import StudyError, UnknownNameError
+from sweeper.nested import given_settings
 from sweeper.review import review
 from sweeper.sections import Sections
 from sweeper.settings import SEED, canonical_value
@@ -139,7 +140,10 @@ class Study(Sections):
 
     def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings
-        return {name: canonical_value(settings[name], value) for name, value in raw.items()}
+        return {
+            name: canonical_value(settings[name], value)
+            for name, _, value in given_settings(raw, settings)
+        }
 
     def _axes_document(self, axes: Mapping[str, Axis]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeper.axes import Axis, shown
 from sweeper.errors import suggestion
+from sweeper.nested import given_settings, siblings
 from sweeper.sections import Variant
 from sweeper.settings import SEED, axis_values, by_name, canonical_value
 from sweeper.space import Space
@@ -71,9 +72,12 @@ class VariantReader:
         return Space(settings=self._settings, constants=values, axes=merged)
 
     def _constants(self, raw: Mapping[str, Any], place: Place) -> dict[str, Any]:
-        constants = {}
-        for name, value in raw.items():
-            here = (*place, name)
+        constants: dict[str, Any] = {}
+        for name, nested, value in given_settings(raw, self._settings):
+            here = (*place, *nested)
+            if name in constants:
+                self._complain(here, f"{name} is given twice here; remove one")
+                continue
             if name == SEED.name:
                 self._complain(here, "seeds are an axis; write sweep: {seed: [0, 1, 2]}")
                 continue
@@ -126,7 +130,7 @@ class VariantReader:
     def _setting(self, name: str, place: Place) -> Setting | None:
         setting = self._settings.get(name)
         if setting is None:
-            hint = suggestion(name, tuple(self._settings))
+            hint = suggestion(name, siblings(name, self._settings))
             self.broken.update(get_close_matches(name, self._settings, n=1))
             self._complain(place, f"workload {self._workload} has no setting {name!r}; {hint}")
         return setting

@@ -10,7 +10,6 @@ import pytest
 from sweeper.catalogue import find_card
 from sweeper.errors import RequestError
 from sweeper.scaffold import study_template
-from sweeper.settings import deciding
 from sweeper.study import Study, load_study
 from sweeper.yaml_source import parse_source
 
@@ -41,10 +40,9 @@ def test_the_settings_in_comments_are_the_defaults() -> None:
     before = _study(text)
     steps = "  # tokens: null\n  # tokens_per_param: null\n"
     assert steps.splitlines()[0] in text
-    uncommented = re.sub(r"(?m)^  # (\w+: )", r"  \1", text)
-    uncommented = re.sub(r"(?m)^  parametrization: sp\n", "", uncommented)
-    uncommented = re.sub(r"(?m)^  (base_depth): .*\n", "", uncommented)
-    lines = [line for line in uncommented.splitlines() if not _of_muon(line)]
+    lines = [line for line in text.splitlines() if not _is_conditional(line)]
+    lines = [re.sub(r"^  # ([\w.]+: )", r"  \1", line) for line in lines]
+    lines.remove("  parametrization: sp")
     after = _study("\n".join(lines))
     resolve = before.card.resolve
     assert [resolve(cell[1]).config for cell in before.cells()] == [
@@ -53,9 +51,9 @@ def test_the_settings_in_comments_are_the_defaults() -> None:
     assert len(after.fixed) > len(before.fixed) + 15
 
 
-def _of_muon(line: str) -> bool:
-    muon = [s.name for s in find_card("llama").settings if "optimizer" in deciding(s)]
-    return any(line.startswith(f"  {name}: ") for name in muon)
+def _is_conditional(line: str) -> bool:
+    names = [setting.name for setting in find_card("llama").settings if setting.when]
+    return any(line.startswith(f"  # {name}: ") for name in names)
 
 
 def test_another_workload_gets_a_first_guess_and_what_is_left_to_settle() -> None:

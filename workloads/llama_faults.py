@@ -16,7 +16,7 @@ HORIZONS = ("steps", "tokens", "tokens_per_param")
 
 def faults(config: Config) -> Iterator[Problem]:
     """Yields every fault of the combination of settings."""
-    yield from _head_faults(config)
+    yield from head_faults(config)
     yield from _scale_faults(config)
     yield from _accumulation_faults(config)
     yield from _mlp_faults(config)
@@ -26,7 +26,8 @@ def faults(config: Config) -> Iterator[Problem]:
     yield from _data_faults(config)
 
 
-def _head_faults(config: Config) -> Iterator[Problem]:
+def head_faults(config: Config) -> Iterator[Problem]:
+    """Yields the faults of the size of attention heads."""
     width, head_dim = config["width"], config["head_dim"]
     if head_dim % 2 and config["positions"] == "rope":
         yield Problem(

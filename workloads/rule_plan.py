@@ -43,7 +43,7 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
     if result["weight_decay_rule"] == "timescale" and not _is_constant(result):
         result["weight_decay_convention"] = "independent"  # a timescale gives the share itself
     for name, idle in _IDLE.items():
-        if _without_effect(result, {**result, name: idle}, leaves_of):
+        if result[name] != idle and _without_effect(result, name, idle, leaves_of):
             result[name] = idle
     return {name: value for name, value in _read(result).items() if value is not None}
 
@@ -90,15 +90,15 @@ def _is_custom(name: str, quantity: str) -> bool:
     return name.startswith("custom.") and name.endswith(f".{quantity}")
 
 
-def _without_effect(config: Config, idle: Config, leaves_of: LeavesOf) -> bool:
-    """Returns whether a config trains like one with an idle rule; explicit normalisation of the
-    updates has an effect at any size."""
-    normalized = config["parametrization"] == "normalized"
-    if normalized and idle["parametrization"] != "normalized":
+def _without_effect(config: Config, name: str, idle: str, leaves_of: LeavesOf) -> bool:
+    """Returns whether a config trains as it would with an idle rule; explicit normalisation of
+    the updates has an effect at any size."""
+    if config[name] == "normalized":
         return False
-    depths = (scaling_of(each).branch_multiplier for each in (config, idle))
-    groups = (groups_of(each, leaves_of(each)) for each in (config, idle))
-    return len(set(depths)) == 1 and next(groups) == next(groups)
+    other = {**config, name: idle}
+    if scaling_of(config).branch_multiplier != scaling_of(other).branch_multiplier:
+        return False
+    return groups_of(config, leaves_of(config)) == groups_of(other, leaves_of(other))
 
 
 def _read(config: dict[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,51 @@ def plan(
 
 
 @app.command()
+def rules(
+    optimizer: Annotated[
+        str | None, typer.Option(help="Optimizer of the hidden matrices.", show_default=False)
+    ] = None,
+    parametrization: Annotated[
+        str | None, typer.Option(help="Scaling rule, for example mup.", show_default=False)
+    ] = None,
+    base_width: Annotated[
+        int | None, typer.Option(help="Width that the rule is relative to.", show_default=False)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of the model.", show_default=False)
+    ] = None,
+    base_depth: Annotated[
+        int | None, typer.Option(help="Depth that the rule is relative to.", show_default=False)
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Depth of the model.", show_default=False)
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
+    ] = None,
+    workload: Annotated[str, typer.Option(help="Workload whose tensors are shown.")] = "llama",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a scaling rule does to each kind of tensor, over its value at the base width."""
+    from sweeper.cli.rules import rules_command
+
+    rules_command(
+        {
+            "optimizer": optimizer,
+            "parametrization": parametrization,
+            "base_width": base_width,
+            "width": width,
+            "base_depth": base_depth,
+            "depth": depth,
+        },
+        assignments=assignments or [],
+        workload=workload,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def status(
     study: Annotated[
         str | None,

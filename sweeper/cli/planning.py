@@ -12,7 +12,7 @@ from sweeper.cli.words import duration, quantity
 from sweeper.engine.packing import local_processors, make_packs
 from sweeper.engine.timing import Timings
 from sweeper.errors import RequestError
-from sweeper.plan import Price, expand, price, remaining, unique_trials
+from sweeper.plan import Price, expand, plan_warnings, price, remaining, unique_trials
 from sweeper.store.store import Store
 from sweeper.study import Study, load_study
 
@@ -28,10 +28,14 @@ def plan_command(path: Path, *, store: str | None, probe: bool, as_json: bool) -
     left = remaining(planned, accepted)
     packs = len(make_packs(study, left))
     slots = slots_here(study, prices)
+    warnings = plan_warnings(planned)
     if as_json:
-        print_json(_document(study, prices, len(planned), packs, slots))
+        document = _document(study, prices, len(planned), packs, slots)
+        print_json({**document, "warnings": warnings})
         return
     _print_table(study, prices, packs, slots)
+    for warning in warnings:
+        console().print(f"warning: {warning}")
 
 
 def slots_here(study: Study, prices: list[Price]) -> int:

@@ -13,10 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.cards import LLAMA
-from workloads.optimizer_names import EPSILONS
+from workloads.optimizer_names import EPSILONS, OPTIMIZERS
+from workloads.rule_settings import DECAY_CONVENTIONS, DECAY_RULES, PARAMETRIZATIONS
 from workloads.workload import DataUnavailableError
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
+MUON: dict[str, Any] = {"optimizer": "muon"}
+ADAMUON: dict[str, Any] = {"optimizer": "adamuon"}
+CUSTOM: dict[str, Any] = {"base_width": 32, "custom.hidden.learning_rate": -1.0}
+DEEP: dict[str, Any] = {"parametrization": "mup", "base_width": 64, "base_depth": 1}
+TIMESCALE: dict[str, Any] = {"weight_decay_rule": "timescale", "weight_decay_timescale": 0.5}
 
 
 def canonical(**changes: Any) -> dict[str, Any]:
@@ -91,6 +97,33 @@ def test_the_canonical_config_holds_what_applies_and_no_more() -> None:
             {"parametrization": "mup", "base_width": 32},
         ),
         ({"base_depth": 1}, {}),
+        ({"parametrization": "completep", "base_width": 64, "depth_alpha": 0.5}, {}),
+        ({"parametrization": "moonlight", "base_width": 64, "optimizer": "muon"}, MUON),
+        ({"parametrization": "moonlight", "base_width": 32, "optimizer": "adamuon"}, ADAMUON),
+        ({"parametrization": "custom", "base_width": 64, "custom.hidden.init": 1.0}, {}),
+        ({"parametrization": "custom", "base_width": 32}, {}),
+        (
+            {"parametrization": "completep", "base_width": 32, "depth_alpha": 0.5},
+            {"parametrization": "completep", "base_width": 32},
+        ),
+        (
+            {"parametrization": "custom", "custom.readout.weight_decay": 1.0, **CUSTOM},
+            {"parametrization": "custom", **CUSTOM},
+        ),
+        (
+            {"weight_decay": 0.1, "weight_decay_rule": "inverse_width", **DEEP},
+            {"weight_decay": 0.1, **DEEP},
+        ),
+        ({"weight_decay_convention": "coupled"}, {}),
+        ({"weight_decay_convention": "constant"}, {}),
+        (
+            {"weight_decay_convention": "coupled", **TIMESCALE},
+            TIMESCALE,
+        ),
+        (
+            {"weight_decay": 0.1, "weight_decay_rule": "inverse_learning_rate"},
+            {"weight_decay": 0.1},
+        ),
         ({"momentum": 0.5}, {}),
         ({"evals": 100}, {"evals": 1000}),
         ({"eval_tokens": 640}, {"eval_tokens": 703}),
@@ -120,6 +153,21 @@ def test_configs_that_train_the_same_have_one_canonical_config(
         ),
         ({"epsilon": 1e-12}, {}),
         ({"evals": 2}, {}),
+        ({"parametrization": "normalized", "base_width": 64}, {}),
+        ({"parametrization": "moonlight", "base_width": 32, "optimizer": "muon"}, MUON),
+        ({"weight_decay": 0.1, "weight_decay_convention": "coupled"}, {"weight_decay": 0.1}),
+        ({"weight_decay": 0.1, "weight_decay_convention": "constant"}, {"weight_decay": 0.1}),
+        ({"weight_decay_convention": "constant", **TIMESCALE}, TIMESCALE),
+        (TIMESCALE, {}),
+        (
+            {"parametrization": "completep", "base_width": 64, "base_depth": 1},
+            {
+                "parametrization": "completep",
+                "base_width": 64,
+                "base_depth": 1,
+                "depth_alpha": 0.5,
+            },
+        ),
     ],
 )
 def test_configs_that_train_differently_stay_apart(
@@ -128,16 +176,18 @@ def test_configs_that_train_differently_stay_apart(
     assert canonical(**one) != canonical(**other)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     width=st.sampled_from([16, 32, 48, 64]),
     depth=st.integers(1, 4),
     base_width=st.sampled_from([None, 16, 32]),
     base_depth=st.sampled_from([None, 1, 2]),
-    parametrization=st.sampled_from(["sp", "mup"]),
-    rule=st.sampled_from(["none", "inverse_width"]),
+    parametrization=st.sampled_from(PARAMETRIZATIONS),
+    rule=st.sampled_from(DECAY_RULES),
+    convention=st.sampled_from(DECAY_CONVENTIONS),
     weight_decay=st.sampled_from([0.0, 0.01]),
-    optimizer=st.sampled_from(["adamw", "muon"]),
+    optimizer=st.sampled_from(OPTIMIZERS),
+    others=st.sampled_from(["auto", "muon", "shampoo"]),
     horizon=st.sampled_from([("steps", 7), ("tokens", 9000), ("tokens_per_param", 1.5)]),
     warmup=st.floats(0, 0.999),
 )
@@ -148,8 +198,10 @@ def test_resolving_is_idempotent_and_keeps_what_is_trained(
     base_depth: int | None,
     parametrization: str,
     rule: str,
+    convention: str,
     weight_decay: float,
     optimizer: str,
+    others: str,
     horizon: tuple[str, float],
     warmup: float,
 ) -> None:
@@ -161,17 +213,27 @@ def test_resolving_is_idempotent_and_keeps_what_is_trained(
         "parametrization": parametrization,
         "weight_decay_rule": rule,
         "weight_decay": weight_decay,
+        "weight_decay_convention": convention,
+        "weight_decay_timescale": 0.5,
         "optimizer": optimizer,
+        "others": others,
+        "block_size": 16,
         "learning_rate": 0.01,
         "warmup": warmup,
         horizon[0]: horizon[1],
     }
     if LLAMA.problems(config):
-        assert base_width is None
+        assert (
+            base_width is None
+            or parametrization == "moonlight"
+            or convention == "coupled"
+            or rule == "timescale"
+        )
         return
     resolved = LLAMA.resolve(config)
     assert LLAMA.problems(resolved.config) == []
     assert LLAMA.resolve(resolved.config) == resolved
+    assert resolved.derived["groups"].keys() >= {"embedding", "hidden", "readout"}
     assert 0 <= resolved.derived["warmup_steps"] < resolved.derived["steps"]
     assert json.loads(json.dumps(resolved.derived, allow_nan=False)) == resolved.derived
 
