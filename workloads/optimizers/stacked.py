@@ -122,12 +122,13 @@ class Stacked:
     def _apply(self, bucket: Bucket, settings: _Settings, update: Tensor, scale: float) -> None:
         """Decays and moves the bucket's weights; rounds those in half precision once."""
         share = 1.0 if self._group.constant_decay else scale
-        kept = (1 - share * settings.decays).to(update.dtype)
+        decaying = share > 0 and any(self._group.weight_decays)
+        kept = (1 - share * settings.decays).to(update.dtype) if decaying else None
         rates = (scale * settings.rates).to(update.dtype)
         for name, each in bucket.scatter(update, self._members).items():
             weight = self._parameters[name]
             exact = _working(weight)
-            if any(self._group.weight_decays):
+            if kept is not None:
                 exact.mul_(kept)
             exact.addcmul_(rates, each, value=-1)
             if exact is not weight:
