@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workloads.optimizer_names import (
     ELEMENTWISE,
-    GRAFTS,
     MATRIX,
     NEWTON_SCHULZ,
     OPTIMIZERS,
     ORTHOGONAL,
     used,
 )
+from workloads.preconditioner_settings import preconditioner_settings
+from workloads.setting_kinds import epsilon, share
 from workloads.workload import Condition, Setting
 
 _OTHERS = tuple(name for name in OPTIMIZERS if name != "muonclip")
@@ -59,7 +58,7 @@ def algorithm_settings(vectors: Condition) -> tuple[Setting, ...]:
     return (
         *_elementwise(vectors),
         *_orthogonal(vectors),
-        *_preconditioned(vectors),
+        *preconditioner_settings(vectors),
     )
 
 
@@ -70,31 +69,31 @@ def _elementwise(vectors: Condition) -> tuple[Setting, ...]:
         used(name, vectors=vectors) for name in ("sgd", "adopt", "lamb", "sophia")
     )
     return (
-        _share("beta1", 0.9, adamw, "AdamW's first decay, below 1."),
-        _share("beta2", 0.95, adamw, "AdamW's second decay, below 1."),
-        _epsilon(
+        share("beta1", 0.9, adamw, "AdamW's first decay, below 1."),
+        share("beta2", 0.95, adamw, "AdamW's second decay, below 1."),
+        epsilon(
             "epsilon",
             1e-8,
             adamw + grafts,
             "AdamW's epsilon (and that of an Adam or RMSprop graft) at the base width, added to "
             "the root of the second moment.",
         ),
-        _share("sgd_momentum", 0.9, sgd, "Decay of SGD's mean gradient, below 1; 0 for none."),
-        _share("adopt_beta1", 0.9, adopt, "ADOPT's first decay, below 1."),
-        _share("adopt_beta2", 0.9999, adopt, "ADOPT's second decay, below 1."),
-        _epsilon(
+        share("sgd_momentum", 0.9, sgd, "Decay of SGD's mean gradient, below 1; 0 for none."),
+        share("adopt_beta1", 0.9, adopt, "ADOPT's first decay, below 1."),
+        share("adopt_beta2", 0.9999, adopt, "ADOPT's second decay, below 1."),
+        epsilon(
             "adopt_epsilon", 1e-6, adopt, "ADOPT's epsilon at the base width, the least divisor."
         ),
-        _share("lamb_beta1", 0.9, lamb, "LAMB's first decay, below 1."),
-        _share("lamb_beta2", 0.999, lamb, "LAMB's second decay, below 1."),
-        _epsilon(
+        share("lamb_beta1", 0.9, lamb, "LAMB's first decay, below 1."),
+        share("lamb_beta2", 0.999, lamb, "LAMB's second decay, below 1."),
+        epsilon(
             "lamb_epsilon",
             1e-6,
             lamb,
             "LAMB's epsilon at the base width, added to the root of the second moment.",
         ),
-        _share("sophia_beta1", 0.965, sophia, "Sophia-G's first decay, below 1."),
-        _share(
+        share("sophia_beta1", 0.965, sophia, "Sophia-G's first decay, below 1."),
+        share(
             "sophia_beta2", 0.99, sophia, "Sophia-G's decay of the Hessian's diagonal, below 1."
         ),
         Setting(
@@ -115,7 +114,7 @@ def _elementwise(vectors: Condition) -> tuple[Setting, ...]:
             doc="Steps from one estimate of the Hessian's diagonal to the next; each costs a "
             "forward and backward pass on labels sampled from the model.",
         ),
-        _epsilon(
+        epsilon(
             "sophia_epsilon",
             1e-15,
             sophia,
@@ -132,7 +131,7 @@ def _orthogonal(vectors: Condition) -> tuple[Setting, ...]:
     dion = used("dion", vectors=vectors)
     clip: tuple[Condition, ...] = ({"optimizer": ("muonclip",)},)
     return (
-        _share("momentum", 0.95, iterated, "Decay of Muon's mean gradient, below 1."),
+        share("momentum", 0.95, iterated, "Decay of Muon's mean gradient, below 1."),
         Setting(
             name="nesterov",
             kind="bool",
@@ -156,7 +155,7 @@ def _orthogonal(vectors: Condition) -> tuple[Setting, ...]:
             when=iterated,
             doc="Newton-Schulz iterations a step; null for as many as the coefficients are for.",
         ),
-        _epsilon(
+        epsilon(
             "muon_epsilon",
             1e-7,
             iterated,
@@ -172,8 +171,8 @@ def _orthogonal(vectors: Condition) -> tuple[Setting, ...]:
             "sqrt(max(1, m/n)), moonlight 0.2 sqrt(max(m, n)), mup sqrt(m/n). Only with a "
             "parametrization that leaves shapes alone (sp, custom).",
         ),
-        _share("adamuon_beta2", 0.999, adamuon, "AdaMuon's second decay, below 1."),
-        _epsilon(
+        share("adamuon_beta2", 0.999, adamuon, "AdaMuon's second decay, below 1."),
+        epsilon(
             "adamuon_epsilon",
             1e-8,
             adamuon,
@@ -220,7 +219,7 @@ def _orthogonal(vectors: Condition) -> tuple[Setting, ...]:
             when=clip,
             doc="Steps from one look at the attention logits to the next.",
         ),
-        _share("dion_momentum", 0.95, dion, "Dion's momentum, the error feedback, below 1."),
+        share("dion_momentum", 0.95, dion, "Dion's momentum, the error feedback, below 1."),
         Setting(
             name="dion_rank",
             kind="float",
@@ -231,148 +230,11 @@ def _orthogonal(vectors: Condition) -> tuple[Setting, ...]:
             when=dion,
             doc="Rank of Dion's update over the smaller side of the matrix.",
         ),
-        _epsilon(
+        epsilon(
             "dion_epsilon",
             1e-8,
             dion,
             "Dion's epsilon at the base width, added to the norms of the right factor's columns.",
-        ),
-    )
-
-
-def _preconditioned(vectors: Condition) -> tuple[Setting, ...]:
-    shampoo, soap, both = (
-        used(*names, vectors=vectors) for names in (("shampoo",), ("soap",), ("shampoo", "soap"))
-    )
-    grafted: tuple[Condition, ...] = ({"graft": GRAFTS},)
-    return (
-        Setting(
-            name="preconditioner_sides",
-            kind="choice",
-            default="both",
-            choices=("both", "output", "input"),
-            when=both,
-            doc="Sides of a matrix that have a preconditioner; one side is cheaper.",
-        ),
-        Setting(
-            name="block_size",
-            kind="int",
-            optional=True,
-            low=1,
-            when=both,
-            doc="Matrices are cut into square blocks of this side, ragged at the edges, each with "
-            "preconditioners of its own; null for no blocks.",
-        ),
-        Setting(
-            name="max_preconditioner_dim",
-            kind="int",
-            default=10_000,
-            low=1,
-            when=both,
-            doc="A side larger than this is neither cut into blocks nor preconditioned.",
-        ),
-        Setting(
-            name="preconditioner_frequency",
-            kind="int",
-            default=10,
-            low=1,
-            when=both,
-            doc="Steps from one computation of roots or eigenbases to the next, from step 1 on.",
-        ),
-        _share("shampoo_beta1", 0.9, shampoo, "Decay of Shampoo's mean gradient, below 1."),
-        _share(
-            "shampoo_beta2",
-            0.95,
-            shampoo,
-            "Decay of Shampoo's preconditioners and of its graft's second moment, below 1.",
-        ),
-        Setting(
-            name="shampoo_exponent",
-            kind="float",
-            default=0.25,
-            low=0.0,
-            low_open=True,
-            high=1.0,
-            when=shampoo,
-            doc="Each preconditioner is raised to minus this: 0.25 or 0.5 as a rule.",
-        ),
-        Setting(
-            name="shampoo_ridge",
-            kind="choice",
-            default="relative",
-            choices=("relative", "absolute"),
-            when=shampoo,
-            doc="Whether shampoo_epsilon is relative to a preconditioner's largest eigenvalue.",
-        ),
-        _epsilon(
-            "shampoo_epsilon",
-            1e-5,
-            shampoo,
-            "Shampoo's ridge, added to the preconditioners; the base width's if absolute.",
-        ),
-        Setting(
-            name="shampoo_root",
-            kind="choice",
-            default="eigh",
-            choices=("eigh", "newton"),
-            when=shampoo,
-            doc="How inverse roots are computed: by eigenvalues, or by coupled Newton iterations "
-            "(shampoo_exponent one over a whole number).",
-        ),
-        Setting(
-            name="graft",
-            kind="choice",
-            default="none",
-            choices=("none", *GRAFTS),
-            when=shampoo,
-            doc="Optimizer whose update lends Shampoo's its size.",
-        ),
-        Setting(
-            name="graft_per",
-            kind="choice",
-            default="matrix",
-            choices=("matrix", "block"),
-            when=grafted,
-            doc="Whether sizes are lent to whole matrices or to each block.",
-        ),
-        Setting(
-            name="graft_start",
-            kind="int",
-            default=1,
-            low=1,
-            when=grafted,
-            doc="First step with Shampoo's direction; before it the graft alone moves.",
-        ),
-        _epsilon(
-            "graft_epsilon",
-            1e-8,
-            grafted,
-            "Added to the norm of Shampoo's direction, at the base width.",
-        ),
-        _share("soap_beta1", 0.95, soap, "SOAP's first decay, below 1."),
-        _share(
-            "soap_beta2", 0.95, soap, "SOAP's decay of second moment and preconditioners, below 1."
-        ),
-        _epsilon(
-            "soap_epsilon",
-            1e-8,
-            soap,
-            "SOAP's epsilon at the base width, added to the root of the rotated second moment.",
-        ),
-        _epsilon(
-            "soap_basis_epsilon",
-            1e-10,
-            soap,
-            "Added to the diagonal of SOAP's preconditioners before a basis is computed.",
-        ),
-        Setting(
-            name="soap_eigh_steps",
-            kind="int",
-            default=50,
-            low=1,
-            when=soap,
-            doc="First steps in which SOAP's bases are exact, each step anew; later ones are "
-            "refined by a power iteration and QR.",
         ),
     )
 
@@ -434,20 +296,3 @@ SHARES = (
     "soap_beta2",
 )
 """Settings that have to be at least 0 and below 1."""
-
-
-def _share(name: str, default: float, when: Any, doc: str) -> Setting:
-    return Setting(name=name, kind="float", default=default, low=0.0, when=when, doc=doc)
-
-
-def _epsilon(name: str, default: float, when: Any, doc: str) -> Setting:
-    return Setting(
-        name=name,
-        kind="float",
-        default=default,
-        low=0.0,
-        low_open=True,
-        when=when,
-        packable=True,
-        doc=doc,
-    )

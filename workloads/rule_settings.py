@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from workloads.optimizer_names import used
+from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.workload import Condition, Setting
-
-PARAMETRIZATIONS = (
-    "sp",
-    "mup",
-    "spectral",
-    "normalized",
-    "moonlight",
-    "completep",
-    "ntk",
-    "mean_field",
-    "custom",
-)
-
-DECAY_CONVENTIONS = ("independent", "coupled", "constant")
-
-DECAY_RULES = ("none", "inverse_width", "inverse_learning_rate", "timescale")
 
 CUSTOM_EXPONENTS = ("learning_rate", "epsilon", "init", "weight_decay")
 
-_DEPTH_RULES = ("mup", "spectral", "normalized", "completep")
+_DEPTH_RULES = tuple(name for name, rule in PARAMETRIZATIONS.items() if rule.depth)
 
 
 def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
@@ -42,7 +28,7 @@ def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
             name="parametrization",
             kind="choice",
             default="sp",
-            choices=PARAMETRIZATIONS,
+            choices=tuple(PARAMETRIZATIONS),
             doc="Rule for learning rate, epsilon and initialisation over width and depth, "
             "relative to base_width and base_depth: sp (none), mup (arXiv 2512.05620), spectral "
             "(2602.20937), normalized (every update scaled by its spectral norm), moonlight "
@@ -109,7 +95,7 @@ def _rates() -> tuple[Setting, ...]:
             name="weight_decay_convention",
             kind="choice",
             default="independent",
-            choices=DECAY_CONVENTIONS,
+            choices=tuple(CONVENTIONS),
             doc="independent: the share of a weight lost per step at the peak of the schedule; "
             "coupled: times the learning rate of the tensor too, as in PyTorch; constant: a share "
             "per step whatever the schedule.",
@@ -118,7 +104,7 @@ def _rates() -> tuple[Setting, ...]:
             name="weight_decay_rule",
             kind="choice",
             default="none",
-            choices=DECAY_RULES,
+            choices=tuple(DECAY_RULES),
             doc="How weight decay goes with size: none; inverse_width, times base_width / width; "
             "inverse_learning_rate, divided by the rule's factor on the learning rate (coupled "
             "decay then does not go with size); timescale, so that weights forget over "

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from workloads.cards import LLAMA
 from workloads.optimizer_names import EPSILONS, OPTIMIZERS
-from workloads.rule_settings import DECAY_CONVENTIONS, DECAY_RULES, PARAMETRIZATIONS
+from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.workload import DataUnavailableError
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
@@ -182,9 +183,9 @@ def test_configs_that_train_differently_stay_apart(
     depth=st.integers(1, 4),
     base_width=st.sampled_from([None, 16, 32]),
     base_depth=st.sampled_from([None, 1, 2]),
-    parametrization=st.sampled_from(PARAMETRIZATIONS),
-    rule=st.sampled_from(DECAY_RULES),
-    convention=st.sampled_from(DECAY_CONVENTIONS),
+    parametrization=st.sampled_from(list(PARAMETRIZATIONS)),
+    rule=st.sampled_from(list(DECAY_RULES)),
+    convention=st.sampled_from(list(CONVENTIONS)),
     weight_decay=st.sampled_from([0.0, 0.01]),
     optimizer=st.sampled_from(OPTIMIZERS),
     others=st.sampled_from(["auto", "muon", "shampoo"]),
