@@ -52,7 +52,21 @@ STARTS: Mapping[str, Start] = {
         },
         variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
         sweep={"width": "[32, 64, 128]", "learning_rate": "{log2: [-9, -2]}"},
-    )
+    ),
+    "mlp": Start(
+        scale="width",
+        hyperparameter="learning_rate",
+        fixed={
+            "steps": "80",
+            "base_width": "32",
+            "activation": "tanh",
+            "optimizer": "adamw",
+            "clip": "0.0",
+            "warmup": "0.2",
+        },
+        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
+        sweep={"width": "[32, 64, 128, 256]", "learning_rate": "{log2: [-10, -3]}"},
+    ),
 }
 """First studies of the built-in workloads; those of others follow from their cards."""
 

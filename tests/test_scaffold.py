@@ -19,17 +19,19 @@ def _study(text: str) -> Study:
     return Study.model_validate(source.data, context=source)
 
 
-def test_the_template_loads_without_faults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workload", ["llama", "mlp"])
+def test_the_template_loads_without_faults(workload: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
-    path.write_text(study_template())
+    path.write_text(study_template(workload))
     study = load_study(path)
     assert study.hyperparameters == ("learning_rate",)
     assert set(study.variants) == {"sp", "mup"}
 
 
-def test_the_template_names_every_setting_section_and_metric() -> None:
-    text = study_template()
-    card = find_card("llama")
+@pytest.mark.parametrize("workload", ["llama", "mlp"])
+def test_the_template_names_every_setting_section_and_metric(workload: str) -> None:
+    text = study_template(workload)
+    card = find_card(workload)
     for name in [*(setting.name for setting in card.settings), *Study.model_fields, *card.metrics]:
         assert re.search(rf"\b{name}\b", text), name
     assert max(map(len, text.splitlines())) <= 99
