@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workloads.cards import MLP
 from workloads.mlp import Mlp
 from workloads.optimizer_names import OPTIMIZERS
-from workloads.rule_settings import PARAMETRIZATIONS
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
 
@@ -97,7 +97,7 @@ def test_configs_that_train_differently_stay_apart(changes: dict[str, Any]) -> N
     base_depth=st.sampled_from([None, 1, 2]),
     residual=st.booleans(),
     biases=st.booleans(),
-    parametrization=st.sampled_from(PARAMETRIZATIONS),
+    parametrization=st.sampled_from(list(PARAMETRIZATIONS)),
     optimizer=st.sampled_from(OPTIMIZERS),
     weight_decay=st.sampled_from([0.0, 0.01]),
     horizon=st.sampled_from([("steps", 7), ("epochs", 0.7)]),
