@@ -1,4 +1,4 @@
-"""Faults of a config's optimizers and scaling rules, shared by the workloads, each with what to do."""
+"""Faults of optimizers and scaling rules, shared by the workloads, each with what to do."""
 
 from __future__ import annotations
 
