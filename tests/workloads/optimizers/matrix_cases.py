@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm
+from workloads.optimizers.muon import Muon
 from workloads.optimizers.optimizer import Group, Unit
 from workloads.optimizers.stacked import Stacked
+
+KELLER_JORDAN = [(3.4445, -4.7750, 2.0315)] * 5
 
 SHAPES = {"square": (6, 6), "tall": (12, 6), "wide": (6, 12), "other": (6, 6), "row": (1, 5)}
 """Two of one shape, so that a bucket has two; outputs and inputs."""
@@ -70,6 +74,16 @@ def trained(
     for step, each in enumerate(gradients, start=1):
         optimizer.step(copied(each), scale=1.0, step=step)
     return parameters
+
+
+def muon(**changes: Any) -> Muon:
+    """Returns K. Jordan's Muon, with some of its settings changed."""
+    settings: dict[str, Any] = {
+        "momentum": 0.95,
+        "nesterov": True,
+        "coefficients": KELLER_JORDAN,
+    }
+    return Muon(**{**settings, **changes})
 
 
 def plain_newton_schulz(
