@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.eigen import eigh
+from workloads.optimizers.matrices import one_by_one, product
 
 
 def exact_basis(matrices: Tensor, epsilon: Tensor) -> Tensor:
@@ -32,8 +33,15 @@ def refined_basis(matrices: Tensor, basis: Tensor, epsilon: Tensor) -> tuple[Ten
         basis: Q, [N, k, k].
         epsilon: [N, 1, 1], added to the diagonal of A.
     """
-    image = matrices.bmm(basis)
+    image = product(matrices, basis)
     order = (basis * image).sum(-2).argsort(stable=True, descending=True)
     image.addcmul_(basis, epsilon)
-    reflectors, scales = torch.geqrf(image.gather(-1, order[:, None, :].expand_as(image)))
-    return torch.linalg.householder_product(reflectors, scales), order
+    sorted_image = image.gather(-1, order[:, None, :].expand_as(image))
+    return one_by_one(_orthogonal_factor, sorted_image), order
+
+
+def _orthogonal_factor(matrix: Tensor) -> Tensor:
+    """Returns Q of a QR decomposition, without the copies of R that torch's own makes."""
+    reflectors, scales = torch.geqrf(matrix)
+    factor: Tensor = torch.linalg.householder_product(reflectors, scales)
+    return factor

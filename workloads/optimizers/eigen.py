@@ -18,20 +18,14 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     finite = matrices.isfinite().all(-1).all(-1)[:, None, None]
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     usable = torch.where(finite, matrices, identity)
-    try:
-        values, vectors = torch.linalg.eigh(usable)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        values, vectors = _one_by_one(usable)
-    return values, vectors
-
-
-def _one_by_one(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the same, each matrix on its own, so that a hard one leaves the others' bits."""
-    pairs = [_retried(each) for each in matrices]
+    if usable.is_cuda:
+        return _retried(usable)
+    pairs = [_retried(each) for each in usable]  # a batched solver gains nothing on a CPU
     return torch.stack([values for values, _ in pairs]), torch.stack([each for _, each in pairs])
 
 
 def _retried(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the same of a matrix, or of a stack of which none is to be spared."""
     try:
         values, vectors = torch.linalg.eigh(matrix)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]

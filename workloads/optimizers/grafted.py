@@ -16,6 +16,7 @@ from workloads.optimizers.algorithm import (
     inner,
     moment,
 )
+from workloads.optimizers.matrices import lengths
 
 
 class Grafted(Matrixwise):
@@ -43,13 +44,7 @@ class Grafted(Matrixwise):
         direction = self._direction.update(gradient, inner(state, "direction"), now)
         if now.step < self._start:
             return lent
-        return direction * (_norms(lent) / (_norms(direction) + now.epsilons["graft_epsilon"]))
-
-
-def _norms(stack: Tensor) -> Tensor:
-    """Returns Frobenius norms [N, 1, 1]."""
-    norms: Tensor = torch.linalg.vector_norm(stack, dim=(-2, -1), keepdim=True)
-    return norms
+        return direction * (lengths(lent) / (lengths(direction) + now.epsilons["graft_epsilon"]))
 
 
 def _of_graft(now: Now) -> Now:

@@ -44,8 +44,9 @@ def one_by_one(function: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
     if stacks[0].is_cuda:
         return function(*stacks)
     places = zip(*(stack.unbind(0) for stack in stacks), strict=True)
-    return torch.stack([function(*map(_aligned, place)) for place in places])
+    return torch.stack([function(*map(aligned, place)) for place in places])
 
 
-def _aligned(matrix: Tensor) -> Tensor:
+def aligned(matrix: Tensor) -> Tensor:
+    """Returns a matrix, or a copy of it if torch would not have put it where it is."""
     return matrix if matrix.data_ptr() % _ALIGNMENT == 0 else matrix.clone()

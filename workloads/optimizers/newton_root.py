@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workloads.optimizers.matrices import lengths, one_by_one, product
 from workloads.optimizers.powers import raised
 
 ITERATIONS = 100
@@ -28,23 +29,23 @@ def inverse_root(matrices: Tensor, power: int) -> Tensor:
         matrices: A, [N, k, k], symmetric positive definite with entries of order one.
         power: p, at least 1.
     """
-    norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
-    scale = (1 + power) / (2 * norms)  # [N, 1, 1]
+    scale = (1 + power) / (2 * lengths(matrices))  # [N, 1, 1]
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     roots: Tensor = identity * raised(scale, 1 / power)
     todo = torch.arange(matrices.shape[0], device=matrices.device)
     coupled, error = matrices * scale, _error(matrices * scale, identity)
+    going = error > TOLERANCE  # false for NaN
     for _ in range(ITERATIONS):
-        going = error > TOLERANCE  # false for NaN
         todo, coupled, error = todo[going], coupled[going], error[going]
-        if not todo.numel():
+        if not len(todo):
             break
         factor = ((power + 1) * identity - coupled) / power
-        coupled = torch.linalg.matrix_power(factor, power).bmm(coupled)
+        coupled = product(powers(factor, power), coupled)
         before, error = error, _error(coupled, identity)
         better = error < GROWTH * before
-        todo, coupled, error = todo[better], coupled[better], error[better]
-        roots[todo] = roots[todo].bmm(factor[better])
+        if better.any():
+            roots[todo[better]] = product(roots[todo[better]], factor[better])
+        going = better & (error > TOLERANCE)
     return roots
 
 
@@ -60,15 +61,20 @@ def largest_eigenvalue(matrices: Tensor) -> Tensor:
     found = matrices.new_zeros(matrices.shape[0])
     todo = torch.arange(matrices.shape[0], device=matrices.device)
     for _ in range(ITERATIONS):
-        image = matrices[todo].bmm(vector)
-        estimate = (vector * image).sum((-2, -1))
+        image = product(matrices[todo], vector)
+        estimate = product(vector.mT, image).flatten()
         going = (estimate - found[todo]).abs() > TOLERANCE * estimate
         found[todo] = estimate
         if not going.any():
             break
         todo, image = todo[going], image[going]
-        vector = image / torch.linalg.vector_norm(image, dim=-2, keepdim=True)
+        vector = image / lengths(image)
     return found.view(-1, 1, 1)
+
+
+def powers(matrices: Tensor, power: int) -> Tensor:
+    """Returns A^p of each."""
+    return one_by_one(lambda each: torch.linalg.matrix_power(each, power), matrices)
 
 
 def _error(matrices: Tensor, identity: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from workloads.optimizers.matrices import aligned
+
 Side = Literal["left", "right"]
 """left is that of the outputs, right that of the inputs."""
 
@@ -49,14 +51,18 @@ def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) ->
         decay: b.
     """
     rows = gradient if side == "left" else gradient.mT
-    if not _in_panels(statistic):
+    if statistic.is_cuda:
         statistic.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
         return
-    for whole, own in zip(statistic, rows, strict=True):
-        for start in range(0, len(own), PANEL):
-            stop = start + PANEL
-            lower = whole[start:stop, :stop]
+    step = PANEL if _in_panels(statistic) else statistic.shape[-1]
+    for whole, own in zip(statistic, map(aligned, rows), strict=True):
+        place = aligned(whole)
+        for start in range(0, len(own), step):
+            stop = start + step
+            lower = place[start:stop, :stop]
             lower.addmm_(own[start:stop], own[:stop].mT, beta=decay, alpha=1 - decay)
+        if place is not whole:
+            whole.copy_(place)
 
 
 def completed(statistic: Tensor) -> Tensor:
@@ -73,5 +79,17 @@ def _in_panels(statistic: Tensor) -> bool:
 
 
 def applied(matrix: Tensor, to: Tensor, side: Side, out: Tensor) -> Tensor:
-    """Returns A X on the left, X A on the right, in ``out``; A is [N, k, k], X [N, m, n]."""
-    return torch.bmm(matrix, to, out=out) if side == "left" else torch.bmm(to, matrix, out=out)
+    """Returns A X on the left, X A on the right, in ``out``; A is [N, k, k], X [N, m, n].
+
+    One matrix after the other on a CPU, so that its bits do not depend on the rest of the stack;
+    see :mod:`workloads.optimizers.matrices`.
+    """
+    first, second = (matrix, to) if side == "left" else (to, matrix)
+    if out.is_cuda:
+        return torch.bmm(first, second, out=out)
+    for one, other, whole in zip(first, second, out, strict=True):
+        place = aligned(whole)
+        torch.mm(aligned(one), aligned(other), out=place)
+        if place is not whole:
+            whole.copy_(place)
+    return out
