@@ -42,8 +42,11 @@ class Region:
         return self.rows.count * self.columns.count
 
     def cut(self, stack: Tensor) -> Tensor:
-        """Returns the tiles [N * tiles, h, w] of a stack [N, m, n], those of a matrix together."""
-        return self._grid(stack).transpose(2, 3).flatten(0, 2)
+        """Returns the tiles [N * tiles, h, w] of a stack [N, m, n], those of a matrix together.
+
+        Contiguous however many there are: products of a view with gaps have other bits.
+        """
+        return self._grid(stack).transpose(2, 3).flatten(0, 2).contiguous()
 
     def paste(self, tiles: Tensor, stack: Tensor) -> None:
         """Puts tiles [N * tiles, h, w] back into their places of a stack [N, m, n]."""
