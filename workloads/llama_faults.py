@@ -9,6 +9,7 @@ from workloads.llama_leaves import leaves_of
 from workloads.llama_plan import steps_of
 from workloads.llama_shape import mlp_hidden, shape_of
 from workloads.rule_faults import rule_faults
+from workloads.run_faults import has_one_horizon, run_faults
 from workloads.workload import Config, Problem
 
 HORIZONS = ("steps", "tokens", "tokens_per_param")
@@ -18,11 +19,10 @@ def faults(config: Config) -> Iterator[Problem]:
     """Yields every fault of the combination of settings."""
     yield from head_faults(config)
     yield from _scale_faults(config)
-    yield from _accumulation_faults(config)
     yield from _mlp_faults(config)
-    yield from _horizon_faults(config)
+    yield from run_faults(config, HORIZONS)
     yield from _rule_faults(config)
-    yield from _run_faults(config)
+    yield from _evaluation_faults(config)
     yield from _data_faults(config)
 
 
@@ -54,17 +54,6 @@ def _scale_faults(config: Config) -> Iterator[Problem]:
         )
 
 
-def _accumulation_faults(config: Config) -> Iterator[Problem]:
-    parts, size = config["accumulation"], config["batch_size"]
-    if size % parts:
-        below = max(number for number in range(1, parts) if size % number == 0)
-        yield Problem(
-            keys=("accumulation", "batch_size"),
-            message=f"batch_size {size} does not divide into accumulation {parts} equal parts; "
-            f"the next smaller accumulation that does is {below}",
-        )
-
-
 def _mlp_faults(config: Config) -> Iterator[Problem]:
     width, ratio = config["width"], config["mlp_ratio"]
     if mlp_hidden(width, ratio) is None:
@@ -77,28 +66,7 @@ def _mlp_faults(config: Config) -> Iterator[Problem]:
         )
 
 
-def _horizon_faults(config: Config) -> Iterator[Problem]:
-    given = [name for name in HORIZONS if config[name] is not None]
-    if not given:
-        yield Problem(
-            keys=HORIZONS,
-            message="the length of the run is missing; give one of steps, tokens and "
-            "tokens_per_param",
-        )
-    if len(given) > 1:
-        values = " and ".join(f"{name} {config[name]:g}" for name in given)
-        yield Problem(
-            keys=tuple(given),
-            message=f"{values} are both lengths of the run; keep one of them and remove the rest",
-        )
-
-
-def _run_faults(config: Config) -> Iterator[Problem]:
-    if config["warmup"] >= 1:
-        yield Problem(
-            keys=("warmup",),
-            message=f"warmup is {config['warmup']:g}; it has to be at least 0 and below 1",
-        )
+def _evaluation_faults(config: Config) -> Iterator[Problem]:
     context, eval_tokens = config["context"], config["eval_tokens"]
     if eval_tokens < context:
         yield Problem(
@@ -109,9 +77,8 @@ def _run_faults(config: Config) -> Iterator[Problem]:
 
 
 def _rule_faults(config: Config) -> Iterator[Problem]:
-    steps = None
-    if sum(config[name] is not None for name in HORIZONS) == 1:
-        steps = steps_of(config, shape_of(config))
+    known = has_one_horizon(config, HORIZONS)
+    steps = steps_of(config, shape_of(config)) if known else None
     yield from rule_faults(config, leaves_of(config), steps)
 
 

@@ -9,6 +9,7 @@ from workloads.optimizer_settings import (
     power_settings,
 )
 from workloads.rule_settings import rule_settings
+from workloads.run_settings import RUN
 from workloads.workload import Condition, Setting
 
 SHAPE = (
@@ -29,14 +30,6 @@ SHAPE = (
     ),
     Setting(name="context", kind="int", default=64, low=2, doc="Tokens a sequence."),
     Setting(name="batch_size", kind="int", default=32, low=1, doc="Sequences a step."),
-    Setting(
-        name="accumulation",
-        kind="int",
-        default=1,
-        low=1,
-        doc="Equal parts of a batch that are computed one after the other, to save memory; a "
-        "divisor of batch_size.",
-    ),
     Setting(
         name="mlp",
         kind="choice",
@@ -171,51 +164,6 @@ HORIZON = (
         doc="Training tokens for each parameter (embedding and readout included), rounded down "
         "to whole batches, at least one.",
     ),
-)
-
-_GAINS: Condition = {"norm_gain": (True,)}
-
-RULE = (*choice_settings(), *rule_settings(_GAINS))
-
-OPTIMIZER = (*algorithm_settings(_GAINS), *power_settings(), *block_settings())
-
-RUN = (
-    Setting(
-        name="warmup",
-        kind="float",
-        default=0.1,
-        low=0.0,
-        doc="Share of the steps over which the schedule rises linearly, below 1.",
-    ),
-    Setting(
-        name="schedule",
-        kind="choice",
-        default="linear",
-        choices=("linear", "cosine"),
-        doc="Shape of the decay after warmup, of learning rate and weight decay alike.",
-    ),
-    Setting(
-        name="final_ratio",
-        kind="float",
-        default=0.0,
-        low=0.0,
-        high=1.0,
-        doc="Where the schedule ends, over its peak.",
-    ),
-    Setting(
-        name="clip",
-        kind="float",
-        default=1.0,
-        low=0.0,
-        doc="Largest global norm of a trial's gradient; 0 for no clipping.",
-    ),
-    Setting(
-        name="evals",
-        kind="int",
-        default=4,
-        low=1,
-        doc="Evenly spaced evaluations, the final one included; at most one a step.",
-    ),
     Setting(
         name="eval_tokens",
         kind="int",
@@ -223,17 +171,13 @@ RUN = (
         low=2,
         doc="Held-out tokens an evaluation, rounded down to whole sequences; always the same.",
     ),
-    Setting(
-        name="dtype",
-        kind="choice",
-        default="auto",
-        choices=("auto", "float32", "bfloat16"),
-        doc="Number format of the matrix products: auto is float32 on a CPU, bfloat16 on CUDA.",
-    ),
-    Setting(
-        name="compile", kind="bool", default=False, doc="Whether to compile the training step."
-    ),
 )
+
+_GAINS: Condition = {"norm_gain": (True,)}
+
+RULE = (*choice_settings(), *rule_settings(_GAINS))
+
+OPTIMIZER = (*algorithm_settings(_GAINS), *power_settings(), *block_settings())
 
 SETTINGS = SHAPE + HORIZON + RULE + OPTIMIZER + RUN
 """All settings in the order of the documentation."""

@@ -213,4 +213,5 @@ def members_together(plan: Resolved, members: int, device: str) -> int:
     if device == "cuda":
         return members
     shape = shape_of(plan.config)
-    return max(1, min(members, CACHED // (shape.batch_size * shape.width)))
+    examples: int = shape.batch_size // plan.config["accumulation"]  # a pass
+    return max(1, min(members, CACHED // (examples * shape.width)))

@@ -8,6 +8,7 @@ from workloads.data.images import is_source
 from workloads.mlp_leaves import leaves_of
 from workloads.mlp_plan import steps_of
 from workloads.rule_faults import rule_faults
+from workloads.run_faults import has_one_horizon, run_faults
 from workloads.workload import Config, Problem
 
 HORIZONS = ("steps", "epochs")
@@ -16,8 +17,7 @@ HORIZONS = ("steps", "epochs")
 def faults(config: Config) -> Iterator[Problem]:
     """Yields every fault of the combination of settings."""
     yield from _data_faults(config)
-    yield from _horizon_faults(config)
-    yield from _run_faults(config)
+    yield from run_faults(config, HORIZONS)
     yield from _depth_faults(config)
     yield from _optimizer_faults(config)
     if is_source(config["data"]):
@@ -30,37 +30,6 @@ def _data_faults(config: Config) -> Iterator[Problem]:
             keys=("data",),
             message=f"data {config['data']!r} is no source; use digits, fashion-mnist, or "
             "fashion-mnist:FOLDER with the folder of its four idx files",
-        )
-
-
-def _horizon_faults(config: Config) -> Iterator[Problem]:
-    given = [name for name in HORIZONS if config[name] is not None]
-    if not given:
-        yield Problem(
-            keys=HORIZONS,
-            message="the length of the run is missing; give one of steps and epochs",
-        )
-    if len(given) > 1:
-        values = " and ".join(f"{name} {config[name]:g}" for name in given)
-        yield Problem(
-            keys=tuple(given),
-            message=f"{values} are both lengths of the run; keep one of them and remove the other",
-        )
-
-
-def _run_faults(config: Config) -> Iterator[Problem]:
-    if config["warmup"] >= 1:
-        yield Problem(
-            keys=("warmup",),
-            message=f"warmup is {config['warmup']:g}; it has to be at least 0 and below 1",
-        )
-    size, parts = config["batch_size"], config["accumulation"]
-    if size % parts:
-        below = max(number for number in range(1, parts) if size % number == 0)
-        yield Problem(
-            keys=("accumulation", "batch_size"),
-            message=f"batch_size {size} does not divide into accumulation {parts} equal parts; "
-            f"the next smaller accumulation that does is {below}",
         )
 
 
@@ -83,6 +52,5 @@ def _optimizer_faults(config: Config) -> Iterator[Problem]:
 
 
 def _rule_faults(config: Config) -> Iterator[Problem]:
-    one_horizon = sum(config[name] is not None for name in HORIZONS) == 1
-    steps = steps_of(config) if one_horizon else None
+    steps = steps_of(config) if has_one_horizon(config, HORIZONS) else None
     yield from rule_faults(config, leaves_of(config), steps)

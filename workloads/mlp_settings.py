@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workloads.llama_settings import RUN as _LLAMA_RUN
 from workloads.optimizer_settings import algorithm_settings, choice_settings, power_settings
 from workloads.rule_settings import rule_settings
+from workloads.run_settings import RUN
 from workloads.workload import Condition, Setting
 
 SHAPE = (
@@ -59,14 +59,6 @@ SHAPE = (
         "step then.",
     ),
     Setting(name="batch_size", kind="int", default=64, low=1, doc="Examples a step."),
-    Setting(
-        name="accumulation",
-        kind="int",
-        default=1,
-        low=1,
-        doc="Equal parts of a batch that are computed one after the other, to save memory; a "
-        "divisor of batch_size.",
-    ),
 )
 
 HORIZON = (
@@ -104,8 +96,6 @@ OPTIMIZER = (
     *(each for each in algorithm_settings(_BIASES) if not each.name.startswith("qk_clip")),
     *power_settings(),
 )
-
-RUN = tuple(setting for setting in _LLAMA_RUN if setting.name != "eval_tokens")
 
 SETTINGS = SHAPE + HORIZON + RULE + OPTIMIZER + RUN
 """All settings in the order of the documentation."""
