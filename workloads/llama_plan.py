@@ -62,10 +62,8 @@ def _warmup_steps(config: Config) -> int:
 
 
 def _drop_idle_attention(config: dict[str, Any]) -> None:
-    """Writes an attention scale and a choice of heads without effect as the usual ones."""
+    """Writes an attention scale without effect as the usual one."""
     if config["base_head_dim"] == config["head_dim"]:
         config["attention_scale"] = "sqrt"
     if config["attention_scale"] == "sqrt":
         config["base_head_dim"] = None
-    if config.get("qkv") == "per_head" and config["head_dim"] == config["width"]:
-        config["qkv"] = "split"
