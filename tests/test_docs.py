@@ -10,6 +10,8 @@ import pytest
 
 from sweeper.cli.app import app
 from sweeper.store.tables import metadata
+from workloads.optimizer_names import NEWTON_SCHULZ, OPTIMIZERS
+from workloads.optimizer_settings import algorithm_settings, block_settings, power_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -90,3 +92,10 @@ def test_every_setting_of_a_ray_session_is_explained() -> None:
     document = text_of("docs/engine.md")
     for name, value in SETTINGS.items():
         assert f"| `{name}` | {value} |" in document, name
+
+
+def test_every_optimizer_and_every_setting_of_one_is_explained() -> None:
+    page = text_of("docs/optimizers.md")
+    settings = [*algorithm_settings({}), *power_settings(), *block_settings()]
+    for name in (*OPTIMIZERS, *NEWTON_SCHULZ, *(setting.name for setting in settings)):
+        assert re.search(rf"\b{name}\b", page), name
