@@ -1,4 +1,7 @@
-"""Orthonormal eigenbases of stacks of symmetric matrices, exact and refined."""
+"""Orthonormal eigenbases of stacks of symmetric matrices, exact and refined.
+
+Eigenvectors are rows here: a decomposition wants its columns one after the other in memory.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from workloads.optimizers.matrices import one_by_one, product
 
 
 def exact_basis(matrices: Tensor, epsilon: Tensor) -> Tensor:
-    """Returns eigenvectors [N, k, k] of A + epsilon I in columns, largest eigenvalue first.
+    """Returns eigenvectors of A + epsilon I as rows [N, k, k], largest eigenvalue first.
 
     Args:
         matrices: A, [N, k, k].
@@ -19,29 +22,32 @@ def exact_basis(matrices: Tensor, epsilon: Tensor) -> Tensor:
     with_ridge = matrices.clone()
     with_ridge.diagonal(dim1=-2, dim2=-1).add_(epsilon[..., 0])
     _, vectors = eigh(with_ridge)
-    return vectors.flip(-1)
+    return vectors.mT.flip(-2).contiguous()
 
 
 def refined_basis(matrices: Tensor, basis: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a basis after one power iteration and QR, and the order of its columns [N, k].
+    """Returns a basis after one power iteration and QR, and the order of its vectors [N, k].
 
-    The columns of the basis Q are first sorted by diag(Q' A Q), largest first; column j of the
-    result comes from column order[j] of Q.
+    The vectors q of the basis are first sorted by q' A q, largest first; vector j of the result
+    comes from vector order[j] of the basis.
 
     Args:
         matrices: A, [N, k, k].
-        basis: Q, [N, k, k].
+        basis: orthonormal rows, [N, k, k].
         epsilon: [N, 1, 1], added to the diagonal of A.
     """
-    image = product(matrices, basis)
-    order = (basis * image).sum(-2).argsort(stable=True, descending=True)
+    image = product(basis, matrices)
+    order = (basis * image).sum(-1).argsort(stable=True, descending=True)
     image.addcmul_(basis, epsilon)
-    sorted_image = image.gather(-1, order[:, None, :].expand_as(image))
-    return one_by_one(_orthogonal_factor, sorted_image), order
+    sorted_image = image.gather(-2, order[:, :, None].expand_as(image))
+    return one_by_one(_orthonormal_rows, sorted_image), order
 
 
-def _orthogonal_factor(matrix: Tensor) -> Tensor:
-    """Returns Q of a QR decomposition, without the copies of R that torch's own makes."""
-    reflectors, scales = torch.geqrf(matrix)
+def _orthonormal_rows(matrix: Tensor) -> Tensor:
+    """Returns Q' of the QR decomposition of a matrix's transpose.
+
+    Without the copies of R that torch's own makes, a fifth of its time.
+    """
+    reflectors, scales = torch.geqrf(matrix.mT)
     factor: Tensor = torch.linalg.householder_product(reflectors, scales)
-    return factor
+    return factor.mT.contiguous()

@@ -51,7 +51,7 @@ def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) ->
         decay: b.
     """
     rows = gradient if side == "left" else gradient.mT
-    if statistic.is_cuda:
+    if statistic.is_cuda or (_even(gradient) and not _in_panels(statistic)):
         statistic.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
         return
     step = PANEL if _in_panels(statistic) else statistic.shape[-1]
@@ -74,6 +74,12 @@ def completed(statistic: Tensor) -> Tensor:
     return statistic
 
 
+def _even(stack: Tensor) -> bool:
+    """Returns whether sides are such that products of a whole stack have the bits of those of its
+    matrices: wide enough for one kernel, and every matrix aligned."""
+    return stack.shape[-2] % 16 == 0 and stack.shape[-1] % 16 == 0
+
+
 def _in_panels(statistic: Tensor) -> bool:
     return not statistic.is_cuda and statistic.shape[-1] > 2 * PANEL
 
@@ -81,11 +87,11 @@ def _in_panels(statistic: Tensor) -> bool:
 def applied(matrix: Tensor, to: Tensor, side: Side, out: Tensor) -> Tensor:
     """Returns A X on the left, X A on the right, in ``out``; A is [N, k, k], X [N, m, n].
 
-    One matrix after the other on a CPU, so that its bits do not depend on the rest of the stack;
-    see :mod:`workloads.optimizers.matrices`.
+    On a CPU one matrix after the other unless :func:`_even`, so that its bits do not depend on the
+    rest of the stack; see :mod:`workloads.optimizers.matrices`.
     """
     first, second = (matrix, to) if side == "left" else (to, matrix)
-    if out.is_cuda:
+    if out.is_cuda or _even(out):
         return torch.bmm(first, second, out=out)
     for one, other, whole in zip(first, second, out, strict=True):
         place = aligned(whole)

@@ -110,8 +110,8 @@ def _rotated(
 ) -> tuple[Tensor, Tensor]:
     """Returns QL' X QR, and a tensor that is spare now; overwrites X and the spare one."""
     for side in sides:
-        basis = moment(state, f"{side}_basis")
-        turn = basis.mT if side == "left" else basis
+        rows = moment(state, f"{side}_basis")
+        turn = rows if side == "left" else rows.mT
         stack, spare = applied(turn, stack, side, out=spare), stack
     return stack, spare
 
@@ -119,7 +119,7 @@ def _rotated(
 def _rotated_back(stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
     """Returns QL X QR'; overwrites X and the spare tensor."""
     for side in sides:
-        basis = moment(state, f"{side}_basis")
-        turn = basis if side == "left" else basis.mT
+        rows = moment(state, f"{side}_basis")
+        turn = rows.mT if side == "left" else rows
         stack, spare = applied(turn, stack, side, out=spare), stack
     return stack

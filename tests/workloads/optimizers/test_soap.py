@@ -126,7 +126,7 @@ def test_it_agrees_with_the_peer_where_both_know_the_same_gradients() -> None:
             left, right = peer.state[theirs]["GG"]
             moment(state, "left")[0], moment(state, "right")[0] = left, right
             left, right = peer.state[theirs]["Q"]
-            moment(state, "left_basis")[0], moment(state, "right_basis")[0] = left, right
+            moment(state, "left_basis")[0], moment(state, "right_basis")[0] = left.T, right.T
             continue
         now = Now(step=call, epsilons=epsilons, weights=lambda: torch.zeros(0))
         weights -= 0.1 * ours.update(gradient, state, now)
