@@ -42,7 +42,7 @@ def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) ->
 
     Of a large matrix only the lower triangle is, see :func:`completed`, in panels of rows up to
     the diagonal: 0.65 times the time of the whole product at a side of 512 or 1024, 0.7 at 256
-    (one thread of a CPU). A GPU has no gain from it.
+    (one thread of a CPU). On a GPU the whole is a single launch.
 
     Args:
         statistic: L [N, m, m] or R [N, n, n].
