@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.catalogue import find_card
-from sweeper.combinations import Combinations
+from sweeper.combinations import MAX_POINTS, Combinations
 from sweeper.errors import RequestError, suggestion
 from sweeper.sections import Sections
 from sweeper.settings import NUMERIC, SEED
 from sweeper.space import Space
 from sweeper.variants import VariantReader
 from sweeper.yaml_source import Complaint, Place
-from workloads.workload import Card
+from workloads.workload import Card, Measured
 
 MAX_ALIKE = 5
 """Complaints of one kind at one place that are listed; the others are counted."""
@@ -47,7 +47,7 @@ def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
     complaints = reader.complaints
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
-    complaints += _objective(study, card)
+    complaints += _objective(study, card, spaces)
     complaints += _resources(study, spaces)
     combinations = Combinations(card, spaces, study, frozenset(reader.broken))
     complaints += _condensed(combinations.complaints())
@@ -113,12 +113,18 @@ def _positive(
             )
 
 
-def _objective(study: Sections, card: Card) -> Iterator[Complaint]:
-    metric = study.objective.metric
+def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    metric, place = study.objective.metric, ("objective", "metric")
     if metric not in card.metrics:
         hint = suggestion(metric, tuple(card.metrics))
         message = f"workload {card.name} does not measure {metric!r}; {hint}"
-        yield Complaint(("objective", "metric"), message)
+        yield Complaint(place, message)
+    elif isinstance(card, Measured):
+        for variant, space in spaces.items():
+            points = space.points() if space.num_points <= MAX_POINTS else iter(())
+            reasons = (card.unmeasured(point).get(metric) for point in points)
+            if reason := next(filter(None, reasons), None):
+                yield Complaint(place, f"variant {variant} does not measure {metric}: {reason}")
 
 
 def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:

@@ -162,3 +162,24 @@ sweep:
     study = _load(tmp_path, text.replace(", momentum: 0.9", ""))
     assert study.num_cells == 7 * 121 * 119
     assert time.perf_counter() - start < 10
+
+
+def test_a_metric_that_some_settings_do_not_measure_is_refused_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    text = """\
+name: probe
+workload: llama
+scale: width
+fixed: {steps: 10, data: "bin:ids.bin"}
+variants: {plain: {}, known: {tokenizer: gpt2}}
+sweep: {width: [32, 64], learning_rate: [0.01]}
+objective: {metric: val_bits_per_byte}
+"""
+    with pytest.raises(StudyError) as caught:
+        _load(tmp_path, text)
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.key) == (7, "objective.metric")
+    assert "variant plain does not measure val_bits_per_byte" in fault.message
+    assert "set tokenizer, or compare val_loss" in fault.message
+    _load(tmp_path, text.replace("plain: {}, ", ""))

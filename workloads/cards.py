@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workloads.canonical import completed, missing
 from workloads.data.fingerprint import fingerprint
+from workloads.data.sources import kind_of
 from workloads.llama_faults import faults, head_faults
 from workloads.llama_leaves import leaves_of
 from workloads.llama_plan import canonical, derived
@@ -67,6 +68,17 @@ class LlamaCard:
         shape = shape_of(full)
         settled = canonical(full, shape)
         return Resolved(config=settled, derived=derived(settled, shape))
+
+    def unmeasured(self, config: Config) -> Mapping[str, str]:
+        """Returns the metrics that a config leaves out: bits per byte of tokens of an unknown
+        tokenizer."""
+        source = config.get("data", "")
+        if kind_of(source) != "bin" or config.get("tokenizer") is not None:
+            return {}
+        return {
+            "val_bits_per_byte": f"how many bytes a token of {source} stands for is unknown; set "
+            "tokenizer, or compare val_loss"
+        }
 
     def rules(self, config: Config) -> RuleTable:
         """Returns the scaling rule of a config, in which only ``width`` is required.

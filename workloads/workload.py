@@ -151,6 +151,16 @@ class Ruled(Protocol):
         ...
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A card of which some configs do not measure every metric."""
+
+    def unmeasured(self, config: Config) -> Mapping[str, str]:
+        """Returns the metrics that a config, perhaps incomplete, leaves out, each with the
+        reason and what to do."""
+        ...
+
+
 class Card(Protocol):
     """The torch-free half of a workload."""
 
