@@ -150,7 +150,7 @@ class Mlp:
         """
         tell = observe or _tell_nobody
         x = self._layer(parameters, "embedding", inputs)
-        x = x if self._config["residual"] else self._activation(x)
+        x = x.to(inputs.dtype) if self._config["residual"] else self._activation(x)
         tell("embedding", x)
         for layer in range(self._shape.depth):
             x = self._hidden(parameters, str(layer), x)

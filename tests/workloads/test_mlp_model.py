@@ -105,6 +105,17 @@ def test_the_model_tells_every_activation_in_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_residual_stream_keeps_the_precision_of_the_inputs(residual: bool) -> None:
+    own = Mlp(MLP.resolve({**TINY, "residual": residual}), compute=torch.bfloat16)
+    kinds: dict[str, torch.dtype] = {}
+    inputs = torch.rand(1, 16, 64, generator=torch.Generator().manual_seed(0))
+    logits = own.logits(own.initial([0]), inputs, lambda name, x: kinds.update({name: x.dtype}))
+    inner = torch.float32 if residual else torch.bfloat16
+    assert {kinds[name] for name in ("embedding", "layer 0", "layer 1")} == {inner}
+    assert logits.dtype == torch.float32
+
+
 def test_accuracy_is_the_share_of_largest_logits_at_the_label() -> None:
     own = model()
     parameters = double(own.initial([0, 1, 2]))
