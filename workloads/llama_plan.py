@@ -8,6 +8,7 @@ from workloads.data.vocabulary import canonical_source
 from workloads.llama_leaves import leaves_of
 from workloads.llama_shape import LlamaShape
 from workloads.rule_plan import rule_results, settled
+from workloads.schedule import warmup_steps
 from workloads.workload import Config
 
 
@@ -39,7 +40,7 @@ def derived(config: Config, shape: LlamaShape) -> dict[str, Any]:
         "tokens": tokens,
         "flops": 3 * shape.flops_per_token * tokens,
         "flops_per_token": shape.flops_per_token,
-        "warmup_steps": _warmup_steps(config),
+        "warmup_steps": warmup_steps(config),
         "heads": shape.heads,
         "mlp_hidden": shape.mlp_hidden,
         "vocabulary": shape.vocabulary,
@@ -54,11 +55,6 @@ def steps_of(config: Config, shape: LlamaShape) -> int:
     per_param = config["tokens_per_param"]
     tokens = config["tokens"] if per_param is None else per_param * shape.params
     return max(1, int(tokens // shape.tokens_per_step))
-
-
-def _warmup_steps(config: Config) -> int:
-    """Returns the steps of warmup: the nearest whole number, fewer than all steps."""
-    return min(int(config["warmup"] * config["steps"] + 0.5), int(config["steps"]) - 1)
 
 
 def _drop_idle_attention(config: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from workloads.data.images import absolute, sizes_of
 from workloads.mlp_leaves import gain_of, leaves_of
 from workloads.mlp_shape import shape_of
 from workloads.rule_plan import rule_results, settled
+from workloads.schedule import warmup_steps
 from workloads.workload import Config
 
 
@@ -37,7 +38,7 @@ def derived(config: Config) -> dict[str, Any]:
         "tokens": examples,
         "flops": 3 * shape.flops_per_example * examples,
         "flops_per_token": shape.flops_per_example,
-        "warmup_steps": _warmup_steps(config),
+        "warmup_steps": warmup_steps(config),
         "vocabulary": shape.classes,
         **rule_results(config, leaves_of),
     }
@@ -49,8 +50,3 @@ def steps_of(config: Config) -> int:
         return int(config["steps"])
     examples = config["epochs"] * sizes_of(config["data"]).train
     return max(1, int(examples // config["batch_size"]))
-
-
-def _warmup_steps(config: Config) -> int:
-    """Returns the steps of warmup: the nearest whole number, fewer than all steps."""
-    return min(int(config["warmup"] * config["steps"] + 0.5), int(config["steps"]) - 1)

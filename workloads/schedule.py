@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from workloads.workload import Config
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -50,3 +52,9 @@ class Schedule:
         cosine = self.shape == "cosine"
         decay = (1 + math.cos(math.pi * progress)) / 2 if cosine else 1 - progress
         return self.final_ratio + (1 - self.final_ratio) * decay
+
+
+def warmup_steps(config: Config) -> int:
+    """Returns the steps of warmup of a config with ``steps``: the nearest whole number to its
+    share ``warmup``, fewer than all steps."""
+    return min(int(config["warmup"] * config["steps"] + 0.5), int(config["steps"]) - 1)
