@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,15 +21,15 @@ from workloads.workload import Member
 
 
 @pytest.fixture(params=RUNS)
-def changes(request: pytest.FixtureRequest) -> dict[str, object]:
+def changes(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Returns the settings of one of the runs."""
     return RUNS[request.param]
 
 
 def test_every_member_has_the_bits_of_its_solo_run_beside_a_diverged_one(
-    changes: dict[str, object],
+    changes: dict[str, Any],
 ) -> None:
-    members = [member(**{**changes, **each}) for each in MIXED]  # type: ignore[arg-type]
+    members = [member(**{**changes, **each}) for each in MIXED]
     together = measured(trainer(*members))
     for place, each in enumerate(members):
         assert history(together, place) == history(measured(trainer(each)))
@@ -39,10 +40,10 @@ def test_every_member_has_the_bits_of_its_solo_run_beside_a_diverged_one(
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5])
 def test_a_trial_goes_on_with_the_same_bits_alone_or_in_another_pack(
-    changes: dict[str, object], step: int, tmp_path: Path
+    changes: dict[str, Any], step: int, tmp_path: Path
 ) -> None:
     kept = [each for each in MIXED if each["learning_rate"] < 1]
-    members = [member(**{**changes, **each}) for each in kept]  # type: ignore[arg-type]
+    members = [member(**{**changes, **each}) for each in kept]
     running = trainer(*members)
     said = []
     steps = running.run()

@@ -208,6 +208,9 @@ def _file(folder: Path, name: str) -> File:
 @lru_cache(maxsize=2)
 def _fashion(files: tuple[File, ...]) -> Images:
     contents = [_content(path) for path, _, _ in files]
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
     counts = (FASHION_SIZES.train, FASHION_SIZES.held_out)
     parts = [
         Part(
@@ -223,7 +226,7 @@ def _fashion(files: tuple[File, ...]) -> Images:
         white=255.0,
         mean=0.2860,
         spread=0.3530,
-        sha256=hashlib.sha256(b"".join(contents)).hexdigest(),
+        sha256=digest.hexdigest(),
     )
 
 

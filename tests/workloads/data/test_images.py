@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_altered_or_missing_digits_are_told_with_what_to_do(
 
 
 def missing(name: str) -> None:
-    raise images.PackageNotFoundError(name)
+    raise PackageNotFoundError(name)
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits ", "fashion-mnist:", "fashion-mnist:a\0b", ""])
