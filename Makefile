@@ -10,8 +10,10 @@ demo: .venv/.base
 	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
 	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
 
+# Tests that start a Ray run one at a time: two of them would share its processors and ports.
 test: .venv/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -q -m "not ray" --numprocesses auto --maxprocesses 4
+	$(BIN)/pytest -q -m ray
 
 check: .venv/.dev
 	$(BIN)/ruff check .
