@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from sweeper.analysis.basin import WALL, find_basins
 from sweeper.analysis.estimator import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
@@ -31,6 +32,26 @@ LEAST_TRACE = 0.1
 """Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
 
 
+class Measured(Protocol):
+    """Points with their seeds, as curves and clouds hold them."""
+
+    @property
+    def means(self) -> Floats:
+        """Seed means of the loss, shape [K]."""
+
+    @property
+    def runs(self) -> tuple[Floats, ...]:
+        """Per point the losses of its seeds."""
+
+    @property
+    def seeds(self) -> tuple[tuple[int, ...], ...]:
+        """Per point the seeds behind them."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Seeds per point, shape [K]."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """Noise of single runs near the minima of all scales.
@@ -46,7 +67,7 @@ class Noise:
     source: NoiseSource
 
 
-def error_of(curve: Curve, noise: Noise) -> float:
+def error_of(curve: Measured, noise: Noise) -> float:
     """Returns the standard error of a typical seed mean of a curve."""
     return noise.level / float(np.sqrt(np.median(curve.counts)))
 
@@ -82,16 +103,18 @@ def pooled_noise(curves: Sequence[Curve]) -> Noise:
     noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
         windows = [_window(curve, error_of(curve, noise)) for curve in curves]
-        noise = _replicates(curves, windows) or _residuals(curves, windows)
+        noise = replicate_noise(curves, windows) or _residuals(curves, windows)
     return noise
 
 
-def own_seeds(curve: Curve, weights: Floats) -> bool:
+def own_seeds(curve: Measured, weights: Floats) -> bool:
     """Returns whether every point of the window has enough seeds to resample them."""
     return bool(np.all(curve.counts[weights > 0] >= BOOTSTRAP_SEEDS))
 
 
-def resampled(curve: Curve, fit: Smooth, noise: Noise, rng: Generator, resamples: int) -> Floats:
+def resampled(
+    curve: Measured, fit: Smooth, noise: Noise, rng: Generator, resamples: int
+) -> Floats:
     """Returns resampled seed means of a curve, shape [resamples, K]; +inf stays +inf.
 
     Each resample has its own noise level, drawn from what the degrees of freedom leave open
@@ -112,7 +135,7 @@ def resampled(curve: Curve, fit: Smooth, noise: Noise, rng: Generator, resamples
     return np.stack(columns, axis=1)
 
 
-def _deviations(curve: Curve, weights: Floats) -> tuple[tuple[Floats, ...], float]:
+def _deviations(curve: Measured, weights: Floats) -> tuple[tuple[Floats, ...], float]:
     """Returns per point the deviations of its seeds, scaled to the runs' variance, and the
     degrees of freedom of those in the window.
 
@@ -134,7 +157,7 @@ def _deviations(curve: Curve, weights: Floats) -> tuple[tuple[Floats, ...], floa
     return tuple(deviations), dof
 
 
-def _seed_effects(curve: Curve, inside: Sequence[int]) -> tuple[dict[int, float], float]:
+def _seed_effects(curve: Measured, inside: Sequence[int]) -> tuple[dict[int, float], float]:
     """Returns what each seed adds at all points alike, and the degrees of freedom left."""
     free = sum(len(curve.runs[k]) - 1 for k in inside)
     if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < 3:
@@ -161,7 +184,7 @@ def _window(curve: Curve, error: float) -> Floats:
     return weights
 
 
-def _replicates(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise | None:
+def replicate_noise(curves: Sequence[Measured], windows: Sequence[Floats]) -> Noise | None:
     """Returns the noise between seeds, pooled over all windows; None if too little."""
     squares = dof = 0.0
     for curve, weights in zip(curves, windows, strict=True):
@@ -177,22 +200,38 @@ def _replicates(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise | N
 
 
 def _residuals(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise:
-    """Returns the noise that the weighted residuals of cubics through all windows show.
+    """Returns the noise that the residuals of cubics through all windows show."""
+    designs = []
+    for curve, weights in zip(curves, windows, strict=True):
+        inside = weights > 0
+        t = curve.log2 - curve.log2[inside].mean()
+        designs.append(np.stack([t**power for power in range(min(4, inside.sum()))], axis=1))
+    return residual_noise(curves, windows, designs)
+
+
+def residual_noise(
+    measured: Sequence[Measured], windows: Sequence[Floats], designs: Sequence[Floats]
+) -> Noise:
+    """Returns the noise that the weighted residuals of fits through all windows show.
 
     With residuals r = (I - H) y of a weighted fit, E[r' W r] = sigma^2 tr(A), A = (I - H)' W
     (I - H), and the matching chi2 has tr(A)^2 / tr(A^2) degrees of freedom (Satterthwaite).
+
+    Args:
+        measured: points with their seeds, K of them each.
+        windows: weights of the points, 0 outside the window, shape [K] each.
+        designs: terms of the fit at the points, of full rank inside the window, [K, p] each.
     """
     squares = trace = trace2 = 0.0
-    for curve, every in zip(curves, windows, strict=True):
+    for points, every, terms in zip(measured, windows, designs, strict=True):
         inside = every > 0
-        weights, t = every[inside], curve.log2[inside] - curve.log2[inside].mean()
-        powers = np.stack([t**power for power in range(min(4, len(t)))], axis=1)
+        weights, powers = every[inside], terms[inside]
         weighted = powers * weights[:, None]
-        leftover = np.eye(len(t)) - powers @ np.linalg.solve(powers.T @ weighted, weighted.T)
+        leftover = np.eye(len(weights)) - powers @ np.linalg.solve(powers.T @ weighted, weighted.T)
         form = leftover.T @ (weights[:, None] * leftover)
-        residual = leftover @ curve.means[inside]
+        residual = leftover @ points.means[inside]
         # A mean of n seeds has 1/n of the variance of a run.
-        count = float(np.median(curve.counts[inside]))
+        count = float(np.median(points.counts[inside]))
         squares += count * float(residual @ (weights * residual))
         trace += float(np.trace(form))
         trace2 += float(np.sum(form * form))

@@ -87,11 +87,12 @@ def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tupl
     """
     base = transfer_base(optima)
     return tuple(
-        _regret(o, base.log2 + exponent * float(np.log2(o.scale / base.scale))) for o in optima
+        regret_at(o, base.log2 + exponent * float(np.log2(o.scale / base.scale))) for o in optima
     )
 
 
-def _regret(optimum: Optimum, place: float) -> Regret:
+def regret_at(optimum: Optimum, place: float) -> Regret:
+    """Returns what a setting, given in log2, costs at the scale of an optimum."""
     transferred, certainty, note = _loss_at(optimum, place)
     tuned = _tuned(optimum)
     regret = transferred - tuned
