@@ -23,6 +23,8 @@ _TAIL = (
     "device",
     "commit",
     "torch",
+    "sweeper",
+    "workload_version",
     "device_seconds",
     "wall_seconds",
     "attempts",
@@ -37,9 +39,10 @@ def trial_frame(connection: Connection, study: StudyRecord, *, hidden: bool) -> 
 
     Columns: study, variant, key, seed; outcome (completed, diverged, failed or missing); loss
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
-    result); every setting of the config; params, tokens and flops as planned; device, commit and
-    torch of the result; device_seconds, wall_seconds; attempts (their number); hidden. A setting
-    whose name is one of these others is found as ``setting_<name>``.
+    result); every setting of the config; params, tokens and flops as planned; device, commit,
+    torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
+    attempts (their number); hidden. A setting whose name is one of these others is found as
+    ``setting_<name>``.
     """
     import pandas  # imported here: everything but analysis does without it
 
@@ -104,6 +107,7 @@ def _members(study: str, *, hidden: bool) -> Select[Any]:
             trials.c.seed,
             trials.c.config,
             trials.c.derived,
+            trials.c.workload_version,
             results.c.outcome,
             results.c.metrics,
             results.c.environment,
@@ -149,6 +153,8 @@ def _trial_row(row: Row[Any], study: StudyRecord, tried: int, failed: bool) -> d
         "device": row.device,
         "commit": environment.get("commit"),
         "torch": environment.get("torch"),
+        "sweeper": environment.get("sweeper"),
+        "workload_version": row.workload_version,
         "device_seconds": row.device_seconds,
         "wall_seconds": row.wall_seconds,
         "attempts": tried,

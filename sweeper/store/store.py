@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sweeper.outcome import Outcome
-from sweeper.store import accounts, frames, leases, members, notes
+from sweeper.store import accounts, derived, frames, leases, members, notes
 from sweeper.store.database import Database
 from sweeper.store.location import locate
 from sweeper.store.outcomes import Recording
@@ -219,6 +219,27 @@ class Store:
         """
         with self._database.read() as connection:
             return frames.mark_frame(connection, members.find_study(connection, study))
+
+    def derived_places(self, study: str) -> list[derived.Place]:
+        """Returns where a study's trials have derived numbers (:func:`derived.derived_places`).
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            return derived.derived_places(connection, members.find_study(connection, study).name)
+
+    def derived(
+        self, study: str, wanted: Mapping[str, Sequence[derived.Place]]
+    ) -> pandas.DataFrame:
+        """Returns derived numbers by key of the trial (see :func:`derived.derived_frame`).
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            record = members.find_study(connection, study)
+            return derived.derived_frame(connection, record.name, wanted)
 
     def curve_files(self, study: str) -> dict[str, Path]:
         """Returns the curve file of each result of a study that has one, by key.
