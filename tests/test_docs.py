@@ -15,7 +15,11 @@ from workloads.optimizer_settings import algorithm_settings, block_settings, pow
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
+COMMANDS = {
+    command.name or command.callback.__name__
+    for command in app.registered_commands
+    if command.callback
+}
 
 
 def text_of(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 import sweeper
+from sweeper.cli.importing import import_command
+from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyName
 
 app = typer.Typer(
     name="sweeper",
@@ -38,20 +40,6 @@ class EstimatorName(StrEnum):
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
-StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar="SWEEPER_STORE",
-        help="Folder or database URL of the store (default: sweeper-results).",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
 
 
 def _version(asked: bool) -> None:
@@ -188,7 +176,19 @@ def drift(
         typer.Option(
             "--hyperparameter",
             "--hp",
-            help="Which one (default: those of the claims, else the first swept).",
+            help="A setting, learning_rate.hidden, timescale, or a formula such as "
+            "learning_rate*weight_decay (default: those of the claims, else the first swept).",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Along which axis (default: the study's).", show_default=False),
+    ] = None,
+    horizon: Annotated[
+        str | None,
+        typer.Option(
+            help="Marks inside the runs: all, tokens, or a share of the run up to 1 or 100%.",
             show_default=False,
         ),
     ] = None,
@@ -200,6 +200,9 @@ def drift(
     ] = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="In the JSON, name the trials behind each group.")
+    ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
     from sweeper.cli.answers import drift_command
@@ -209,10 +212,13 @@ def drift(
             study,
             store=store,
             hyperparameter=hyperparameter,
+            scale=scale,
+            horizon=horizon,
             estimator=estimator.value,
             allow_holes=allow_holes,
             strict=strict,
             as_json=as_json,
+            keys=keys,
         )
     )
 
@@ -267,3 +273,6 @@ def schema() -> None:
     from sweeper.cli.planning import schema_command
 
     schema_command()
+
+
+app.command("import")(import_command)

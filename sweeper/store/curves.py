@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.store.paths import temporary
+from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, temporary
 
 if TYPE_CHECKING:
     import pandas
@@ -29,6 +30,37 @@ def write_curve(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
     table = pyarrow.table({name: list(values) for name, values in columns.items()})
     with temporary(path) as aside:
         parquet.write_table(table, aside)
+
+
+def write_curves(curves: Iterable[tuple[Path, Mapping[str, Any]]]) -> int:
+    """Writes many curves, each as one whole file; returns how many.
+
+    The disk is asked once, at the end, to keep them all: asking after every file takes ten times
+    as long as writing it. So none of them may be relied on before this returns.
+
+    Args:
+        curves: place and columns of each, as :func:`write_curve` takes them.
+
+    Raises:
+        StoreError: the disk is full or a folder cannot be written.
+    """
+    import pyarrow  # imported here: the database alone does without it
+    from pyarrow import parquet
+
+    count = 0
+    for path, columns in curves:
+        aside = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(pyarrow.table(dict(columns)), aside)
+            os.replace(aside, path)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise disk_fault("write", path, error) from error
+        count += 1
+    if count and hasattr(os, "sync"):  # Windows has none and keeps names in order by itself
+        os.sync()
+    return count
 
 
 def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from sweeper.errors import UnknownNameError
+from sweeper.errors import RequestError, UnknownNameError
 from sweeper.store.database import rows_in
-from sweeper.store.records import Changes, Membership, StudyRecord
+from sweeper.store.records import IMPORTED, Changes, Membership, StudyRecord
 from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
 
@@ -21,7 +21,13 @@ _INT64 = 2**63
 def save_study(
     connection: Connection, now: datetime, record: StudyRecord, members: Sequence[Membership]
 ) -> Changes:
-    """Writes a study and makes its members exactly the ones given; returns what changed."""
+    """Writes a study and makes its members exactly the ones given; returns what changed.
+
+    Raises:
+        RequestError: the name is that of a study whose results were imported and the new one is
+            to be run, or the other way round.
+    """
+    _require_same_origin(connection, record)
     _save_record(connection, now, record)
     _add_trials(connection, now, [member.trial for member in members])
     return _set_members(connection, record.name, members)
@@ -48,6 +54,17 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
 
 def _study_of(row: Row[Any]) -> StudyRecord:
     return StudyRecord(**row._mapping)
+
+
+def _require_same_origin(connection: Connection, record: StudyRecord) -> None:
+    statement = select(studies.c.workload).where(studies.c.name == record.name)
+    workload = connection.execute(statement).scalar_one_or_none()
+    if workload is None or (workload == IMPORTED) == (record.workload == IMPORTED):
+        return
+    origin = "holds imported results" if workload == IMPORTED else "is planned and run here"
+    raise RequestError(
+        f"study {record.name}: the study of this name in the store {origin}; choose another name"
+    )
 
 
 def _save_record(connection: Connection, now: datetime, record: StudyRecord) -> None:

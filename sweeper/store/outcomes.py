@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -14,6 +15,7 @@ from sweeper.store.database import rows_in
 from sweeper.store.leases import (
     RUNNING,
     attempt_row,
+    claim,
     last_numbers,
     next_fence,
     require_trials,
@@ -21,6 +23,12 @@ from sweeper.store.leases import (
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim
 from sweeper.store.tables import attempts, finite, marks, results
+
+GROUP = 5_000
+"""Outcomes that are taken in at a time."""
+
+ELSEWHERE = Owner(id="import", host="")
+"""Who ran what was run elsewhere."""
 
 _OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
 """States in which an attempt may still report: it runs, or was only thought to have ended."""
@@ -110,6 +118,31 @@ class Recording:
         )
         self._attempts[outcome.key, number] = made
         return made
+
+
+def record_new(
+    connection: Connection, now: datetime, entries: Iterable[tuple[Outcome, float | None]]
+) -> int:
+    """Keeps outcomes that were made elsewhere, each as the first attempt at its trial.
+
+    A trial that has been attempted already is left as it is, so that the same outcomes again
+    change nothing. The entries are taken in group by group, however many they are.
+
+    Returns:
+        How many were new.
+    """
+    count, remaining = 0, iter(entries)
+    while group := list(islice(remaining, GROUP)):
+        tried = last_numbers(connection, [outcome.key for outcome, _ in group])
+        new = [(outcome, value) for outcome, value in group if outcome.key not in tried]
+        keys = [outcome.key for outcome, _ in new]
+        claim(connection, now, keys, ELSEWHERE, lease_s=0.0)
+        recording = Recording(connection, now, keys)
+        for outcome, value in new:
+            recording.add(outcome, value)
+        recording.write()
+        count += len(new)
+    return count
 
 
 _CLOSE = (

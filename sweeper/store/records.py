@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from sweeper.trial import Trial
 
+IMPORTED = "imported"
+"""The workload of a study whose results were made elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:

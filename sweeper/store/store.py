@@ -7,11 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
 from sweeper.store import accounts, derived, frames, leases, members, notes
 from sweeper.store.database import Database
 from sweeper.store.location import locate
-from sweeper.store.outcomes import Recording
+from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
 from sweeper.store.paths import Paths
 from sweeper.store.query import run_query
@@ -197,6 +198,39 @@ class Store:
             verdicts = [recording.add(outcome, objective) for outcome, objective in entries]
             recording.write()
             return verdicts
+
+    def save_imported(
+        self,
+        record: StudyRecord,
+        declared: Sequence[Membership],
+        outcomes: Iterable[tuple[Outcome, float | None]],
+        *,
+        replace: bool,
+    ) -> Changes:
+        """Writes a study with outcomes that were made elsewhere, all or none.
+
+        Args:
+            record: the study.
+            declared: its trials; others that it had are hidden.
+            outcomes: outcomes and objectives of declared trials. A trial that has been
+                attempted already is left as it is.
+            replace: allow that trials are hidden.
+
+        Raises:
+            RequestError: trials would be hidden and ``replace`` is not asked for, or the study
+                of this name is no imported one.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            changes = members.save_study(connection, now, record, declared)
+            if changes.hidden and not replace:
+                raise RequestError(
+                    f"study {record.name}: {changes.hidden} of the trials that it has are not in "
+                    f"this import ({changes.added} of this import are new); --replace hides "
+                    "them, another --study keeps both"
+                )
+            record_new(connection, now, outcomes)
+            return changes
 
     # Answers ----------------------------------------------------------------------------------
 

@@ -1,0 +1,262 @@
+"""A table that was read, as the store keeps it: study, trials, outcomes, curves."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from sweeper.errors import RequestError
+from sweeper.outcome import Mark, Outcome, OutcomeKind
+from sweeper.store.cells import Codes, Plain, word
+from sweeper.store.curves import write_curves
+from sweeper.store.paths import Paths
+from sweeper.store.records import IMPORTED, Membership, StudyRecord
+from sweeper.store.request import ImportRequest
+from sweeper.store.rows import EXTRAS, KINDS, Rows
+from sweeper.store.runs import Run, runs_of
+from sweeper.store.store import Store
+from sweeper.trial import Trial, canonical_json
+
+VERSION = "1"
+"""Version of what an imported result means; part of its trial's key."""
+
+MARKS = 16
+"""Most steps of a file's curves that become marks; the curves keep all of them."""
+
+LISTED = 200
+"""Most values of an axis that the study's document lists one by one."""
+
+_OUTCOMES: dict[str, OutcomeKind] = {
+    "completed": "completed",
+    "diverged": "diverged",
+    "failed": "bug",
+}
+
+
+class Arrival:
+    """Runs of somebody's table as a study of ours.
+
+    Args:
+        request: what the columns are.
+        cells: settings in the order of the request, and the seed, by number of the cell.
+        rows: one row a cell and step, sorted.
+        source: the file's name and sha256, which every result is given with its row.
+        paths: where the store has its curves.
+
+    Attributes:
+        variants: settings of each variant by its name.
+
+    Raises:
+        RequestError: two variants have one name.
+    """
+
+    def __init__(
+        self,
+        request: ImportRequest,
+        cells: list[tuple[Plain, ...]],
+        rows: Rows,
+        source: Mapping[str, Any],
+        paths: Paths,
+    ) -> None:
+        self._request, self._cells, self._rows, self._source = request, cells, rows, source
+        self._paths = paths
+        self.variants = _variants(request.variant, cells)
+        self._trials = [self._trial(run) for run in self._runs()]
+        self._marked = _marked_steps(rows) if request.step else None
+
+    def _runs(self) -> Iterator[Run]:
+        return runs_of(self._rows, self._cells, steps=self._request.step is not None)
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of trials by how they ended, all kinds."""
+        found = Counter(run.kind for run in self._runs())
+        return {kind: found[kind] for kind in KINDS}
+
+    def record(self) -> StudyRecord:
+        """Returns the study."""
+        request = self._request
+        return StudyRecord(
+            name=request.study,
+            question=request.question,
+            workload=IMPORTED,
+            scale=request.scales[0],
+            metric=request.objective,
+            goal=request.goal,
+            document=self._document(),
+        )
+
+    def members(self) -> list[Membership]:
+        """Returns the trials in an order that does not depend on that of the rows."""
+        count = len(self._request.variant)
+        names = [_variant(cell[:count]) for cell in self._cells]
+        numbers = range(count, count + len(self._request.scales + self._request.hyperparameters))
+
+        def place(number: int) -> tuple[Any, ...]:
+            cell = self._cells[number]
+            settings = [cell[index] for index in numbers]
+            return (names[number], *settings, cell[-1], self._trials[number].key)
+
+        order = sorted(range(len(self._cells)), key=place)
+        return [Membership(trial=self._trials[i], variant=names[i]) for i in order]
+
+    def outcomes(self) -> Iterator[tuple[Outcome, float | None]]:
+        """Yields the outcome and objective of every run that ended."""
+        for run, trial in zip(self._runs(), self._trials, strict=True):
+            if run.kind in _OUTCOMES:
+                yield self._outcome(run, trial), run.value
+
+    def write_curves(self, store: Store) -> int:
+        """Writes the curves of the results that the store does not have; returns how many."""
+        if self._request.step is None:
+            return 0
+        had = store.results_of(trial.key for trial in self._trials)
+        return write_curves(
+            (self._paths.curve(trial.key, 1), self._curve(run.path))
+            for run, trial in zip(self._runs(), self._trials, strict=True)
+            if run.path is not None and trial.key not in had
+        )
+
+    # One run ----------------------------------------------------------------------------------
+
+    def _trial(self, run: Run) -> Trial:
+        config = dict(zip(self._request.settings, run.cell, strict=False))
+        seed = run.cell[-1]
+        assert isinstance(seed, int)
+        return Trial.of(
+            workload=IMPORTED,
+            version=VERSION,
+            data=self._digest(run),
+            config=config,
+            seed=seed,
+            derived=_derived(run, config),
+        )
+
+    def _digest(self, run: Run) -> str:
+        """SHA-256 of what a run came to: the data of an imported trial are its results."""
+        result = {
+            "metric": self._request.objective,
+            "kind": run.kind,
+            "value": run.value,
+            "step": run.step,
+            **run.extras,
+        }
+        digest = hashlib.sha256(canonical_json(result).encode())
+        if run.path is not None:
+            for values in (run.path.step, run.path.value, *run.path.extras.values()):
+                digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+    def _outcome(self, run: Run, trial: Trial) -> Outcome:
+        return Outcome(
+            key=trial.key,
+            attempt=1,
+            kind=_OUTCOMES[run.kind],
+            metrics={} if run.value is None else {self._request.objective: run.value},
+            step=run.step,
+            tokens=int(run.extras.get("tokens", 0)),
+            flops=run.extras.get("flops", math.nan),
+            device_seconds=math.nan,
+            wall_seconds=math.nan,
+            environment={**self._source, "row": run.row},
+            marks=tuple(self._marks(run)),
+            curve=None if run.path is None else self._place(trial),
+            error="ended without a result where it was run" if run.kind == "failed" else None,
+        )
+
+    def _place(self, trial: Trial) -> str:
+        return self._paths.relative(self._paths.curve(trial.key, 1))
+
+    def _marks(self, run: Run) -> Iterator[Mark]:
+        if run.path is None or self._marked is None:
+            return
+        path = run.path
+        tokens = path.extras.get("tokens")
+        for place in np.flatnonzero(np.isin(path.step, self._marked) & np.isfinite(path.value)):
+            seen = math.nan if tokens is None else float(tokens[place])
+            yield Mark(
+                step=int(path.step[place]),
+                # Where nobody counted tokens, steps say how far the run had come.
+                tokens=int(path.step[place] if math.isnan(seen) else seen),
+                metric=self._request.objective,
+                value=float(path.value[place]),
+            )
+
+    def _curve(self, path: Rows) -> dict[str, Any]:
+        return {"step": path.step, **path.extras, self._request.objective: path.value}
+
+    # The study --------------------------------------------------------------------------------
+
+    def _document(self) -> dict[str, Any]:
+        request = self._request
+        columns = dict(
+            zip((*request.settings, "seed"), zip(*self._cells, strict=True), strict=True)
+        )
+        distinct = {name: list(dict.fromkeys(values)) for name, values in columns.items()}
+        constant = [name for name in request.fixed if len(distinct[name]) == 1]
+        axes = [*request.hyperparameters, *request.scales]
+        axes += [name for name in request.fixed if name not in constant]
+        axes += ["seed"] if request.seed else []
+        return {
+            "name": request.study,
+            "question": request.question,
+            "workload": IMPORTED,
+            "scale": request.scales[0],
+            "scales": list(request.scales),
+            "hyperparameters": list(request.hyperparameters),
+            "fixed": {name: distinct[name][0] for name in constant},
+            "variants": self.variants,
+            "sweep": {name: _axis(distinct[name]) for name in axes},
+            "objective": {"metric": request.objective, "goal": request.goal},
+            "claims": [vars(claim) for claim in request.claims],
+            "imported": {**self._source, "where": [f"{n}={v}" for n, v in request.where]},
+        }
+
+
+def _variant(cell: tuple[Plain, ...]) -> str:
+    return "/".join(word(value) for value in cell) or "default"
+
+
+def _variants(
+    names: tuple[str, ...], cells: list[tuple[Plain, ...]]
+) -> dict[str, dict[str, Plain]]:
+    found: dict[str, tuple[Plain, ...]] = {}
+    for cell in dict.fromkeys(cell[: len(names)] for cell in cells):
+        name = _variant(cell)
+        if found.setdefault(name, cell) != cell:
+            raise RequestError(
+                f"variant {name!r} is both {' and '.join(map(repr, found[name]))} and "
+                f"{' and '.join(map(repr, cell))}; change the values, or name another --variant"
+            )
+    return {name: dict(zip(names, found[name], strict=True)) for name in sorted(found)}
+
+
+def _derived(run: Run, config: Mapping[str, Plain]) -> dict[str, Any]:
+    """Amounts under the names that the table of trials knows."""
+    amounts = {name: run.extras.get(name, config.get(name)) for name in EXTRAS}
+    return {
+        name: int(amount) if float(amount).is_integer() else float(amount)
+        for name, amount in amounts.items()
+        if isinstance(amount, int | float)
+    }
+
+
+def _axis(values: list[Plain]) -> Any:
+    """The values of an axis in order; of very many only how many and between which."""
+    ordered = sorted(values, key=lambda value: (isinstance(value, str), value is None, value))
+    if len(ordered) <= LISTED:
+        return ordered
+    return {"low": ordered[0], "high": ordered[-1], "distinct": len(ordered)}
+
+
+def _marked_steps(rows: Rows) -> Codes:
+    """Steps at which curves are marked: those that curves share, thinned evenly to so many."""
+    steps, counts = np.unique(rows.step, return_counts=True)
+    shared = steps[counts > 1] if (counts > 1).any() else steps
+    if len(shared) <= MARKS:
+        return shared
+    return shared[np.round(np.linspace(0, len(shared) - 1, MARKS)).astype(np.int64)]

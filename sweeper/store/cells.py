@@ -1,0 +1,142 @@
+"""What a cell of somebody's table means: a number, a word, a measurement, a state."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plain = str | int | float | bool | None
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = 2.0**53
+
+_EMPTY = frozenset({"", "null", "none", "na", "n/a"})
+"""How a missing measurement is written; anything else is a number or a mistake."""
+
+STATES: dict[str, tuple[str, ...]] = {
+    "completed": ("completed", "complete", "finished", "done", "success", "succeeded", "ok"),
+    "diverged": ("diverged", "nan", "inf"),
+    "failed": ("failed", "crashed", "error", "killed", "preempted", "stopped", "cancelled"),
+    "missing": ("missing", "running", "pending", "queued", "scheduled"),
+}
+"""Words for how a run ended, by what they mean here."""
+
+_MEANING = {word: meaning for meaning, words in STATES.items() for word in words}
+
+
+def plain(value: Any) -> Plain:
+    """Returns the one form of a cell, whatever file it stood in: ``1e-3``, ``"0.001"`` and 0.001
+    are one number, 32.0 is 32, ``True`` and ``true`` are one word; an empty cell is None."""
+    if isinstance(value, str):
+        value = _of_text(value.strip())
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _of_text(text: str) -> Plain:
+    if text in ("true", "True", "false", "False"):
+        return text in ("true", "True")
+    if not _NUMBER.fullmatch(text):
+        return text or None
+    number = float(text)
+    if not math.isfinite(number):
+        return text  # digits that are a name, for example 123e4567
+    return int(text) if text.isdecimal() else number
+
+
+def is_number(value: Plain) -> bool:
+    """Returns whether a cell of :func:`plain` is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def word(value: Plain) -> str:
+    """Returns a cell as a part of a variant's name."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def state(value: Plain) -> str | None:
+    """Returns completed, diverged, failed or missing for a word on how a run ended; None if the
+    word is not known."""
+    return "missing" if value is None else _MEANING.get(str(value).strip().lower())
+
+
+def coded(array: Any) -> tuple[Codes, list[Plain]]:
+    """Returns a column as numbers into the list of its distinct cells, each in plain form.
+
+    Args:
+        array: pyarrow array [rows].
+
+    Returns:
+        Codes [rows], and the cells in the order of their first row.
+    """
+    if str(array.type).startswith("dictionary"):
+        array = array.dictionary_decode()
+    encoded = array.dictionary_encode(null_encoding="encode")
+    raw = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    distinct: dict[tuple[type, Plain], int] = {}
+    places = []
+    for item in encoded.dictionary.to_pylist():
+        value = plain(item)
+        places.append(distinct.setdefault((type(value), value), len(distinct)))
+    return np.array(places, dtype=np.int64)[raw], [value for _, value in distinct]
+
+
+def measured(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
+    """Returns a column of measurements as numbers.
+
+    Args:
+        array: pyarrow array [rows].
+
+    Returns:
+        Values [rows], NaN and infinities as they stand there; which cells are empty [rows]; and
+        the place of the first cell that is neither, None if there is none.
+    """
+    import pyarrow
+    from pyarrow import compute
+
+    if str(array.type).startswith("dictionary"):
+        array = array.dictionary_decode()
+    if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):
+        return _of_strings(compute.utf8_trim_whitespace(array))
+    empty = array.is_null().to_numpy(zero_copy_only=False)
+    if pyarrow.types.is_integer(array.type) or pyarrow.types.is_floating(array.type):
+        return compute.cast(array, "float64").to_numpy(zero_copy_only=False), empty, None
+    wrong = None if empty.all() else int(np.argmin(empty))
+    return np.full(len(array), np.nan), empty, wrong
+
+
+def _of_strings(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
+    import pyarrow
+    from pyarrow import compute
+
+    words = pyarrow.array(sorted(_EMPTY), array.type)
+    absent = compute.is_in(compute.utf8_lower(array), value_set=words)
+    empty = compute.or_(absent, array.is_null()).to_numpy(zero_copy_only=False)
+    try:
+        numbers = compute.cast(compute.if_else(pyarrow.array(~empty), array, None), "float64")
+    except pyarrow.ArrowInvalid:
+        return _one_by_one(array.to_pylist(), empty)
+    return numbers.to_numpy(zero_copy_only=False), empty, None
+
+
+def _one_by_one(
+    texts: list[str | None], empty: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.bool_], int | None]:
+    """The slow way, which finds the first cell that is no number."""
+    values = np.full(len(texts), np.nan)
+    for place, text in enumerate(texts):
+        if not empty[place]:
+            try:
+                values[place] = float(str(text).replace("_", "?"))
+            except ValueError:
+                return values, empty, place
+    return values, empty, None

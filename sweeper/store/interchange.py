@@ -1,0 +1,130 @@
+"""Results that were made elsewhere, as a study like any other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import RequestError
+from sweeper.store.arrival import Arrival
+from sweeper.store.records import Changes
+from sweeper.store.request import ImportRequest, found_columns
+from sweeper.store.rows import Reader
+from sweeper.store.runs import Settled, settled
+from sweeper.store.sheet import Sheet, open_sheet
+from sweeper.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        study: name of the study.
+        file: name of the file.
+        sha256: of its bytes.
+        rows: rows of the file.
+        used: rows that are in the study.
+        repeated: rows that said again what another row says.
+        set_aside: rows without a result of a run that has one in another row.
+        trials: trials by how they ended: completed, diverged, failed, missing.
+        variants: names of the variants.
+        columns: column of the file by name, where they are not the same.
+        changes: what it did to the members of the study.
+        curves: curves that were written.
+    """
+
+    study: str
+    file: str
+    sha256: str
+    rows: int
+    used: int
+    repeated: int
+    set_aside: int
+    trials: Mapping[str, int]
+    variants: tuple[str, ...]
+    columns: Mapping[str, str]
+    changes: Changes
+    curves: int
+
+
+def import_results(store: Store, request: ImportRequest) -> Imported:
+    """Reads a file of results and keeps it as a study.
+
+    A trial's key covers its settings, its seed and its result. So the same results give the same
+    trials, from whatever file and in whatever order they come, and a corrected result is another
+    trial: the earlier one is hidden and kept.
+
+    Raises:
+        RequestError: the file or the request is wrong, two rows of one trial differ, or trials
+            would be hidden and ``request.replace`` is not set. Nothing is written then.
+        StoreError: the store cannot be written.
+    """
+    sheet = open_sheet(request.file)
+    columns = found_columns(sheet.names, _asked(request))
+    reader = Reader(request, columns)
+    for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
+        reader.add(batch)
+    sorted_rows = _one_row_each(sheet, reader, request)
+    source = {"source": sheet.path.name, "sha256": sheet.digest()}
+    arrival = Arrival(request, reader.cells, sorted_rows.rows, source, store.paths)
+    curves = arrival.write_curves(store)
+    changes = store.save_imported(
+        arrival.record(), arrival.members(), arrival.outcomes(), replace=request.replace
+    )
+    return Imported(
+        study=request.study,
+        file=sheet.path.name,
+        sha256=source["sha256"],
+        rows=reader.seen,
+        used=len(sorted_rows.rows.row),
+        repeated=sorted_rows.repeated,
+        set_aside=sorted_rows.set_aside,
+        trials=arrival.counts(),
+        variants=tuple(arrival.variants),
+        columns={name: column for name, column in columns.items() if name != column},
+        changes=changes,
+        curves=curves,
+    )
+
+
+def _asked(request: ImportRequest) -> list[str]:
+    singles = (request.seed, request.objective, request.outcome, request.step)
+    amounts = (request.flops, request.tokens, request.params)
+    wheres = (name for name, _ in request.where)
+    return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
+
+
+def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Settled:
+    found = settled(reader.rows())
+    if isinstance(found, Settled):
+        return found
+    first, second, count = found
+    pair = _cells_of(sheet, (first, second))
+    apart = [name for name in sheet.names if pair[0][name] != pair[1][name]]
+    same = f"{', '.join(request.settings)}{' and ' + request.seed if request.seed else ''}"
+    others = f" ({count} cells are like that)" if count > 1 else ""
+    raise RequestError(
+        f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
+        f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "
+        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE"
+    )
+
+
+def _cells_of(sheet: Sheet, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """Returns whole rows of a file, by their numbers from 1."""
+    found: dict[int, dict[str, Any]] = {}
+    names = [name for name, count in Counter(sheet.names).items() if count == 1]
+    start = 0
+    for batch in sheet.batches(names):
+        size = len(batch[names[0]])
+        for row in rows:
+            if start < row <= start + size:
+                place = row - start - 1
+                found[row] = {name: str(batch[name][place].as_py()) for name in names}
+        start += size
+        if len(found) == len(set(rows)):
+            break
+    return [found[row] for row in rows]

@@ -1,0 +1,151 @@
+"""What an import is asked for: which column plays which part."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from sweeper.errors import RequestError, UnknownNameError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SHOWN = 12
+"""Column names in one message: exports have hundreds."""
+
+_TAKEN = (
+    *("study", "variant", "key", "seed", "outcome", "loss", "device", "commit", "torch"),
+    *("device_seconds", "wall_seconds", "attempts", "hidden"),
+)
+"""Columns of the table of trials that a scale cannot be named like."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedRule:
+    """A rule to test: the hyperparameter drifts by ``exponent`` octaves per doubling of the
+    scale, within ``tolerance``."""
+
+    hyperparameter: str
+    exponent: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """A file of results, and what its columns are.
+
+    Attributes:
+        file: CSV, Parquet or JSON.
+        study: name under which the study is kept.
+        scales: columns along which optima are tracked; the first is the study's scale.
+        objective: column of what is compared.
+        hyperparameters: columns whose optimum is sought; none for a table of tuned losses.
+        variant: columns whose values name the variants.
+        fixed: further columns that tell trials apart.
+        seed: column of the seed; without one every row has seed 0.
+        where: a column and a value that its rows must have; several values of one column are
+            alternatives.
+        goal: which end of the objective is better.
+        claims: rules to put to the test.
+        outcome: column that says how a run ended.
+        flops, tokens, params: columns of training FLOPs, tokens seen and parameters.
+        step: column of the optimizer step, if a run has a row a step.
+        question: what the study asks.
+        replace: hide the trials of an earlier import that are not in this one.
+
+    Raises:
+        RequestError: the parts do not fit together.
+    """
+
+    file: Path
+    study: str
+    scales: tuple[str, ...]
+    objective: str
+    hyperparameters: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    seed: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    goal: Literal["min", "max"] = "min"
+    claims: tuple[ClaimedRule, ...] = ()
+    outcome: str | None = None
+    flops: str | None = None
+    tokens: str | None = None
+    params: str | None = None
+    step: str | None = None
+    question: str = ""
+    replace: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.study) or self.study.endswith((".yaml", ".yml")):
+            raise RequestError(
+                f"--study {self.study!r}: a name is made of letters, digits, '-', '_' and '.', "
+                "starts with a letter or digit, and does not end like a study file"
+            )
+        if not self.scales:
+            raise RequestError("--scale: name the column along which optima are tracked")
+        for name in self.scales:
+            if name in _TAKEN:
+                raise RequestError(
+                    f"--scale {name}: that is a word of the table of trials; rename the column"
+                )
+        if "sweep" in self.variant:
+            raise RequestError("--variant sweep: that is a word of study files; rename the column")
+        self._check_parts()
+        for claim in self.claims:
+            if claim.hyperparameter not in self.hyperparameters:
+                raise UnknownNameError(
+                    "hyperparameter of this import", claim.hyperparameter, self.hyperparameters
+                )
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Columns that, with the seed, tell one trial from another, in the order of a config."""
+        return (*self.variant, *self.scales, *self.hyperparameters, *self.fixed)
+
+    def _check_parts(self) -> None:
+        single = (self.seed, self.objective, self.outcome, self.step)
+        counts = Counter((*self.settings, *(name for name in single if name is not None)))
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise RequestError(
+                f"column {twice[0]} is given two parts; a column is one of --scale, --hp, "
+                "--variant, --fixed, --seed, --objective, --outcome or --step"
+            )
+
+
+def found_columns(names: Sequence[str], asked: Sequence[str]) -> dict[str, str]:
+    """Returns the column of a file for each name that was asked for.
+
+    A name is that of a column, or what stands after a dot or slash in exactly one.
+
+    Raises:
+        UnknownNameError: there is no such column.
+        RequestError: several columns fit, or a column is there twice.
+    """
+    counts = Counter(names)
+    columns = {name: _column(name, counts) for name in dict.fromkeys(asked)}
+    for name, column in columns.items():
+        if counts[column] > 1:
+            raise RequestError(f"the file has {counts[column]} columns named {name!r}; rename one")
+        same = [other for other, place in columns.items() if place == column]
+        if len(same) > 1:
+            raise RequestError(f"{' and '.join(same)} are the same column {column!r}")
+    return columns
+
+
+def _column(name: str, known: Mapping[str, int]) -> str:
+    if name in known:
+        return name
+    ends = [column for column in known if column.endswith((f".{name}", f"/{name}"))]
+    if len(ends) > 1:
+        raise RequestError(
+            f"column {name!r} may be any of {', '.join(sorted(ends))}; give the whole name"
+        )
+    if not ends:
+        near = get_close_matches(name, known, n=_SHOWN, cutoff=0.0)
+        raise UnknownNameError("column", name, near)
+    return ends[0]

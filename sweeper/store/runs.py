@@ -1,0 +1,105 @@
+"""From rows to runs: settings and seed, how it ended, and the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.store.cells import Plain
+from sweeper.store.rows import COMPLETED, DIVERGED, KINDS, MISSING, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """Rows of which each cell and step has one.
+
+    Attributes:
+        rows: sorted by cell and step.
+        repeated: rows that said again what another one says.
+        set_aside: rows without a result beside others of the same cell that have one.
+    """
+
+    rows: Rows
+    repeated: int
+    set_aside: int
+
+
+def settled(rows: Rows) -> Settled | tuple[int, ...]:
+    """Returns one row a cell and step; or, if two results of one cell and step differ, the
+    numbers of the first such rows, followed by how many cells and steps are like that."""
+    rank = np.maximum(rows.kind.astype(np.int64) - 1, 0)  # results first, then failed, missing
+    best = np.full(int(rows.cell.max()) + 1, MISSING, dtype=np.int64)
+    np.minimum.at(best, rows.cell, rank)
+    kept = rank == best[rows.cell]
+    aside = int((~kept).sum())
+    rows = rows if kept.all() else rows.take(kept)
+    rows = rows.take(np.lexsort((rows.row, rows.step, rows.cell)))
+    again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
+    if again.any():
+        odd = again & ~_agree(rows)
+        if odd.any():
+            return _conflict(rows, odd)
+        rows = rows.take(np.concatenate([[True], ~again]))
+    return Settled(rows=rows, repeated=int(again.sum()), set_aside=aside)
+
+
+def _agree(rows: Rows) -> NDArray[np.bool_]:
+    """Whether each row but the first says what the one before it says."""
+    agree: NDArray[np.bool_] = np.diff(rows.kind) == 0
+    result = rows.kind[1:] == COMPLETED
+    for values in (rows.value, *rows.extras.values()):
+        same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+        agree &= same | ~result
+    return agree
+
+
+def _conflict(rows: Rows, odd: NDArray[np.bool_]) -> tuple[int, ...]:
+    first = int(np.argmax(odd))
+    count = len(np.unique(rows.cell[1:][odd]))
+    return int(rows.row[first]), int(rows.row[first + 1]), count
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One run of somebody's table.
+
+    Attributes:
+        cell: settings in the order of the request, and the seed.
+        kind: one of :data:`KINDS`.
+        value: the objective of a completed run, else None.
+        row: number of its last row.
+        step: optimizer steps done, 0 if unknown.
+        extras: flops, tokens and params where known.
+        path: the rows on the way in the order of their steps, the last one too; None without
+            steps.
+    """
+
+    cell: tuple[Plain, ...]
+    kind: str
+    value: float | None
+    row: int
+    step: int
+    extras: Mapping[str, float]
+    path: Rows | None
+
+
+def runs_of(rows: Rows, cells: Sequence[tuple[Plain, ...]], *, steps: bool) -> Iterator[Run]:
+    """Yields the runs of settled rows, one a cell, in the order of the cells' numbers."""
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(rows.cell) != 0]))
+    ends = np.append(starts[1:], len(rows.cell))
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        last = end - 1
+        kind = int(rows.kind[last])
+        known = {name: float(values[last]) for name, values in rows.extras.items()}
+        yield Run(
+            cell=cells[int(rows.cell[last])],
+            kind=KINDS[kind],
+            value=float(rows.value[last]) if kind == COMPLETED else None,
+            row=int(rows.row[last]),
+            step=int(rows.step[last]),
+            extras={name: amount for name, amount in known.items() if amount == amount},
+            path=rows.take(np.arange(start, end)) if steps and kind <= DIVERGED else None,
+        )

@@ -1,0 +1,277 @@
+"""A file of results as batches of columns: CSV, Parquet or JSON."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import RequestError
+
+HEAD_BYTES = 1 << 20
+"""How much of a file is looked at to tell its format, and the longest header of a CSV file."""
+
+BLOCK_BYTES = 1 << 23
+"""How much of a CSV file is held as text at a time."""
+
+BATCH_ROWS = 1 << 17
+"""Rows of a batch of the other formats."""
+
+_DELIMITERS = (",", ";", "\t")
+_ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+Batch = Mapping[str, Any]
+"""pyarrow arrays of one length by column name; the cells of text formats are strings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A file as a table of named columns.
+
+    Attributes:
+        path: the file.
+        names: its columns in their order; nested fields joined by dots.
+        batches: reads some columns, in batches of rows, from the first row on.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    batches: Callable[[Sequence[str]], Iterator[Batch]]
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the file's bytes, 64 hex digits."""
+        with self.path.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def open_sheet(path: Path) -> Sheet:
+    """Returns a file as a sheet; its format is told by its content, not by its name.
+
+    Files compressed with gzip, bzip2 or zstd are read as they are, going by their names.
+
+    Raises:
+        RequestError: the file is missing, empty, unreadable or in no known format.
+    """
+    head = _head(path)
+    if head.startswith(b"PAR1"):
+        return _parquet(path)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        return _json(path)
+    encoding = _ENCODINGS.get(head[:2], "utf-8")
+    if encoding == "utf-8" and b"\0" in head:
+        raise _refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
+    return _csv(path, head, encoding)
+
+
+def _refusal(path: Path, why: str) -> RequestError:
+    return RequestError(f"{path}: {why}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in reading a file into one message about it."""
+    import pyarrow
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise _refusal(path, "no such file") from None
+    except UnicodeDecodeError as error:
+        raise _refusal(path, f"{_encoding_words(error.start)}") from error
+    except (OSError, EOFError, pyarrow.ArrowException) as error:
+        why = " ".join(str(error).split())
+        if "invalid UTF8" in why:
+            why = _encoding_words(None)
+        raise _refusal(path, f"cannot be read: {why}") from error
+
+
+def _encoding_words(byte: int | None) -> str:
+    place = "" if byte is None else f" (byte {byte})"
+    return f"is not UTF-8 text{place}; save it as UTF-8"
+
+
+def _stream(path: Path) -> Any:
+    """The bytes of a file, decompressed if its name says that it is compressed."""
+    import pyarrow
+
+    return pyarrow.input_stream(str(path), compression="detect")
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        raise _refusal(path, "is a folder; name the file that holds the table")
+    with _reading(path), _stream(path) as source:
+        head = bytes(source.read(HEAD_BYTES))
+    if not head.strip():
+        raise _refusal(path, "the file is empty")
+    return head
+
+
+# CSV ------------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, head: bytes, encoding: str) -> Sheet:
+    with _reading(path):
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
+        text = decoder.decode(head).removeprefix("\ufeff")
+    rows = [_first_row(text, delimiter) for delimiter in _DELIMITERS]
+    names, delimiter = max(zip(rows, _DELIMITERS, strict=True), key=lambda item: len(item[0]))
+
+    def batches(wanted: Sequence[str]) -> Iterator[Batch]:
+        raw = {name.strip(): name for name in names}
+        with _reading(path), _stream(path) as source:
+            reader = _csv_reader(source, [raw[name] for name in wanted], delimiter, encoding)
+            for batch in reader:
+                yield {name: batch.column(raw[name]) for name in wanted}
+
+    return Sheet(path=path, names=tuple(name.strip() for name in names), batches=batches)
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    """The names in the first line that is not blank, which the reader takes for the header."""
+    rows = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter)
+    return next(rows, [])
+
+
+def _csv_reader(source: Any, names: Sequence[str], delimiter: str, encoding: str) -> Any:
+    import pyarrow
+    from pyarrow import csv as arrow_csv
+
+    def complain(row: Any) -> str:
+        number = f"row {row.number - 1}: " if row.number else ""
+        raise RequestError(
+            f"{number}{row.actual_columns} cells where the header names {row.expected_columns} "
+            f"columns: {row.text[:80]!r}; quote cells that hold the delimiter {delimiter!r}"
+        )
+
+    return arrow_csv.open_csv(
+        source,
+        read_options=arrow_csv.ReadOptions(
+            block_size=BLOCK_BYTES, encoding=encoding, use_threads=False
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=complain
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=list(names), column_types=dict.fromkeys(names, pyarrow.string())
+        ),
+    )
+
+
+# Parquet --------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path) -> Sheet:
+    from pyarrow import parquet
+
+    with _reading(path):
+        names = _leaves(parquet.read_schema(path).empty_table()).column_names
+
+    def batches(wanted: Sequence[str]) -> Iterator[Batch]:
+        import pyarrow
+
+        with _reading(path), parquet.ParquetFile(path) as source:
+            for batch in source.iter_batches(batch_size=BATCH_ROWS, columns=list(wanted)):
+                table = _leaves(pyarrow.Table.from_batches([batch]))
+                yield {name: table.column(name).combine_chunks() for name in wanted}
+
+    return Sheet(path=path, names=tuple(names), batches=batches)
+
+
+def _leaves(table: Any) -> Any:
+    """A table whose nested columns are spread out under dotted names."""
+    from pyarrow import types
+
+    while any(types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table
+
+
+# JSON -----------------------------------------------------------------------------------------
+
+
+def _json(path: Path) -> Sheet:
+    names: dict[str, None] = {}
+    for record in _records(path):
+        names.update(dict.fromkeys(record))
+
+    def batches(wanted: Sequence[str]) -> Iterator[Batch]:
+        import pyarrow
+
+        def batch(records: Iterable[Mapping[str, str]]) -> Batch:
+            rows = list(records)
+            return {
+                name: pyarrow.array([row.get(name, "") for row in rows], pyarrow.string())
+                for name in wanted
+            }
+
+        waiting: list[Mapping[str, str]] = []
+        for record in _records(path):
+            waiting.append({name: record[name] for name in wanted if name in record})
+            if len(waiting) == BATCH_ROWS:
+                yield batch(waiting)
+                waiting = []
+        yield batch(waiting)
+
+    return Sheet(path=path, names=tuple(names), batches=batches)
+
+
+def _records(path: Path) -> Iterator[dict[str, str]]:
+    """Yields the records of a list, or of lines with one each, as text by dotted name."""
+    with _reading(path), _stream(path) as source:
+        text = io.TextIOWrapper(source, encoding="utf-8-sig")
+        first = next((line for line in text if line.strip()), "")
+        if first.lstrip().startswith("["):
+            yield from _listed(path, first + text.read())
+            return
+        lines = (line for part in ([first], text) for line in part)
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _record(path, _loaded(path, line, f"record {number}"), number)
+
+
+def _listed(path: Path, text: str) -> Iterator[dict[str, str]]:
+    for number, item in enumerate(_loaded(path, text, "the list"), start=1):
+        yield _record(path, item, number)
+
+
+def _loaded(path: Path, text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _refusal(path, f"{what} is not JSON: {error}; write one object a line") from error
+
+
+def _record(path: Path, item: Any, number: int) -> dict[str, str]:
+    if not isinstance(item, dict):
+        raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
+    return dict(_flat(item, ""))
+
+
+def _flat(item: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yields the leaves of a record as text; W&B wraps some settings, {"value": ...}."""
+    for key, value in item.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and "value" in value and set(value) <= {"value", "desc"}:
+            value = value["value"]
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, _cell(value)
+
+
+def _cell(value: Any) -> str:
+    """A leaf as the text that a CSV file would hold."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str) else json.dumps(value)
