@@ -76,6 +76,7 @@ class Law:
         residual: root mean square of the relative residuals (``huber``) or of the residuals in
             the unit of the loss (``least_squares``).
         flags: see :data:`LawFlag`.
+        span: lowest and highest value of every scale, shape [2, k].
         centre: means of ln scale, shape [k]; parameters refer to scales divided by exp of them.
         theta: parameters E, amplitudes [k] and exponents [k] there, shape [1 + 2k].
         draws: resampled parameters, shape [R, 1 + 2k]; no row where there is no interval.
@@ -89,6 +90,7 @@ class Law:
     points: int
     residual: float
     flags: tuple[LawFlag, ...]
+    span: Floats = field(repr=False)
     centre: Floats = field(repr=False)
     theta: Floats = field(repr=False)
     draws: Floats = field(repr=False)
@@ -99,6 +101,23 @@ class Law:
         Raises:
             AnalysisRefusal: a scale is missing, unknown or not a positive number.
         """
+        value = float(powers_at(self.theta[None, :], self._offset(scales))[0, 0])
+        spread = self.losses_at(**scales)
+        if not len(spread):
+            return Predicted(loss=value, low=-np.inf, high=np.inf)
+        low, high = quantile_interval(spread, spread)
+        return Predicted(loss=value, low=min(low, value), high=max(high, value))
+
+    def losses_at(self, **scales: float) -> Floats:
+        """Returns the resampled losses at a place, shape [R]; none where there is no interval.
+
+        Raises:
+            AnalysisRefusal: a scale is missing, unknown or not a positive number.
+        """
+        return powers_at(self.draws, self._offset(scales))[:, 0]
+
+    def _offset(self, scales: Mapping[str, float]) -> Floats:
+        """Returns a place as ln scales less the centre, shape [1, k]."""
         names = [term.scale for term in self.terms]
         if sorted(names) != sorted(scales):
             raise AnalysisRefusal(
@@ -107,13 +126,12 @@ class Law:
             )
         place = np.array([[scales[name] for name in names]], dtype=np.float64)
         _require_positive(dict(zip(names, place.T, strict=True)))
-        offset = np.log(place) - self.centre
-        value = float(powers_at(self.theta[None, :], offset)[0, 0])
-        if not len(self.draws):
-            return Predicted(loss=value, low=-np.inf, high=np.inf)
-        spread = powers_at(self.draws, offset)[:, 0]
-        low, high = quantile_interval(spread, spread)
-        return Predicted(loss=value, low=min(low, value), high=max(high, value))
+        return np.asarray(np.log(place) - self.centre)
+
+    def within(self, *places: float) -> bool:
+        """Returns whether places lie among those that a law of one scale was fitted to."""
+        low, high = self.span[:, 0]
+        return all(low * (1 - 1e-9) <= place <= high * (1 + 1e-9) for place in places)
 
     def scale_at(self, loss: float) -> float:
         """Returns the scale at which a law of one scale has a loss; infinite if it never has.
@@ -226,6 +244,7 @@ def _law(
         points=points,
         residual=residual,
         flags=tuple(flag for flag, raised in table.items() if raised),
+        span=np.exp(centre + np.stack([problem.offset.min(axis=0), problem.offset.max(axis=0)])),
         centre=centre,
         theta=theta,
         draws=draws,
