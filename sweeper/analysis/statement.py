@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sweeper.analysis.claim import Claim, Verdict, judge
 from sweeper.analysis.drift import Drift, measure_drift
 from sweeper.analysis.estimator import estimator_named
+from sweeper.analysis.evidence import Evidence, gather
+from sweeper.analysis.group_json import group_json, plain
 from sweeper.analysis.optima import Located, locate
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import measured_curves, require_columns
@@ -34,6 +34,7 @@ class Group:
         verdicts: one a claim; empty where there is no drift.
         refused: why the group has no drift; None if it has one.
         left_out: scale to the reason why it has no optimum.
+        evidence: which trials it rests on.
     """
 
     variant: str
@@ -45,6 +46,7 @@ class Group:
     verdicts: tuple[Verdict, ...]
     refused: str | None
     left_out: Mapping[float, str]
+    evidence: Evidence
 
     @property
     def label(self) -> str:
@@ -54,24 +56,35 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftStatement:
-    """The statement of a study about one hyperparameter along one scale."""
+    """The statement of a study about one hyperparameter along one scale.
+
+    Attributes:
+        study, scale, hyperparameter: what it is about.
+        groups: what is said about each variant and setting.
+        notes: sentences that the reader should know of every group.
+    """
 
     study: str
     scale: str
     hyperparameter: str
     groups: tuple[Group, ...]
+    notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
 
         A number that is infinite or unknown is null: an interval that is open on that side, or
         a loss beyond a divergence, which the neighbouring ``certainty`` names.
+
+        Args:
+            keys: list the keys of the trials behind each group.
         """
         return {
             "study": self.study,
             "scale": self.scale,
             "hyperparameter": self.hyperparameter,
-            "groups": [_group_json(group) for group in self.groups],
+            "groups": [group_json(group, keys=keys) for group in self.groups],
+            "notes": list(self.notes),
         }
 
 
@@ -88,6 +101,7 @@ def drift_statement(
     resamples: int = 1000,
     seed: int = 0,
     partial: bool = False,
+    notes: Sequence[str] = (),
 ) -> DriftStatement:
     """Returns optima, drift, regret and verdicts of every group of a study.
 
@@ -106,6 +120,7 @@ def drift_statement(
         seed: seed of the resampling.
         partial: return what there is although no group has a drift, for a report on a study
             that still runs.
+        notes: sentences for the reader that belong to the statement.
 
     Raises:
         AnalysisRefusal: a column is missing, or no group can answer and ``partial`` is not
@@ -135,7 +150,13 @@ def drift_statement(
     )
     if not partial and all(group.refused is not None for group in groups):
         raise AnalysisRefusal("\n".join(f"{group.label}: {group.refused}" for group in groups))
-    return DriftStatement(study=study, scale=scale, hyperparameter=hyperparameter, groups=groups)
+    return DriftStatement(
+        study=study,
+        scale=scale,
+        hyperparameter=hyperparameter,
+        groups=groups,
+        notes=tuple(notes),
+    )
 
 
 def _grouped(
@@ -143,7 +164,7 @@ def _grouped(
 ) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
     for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
         variant, *values = key
-        yield str(variant), dict(zip(settings, map(_plain, values), strict=True)), part
+        yield str(variant), dict(zip(settings, map(plain, values), strict=True)), part
 
 
 def _analyse(
@@ -179,6 +200,7 @@ def _analyse(
         verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
         refused=refused,
         left_out=located.refused,
+        evidence=gather(part, columns),
     )
 
 
@@ -201,94 +223,3 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
         "loss, below the noise floor"
     )
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
-
-
-def _group_json(group: Group) -> dict[str, Any]:
-    return {
-        "variant": group.variant,
-        "settings": {name: _plain(value) for name, value in group.settings.items()},
-        "optima": [_optimum_json(optimum) for optimum in group.optima],
-        "drift": None if group.drift is None else _drift_json(group.drift),
-        "regret": [_regret_json(regret) for regret in group.regret],
-        "regret_exponent": group.exponent,
-        "claims": [
-            {
-                "exponent": verdict.claim.exponent,
-                "tolerance": verdict.claim.tolerance,
-                "verdict": verdict.ruling,
-                "why": verdict.why,
-            }
-            for verdict in group.verdicts
-        ],
-        "refused": group.refused,
-        "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
-        "evidence": {
-            "trials": sum(optimum.answered for optimum in group.optima),
-            "declared": sum(optimum.declared for optimum in group.optima),
-        },
-    }
-
-
-def _optimum_json(optimum: Optimum) -> dict[str, Any]:
-    return {
-        "scale": optimum.scale,
-        "log2": optimum.log2,
-        "value": optimum.value,
-        "low": _number(optimum.low),
-        "high": _number(optimum.high),
-        "loss": optimum.loss,
-        "curvature": _number(optimum.curvature),
-        "points": optimum.points,
-        "flags": list(optimum.flags),
-        "estimator": optimum.estimator,
-        "estimators": dict(optimum.estimators),
-        "noise": optimum.noise,
-        "noise_source": optimum.noise_source,
-        "seeds": optimum.seeds,
-        "coverage": optimum.coverage,
-        "trials": optimum.answered,
-        "declared": optimum.declared,
-    }
-
-
-def _drift_json(drift: Drift) -> dict[str, Any]:
-    bend = drift.bend
-    return {
-        "slope": drift.slope,
-        "low": _number(drift.low),
-        "high": _number(drift.high),
-        "scales_used": list(drift.scales_used),
-        "flags": list(drift.flags),
-        "intercept": drift.intercept,
-        "censored": list(drift.censored),
-        "scatter": drift.scatter,
-        "estimators": dict(drift.estimators),
-        "bend": bend and {k: _number(v) for k, v in vars(bend).items()},
-        "leave_one_out": [{"scale": o.scale, "change": o.change} for o in drift.leave_one_out],
-    }
-
-
-def _regret_json(regret: Regret) -> dict[str, Any]:
-    return {
-        "scale": regret.scale,
-        "tuned": regret.tuned,
-        "transferred": _number(regret.transferred),
-        "regret": _number(regret.regret),
-        "percent": _number(regret.percent),
-        "log2": regret.log2,
-        "floor": regret.floor,
-        "harmless": regret.harmless,
-        "certainty": regret.certainty,
-        "note": regret.note,
-    }
-
-
-def _number(value: float) -> float | None:
-    """Returns a number that strict JSON can hold: None for infinite and unknown ones."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _plain(value: Any) -> Any:
-    """Returns a setting's value as a plain Python value; None for a missing one."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and math.isnan(plain) else plain

@@ -12,7 +12,8 @@ from rich.table import Table
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.statements import claims_broken, print_statements
 from sweeper.errors import RequestError
-from sweeper.report.answers import keep_estimates, statements_of
+from sweeper.report.answers import statements_of
+from sweeper.report.estimates import keep_estimates
 from sweeper.store.records import Account
 from sweeper.store.store import Store
 from sweeper.study import load_study
@@ -66,10 +67,13 @@ def drift_command(
     *,
     store: str | None,
     hyperparameter: str | None,
+    scale: str | None,
+    horizon: str | None,
     estimator: str,
     allow_holes: bool,
     strict: bool,
     as_json: bool,
+    keys: bool,
 ) -> int:
     """Prints optima, drift, regret and verdicts; returns the exit code."""
     with Store.open(store, create=False) as opened:
@@ -78,13 +82,16 @@ def drift_command(
             opened,
             name,
             hyperparameter=hyperparameter,
+            scale=scale,
+            horizon=horizon,
             estimator=estimator,
             allow_holes=allow_holes,
         )
-        if estimator == "quadratic":
+        # The table of estimates holds the study's own question: its scale, the end of its runs.
+        if estimator == "quadratic" and scale is None and horizon is None:
             keep_estimates(opened, statements)
     if as_json:
-        documents = [statement.to_json() for statement in statements]
+        documents = [statement.to_json(keys=keys) for statement in statements]
         print_json(documents[0] if len(documents) == 1 else documents)
     else:
         print_statements(statements)

@@ -65,7 +65,8 @@ def _answer(
     study: Study, store: Store, summary: RunSummary, *, strict: bool, as_json: bool
 ) -> int:
     from sweeper.cli.statements import claims_broken, print_statements
-    from sweeper.report.answers import keep_estimates, statements_of
+    from sweeper.report.answers import statements_of
+    from sweeper.report.estimates import keep_estimates
 
     refusal: str | None = None
     try:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.analysis.evidence import Evidence
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.statement import DriftStatement, Group
 from sweeper.analysis.transfer import Regret
@@ -35,6 +36,8 @@ def print_statements(statements: Sequence[DriftStatement]) -> None:
             f"\n{statement.study}: best {statement.hyperparameter} against {statement.scale}",
             style="bold",
         )
+        for note in statement.notes:
+            _say(out, f"note: {note}")
         for group in statement.groups:
             _print_group(out, statement, group)
 
@@ -54,10 +57,26 @@ def _print_group(out: Console, statement: DriftStatement, group: Group) -> None:
         )
     elif group.refused is not None:
         _say(out, f"no drift: {group.refused}")
+    _print_evidence(out, group.evidence)
     for verdict in group.verdicts:
         claim = verdict.claim
         head = f"claim {claim.exponent:g} ± {claim.tolerance:g}: "
         _say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+
+
+def _print_evidence(out: Console, evidence: Evidence) -> None:
+    parts = [f"rests on {evidence.trials} of {evidence.declared} trials"]
+    if evidence.diverged:
+        parts.append(f"{evidence.diverged} of them diverged")
+    if evidence.seeds is not None:
+        low, high = evidence.seeds
+        seeds = f"{low} to {high} seeds" if low != high else f"{low} seed{'s' * (low != 1)}"
+        parts.append(f"{seeds} a point")
+    if len(evidence.devices) == 1:
+        parts.append(f"on {evidence.devices[0]}")
+    _say(out, ", ".join(parts))
+    for warning in evidence.warnings:
+        _say(out, Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def _say(out: Console, sentence: str | Text) -> None:

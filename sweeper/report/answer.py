@@ -72,7 +72,7 @@ def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = Fals
     study, settings = inquiry.study, inquiry.settings(hyperparameter)
     return Answer(
         study=study.name,
-        scale=study.scale,
+        scale=inquiry.scale,
         hyperparameter=hyperparameter,
         settings=settings,
         metric=study.metric if study.goal == "min" else f"minus {study.metric}",

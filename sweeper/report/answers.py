@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isinf
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.claim import Claim
-from sweeper.analysis.statement import DriftStatement, Group, drift_statement
-from sweeper.errors import AnalysisRefusal, UnknownNameError
-from sweeper.store.records import Estimate, StudyRecord
+from sweeper.analysis.profile import profiled
+from sweeper.analysis.statement import DriftStatement, drift_statement
+from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.report.axes import Axes, Axis
+from sweeper.report.horizons import Horizon, at_horizons
+from sweeper.report.swept import claims_of, column_of, swept_names, with_tokens_per_param
+from sweeper.store.records import StudyRecord
 from sweeper.store.store import Store
 
 if TYPE_CHECKING:
@@ -26,17 +29,31 @@ class Inquiry:
 
     Attributes:
         study: the study's record.
-        trials: one row a member, from :meth:`Store.frame`; ``loss`` is lower where better, so
-            it is minus the metric if the study's goal is ``max``.
+        trials: one row a member, from :meth:`Store.frame`, with a column for every axis that was
+            asked for; at several horizons one row for each. ``loss`` is lower where better, so it
+            is minus the metric if the study's goal is ``max``.
+        scale: column along which optima are tracked.
         swept: columns of the swept settings other than the scale and the seed, in the order of
-            the study, those with positive numbers that differ first asked for.
-        claims: claims by column of the hyperparameter.
+            the study, and of the horizon.
+        claims: claims by column of the hyperparameter; none where another scale is asked about
+            than the study's.
+        asked: columns of the hyperparameters that were asked for by name.
+        parts: effective hyperparameter to the swept columns that it is made of.
+        scales: columns that are scales by the study's own word.
+        horizon: column of the horizon, None for the end of the runs.
+        notes: sentences that the reader should know of every answer.
     """
 
     study: StudyRecord
     trials: pandas.DataFrame
+    scale: str
     swept: tuple[str, ...]
     claims: Mapping[str, tuple[Claim, ...]]
+    asked: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scales: tuple[str, ...] = ()
+    horizon: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def has_results(self) -> bool:
@@ -45,37 +62,37 @@ class Inquiry:
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        """What is asked about: the claims' hyperparameters, else the first that is swept over
-        positive numbers.
+        """What is asked about: what was asked for by name, the claims' hyperparameters, or else
+        the first that is swept over positive numbers.
 
         Raises:
             AnalysisRefusal: nothing is swept whose optimum could be tracked.
         """
-        if self.claims:
-            return tuple(self.claims)
+        if self.asked or self.claims:
+            return self.asked or tuple(self.claims)
         for column in self.swept:
-            if _is_positive(self.trials[column]):
+            known = (*self.scales, self.horizon)
+            if column not in known and _is_positive(self.trials[column]):
                 return (column,)
         raise AnalysisRefusal(
-            f"study {self.study.name}: no setting but {self.study.scale} is swept over two or "
+            f"study {self.study.name}: no setting but {self.scale} is swept over two or "
             f"more positive numbers (swept: {', '.join(self.swept) or 'none'}), so there is no "
             "optimum to track; sweep for example learning_rate"
         )
 
-    def rows(self, hyperparameter: str) -> pandas.DataFrame:
-        """Returns the trials of the variants to which the hyperparameter applies."""
-        applies = self.trials.groupby("variant")[hyperparameter].transform("count") > 0
-        return self.trials[applies]
+    def rows(self, *hyperparameters: str) -> pandas.DataFrame:
+        """Returns the trials that tell about hyperparameters.
 
-    def settings(self, hyperparameter: str) -> tuple[str, ...]:
-        """Returns the other swept columns that take more than one value; with the variant
-        they make the groups."""
-        rows = self.rows(hyperparameter)
-        return tuple(
-            column
-            for column in self.swept
-            if column != hyperparameter and rows[column].nunique(dropna=False) > 1
-        )
+        Those are the trials of the variants to which they apply, without those where one is 0 or
+        infinite, which have no log2. Of the combinations that give an effective hyperparameter
+        one value, only the best counts (:func:`sweeper.analysis.profile.profiled`).
+        """
+        return self._view(hyperparameters)[0]
+
+    def settings(self, *hyperparameters: str) -> tuple[str, ...]:
+        """Returns the other swept columns that take more than one value at some scale; with the
+        variant they make the groups."""
+        return self._groups(self._applying(hyperparameters), hyperparameters)
 
     def statement(
         self,
@@ -88,7 +105,7 @@ class Inquiry:
         """Returns the statement about one hyperparameter.
 
         Args:
-            hyperparameter: one of the swept columns.
+            hyperparameter: one of the swept columns, or one that was asked for.
             estimator: how an optimum is read off its points.
             allow_holes: answer although neighbours of a minimum are missing.
             partial: return the optima that there are although no group has a drift.
@@ -97,42 +114,127 @@ class Inquiry:
             AnalysisRefusal: no trial has a result, or no group can answer.
             UnknownNameError: there is no such estimator.
         """
+        self.require_results()
+        rows, notes = self._view((hyperparameter,))
+        return drift_statement(
+            rows,
+            study=self.study.name,
+            scale=self.scale,
+            hyperparameter=hyperparameter,
+            settings=self._groups(rows, (hyperparameter,)),
+            claims=self.claims.get(hyperparameter, ()),
+            estimator=estimator,
+            allow_holes=allow_holes,
+            partial=partial,
+            notes=(*self.notes, *notes),
+        )
+
+    def require_results(self) -> None:
+        """Checks that there is something to answer from.
+
+        Raises:
+            AnalysisRefusal: no trial has a result.
+        """
         if not self.has_results:
             raise AnalysisRefusal(
                 f"study {self.study.name}: none of its {len(self.trials)} cells has a result "
                 "yet; sweeper run starts it, sweeper status says where it stands"
             )
-        return drift_statement(
-            self.rows(hyperparameter),
-            study=self.study.name,
-            scale=self.study.scale,
-            hyperparameter=hyperparameter,
-            settings=self.settings(hyperparameter),
-            claims=self.claims.get(hyperparameter, ()),
-            estimator=estimator,
-            allow_holes=allow_holes,
-            partial=partial,
+
+    def _view(self, names: Sequence[str]) -> tuple[pandas.DataFrame, tuple[str, ...]]:
+        """Returns the rows and what the reader should know about their choice."""
+        rows, notes = self._applying(names), []
+        for name in names:
+            bare = _without_log2(rows[name])
+            if bare.any() and not bare.all():
+                rows = rows[~bare]
+                notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
+        parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
+        if parts:
+            place = ["variant", *self._groups(rows, names), self.scale]
+            best = profiled(rows, place=place, axes=list(names), parts=parts)
+            if len(best) < len(rows):
+                notes.append(
+                    f"at each {' and '.join(names)} the best of all {' and '.join(parts)} counts: "
+                    f"{len(best)} of {len(rows)} trials"
+                )
+            rows = best
+        return rows, tuple(notes)
+
+    def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
+        rows = self.trials
+        for name in names:
+            rows = rows[rows.groupby("variant")[name].transform("count") > 0]
+        return rows
+
+    def _groups(self, rows: pandas.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
+        used = {part for name in names for part in (name, *self.parts.get(name, ()))}
+        return tuple(
+            column
+            for column in self.swept
+            if column not in used and (column == self.horizon or self._sets_apart(rows, column))
         )
 
+    def _sets_apart(self, rows: pandas.DataFrame, column: str) -> bool:
+        """Returns whether a column differs at one scale; what goes with the scale makes no
+        groups, since each would have a single scale."""
+        if rows[column].nunique(dropna=False) < 2:
+            return False
+        here = rows.groupby(["variant", self.scale], dropna=False)[column]
+        return bool((here.nunique(dropna=False) > 1).any())
 
-def inquire(store: Store, name: str) -> Inquiry:
+
+def inquire(
+    store: Store,
+    name: str,
+    *,
+    scale: str | None = None,
+    hyperparameters: Sequence[str] = (),
+    horizon: str | None = None,
+) -> Inquiry:
     """Returns a study of the store as the analysis reads it.
 
+    Args:
+        store: the store.
+        name: name of the study.
+        scale: along which axis optima are tracked; None takes the study's. Any name or formula
+            that :meth:`sweeper.report.axes.Axes.find` knows.
+        hyperparameters: what is asked about, names or formulas; none takes the study's.
+        horizon: ``all``, a number of tokens, or a share of the run up to 1; None takes the end.
+
     Raises:
-        UnknownNameError: there is no such study.
-        AnalysisRefusal: a swept setting is not found among the trials' settings.
+        UnknownNameError: there is no such study, scale or hyperparameter.
+        RequestError: a formula or horizon is none.
+        AnalysisRefusal: a swept setting is not found among the trials' settings, or trials have
+            no measurement at the horizon.
     """
     record = store.study(name)
-    trials = _with_tokens_per_param(store.frame(name), record)
+    trials = with_tokens_per_param(store.frame(name), record)
+    read: Horizon | None = None
+    if horizon is not None:
+        read = at_horizons(trials, store.marks(name), record, horizon)
+        trials = read.trials
     if record.goal == "max":
         trials = trials.assign(loss=-trials["loss"])
-    names = dict.fromkeys(_swept_names(record.document))
-    swept = [n for n in names if n not in (record.scale, "seed")]
+    columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
+    columns += [read.column] if read is not None and read.column not in columns else []
+    axes = Axes(store, name, trials, columns)
+    along = axes.find(record.scale if scale is None else scale)
+    asked = [axes.find(each) for each in hyperparameters]
+    _require_two_axes(along, asked)
+    swept = tuple(column for column in columns if column not in _freed(axes, along, record))
+    own = along.name == record.scale
     return Inquiry(
         study=record,
-        trials=trials,
-        swept=tuple(_column(trials, record, setting) for setting in swept),
-        claims=_claims(trials, record),
+        trials=axes.trials,
+        scale=along.name,
+        swept=swept,
+        claims=claims_of(trials, record) if own else {},
+        asked=tuple(axis.name for axis in asked),
+        parts={axis.name: axis.parts for axis in asked if axis.name not in columns},
+        scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
+        horizon=read.column if read is not None and read.column in swept else None,
+        notes=(*(read.notes if read is not None else ()), *_claim_notes(record, own, along.name)),
     )
 
 
@@ -141,6 +243,8 @@ def statements_of(
     name: str,
     hyperparameter: str | None = None,
     *,
+    scale: str | None = None,
+    horizon: str | None = None,
     estimator: str = "quadratic",
     allow_holes: bool = False,
 ) -> list[DriftStatement]:
@@ -149,114 +253,59 @@ def statements_of(
     Args:
         store: the store.
         name: name of the study.
-        hyperparameter: which one; None takes those of the study's claims, else the first that
-            is swept over positive numbers.
+        hyperparameter: which one, a name or a formula; None takes those of the study's claims,
+            else the first that is swept over positive numbers.
+        scale: along which axis; None takes the study's.
+        horizon: see :func:`inquire`.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
-        UnknownNameError: there is no such study, hyperparameter or estimator.
+        UnknownNameError: there is no such study, scale, hyperparameter or estimator.
+        RequestError: a formula or horizon is none.
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
-    inquiry = inquire(store, name)
-    if hyperparameter is not None and hyperparameter not in inquiry.swept:
-        raise UnknownNameError("swept hyperparameter", hyperparameter, inquiry.swept)
-    asked = inquiry.hyperparameters if hyperparameter is None else (hyperparameter,)
+    wanted = () if hyperparameter is None else (hyperparameter,)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    inquiry.require_results()
     return [
-        inquiry.statement(column, estimator=estimator, allow_holes=allow_holes) for column in asked
+        inquiry.statement(column, estimator=estimator, allow_holes=allow_holes)
+        for column in inquiry.hyperparameters
     ]
 
 
-def keep_estimates(store: Store, statements: Sequence[DriftStatement]) -> None:
-    """Writes statements to the store's table of estimates, in place of the earlier ones.
+def _freed(axes: Axes, scale: Axis, record: StudyRecord) -> tuple[str, ...]:
+    """Returns the swept columns that the scale stands for, which make no groups: the scale
+    itself, the study's own scale where that moves it, or else all that it is made of."""
+    if scale.name in axes.swept:
+        return (scale.name,)
+    if record.scale in axes.swept and axes.moves(record.scale, scale.name):
+        return (record.scale,)
+    moving = tuple(column for column in axes.swept if axes.moves(column, scale.name))
+    return moving or scale.parts or (scale.name,)
 
-    Raises:
-        StoreError: the store cannot be written.
-    """
-    for statement in statements:
-        rows = [row for group in statement.groups for row in _estimates(group)]
-        store.save_estimates(statement.study, statement.hyperparameter, rows)
 
-
-def _estimates(group: Group) -> Iterator[Estimate]:
-    place: dict[str, Any] = {"variant": group.variant, "settings": dict(group.settings)}
-    for optimum in group.optima:
-        yield Estimate(
-            kind="optimum",
-            **place,
-            scale=optimum.scale,
-            value=optimum.value,
-            low=None if isinf(optimum.low) else 2.0**optimum.low,
-            high=None if isinf(optimum.high) else 2.0**optimum.high,
-            text=", ".join(optimum.flags),
+def _require_two_axes(scale: Axis, asked: Sequence[Axis]) -> None:
+    names = [scale.name, *(axis.name for axis in asked)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RequestError(
+            f"{twice} is asked for twice; the scale and the hyperparameters must differ"
         )
-    drift = group.drift
-    if drift is None:
-        yield Estimate(kind="drift", **place, text=group.refused or "")
-    else:
-        value, low, high = drift.slope, drift.low, drift.high
-        yield Estimate(
-            kind="drift", **place, value=value, low=low, high=high, text=", ".join(drift.flags)
-        )
-    for verdict in group.verdicts:
-        claim = verdict.claim
-        yield Estimate(
-            kind="claim",
-            **place,
-            value=claim.exponent,
-            low=claim.exponent - claim.tolerance,
-            high=claim.exponent + claim.tolerance,
-            text=f"{verdict.ruling}: {verdict.why}",
-        )
-    for cost in group.regret:
-        note = cost.note or ("below the noise floor" if cost.harmless else "")
-        yield Estimate(kind="regret", **place, scale=cost.scale, value=cost.regret, text=note)
 
 
-def _swept_names(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the names of all axes of a study file, those of its variants too."""
-    yield from document.get("sweep", {})
-    for variant in document.get("variants", {}).values():
-        yield from variant.get("sweep", {})
+def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
+    if own or not record.document.get("claims"):
+        return ()
+    return (f"the study's claims are about {record.scale}, so none is judged along {scale}",)
 
 
-def _column(trials: pandas.DataFrame, record: StudyRecord, setting: str) -> str:
-    """Returns the column of a setting; one that collides with a fixed column has a prefix."""
-    for column in (f"setting_{setting}", setting):
-        if column in trials.columns:
-            return column
-    raise AnalysisRefusal(
-        f"study {record.name}: {setting} is swept, but no trial of the study has that setting "
-        f"(they have {', '.join(sorted(map(str, trials.columns)))})"
-    )
+def _without_log2(values: pandas.Series[Any]) -> pandas.Series[Any]:
+    """Returns where a column is 0 or infinite; anything else wrong is refused by the analysis."""
+    import pandas
 
-
-def _claims(trials: pandas.DataFrame, record: StudyRecord) -> dict[str, tuple[Claim, ...]]:
-    found: dict[str, list[Claim]] = {}
-    for claim in record.document.get("claims", ()):
-        column = _column(trials, record, claim["hyperparameter"])
-        found.setdefault(column, []).append(
-            Claim(exponent=float(claim["exponent"]), tolerance=float(claim["tolerance"]))
-        )
-    return {column: tuple(claims) for column, claims in found.items()}
-
-
-def _with_tokens_per_param(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
-    """Adds tokens per parameter where it is swept: configs hold the steps that it became.
-
-    Runs are whole batches long, so the nearest declared ratio is meant.
-    """
-    import numpy
-
-    name = "tokens_per_param"
-    axes = [record.document, *record.document.get("variants", {}).values()]
-    lists = [axis for part in axes if isinstance(axis := part.get("sweep", {}).get(name), list)]
-    if name in trials.columns or not lists:
-        return trials
-    declared = numpy.array(sorted({float(value) for axis in lists for value in axis}))
-    ratio = (trials["tokens"] / trials["params"]).to_numpy(dtype=float)
-    distance = numpy.abs(numpy.log2(ratio)[:, None] - numpy.log2(declared)[None, :])
-    return trials.assign(**{name: declared[numpy.argmin(distance, axis=1)]})
+    numbers = pandas.to_numeric(values, errors="coerce")
+    return (numbers == 0) | (numbers == float("inf"))
 
 
 def _is_positive(values: pandas.Series[Any]) -> bool:

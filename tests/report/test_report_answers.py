@@ -9,7 +9,8 @@ import pytest
 from planted_studies import CLAIM, Planted
 
 from sweeper.errors import AnalysisRefusal, UnknownNameError
-from sweeper.report.answers import inquire, keep_estimates, statements_of
+from sweeper.report.answers import inquire, statements_of
+from sweeper.report.estimates import keep_estimates
 from sweeper.store.store import Store
 
 
