@@ -109,8 +109,15 @@ def _window(
     )
 
 
-def _weights(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
-    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside."""
+def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
+    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside, [R, K].
+
+    Args:
+        losses: losses, shape [R, K].
+        lowest: index of the smallest loss, shape [R].
+        inside: the points of the window, all of them finite, shape [R, K].
+        tolerance, wall: as in :func:`find_basins`.
+    """
     if np.isinf(wall):
         return inside.astype(np.float64)
     least = np.take_along_axis(losses, lowest[:, None], axis=1)
