@@ -21,7 +21,7 @@ WALL = 4.0
 
 In a regular five-point window the outer neighbours of a parabola lie at 4 times the median,
 so they still count; a divergence wall lies at 10 times and more, and weighs nothing. A window
-of seven points, whose median is higher, takes twice as much."""
+of nine points, whose median is higher, takes more."""
 
 LEAST_WEIGHT = 1e-8
 """Keeps three-point fits determined where one of the points is a wall."""
@@ -70,7 +70,7 @@ def find_basins(
     begins, ends = begin[lowest], end[lowest]
     first, last = _window(losses, lowest, begins, ends, reach, tolerance)
     inside = (places >= first[:, None]) & (places <= last[:, None])
-    weights = _weights(losses, lowest, inside, tolerance, wall)
+    weights = fall_off(losses, lowest, inside, tolerance, wall)
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
     return Basin(
         lowest=lowest,
