@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import fdtri, stdtrit
 
 from sweeper.analysis.basin import Bools
 from sweeper.analysis.interval import quantile_interval, rival_of, robust_sd, stretch
@@ -30,6 +30,12 @@ LEAST_SD = 1e-6
 """Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
 finite, far below any grid."""
 
+SCATTER_LEVEL = 0.9
+"""Quantile of the noise's own scatter beyond which optima count as scattered. Taking every
+positive excess as real, a third of all straight lines, put intervals at 98% instead of 95%."""
+
+UPPER = 0.975
+"""Quantile at the upper end of a 95% interval."""
 
 Interval = tuple[float, float]
 """Low and high end; an open end is infinite."""
@@ -122,9 +128,10 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
 
     A weighted regression with 1 / (s_i^2 + tau^2) as weights: s_i is the resampled standard
     deviation of an optimum, tau^2 the scatter round the line beyond it (DerSimonian and Laird
-    1986, equation 8). The interval takes the percentiles of the slope over the resampled
-    chain (losses -> optima -> slope); scatter widens it with Student's t of the matching
-    degrees of freedom (Satterthwaite), and estimators that disagree beyond noise stretch it.
+    1986, equation 8), counted where noise alone would rarely give as much. The interval takes
+    the percentiles of the slope over the resampled chain (losses -> optima -> slope), with the
+    degrees of freedom of all scales together (Satterthwaite); scatter widens it with Student's
+    t, and estimators that disagree beyond noise stretch it.
 
     Args:
         optima: one a scale, from one call of :func:`sweeper.analysis.optima.locate`.
@@ -138,7 +145,10 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
     name = optima[0].estimator
     inside = np.array([optimum.located for optimum in optima])
     noise_sd = _deviations(optima, name, inside)
-    scatter = _scatter(u[inside], np.array([o.log2 for o in optima])[inside], noise_sd[inside])
+    dof = max(1.0, float(np.mean([optimum.noise_dof for optimum in optima])))
+    scatter = _scatter(
+        u[inside], np.array([o.log2 for o in optima])[inside], noise_sd[inside], dof
+    )
     sd = np.hypot(noise_sd, scatter)
     chains = {key: _chain(optima, key, u, sd) for key in optima[0].measured}
     main = chains[name]
@@ -195,15 +205,19 @@ def _deviations(optima: Sequence[Optimum], name: str, inside: Bools) -> Floats:
     return np.where(inside, sd, np.maximum(sd, np.median(sd[inside])))
 
 
-def _scatter(u: Floats, log2: Floats, sd: Floats) -> float:
-    """Returns tau: sqrt((Q - (n - 2)) / (tr W - tr((X'WX)^-1 X'W^2 X))), 0 if negative."""
-    if len(u) < 3:
+def _scatter(u: Floats, log2: Floats, sd: Floats, dof: float) -> float:
+    """Returns tau: sqrt((Q - (n - 2)) / (tr W - tr((X'WX)^-1 X'W^2 X))), 0 where noise with so
+    many degrees of freedom explains Q."""
+    spare = len(u) - 2
+    if spare < 1:
         return 0.0
     weights = sd**-2
     design = np.stack([np.ones_like(u), u - u.mean()], axis=1)
     normal = design.T @ (weights[:, None] * design)
     coefficients = np.linalg.solve(normal, design.T @ (weights * log2))
-    excess = float(weights @ (log2 - design @ coefficients) ** 2) - (len(u) - 2)
+    excess = float(weights @ (log2 - design @ coefficients) ** 2) - spare
+    if excess < spare * (float(fdtri(spare, dof, SCATTER_LEVEL)) - 1):
+        return 0.0
     squared = design.T @ (weights[:, None] ** 2 * design)
     scale = float(weights.sum() - np.trace(np.linalg.solve(normal, squared)))
     return float(np.sqrt(max(0.0, excess / scale)))
@@ -225,13 +239,17 @@ def _intervals(
     """Returns the half width from noise alone, and the interval before and after stretching."""
     name = optima[0].estimator
     main = chains[name]
-    low, high = quantile_interval(main.lines.low, main.lines.high)
+    inside = np.array([optimum.located for optimum in optima])
+    single, dof = _dofs([o for o in optima if o.located], u[inside], sd[inside])
+    percentiles = quantile_interval(main.lines.low, main.lines.high)
+    ratio = float(stdtrit(dof, UPPER) / stdtrit(single, UPPER))
+    low = main.value - (main.value - percentiles[0]) * ratio
+    high = main.value + (percentiles[1] - main.value) * ratio
     noise_half = (high - low) / 2
     low, high = min(low, float(main.line.low[0])), max(high, float(main.line.high[0]))
     if scatter > 0:
-        inside = np.array([optimum.located for optimum in optima])
         leverage = float(np.sum(slope_weights(u[inside], sd[inside]) ** 2))
-        spare, dof = int(inside.sum()) - 2, max(1.0, optima[0].noise_dof)
+        spare = int(inside.sum()) - 2
         low, high = _widen(main, (low, high), leverage * scatter**2, spare, dof)
     # Whether all optima count alike or by their noise is a choice as well.
     alike = [_chain(optima, key, u, np.full(len(u), sd.mean())) for key in chains]
@@ -239,6 +257,24 @@ def _intervals(
     rivals = [rival_of(other.value, other.lines.slope, main.lines.slope) for other in others]
     hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
     return noise_half, (low, high), stretch(main.value, low, high, rivals, hold=hold)
+
+
+def _dofs(optima: Sequence[Optimum], u: Floats, sd: Floats) -> tuple[float, float]:
+    """Returns the degrees of freedom that the resamples of a typical optimum stand for, and
+    those of the slope.
+
+    All scales take their noise level from the same quantile, as if they shared one estimate of
+    it. Where each has its own, from its own seeds, their errors average out in the slope
+    (Satterthwaite); a pooled one counts once.
+    """
+    shares = (slope_weights(u, sd) * sd) ** 2
+    dofs = np.array([max(1.0, optimum.noise_dof) for optimum in optima])
+    own = np.array([optimum.noise_source == "seeds" for optimum in optima])
+    spread = float(np.sum((shares**2 / dofs)[own]))
+    if not own.all():
+        spread += float(np.sum(shares[~own]) ** 2 / dofs[~own].max())
+    single = float(shares.sum() / np.sum(shares / dofs))
+    return single, float(shares.sum() ** 2 / spread)
 
 
 def _widen(main: _Chain, interval: Interval, extra: float, spare: int, dof: float) -> Interval:
@@ -253,8 +289,8 @@ def _widen(main: _Chain, interval: Interval, extra: float, spare: int, dof: floa
     """
     noise = robust_sd(main.lines.slope) ** 2
     both = (noise + extra) ** 2 / (noise**2 / dof + extra**2 / spare)
-    quantile = float(student.ppf(0.975, both))
-    ratio = quantile / float(student.ppf(0.975, dof))
+    quantile = float(stdtrit(both, UPPER))
+    ratio = quantile / float(stdtrit(dof, UPPER))
     down, up = main.value - interval[0], interval[1] - main.value
     add = quantile * float(np.sqrt(extra))
     return (

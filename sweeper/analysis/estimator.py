@@ -10,19 +10,24 @@ from scipy.interpolate import CubicSpline
 
 from sweeper.analysis.basin import WALL, Basin, find_basins
 from sweeper.analysis.points import Floats
-from sweeper.analysis.polynomial import Polynomials, fit_cubics, fit_parabolas
+from sweeper.analysis.polynomial import Polynomials, fit_parabolas, fit_shrunk
 from sweeper.errors import UnknownNameError
 
 REACH = 2
 """Grid neighbours on each side of the minimum in the default window: five points."""
 
-SKEW_REACH = 3
-"""Neighbours on each side in the window of the cubics: seven points."""
+SKEW_REACH = 4
+"""Neighbours on each side in the window of the shrunk polynomials: nine points."""
 
-SKEW_PRIOR = 0.3
-"""Typical ratio of cubic to quadratic coefficient, per octave. On asymmetric curves
-(exp(b t) - b t, b up to 1) and noise of 0.002 to 0.03, seven points with this ratio had a lower
-error than the parabola and than wider or narrower priors."""
+SKEW_WALL = 1.5 * WALL
+"""Steepness at which that window gives points up; a larger one has a higher median."""
+
+SKEW_PRIORS = (0.3, 0.06, 0.01)
+"""Typical ratios of the cubic, quartic and quintic coefficients to the quadratic one, in octaves.
+Those of exp(b t) - b t, a line to the left and an exponential wall to the right, at b near 0.85.
+On such curves with b up to 1.4, on parabolas with a quartic term and on log cosh, over grids of
+one and half an octave and noise of 0.0005 to 0.03, nine points under these ratios had a lower
+error than cubics, and than wider or narrower ratios, windows and walls."""
 
 TOLERANCE_SIGMAS = 3.0
 """Points within this many standard errors of the minimum belong to its window."""
@@ -56,16 +61,17 @@ def quadratic(log2: Floats, losses: Floats, error: float) -> Vertices:
     """Vertex of the weighted parabola through the window (see :mod:`sweeper.analysis.basin`)."""
     basin = default_basins(log2, losses, error)
     fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
-    return _polynomial(log2, losses, basin, fit)
+    return _parabola(log2, losses, basin, fit)
 
 
 def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
-    """Minimum of the weighted cubic through seven points, its cubic term shrunk by the noise.
+    """Minimum of the weighted quintic through nine points, its higher terms shrunk by the noise.
 
     Follows asymmetric curves, whose steep side pushes the vertex of a parabola away.
     """
     basin, fit = skewed_fit(log2, losses, error)
-    return _polynomial(log2, losses, basin, fit)
+    place, curvature = fit.minima(log2[basin.first], log2[basin.last])
+    return _fitted(log2, losses, basin, fit, place, curvature)
 
 
 def default_basins(log2: Floats, losses: Floats, error: float) -> Basin:
@@ -74,11 +80,11 @@ def default_basins(log2: Floats, losses: Floats, error: float) -> Basin:
 
 
 def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[Basin, Polynomials]:
-    """Returns the basins that ``skewed`` fits, and its cubics."""
+    """Returns the basins that ``skewed`` fits, and its polynomials."""
     tolerance = TOLERANCE_SIGMAS * error
-    basin = find_basins(log2, losses, reach=SKEW_REACH, tolerance=tolerance, wall=2 * WALL)
+    basin = find_basins(log2, losses, reach=SKEW_REACH, tolerance=tolerance, wall=SKEW_WALL)
     origin = log2[basin.lowest]
-    fit = fit_cubics(log2, losses, basin.weights, origin, noise=error, prior=SKEW_PRIOR)
+    fit = fit_shrunk(log2, losses, basin.weights, origin, noise=error, priors=SKEW_PRIORS)
     return basin, fit
 
 
@@ -89,7 +95,7 @@ def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
     """
     basin = find_basins(log2, losses, reach=1, wall=np.inf)
     fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
-    return _polynomial(log2, losses, basin, fit)
+    return _parabola(log2, losses, basin, fit)
 
 
 def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
@@ -150,11 +156,24 @@ def estimator_named(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
-def _polynomial(log2: Floats, losses: Floats, basin: Basin, fit: Polynomials) -> Vertices:
-    minimum, curvature = fit.minima()
+def _parabola(log2: Floats, losses: Floats, basin: Basin, fit: Polynomials) -> Vertices:
+    vertex, curvature = fit.vertices()
+    place = np.clip(vertex, log2[basin.first], log2[basin.last])
+    return _fitted(log2, losses, basin, fit, place, curvature)
+
+
+def _fitted(
+    log2: Floats,
+    losses: Floats,
+    basin: Basin,
+    fit: Polynomials,
+    minimum: Floats,
+    curvature: Floats,
+) -> Vertices:
+    """Returns vertices from the minima of fits inside their windows, NaN where there is none."""
     found = np.isfinite(minimum)
     left, right = log2[basin.first], log2[basin.last]
-    place = np.where(found, np.clip(minimum, left, right), log2[basin.lowest])
+    place = np.where(found, minimum, log2[basin.lowest])
     exact = Vertices(
         log2=place,
         # A window without a minimum says no more than that the minimum is somewhere in it.

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.special import chdtri
 
 from sweeper.analysis.basin import WALL, find_basins
 from sweeper.analysis.estimator import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
@@ -74,7 +75,7 @@ def error_of(curve: Measured, noise: Noise) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Smooth:
-    """The shrunken cubic through one measured curve, around which resamples are drawn.
+    """The shrunk polynomial through one measured curve, around which resamples are drawn.
 
     Attributes:
         weights: weights of the points in the fit, shape [K].
@@ -98,7 +99,7 @@ def smooth(curve: Curve, error: float) -> Smooth:
 def pooled_noise(curves: Sequence[Curve]) -> Noise:
     """Returns the noise of single runs, pooled over scales.
 
-    The windows are found twice: seven points first, then widened by the noise found there.
+    The windows are found twice: nine points first, then widened by the noise found there.
     """
     noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
@@ -112,38 +113,53 @@ def own_seeds(curve: Measured, weights: Floats) -> bool:
     return bool(np.all(curve.counts[weights > 0] >= BOOTSTRAP_SEEDS))
 
 
-def resampled(
-    curve: Measured, fit: Smooth, noise: Noise, rng: Generator, resamples: int
-) -> Floats:
-    """Returns resampled seed means of a curve, shape [resamples, K]; +inf stays +inf.
+def interval_dof(curve: Measured, weights: Floats, noise: Noise) -> float:
+    """Returns the degrees of freedom behind the noise of one curve's interval: those of its own
+    seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
+    if not own_seeds(curve, weights):
+        return noise.dof
+    return _seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)])[1]
+
+
+def resampled(curve: Measured, fit: Smooth, noise: Noise, rng: Generator, luck: Floats) -> Floats:
+    """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
 
     Each resample has its own noise level, drawn from what the degrees of freedom leave open
     (level * sqrt(dof / chi2_dof)), so that percentiles widen as Student's t does.
+
+    Args:
+        curve: the measured curve.
+        fit: its smooth version.
+        noise: the pooled noise, for points without seeds of their own.
+        rng: draws the seeds and the noise.
+        luck: the quantile of chi2 that each resample takes, shape [R], the same for all scales
+            of a group: they share a pooled level, and must not average its error away.
     """
     bootstrap = own_seeds(curve, fit.weights)
-    deviations, dof = _deviations(curve, fit.weights) if bootstrap else ((), noise.dof)
-    spread = np.sqrt(dof / rng.chisquare(dof, resamples)) if dof > 0 else np.zeros(resamples)
+    deviations = _deviations(curve, fit.weights) if bootstrap else ()
+    dof = interval_dof(curve, fit.weights, noise)
+    # chdtri inverts the upper tail.
+    spread = np.sqrt(dof / chdtri(dof, 1 - luck)) if dof > 0 else np.zeros(len(luck))
     columns = []
     for index, run in enumerate(curve.runs):
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
-            picks = rng.integers(0, count, size=(resamples, count))
+            picks = rng.integers(0, count, size=(len(luck), count))
             shift = deviations[index][picks].mean(axis=1)
         else:
-            shift = rng.standard_normal(resamples) * noise.level / np.sqrt(count)
+            shift = rng.standard_normal(len(luck)) * noise.level / np.sqrt(count)
         columns.append(fit.centre[index] + spread * shift)
     return np.stack(columns, axis=1)
 
 
-def _deviations(curve: Measured, weights: Floats) -> tuple[tuple[Floats, ...], float]:
-    """Returns per point the deviations of its seeds, scaled to the runs' variance, and the
-    degrees of freedom of those in the window.
+def _deviations(curve: Measured, weights: Floats) -> tuple[Floats, ...]:
+    """Returns per point the deviations of its seeds, scaled to the runs' variance.
 
     Where all points of the window have the same seeds, what a seed adds to all of them alike
     moves no minimum and is taken out (common random numbers).
     """
     inside = [int(k) for k in np.flatnonzero(weights > 0)]
-    shared, dof = _seed_effects(curve, inside)
+    shared, _ = _seed_effects(curve, inside)
     deviations = []
     for run, mean, seeds in zip(curve.runs, curve.means, curve.seeds, strict=True):
         if not np.isfinite(mean) or len(run) < 2:
@@ -154,7 +170,7 @@ def _deviations(curve: Measured, weights: Floats) -> tuple[tuple[Floats, ...], f
         lost = 1 / len(run)
         kept = (1 - lost) * (1 - 1 / len(inside) if shared else 1.0)
         deviations.append(left / np.sqrt(kept))
-    return tuple(deviations), dof
+    return tuple(deviations)
 
 
 def _seed_effects(curve: Measured, inside: Sequence[int]) -> tuple[dict[int, float], float]:
@@ -170,8 +186,8 @@ def _seed_effects(curve: Measured, inside: Sequence[int]) -> tuple[dict[int, flo
 def _window(curve: Curve, error: float) -> Floats:
     """Returns the weights of the points of a curve that tell the noise, shape [K].
 
-    The window of the cubics, with less weight far above the minimum: there the curve leaves
-    the cubic, which is not noise.
+    The window of the shrunk polynomials, with less weight far above the minimum: there the curve
+    leaves the cubic that stands for it here, which is not noise.
     """
     basin = find_basins(
         curve.log2,

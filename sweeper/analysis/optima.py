@@ -24,6 +24,7 @@ from sweeper.analysis.noise import (
     Noise,
     NoiseSource,
     error_of,
+    interval_dof,
     own_seeds,
     pooled_noise,
     resampled,
@@ -90,7 +91,8 @@ def locate(
         return Located(optima=(), refused=refused, noise=None)
     noise = pooled_noise(kept)
     rng = np.random.default_rng(seed)
-    optima = tuple(_optimum(curve, noise, estimator, rng, resamples) for curve in kept)
+    luck = rng.uniform(size=resamples)
+    optima = tuple(_optimum(curve, noise, estimator, rng, luck) for curve in kept)
     return Located(optima=optima, refused=refused, noise=noise)
 
 
@@ -137,16 +139,14 @@ def _holes_near_minimum(curve: Curve) -> Floats:
     return np.intersect1d(near, curve.holes)
 
 
-def _optimum(
-    curve: Curve, noise: Noise, estimator: str, rng: Generator, resamples: int
-) -> Optimum:
+def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: Floats) -> Optimum:
     error = error_of(curve, noise)
     fit = smooth(curve, error)
-    losses = resampled(curve, fit, noise, rng, resamples)
+    losses = resampled(curve, fit, noise, rng, luck)
     names = dict.fromkeys((*COMPARED, estimator))
     measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], error) for n in names}
     if noise.source == "grid bracket":
-        draws = dict.fromkeys(names, _bracket_draws(curve, rng, resamples))
+        draws = dict.fromkeys(names, _bracket_draws(curve, rng, len(luck)))
     else:
         centre = fit.centre[None, :]
         draws = {n: _draws(n, curve.log2, losses, centre, error, measured[n]) for n in names}
@@ -164,7 +164,7 @@ def _optimum(
         estimator=estimator,
         noise=noise.level,
         noise_source=source,
-        noise_dof=noise.dof,
+        noise_dof=interval_dof(curve, fit.weights, noise),
         flags=flags,
         estimators={name: float(vertex.log2[0]) for name, vertex in measured.items()},
         answered=curve.answered,

@@ -58,7 +58,7 @@ class Optimum:
         estimator: name of the estimator behind ``log2``.
         noise: standard deviation of the loss of one run, pooled over scales.
         noise_source: where the noise of the interval comes from.
-        noise_dof: degrees of freedom behind the noise.
+        noise_dof: degrees of freedom behind the noise of the interval.
         flags: see :data:`Flag`.
         estimators: log2 optimum by estimator, for the spread.
         answered, declared: trials with a result, and trials declared.

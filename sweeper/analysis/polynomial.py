@@ -1,7 +1,8 @@
-"""Weighted least-squares parabolas and shrunken cubics, many at once."""
+"""Weighted least-squares polynomials, their higher terms shrunk by the noise, many at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,43 +10,82 @@ import numpy as np
 from sweeper.analysis.points import Floats
 
 LEAST_RIDGE = 1e-9
-"""Penalty on the cubic term relative to its own weight, at the least: decides in favour of the
-parabola where three points or fewer leave the cubic term open."""
+"""Penalty on a shrunk term relative to its own weight, at the least: decides in favour of the
+lower terms where there are too few points for all."""
+
+CELLS = 64
+"""Parts into which a window is cut to find the minima of a polynomial in it."""
+
+NEWTON_ROUNDS = 6
+"""Each doubles the digits; a cell is narrow, so the first has two already."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Polynomials:
-    """R polynomials: loss = constant + slope t + bend t^2 + skew t^3 with t = log2 - origin.
+    """R polynomials: loss = sum_k coefficients_k t^k with t = log2 - origin.
 
     Attributes:
         origin: log2 position that t is measured from, shape [R].
-        constant, slope, bend, skew: coefficients in loss / octave^k, shape [R].
+        coefficients: in loss / octave^k, shape [R, order + 1].
     """
 
     origin: Floats
-    constant: Floats
-    slope: Floats
-    bend: Floats
-    skew: Floats
-
-    def minima(self) -> tuple[Floats, Floats]:
-        """Returns the log2 positions of the local minima and the second derivatives there.
-
-        NaN where a polynomial has no minimum; shape [R] each.
-        """
-        root = np.sqrt(np.maximum(self.bend**2 - 3 * self.skew * self.slope, 0.0))
-        # The root of the derivative where the second derivative is +2 root; this form of it
-        # stays exact as the cubic term vanishes.
-        below = self.bend + root
-        there = (root > 0) & (below > 0)
-        place = self.origin - self.slope / np.where(there, below, np.nan)
-        return place, np.where(there, 2 * root, np.nan)
+    coefficients: Floats
 
     def at(self, log2: Floats) -> Floats:
         """Returns the losses at positions of shape [K] or [R, K], shape [R, K]."""
-        t = log2 - self.origin[:, None]
-        upper = self.bend[:, None] + self.skew[:, None] * t
-        return np.asarray(self.constant[:, None] + (self.slope[:, None] + upper * t) * t)
+        return self._derivative(log2 - self.origin[:, None], 0)
+
+    def vertices(self) -> tuple[Floats, Floats]:
+        """Returns the log2 positions of the minima of parabolas and the second derivatives
+        there, shape [R] each; NaN where a parabola has none."""
+        slope, bend = self.coefficients[:, 1], self.coefficients[:, 2]
+        upward = np.where(bend > 0, bend, np.nan)
+        return self.origin - slope / (2 * upward), 2 * upward
+
+    def minima(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """Returns the log2 positions of the lowest minima inside windows and the second
+        derivatives there, shape [R] each.
+
+        A polynomial that rises or falls throughout has its minimum at that end of the window;
+        NaN where it has neither.
+
+        Args:
+            left, right: ends of the windows in log2, shape [R].
+        """
+        share = np.linspace(0.0, 1.0, CELLS + 1)
+        t = (left - self.origin)[:, None] + (right - left)[:, None] * share
+        values = self._derivative(t, 0)
+        before, after = values[:, :-2], values[:, 2:]
+        inner = values[:, 1:-1]
+        lowest = np.where((inner < before) & (inner <= after), inner, np.inf)
+        rows, cell = np.arange(len(t)), np.argmin(lowest, axis=1)
+        place = self._polish(t[rows, cell], t[rows, cell + 1], t[rows, cell + 2])
+        change = np.diff(values, axis=1)
+        found = np.isfinite(lowest[rows, cell])
+        place = np.where(found, place, np.nan)
+        place = np.where(~found & (change > 0).all(axis=1), t[:, 0], place)
+        place = np.where(~found & (change < 0).all(axis=1), t[:, -1], place)
+        return place + self.origin, self._derivative(place[:, None], 2)[:, 0]
+
+    def _polish(self, low: Floats, start: Floats, high: Floats) -> Floats:
+        """Returns the roots of the derivatives between ``low`` and ``high`` by Newton's method,
+        shape [R]."""
+        t = start
+        for _ in range(NEWTON_ROUNDS):
+            slope = self._derivative(t[:, None], 1)[:, 0]
+            bend = self._derivative(t[:, None], 2)[:, 0]
+            step = np.divide(slope, bend, out=np.zeros_like(slope), where=bend > 0)
+            t = np.clip(t - step, low, high)
+        return t
+
+    def _derivative(self, t: Floats, order: int) -> Floats:
+        """Returns a derivative at t of shape [K] or [R, K], shape [R, K] (Horner's scheme)."""
+        total = np.zeros(np.broadcast_shapes(t.shape, (len(self.origin), 1)))
+        for power in range(self.coefficients.shape[1] - 1, order - 1, -1):
+            factor = float(np.prod(np.arange(power - order + 1, power + 1)))
+            total = total * t + factor * self.coefficients[:, power, None]
+        return total
 
 
 def fit_parabolas(log2: Floats, losses: Floats, weights: Floats, origin: Floats) -> Polynomials:
@@ -60,51 +100,59 @@ def fit_parabolas(log2: Floats, losses: Floats, weights: Floats, origin: Floats)
         weights: weights, shape [R, K].
         origin: where each parabola is centred, shape [R], for the sake of precision.
     """
-    return _fit(log2, losses, weights, origin, None)
+    return _fit(log2, losses, weights, origin, np.zeros((len(losses), 0)))
 
 
-def fit_cubics(
-    log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, noise: float, prior: float
+def fit_shrunk(
+    log2: Floats,
+    losses: Floats,
+    weights: Floats,
+    origin: Floats,
+    *,
+    noise: float,
+    priors: Sequence[float],
 ) -> Polynomials:
-    """Returns cubics whose cubic term is shrunk as far as the noise makes it doubtful.
+    """Returns polynomials whose terms beyond the parabola are shrunk as far as the noise makes
+    them doubtful.
 
-    Minimises sum_k w_k (loss_k - cubic(log2_k))^2 + (noise / (prior bend))^2 skew^2: the
-    posterior mode if the skew is Normal(0, (prior bend)^2). Free of noise it is the plain
-    cubic, in strong noise the parabola, whose bend sets the scale of the prior.
+    Minimises sum_k w_k (loss_k - polynomial(log2_k))^2 + sum_j (noise / (prior_j bend))^2
+    coefficient_j^2 over j = 3, 4, ...: the posterior mode if each such coefficient is
+    Normal(0, (prior_j bend)^2). Free of noise it is the plain polynomial, in strong noise the
+    parabola, whose bend sets the scale of the priors.
 
     Args:
         log2, losses, weights, origin: as in :func:`fit_parabolas`.
         noise: standard deviation of a loss; 0 where it is unknown.
-        prior: how large skew / bend typically is, per octave.
+        priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
+            octave^-1, octave^-2, ...
     """
     parabolas = fit_parabolas(log2, losses, weights, origin)
-    bend = np.maximum(parabolas.bend, np.finfo(float).tiny ** 0.25)
-    return _fit(log2, losses, weights, origin, (noise / (prior * bend)) ** 2)
+    bend = np.maximum(parabolas.coefficients[:, 2], np.finfo(float).tiny ** 0.25)
+    return _fit(log2, losses, weights, origin, noise / (bend[:, None] * np.array(priors)))
 
 
 def _fit(
-    log2: Floats, losses: Floats, weights: Floats, origin: Floats, ridge: Floats | None
+    log2: Floats, losses: Floats, weights: Floats, origin: Floats, ridge: Floats
 ) -> Polynomials:
-    """Returns parabolas without a ridge, cubics with one of shape [R]."""
-    size = 3 if ridge is None else 4
+    """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the higher terms."""
+    size = 3 + ridge.shape[1]
     enough = np.sum(weights > 0, axis=1) >= 3
     t = log2 - origin[:, None]
-    powers = np.stack([t**power for power in range(size)], axis=-1)
-    # Losses relative to the smallest: a large offset in the loss costs no digits.
+    # Positions in units of the window and losses relative to the smallest: neither a coarse
+    # grid nor a large offset in the loss costs digits.
+    unit = np.max(np.where(weights > 0, np.abs(t), 0.0), axis=1, initial=0.0)
+    scale = np.where(enough, unit, 1.0)[:, None] ** np.arange(size)
+    powers = (t[..., None] ** np.arange(size)) / scale[:, None, :]
     base = np.min(losses, axis=1)
     target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
     weighted = powers * weights[..., None]
     normal = np.einsum("rki,rkj->rij", weighted, powers)
-    if ridge is not None:
-        normal[:, 3, 3] += np.maximum(ridge, LEAST_RIDGE * normal[:, 3, 3])
+    for j in range(3, size):
+        least = LEAST_RIDGE * normal[:, j, j]
+        normal[:, j, j] += np.maximum((ridge[:, j - 3] / scale[:, j]) ** 2, least)
     normal[~enough] = np.eye(size)
     right = np.einsum("rki,rk->ri", weighted, target)
     right[~enough] = 0.0
-    solution = np.linalg.solve(normal, right[..., None])[..., 0]
-    return Polynomials(
-        origin=origin,
-        constant=solution[:, 0] + base,
-        slope=solution[:, 1],
-        bend=solution[:, 2],
-        skew=solution[:, 3] if size == 4 else np.zeros(len(base)),
-    )
+    coefficients = np.linalg.solve(normal, right[..., None])[..., 0] / scale
+    coefficients[:, 0] += base
+    return Polynomials(origin=origin, coefficients=coefficients)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -10,14 +12,27 @@ from scipy.stats import norm, truncnorm
 from sweeper.analysis.basin import find_basins
 from sweeper.analysis.estimator import ESTIMATORS, estimator_named
 from sweeper.analysis.line import fit_lines, slope_weights, truncated_mean
-from sweeper.analysis.polynomial import fit_cubics, fit_parabolas
+from sweeper.analysis.polynomial import Polynomials, fit_parabolas, fit_shrunk
 from sweeper.errors import UnknownNameError
 
 GRID = np.arange(-9.0, 0.0)
+WINDOW = (np.array([-9.0]), np.array([-1.0]))
 
 
 def losses(best: float, curvature: float = 0.08) -> np.ndarray:
     return 2 + curvature * (GRID - best) ** 2 / 2
+
+
+def shrunk(
+    y: np.ndarray,
+    *,
+    noise: float = 0.0,
+    grid: np.ndarray = GRID,
+    weights: np.ndarray | None = None,
+) -> Polynomials:
+    even = np.ones_like(y) if weights is None else weights
+    origin = np.full(len(y), -5.0)
+    return fit_shrunk(grid, y, even, origin, noise=noise, priors=(0.3, 0.06, 0.01))
 
 
 def test_weighted_parabolas_agree_with_numpy() -> None:
@@ -27,30 +42,38 @@ def test_weighted_parabolas_agree_with_numpy() -> None:
     fits = fit_parabolas(GRID, y, weights, np.full(5, -5.0))
     for row in range(5):
         oracle = np.polyfit(GRID + 5, y[row], 2, w=np.sqrt(weights[row]))
-        mine = [fits.bend[row], fits.slope[row], fits.constant[row]]
-        assert mine == pytest.approx(oracle, rel=1e-9)
+        assert fits.coefficients[row][::-1] == pytest.approx(oracle, rel=1e-9)
 
 
-def test_a_cubic_without_noise_agrees_with_numpy() -> None:
-    y = np.random.default_rng(1).standard_normal((3, 9)) + GRID**2
-    fits = fit_cubics(GRID, y, np.ones((3, 9)), np.full(3, -5.0), noise=0.0, prior=0.3)
+@pytest.mark.parametrize("step", [0.25, 1.0, 8.0])
+def test_a_quintic_without_noise_agrees_with_numpy(step: float) -> None:
+    grid = -5 + step * np.arange(-4.0, 5.0)
+    y = np.random.default_rng(1).standard_normal((3, 9)) + grid**2
+    fits = shrunk(y, grid=grid)
     for row in range(3):
-        oracle = np.polyfit(GRID + 5, y[row], 3)
-        assert fits.skew[row] == pytest.approx(oracle[0], rel=1e-5)
+        oracle = np.polyfit((grid + 5) / step, y[row], 5)
+        mine = fits.coefficients[row] * step ** np.arange(6)
+        assert mine[::-1] == pytest.approx(oracle, rel=1e-4, abs=1e-6)
 
 
-def test_a_cubic_in_strong_noise_is_the_parabola() -> None:
+def test_a_quintic_in_strong_noise_is_the_parabola() -> None:
     y = losses(-5.0)[None, :] + 0.001 * (GRID + 5) ** 3
-    ones, origin = np.ones((1, 9)), np.array([-5.0])
-    cubic = fit_cubics(GRID, y, ones, origin, noise=1e4, prior=0.3)
-    assert cubic.minima()[0] == pytest.approx(fit_parabolas(GRID, y, ones, origin).minima()[0])
+    parabola = fit_parabolas(GRID, y, np.ones((1, 9)), np.array([-5.0]))
+    assert shrunk(y, noise=1e4).minima(*WINDOW)[0] == pytest.approx(parabola.vertices()[0])
+
+
+def test_three_points_make_a_quintic_the_parabola_through_them() -> None:
+    y = losses(-5.3)[None, :]
+    weights = (np.abs(GRID + 5) <= 1).astype(float)[None, :]
+    place, curvature = shrunk(y, weights=weights).minima(np.array([-6.0]), np.array([-4.0]))
+    assert (place[0], curvature[0]) == pytest.approx((-5.3, 0.08), abs=1e-6)
 
 
 def test_minima_are_where_a_fine_search_finds_them() -> None:
     y = losses(-5.3)[None, :] + 0.004 * (GRID + 5) ** 3
-    fit = fit_cubics(GRID, y, np.ones((1, 9)), np.array([-5.0]), noise=0.0, prior=0.3)
+    fit = shrunk(y)
     fine = np.linspace(-7, -3, 400_001)
-    place, curvature = fit.minima()
+    place, curvature = fit.minima(*WINDOW)
     at = fine[np.argmin(fit.at(fine)[0])]
     assert place[0] == pytest.approx(at, abs=2e-5)
     step = 1e-3
@@ -58,9 +81,27 @@ def test_minima_are_where_a_fine_search_finds_them() -> None:
     assert curvature[0] == pytest.approx(np.diff(around, 2)[0] / step**2, rel=1e-4)
 
 
+def test_of_two_minima_the_lower_one_counts() -> None:
+    t = GRID + 5
+    y = (0.01 * (t**2 - 4) ** 2 + 0.01 * t)[None, :]
+    fine = np.linspace(-9, -1, 400_001)
+    fit = shrunk(y)
+    assert fit.minima(*WINDOW)[0][0] == pytest.approx(fine[np.argmin(fit.at(fine)[0])], abs=3e-5)
+
+
 def test_a_polynomial_without_a_minimum_has_none() -> None:
-    fit = fit_parabolas(GRID, -losses(-5.0)[None, :], np.ones((1, 9)), np.array([-5.0]))
-    assert np.isnan(fit.minima()[0]).all()
+    hill = -losses(-5.0)[None, :]
+    fit = fit_parabolas(GRID, hill, np.ones((1, 9)), np.array([-5.0]))
+    assert np.isnan(fit.vertices()[0]).all()
+    assert np.isnan(shrunk(hill).minima(*WINDOW)[0]).all()
+    flat = np.ones((1, 9))
+    assert np.isnan(shrunk(flat).minima(*WINDOW)[0]).all()
+
+
+@pytest.mark.parametrize(("sign", "end"), [(1.0, -9.0), (-1.0, -1.0)])
+def test_a_slope_has_its_minimum_at_its_lower_end(sign: float, end: float) -> None:
+    slope = sign * (0.1 * GRID[None, :] + 0.001 * GRID[None, :] ** 3)
+    assert shrunk(slope).minima(*WINDOW)[0][0] == end
 
 
 @pytest.mark.parametrize("name", ["quadratic", "skewed", "quadratic3"])
@@ -69,6 +110,22 @@ def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
     vertex = ESTIMATORS[name](GRID, losses(best)[None, :], 0.0)
     assert vertex.log2[0] == pytest.approx(best, abs=1e-6)
     assert vertex.curvature[0] == pytest.approx(0.08, rel=1e-4)
+
+
+@pytest.mark.parametrize("best", [-6.3, -5.5, -5.0, -4.31])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda t: 0.08 * (np.exp(0.5 * t) - 0.5 * t - 1) / 0.25,
+        lambda t: 0.08 * (np.exp(-0.7 * t) + 0.7 * t - 1) / 0.49,
+        lambda t: 0.08 * (t * t / 2 + 0.1 * t**4),
+        lambda t: 0.32 * np.log(np.cosh(t / 2)),
+    ],
+    ids=["steep to the right", "steep to the left", "quartic", "log cosh"],
+)
+def test_the_skewed_fit_follows_basins_that_are_no_parabolas(shape: Any, best: float) -> None:
+    y = shape(GRID - best)[None, :]
+    assert ESTIMATORS["skewed"](GRID, y, 0.0).log2[0] == pytest.approx(best, abs=0.04)
 
 
 @pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31])
