@@ -90,6 +90,8 @@ def _regret_json(regret: Regret) -> dict[str, Any]:
         "harmless": regret.harmless,
         "certainty": regret.certainty,
         "note": regret.note,
+        "compute": _number(regret.compute),
+        "compute_note": regret.compute_note,
     }
 
 

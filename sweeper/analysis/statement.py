@@ -16,6 +16,7 @@ from sweeper.analysis.group_json import group_json, plain
 from sweeper.analysis.optima import Located, locate
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import measured_curves, require_columns
+from sweeper.analysis.price import in_compute, run_flops
 from sweeper.analysis.transfer import Regret, transfer_regret
 from sweeper.errors import AnalysisRefusal
 
@@ -196,7 +197,7 @@ def _analyse(
         optima=optima,
         drift=drift,
         exponent=exponent,
-        regret=_regret(optima, exponent),
+        regret=_regret(optima, exponent, part, columns[0]),
         verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
         refused=refused,
         left_out=located.refused,
@@ -204,11 +205,13 @@ def _analyse(
     )
 
 
-def _regret(optima: Sequence[Optimum], exponent: float) -> tuple[Regret, ...]:
+def _regret(
+    optima: Sequence[Optimum], exponent: float, part: pd.DataFrame, scale: str
+) -> tuple[Regret, ...]:
     """Returns the regrets, none where no optimum lies inside its grid."""
     if not any(optimum.located for optimum in optima):
         return ()
-    return transfer_regret(optima, exponent=exponent)
+    return in_compute(transfer_regret(optima, exponent=exponent), run_flops(part, scale))
 
 
 def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:

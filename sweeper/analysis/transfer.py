@@ -39,6 +39,10 @@ class Regret:
         floor: smallest difference of two seed means that noise does not explain.
         certainty: how the transferred loss is known.
         note: one clause for the reader where the certainty is not ``measured``, else empty.
+        compute: factor of compute that the regret throws away: a tuned run reaches the loss of
+            the transferred one with 1 / factor of its compute; NaN if unknown.
+        compute_note: ``extrapolated`` where the factor was read beyond the tuned losses, why it
+            is unknown where it is, else empty.
     """
 
     scale: float
@@ -50,6 +54,8 @@ class Regret:
     floor: float
     certainty: Certainty
     note: str
+    compute: float = math.nan
+    compute_note: str = "no compute was given"
 
     @property
     def harmless(self) -> bool:

@@ -46,6 +46,8 @@ def _print_group(out: Console, statement: DriftStatement, group: Group) -> None:
     out.print(f"\n{group.label}", style="bold cyan")
     if group.optima:
         out.print(_optima_table(statement, group))
+    if any(_compute(row).endswith("*") for row in group.regret):
+        _say(out, "* extrapolated beyond the tuned losses")
     for scale, why in group.left_out.items():
         _say(out, f"no optimum at {statement.scale} {scale:g}: {why}")
     if group.drift is not None:
@@ -91,7 +93,8 @@ def _optima_table(statement: DriftStatement, group: Group) -> Table:
         "optimum",
         "95% interval",
         "loss",
-        "regret of transfer",
+        "regret",
+        "compute",
         "trials",
         "flags",
     )
@@ -105,6 +108,7 @@ def _optima_table(statement: DriftStatement, group: Group) -> Table:
             _interval(optimum),
             f"{optimum.loss:.4f}",
             _regret(regret.get(optimum.scale)),
+            _compute(regret.get(optimum.scale)),
             f"{optimum.answered}/{optimum.declared}",
             ", ".join(flag.replace("_", " ") for flag in optimum.flags),
         )
@@ -125,3 +129,11 @@ def _regret(row: Regret | None) -> str:
     words = " (noise)" if row.harmless else ""
     least = "at least " if row.certainty == "at_least" else ""
     return f"{least}{row.regret:+.4f}{words}"
+
+
+def _compute(row: Regret | None) -> str:
+    """Returns the factor of compute that transfer throws away, where it is not noise."""
+    if row is None or row.harmless or not math.isfinite(row.compute):
+        return ""
+    star = "*" if row.compute_note else ""
+    return f"{'≥' if row.certainty == 'at_least' else ''}×{row.compute:.2f}{star}"

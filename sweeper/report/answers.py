@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sweeper.analysis.claim import Claim
 from sweeper.analysis.profile import profiled
 from sweeper.analysis.statement import DriftStatement, drift_statement
-from sweeper.errors import AnalysisRefusal, RequestError
-from sweeper.report.axes import Axes, Axis
+from sweeper.errors import AnalysisRefusal
+from sweeper.report.axes import Axes
 from sweeper.report.horizons import Horizon, at_horizons
+from sweeper.report.question import ask
 from sweeper.report.swept import claims_of, column_of, swept_names, with_tokens_per_param
 from sweeper.store.records import StudyRecord
 from sweeper.store.store import Store
@@ -219,22 +220,25 @@ def inquire(
     columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
     columns += [read.column] if read is not None and read.column not in columns else []
     axes = Axes(store, name, trials, columns)
-    along = axes.find(record.scale if scale is None else scale)
-    asked = [axes.find(each) for each in hyperparameters]
-    _require_two_axes(along, asked)
-    swept = tuple(column for column in columns if column not in _freed(axes, along, record))
-    own = along.name == record.scale
+    question = ask(axes, record, scale, hyperparameters)
+    swept = tuple(column for column in columns if column not in question.freed)
+    own = question.scale.name == record.scale
     return Inquiry(
         study=record,
         trials=axes.trials,
-        scale=along.name,
+        scale=question.scale.name,
         swept=swept,
         claims=claims_of(trials, record) if own else {},
-        asked=tuple(axis.name for axis in asked),
-        parts={axis.name: axis.parts for axis in asked if axis.name not in columns},
+        asked=tuple(axis.name for axis in question.hyperparameters),
+        parts={
+            axis.name: axis.parts for axis in question.hyperparameters if axis.name not in columns
+        },
         scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
         horizon=read.column if read is not None and read.column in swept else None,
-        notes=(*(read.notes if read is not None else ()), *_claim_notes(record, own, along.name)),
+        notes=(
+            *(read.notes if read is not None else ()),
+            *_claim_notes(record, own, question.scale.name),
+        ),
     )
 
 
@@ -272,26 +276,6 @@ def statements_of(
         inquiry.statement(column, estimator=estimator, allow_holes=allow_holes)
         for column in inquiry.hyperparameters
     ]
-
-
-def _freed(axes: Axes, scale: Axis, record: StudyRecord) -> tuple[str, ...]:
-    """Returns the swept columns that the scale stands for, which make no groups: the scale
-    itself, the study's own scale where that moves it, or else all that it is made of."""
-    if scale.name in axes.swept:
-        return (scale.name,)
-    if record.scale in axes.swept and axes.moves(record.scale, scale.name):
-        return (record.scale,)
-    moving = tuple(column for column in axes.swept if axes.moves(column, scale.name))
-    return moving or scale.parts or (scale.name,)
-
-
-def _require_two_axes(scale: Axis, asked: Sequence[Axis]) -> None:
-    names = [scale.name, *(axis.name for axis in asked)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise RequestError(
-            f"{twice} is asked for twice; the scale and the hyperparameters must differ"
-        )
 
 
 def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
