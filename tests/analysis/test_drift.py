@@ -131,10 +131,19 @@ def test_a_claim_holds_when_the_whole_interval_is_inside() -> None:
     assert "all of it within 0 ± 0.15" in verdict.why
 
 
-def test_a_claim_is_broken_when_its_exponent_is_left_out() -> None:
+def test_a_claim_is_broken_when_the_whole_interval_is_outside() -> None:
     verdict = verdict_of(trials(noise=0.003, slope=-0.5), 0.0, 0.15)
     assert verdict.ruling == "broken"
-    assert "leaves out 0" in verdict.why
+    assert "all of it outside 0 ± 0.15" in verdict.why
+
+
+def test_a_slope_beyond_the_tolerance_is_not_called_broken_while_the_edge_is_possible() -> None:
+    frame = trials(noise=0.02, slope=-0.25, draw=1)
+    verdict = verdict_of(frame, 0.0, 0.2)
+    assert drift_of(frame).high < 0
+    assert drift_of(frame).slope < -0.2
+    assert verdict.ruling == "inconclusive"
+    assert "may be within the tolerance" in verdict.why
 
 
 def test_noise_makes_a_claim_inconclusive_and_more_seeds_are_advised() -> None:
