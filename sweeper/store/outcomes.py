@@ -15,7 +15,6 @@ from sweeper.store.database import rows_in
 from sweeper.store.leases import (
     RUNNING,
     attempt_row,
-    claim,
     last_numbers,
     next_fence,
     require_trials,
@@ -128,21 +127,53 @@ def record_new(
     A trial that has been attempted already is left as it is, so that the same outcomes again
     change nothing. The entries are taken in group by group, however many they are.
 
+    Args:
+        connection: inside a writing transaction.
+        now: time by the database's clock.
+        entries: outcomes of saved trials, each trial once, and their objectives.
+
     Returns:
         How many were new.
     """
     count, remaining = 0, iter(entries)
     while group := list(islice(remaining, GROUP)):
         tried = last_numbers(connection, [outcome.key for outcome, _ in group])
-        new = [(outcome, value) for outcome, value in group if outcome.key not in tried]
-        keys = [outcome.key for outcome, _ in new]
-        claim(connection, now, keys, ELSEWHERE, lease_s=0.0)
-        recording = Recording(connection, now, keys)
-        for outcome, value in new:
-            recording.add(outcome, value)
-        recording.write()
+        new = [entry for entry in group if entry[0].key not in tried]
+        if new:
+            _insert_ended(connection, now, new)
         count += len(new)
     return count
+
+
+def _insert_ended(
+    connection: Connection, now: datetime, entries: Sequence[tuple[Outcome, float | None]]
+) -> None:
+    """Inserts attempts that ended before we heard of them, with their results and marks."""
+    fence = next_fence(connection)
+    rows = []
+    for place, (outcome, _) in enumerate(entries):
+        item = Claim(key=outcome.key, attempt=outcome.attempt, fence=fence + place)
+        ended = {
+            "state": outcome.kind,
+            "ended_at": now,
+            "step": outcome.step,
+            "device_seconds": outcome.device_seconds,
+            "error": outcome.error,
+            "accepted": outcome.accepted,
+        }
+        rows.append(attempt_row(item, ELSEWHERE, now, lease_s=None) | ended)
+    connection.execute(insert(attempts), rows)
+    made = select(attempts.c.trial_key, attempts.c.id)
+    keys = [outcome.key for outcome, _ in entries]
+    ids = {row.trial_key: row.id for row in rows_in(connection, made, attempts.c.trial_key, keys)}
+    accepted = [(outcome, value) for outcome, value in entries if outcome.accepted]
+    if accepted:
+        connection.execute(
+            insert(results), [_result_row(ids[o.key], o, value, now) for o, value in accepted]
+        )
+    measured = [mark for o, _ in accepted for mark in _mark_rows(ids[o.key], o)]
+    if measured:
+        connection.execute(insert(marks), measured)
 
 
 _CLOSE = (
