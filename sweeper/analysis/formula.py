@@ -31,7 +31,8 @@ _ALLOWED = (
     "learning_rate*weight_decay, weight_decay*width or learning_rate/batch_size^0.5"
 )
 
-_LARGEST_EXPONENT = 64.0
+LARGEST_EXPONENT = 64.0
+"""Beyond it a formula is a slip of the keyboard, and powers leave the range of floats."""
 
 Powers = dict[str, float]
 
@@ -81,9 +82,11 @@ def parse_formula(text: str) -> Formula:
     reader.end()
     kept = {name: power for name, power in powers.items() if power}
     if not (np.isfinite(coefficient) and coefficient > 0):
-        raise RequestError(f"formula {text!r}: its number is {coefficient:g}; it must be positive")
+        raise reader.wrong(f"its number is {coefficient:g}, which must be positive and finite")
     if not kept:
-        raise RequestError(f"formula {text!r} names no column; {_ALLOWED}")
+        raise reader.wrong("it names no column")
+    if (largest := max(map(abs, kept.values()))) > LARGEST_EXPONENT:
+        raise reader.wrong(f"exponent {largest:g} is beyond {LARGEST_EXPONENT:g}")
     return Formula(text="".join(text.split()), coefficient=coefficient, powers=kept)
 
 
@@ -102,7 +105,7 @@ class _Reader:
             factor, more = self._power()
             side = 1.0 if sign == "*" else -1.0
             if side < 0 and factor == 0:
-                raise self._wrong("divides by 0")
+                raise self.wrong("divides by 0")
             coefficient *= factor**side
             for name, power in more.items():
                 powers[name] = powers.get(name, 0.0) + side * power
@@ -111,7 +114,11 @@ class _Reader:
     def end(self) -> None:
         """Checks that all is read."""
         if self._next < len(self._tokens):
-            raise self._wrong(f"{self._tokens[self._next][1]!r} is not expected")
+            raise self.wrong(f"{self._tokens[self._next][1]!r} is not expected")
+
+    def wrong(self, why: str) -> RequestError:
+        """Returns the refusal of the text."""
+        return RequestError(f"formula {self._text!r}: {why}; {_ALLOWED}")
 
     def _power(self) -> tuple[float, Powers]:
         coefficient, powers = self._atom()
@@ -119,9 +126,12 @@ class _Reader:
             return coefficient, powers
         exponent = self._exponent()
         if coefficient == 0 and exponent <= 0:
-            raise self._wrong("raises 0 to a power that is not positive")
+            raise self.wrong("raises 0 to a power that is not positive")
         scaled = {name: power * exponent for name, power in powers.items()}
-        return coefficient**exponent, scaled
+        try:
+            return coefficient**exponent, scaled
+        except OverflowError:
+            raise self.wrong("a number in it is too large") from None
 
     def _atom(self) -> tuple[float, Powers]:
         if self._take("(") is not None:
@@ -133,7 +143,7 @@ class _Reader:
             return float(word), {}
         if kind == "name":
             return 1.0, {word: 1.0}
-        raise self._wrong(f"{word!r} stands where a name or a number is expected")
+        raise self.wrong(f"{word!r} stands where a name or a number is expected")
 
     def _exponent(self) -> float:
         bracket = self._take("(") is not None
@@ -142,22 +152,22 @@ class _Reader:
             if self._take("/") is not None:
                 below = self._number()
                 if below == 0:
-                    raise self._wrong("divides by 0")
+                    raise self.wrong("divides by 0")
                 value /= below
             self._close()
-        if abs(value) > _LARGEST_EXPONENT:
-            raise self._wrong(f"exponent {value:g} is beyond {_LARGEST_EXPONENT:g}")
+        if abs(value) > LARGEST_EXPONENT:
+            raise self.wrong(f"exponent {value:g} is beyond {LARGEST_EXPONENT:g}")
         return value
 
     def _number(self) -> float:
         kind, word = self._word()
         if kind != "number":
-            raise self._wrong(f"{word!r} stands where an exponent, a number, is expected")
+            raise self.wrong(f"{word!r} stands where an exponent, a number, is expected")
         return float(word)
 
     def _close(self) -> None:
         if self._take(")") is None:
-            raise self._wrong("a bracket is not closed")
+            raise self.wrong("a bracket is not closed")
 
     def _take(self, *marks: str) -> str | None:
         """Returns the next token if it is one of the marks, and goes past it."""
@@ -168,7 +178,7 @@ class _Reader:
 
     def _word(self) -> tuple[str, str]:
         if self._next == len(self._tokens):
-            raise self._wrong("it ends where a name or a number is expected")
+            raise self.wrong("it ends where a name or a number is expected")
         self._next += 1
         return self._tokens[self._next - 1]
 
@@ -178,10 +188,7 @@ class _Reader:
         while place < len(whole):
             match = _TOKEN.match(whole, place)
             if match is None:
-                raise self._wrong(f"{whole[place:].strip()[:1]!r} has no place in it")
+                raise self.wrong(f"{whole[place:].strip()[:1]!r} has no place in it")
             found.append((str(match.lastgroup), match[match.lastgroup or 0]))
             place = match.end()
         return found
-
-    def _wrong(self, why: str) -> RequestError:
-        return RequestError(f"formula {self._text!r}: {why}; {_ALLOWED}")
