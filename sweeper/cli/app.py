@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import sweeper
+from sweeper.cli.comparing import compare
 from sweeper.cli.importing import import_command
 from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyName
 
@@ -276,3 +277,4 @@ def schema() -> None:
 
 
 app.command("import")(import_command)
+app.command("compare")(compare)

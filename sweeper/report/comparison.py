@@ -1,0 +1,272 @@
+"""Compute multipliers between variants of studies, from what the store holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from sweeper.analysis.frontier import require_baseline
+from sweeper.analysis.saving import (
+    Fitted,
+    Multiplier,
+    Saving,
+    fitted_multipliers,
+    saving,
+)
+from sweeper.analysis.tuned import Cost, TunedPoint
+from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
+from sweeper.report.answers import Inquiry, inquire
+from sweeper.report.side import Side, read_side
+from sweeper.store.store import Store
+
+Standing = Literal["ahead", "level", "behind", "unknown"]
+"""Whether the interval of a multiplier lies above 1, holds it, lies below, or is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rival:
+    """A variant measured against the baseline.
+
+    Attributes:
+        side: the variant.
+        saving: its multipliers, one a point of its frontier.
+        fitted: the same by fitted laws; empty where a side has no law.
+    """
+
+    side: Side
+    saving: Saving
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """What variants save over a baseline.
+
+    Attributes:
+        metric: ``compute`` (training FLOPs of the model) or ``seconds`` (on the device).
+        baseline: the baseline.
+        rivals: the others, in the order asked for.
+        notes: what to know before reading the numbers, a sentence each.
+    """
+
+    metric: Cost
+    baseline: Side
+    rivals: tuple[Rival, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the comparison as plain values under stable keys; what is infinite or unknown
+        is null."""
+        base = self.baseline
+        return {
+            "baseline": base.name,
+            "metric": self.metric,
+            "baseline_points": [
+                {**_point_json(point), "dominated": point.label in base.frontier.dominated}
+                for point in base.points
+            ],
+            "baseline_law": _law_json(base),
+            "others": [
+                {
+                    "study": rival.side.study,
+                    "variant": rival.side.variant,
+                    "points": list(_points_json(rival)),
+                    "trend": rival.saving.trend and _numbers(vars(rival.saving.trend)),
+                    "law": _law_json(rival.side),
+                    "left_out": _left_out_json(rival.side),
+                }
+                for rival in self.rivals
+            ],
+            "left_out": _left_out_json(base),
+            "notes": list(self.notes),
+        }
+
+
+def standing(multiplier: Multiplier) -> Standing:
+    """Returns how a point stands against the baseline."""
+    if math.isnan(multiplier.low):
+        return "unknown"
+    if multiplier.low > 1:
+        return "ahead"
+    return "behind" if multiplier.high < 1 else "level"
+
+
+def compare(
+    store: Store,
+    baseline: tuple[str, str | None],
+    others: Sequence[tuple[str, str | None]],
+    *,
+    metric: Cost = "compute",
+    estimator: str = "quadratic",
+    allow_holes: bool = False,
+) -> Comparison:
+    """Returns the compute multipliers of variants over a baseline.
+
+    Args:
+        store: the store.
+        baseline: study and variant; None takes the only variant of the study.
+        others: the same; None takes all variants of the study but the baseline.
+        metric: what is saved.
+        estimator: how an optimum is read off its points.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        UnknownNameError: there is no such study, variant or estimator.
+        RequestError: the baseline names several variants, or nothing else is compared.
+        AnalysisRefusal: the results cannot carry a multiplier; the message says why.
+    """
+    inquiries = {name: inquire(store, name) for name in dict([baseline, *others])}
+    ours = _only(inquiries[baseline[0]], baseline[1])
+    theirs = [
+        (inquiries[study], variant)
+        for study, asked in others
+        for variant in _variants(inquiries[study], asked)
+        if (study, variant) != (baseline[0], ours)
+    ]
+    if not theirs:
+        raise RequestError(
+            f"nothing to compare with {baseline[0]}:{ours}; name another variant or study"
+        )
+    _require_one_metric(list(inquiries.values()))
+    read = partial(read_side, metric=metric, estimator=estimator, allow_holes=allow_holes)
+    base = read(inquiries[baseline[0]], ours)
+    require_baseline(base.frontier)
+    sides = [read(study, variant, seed=place) for place, (study, variant) in enumerate(theirs, 1)]
+    return Comparison(
+        metric=metric,
+        baseline=base,
+        rivals=tuple(_rival(base, side) for side in sides),
+        notes=tuple(_notes(base, sides, metric, list(inquiries.values()))),
+    )
+
+
+def _variants(inquiry: Inquiry, asked: str | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(inquiry.trials["variant"]))
+    if asked is None:
+        return known
+    if asked not in known:
+        raise UnknownNameError(f"variant of {inquiry.study.name}", asked, known)
+    return (asked,)
+
+
+def _only(inquiry: Inquiry, asked: str | None) -> str:
+    known = _variants(inquiry, asked)
+    if len(known) != 1:
+        names = ", ".join(f"{inquiry.study.name}:{variant}" for variant in known)
+        raise RequestError(
+            f"the baseline {inquiry.study.name} has {len(known)} variants; name one: {names}"
+        )
+    return known[0]
+
+
+def _require_one_metric(inquiries: Sequence[Inquiry]) -> None:
+    for inquiry in inquiries:
+        study, first = inquiry.study, inquiries[0].study
+        if study.goal == "max":
+            raise AnalysisRefusal(
+                f"study {study.name} compares {study.metric}, of which more is better; "
+                "multipliers are read in the logarithm of a loss"
+            )
+        if study.metric != first.metric:
+            raise AnalysisRefusal(
+                f"study {first.name} compares {first.metric} and study {study.name} compares "
+                f"{study.metric}; only losses of one kind can be compared"
+            )
+
+
+def _rival(base: Side, side: Side) -> Rival:
+    fitted: tuple[Fitted, ...] = ()
+    if base.law is not None and side.law is not None:
+        compute = np.exp(side.frontier.ln_compute)
+        fitted = fitted_multipliers(base.law, side.law, compute)
+    return Rival(side=side, saving=saving(base.frontier, side.frontier), fitted=fitted)
+
+
+def _notes(
+    base: Side, sides: Sequence[Side], metric: Cost, inquiries: Sequence[Inquiry]
+) -> Iterator[str]:
+    if base.frontier.dominated:
+        yield (
+            f"{base.name}: {', '.join(base.frontier.dominated)} is no better than a cheaper "
+            "point, and the baseline passes it by"
+        )
+    bounds = [point.label for point in base.points if point.bound]
+    if bounds:
+        yield (
+            f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
+            "baseline may be better than it looks, and the multipliers too high"
+        )
+    workloads = sorted({inquiry.study.workload for inquiry in inquiries})
+    if len(workloads) > 1:
+        yield f"the studies have different workloads: {', '.join(workloads)}"
+    devices = sorted({device for side in (base, *sides) for device in side.devices})
+    if metric == "seconds" and len(devices) > 1:
+        yield f"seconds are from different devices: {', '.join(devices)}"
+
+
+def _points_json(rival: Rival) -> Iterator[dict[str, Any]]:
+    fitted = rival.fitted or [None] * len(rival.saving.multipliers)
+    rows = zip(rival.side.points, rival.saving.multipliers, fitted, strict=True)
+    for point, multiplier, by_law in rows:
+        yield {
+            **_point_json(point),
+            **_numbers(
+                {"multiplier": multiplier.value, "low": multiplier.low, "high": multiplier.high}
+            ),
+            "extrapolated": multiplier.extrapolated,
+            "standing": standing(multiplier),
+            "fitted": by_law
+            and _numbers(
+                {
+                    "multiplier": by_law.value,
+                    "low": by_law.low,
+                    "high": by_law.high,
+                    "difference": by_law.value - multiplier.value,
+                }
+            ),
+        }
+
+
+def _point_json(point: TunedPoint) -> dict[str, Any]:
+    return {
+        "label": point.label,
+        **_numbers(
+            {
+                "flops": point.flops,
+                "seconds": point.seconds,
+                "loss": point.loss,
+                "error": point.error,
+            }
+        ),
+        "bound": point.bound,
+        "seeds": point.seeds,
+    }
+
+
+def _law_json(side: Side) -> dict[str, Any]:
+    law = side.law
+    if law is None:
+        return {"refused": side.lawless}
+    term = law.terms[0]
+    return {
+        "asymptote": _numbers({"value": law.asymptote, "low": law.low, "high": law.high}),
+        "amplitude": term.amplitude,
+        "exponent": _numbers({"value": term.exponent, "low": term.low, "high": term.high}),
+        "points": law.points,
+        "flags": list(law.flags),
+        "refused": None,
+    }
+
+
+def _left_out_json(side: Side) -> list[dict[str, str]]:
+    return [{"label": label, "why": why} for label, why in side.tuned.left_out.items()]
+
+
+def _numbers(values: dict[str, float]) -> dict[str, float | None]:
+    """Returns numbers that strict JSON can hold."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
