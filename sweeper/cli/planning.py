@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from sweeper.cli.files import runnable_study
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.words import duration, quantity
 from sweeper.engine.packing import local_processors, make_packs
@@ -14,12 +15,12 @@ from sweeper.engine.timing import Timings
 from sweeper.errors import RequestError
 from sweeper.plan import Price, expand, plan_warnings, price, remaining, unique_trials
 from sweeper.store.store import Store
-from sweeper.study import Study, load_study
+from sweeper.study import Study
 
 
 def plan_command(path: Path, *, store: str | None, probe: bool, as_json: bool) -> None:
     """Prints what would run and what it costs; runs nothing but a short probe."""
-    study = load_study(path)
+    study = runnable_study(path, store=store)
     planned = expand(study)
     with Store.open(store) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))

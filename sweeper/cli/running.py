@@ -6,13 +6,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from sweeper.cli.files import runnable_study
 from sweeper.cli.live import LiveView
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.words import duration
 from sweeper.engine.run import Executor, Run, RunSummary, graceful
 from sweeper.errors import AnalysisRefusal, Interrupted
 from sweeper.store.store import Store
-from sweeper.study import Study, load_study
+from sweeper.study import Study
 
 
 def run_command(
@@ -30,7 +31,7 @@ def run_command(
     Raises:
         Interrupted: a signal ended the run before all was done.
     """
-    study = load_study(path)
+    study = runnable_study(path, store=store)
     with Store.open(store) as opened:
         run = Run(
             study,

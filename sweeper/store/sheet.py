@@ -76,12 +76,15 @@ def _refusal(path: Path, why: str) -> RequestError:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what goes wrong in reading a file into one message about it."""
+def _reading(path: Path) -> Iterator[list[str]]:
+    """Turns what goes wrong in reading a file into one message about it, the first of those
+    that the body put in the list if it did."""
     import pyarrow
 
+    said: list[str] = []
+
     try:
-        yield
+        yield said
     except FileNotFoundError:
         raise _refusal(path, "no such file") from None
     except UnicodeDecodeError as error:
@@ -89,8 +92,8 @@ def _reading(path: Path) -> Iterator[None]:
     except (OSError, EOFError, pyarrow.ArrowException) as error:
         why = " ".join(str(error).split())
         if "invalid UTF8" in why:
-            why = _encoding_words(None)
-        raise _refusal(path, f"cannot be read: {why}") from error
+            raise _refusal(path, _encoding_words(None)) from error
+        raise _refusal(path, said[0] if said else f"cannot be read: {why}") from error
 
 
 def _encoding_words(byte: int | None) -> str:
@@ -126,9 +129,12 @@ def _csv(path: Path, head: bytes, encoding: str) -> Sheet:
     names, delimiter = max(zip(rows, _DELIMITERS, strict=True), key=lambda item: len(item[0]))
 
     def batches(wanted: Sequence[str]) -> Iterator[Batch]:
+        from pyarrow import csv as arrow_csv
+
         raw = {name.strip(): name for name in names}
-        with _reading(path), _stream(path) as source:
-            reader = _csv_reader(source, [raw[name] for name in wanted], delimiter, encoding)
+        with _reading(path) as said, _stream(path) as source:
+            options = _csv_options([raw[name] for name in wanted], delimiter, encoding, said)
+            reader = arrow_csv.open_csv(source, **options)
             for batch in reader:
                 yield {name: batch.column(raw[name]) for name in wanted}
 
@@ -141,29 +147,34 @@ def _first_row(text: str, delimiter: str) -> list[str]:
     return next(rows, [])
 
 
-def _csv_reader(source: Any, names: Sequence[str], delimiter: str, encoding: str) -> Any:
+def _csv_options(
+    names: Sequence[str], delimiter: str, encoding: str, said: list[str]
+) -> dict[str, Any]:
+    """How some columns of a CSV file are read, as text; what is wrong with a row is said."""
     import pyarrow
     from pyarrow import csv as arrow_csv
 
-    def complain(row: Any) -> str:
-        number = f"row {row.number - 1}: " if row.number else ""
-        raise RequestError(
-            f"{number}{row.actual_columns} cells where the header names {row.expected_columns} "
-            f"columns: {row.text[:80]!r}; quote cells that hold the delimiter {delimiter!r}"
+    def note(row: Any) -> str:
+        said.append(
+            f"row {row.number - 1}: {row.actual_columns} cells where the header names "
+            f"{row.expected_columns} columns: {row.text[:80]!r}; quote cells that hold the "
+            f"delimiter {delimiter!r}"
         )
+        return "error"
 
-    return arrow_csv.open_csv(
-        source,
-        read_options=arrow_csv.ReadOptions(
-            block_size=BLOCK_BYTES, encoding=encoding, use_threads=False
+    return {
+        "read_options": arrow_csv.ReadOptions(
+            block_size=BLOCK_BYTES,
+            encoding=encoding,
+            use_threads=False,  # threads do not know the number of a row
         ),
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=complain
+        "parse_options": arrow_csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
         ),
-        convert_options=arrow_csv.ConvertOptions(
+        "convert_options": arrow_csv.ConvertOptions(
             include_columns=list(names), column_types=dict.fromkeys(names, pyarrow.string())
         ),
-    )
+    }
 
 
 # Parquet --------------------------------------------------------------------------------------

@@ -1,0 +1,201 @@
+"""`sweeper import` and the answers about what it brought in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from cli_harness import Sweeper
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+
+WANDB = """\
+"Name","State","Notes","config.optimizer.name","config.optimizer.lr","config.width","Seed",\
+"summary/val/loss","_step"
+"brisk-sun-1","finished","first try,
+again","adamw","0.001","64","0","2.71","1000"
+"old-sea-2","finished","","adamw","0.002","64","0","2.60","1000"
+"red-hill-3","finished","","adamw","0.004","64","0","2.65","1000"
+"lost-leaf-4","crashed","","adamw","0.008","64","0","","312"
+"wild-fire-5","finished","","adamw","0.016","64","0","NaN","1000"
+"""
+
+HISTORY = """\
+{"config": {"lr": {"value": 0.001}, "width": 64, "nesterov": true}, \
+"summary": {"loss": 2.7, "_runtime": 12.5}, "state": "finished", "name": "a", "tags": ["x"]}
+{"config": {"lr": {"value": 0.002, "desc": null}, "width": 64, "nesterov": false}, \
+"summary": {"loss": NaN}, "state": "finished", "name": "b"}
+{"config": {"lr": {"value": 0.004}, "width": 64, "nesterov": false}, "summary": {}, \
+"state": "failed", "name": "c"}
+"""
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    """Returns a CSV of a clean sweep over three widths whose best rate is 2^-5 at all."""
+    lines = ["optimizer,width,lr,seed,loss,error"]
+    for width in (64, 128, 256):
+        for exponent in range(-8, -2):
+            for seed in (0, 1, 2):
+                loss = 3 + 0.05 * (exponent + 5) ** 2 - 0.001 * width + 0.001 * seed
+                lines.append(f"adam,{width},{2.0**exponent},{seed},{loss},0.01")
+    path = tmp_path / "sweep.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+USUAL = ("--scale", "width", "--hp", "lr", "--objective", "loss", "--seed", "seed")
+
+
+def test_an_imported_study_is_answered_for_like_any_other(
+    sweeper: Sweeper, swept: Path, tmp_path: Path
+) -> None:
+    said = sweeper("import", swept, "--study", "theirs", *USUAL, "--claim", "lr=0+-0.25")
+
+    assert (said.code, said.err) == (0, "")
+    assert "study theirs: 54 trials from sweep.csv: 54 completed" in said.out
+    assert "54 trials added" in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
+    status = sweeper("status", "theirs", "--json").document
+    assert (status["declared"], status["done"], status["pending"]) == (54, 54, 0)
+    (group,) = sweeper("drift", "theirs", "--json").document["groups"]
+    assert [optimum["log2"] for optimum in group["optima"]] == pytest.approx([-5] * 3, abs=1e-6)
+    assert group["claims"][0]["verdict"] == "holds"
+    rows = sweeper("sql", "select count(*) n from results where objective > 0", "--json")
+    assert rows.document == [{"n": 54}]
+    out = tmp_path / "page"
+    page = sweeper("report", "theirs", "--out", out)
+    assert page.code == 0, page.err
+    html = next(out.glob("*.html")).read_text(encoding="utf-8")
+    assert "sweep.csv" in html and "are mixed" not in html
+
+
+def test_the_answer_as_json_has_the_documented_keys(sweeper: Sweeper, swept: Path) -> None:
+    first = sweeper("import", swept, "--study", "theirs", *USUAL, "--json").document
+    again = sweeper("import", swept, "--study", "theirs", *USUAL, "--json").document
+
+    keys = ["study", "file", "sha256", "rows", "used", "repeated", "set_aside", "trials"]
+    assert list(first) == [*keys, "variants", "columns", "changes", "curves"]
+    assert first["changes"] == {"added": 54, "kept": 0, "hidden": 0, "restored": 0}
+    assert again["changes"] == {"added": 0, "kept": 54, "hidden": 0, "restored": 0}
+    assert "nothing changed" in sweeper("import", swept, "--study", "theirs", *USUAL).out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--scale", "widht"), "no column named 'widht'; did you mean 'width'"),
+        (("--hp", "lr,,width"), "--hp 'lr,,width': write column names with one comma"),
+        (("--where", "width"), "--where 'width': write COLUMN=VALUE"),
+        (("--claim", "lr=0"), "--claim 'lr=0': write HYPERPARAMETER=EXPONENT+-TOLERANCE"),
+        (("--claim", "lr=0+-0"), "the tolerance above 0"),
+        (("--claim", "wd=0+-1"), "no hyperparameter of this import named 'wd'"),
+        (("--where", "width=1"), "none of its 54 rows has --where width=1; width is 128, 256, 64"),
+    ],
+)
+def test_a_wrong_request_is_one_message(
+    sweeper: Sweeper, swept: Path, options: tuple[str, ...], says: str
+) -> None:
+    said = sweeper("import", swept, "--study", "theirs", *USUAL, *options)
+
+    assert said.code == 2 and said.out == ""
+    assert said.err.startswith("sweeper: ") and says in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("spelling", ["lr=-0.5±0.25", "lr = -.5 +- 0.25", "lr=-5e-1+/-0.25"])
+def test_a_claim_has_three_spellings(sweeper: Sweeper, swept: Path, spelling: str) -> None:
+    assert sweeper("import", swept, "--study", "s", *USUAL, "--claim", spelling).code == 0
+
+    (claim,) = sweeper("drift", "s", "--json").document["groups"][0]["claims"]
+    assert (claim["exponent"], claim["tolerance"], claim["verdict"]) == (-0.5, 0.25, "broken")
+
+
+def test_the_name_of_a_study_is_nothing_to_run(sweeper: Sweeper, finished: Path) -> None:
+    file = finished.with_name("sweep.csv")
+    file.write_text("width,lr,loss\n64,1,2\n", encoding="utf-8")
+    assert sweeper("import", file, "--study", "theirs", *USUAL[:6]).code == 0
+
+    for command in ("run", "plan"):
+        said = sweeper(command, "theirs")
+        assert said.code == 2
+        assert "study theirs holds imported results and there is nothing to run" in said.err
+        said = sweeper(command, "planted")
+        assert said.code == 2 and "to plan or run it, give its file" in said.err
+        said = sweeper(command, "nothing")
+        assert said.code == 2 and "no such file" in said.err
+
+
+def test_a_wandb_table_is_read_by_the_ends_of_its_names(sweeper: Sweeper, tmp_path: Path) -> None:
+    file = tmp_path / "wandb_export.csv"
+    file.write_text(WANDB, encoding="utf-8")
+    parts = ("--scale", "width", "--hp", "lr", "--objective", "loss", "--variant", "name")
+
+    said = sweeper("import", file, "--study", "w", *parts, "--seed", "Seed", "--outcome", "State")
+
+    assert said.code == 0, said.err
+    assert "5 trials from wandb_export.csv: 3 completed, 1 diverged, 1 failed" in said.out
+    assert "loss is the column summary/val/loss" in said.out
+    status = sweeper("status", "w", "--json").document
+    assert (status["done"], status["diverged"], status["failed"]) == (3, 1, 1)
+
+
+def test_wandb_runs_as_json_lines_are_read(sweeper: Sweeper, tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text(HISTORY, encoding="utf-8")
+    parts = ("--scale", "width", "--hp", "lr", "--objective", "loss", "--variant", "nesterov")
+
+    said = sweeper("import", file, "--study", "w", *parts, "--outcome", "state", "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["variants"] == ["false", "true"]
+    assert said.document["columns"]["lr"] == "config.lr"
+    assert said.document["trials"] == {"completed": 1, "diverged": 1, "failed": 1, "missing": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "trials", "variants"),
+    [
+        (
+            "openwebtext_width.csv",
+            "--scale width --hp learning_rate --variant optimizer,parametrization "
+            "--where figure=fig2",
+            453,
+            6,
+        ),
+        (
+            "llama_wikitext103_width.csv",
+            "--scale width --hp learning_rate --variant setting --where curve=ema",
+            80,
+            2,
+        ),
+        ("llama_fineweb_frontier.csv", "--scale flops --variant optimizer,scaling", 12, 3),
+    ],
+)
+def test_published_tables_are_imported_as_they_are(
+    sweeper: Sweeper, name: str, options: str, trials: int, variants: int
+) -> None:
+    file = PUBLISHED / name
+    if not file.exists():
+        pytest.skip(f"{file} is not there; set SWEEPER_SHARED to the folder that holds it")
+
+    said = sweeper(
+        "import", file, "--study", "s", "--objective", "loss", *options.split(), "--json"
+    )
+
+    assert said.code == 0, said.err
+    assert said.document["trials"]["completed"] == trials
+    assert len(said.document["variants"]) == variants
+
+
+@pytest.mark.postgres
+def test_a_table_is_imported_into_postgresql(sweeper: Sweeper, swept: Path, postgres: str) -> None:
+    there = ("--store", postgres)
+    assert sweeper("import", swept, "--study", "theirs", *USUAL, *there).code == 0
+    assert "nothing changed" in sweeper("import", swept, "--study", "theirs", *USUAL, *there).out
+    sweeper("import", swept, "--study", "theirs", *USUAL)
+
+    here = sweeper("drift", "theirs", "--json").document
+    assert sweeper("drift", "theirs", "--json", *there).document == here

@@ -1,0 +1,210 @@
+"""What an import refuses: one message that names the place, and nothing is written."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from import_files import sweep_rows, take, write_csv
+
+from sweeper.errors import RequestError, UnknownNameError
+from sweeper.store.request import ClaimedRule
+from sweeper.store.store import Store
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Store:
+    """Returns a store on SQLite: what is refused is refused before the database is asked."""
+    return Store.open(tmp_path / "store")
+
+
+def text(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "runs.csv"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+PLAIN: dict[str, Any] = {"variant": (), "seed": None}
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ("64,-9,2.5", r"row 2, column lr: -9, .*log2.*not its logarithm.*--fixed lr"),
+        ("64,0,2.5", r"row 2, column lr: 0, .* must be positive"),
+        ("64,5%,2.5", r"row 2, column lr: '5%', .*write a percentage as the number"),
+        ("64,,2.5", r"row 2, column lr: empty, .*fill it in, or leave its rows out with --where"),
+        ("64,2^-9,2.5", r"row 2, column lr: '2\^-9', where a number is needed"),
+        ("64,nan,2.5", r"row 2, column lr: 'nan'"),
+        ('64,"0,5",2.5', r"row 2, column lr: '0,5', .*decimal point"),
+        ("190M,1,2.5", r"row 2, column width: '190M', .*written out"),
+        ("true,1,2.5", r"row 2, column width: True, where a number is needed"),
+        ("64,1,2.5 nats", r"row 2, column loss: '2.5 nats', where a number is needed"),
+        ("64,1,12%", r"row 2, column loss: '12%', .*percentage"),
+        ("64,1,1_000", r"row 2, column loss: '1_000'"),
+    ],
+)
+def test_a_cell_that_its_part_cannot_hold_is_named(
+    own: Store, tmp_path: Path, cells: str, says: str
+) -> None:
+    file = text(tmp_path, f"width,lr,loss\n64,0.5,2.5\n{cells}\n128,0.5,2\n")
+
+    with pytest.raises(RequestError, match=says):
+        take(own, file, **PLAIN)
+
+    assert own.studies() == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ("adam,0.5,1,10,finished,9", r"row 2, column seed: 0.5, where a seed is a whole number"),
+        (",1,1,10,finished,9", r"row 2, column optimizer: empty, and a variant's name needs it"),
+        ("adam,1,-1,10,finished,9", r"row 2, column tok: -1, where an amount is needed"),
+        ("adam,1,1,2.5,finished,9", r"row 2, column step: '2.5', where a step is a whole number"),
+        ("adam,1,1,10,perhaps,9", r"row 2, column state: 'perhaps', where finished, diverged"),
+    ],
+)
+def test_seeds_variants_amounts_steps_and_states_are_checked(
+    own: Store, tmp_path: Path, cells: str, says: str
+) -> None:
+    head = "optimizer,seed,tok,step,state,loss,width,lr"
+    file = text(tmp_path, f"{head}\nadam,0,1,10,finished,9,64,1\n{cells},64,1\n")
+
+    with pytest.raises(RequestError, match=says):
+        take(own, file, tokens="tok", step="step", outcome="state")
+
+
+def test_rows_that_agree_and_have_different_losses_are_named(own: Store, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "runs.csv", sweep_rows())
+    says = (
+        r"rows 1 and 2 agree in optimizer, width, lr and have different results \(20 cells are "
+        r"like that\); they differ in seed, loss; .*--seed COLUMN, --step COLUMN"
+    )
+
+    with pytest.raises(RequestError, match=says):
+        take(own, file, seed=None)
+    with pytest.raises(RequestError, match="they differ in optimizer, loss"):
+        take(own, file, variant=())
+    file.write_text("lr,width,step,loss\n1,64,10,2.5\n1,64,20,2.4\n1,64,20,2.3\n")
+    with pytest.raises(RequestError, match=r"rows 2 and 3 .*they differ in loss"):
+        take(own, file, step="step", **PLAIN)
+
+
+def test_rows_whose_amounts_differ_are_not_one(own: Store, tmp_path: Path) -> None:
+    file = text(tmp_path, "lr,width,loss,C\n1,64,2.5,1e18\n1,64,2.5,2e18\n")
+
+    with pytest.raises(RequestError, match=r"rows 1 and 2 .*they differ in C"):
+        take(own, file, flops="C", **PLAIN)
+
+
+def test_a_column_that_is_not_there_is_named_with_its_neighbours(
+    own: Store, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "runs.csv", sweep_rows())
+
+    with pytest.raises(UnknownNameError, match=r"no column named 'widht'; did you mean 'width'"):
+        take(own, file, scales=("widht",))
+    with pytest.raises(UnknownNameError, match=r"no column named 'curve'"):
+        take(own, file, where=(("curve", "ema"),))
+
+
+def test_a_name_may_be_the_end_of_one_column_and_not_of_two(own: Store, tmp_path: Path) -> None:
+    head = "config.model.width,opt/lr,val.loss,train.loss"
+    file = text(tmp_path, f"{head}\n64,0.5,2,3\n64,1,2.5,3\n")
+
+    done = take(own, file, objective="train.loss", **PLAIN)
+
+    assert done.columns == {"width": "config.model.width", "lr": "opt/lr"}
+    with pytest.raises(RequestError, match=r"may be any of train\.loss, val\.loss"):
+        take(own, file, **PLAIN)
+
+
+def test_a_header_that_says_a_name_twice_is_refused_where_it_matters(
+    own: Store, tmp_path: Path
+) -> None:
+    file = text(tmp_path, "width,lr,loss,note,note\n64,1,2,a,b\n")
+
+    assert take(own, file, **PLAIN).used == 1
+    with pytest.raises(RequestError, match="2 columns named 'note'"):
+        take(own, file, fixed=("note",), **PLAIN)
+
+
+def test_no_rows_are_refused_with_what_there_is(own: Store, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "runs.csv", sweep_rows())
+
+    with pytest.raises(RequestError, match=r"none of its 40 rows .*optimizer is adam, muon"):
+        take(own, file, where=(("optimizer", "lion"),))
+    with pytest.raises(RequestError, match="a header and no rows"):
+        take(own, text(tmp_path, "width,lr,loss\n"), **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b" \n\n", "the file is empty"),
+        ("width,lr,loss\n64,1,2\n64,2,2 £\n".encode("latin-1"), "is not UTF-8 text .*as UTF-8"),
+        (b"width,lr,loss\n" + b"64,1,2\n" * 200_000 + b"64,2,\xa3\n", "is not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "none of CSV, Parquet and JSON"),
+        (b"width,lr,loss\n64,1,2\n64,2\n", r"row 2: 2 cells where the header names 3 columns"),
+        (b"PAR1 and then nothing", "cannot be read: .*[Pp]arquet"),
+        (b'{"width": 64, "lr": 1, "loss": 2}\n{"width": 64,\n', "record 2 is not JSON"),
+        (b"[1, 2]", "record 1 is no object but '1'"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(
+    own: Store, tmp_path: Path, content: bytes, says: str
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_bytes(content)
+
+    with pytest.raises(RequestError, match=says):
+        take(own, file, **PLAIN)
+
+    assert own.studies() == []
+
+
+def test_a_file_that_cannot_be_read_is_refused(own: Store, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no such file"):
+        take(own, tmp_path / "none.csv")
+    with pytest.raises(RequestError, match="is a folder"):
+        take(own, tmp_path)
+    broken = tmp_path / "runs.csv.gz"
+    broken.write_bytes(gzip.compress(b"width,lr,loss\n" + b"64,1,2\n" * 1000)[:-20])
+    with pytest.raises(RequestError, match=r"runs\.csv\.gz: cannot be read"):
+        take(own, broken, **PLAIN)
+
+
+def test_two_variants_of_one_name_are_refused(own: Store, tmp_path: Path) -> None:
+    file = text(tmp_path, "a,b,width,lr,loss\nx/y,z,64,1,2\nx,y/z,64,1,3\n")
+
+    with pytest.raises(RequestError, match="variant 'x/y/z' is both"):
+        take(own, file, variant=("a", "b"), seed=None)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"study": "a/b"}, "--study 'a/b'"),
+        ({"study": "runs.yaml"}, "--study 'runs.yaml'"),
+        ({"scales": ()}, "--scale: name the column"),
+        ({"scales": ("loss",), "objective": "y"}, "--scale loss: that is a word of the table"),
+        ({"scales": ("lr",)}, "column lr is given two parts"),
+        ({"step": "seed"}, "column seed is given two parts"),
+        ({"variant": ("sweep",)}, "--variant sweep"),
+        (
+            {"claims": (ClaimedRule(hyperparameter="wd", exponent=0, tolerance=1),)},
+            "no hyperparameter of this import named 'wd'; known: lr",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    own: Store, tmp_path: Path, parts: dict[str, Any], says: str
+) -> None:
+    file = write_csv(tmp_path / "runs.csv", sweep_rows())
+
+    with pytest.raises(RequestError, match=says):
+        take(own, file, **parts)
