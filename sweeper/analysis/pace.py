@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sweeper.analysis.economy import Economy, free_exponent
 from sweeper.analysis.gaps import GAPS, Gaps
 from sweeper.analysis.points import Floats
 from sweeper.analysis.rate import FASTEST, OPEN, RateFit
-from sweeper.errors import AnalysisRefusal
 
 Speed = Literal["fast", "not distinguishable", "slow"]
 
@@ -42,28 +42,6 @@ class Rate:
     low: float
     high: float
     scales: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Economy:
-    """What a run costs and how many hyperparameters are tuned, for "is tuning free".
-
-    Attributes:
-        cost_exponent: r, with the cost of a run ~ scale^r.
-        hyperparameters: h, those that are tuned together.
-    """
-
-    cost_exponent: float = 2.0
-    hyperparameters: int = 1
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.cost_exponent) and self.cost_exponent > 0):
-            raise AnalysisRefusal(
-                f"cost exponent {self.cost_exponent}: a positive number is needed; 2 where runs "
-                "of all widths see the same tokens, 4 where the tokens grow with the parameters"
-            )
-        if self.hyperparameters < 1:
-            raise AnalysisRefusal(f"{self.hyperparameters} hyperparameters: at least 1 is tuned")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,18 +119,6 @@ def judge_pace(
         free=free,
         free_from=free_from,
     )
-
-
-def free_exponent(alpha: float, economy: Economy) -> float:
-    """Returns the beta from which tuning is asymptotically free: alpha r / (2 r - alpha h).
-
-    There the error of the tuning, F^(-2 beta / (h beta + r)), falls as fast as that of a single
-    run on all of the compute F, F^(-alpha / r). Infinite where no beta suffices.
-    """
-    if math.isnan(alpha):
-        return math.nan
-    r, h = economy.cost_exponent, economy.hyperparameters
-    return alpha * r / (2 * r - alpha * h) if 2 * r > alpha * h else math.inf
 
 
 def _free_of(economy: Economy) -> Callable[[Floats], Floats]:

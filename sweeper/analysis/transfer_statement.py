@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from sweeper.analysis.economy import Economy
 from sweeper.analysis.estimator import COMPARED
+from sweeper.analysis.evidence import Evidence
 from sweeper.analysis.gaps import GAPS, Gap, Gaps, ScaleGaps, measure_gaps
 from sweeper.analysis.law import Law, fit_law
 from sweeper.analysis.noise import REPLICATED
 from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.pace import Economy, Pace, Rate, judge_pace, rates_of
+from sweeper.analysis.pace import Pace, Rate, judge_pace, rates_of
 from sweeper.analysis.reference import Reference, family_of, reference_of
 from sweeper.analysis.statement import DriftStatement, Group
 from sweeper.errors import AnalysisRefusal
@@ -48,6 +50,7 @@ class Transfer:
         pace: the verdict.
         overlay: the pair of loss laws.
         left_out: scale to the reason why it takes no part.
+        evidence: which trials it rests on.
     """
 
     variant: str
@@ -59,6 +62,7 @@ class Transfer:
     pace: Pace
     overlay: Overlay
     left_out: Mapping[float, str]
+    evidence: Evidence
 
     @property
     def label(self) -> str:
@@ -95,6 +99,7 @@ class TransferStatement:
     reference: str
     estimator: str
     groups: tuple[Transfer | NoTransfer, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys; what is infinite or unknown
@@ -106,6 +111,7 @@ class TransferStatement:
             "reference": self.reference,
             "estimator": self.estimator,
             "groups": [_group_json(group) for group in self.groups],
+            "notes": list(self.notes),
         }
 
 
@@ -142,6 +148,7 @@ def transfer_statement(
         reference=reference,
         estimator=", ".join(sorted(names)),
         groups=tuple(groups),
+        notes=statement.notes,
     )
 
 
@@ -172,6 +179,7 @@ def transfer_of(
         pace=judge_pace(gaps, rivals, hold=hold, economy=economy),
         overlay=_overlay(group, optima),
         left_out=dict(group.left_out) | _bounded(group),
+        evidence=group.evidence,
     )
 
 
@@ -280,6 +288,7 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
             "transferred": _law_json(group.overlay.transferred),
         },
         "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
+        "evidence": group.evidence.to_json(),
     }
 
 

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 import sweeper
+from sweeper.cli.advising import advise_command
 from sweeper.cli.comparing import compare
 from sweeper.cli.importing import import_command
 from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyName
+from sweeper.cli.transferring import transfer_command
 
 app = typer.Typer(
     name="sweeper",
@@ -278,3 +280,5 @@ def schema() -> None:
 
 app.command("import")(import_command)
 app.command("compare")(compare)
+app.command("transfer")(transfer_command)
+app.command("advise")(advise_command)

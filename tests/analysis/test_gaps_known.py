@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from random_features import MU1, MU2, NOISE2, PSI1, STAR1, STAR2, Width
 
+from sweeper.analysis.economy import Economy, free_exponent
 from sweeper.analysis.gaps import Gaps, measure_gaps
-from sweeper.analysis.pace import Economy, free_exponent, judge_pace
+from sweeper.analysis.pace import judge_pace
 from sweeper.analysis.points import Floats
 from sweeper.analysis.reference import Family, Reference
 
