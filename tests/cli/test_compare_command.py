@@ -1,0 +1,73 @@
+"""`sweeper compare` as a user types it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_harness import Sweeper
+
+
+@pytest.fixture
+def race(sweeper: Sweeper, tmp_path: Path) -> Sweeper:
+    """Returns the command line of a store with results of two optimizers."""
+    rng = np.random.default_rng(4)
+    lines = ["optimizer,width,learning_rate,seed,flops,loss"]
+    for optimizer, multiplier in (("adam", 1.0), ("muon", 1.5)):
+        for width in (128, 256, 512):
+            flops = 1e9 * width**3
+            for octave in range(-8, -2):
+                for seed in range(3):
+                    loss = 40 * (multiplier * flops) ** -0.06 + 0.05 * (octave + 5) ** 2
+                    loss += 1e-3 * rng.standard_normal()
+                    lines.append(f"{optimizer},{width},{2.0**octave},{seed},{flops},{loss}")
+    path = tmp_path / "race.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    columns = ["--scale", "width", "--hp", "learning_rate", "--variant", "optimizer"]
+    columns += ["--seed", "seed", "--flops", "flops", "--objective", "loss"]
+    assert sweeper("import", path, "--study", "race", *columns).code == 0
+    return sweeper
+
+
+def test_the_table_says_how_much_compute_is_saved(race: Sweeper) -> None:
+    answer = race("compare", "race:adam", "race:muon")
+    assert answer.code == 0
+    assert max(map(len, answer.out.splitlines())) <= 100
+    assert "compute multipliers over race:adam" in answer.out
+    row = next(line for line in answer.out.splitlines() if "width 128" in line).split()
+    assert float(row[4]) == pytest.approx(1.5, abs=0.03)
+    assert "ahead at 3 of 3 points" in answer.out
+    assert "extrapolated" in answer.out
+
+
+def test_the_json_has_stable_keys(race: Sweeper) -> None:
+    document = race("compare", "race:adam", "race", "--json").document
+    assert list(document) == [
+        "baseline",
+        "metric",
+        "baseline_points",
+        "baseline_law",
+        "others",
+        "left_out",
+        "notes",
+    ]
+    (other,) = document["others"]
+    assert list(other) == ["study", "variant", "points", "trend", "law", "left_out"]
+    point = other["points"][0]
+    assert {"label", "flops", "loss", "multiplier", "low", "high", "extrapolated"} <= set(point)
+    assert point["low"] < 1.5 < point["high"]
+    assert point["standing"] == "ahead"
+    assert point["seconds"] is None
+
+
+def test_a_wrong_request_ends_in_one_line(race: Sweeper) -> None:
+    for words, message in (
+        (("race", "race:muon"), "name one: race:adam, race:muon"),
+        (("race:adam", "race:mion"), "did you mean 'muon'"),
+        (("race:adam", "race", "--metric", "seconds"), "device seconds are not known"),
+    ):
+        answer = race("compare", *words)
+        assert (answer.code, answer.out) == (2, "")
+        assert message in answer.err
+        assert "Traceback" not in answer.err
