@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeper.analysis.claim import Claim
+from sweeper.analysis.estimator import DEFAULT
 from sweeper.analysis.profile import profiled
 from sweeper.analysis.statement import DriftStatement, drift_statement
 from sweeper.errors import AnalysisRefusal
 from sweeper.report.axes import Axes
 from sweeper.report.horizons import Horizon, at_horizons
 from sweeper.report.question import ask
-from sweeper.report.swept import claims_of, column_of, swept_names, with_tokens_per_param
+from sweeper.report.swept import (
+    claims_of,
+    column_of,
+    is_positive,
+    swept_names,
+    with_tokens_per_param,
+    without_log2,
+)
 from sweeper.store.records import StudyRecord
 from sweeper.store.store import Store
 
@@ -36,8 +44,8 @@ class Inquiry:
         scale: column along which optima are tracked.
         swept: columns of the swept settings other than the scale and the seed, in the order of
             the study, and of the horizon.
-        claims: claims by column of the hyperparameter; none where another scale is asked about
-            than the study's.
+        claims: claims by column of the hyperparameter; no claim of any where another scale is
+            asked about than the study's.
         asked: columns of the hyperparameters that were asked for by name.
         parts: effective hyperparameter to the swept columns that it is made of.
         scales: columns that are scales by the study's own word.
@@ -71,9 +79,9 @@ class Inquiry:
         """
         if self.asked or self.claims:
             return self.asked or tuple(self.claims)
+        no_candidates = (self.study.scale, *self.scales, self.horizon)
         for column in self.swept:
-            known = (*self.scales, self.horizon)
-            if column not in known and _is_positive(self.trials[column]):
+            if column not in no_candidates and is_positive(self.trials[column]):
                 return (column,)
         raise AnalysisRefusal(
             f"study {self.study.name}: no setting but {self.scale} is swept over two or "
@@ -99,7 +107,7 @@ class Inquiry:
         self,
         hyperparameter: str,
         *,
-        estimator: str = "quadratic",
+        estimator: str = DEFAULT,
         allow_holes: bool = False,
         partial: bool = False,
     ) -> DriftStatement:
@@ -146,7 +154,7 @@ class Inquiry:
         """Returns the rows and what the reader should know about their choice."""
         rows, notes = self._applying(names), []
         for name in names:
-            bare = _without_log2(rows[name])
+            bare = without_log2(rows[name])
             if bare.any() and not bare.all():
                 rows = rows[~bare]
                 notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
@@ -223,12 +231,13 @@ def inquire(
     question = ask(axes, record, scale, hyperparameters)
     swept = tuple(column for column in columns if column not in question.freed)
     own = question.scale.name == record.scale
+    claims = claims_of(trials, record)
     return Inquiry(
         study=record,
         trials=axes.trials,
         scale=question.scale.name,
         swept=swept,
-        claims=claims_of(trials, record) if own else {},
+        claims={column: each if own else () for column, each in claims.items()},
         asked=tuple(axis.name for axis in question.hyperparameters),
         parts={
             axis.name: axis.parts for axis in question.hyperparameters if axis.name not in columns
@@ -249,7 +258,7 @@ def statements_of(
     *,
     scale: str | None = None,
     horizon: str | None = None,
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> list[DriftStatement]:
     """Returns the statements of a study, one a hyperparameter.
@@ -282,22 +291,3 @@ def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
     if own or not record.document.get("claims"):
         return ()
     return (f"the study's claims are about {record.scale}, so none is judged along {scale}",)
-
-
-def _without_log2(values: pandas.Series[Any]) -> pandas.Series[Any]:
-    """Returns where a column is 0 or infinite; anything else wrong is refused by the analysis."""
-    import pandas
-
-    numbers = pandas.to_numeric(values, errors="coerce")
-    return (numbers == 0) | (numbers == float("inf"))
-
-
-def _is_positive(values: pandas.Series[Any]) -> bool:
-    """Returns whether a column holds two or more positive numbers and nothing else."""
-    import pandas
-
-    present = values.dropna()
-    if present.map(lambda value: isinstance(value, bool | str | list)).any():
-        return False
-    numbers = pandas.to_numeric(present, errors="coerce")
-    return bool((numbers > 0).all() and numbers.nunique() > 1)

@@ -65,6 +65,8 @@ def at_horizons(
     column = _column(trials, wanted)
     table = _measured(trials, marks[marks["metric"] == record.metric], column)
     reference = _reference(table)
+    if not (trials["outcome"] == "completed").any():
+        raise AnalysisRefusal(_refusal(record, asked, column, reference))
     losses = _snapped(table, reference if wanted is None else [wanted])
     shared = _shared(trials, losses, record.scale)
     kept = shared[shared.all(axis=1) if wanted is None else shared.any(axis=1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.claim import Claim
 from sweeper.errors import AnalysisRefusal
@@ -64,3 +64,22 @@ def with_tokens_per_param(trials: pandas.DataFrame, record: StudyRecord) -> pand
     ratio = (trials["tokens"] / trials["params"]).to_numpy(dtype=float)
     distance = numpy.abs(numpy.log2(ratio)[:, None] - numpy.log2(declared)[None, :])
     return trials.assign(**{name: declared[numpy.argmin(distance, axis=1)]})
+
+
+def without_log2(values: pandas.Series[Any]) -> pandas.Series[Any]:
+    """Returns where a column is 0 or infinite; anything else wrong is refused by the analysis."""
+    import pandas
+
+    numbers = pandas.to_numeric(values, errors="coerce")
+    return (numbers == 0) | (numbers == float("inf"))
+
+
+def is_positive(values: pandas.Series[Any]) -> bool:
+    """Returns whether a column holds two or more positive numbers and nothing else."""
+    import pandas
+
+    present = values.dropna()
+    if present.map(lambda value: isinstance(value, bool | str | list)).any():
+        return False
+    numbers = pandas.to_numeric(present, errors="coerce")
+    return bool((numbers > 0).all() and numbers.nunique() > 1)
