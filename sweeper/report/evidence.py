@@ -11,20 +11,24 @@ import pandas as pd
 
 from sweeper.report.answers import RESULTS, Inquiry
 from sweeper.report.words import duration, plural
-from sweeper.store.records import Account
+from sweeper.store.records import IMPORTED, Account
 from sweeper.store.store import Store
 
 CODE_DIGITS = 12
 """Digits of a commit or fingerprint that are shown."""
 
-_SOURCES = """
-select study_trials.study, results.host, trials.workload_version, trials.data, count(*)
-from study_trials
-join trials on trials.key = study_trials.trial_key
-join results on results.trial_key = trials.key
-where study_trials.hidden = false
-group by study_trials.study, results.host, trials.workload_version, trials.data
+_SOURCES = f"""
+with here as (
+    select study_trials.study, results.host, trials.workload_version as version,
+        case when trials.workload = '{IMPORTED}' then '' else trials.data end as data
+    from study_trials
+    join trials on trials.key = study_trials.trial_key
+    join results on results.trial_key = trials.key
+    where study_trials.hidden = false
+)
+select study, host, version, data, count(*) from here group by study, host, version, data
 """
+"""The data of an imported trial tell its results apart, not what it was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,18 @@ def evidence_of(store: Store, inquiry: Inquiry) -> list[Fact]:
         _sources(f"version of {workload}", versions, "trials of different code are compared"),
         _sources("data", data, "trials on different data are compared"),
         Fact(name="device time", text=_device_time(results)),
+        *_origin(inquiry),
     ]
+
+
+def _origin(inquiry: Inquiry) -> list[Fact]:
+    """The file that the last import read, if the study is an imported one."""
+    origin = inquiry.study.document.get("imported")
+    if origin is None:
+        return []
+    where = f", rows with {' and '.join(origin['where'])}" if origin["where"] else ""
+    digest = origin["sha256"][:CODE_DIGITS]
+    return [Fact(name="imported from", text=f"{origin['source']} (SHA-256 {digest}){where}")]
 
 
 def _account_words(account: Account) -> str:
@@ -99,7 +114,8 @@ def _column(results: pd.DataFrame, name: str) -> Counter[str]:
 def _counted(pairs: Iterable[tuple[Any, int]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for value, count in pairs:
-        counts[str(value)] += int(count)
+        if value != "":  # nobody recorded it
+            counts[str(value)] += int(count)
     return counts
 
 
@@ -118,4 +134,6 @@ def _listing(counts: Counter[str]) -> str:
 
 def _device_time(results: pd.DataFrame) -> str:
     seconds = results["device_seconds"].sum()
+    if results["device_seconds"].isna().all():
+        return "not recorded"
     return f"{duration(float(seconds))} for {plural(len(results), 'trial')}"

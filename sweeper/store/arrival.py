@@ -147,8 +147,10 @@ class Arrival:
         }
         digest = hashlib.sha256(canonical_json(result).encode())
         if run.path is not None:
-            for values in (run.path.step, run.path.value, *run.path.extras.values()):
-                digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+            digest.update(run.path.step.astype("<i8").tobytes())
+            for values in (run.path.value, *run.path.extras.values()):
+                same = np.where(np.isnan(values), np.nan, values)  # NaN has many spellings
+                digest.update(same.astype("<f8").tobytes())
         return digest.hexdigest()
 
     def _outcome(self, run: Run, trial: Trial) -> Outcome:
@@ -187,7 +189,11 @@ class Arrival:
             )
 
     def _curve(self, path: Rows) -> dict[str, Any]:
-        return {"step": path.step, **path.extras, self._request.objective: path.value}
+        return {
+            "step": path.step.astype(np.int64),
+            **path.extras,
+            self._request.objective: path.value,
+        }
 
     # The study --------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.store.cells import Plain
-from sweeper.store.rows import COMPLETED, DIVERGED, KINDS, MISSING, Rows
+from sweeper.store.rows import COMPLETED, DIVERGED, KINDS, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,14 @@ class Settled:
 
 
 def settled(rows: Rows) -> Settled | tuple[int, ...]:
-    """Returns one row a cell and step; or, if two results of one cell and step differ, the
-    numbers of the first such rows, followed by how many cells and steps are like that."""
-    rank = np.maximum(rows.kind.astype(np.int64) - 1, 0)  # results first, then failed, missing
-    best = np.full(int(rows.cell.max()) + 1, MISSING, dtype=np.int64)
-    np.minimum.at(best, rows.cell, rank)
-    kept = rank == best[rows.cell]
+    """Returns one row a cell and step of sorted rows; or, if two results of one cell and step
+    differ, the numbers of the first such rows, followed by how many cells are like that."""
+    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
+    starts = _starts(rows)
+    best = np.minimum.reduceat(rank, starts)
+    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
     aside = int((~kept).sum())
-    rows = rows if kept.all() else rows.take(kept)
-    rows = rows.take(np.lexsort((rows.row, rows.step, rows.cell)))
+    rows = rows.take(kept) if aside else rows
     again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
     if again.any():
         odd = again & ~_agree(rows)
@@ -44,6 +43,11 @@ def settled(rows: Rows) -> Settled | tuple[int, ...]:
             return _conflict(rows, odd)
         rows = rows.take(np.concatenate([[True], ~again]))
     return Settled(rows=rows, repeated=int(again.sum()), set_aside=aside)
+
+
+def _starts(rows: Rows) -> NDArray[np.intp]:
+    """The place of the first row of each cell."""
+    return np.flatnonzero(np.concatenate([[True], np.diff(rows.cell) != 0]))
 
 
 def _agree(rows: Rows) -> NDArray[np.bool_]:
@@ -88,7 +92,7 @@ class Run:
 
 def runs_of(rows: Rows, cells: Sequence[tuple[Plain, ...]], *, steps: bool) -> Iterator[Run]:
     """Yields the runs of settled rows, one a cell, in the order of the cells' numbers."""
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(rows.cell) != 0]))
+    starts = _starts(rows)
     ends = np.append(starts[1:], len(rows.cell))
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         last = end - 1
@@ -101,5 +105,5 @@ def runs_of(rows: Rows, cells: Sequence[tuple[Plain, ...]], *, steps: bool) -> I
             row=int(rows.row[last]),
             step=int(rows.step[last]),
             extras={name: amount for name, amount in known.items() if amount == amount},
-            path=rows.take(np.arange(start, end)) if steps and kind <= DIVERGED else None,
+            path=rows.part(start, end) if steps and kind <= DIVERGED else None,
         )

@@ -69,7 +69,7 @@ def test_an_imported_study_is_answered_for_like_any_other(
     page = sweeper("report", "theirs", "--out", out)
     assert page.code == 0, page.err
     html = next(out.glob("*.html")).read_text(encoding="utf-8")
-    assert "sweep.csv" in html and "are mixed" not in html
+    assert "sweep.csv (SHA-256" in html and "are mixed" not in html
 
 
 def test_the_answer_as_json_has_the_documented_keys(sweeper: Sweeper, swept: Path) -> None:
