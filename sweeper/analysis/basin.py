@@ -20,8 +20,7 @@ WALL = 4.0
 """Points this many times the window's median excess loss above the minimum weigh exp(-1).
 
 In a regular five-point window the outer neighbours of a parabola lie at 4 times the median,
-so they still count; a divergence wall lies at 10 times and more, and weighs nothing. A window
-of nine points, whose median is higher, takes more."""
+so they still count; a divergence wall lies at 10 times and more, and weighs nothing."""
 
 LEAST_WEIGHT = 1e-8
 """Keeps three-point fits determined where one of the points is a wall."""
@@ -39,6 +38,7 @@ class Basin:
             with one basin, shape [R]; -inf or +inf where the grid ends, the position of the
             nearest diverged point where the neighbour diverged.
         bounded: True where the lowest point has a finite neighbour on both sides, shape [R].
+        typical: median excess loss of the window above its minimum, shape [R].
     """
 
     lowest: Ints
@@ -48,6 +48,7 @@ class Basin:
     low: Floats
     high: Floats
     bounded: Bools
+    typical: Floats
 
 
 def find_basins(
@@ -80,6 +81,7 @@ def find_basins(
         low=padded[lowest],
         high=padded[lowest + 2],
         bounded=(lowest > begins) & (lowest < ends),
+        typical=_median(_excess(losses, lowest, inside), inside)[:, 0],
     )
 
 
@@ -120,11 +122,20 @@ def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall
     """
     if np.isinf(wall):
         return inside.astype(np.float64)
-    least = np.take_along_axis(losses, lowest[:, None], axis=1)
-    excess = np.where(inside, losses - least, np.inf)
-    middle = np.sum(inside, axis=1, keepdims=True) // 2
-    median = np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
-    width = np.maximum(wall * median, tolerance)
+    excess = _excess(losses, lowest, inside)
+    width = np.maximum(wall * _median(excess, inside), tolerance)
     # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
     ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
     return np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
+
+
+def _excess(losses: Floats, lowest: Ints, inside: Bools) -> Floats:
+    """Returns losses above the lowest one, +inf outside the window, shape [R, K]."""
+    least = np.take_along_axis(losses, lowest[:, None], axis=1)
+    return np.where(inside, losses - least, np.inf)
+
+
+def _median(excess: Floats, inside: Bools) -> Floats:
+    """Returns the median excess loss of each window, shape [R, 1]."""
+    middle = np.sum(inside, axis=1, keepdims=True) // 2
+    return np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)

@@ -11,6 +11,7 @@ from numpy.random import Generator
 from sweeper.analysis.basin import find_basins
 from sweeper.analysis.estimator import (
     COMPARED,
+    DEFAULT,
     ESTIMATORS,
     REACH,
     Vertices,
@@ -60,7 +61,7 @@ class Located:
 def locate(
     curves: Sequence[Curve],
     *,
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis.estimator import Vertices
+from sweeper.analysis.estimator import DEFAULT, Vertices
 from sweeper.analysis.noise import NoiseSource
 from sweeper.analysis.optima import locate
 from sweeper.analysis.optimum import Optimum
@@ -135,7 +135,7 @@ def survey(
     *,
     scales: Sequence[str],
     hyperparameter: str,
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,

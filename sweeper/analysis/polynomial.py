@@ -109,7 +109,7 @@ def fit_shrunk(
     weights: Floats,
     origin: Floats,
     *,
-    noise: float,
+    noise: Floats,
     priors: Sequence[float],
 ) -> Polynomials:
     """Returns polynomials whose terms beyond the parabola are shrunk as far as the noise makes
@@ -122,13 +122,14 @@ def fit_shrunk(
 
     Args:
         log2, losses, weights, origin: as in :func:`fit_parabolas`.
-        noise: standard deviation of a loss; 0 where it is unknown.
+        noise: standard deviation of a loss, shape [R]; 0 where it is unknown.
         priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
             octave^-1, octave^-2, ...
     """
     parabolas = fit_parabolas(log2, losses, weights, origin)
     bend = np.maximum(parabolas.coefficients[:, 2], np.finfo(float).tiny ** 0.25)
-    return _fit(log2, losses, weights, origin, noise / (bend[:, None] * np.array(priors)))
+    ridge = noise[:, None] / (bend[:, None] * np.array(priors))
+    return _fit(log2, losses, weights, origin, ridge)
 
 
 def _fit(

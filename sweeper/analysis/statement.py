@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.analysis.claim import Claim, Verdict, judge
 from sweeper.analysis.drift import Drift, measure_drift
-from sweeper.analysis.estimator import estimator_named
+from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import group_json, plain
 from sweeper.analysis.optima import Located, locate
@@ -97,7 +97,7 @@ def drift_statement(
     hyperparameter: str,
     settings: Sequence[str] = (),
     claims: Sequence[Claim] = (),
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,

@@ -10,10 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from sweeper.cli.printing import console, print_json
-from sweeper.cli.statements import claims_broken, print_statements
 from sweeper.errors import RequestError
-from sweeper.report.answers import statements_of
-from sweeper.report.estimates import keep_estimates
 from sweeper.store.records import Account
 from sweeper.store.store import Store
 from sweeper.study import load_study
@@ -76,6 +73,12 @@ def drift_command(
     keys: bool,
 ) -> int:
     """Prints optima, drift, regret and verdicts; returns the exit code."""
+    # Imported here: status and sql answer before the analysis would have been loaded.
+    from sweeper.analysis.estimator import DEFAULT
+    from sweeper.cli.statements import claims_broken, print_statements
+    from sweeper.report.answers import statements_of
+    from sweeper.report.estimates import keep_estimates
+
     with Store.open(store, create=False) as opened:
         name = name_of(study)
         statements = statements_of(
@@ -88,7 +91,7 @@ def drift_command(
             allow_holes=allow_holes,
         )
         # The table of estimates holds the study's own question: its scale, the end of its runs.
-        if estimator == "quadratic" and scale is None and horizon is None:
+        if estimator == DEFAULT and scale is None and horizon is None:
             keep_estimates(opened, statements)
     if as_json:
         documents = [statement.to_json(keys=keys) for statement in statements]

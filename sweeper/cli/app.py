@@ -197,7 +197,7 @@ def drift(
     ] = None,
     estimator: Annotated[
         EstimatorName, typer.Option(help="How an optimum is read off its points.")
-    ] = EstimatorName.quadratic,
+    ] = EstimatorName.skewed,
     allow_holes: Annotated[
         bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
     ] = False,

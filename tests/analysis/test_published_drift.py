@@ -85,7 +85,7 @@ def test_the_grid_argmin_reproduces_the_stated_costs_of_transfer() -> None:
 def test_the_default_puts_the_costs_of_transfer_in_the_same_order() -> None:
     groups = openwebtext(resamples=200)
     cost = {variant: groups[variant].regret[-1].regret for variant in STATED_COST}
-    assert cost["Muon-Adam/SP"] > 0.2
+    assert cost["Muon-Adam/SP"] > 0.1
     assert max(cost["Muon/muP"], cost["Muon-Adam/muP"]) < 0.006
 
 
