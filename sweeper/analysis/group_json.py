@@ -44,10 +44,10 @@ def _optimum_json(optimum: Optimum) -> dict[str, Any]:
         "scale": optimum.scale,
         "log2": optimum.log2,
         "value": optimum.value,
-        "low": _number(optimum.low),
-        "high": _number(optimum.high),
+        "low": number(optimum.low),
+        "high": number(optimum.high),
         "loss": optimum.loss,
-        "curvature": _number(optimum.curvature),
+        "curvature": number(optimum.curvature),
         "points": optimum.points,
         "flags": list(optimum.flags),
         "estimator": optimum.estimator,
@@ -65,15 +65,15 @@ def _drift_json(drift: Drift) -> dict[str, Any]:
     bend = drift.bend
     return {
         "slope": drift.slope,
-        "low": _number(drift.low),
-        "high": _number(drift.high),
+        "low": number(drift.low),
+        "high": number(drift.high),
         "scales_used": list(drift.scales_used),
         "flags": list(drift.flags),
         "intercept": drift.intercept,
         "censored": list(drift.censored),
         "scatter": drift.scatter,
         "estimators": dict(drift.estimators),
-        "bend": bend and {k: _number(v) for k, v in vars(bend).items()},
+        "bend": bend and {k: number(v) for k, v in vars(bend).items()},
         "leave_one_out": [{"scale": o.scale, "change": o.change} for o in drift.leave_one_out],
     }
 
@@ -82,20 +82,20 @@ def _regret_json(regret: Regret) -> dict[str, Any]:
     return {
         "scale": regret.scale,
         "tuned": regret.tuned,
-        "transferred": _number(regret.transferred),
-        "regret": _number(regret.regret),
-        "percent": _number(regret.percent),
+        "transferred": number(regret.transferred),
+        "regret": number(regret.regret),
+        "percent": number(regret.percent),
         "log2": regret.log2,
         "floor": regret.floor,
         "harmless": regret.harmless,
         "certainty": regret.certainty,
         "note": regret.note,
-        "compute": _number(regret.compute),
+        "compute": number(regret.compute),
         "compute_note": regret.compute_note,
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """Returns a number that strict JSON can hold: None for infinite and unknown ones."""
     return float(value) if math.isfinite(value) else None
 

@@ -1,4 +1,4 @@
-"""`sweeper status`, `drift`, `report` and `sql`: answers from the store."""
+"""`sweeper status`, `report` and `sql`: answers from the store."""
 
 from __future__ import annotations
 
@@ -57,48 +57,6 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
-
-
-def drift_command(
-    study: str,
-    *,
-    store: str | None,
-    hyperparameter: str | None,
-    scale: str | None,
-    horizon: str | None,
-    estimator: str,
-    allow_holes: bool,
-    strict: bool,
-    as_json: bool,
-    keys: bool,
-) -> int:
-    """Prints optima, drift, regret and verdicts; returns the exit code."""
-    # Imported here: status and sql answer before the analysis would have been loaded.
-    from sweeper.analysis.estimator import DEFAULT
-    from sweeper.cli.statements import claims_broken, print_statements
-    from sweeper.report.answers import statements_of
-    from sweeper.report.estimates import keep_estimates
-
-    with Store.open(store, create=False) as opened:
-        name = name_of(study)
-        statements = statements_of(
-            opened,
-            name,
-            hyperparameter=hyperparameter,
-            scale=scale,
-            horizon=horizon,
-            estimator=estimator,
-            allow_holes=allow_holes,
-        )
-        # The table of estimates holds the study's own question: its scale, the end of its runs.
-        if estimator == DEFAULT and scale is None and horizon is None:
-            keep_estimates(opened, statements)
-    if as_json:
-        documents = [statement.to_json(keys=keys) for statement in statements]
-        print_json(documents[0] if len(documents) == 1 else documents)
-    else:
-        print_statements(statements)
-    return 1 if strict and claims_broken(statements) else 0
 
 
 def report_command(

@@ -184,6 +184,14 @@ def drift(
             show_default=False,
         ),
     ] = None,
+    joint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Two hyperparameters: their joint optimum and its principal axes instead.",
+            show_default=False,
+        ),
+    ] = None,
     scale: Annotated[
         str | None,
         typer.Option(help="Along which axis (default: the study's).", show_default=False),
@@ -208,13 +216,14 @@ def drift(
     ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
-    from sweeper.cli.answers import drift_command
+    from sweeper.cli.drifting import drift_command
 
     raise typer.Exit(
         drift_command(
             study,
             store=store,
             hyperparameter=hyperparameter,
+            joint=joint,
             scale=scale,
             horizon=horizon,
             estimator=estimator.value,

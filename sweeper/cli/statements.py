@@ -37,7 +37,7 @@ def print_statements(statements: Sequence[DriftStatement]) -> None:
             style="bold",
         )
         for note in statement.notes:
-            _say(out, f"note: {note}")
+            say(out, f"note: {note}")
         for group in statement.groups:
             _print_group(out, statement, group)
 
@@ -47,26 +47,27 @@ def _print_group(out: Console, statement: DriftStatement, group: Group) -> None:
     if group.optima:
         out.print(_optima_table(statement, group))
     if any(_compute(row).endswith("*") for row in group.regret):
-        _say(out, "* extrapolated beyond the tuned losses")
+        say(out, "* extrapolated beyond the tuned losses")
     for scale, why in group.left_out.items():
-        _say(out, f"no optimum at {statement.scale} {scale:g}: {why}")
+        say(out, f"no optimum at {statement.scale} {scale:g}: {why}")
     if group.drift is not None:
         drift = group.drift
-        _say(
+        say(
             out,
             f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
             f"95% interval {drift.low:+.2f} to {drift.high:+.2f}",
         )
     elif group.refused is not None:
-        _say(out, f"no drift: {group.refused}")
-    _print_evidence(out, group.evidence)
+        say(out, f"no drift: {group.refused}")
+    print_evidence(out, group.evidence)
     for verdict in group.verdicts:
         claim = verdict.claim
         head = f"claim {claim.exponent:g} ± {claim.tolerance:g}: "
-        _say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+        say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
 
 
-def _print_evidence(out: Console, evidence: Evidence) -> None:
+def print_evidence(out: Console, evidence: Evidence) -> None:
+    """Prints what a group rests on, and what its results should share and do not."""
     parts = [f"rests on {evidence.trials} of {evidence.declared} trials"]
     if evidence.diverged:
         parts.append(f"{evidence.diverged} of them diverged")
@@ -76,12 +77,12 @@ def _print_evidence(out: Console, evidence: Evidence) -> None:
         parts.append(f"{seeds} a point")
     if len(evidence.devices) == 1:
         parts.append(f"on {evidence.devices[0]}")
-    _say(out, ", ".join(parts))
+    say(out, ", ".join(parts))
     for warning in evidence.warnings:
-        _say(out, Text.assemble(("warning: ", "bold yellow"), warning))
+        say(out, Text.assemble(("warning: ", "bold yellow"), warning))
 
 
-def _say(out: Console, sentence: str | Text) -> None:
+def say(out: Console, sentence: str | Text) -> None:
     """Prints a sentence under its group, its further lines indented like the first."""
     out.print(Padding(sentence, (0, 0, 0, 2)))
 

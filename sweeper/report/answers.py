@@ -33,6 +33,21 @@ RESULTS = ("completed", "diverged")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """What tells about one or several hyperparameters.
+
+    Attributes:
+        rows: the trials, see :meth:`Inquiry.rows`.
+        settings: columns that make the groups, with the variant.
+        notes: sentences on which trials count.
+    """
+
+    rows: pandas.DataFrame
+    settings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Inquiry:
     """A study as the analysis reads it.
 
@@ -96,7 +111,7 @@ class Inquiry:
         infinite, which have no log2. Of the combinations that give an effective hyperparameter
         one value, only the best counts (:func:`sweeper.analysis.profile.profiled`).
         """
-        return self._view(hyperparameters)[0]
+        return self.view(*hyperparameters).rows
 
     def settings(self, *hyperparameters: str) -> tuple[str, ...]:
         """Returns the other swept columns that take more than one value at some scale; with the
@@ -124,18 +139,18 @@ class Inquiry:
             UnknownNameError: there is no such estimator.
         """
         self.require_results()
-        rows, notes = self._view((hyperparameter,))
+        view = self.view(hyperparameter)
         return drift_statement(
-            rows,
+            view.rows,
             study=self.study.name,
             scale=self.scale,
             hyperparameter=hyperparameter,
-            settings=self._groups(rows, (hyperparameter,)),
+            settings=view.settings,
             claims=self.claims.get(hyperparameter, ()),
             estimator=estimator,
             allow_holes=allow_holes,
             partial=partial,
-            notes=(*self.notes, *notes),
+            notes=view.notes,
         )
 
     def require_results(self) -> None:
@@ -150,25 +165,26 @@ class Inquiry:
                 "yet; sweeper run starts it, sweeper status says where it stands"
             )
 
-    def _view(self, names: Sequence[str]) -> tuple[pandas.DataFrame, tuple[str, ...]]:
-        """Returns the rows and what the reader should know about their choice."""
-        rows, notes = self._applying(names), []
+    def view(self, *names: str) -> View:
+        """Returns the trials that tell about hyperparameters, with what to know about them."""
+        rows, notes = self._applying(names), list(self.notes)
         for name in names:
             bare = without_log2(rows[name])
             if bare.any() and not bare.all():
                 rows = rows[~bare]
                 notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
+        groups = self._groups(rows, names)
         parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
         if parts:
-            place = ["variant", *self._groups(rows, names), self.scale]
+            place = ["variant", *groups, self.scale]
             best = profiled(rows, place=place, axes=list(names), parts=parts)
             if len(best) < len(rows):
                 notes.append(
                     f"at each {' and '.join(names)} the best of all {' and '.join(parts)} counts: "
-                    f"{len(best)} of {len(rows)} trials"
+                    f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
                 )
             rows = best
-        return rows, tuple(notes)
+        return View(rows=rows, settings=groups, notes=tuple(notes))
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
         rows = self.trials
