@@ -64,12 +64,17 @@ def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, error: float)
         error: standard error of a seed mean, for the estimator.
     """
     finite = np.flatnonzero(np.isfinite(curve.means))
+    count = len(finite)
     step = NUDGE * float(np.ptp(curve.means[finite]))
-    moved = np.tile(curve.means, (1 + len(finite), 1))
-    moved[1 + np.arange(len(finite)), finite] += step
+    moved = np.tile(curve.means, (1 + 2 * count, 1))
+    moved[1 + np.arange(count), finite] += step
+    moved[1 + count + np.arange(count), finite] -= step
     vertices = estimator(curve.log2, moved, error)
+    up = (vertices.loss[1 : 1 + count] - vertices.loss[0]) / step
+    down = (vertices.loss[0] - vertices.loss[1 + count :]) / step
     weights = np.zeros(len(curve.means))
-    weights[finite] = (vertices.loss[1:] - vertices.loss[0]) / step
+    # Where two points tie, one of the two moves makes the window jump; the other tells the slope.
+    weights[finite] = np.where(np.abs(up) < np.abs(down), up, down)
     return Minimum(
         curve=curve,
         log2=float(vertices.log2[0]),

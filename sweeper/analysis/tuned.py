@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis.estimator import estimator_named
+from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.frontier import Frontier, FrontierPoint, frontier_of
 from sweeper.analysis.loss_error import Minimum, lone_minimum, loss_errors, read_minimum
 from sweeper.analysis.noise import error_of, pooled_noise
@@ -108,7 +108,7 @@ def tuned_losses(
     scale: str,
     hyperparameter: str | None,
     settings: Sequence[str] = (),
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> Tuned:
     """Returns the tuned loss of every scale, and of every amount of compute at that scale.

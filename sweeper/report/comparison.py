@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sweeper.analysis.estimator import DEFAULT
 from sweeper.analysis.frontier import require_baseline
 from sweeper.analysis.saving import (
     Fitted,
@@ -102,7 +103,7 @@ def compare(
     others: Sequence[tuple[str, str | None]],
     *,
     metric: Cost = "compute",
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> Comparison:
     """Returns the compute multipliers of variants over a baseline.

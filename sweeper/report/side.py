@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweeper.analysis.estimator import DEFAULT
 from sweeper.analysis.frontier import Frontier
 from sweeper.analysis.law import Law
 from sweeper.analysis.saving import frontier_law
@@ -54,7 +55,7 @@ def read_side(
     variant: str,
     metric: Cost,
     *,
-    estimator: str = "quadratic",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
     seed: int = 0,
 ) -> Side:
