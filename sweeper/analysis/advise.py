@@ -34,7 +34,7 @@ LEAST_POINTS = 3
 CELL = 1 / 12
 """Mean squared distance from a uniform point to the centre of its unit cell."""
 
-SCALES_PER_DOUBLING = 16
+SCALES_PER_DOUBLING = 64
 """Candidates for a proxy."""
 
 

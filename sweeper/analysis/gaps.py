@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.analysis.interval import quantile_interval
+from sweeper.analysis.interval import quantile_interval, robust_sd
 from sweeper.analysis.points import Floats
 from sweeper.analysis.rate import RateFit, fit_rate
 from sweeper.analysis.reference import Family, Reference
+from sweeper.analysis.transfer import FLOOR_SIGMAS
 
 GAPS = ("a", "b", "c")
 
@@ -90,7 +91,8 @@ def measure_gaps(family: Family, reference: Reference) -> Gaps:
 
     A gap below its noise floor is 0, and no rate is fitted through it: c below the standard
     error s of the reference's losses, b below sqrt(2 s / curvature), where c is s, and a below
-    the standard error of a difference of two losses.
+    the standard error of a difference of two losses. Where an estimator reads optima off noisy
+    points with a wider scatter than that, the scatter is the floor of b, and of c with it.
     """
     below = family.scales < reference.scale
     scales = family.scales[below]
@@ -100,11 +102,11 @@ def measure_gaps(family: Family, reference: Reference) -> Gaps:
         "b": away,
         "c": _clipped(reference.rise(away)),
     }
-    far = math.sqrt(2 * reference.error / reference.curvature)
+    far = np.maximum(math.sqrt(2 * reference.error / reference.curvature), _scatter(away))
     floors = {
         "a": np.hypot(family.errors[below], reference.error),
-        "b": np.full(len(scales), far),
-        "c": np.full(len(scales), reference.error),
+        "b": far,
+        "c": reference.curvature / 2 * far**2,
     }
     columns = {name: _gaps(name, measured[name], floors[name]) for name in GAPS}
     rates, kept = {}, {}
@@ -146,6 +148,13 @@ def _rate(name: str, scales: Floats, gaps: Floats, reference: Reference) -> Rate
     draws = np.full(len(gaps) - 1, fit.value)
     draws[usable[1:]] = fit.draws
     return RateFit(value=fit.value, draws=draws, extra=fit.extra)
+
+
+def _scatter(away: Floats) -> Floats:
+    """Returns 1.96 standard deviations of the resampled distances, shape [n]; 0 without any."""
+    if len(away) < 3:
+        return np.zeros(away.shape[1])
+    return np.array([FLOOR_SIGMAS * robust_sd(column) for column in away[1:].T])
 
 
 def _clipped(rise: Floats) -> Floats:

@@ -12,9 +12,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sweeper.analysis.interval import robust_sd
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import Floats
 from sweeper.analysis.rate import RateFit, fit_approach
+from sweeper.analysis.transfer import FLOOR_SIGMAS
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 ReferenceName = Literal["largest", "limit"]
@@ -169,6 +171,12 @@ def _limit(family: Family, proxy: Reference) -> Reference:
         raise AnalysisRefusal(
             f"the optimum moves by {moves:.2g} octaves and comes to no limit within these "
             "scales; add scales, or measure from the largest"
+        )
+    blur = FLOOR_SIGMAS * robust_sd(log2.limit[1:]) if len(log2.limit) > 2 else 0.0
+    if blur > moves:
+        raise AnalysisRefusal(
+            f"the optimum moves by {moves:.2g} octaves over these scales, and its limit is known "
+            f"to {blur:.2g} octaves only; add scales or seeds, or measure from the largest"
         )
     return Reference(
         scale=np.inf,
