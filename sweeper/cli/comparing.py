@@ -72,33 +72,32 @@ def _named(asked: str) -> tuple[str, str | None]:
 
 def _print(comparison: Comparison) -> None:
     from sweeper.cli.printing import console
+    from sweeper.cli.statements import print_evidence, say
 
     out = console()
     what = "compute" if comparison.metric == "compute" else "device time"
     out.print(f"\n{what} multipliers over {comparison.baseline.name}", style="bold")
-    _say(out, f"how many times its {what} the baseline needs for the same loss")
+    say(out, f"how many times its {what} the baseline needs for the same loss")
     _print_left_out(out, comparison.baseline)
+    print_evidence(out, comparison.baseline.evidence)
     for note in comparison.notes:
-        _say(out, f"note: {note}")
+        say(out, f"note: {note}")
     for rival in comparison.rivals:
         out.print(f"\n{rival.side.name}", style="bold cyan")
         out.print(_table(rival))
         _print_left_out(out, rival.side)
-        _say(out, _verdict(rival))
+        say(out, _verdict(rival))
         for side in (comparison.baseline, rival.side):
             if side.lawless is not None:
-                _say(out, f"no law of {side.name}: {side.lawless}")
-
-
-def _say(out: Console, sentence: str) -> None:
-    from rich.padding import Padding
-
-    out.print(Padding(sentence, (0, 0, 0, 2)))
+                say(out, f"no law of {side.name}: {side.lawless}")
+        print_evidence(out, rival.side.evidence)
 
 
 def _print_left_out(out: Console, side: Side) -> None:
+    from sweeper.cli.statements import say
+
     for why in side.tuned.left_out.values():
-        _say(out, f"no tuned loss of {side.name}: {why}")
+        say(out, f"no tuned loss of {side.name}: {why}")
 
 
 def _table(rival: Rival) -> Table:

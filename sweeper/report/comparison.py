@@ -72,6 +72,7 @@ class Comparison:
                 for point in base.points
             ],
             "baseline_law": _law_json(base),
+            "baseline_evidence": base.evidence.to_json(),
             "others": [
                 {
                     "study": rival.side.study,
@@ -79,6 +80,7 @@ class Comparison:
                     "points": list(_points_json(rival)),
                     "trend": rival.saving.trend and _numbers(vars(rival.saving.trend)),
                     "law": _law_json(rival.side),
+                    "evidence": rival.side.evidence.to_json(),
                     "left_out": _left_out_json(rival.side),
                 }
                 for rival in self.rivals
@@ -205,7 +207,11 @@ def _notes(
     workloads = sorted({inquiry.study.workload for inquiry in inquiries})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"
-    devices = sorted({device for side in (base, *sides) for device in side.devices})
+    code = dict.fromkeys(side.evidence.versions for side in (base, *sides))
+    if len(code) > 1:
+        said = "; ".join(", ".join(versions) or "not recorded" for versions in code)
+        yield f"the variants come from different code: {said}"
+    devices = sorted({device for side in (base, *sides) for device in side.evidence.devices})
     if metric == "seconds" and len(devices) > 1:
         yield f"seconds are from different devices: {', '.join(devices)}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.estimator import DEFAULT
+from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.frontier import Frontier
 from sweeper.analysis.law import Law
 from sweeper.analysis.saving import frontier_law
@@ -27,7 +28,7 @@ class Side:
         frontier: the same against the cost that is compared.
         law: the law of that frontier; None where it has none.
         lawless: why it has none, else None.
-        devices: names of the devices behind the results.
+        evidence: the trials behind it.
     """
 
     study: str
@@ -36,7 +37,7 @@ class Side:
     frontier: Frontier
     law: Law | None
     lawless: str | None
-    devices: tuple[str, ...]
+    evidence: Evidence
 
     @property
     def name(self) -> str:
@@ -75,12 +76,13 @@ def read_side(
     """
     rows = inquiry.trials[inquiry.trials["variant"] == variant]
     column = _tuned_column(inquiry, rows)
+    settings = [c for c in inquiry.swept if c != column and _differs(inquiry, rows, c)]
     tuned = tuned_losses(
         rows,
         name=f"{inquiry.study.name}:{variant}",
         scale=inquiry.scale,
         hyperparameter=column,
-        settings=[c for c in inquiry.swept if c != column and _differs(inquiry, rows, c)],
+        settings=settings,
         estimator=estimator,
         allow_holes=allow_holes,
     )
@@ -97,7 +99,7 @@ def read_side(
         frontier=frontier,
         law=law,
         lawless=lawless,
-        devices=tuple(sorted(rows["device"].dropna().unique())),
+        evidence=gather(rows, [inquiry.scale, *([] if column is None else [column]), *settings]),
     )
 
 

@@ -39,6 +39,7 @@ def test_the_table_says_how_much_compute_is_saved(race: Sweeper) -> None:
     assert float(row[4]) == pytest.approx(1.5, abs=0.03)
     assert "ahead at 3 of 3 points" in answer.out
     assert "extrapolated" in answer.out
+    assert answer.out.count("rests on 54 of 54 trials") == 2
 
 
 def test_the_json_has_stable_keys(race: Sweeper) -> None:
@@ -48,12 +49,13 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
         "metric",
         "baseline_points",
         "baseline_law",
+        "baseline_evidence",
         "others",
         "left_out",
         "notes",
     ]
     (other,) = document["others"]
-    assert list(other) == ["study", "variant", "points", "trend", "law", "left_out"]
+    assert list(other) == ["study", "variant", "points", "trend", "law", "evidence", "left_out"]
     point = other["points"][0]
     assert {"label", "flops", "loss", "multiplier", "low", "high", "extrapolated"} <= set(point)
     assert point["low"] < 1.5 < point["high"]

@@ -52,6 +52,7 @@ def save(
     widths: tuple[int, ...] = WIDTHS,
     seconds: float = 1.0,
     device: str = "a processor",
+    commit: str = "c0ffee",
 ) -> None:
     """Saves a study with finished trials, ``seconds`` of device time per 1e6 FLOPs."""
     members, entries = [], []
@@ -81,7 +82,7 @@ def save(
                     device_seconds=seconds * flops / 1e6,
                     device=device,
                     host="a machine",
-                    environment={},
+                    environment={"commit": commit},
                 )
                 entries.append((outcome, loss))
     store.save_study(record, members)
@@ -119,11 +120,19 @@ def test_a_study_alone_means_all_its_other_variants(race: Store) -> None:
 
 def test_seconds_are_compared_where_asked_for(race: Store) -> None:
     slow = replace(RECORD, name="slow", document={**RECORD.document, "name": "slow"})
-    save(race, slow, multipliers={"muon": 1.5}, seconds=3.0, device="another processor")
+    save(
+        race,
+        slow,
+        multipliers={"muon": 1.5},
+        seconds=3.0,
+        device="another processor",
+        commit="beef",
+    )
     found = compare(race, ("race", "adam"), [("slow", None)], metric="seconds")
     points = found.to_json()["others"][0]["points"]
     assert [p["multiplier"] for p in points] == pytest.approx([0.5] * 4, rel=1e-6)
     assert points[0]["seconds"] == pytest.approx(3 * 64**3 / 1e6)
+    assert any("different code: commit c0ffee" in n for n in found.notes)
     assert any("different devices: a processor, another processor" in n for n in found.notes)
 
 
