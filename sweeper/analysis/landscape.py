@@ -12,6 +12,7 @@ import pandas as pd
 from sweeper.analysis.cost import RunCost, run_cost
 from sweeper.analysis.law import fit_law
 from sweeper.analysis.optimum import Optimum
+from sweeper.analysis.pace import Rate
 from sweeper.analysis.points import Floats
 from sweeper.analysis.statement import Group
 from sweeper.analysis.transfer_statement import transfer_of
@@ -193,9 +194,10 @@ def read_landscape(
         raise AnalysisRefusal(f"no drift, so nothing to extrapolate: {group.refused}")
     optima = tuple(optimum for optimum in group.optima if optimum.located)
     largest = optima[-1]
-    if target <= largest.scale:
+    top = max(optimum.scale for optimum in group.optima)
+    if target <= top:
         raise AnalysisRefusal(
-            f"target {target:g} is within the study, which was tuned up to {largest.scale:g}; "
+            f"target {target:g} is within the study, which was tuned up to {top:g}; "
             "sweeper drift shows the optimum there, advice is for larger scales"
         )
     asymptote, amplitude, alpha, law = _loss_law(optima, given.alpha)
@@ -285,9 +287,9 @@ def _movement(
         if not (math.isfinite(beta) and beta > 0):
             raise AnalysisRefusal(f"beta = {beta}: the optimum must converge, as scale^-beta")
         origin = "with the given beta"
-    elif len(optima) > 1:
-        rate = transfer_of(group).rates.get("b")
-        if rate is not None and len(rate.scales) > 2 and rate.low > 0:
+    else:
+        rate = _rate(group)
+        if rate is not None:
             beta, origin = rate.value, f"95% interval of beta {rate.low:.2f} to {rate.high:.2f}"
     if beta is not None:
         size = _size(optima, group.exponent, beta)
@@ -310,6 +312,15 @@ def _movement(
         "off the rule: its gaps do not show a rate at which it would converge"
     )
     return Movement(slope=slope, error=error), None, sentence
+
+
+def _rate(group: Group) -> Rate | None:
+    """Returns beta where at least three gaps show that the optimum converges, else None."""
+    try:
+        rate = transfer_of(group).rates.get("b")
+    except AnalysisRefusal:
+        return None  # No gaps at all: the largest scale has no optimum to measure them from.
+    return rate if rate is not None and len(rate.scales) > 2 and rate.low > 0 else None
 
 
 def _size(optima: Sequence[Optimum], exponent: float, beta: float) -> float:

@@ -236,6 +236,17 @@ def test_an_optimum_without_a_rate_is_extrapolated_by_its_drift() -> None:
     assert any("goes on moving" in sentence for sentence in reading.assumptions)
 
 
+def test_a_largest_scale_without_an_optimum_leaves_the_drift_of_the_others() -> None:
+    frame = study(octaves=tuple(float(k) for k in np.arange(-11, -5.9, 0.5)))
+    frame = frame[(frame["width"] < 1024) | (frame["learning_rate"] < 2.0**-6.6)]
+    reading = read(frame)
+    assert reading.beta is None
+    assert reading.land.found is not None
+    assert reading.land.found.scale == 512
+    with pytest.raises(AnalysisRefusal, match="up to 1024"):
+        read(frame, target=1000)
+
+
 def test_what_is_given_takes_the_place_of_what_is_read() -> None:
     frame = study()
     reading = read(frame, alpha=0.5, beta=0.8, cost_exponent=4.0, run_flops=1e20)
