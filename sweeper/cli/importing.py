@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
     from sweeper.store.interchange import Imported
+    from sweeper.store.records import Changes
     from sweeper.store.request import ClaimedRule
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -103,7 +105,7 @@ def import_command(
     )
     with Store.open(store) as opened:
         done = import_results(opened, request)
-    _print(done, as_json=as_json)
+    _print(done, has_optima=hp is not None, as_json=as_json)
 
 
 def _listed(flag: str, text: str | None) -> tuple[str, ...]:
@@ -138,20 +140,18 @@ def _claim(text: str) -> ClaimedRule:
     )
 
 
-def _print(done: Imported, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
+def _print(done: Imported, *, has_optima: bool, as_json: bool) -> None:
     from sweeper.cli.printing import console, print_json
 
     if as_json:
         print_json(asdict(done))
         return
     out = console()
-    for sentence in _sentences(done):
-        out.print(sentence, soft_wrap=False)
+    for sentence in _sentences(done, has_optima=has_optima):
+        out.print(sentence)
 
 
-def _sentences(done: Imported) -> list[str]:
+def _sentences(done: Imported, *, has_optima: bool) -> list[str]:
     total = sum(done.trials.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
     said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
@@ -160,22 +160,33 @@ def _sentences(done: Imported) -> list[str]:
     parts = [f"{done.rows} rows read", f"{done.used} used"]
     parts += [f"{left_out} left out by --where"] if left_out else []
     parts += [f"{done.repeated} said the same again"] if done.repeated else []
-    parts += [f"{done.set_aside} without a result beside one that has it"] * bool(done.set_aside)
+    parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
     parts += [f"{done.curves} curves written"] if done.curves else []
     said.append("; ".join(parts))
     said += [f"{name} is the column {column}" for name, column in done.columns.items()]
-    changes = done.changes
-    if changes.added or changes.hidden or changes.restored:
-        said.append(
-            f"{changes.added} trials added, {changes.kept} kept, {changes.hidden} hidden, "
-            f"{changes.restored} brought back"
-        )
-    else:
-        said.append("nothing changed: all of these trials were there")
+    said.append(_changed(done.changes))
     if done.trials["missing"]:
         said.append(
             f"{done.trials['missing']} trials have an empty objective and count as not run; if "
             "they diverged, write nan there, or say so in an --outcome column"
         )
-    said.append(f"sweeper drift {done.study} reads the optima")
-    return said
+    return [*said, _next(done, has_optima=has_optima)]
+
+
+def _changed(changes: Changes) -> str:
+    counts = {
+        "added": changes.added,
+        "kept": changes.kept,
+        "hidden": changes.hidden,
+        "brought back": changes.restored,
+    }
+    if not (changes.added or changes.hidden or changes.restored):
+        return "nothing changed: all of these trials were there"
+    return "trials: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _next(done: Imported, *, has_optima: bool) -> str:
+    if has_optima:
+        return f"sweeper drift {done.study} reads the optima"
+    sides = " ".join(f"{done.study}:{name}" for name in done.variants)
+    return f"sweeper compare {sides} compares them at equal compute"

@@ -150,7 +150,7 @@ def _trial_row(row: Row[Any], study: StudyRecord, tried: int, failed: bool) -> d
         "outcome": row.outcome or ("failed" if failed else "missing"),
         "loss": _loss(row, study),
         **{name: row.derived.get(name, row.config.get(name)) for name in _DERIVED},
-        "device": row.device,
+        "device": row.device or None,  # an imported result may not say
         "commit": environment.get("commit"),
         "torch": environment.get("torch"),
         "sweeper": environment.get("sweeper"),

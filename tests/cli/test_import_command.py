@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli_harness import Sweeper
+
+from sweeper.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
@@ -56,7 +59,7 @@ def test_an_imported_study_is_answered_for_like_any_other(
 
     assert (said.code, said.err) == (0, "")
     assert "study theirs: 54 trials from sweep.csv: 54 completed" in said.out
-    assert "54 trials added" in said.out
+    assert "trials: 54 added" in said.out
     assert max(map(len, said.out.splitlines())) <= 100
     status = sweeper("status", "theirs", "--json").document
     assert (status["declared"], status["done"], status["pending"]) == (54, 54, 0)
@@ -113,10 +116,13 @@ def test_a_claim_has_three_spellings(sweeper: Sweeper, swept: Path, spelling: st
     assert (claim["exponent"], claim["tolerance"], claim["verdict"]) == (-0.5, 0.25, "broken")
 
 
-def test_the_name_of_a_study_is_nothing_to_run(sweeper: Sweeper, finished: Path) -> None:
-    file = finished.with_name("sweep.csv")
+def test_the_name_of_a_study_is_nothing_to_run(sweeper: Sweeper, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.csv"
     file.write_text("width,lr,loss\n64,1,2\n", encoding="utf-8")
     assert sweeper("import", file, "--study", "theirs", *USUAL[:6]).code == 0
+    with Store.open(tmp_path / "store") as store:
+        theirs = store.study("theirs")
+        store.save_study(replace(theirs, name="planted", workload="planted"), [])
 
     for command in ("run", "plan"):
         said = sweeper(command, "theirs")

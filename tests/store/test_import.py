@@ -70,6 +70,7 @@ def test_every_result_says_where_it_is_from(store: Store, tmp_path: Path) -> Non
     assert {source["sha256"] for source in sources} == {done.sha256}
     assert sorted(source["row"] for source in sources) == list(range(1, 41))
     assert {row[1:] for row in rows} == {(None, None)}
+    assert store.frame("theirs")[["device", "commit", "flops"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("form", ["parquet", "json lines", "semicolons", "utf-16", "gzip"])
