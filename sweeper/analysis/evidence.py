@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,50 +70,67 @@ def gather(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:
             knows them, ``key``, ``device`` and the columns of :data:`CODE`.
         point: columns that make a point: the scale and the hyperparameters.
     """
-    cell = [*point, "seed"]
-    # A result stands before the holes of its cell.
-    first = frame.assign(_hole=~frame["outcome"].isin(RESULTS)).sort_values("_hole", kind="stable")
-    cells = first.drop_duplicates(cell)
-    results = cells[~cells["_hole"]]
-    counts = results.groupby(list(point), dropna=False).size()
-    sources = {name: _values(results, name) for name in (*CODE, "device")}
+    kept = _one_row_a_cell(frame, point)
+    done = frame["outcome"].isin(RESULTS).tolist()
+    results = {cell: row for cell, row in kept.items() if done[row]}
+    counts = Counter(cell[:-1] for cell in results)
+    rows = list(results.values())
+    outcome = _picked(frame, "outcome", rows)
+    sources = {name: Counter(_picked(frame, name, rows)) for name in (*CODE, "device")}
     return Evidence(
         trials=len(results),
-        declared=len(cells),
-        diverged=int((results["outcome"] == "diverged").sum()),
+        declared=len(kept),
+        diverged=outcome.count("diverged"),
         points=len(counts),
-        seeds=(int(counts.min()), int(counts.max())) if len(counts) else None,
-        versions=tuple(f"{_words(name)} {v}" for name in CODE for v in sources[name]),
-        devices=sources["device"],
-        warnings=tuple(_warnings(results, sources)),
-        keys=tuple(sorted(set(results["key"]))) if "key" in results.columns else (),
+        seeds=(min(counts.values()), max(counts.values())) if counts else None,
+        versions=tuple(f"{_words(name)} {v}" for name in CODE for v in sorted(sources[name])),
+        devices=tuple(sorted(sources["device"])),
+        warnings=tuple(_warnings(sources)),
+        keys=tuple(sorted(set(_picked(frame, "key", rows)))),
     )
+
+
+def _one_row_a_cell(frame: pd.DataFrame, point: Sequence[str]) -> dict[tuple[Any, ...], int]:
+    """Returns the number of the row of every cell, a point with its seed; a result stands
+    before the holes of its cell.
+
+    Plain loops: a study may have a thousand small groups, on which pandas takes far longer.
+    """
+    done = frame["outcome"].isin(RESULTS).tolist()
+    kept: dict[tuple[Any, ...], int] = {}
+    columns = [frame[name].tolist() for name in (*point, "seed")]
+    for row, cell in enumerate(zip(*columns, strict=True)):
+        if cell not in kept or (done[row] and not done[kept[cell]]):
+            kept[cell] = row
+    return kept
 
 
 def _words(column: str) -> str:
     return column.replace("_", " ")
 
 
-def _values(results: pd.DataFrame, column: str) -> tuple[str, ...]:
-    if column not in results.columns:
-        return ()
-    return tuple(sorted({str(value) for value in results[column].dropna().unique()}))
+def _picked(frame: pd.DataFrame, column: str, rows: Sequence[int]) -> list[str]:
+    """Returns what some rows say in a column, as text, where they say anything."""
+    if column not in frame.columns:
+        return []
+    values = frame[column].tolist()
+    # NaN is the one value that differs from itself.
+    return [str(v) for v in (values[row] for row in rows) if v is not None and v == v and v != ""]
 
 
-def _warnings(results: pd.DataFrame, sources: dict[str, tuple[str, ...]]) -> list[str]:
+def _warnings(sources: dict[str, Counter[str]]) -> list[str]:
     found = [
-        f"results of different code are compared: {_words(name)} {_counted(results, name)}"
+        f"results of different code are compared: {_words(name)} {_counted(sources[name])}"
         for name in CODE
         if len(sources[name]) > 1
     ]
     if len(sources["device"]) > 1:
         found.append(
             "results of different devices are compared, which round differently: "
-            f"{_counted(results, 'device')}"
+            f"{_counted(sources['device'])}"
         )
     return found
 
 
-def _counted(results: pd.DataFrame, column: str) -> str:
-    counts = results[column].dropna().astype(str).value_counts().sort_index()
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))

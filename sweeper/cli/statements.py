@@ -88,32 +88,31 @@ def say(out: Console, sentence: str | Text) -> None:
 
 
 def _optima_table(statement: DriftStatement, group: Group) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    headings = (
-        statement.scale,
-        "optimum",
-        "95% interval",
-        "loss",
-        "regret",
-        "compute",
-        "trials",
-        "flags",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "flags" else "right")
+    """Returns one row a scale; the column of compute only where something is priced."""
     regret = {row.scale: row for row in group.regret}
-    for optimum in group.optima:
-        table.add_row(
-            f"{optimum.scale:g}",
-            f"{optimum.value:.3g} = {power(optimum.value)}",
-            _interval(optimum),
-            f"{optimum.loss:.4f}",
-            _regret(regret.get(optimum.scale)),
-            _compute(regret.get(optimum.scale)),
-            f"{optimum.answered}/{optimum.declared}",
-            ", ".join(flag.replace("_", " ") for flag in optimum.flags),
-        )
+    cells = [_cells(optimum, regret.get(optimum.scale)) for optimum in group.optima]
+    priced = any(row["compute"] for row in cells)
+    table = Table(box=None, padding=(0, 1), pad_edge=True)
+    headings = [name for name in cells[0] if priced or name != "compute"]
+    for heading in headings:
+        shown = statement.scale if heading == "scale" else heading
+        table.add_column(shown, justify="left" if heading == "flags" else "right")
+    for row in cells:
+        table.add_row(*(row[heading] for heading in headings))
     return table
+
+
+def _cells(optimum: Optimum, regret: Regret | None) -> dict[str, str]:
+    return {
+        "scale": f"{optimum.scale:g}",
+        "optimum": f"{optimum.value:.3g} = {power(optimum.value)}",
+        "95% interval": _interval(optimum),
+        "loss": f"{optimum.loss:.4f}",
+        "regret": _regret(regret),
+        "compute": _compute(regret),
+        "trials": f"{optimum.answered}/{optimum.declared}",
+        "flags": ", ".join(flag.replace("_", " ") for flag in optimum.flags),
+    }
 
 
 def _interval(optimum: Optimum) -> str:

@@ -12,6 +12,7 @@ from sweeper.report.words import (
     DRIFT_FLAGS,
     OPTIMUM_FLAGS,
     brief,
+    compute_words,
     drift_words,
     fixed,
     regret_note,
@@ -172,6 +173,7 @@ def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
             fixed(cost.transferred),
             regret_words(cost),
             fixed(cost.percent, 2),
+            compute_words(cost),
             fixed(cost.floor),
             regret_note(cost),
         )
@@ -179,7 +181,7 @@ def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
         for cost in group.regret
     ]
     headings = ("group", answer.scale, "transferred setting", "loss tuned", "loss transferred")
-    tail = ("regret", "percent", "noise floor", "remarks")
+    tail = ("regret", "percent", "in compute", "noise floor", "remarks")
     unit = f", {answer.unit}" if answer.unit else ""
     return Grid(
         title=f"Regret of transfer instead of tuning{unit}",

@@ -83,7 +83,7 @@ def section_of(store: Store, inquiry: Inquiry, folder: Folder, *, allow_holes: b
         album = Album(answer=answer, folder=folder, stem=stem)
         chapter, warnings = _chapter(store, answer, album)
         chapters.append(chapter)
-        notices += warnings
+        notices += [*answer.statement.notes, *warnings]
     return Section(
         anchor=stem,
         name=study.name,

@@ -224,7 +224,7 @@ def claims_table(answer: Answer) -> pd.DataFrame:
 
 def regret_table(answer: Answer) -> pd.DataFrame:
     """Returns what transfer costs: scale, exponent, log2 and value of the transferred setting,
-    tuned, transferred, regret, percent, floor, certainty, harmless, note."""
+    tuned, transferred, regret, percent, compute, floor, certainty, harmless, note."""
     rows = [
         {
             "group": name,
@@ -236,6 +236,7 @@ def regret_table(answer: Answer) -> pd.DataFrame:
             "transferred": cost.transferred,
             "regret": cost.regret,
             "percent": cost.percent,
+            "compute": cost.compute,
             "floor": cost.floor,
             "certainty": cost.certainty,
             "harmless": cost.harmless,
@@ -244,7 +245,7 @@ def regret_table(answer: Answer) -> pd.DataFrame:
         for name, group in answer.groups.items()
         for cost in group.regret
     ]
-    numbers = ["log2", "value", "tuned", "transferred", "regret", "percent", "floor"]
+    numbers = ["log2", "value", "tuned", "transferred", "regret", "percent", "compute", "floor"]
     columns = ["group", "scale", "exponent", *numbers, "certainty", "harmless", "note"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -117,6 +117,14 @@ def regret_words(cost: Regret) -> str:
     return f"≥ {text}" if cost.certainty == "at_least" else text
 
 
+def compute_words(cost: Regret) -> str:
+    """Returns the factor of compute that a regret throws away, as far as it is known."""
+    if not math.isfinite(cost.compute):
+        return "–"
+    bound = "≥ " if cost.certainty == "at_least" else ""
+    return f"{bound}×{cost.compute:.2f}{' (extrapolated)' if cost.compute_note else ''}"
+
+
 def regret_note(cost: Regret) -> str:
     """Returns what there is to know about a regret besides the number."""
     return cost.note or ("below the noise floor" if cost.harmless else "")

@@ -12,6 +12,7 @@ from planted_studies import Planted
 from sweeper.report import tables
 from sweeper.report.answer import Answer, answer_of
 from sweeper.report.answers import inquire
+from sweeper.report.grid import grids
 from sweeper.store.store import Store
 
 
@@ -134,3 +135,16 @@ def test_tuned_losses_stand_at_their_parameters(answer: Answer) -> None:
     frontier = tables.frontier_table(answer)
     np.testing.assert_array_equal(frontier["params"], frontier["scale"] ** 2)
     np.testing.assert_array_equal(frontier["loss"], tables.optima_table(answer)["loss"])
+
+
+def test_regret_is_priced_in_compute_by_the_groups_own_losses(finished: Store) -> None:
+    answer = answer_of(inquire(finished, "planted"), "learning_rate")
+    rows = tables.regret_table(answer).set_index(["group", "scale"])
+    assert rows.loc[("sp", 32.0), "compute"] == pytest.approx(1, abs=1e-6)
+    assert rows.loc[("sp", 64.0), "regret"] == pytest.approx(0.05, abs=0.02)
+    # 2 + n^-1/2 falls by 0.052 from 32 to 64, at four times the FLOPs: nearly all is lost.
+    assert 2.5 < rows.loc[("sp", 64.0), "compute"] < 6
+    assert rows.loc["mup", "compute"].to_numpy() == pytest.approx(1, abs=0.3)
+    (grid,) = [grid for grid in grids(answer) if grid.title.startswith("Regret")]
+    assert "in compute" in grid.headings
+    assert any("×" in cell for row in grid.rows for cell in row)
