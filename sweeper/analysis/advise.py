@@ -235,14 +235,23 @@ def _sentences(
             f"another grid is not worth its runs: the best proxy leaves {left}, the optimum that "
             f"the study has found {known}"
         )
+    yield from _ties(land, ranked)
+
+
+def _ties(land: Landscape, ranked: tuple[Option, ...]) -> Iterator[str]:
+    """Yields which other option is no worse than the noise shows: one much cheaper, if any."""
+    best = ranked[0]
     near = [option for option in ranked[1:] if option.excess - best.excess < land.noise]
-    thrifty = min(near, key=lambda option: option.flops, default=best)
-    if thrifty.flops < best.flops:
-        worse = f"{thrifty.excess - best.excess:.2g}"
-        yield (
-            f"{_name(thrifty)} is cheaper, {thrifty.flops:.3g} FLOPs, and worse by only {worse}, "
-            f"less than the noise of one run ({land.noise:.2g})"
-        )
+    if not near:
+        return
+    thrifty = min(near, key=lambda option: option.flops)
+    cheaper = thrifty.flops < best.flops / 2
+    other = thrifty if cheaper else near[0]
+    praise = f"is cheaper, {other.flops:.3g} FLOPs, and" if cheaper else "is as good:"
+    yield (
+        f"{_name(other)} {praise} worse by only {other.excess - best.excess:.2g}, less than the "
+        f"noise of one run ({land.noise:.2g})"
+    )
 
 
 def _name(option: Option) -> str:

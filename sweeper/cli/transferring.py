@@ -165,7 +165,7 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
     laws = [f"{name} {_law(law)}" for name, law in pair.items() if law is not None]
     if laws:
         said.append(f"loss: {'; '.join(laws)}")
-    said.append(f"verdict: {VERDICTS[pace.speed]}. {pace.why}")
+    said.append(f"verdict: {VERDICTS[pace.speed]}: {pace.why}")
     said.append(f"better than tuning directly: {pace.useful}; asymptotically free: {_free(group)}")
     evidence = group.evidence
     said.append(f"rests on {evidence.trials} of {evidence.declared} trials")
