@@ -30,8 +30,11 @@ def drift_command(
     """Prints optima, drift, regret and verdicts; returns the exit code.
 
     Raises:
-        RequestError: ``joint`` stands beside an option that is about one hyperparameter.
+        RequestError: ``joint`` stands beside an option that is about one hyperparameter, or
+            keys are asked for without JSON.
     """
+    if keys and not as_json:
+        raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
     with Store.open(store, create=False) as opened:
         name = name_of(study)
         if joint is not None:

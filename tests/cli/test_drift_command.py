@@ -180,6 +180,7 @@ def test_two_hyperparameters_have_a_joint_optimum(sweeper: Sweeper, pairs: str) 
         (["--joint", "learning_rate,learning_rate"], "asked for twice"),
         (["--joint", "learning_rate,weight_decay", "--strict"], "leave --hyperparameter"),
         (["--scale", "learning_rate", "--hp", "learning_rate"], "asked for twice"),
+        (["--keys"], "add --json"),
     ],
 )
 def test_wrong_questions_get_one_message(
