@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ _MEANING = {word: meaning for meaning, words in STATES.items() for word in words
 def plain(value: Any) -> Plain:
     """Returns the one form of a cell, whatever file it stood in: ``1e-3``, ``"0.001"`` and 0.001
     are one number, 32.0 is 32, ``True`` and ``true`` are one word; an empty cell is None."""
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, str):
         value = _of_text(value.strip())
     if isinstance(value, float):
@@ -78,8 +81,12 @@ def coded(array: Any) -> tuple[Codes, list[Plain]]:
     Returns:
         Codes [rows], and the cells in the order of their first row.
     """
-    if str(array.type).startswith("dictionary"):
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pyarrow.types.is_nested(array.type):
+        array = pyarrow.array([None if x is None else str(x) for x in array.to_pylist()], "string")
     encoded = array.dictionary_encode(null_encoding="encode")
     raw = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     distinct: dict[tuple[type, Plain], int] = {}
@@ -103,12 +110,13 @@ def measured(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
     import pyarrow
     from pyarrow import compute
 
-    if str(array.type).startswith("dictionary"):
+    if pyarrow.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):
         return _of_strings(compute.utf8_trim_whitespace(array))
     empty = array.is_null().to_numpy(zero_copy_only=False)
-    if pyarrow.types.is_integer(array.type) or pyarrow.types.is_floating(array.type):
+    kinds = (pyarrow.types.is_integer, pyarrow.types.is_floating, pyarrow.types.is_decimal)
+    if any(kind(array.type) for kind in kinds):
         return compute.cast(array, "float64").to_numpy(zero_copy_only=False), empty, None
     wrong = None if empty.all() else int(np.argmin(empty))
     return np.full(len(array), np.nan), empty, wrong

@@ -121,8 +121,8 @@ class Reader:
         if (np.diff(order) != 1).any():
             for name in list(joined):  # one by one: two copies of all would be too many
                 joined[name] = joined[name][order]
-        plain = {name: joined[name] for name in ("cell", "row", "value", "kind", "step")}
-        return Rows(**plain, extras={name: joined[name] for name in EXTRAS if name in joined})
+        main = {name: joined[name] for name in ("cell", "row", "value", "kind", "step")}
+        return Rows(**main, extras={name: joined[name] for name in EXTRAS if name in joined})
 
     # The parts of a batch ---------------------------------------------------------------------
 
