@@ -54,7 +54,7 @@ MODEL: dict[str, Any] = {
 EVERY_STEP = {"preconditioner_frequency": 1}
 
 CASES: Mapping[str, dict[str, Any]] = {
-    "sgd": {"optimizer": "sgd", "learning_rate": 2.0**1},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.5},
     "adamw": {"optimizer": "adamw", "learning_rate": 2.0**-8},
     "adopt": {"optimizer": "adopt", "learning_rate": 2.0**-8},
     "adamw from random outputs": {
@@ -154,10 +154,27 @@ def expected_slope(config: Config, role: str) -> float:
     """Returns the slope that the rules say for what a role adds to its layer's output.
 
     The update of maximal-update parametrization moves outputs alike at every width, and an update
-    moves them in proportion to its learning rate.
+    moves them in proportion to its learning rate. An update that goes as a power of the gradient
+    also goes with the readout that the gradient has come through, which starts at zero and is as
+    large as its learning rate makes it.
     """
     if config["parametrization"] == "normalized":
         return 0.0
+    slope = _rate_slope(config, role)
+    return slope if role == "readout" else slope + _degree(config) * _rate_slope(config, "readout")
+
+
+def _degree(config: Config) -> float:
+    """Returns the power of the gradient that the hidden matrices' update goes as."""
+    if config["optimizer"] == "sgd":
+        return 1.0
+    if config["optimizer"] == "shampoo" and "graft" not in config:
+        return 1.0 - 4 * float(config.get("shampoo_exponent", 0.25))
+    return 0.0
+
+
+def _rate_slope(config: Config, role: str) -> float:
+    """Returns log2 of a role's learning rate over that of mup, for twice the width."""
     double = {**config, "width": 2 * config["width"]}
     muped = {**double, "parametrization": "mup"}
     rates = [

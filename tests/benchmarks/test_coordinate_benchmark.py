@@ -34,6 +34,7 @@ def test_the_rules_promise_no_slope_under_mup_and_one_per_doubling_under_sp(
     assert promised("muon", "sp") == pytest.approx([0, 1])
     assert promised("muon", "moonlight") == pytest.approx([0.5, 1])
     assert promised("sgd", "ntk") == pytest.approx([-0.5, 0])
+    assert promised("sgd", "sp") == pytest.approx([1, 1])  # through the readout's growth
 
 
 def test_rules_that_come_to_the_same_are_trained_once(script: ModuleType) -> None:
