@@ -21,6 +21,9 @@ ALIASES = {"timescale": "1/(weight_decay.hidden*steps)"}
 hidden matrices forget, one over the share of a weight that a step takes away at the peak of the
 schedule, as a share of the run."""
 
+RATES = ("learning_rate", "weight_decay", "weight_decay_timescale")
+"""Settings that the derived quantities of a role may go with under another name."""
+
 GROUPS = "groups"
 """Key under which derived quantities hold the hyperparameters of each role."""
 
@@ -83,10 +86,19 @@ class Axes:
         return None
 
     def _parts(self, formula: Formula) -> tuple[str, ...]:
-        """Returns the swept columns that a formula names; where it names none of them, as an
-        alias or a derived quantity may, those that move it."""
-        named = [self._column(part) for name in formula.names for part in _base_names(name)]
-        parts = tuple(column for column in self.swept if column in named)
+        """Returns the swept columns that a formula is made of.
+
+        Those are the ones that it names, and the rates that move it: under coupled decay, say,
+        a step takes away a share that goes with the learning rate too. Where that is none, as
+        for an alias whose names are not swept, it is all that move it.
+        """
+        named = {self._column(part) for name in formula.names for part in _base_names(name)}
+        rates = {self._column(name) for name in RATES} - named
+        parts = tuple(
+            column
+            for column in self.swept
+            if column in named or (column in rates and self.moves(column, formula.text))
+        )
         return parts or tuple(c for c in self.swept if self.moves(c, formula.text))
 
     def _values(self, names: Sequence[str]) -> dict[str, Floats]:

@@ -197,7 +197,7 @@ def _at(
         loss=loss.where(finite, part["loss"].mask(result, worst)),
         tokens=spent,
         **scaled,
-        **{column: place},
+        **{column: int(place) if column == TOKENS and place == int(place) else place},
     )
 
 

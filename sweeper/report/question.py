@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.report.axes import Axes, Axis
+from sweeper.report.swept import without_log2
 from sweeper.store.records import StudyRecord
 
 
@@ -81,8 +82,10 @@ def _require_spread(
         )
     along = record.scale if scale is None else scale.name
     for axis in asked:
-        if axes.trials.groupby(["variant", along], dropna=False)[axis.name].nunique().max() < 2:
+        values = axes.trials[axis.name]
+        places = [axes.trials["variant"], axes.trials[along]]
+        if values.mask(without_log2(values)).groupby(places, dropna=False).nunique().max() < 2:
             raise AnalysisRefusal(
-                f"study {record.name}: {axis.name} has one value at each {along}, so it has no "
-                f"optimum there (swept: {swept})"
+                f"study {record.name}: {axis.name} has one value with a log2 at each {along}, so "
+                f"it has no optimum there (swept: {swept})"
             )

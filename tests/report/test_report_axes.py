@@ -126,6 +126,21 @@ def test_the_timescale_is_the_share_of_the_run_over_which_weights_forget(store: 
     assert slope(store, hyperparameter="timescale") == pytest.approx(-(slope(store) - 1), abs=1e-4)
 
 
+def test_a_share_that_goes_with_both_rates_is_read_as_their_product(store: Store) -> None:
+    def coupled(config: Mapping[str, Any]) -> dict[str, Any]:
+        share = config["learning_rate"] * config["weight_decay"]
+        return {"steps": 100, "groups": {"hidden": {"weight_decay": share}}}
+
+    axes = {"width": WIDTHS[:3], "learning_rate": RATES, "weight_decay": RATES}
+    Made(axes=axes, loss=by_product, derived=coupled).save(store)
+    (share,) = statements_of(store, "made", "weight_decay.hidden")
+    (product,) = statements_of(store, "made", "learning_rate*weight_decay")
+    (timescale,) = statements_of(store, "made", "timescale")
+    found = [[o.log2 for o in each.groups[0].optima] for each in (share, product, timescale)]
+    assert found[0] == pytest.approx(found[1])
+    assert found[2] == pytest.approx([-log2 - math.log2(100) for log2 in found[0]], abs=0.02)
+
+
 def test_a_derived_scale_takes_the_place_of_the_studys_own(store: Store) -> None:
     axes = {"width": WIDTHS, "depth": [2, 4], "learning_rate": RATES}
     claim = {"hyperparameter": "learning_rate", "exponent": -0.5, "tolerance": 0.2}
@@ -223,7 +238,7 @@ def test_unknown_names_are_refused_with_the_nearest_ones(store: Store) -> None:
     [
         (
             {"hyperparameters": ["width*3"]},
-            r"one value at each width.*swept: width, learning_rate",
+            r"one value with a log2 at each width.*swept: width, learning_rate",
         ),
         ({"scale": "steps"}, "one value in all trials"),
         ({"hyperparameters": ["kind*width"]}, "kind holds no numbers"),
