@@ -23,6 +23,9 @@ correlation is then above 0.995, and what one does cannot be told from the other
 NORMAL_95 = 1.96
 """Standard deviations on each side of a 95% interval."""
 
+CONTENDER_SIGMAS = 2.0
+"""A form no farther behind the best than this many standard deviations is not excluded."""
+
 SAME_OCTAVES = 1e-6
 """Differences of held-out errors that are rounding."""
 
@@ -100,14 +103,20 @@ class Candidate:
         fit: the form fitted to all places; None where they are too few for it.
         held: the places held out, each predicted from the rest; empty without such a check.
         why_not: why the form was not fitted or not checked; empty if it was.
-        contender: True where it predicts as well as the best, as far as noise can tell.
+        behind: by how many standard deviations of the difference its held-out error exceeds
+            that of the best form; infinite where it was not compared.
     """
 
     name: ModelName
     fit: Fit | None
     held: tuple[Held, ...] = ()
     why_not: str = ""
-    contender: bool = False
+    behind: float = np.inf
+
+    @property
+    def contender(self) -> bool:
+        """True where the check does not exclude it."""
+        return self.behind <= CONTENDER_SIGMAS
 
     @property
     def error(self) -> float | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sweeper.analysis.basin import Bools
 from sweeper.analysis.interval import quantile_interval, rival_of, robust_sd, stretch
@@ -20,6 +20,9 @@ from sweeper.analysis.points import Floats
 LEAST_SD = 1e-6
 """Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
 finite, far below any grid."""
+
+UPPER = 0.975
+"""Quantile at the upper end of a 95% interval."""
 
 NUDGE = 1e-4
 """Step of the parameters in numerical derivatives."""
@@ -40,7 +43,7 @@ class Span:
     value: float
     low: float
     high: float
-    draws: Floats
+    draws: Floats = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +72,8 @@ class Observed:
         noise_sd: standard deviation of each in octaves, shape [n].
         main: estimator behind ``log2``.
         bounds: what every compared estimator says.
-        noise_dof: degrees of freedom behind the noise, at least 1.
+        noise_dof: degrees of freedom behind the noise of each, at least 1, shape [n].
+        own_noise: whether it was told by seeds of that place alone, shape [n].
         hold: whether the noise was read from fits, so that intervals must hold every rival.
     """
 
@@ -79,7 +83,8 @@ class Observed:
     noise_sd: Floats
     main: str
     bounds: Mapping[str, Bounds]
-    noise_dof: float
+    noise_dof: Floats
+    own_noise: Bools
     hold: bool
 
     @classmethod
@@ -97,7 +102,8 @@ class Observed:
             noise_sd=np.where(located, sd, np.maximum(sd, typical)),
             main=main,
             bounds={name: _bounds(sightings, name) for name in sightings[0].measured},
-            noise_dof=max(1.0, sightings[0].noise_dof),
+            noise_dof=np.array([max(1.0, sighting.noise_dof) for sighting in sightings]),
+            own_noise=np.array([sighting.noise_source == "seeds" for sighting in sightings]),
             hold=any(sighting.noise_source not in REPLICATED for sighting in sightings),
         )
 
@@ -109,6 +115,8 @@ class Observed:
             log2=self.log2[keep],
             located=self.located[keep],
             noise_sd=self.noise_sd[keep],
+            noise_dof=self.noise_dof[keep],
+            own_noise=self.own_noise[keep],
             bounds={name: bounds.at(keep) for name, bounds in self.bounds.items()},
         )
 
@@ -130,10 +138,11 @@ class Fit:
         """Standard deviation of the optima round the rule beyond their noise, in octaves."""
         seen = self.observed
         inside = seen.located
-        jacobian = self._jacobian(self._parameters(seen.noise_sd, resampled=False)[0])
-        start = self.model.values(self._parameters(seen.noise_sd, resampled=False), seen.u)[0]
-        residual = (seen.log2 - start)[inside]
-        return scatter_round(jacobian[inside], residual, seen.noise_sd[inside])
+        parameters = self._parameters(seen.noise_sd, resampled=False)
+        jacobian = self._jacobian(parameters[0])
+        residual = (seen.log2 - self.model.values(parameters, seen.u)[0])[inside]
+        dof = float(seen.noise_dof.mean())
+        return scatter_round(jacobian[inside], residual, seen.noise_sd[inside], dof)
 
     @cached_property
     def sd(self) -> Floats:
@@ -181,9 +190,14 @@ class Fit:
         low, high = quantile_interval(
             np.where(open_end, -np.inf, draws), np.where(open_end, np.inf, draws)
         )
+        single, dof = self._dofs(quantity)
+        ratio = float(stdtrit(dof, UPPER) / stdtrit(single, UPPER))
+        low, high = value - (value - low) * ratio, value + (high - value) * ratio
         low, high = min(low, value), max(high, value)
         if self.scatter > 0:
-            low, high = self._widened(value, low, high, draws, quantity, own)
+            spread = float(np.sum(self._counts(quantity) ** 2)) + own
+            noise = robust_sd(_closed(draws)) ** 2
+            low, high = self._widened(value, (low, high), dof, noise, self.scatter**2 * spread)
         rivals = [
             rival_of(float(quantity(other)[0]), _closed(quantity(more)), _closed(draws))
             for other, more in self._rivals
@@ -215,33 +229,57 @@ class Fit:
 
     def _jacobian(self, parameters: Floats) -> Floats:
         """Returns the derivatives of the rule at the places by its parameters, shape [n, q]."""
-        up, down = (
-            parameters + NUDGE * np.eye(self.model.size),
-            parameters - NUDGE * np.eye(self.model.size),
-        )
-        values = self.model.values
-        return np.asarray(
-            (values(up, self.observed.u) - values(down, self.observed.u)).T / (2 * NUDGE)
-        )
+        step = NUDGE * np.eye(self.model.size)
+        up = self.model.values(parameters + step, self.observed.u)
+        down = self.model.values(parameters - step, self.observed.u)
+        return np.asarray((up - down).T / (2 * NUDGE))
 
-    def _widened(
-        self, value: float, low: float, high: float, draws: Floats, quantity: Quantity, own: float
-    ) -> tuple[float, float]:
-        """Returns the noise interval widened by the scatter of the places round the rule."""
+    def _counts(self, quantity: Quantity) -> Floats:
+        """Returns by how much each located optimum moves a number, shape [m]."""
         inside = self.observed.located
         step = NUDGE * np.eye(self.model.size)
-        gradient = (quantity(self.parameters + step) - quantity(self.parameters - step)) / (
-            2 * NUDGE
-        )
+        change = quantity(self.parameters + step) - quantity(self.parameters - step)
         weights = plane_weights(self._jacobian(self.parameters)[inside], self.sd[inside])
-        extra = self.scatter**2 * (float(np.sum((gradient @ weights) ** 2)) + own)
-        noise = robust_sd(_closed(draws)) ** 2
-        spare, dof = max(1, int(inside.sum()) - self.model.size), self.observed.noise_dof
+        return np.asarray(change @ weights / (2 * NUDGE))
+
+    def _dofs(self, quantity: Quantity) -> tuple[float, float]:
+        """Returns the degrees of freedom that the resamples of a typical optimum stand for, and
+        those of a number, as :func:`sweeper.analysis.drift.measure_drift` counts them.
+
+        Places with a noise level of their own, from their own seeds, average its error out; a
+        pooled level counts once.
+        """
+        inside = self.observed.located
+        dofs, own = self.observed.noise_dof[inside], self.observed.own_noise[inside]
+        shares = (self._counts(quantity) * self.sd[inside]) ** 2
+        spread = float(np.sum((shares**2 / dofs)[own]))
+        if not own.all():
+            spread += float(np.sum(shares[~own]) ** 2 / dofs[~own].max())
+        single = float(shares.sum() / np.sum(shares / dofs))
+        return single, float(shares.sum() ** 2 / spread)
+
+    def _widened(
+        self,
+        value: float,
+        interval: tuple[float, float],
+        dof: float,
+        noise: float,
+        extra: float,
+    ) -> tuple[float, float]:
+        """Returns the noise interval widened by the scatter of the places round the rule.
+
+        Args:
+            value, interval: a number and its interval under the noise.
+            dof: degrees of freedom of the noise.
+            noise: its variance from the noise.
+            extra: its variance from the scatter.
+        """
+        spare = max(1, int(self.observed.located.sum()) - self.model.size)
         both = (noise + extra) ** 2 / (noise**2 / dof + extra**2 / spare)
-        quantile = float(student.ppf(0.975, both))
-        ratio = quantile / float(student.ppf(0.975, dof))
+        quantile = float(stdtrit(both, UPPER))
+        ratio = quantile / float(stdtrit(dof, UPPER))
         add = quantile * float(np.sqrt(extra))
-        down, up = (value - low) * ratio, (high - value) * ratio
+        down, up = (value - interval[0]) * ratio, (interval[1] - value) * ratio
         return value - float(np.hypot(down, add)), value + float(np.hypot(up, add))
 
 

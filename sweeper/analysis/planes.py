@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import fdtri
 
 from sweeper.analysis.basin import Bools
+from sweeper.analysis.drift import SCATTER_LEVEL
 from sweeper.analysis.line import CLOSE, ROUNDS, truncated_mean
 from sweeper.analysis.points import Floats
 
@@ -72,16 +74,17 @@ def _determined(design: Floats, low: Floats, high: Floats) -> Bools:
     return np.asarray(full[which.reshape(-1)])
 
 
-def scatter_round(design: Floats, y: Floats, sd: Floats) -> float:
+def scatter_round(design: Floats, y: Floats, sd: Floats, dof: float) -> float:
     """Returns the standard deviation of points round a rule beyond their noise.
 
-    tau^2 = (Q - (n - p)) / (tr W - tr((X'WX)^-1 X'W^2 X)), 0 if negative (DerSimonian and
-    Laird 1986, equation 8, with p regressors).
+    tau^2 = (Q - (n - p)) / (tr W - tr((X'WX)^-1 X'W^2 X)), 0 where noise explains Q
+    (DerSimonian and Laird 1986, equation 8, with p regressors).
 
     Args:
         design: regressors, shape [n, p].
         y: observations, shape [n].
         sd: their noise, positive, shape [n].
+        dof: degrees of freedom behind the noise.
     """
     spare = len(y) - design.shape[1]
     if spare < 1:
@@ -89,6 +92,8 @@ def scatter_round(design: Floats, y: Floats, sd: Floats) -> float:
     weights = sd**-2
     coefficients = plane_weights(design, sd) @ y
     excess = float(weights @ (y - design @ coefficients) ** 2) - spare
+    if excess < spare * (float(fdtri(spare, dof, SCATTER_LEVEL)) - 1):
+        return 0.0
     normal = design.T @ (weights[:, None] * design)
     squared = design.T @ (weights[:, None] ** 2 * design)
     scale = float(weights.sum() - np.trace(np.linalg.solve(normal, squared)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeper.analysis.holdout import NORMAL_95, Held
-from sweeper.analysis.interval import rival_of, robust_sd, stretch
+from sweeper.analysis.interval import robust_sd
 from sweeper.analysis.models import ModelName
 from sweeper.analysis.observed import Span
 from sweeper.analysis.planes import plane_weights
@@ -31,7 +31,7 @@ class Prediction:
         log2: log2 of the predicted optimum.
         low, high: 95% interval in log2; infinite where the rule leaves it open.
         model: form of the rule that predicts.
-        others: what other forms that were checked as well say, in log2.
+        others: what other forms say that the check does not exclude, in log2.
         regret: loss expected to be lost at the prediction against tuning at the target, in the
             unit of the loss: half of curvature times variance; None if unknown.
         curvature: second derivative of the loss at the target, per octave^2; None if unknown.
@@ -72,8 +72,9 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
     """Returns the setting at a target, by the rule's form that predicts.
 
     The interval holds the noise and the scatter of the optima (through the covariance of the
-    parameters, so it grows with the distance), what other forms say that were checked as well,
-    and what the rule missed at the largest place held out, in proportion to the distance.
+    parameters, so it grows with the distance), what other forms say as far as the check does
+    not exclude them, and what the rule missed at the largest place held out, in proportion to
+    the distance.
 
     Args:
         rule: the rule.
@@ -94,13 +95,7 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
     doublings = _doublings(seen, u)
     span = rule.fit.place(u)
     others = _others(rule, u)
-    low, high = stretch(
-        span.value,
-        span.low,
-        span.high,
-        [rival_of(o.value, _finite(o), _finite(span)) for o in others.values()],
-        hold=True,
-    )
+    low, high = _spread(rule, span, others)
     missed = _missed(rule, float(np.abs(doublings).max()))
     low = span.value - float(np.hypot(span.value - low, missed))
     high = span.value + float(np.hypot(high - span.value, missed))
@@ -150,8 +145,21 @@ def _others(rule: Rule, u: Floats) -> dict[ModelName, Span]:
     }
 
 
-def _finite(span: Span) -> Floats:
-    return np.where(np.isfinite(span.draws), span.draws, span.value)
+def _spread(rule: Rule, span: Span, others: Mapping[ModelName, Span]) -> tuple[float, float]:
+    """Returns the interval with what other forms say.
+
+    An end goes towards that of another form by exp(-d^2 / 2) of the way, d the standard
+    deviations by which the form fell behind the best at the places held out: its weight against
+    the best by their likelihoods.
+    """
+    low, high = span.low, span.high
+    for name, other in others.items():
+        share = float(np.exp(-(rule.candidates[name].behind ** 2) / 2))
+        low = min(low, span.low + share * (other.low - span.low)) if np.isfinite(low) else low
+        high = (
+            max(high, span.high + share * (other.high - span.high)) if np.isfinite(high) else high
+        )
+    return low, high
 
 
 def _missed(rule: Rule, distance: float) -> float:

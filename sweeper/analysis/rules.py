@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-
 from sweeper.analysis.holdout import Candidate, Held, behind_best, require_spread, try_form
 from sweeper.analysis.models import ModelName
 from sweeper.analysis.observed import Fit, Observed, Span
@@ -29,9 +27,6 @@ CHOICES = ("auto", *MODELS)
 
 CHOICE_SIGMAS = 1.0
 """A form as good as this many standard deviations of the difference may be chosen."""
-
-CONTENDER_SIGMAS = 2.0
-"""A form as good as this many is not excluded, and what it predicts widens the interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +164,11 @@ def edge_advice(sighting: Sighting) -> str:
 
 
 def _chosen(tried: dict[ModelName, Candidate], asked: str) -> ModelName:
-    """Returns the form that predicts, and marks those that predict as well in ``tried``."""
-    distance = behind_best(tried)
-    for name, sigmas in distance.items():
-        tried[name] = replace(tried[name], contender=sigmas <= CONTENDER_SIGMAS)
+    """Returns the form that predicts, and notes in ``tried`` how far the others are behind."""
+    for name, sigmas in behind_best(tried).items():
+        tried[name] = replace(tried[name], behind=sigmas)
     if asked == "auto":
-        return next(name for name in MODELS if distance.get(name, np.inf) <= CHOICE_SIGMAS)
+        return next(name for name in MODELS if tried[name].behind <= CHOICE_SIGMAS)
     name = next(name for name in MODELS if name == asked)
     if tried[name].fit is None:
         raise AnalysisRefusal(f"no {name} rule: {tried[name].why_not}")

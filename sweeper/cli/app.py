@@ -11,6 +11,7 @@ import typer
 import sweeper
 from sweeper.cli.advising import advise_command
 from sweeper.cli.comparing import compare
+from sweeper.cli.fitting import fit_command, predict_command
 from sweeper.cli.importing import import_command
 from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyName
 from sweeper.cli.transferring import transfer_command
@@ -291,3 +292,5 @@ app.command("import")(import_command)
 app.command("compare")(compare)
 app.command("transfer")(transfer_command)
 app.command("advise")(advise_command)
+app.command("fit")(fit_command)
+app.command("predict")(predict_command)

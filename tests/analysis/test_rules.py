@@ -85,7 +85,7 @@ def test_along_one_scale_the_exponent_is_the_drift() -> None:
     curves = measured_curves(frame, scale="width", hyperparameter="learning_rate")
     drift = measure_drift(locate(curves, resamples=300).optima)
     expected = (drift.slope, drift.low, drift.high)
-    assert (term.exponent, term.low, term.high) == pytest.approx(expected, abs=2e-3)
+    assert (term.exponent, term.low, term.high) == pytest.approx(expected, abs=1e-9)
 
 
 def test_an_optimum_at_an_edge_enters_as_a_bound() -> None:
