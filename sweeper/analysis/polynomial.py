@@ -13,10 +13,10 @@ LEAST_RIDGE = 1e-9
 """Penalty on a shrunk term relative to its own weight, at the least: decides in favour of the
 lower terms where there are too few points for all."""
 
-CELLS = 64
+CELLS = 32
 """Parts into which a window is cut to find the minima of a polynomial in it."""
 
-NEWTON_ROUNDS = 6
+NEWTON_ROUNDS = 5
 """Each doubles the digits; a cell is narrow, so the first has two already."""
 
 
@@ -138,22 +138,29 @@ def _fit(
     """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the higher terms."""
     size = 3 + ridge.shape[1]
     enough = np.sum(weights > 0, axis=1) >= 3
-    t = log2 - origin[:, None]
-    # Positions in units of the window and losses relative to the smallest: neither a coarse
-    # grid nor a large offset in the loss costs digits.
-    unit = np.max(np.where(weights > 0, np.abs(t), 0.0), axis=1, initial=0.0)
-    scale = np.where(enough, unit, 1.0)[:, None] ** np.arange(size)
-    powers = (t[..., None] ** np.arange(size)) / scale[:, None, :]
+    # Losses relative to the smallest: a large offset costs no digits.
     base = np.min(losses, axis=1)
     target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
-    weighted = powers * weights[..., None]
-    normal = np.einsum("rki,rkj->rij", weighted, powers)
-    for j in range(3, size):
-        least = LEAST_RIDGE * normal[:, j, j]
-        normal[:, j, j] += np.maximum((ridge[:, j - 3] / scale[:, j]) ** 2, least)
+    moments = np.empty((len(losses), 2 * size - 1))
+    right = np.empty((len(losses), size))
+    unit = np.ones(len(losses))
+    for place in np.unique(origin):
+        rows = origin == place
+        t = log2 - place
+        # Positions in units of the window, so that a coarse grid costs no digits either.
+        unit[rows] = np.max(np.where(weights[rows] > 0, np.abs(t), 0.0), axis=1)
+        powers = t[:, None] ** np.arange(2 * size - 1)
+        moments[rows] = weights[rows] @ powers
+        right[rows] = (weights[rows] * target[rows]) @ powers[:, :size]
+    scale = np.where(enough, unit, 1.0)[:, None] ** np.arange(2 * size - 1)
+    each = np.arange(size)
+    normal = (moments / scale)[:, each[:, None] + each]
+    right /= scale[:, :size]
+    higher = each[3:]
+    least = LEAST_RIDGE * normal[:, higher, higher]
+    normal[:, higher, higher] += np.maximum((ridge / scale[:, 3:size]) ** 2, least)
     normal[~enough] = np.eye(size)
-    right = np.einsum("rki,rk->ri", weighted, target)
     right[~enough] = 0.0
-    coefficients = np.linalg.solve(normal, right[..., None])[..., 0] / scale
+    coefficients = np.linalg.solve(normal, right[..., None])[..., 0] / scale[:, :size]
     coefficients[:, 0] += base
     return Polynomials(origin=origin, coefficients=coefficients)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, case, exists, func, select
 
 from sweeper.outcome import FAILED
 from sweeper.store.database import rows_in
@@ -40,25 +40,21 @@ def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failur
 
 def account(connection: Connection, now: datetime, study: str) -> Account:
     """Returns the account of a study; a trial of several variants counts once."""
-    members = connection.execute(
-        select(study_trials.c.trial_key, study_trials.c.hidden).where(
-            study_trials.c.study == study
-        )
-    ).all()
-    declared = {key for key, hidden in members if not hidden}
-    kinds = Counter(_member_outcomes(connection, study, declared).values())
-    rows = [row for row in _member_attempts(connection, study) if row.trial_key in declared]
+    kinds = _member_counts(connection, study)
+    declared = sum(count for (hidden, _), count in kinds.items() if not hidden)
+    done, diverged = kinds[False, "completed"], kinds[False, "diverged"]
+    # Whoever asks about a finished study need not wait for its attempts.
+    rows = _member_attempts(connection, study) if declared > done + diverged else []
     running = _running(rows, now)
     failed = {key: item for key, item in _failures(rows).items() if key not in running}
-    settled = kinds["completed"] + kinds["diverged"]
     return Account(
-        declared=len(declared),
-        done=kinds["completed"],
-        diverged=kinds["diverged"],
+        declared=declared,
+        done=done,
+        diverged=diverged,
         running=len(running),
-        pending=len(declared) - settled - len(running) - len(failed),
+        pending=declared - done - diverged - len(running) - len(failed),
         failed=len(failed),
-        hidden=len({key for key, _ in members} - declared),
+        hidden=sum(count for (hidden, _), count in kinds.items() if hidden),
         causes=_causes(failed),
     )
 
@@ -67,18 +63,30 @@ def _unsettled(key: Any) -> Any:
     return ~exists().where(results.c.trial_key == key)
 
 
-def _member_outcomes(connection: Connection, study: str, declared: set[str]) -> dict[str, str]:
-    statement = (
-        select(results.c.trial_key, results.c.outcome)
-        .join(study_trials, study_trials.c.trial_key == results.c.trial_key)
+def _member_counts(connection: Connection, study: str) -> Counter[tuple[bool, str | None]]:
+    """Counts the trials of a study by whether all their places are hidden, and by the outcome of
+    their result; None without one. The database counts: a study may have 100,000 trials."""
+    hidden = func.min(case((study_trials.c.hidden, 1), else_=0)).label("hidden")
+    members = (
+        select(study_trials.c.trial_key, hidden)
         .where(study_trials.c.study == study)
+        .group_by(study_trials.c.trial_key)
+        .subquery()
     )
-    return {key: kind for key, kind in connection.execute(statement) if key in declared}
+    statement = (
+        select(members.c.hidden, results.c.outcome, func.count())
+        .join_from(members, results, results.c.trial_key == members.c.trial_key, isouter=True)
+        .group_by(members.c.hidden, results.c.outcome)
+    )
+    rows = connection.execute(statement)
+    return Counter({(bool(hidden), outcome): count for hidden, outcome, count in rows})
 
 
 def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:
-    """The attempts at the trials of a study that have no accepted result."""
-    here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
+    """The attempts at the declared trials of a study that have no accepted result."""
+    here = select(study_trials.c.trial_key).where(
+        study_trials.c.study == study, ~study_trials.c.hidden
+    )
     statement = select(attempts).where(
         attempts.c.trial_key.in_(here), _unsettled(attempts.c.trial_key)
     )

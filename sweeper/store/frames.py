@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from sweeper.outcome import FAILED
 from sweeper.store.leases import RUNNING
@@ -31,6 +32,20 @@ _TAIL = (
     "hidden",
 )
 _DERIVED = ("params", "tokens", "flops")
+_VERSIONS = ("commit", "torch", "sweeper")
+_AS_STORED = (
+    "variant",
+    "key",
+    "seed",
+    "loss",
+    *_VERSIONS,
+    "workload_version",
+    "device_seconds",
+    "wall_seconds",
+    "attempts",
+    "hidden",
+)
+_TAKEN = frozenset((*_HEAD, *_TAIL))
 _NUMBERS = ("loss", *_DERIVED, "device_seconds", "wall_seconds")
 
 
@@ -46,17 +61,54 @@ def trial_frame(connection: Connection, study: StudyRecord, *, hidden: bool) -> 
     """
     import pandas  # imported here: everything but analysis does without it
 
-    counts, failed = _attempts(connection, study.name)
-    rows = [
-        _trial_row(row, study, counts[row.key], row.key in failed)
-        for row in connection.execute(_members(study.name, hidden=hidden))
-    ]
-    settings = dict.fromkeys(
-        name for row in rows for name in row if name not in _HEAD and name not in _TAIL
-    )
-    frame = pandas.DataFrame.from_records(rows, columns=[*_HEAD, *settings, *_TAIL])
+    statement = _members(study, hidden=hidden)
+    names = [column.name for column in statement.selected_columns]
+    rows = connection.execute(statement).all()
+    values = zip(*rows, strict=True) if rows else [()] * len(names)
+    columns = dict(zip(names, values, strict=True))
+    fixed = pandas.DataFrame({name: columns[name] for name in _AS_STORED})
+    settings, planned = _documents(columns.pop("config"), columns.pop("derived"))
+    fixed["study"] = study.name
+    fixed["outcome"] = _outcomes(connection, study.name, columns["key"], columns["outcome"])
+    # An imported result may not say on which device it was got.
+    fixed["device"] = [device or None for device in columns["device"]]
+    worst = float("inf") if study.goal == "min" else float("-inf")
+    fixed.loc[fixed["outcome"] == "diverged", "loss"] = worst
+    whole = pandas.concat([fixed, settings, planned], axis=1)
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
-    return frame.astype(kinds)
+    return whole[[*_HEAD, *settings.columns, *_TAIL]].astype(kinds)
+
+
+def _documents(
+    configs: Sequence[str], derived: Sequence[str]
+) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Returns the settings of every trial and its planned quantities, in the order of the texts.
+
+    A config stands there once for each of its seeds, so each pair of texts is read once.
+    """
+    import pandas
+
+    number: dict[tuple[str, str], int] = {}
+    codes = [number.setdefault(texts, len(number)) for texts in zip(configs, derived, strict=True)]
+    settings, planned = [], []
+    for config, quantities in ((json.loads(one), json.loads(other)) for one, other in number):
+        planned.append({name: quantities.get(name, config.get(name)) for name in _DERIVED})
+        settings.append(
+            {
+                f"setting_{name}" if name in _TAKEN else name: value
+                for name, value in config.items()
+                if name not in _DERIVED
+            }
+        )
+    names = dict.fromkeys(name for each in settings for name in each)
+    return (
+        pandas.DataFrame.from_records(settings, columns=[*names])
+        .take(codes)
+        .reset_index(drop=True),
+        pandas.DataFrame.from_records(planned, columns=[*_DERIVED])
+        .take(codes)
+        .reset_index(drop=True),
+    )
 
 
 def mark_frame(connection: Connection, study: StudyRecord) -> pandas.DataFrame:
@@ -98,78 +150,51 @@ def curve_files(connection: Connection, study: StudyRecord) -> dict[str, str]:
     return {row.trial_key: row.curve for row in connection.execute(statement)}
 
 
-def _members(study: str, *, hidden: bool) -> Select[Any]:
+def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
+    environment = results.c.environment
+    here = attempts.c.trial_key == study_trials.c.trial_key
+    tried = select(func.count()).where(here).scalar_subquery()
     statement = (
         select(
             study_trials.c.variant,
             study_trials.c.hidden,
             trials.c.key,
             trials.c.seed,
-            trials.c.config,
-            trials.c.derived,
+            # As text: parsing the documents of 100,000 trials one by one takes seconds.
+            cast(trials.c.config, Text).label("config"),
+            cast(trials.c.derived, Text).label("derived"),
             trials.c.workload_version,
             results.c.outcome,
-            results.c.metrics,
-            results.c.environment,
+            results.c.metrics[study.metric].as_float().label("loss"),
+            *(environment[name].as_string().label(name) for name in _VERSIONS),
             results.c.device,
             results.c.device_seconds,
             results.c.wall_seconds,
+            tried.label("attempts"),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)
         .outerjoin(results, results.c.trial_key == trials.c.key)
-        .where(study_trials.c.study == study)
+        .where(study_trials.c.study == study.name)
         .order_by(study_trials.c.position, study_trials.c.variant)
     )
     return statement if hidden else statement.where(~study_trials.c.hidden)
 
 
-def _attempts(connection: Connection, study: str) -> tuple[Counter[str], set[str]]:
-    """How many attempts each trial had, and the trials whose last one that ended failed."""
-    here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
-    statement = (
-        select(attempts.c.trial_key, attempts.c.state)
-        .where(attempts.c.trial_key.in_(here))
-        .order_by(attempts.c.trial_key, attempts.c.number)
-    )
-    counts: Counter[str] = Counter()
+def _outcomes(
+    connection: Connection, study: str, keys: Sequence[str], known: Sequence[str | None]
+) -> list[str]:
+    """Returns ``failed`` or ``missing`` for every trial without a result, by its last attempt
+    that ended."""
     last: dict[str, str] = {}
-    for key, state in connection.execute(statement):
-        counts[key] += 1
-        if state != RUNNING:
-            last[key] = state
-    return counts, {key for key, state in last.items() if state in FAILED}
-
-
-def _trial_row(row: Row[Any], study: StudyRecord, tried: int, failed: bool) -> dict[str, Any]:
-    environment = row.environment or {}
-    fixed = {
-        "study": study.name,
-        "variant": row.variant,
-        "key": row.key,
-        "seed": row.seed,
-        "outcome": row.outcome or ("failed" if failed else "missing"),
-        "loss": _loss(row, study),
-        **{name: row.derived.get(name, row.config.get(name)) for name in _DERIVED},
-        "device": row.device or None,  # an imported result may not say
-        "commit": environment.get("commit"),
-        "torch": environment.get("torch"),
-        "sweeper": environment.get("sweeper"),
-        "workload_version": row.workload_version,
-        "device_seconds": row.device_seconds,
-        "wall_seconds": row.wall_seconds,
-        "attempts": tried,
-        "hidden": row.hidden,
-    }
-    settings = {
-        f"setting_{name}" if name in fixed else name: value
-        for name, value in row.config.items()
-        if name not in _DERIVED
-    }
-    return fixed | settings
-
-
-def _loss(row: Row[Any], study: StudyRecord) -> float:
-    if row.outcome == "diverged":
-        return float("inf") if study.goal == "min" else float("-inf")
-    value = (row.metrics or {}).get(study.metric)
-    return float("nan") if value is None else float(value)
+    if None in known:
+        here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
+        ended = (
+            select(attempts.c.trial_key, attempts.c.state)
+            .where(attempts.c.trial_key.in_(here), attempts.c.state != RUNNING)
+            .order_by(attempts.c.trial_key, attempts.c.number)
+        )
+        last = {row.trial_key: row.state for row in connection.execute(ended)}
+    return [
+        outcome or ("failed" if last.get(key) in FAILED else "missing")
+        for key, outcome in zip(keys, known, strict=True)
+    ]
