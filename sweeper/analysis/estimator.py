@@ -225,6 +225,7 @@ def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Flo
             t = -slope / (bend + np.sqrt(inner))
             at = constant + t * (slope + t * (bend + t * cubic))
         better = (t > 0) & (t < knots[cell + 1] - knots[cell]) & (at < loss)
+        t = np.where(better, t, 0.0)  # elsewhere it may be infinite
         place = np.where(better, knots[cell] + t, place)
         curvature = np.where(better, 2 * bend + 6 * cubic * t, curvature)
         loss = np.where(better, at, loss)

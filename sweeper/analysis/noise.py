@@ -145,7 +145,8 @@ def resampled(curve: Measured, fit: Smooth, noise: Noise, rng: Generator, luck: 
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
             picks = rng.integers(0, count, size=(len(luck), count))
-            shift = deviations[index][picks].mean(axis=1)
+            # Sorted, so that the names of the seeds do not decide which one is drawn.
+            shift = np.sort(deviations[index])[picks].mean(axis=1)
         else:
             shift = rng.standard_normal(len(luck)) * noise.level / np.sqrt(count)
         columns.append(fit.centre[index] + spread * shift)
