@@ -188,7 +188,7 @@ def _window(curve: Curve, error: float) -> Floats:
     """Returns the weights of the points of a curve that tell the noise, shape [K].
 
     The window of the shrunk polynomials, with less weight far above the minimum: there the curve
-    leaves the polynomial, which is not noise.
+    leaves the cubic that stands for it here, which is not noise.
     """
     basin = find_basins(
         curve.log2,
@@ -217,18 +217,12 @@ def replicate_noise(curves: Sequence[Measured], windows: Sequence[Floats]) -> No
 
 
 def _residuals(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise:
-    """Returns the noise that the residuals of polynomials through all windows show.
-
-    Quintics where at least three points are left over, cubics at the least: a cubic through nine
-    points of a steep basin leaves more of its shape than noise.
-    """
+    """Returns the noise that the residuals of cubics through all windows show."""
     designs = []
     for curve, weights in zip(curves, windows, strict=True):
         inside = weights > 0
-        points = int(inside.sum())
         t = curve.log2 - curve.log2[inside].mean()
-        powers = np.arange(min(points, 1 + max(3, min(5, points - 3))))
-        designs.append((t / np.max(np.abs(t[inside])))[:, None] ** powers)
+        designs.append(np.stack([t**power for power in range(min(4, inside.sum()))], axis=1))
     return residual_noise(curves, windows, designs)
 
 
