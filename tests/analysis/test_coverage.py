@@ -84,7 +84,7 @@ def test_intervals_cover_at_their_stated_rate(
 def test_a_true_claim_holds_mostly_and_is_called_broken_rarely() -> None:
     count, _ = survey(0.0, 0.0, 0.02, 3)
     assert count["broken"] / DRAWS < 0.025
-    assert count["holds"] / DRAWS > 0.9
+    assert count["holds"] / DRAWS > 0.85  # its power: what intervals of this width leave
 
 
 @pytest.mark.slow
