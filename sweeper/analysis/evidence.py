@@ -75,18 +75,17 @@ def gather(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:
     results = {cell: row for cell, row in kept.items() if done[row]}
     counts = Counter(cell[:-1] for cell in results)
     rows = list(results.values())
-    outcome = _picked(frame, "outcome", rows)
-    sources = {name: Counter(_picked(frame, name, rows)) for name in (*CODE, "device")}
+    sources = {name: _said(frame, name, rows) for name in (*CODE, "device")}
     return Evidence(
         trials=len(results),
         declared=len(kept),
-        diverged=outcome.count("diverged"),
+        diverged=_said(frame, "outcome", rows)["diverged"],
         points=len(counts),
         seeds=(min(counts.values()), max(counts.values())) if counts else None,
         versions=tuple(f"{_words(name)} {v}" for name in CODE for v in sorted(sources[name])),
         devices=tuple(sorted(sources["device"])),
         warnings=tuple(_warnings(sources)),
-        keys=tuple(sorted(set(_picked(frame, "key", rows)))),
+        keys=tuple(sorted(_said(frame, "key", rows))),
     )
 
 
@@ -109,13 +108,16 @@ def _words(column: str) -> str:
     return column.replace("_", " ")
 
 
-def _picked(frame: pd.DataFrame, column: str, rows: Sequence[int]) -> list[str]:
-    """Returns what some rows say in a column, as text, where they say anything."""
-    if column not in frame.columns:
-        return []
-    values = frame[column].tolist()
-    # NaN is the one value that differs from itself.
-    return [str(v) for v in (values[row] for row in rows) if v is not None and v == v and v != ""]
+def _said(frame: pd.DataFrame, column: str, rows: Sequence[int]) -> Counter[str]:
+    """Returns how often some rows say what in a column, as text, where they say anything."""
+    said: Counter[str] = Counter()
+    if column in frame.columns:
+        values = frame[column].tolist()
+        for value, count in Counter(map(values.__getitem__, rows)).items():
+            # NaN is the one value that differs from itself.
+            if value is not None and value == value and value != "":
+                said[str(value)] += count
+    return said
 
 
 def _warnings(sources: dict[str, Counter[str]]) -> list[str]:

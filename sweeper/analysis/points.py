@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +97,7 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
     )
     cells = _one_row_a_cell(table, scale, hyperparameter)
     return tuple(
-        _curve(value, f"{scale} {value:g}", part) for value, part in _parts(cells, "scale")
+        _curve(cells, part, f"{scale} {cells.scale[part.start]:g}") for part in _runs(cells.scale)
     )
 
 
@@ -131,7 +133,22 @@ def _losses(frame: pd.DataFrame, scale: str, hyperparameter: str) -> Floats:
     return np.where(completed, loss, np.where((outcome == "diverged").to_numpy(), np.inf, np.nan))
 
 
-def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> pd.DataFrame:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Cells:
+    """One row a cell (scale, place, seed), sorted by these, as columns of n values.
+
+    Plain arrays: a study has a thousand points, and pandas takes longer to cut out each of them
+    than all the arithmetic on it.
+    """
+
+    scale: Floats
+    log2: Floats
+    seed: NDArray[Any]
+    loss: Floats
+    result: NDArray[np.bool_]
+
+
+def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> _Cells:
     """Returns the table with repeated rows counted once and results put before holes."""
     cell = ["scale", "log2", "seed"]
     distinct = table.drop_duplicates([*cell, "loss"])
@@ -147,33 +164,39 @@ def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> pd.
             "become groups"
         )
     ordered = distinct.sort_values([*cell, "result"], ascending=[True, True, True, False])
-    return ordered.drop_duplicates(cell)
-
-
-def _curve(scale: float, label: str, cells: pd.DataFrame) -> Curve:
-    results = cells[cells["result"]]
-    places: list[float] = []
-    runs: list[Floats] = []
-    seeds: list[tuple[int, ...]] = []
-    for place, point in _parts(results, "log2"):
-        places.append(place)
-        runs.append(point["loss"].to_numpy(dtype=np.float64))
-        seeds.append(tuple(point["seed"].tolist()))
-    return Curve(
-        scale=scale,
-        label=label,
-        log2=np.array(places, dtype=np.float64),
-        means=np.array([float(run.mean()) for run in runs], dtype=np.float64),
-        runs=tuple(runs),
-        seeds=tuple(seeds),
-        holes=np.array(sorted(set(cells["log2"]) - set(places)), dtype=np.float64),
-        answered=len(results),
-        declared=len(cells),
+    kept = ordered.drop_duplicates(cell)
+    return _Cells(
+        scale=kept["scale"].to_numpy(),
+        log2=kept["log2"].to_numpy(),
+        seed=kept["seed"].to_numpy(),
+        loss=kept["loss"].to_numpy(),
+        result=kept["result"].to_numpy(),
     )
 
 
-def _parts(cells: pd.DataFrame, column: str) -> Iterator[tuple[float, pd.DataFrame]]:
-    """Yields each value of a column, rising, with its rows."""
-    values = cells[column].to_numpy(dtype=np.float64)
-    for value in np.unique(values).tolist():
-        yield value, cells[values == value]
+def _curve(cells: _Cells, part: slice, label: str) -> Curve:
+    result = cells.result[part]
+    log2, loss = cells.log2[part][result], cells.loss[part][result]
+    seeds = cells.seed[part][result].tolist()
+    points = _runs(log2)
+    runs = tuple(loss[point] for point in points)
+    places = log2[[point.start for point in points]]
+    return Curve(
+        scale=float(cells.scale[part.start]),
+        label=label,
+        log2=places,
+        means=np.array([float(run.mean()) for run in runs], dtype=np.float64),
+        runs=runs,
+        seeds=tuple(tuple(seeds[point]) for point in points),
+        holes=np.setdiff1d(cells.log2[part], places),
+        answered=len(log2),
+        declared=len(result),
+    )
+
+
+def _runs(values: NDArray[Any]) -> list[slice]:
+    """Returns where equal values stand together, in order; none of no values."""
+    if not len(values):
+        return []
+    cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    return [slice(first, last) for first, last in pairwise(cuts)]

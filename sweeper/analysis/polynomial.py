@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,8 +84,7 @@ class Polynomials:
         """Returns a derivative at t of shape [K] or [R, K], shape [R, K] (Horner's scheme)."""
         total = np.zeros(np.broadcast_shapes(t.shape, (len(self.origin), 1)))
         for power in range(self.coefficients.shape[1] - 1, order - 1, -1):
-            factor = float(np.prod(np.arange(power - order + 1, power + 1)))
-            total = total * t + factor * self.coefficients[:, power, None]
+            total = total * t + math.perm(power, order) * self.coefficients[:, power, None]
         return total
 
 
