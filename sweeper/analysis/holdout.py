@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,7 +24,7 @@ NORMAL_95 = 1.96
 """Standard deviations on each side of a 95% interval."""
 
 CONTENDER_SIGMAS = 2.0
-"""A form no farther behind the best than this many standard deviations is not excluded."""
+"""A form whose held-out error is no farther from the noise than this is not excluded."""
 
 SAME_OCTAVES = 1e-6
 """Differences of held-out errors that are rounding."""
@@ -105,6 +105,7 @@ class Candidate:
         why_not: why the form was not fitted or not checked; empty if it was.
         behind: by how many standard deviations of the difference its held-out error exceeds
             that of the best form; infinite where it was not compared.
+        excess: the same by the noise of each error alone: sqrt(z^2 - least z^2).
     """
 
     name: ModelName
@@ -112,11 +113,12 @@ class Candidate:
     held: tuple[Held, ...] = ()
     why_not: str = ""
     behind: float = np.inf
+    excess: float = np.inf
 
     @property
     def contender(self) -> bool:
         """True where the check does not exclude it."""
-        return self.behind <= CONTENDER_SIGMAS
+        return self.excess <= CONTENDER_SIGMAS
 
     @property
     def error(self) -> float | None:
@@ -215,25 +217,47 @@ def _holdouts(observed: Observed, scales: Sequence[str]) -> Iterator[tuple[str, 
         yield scale, column < column[observed.located].max(), top & observed.located
 
 
-def behind_best(tried: Mapping[ModelName, Candidate]) -> dict[ModelName, float]:
-    """Returns how far each form that was checked falls behind the best, in standard deviations
-    of the difference; the power law alone where it could not be checked."""
+def compare(tried: Mapping[ModelName, Candidate]) -> dict[ModelName, Candidate]:
+    """Returns the forms with how they compare where the largest places were held out.
+
+    How far a form is ``behind`` the best is told by the noise of the difference of their
+    errors: most of the noise moves both alike. Whether it is excluded is told by the noise of
+    each error by itself, since what is common to them may have favoured the wrong one. Where
+    the power law could not be checked it predicts, and that the optimum stops moving is not
+    excluded.
+    """
     checked = {name: one for name, one in tried.items() if one.held}
     if "power" not in checked:
-        return {"power": 0.0}
+        unchecked: dict[ModelName, Candidate] = {
+            "power": replace(tried["power"], behind=0.0, excess=0.0),
+            "constant": replace(tried["constant"], excess=0.0),
+        }
+        return dict(tried) | unchecked
     draws = {name: _error_draws(one.held) for name, one in checked.items()}
-    error = {name: one.error or 0.0 for name, one in checked.items()}
-    best = min(checked, key=lambda name: error[name])
-    behind = {}
-    for name in checked:
-        excess = max(0.0, error[name] - error[best] - SAME_OCTAVES)
-        behind[name] = excess / max(robust_sd(draws[name] - draws[best]), SAME_OCTAVES)
-    return behind
+    errors = {name: one.error or 0.0 for name, one in checked.items()}
+    sizes = {name: _in_sigmas(one.held) for name, one in checked.items()}
+    best, least = min(errors, key=lambda name: errors[name]), min(sizes.values())
+    out = dict(tried)
+    for name, one in checked.items():
+        beyond = max(0.0, errors[name] - errors[best] - SAME_OCTAVES)
+        behind = beyond / max(robust_sd(draws[name] - draws[best]), SAME_OCTAVES)
+        excess = float(np.sqrt(sizes[name] - least))
+        out[name] = replace(one, behind=behind, excess=excess)
+    return out
 
 
 def _error_draws(held: Sequence[Held]) -> Floats:
     """Returns the root mean square of the held-out errors in every resample, shape [R]."""
     return _rms(np.stack([one.error_draws for one in held], axis=1))
+
+
+def _in_sigmas(held: Sequence[Held]) -> float:
+    """Returns the mean square of held-out errors in standard deviations of their noise.
+
+    The mean and not the sum: the places share what was fitted, and count as one.
+    """
+    sd = [max(robust_sd(one.error_draws), SAME_OCTAVES) for one in held]
+    return float(np.mean([(one.error / s) ** 2 for one, s in zip(held, sd, strict=True)]))
 
 
 def _rms(errors: Floats) -> Floats:

@@ -69,6 +69,8 @@ def fill_bounds(
 def _determined(design: Floats, low: Floats, high: Floats) -> Bools:
     """Returns whether the points bounded on both sides determine the coefficients, [R]."""
     bounded = np.isfinite(low) & np.isfinite(high)
+    if bounded.all():
+        return np.full(len(low), np.linalg.matrix_rank(design) == design.shape[1])
     patterns, which = np.unique(bounded, axis=0, return_inverse=True)
     full = np.array([np.linalg.matrix_rank(design[rows]) == design.shape[1] for rows in patterns])
     return np.asarray(full[which.reshape(-1)])

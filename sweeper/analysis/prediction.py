@@ -72,9 +72,9 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
     """Returns the setting at a target, by the rule's form that predicts.
 
     The interval holds the noise and the scatter of the optima (through the covariance of the
-    parameters, so it grows with the distance), what other forms say as far as the check does
-    not exclude them, and what the rule missed at the largest place held out, in proportion to
-    the distance.
+    parameters, so it grows with the distance), the intervals of other forms that the check does
+    not exclude, and what the rule missed at the largest place held out, in proportion to the
+    distance.
 
     Args:
         rule: the rule.
@@ -95,7 +95,9 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
     doublings = _doublings(seen, u)
     span = rule.fit.place(u)
     others = _others(rule, u)
-    low, high = _spread(rule, span, others)
+    # The optimum may follow any form that is not excluded, so the interval holds theirs.
+    low = min([span.low, *(other.low for other in others.values())])
+    high = max([span.high, *(other.high for other in others.values())])
     missed = _missed(rule, float(np.abs(doublings).max()))
     low = span.value - float(np.hypot(span.value - low, missed))
     high = span.value + float(np.hypot(high - span.value, missed))
@@ -143,23 +145,6 @@ def _others(rule: Rule, u: Floats) -> dict[ModelName, Span]:
         for name, one in rule.candidates.items()
         if one.contender and name != rule.model and one.fit is not None
     }
-
-
-def _spread(rule: Rule, span: Span, others: Mapping[ModelName, Span]) -> tuple[float, float]:
-    """Returns the interval with what other forms say.
-
-    An end goes towards that of another form by exp(-d^2 / 2) of the way, d the standard
-    deviations by which the form fell behind the best at the places held out: its weight against
-    the best by their likelihoods.
-    """
-    low, high = span.low, span.high
-    for name, other in others.items():
-        share = float(np.exp(-(rule.candidates[name].behind ** 2) / 2))
-        low = min(low, span.low + share * (other.low - span.low)) if np.isfinite(low) else low
-        high = (
-            max(high, span.high + share * (other.high - span.high)) if np.isfinite(high) else high
-        )
-    return low, high
 
 
 def _missed(rule: Rule, distance: float) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from sweeper.analysis.holdout import Candidate, Held, behind_best, require_spread, try_form
+from sweeper.analysis.holdout import Candidate, Held, compare, require_spread, try_form
 from sweeper.analysis.models import ModelName
 from sweeper.analysis.observed import Fit, Observed, Span
 from sweeper.analysis.places import Sighting
@@ -26,7 +26,7 @@ MODELS: tuple[ModelName, ...] = ("constant", "power", "offset")
 CHOICES = ("auto", *MODELS)
 
 CHOICE_SIGMAS = 1.0
-"""A form as good as this many standard deviations of the difference may be chosen."""
+"""A form no farther behind the best than this may be chosen, if none simpler is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def fit_rule(
     and their scatter; optima that are bounds enter by their likelihood. Which form predicts is
     decided by the error at the largest value of each scale, predicted from the places without
     it: the simplest form that does as well as the best within one standard deviation of the
-    difference under the noise (Breiman et al. 1984, the one-standard-error rule).
+    difference under the noise (the one-standard-error rule of Breiman et al. 1984).
 
     Args:
         sightings: one a place.
@@ -111,7 +111,7 @@ def fit_rule(
     require_places(sightings, scales)
     observed = Observed.of(sightings, scales)
     require_spread(observed.u[observed.located], scales)
-    tried = {t.name: t for t in (try_form(name, observed, sightings, scales) for name in MODELS)}
+    tried = compare({name: try_form(name, observed, sightings, scales) for name in MODELS})
     chosen = _chosen(tried, model)
     law = tried["power"].fit
     assert law is not None
@@ -163,10 +163,8 @@ def edge_advice(sighting: Sighting) -> str:
     return f"at {sighting.place.label} the losses have no clear minimum: add seeds there"
 
 
-def _chosen(tried: dict[ModelName, Candidate], asked: str) -> ModelName:
-    """Returns the form that predicts, and notes in ``tried`` how far the others are behind."""
-    for name, sigmas in behind_best(tried).items():
-        tried[name] = replace(tried[name], behind=sigmas)
+def _chosen(tried: Mapping[ModelName, Candidate], asked: str) -> ModelName:
+    """Returns the form that predicts."""
     if asked == "auto":
         return next(name for name in MODELS if tried[name].behind <= CHOICE_SIGMAS)
     name = next(name for name in MODELS if name == asked)

@@ -18,6 +18,9 @@ PARABOLOID = 6
 ORDERINGS = np.array([1.0, 3.0, 3.0, 1.0])
 """How often each cubic term occurs in the third power of a sum."""
 
+LEAST_DETERMINANT = 1e-13
+"""Determinant of the correlations of the terms below which they determine no paraboloid."""
+
 NEWTON = 12
 """Newton steps from the vertex of the paraboloid to the minimum of a cubic surface."""
 
@@ -202,12 +205,20 @@ def _fit(log2: Floats, losses: Floats, weights: Floats, ridge: Floats | None) ->
         normal[:, cubic, cubic] += np.maximum(ridge, LEAST_RIDGE * normal[:, cubic, cubic])
     excess = np.where(weights > 0, losses, base[:, None]) - base[:, None]
     right = (weights * excess) @ terms
-    singular = np.linalg.cond(normal[:, :PARABOLOID, :PARABOLOID]) > 1e12
+    singular = _is_singular(normal[:, :PARABOLOID, :PARABOLOID])
     normal[singular], right[singular] = np.eye(size), 0.0
     found = np.zeros((len(losses), len(POWERS)))
     found[:, :size] = np.linalg.solve(normal, right[..., None])[..., 0]
     found[:, 0] += base
     return Surfaces(origin=origin, terms=found)
+
+
+def _is_singular(normal: Floats) -> Bools:
+    """Returns whether symmetric matrices [R, p, p] are singular up to rounding."""
+    scale = np.sqrt(np.maximum(np.diagonal(normal, axis1=1, axis2=2), np.finfo(float).tiny))
+    # Of a correlation matrix the determinant is 1 without any correlation, 0 if singular.
+    correlations = normal / (scale[:, :, None] * scale[:, None, :])
+    return np.asarray(np.linalg.det(correlations) < LEAST_DETERMINANT)
 
 
 def _powers(t: Floats) -> Floats:

@@ -272,7 +272,7 @@ def _print_prediction(out: Console, one: Predicted) -> None:
     if one.joint_regret is not None:
         say(out, f"together with {one.group.partner}: {one.joint_regret:.2g}")
     for name, value in found.others.items():
-        say(out, f"the {name} rule, which the check does not exclude, says {2.0**value:.4g}")
+        say(out, f"the {name} rule, which is not excluded, says {2.0**value:.4g}")
     say(out, "assumes:")
     for sentence in found.assumptions:
         say(out, f"- {sentence}")

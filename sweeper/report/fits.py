@@ -86,8 +86,9 @@ def predictions_of(
             f"the rules of {name} are over {', '.join(own)}, and the target says nothing of "
             f"{', '.join(absent)}; add --at {absent[0]}=VALUE"
         )
-    inquiry, columns = _inquiry(store, name, tuple(target), hyperparameters)
-    at = dict(zip(columns, target.values(), strict=True))
+    asked = sorted(target, key=lambda scale: scale not in own)
+    inquiry, columns = _inquiry(store, name, asked, hyperparameters)
+    at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
     varying, notes = _varying(inquiry, at)
     statement = _fitted(inquiry, varying, model=model, allow_holes=allow_holes)
     return predictions(statement, {column: at[column] for column in varying}, notes=notes)
@@ -117,18 +118,23 @@ def _fitted(
 ) -> RuleStatement:
     inquiry.require_results()
     found: list[RuleGroup] = []
+    notes: list[str] = []
     for asked in _together(inquiry):
-        rows = inquiry.rows(*asked)
+        view = inquiry.view(*asked)
+        notes += view.notes
         question = Question(
             scales=scales,
             hyperparameters=asked,
-            settings=_settings(inquiry, rows, scales, asked),
+            settings=_settings(inquiry, view.rows, scales, asked),
             model=model,
             allow_holes=allow_holes,
         )
-        found += rule_groups(rows, question)
+        found += rule_groups(view.rows, question)
     return RuleStatement(
-        study=inquiry.study.name, scales=scales, groups=tuple(found), notes=inquiry.notes
+        study=inquiry.study.name,
+        scales=scales,
+        groups=tuple(found),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 

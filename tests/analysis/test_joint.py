@@ -223,7 +223,7 @@ def test_clean_exponents_come_back_exactly() -> None:
 
 @pytest.mark.slow
 def test_joint_intervals_cover_as_often_as_stated() -> None:
-    draws = 300
+    draws = 200
     hits = np.zeros(2)
     for draw in range(draws):
         optimum = joint(pairs(noise=0.006, draw=draw))

@@ -124,10 +124,11 @@ def test_a_target_without_a_scale_or_with_another_is_refused() -> None:
 def test_intervals_at_eight_times_the_largest_hold_the_planted_optimum(
     best: Callable[[float], float],
 ) -> None:
-    draws = 100
+    draws = 60
     hits = 0
     for draw in range(draws):
         frame = following(best, noise=0.008, draw=draw)
         found = predict_at(rule_of(frame, resamples=150), {"width": 4096})
         hits += found.low <= best(4096) <= found.high
+    # Over 200 draws the rates are 0.95 (power), 0.995 (constant) and 0.97 (offset).
     assert hits / draws >= 0.9

@@ -67,11 +67,14 @@ def wikitext() -> list[Foretold]:
 def test_openwebtext_is_predicted_inside_the_interval_in_every_series() -> None:
     found = openwebtext()
     assert len(found) == 6
+    sizes = {one.series: one.prediction.high - one.prediction.low for one in found}
     for one in found:
         assert one.inside, one.series
-        # Widths 128 to 512 say where 4096 is, not that anything goes: the grids span 8 octaves.
-        assert one.prediction.high - one.prediction.low < 4, one.series
         assert one.prediction.factor == pytest.approx(8)
+    # The optima of Shampoo under SP go up, then down, beyond their noise: a line through three
+    # such points tells nothing at 4096. The others are within a few octaves.
+    assert sizes.pop("Shampoo/SP") > 8
+    assert max(sizes.values()) < 4
 
 
 def test_openwebtext_predictions_cost_little_where_the_optimum_hardly_moves() -> None:
@@ -88,6 +91,7 @@ def test_two_small_widths_leave_wikitext_open_and_say_so() -> None:
     assert adam.inside
     assert adam.cost.regret < 0.02
     assert any("unchecked" in sentence for sentence in adam.prediction.assumptions)
+    assert set(adam.prediction.others) == {"constant"}
     # Muon's optima at widths 128 and 256 lie by the upper edge of the grid.
     assert muon.inside
     assert muon.prediction.regret is None
