@@ -153,26 +153,34 @@ def survey(
         AnalysisRefusal: the trials cannot be read as curves.
         UnknownNameError: there is no such estimator.
     """
-    parts = list(split_places(frame, scales))
-    curves = [
-        _curve(part, place, scales, hyperparameter, i) for i, (place, part) in enumerate(parts)
-    ]
+    places, curves = _curves(frame, scales, hyperparameter)
     located = locate(
         curves, estimator=estimator, allow_holes=allow_holes, resamples=resamples, seed=seed
     )
     return Survey(
-        places=tuple(parts[int(optimum.scale)][0] for optimum in located.optima),
+        places=tuple(places[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
-        refused={parts[int(i)][0].label: why for i, why in located.refused.items()},
+        refused={places[int(i)].label: why for i, why in located.refused.items()},
     )
 
 
-def _curve(
-    part: pd.DataFrame, place: Place, scales: Sequence[str], hyperparameter: str, index: int
-) -> Curve:
-    """Returns the curve of one place; its scale is the number of the place."""
-    (curve,) = measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
-    return replace(curve, scale=float(index), label=place.label)
+def _curves(
+    frame: pd.DataFrame, scales: Sequence[str], hyperparameter: str
+) -> tuple[list[Place], list[Curve]]:
+    """Returns the places and a curve each, whose scale is the number of its place."""
+    if len(scales) == 1:
+        curves = list(measured_curves(frame, scale=scales[0], hyperparameter=hyperparameter))
+        places = [Place(scales={scales[0]: curve.scale}) for curve in curves]
+    else:
+        places, curves = [], []
+        for place, part in split_places(frame, scales):
+            curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
+            places.append(place)
+    numbered = [
+        replace(curve, scale=float(index), label=place.label)
+        for index, (place, curve) in enumerate(zip(places, curves, strict=True))
+    ]
+    return places, numbered
 
 
 def sighting_of(place: Place, optimum: Optimum) -> Sighting:
