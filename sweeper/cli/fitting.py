@@ -46,7 +46,7 @@ ModelOption = Annotated[
 HolesOption = Annotated[
     bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
 ]
-Target = Annotated[float | None, typer.Option(show_default=False)]
+Target = Annotated[float | None, typer.Option(help="At the target.", show_default=False)]
 
 
 def fit_command(
@@ -56,6 +56,8 @@ def fit_command(
     scales: Annotated[
         str | None,
         typer.Option(
+            "--scales",
+            "--scale",
             metavar="NAME[,NAME]",
             help="Scales of the rule (default: the study's), for example width or params,tokens.",
             show_default=False,

@@ -92,7 +92,7 @@ def test_an_imported_study_gives_a_rule_a_hyperparameter_and_a_term_a_scale(
 
 
 def test_one_scale_of_two_makes_the_other_a_setting(sweeper: Sweeper, imported: str) -> None:
-    document = sweeper("fit", imported, "--scales", "N", "--json").document
+    document = sweeper("fit", imported, "--scale", "N", "--json").document
     assert {group["settings"]["D"] for group in document["groups"]} == {2e9, 8e9, 3.2e10}
     assert document["scales"] == ["N"]
 
