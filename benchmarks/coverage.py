@@ -1,0 +1,349 @@
+"""How often 95% intervals hold a planted truth, and how often verdicts are wrong.
+
+Each design plants a surface whose optimum moves by a known number of octaves per doubling of the
+width, draws noise, and asks the analysis. A draw moves the optima against the grid as well, so
+that no position of the grid is favoured. Everything follows from the seed of the draw.
+
+    python benchmarks/coverage.py                     # the tables of docs/statistics.md
+    python benchmarks/coverage.py --only noisy holed --draws 200 --estimators skewed
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from os import cpu_count
+
+import numpy as np
+
+from sweeper.analysis.claim import Claim, judge
+from sweeper.analysis.drift import Drift, measure_drift
+from sweeper.analysis.estimator import DEFAULT, ESTIMATORS
+from sweeper.analysis.optima import locate
+from sweeper.analysis.optimum import Optimum
+from sweeper.analysis.points import Curve, Floats
+from sweeper.errors import AnalysisRefusal
+
+SCALES = (32.0, 64.0, 128.0, 256.0)
+CURVATURE = 0.08
+"""Second derivative of every planted basin at its minimum, in loss / octave^2."""
+
+TOLERANCE = 0.2
+"""Of the claims whose verdicts are counted, in octaves per doubling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A way to sweep a surface.
+
+    Attributes:
+        name: what the tables call it.
+        noise: standard deviation of the loss of a run.
+        seeds: runs a point.
+        slope: planted drift, octaves per doubling.
+        skew: b of the basin (exp(b t) - b t - 1) / b^2; 0 is the parabola.
+        centre: log2 of the optimum in the middle of the scales.
+        first, last, step: the grid in log2.
+        cliff: octaves above the optimum from which on runs diverge.
+        holes: share of the points that have no result.
+        shared: standard deviation of what a seed adds at all points of a scale alike.
+        jitter: standard deviation of true optima round the line, in octaves.
+    """
+
+    name: str
+    noise: float = 0.02
+    seeds: int = 3
+    slope: float = -0.2
+    skew: float = 0.0
+    centre: float = -5.0
+    first: float = -9.0
+    last: float = -1.0
+    step: float = 1.0
+    cliff: float = np.inf
+    holes: float = 0.0
+    shared: float = 0.0
+    jitter: float = 0.0
+
+    @property
+    def grid(self) -> Floats:
+        """Positions of the grid, shape [K]."""
+        return np.arange(self.first, self.last + self.step / 2, self.step)
+
+
+DESIGNS = (
+    Design(name="clean", noise=0.001),
+    Design(name="noisy"),
+    Design(name="very noisy", noise=0.05),
+    Design(name="seed effects", shared=0.05),
+    Design(name="fine grid", step=0.25, first=-7.0, last=-3.0),
+    Design(name="seedless", seeds=1),
+    Design(name="seedless, short grid", seeds=1, noise=0.01, first=-7.0, last=-3.0),
+    Design(name="censored", slope=-1.0, first=-6.0, noise=0.01),
+    Design(name="cliffed", cliff=1.2, noise=0.01),
+    Design(name="holed", holes=0.12),
+    Design(name="asymmetric", skew=0.5, noise=0.01),
+    Design(name="steep", skew=1.0, noise=0.01),
+    Design(name="steep, clean", skew=1.0, noise=0.001),
+    Design(name="steep, seedless", skew=0.7, seeds=1, noise=0.005),
+    Design(name="steep and cliffed", skew=0.7, cliff=1.6, noise=0.01),
+    Design(name="scattered", jitter=0.15, noise=0.01),
+)
+
+
+def basin(design: Design, t: Floats) -> Floats:
+    """Returns the loss above the minimum, t octaves from the optimum."""
+    if design.skew == 0:
+        return CURVATURE * t * t / 2
+    b = design.skew
+    return np.asarray(CURVATURE * (np.exp(b * t) - b * t - 1) / b**2)
+
+
+def planted(design: Design, draw: int) -> tuple[list[Curve], Floats]:
+    """Returns the curves of one draw, and the log2 of their true optima."""
+    rng = np.random.default_rng([draw, 5])
+    steps = np.log2(SCALES) - np.log2(SCALES).mean()
+    best = design.centre + rng.uniform(-0.5, 0.5) * design.step + design.slope * steps
+    best = best + design.jitter * rng.standard_normal(len(best))
+    curves = [_curve(design, rng, *pair) for pair in zip(SCALES, best.tolist(), strict=True)]
+    return curves, best
+
+
+def _curve(design: Design, rng: np.random.Generator, scale: float, best: float) -> Curve:
+    grid = design.grid
+    runs = basin(design, grid - best)[:, None] + 3.0 - 0.2 * np.log2(scale / SCALES[0])
+    runs = runs + design.noise * rng.standard_normal((len(grid), design.seeds))
+    runs += design.shared * rng.standard_normal(design.seeds)
+    runs[grid - best >= design.cliff] = np.inf
+    there = rng.uniform(size=len(grid)) >= design.holes
+    return Curve(
+        scale=scale,
+        label=f"width {scale:g}",
+        log2=grid[there],
+        means=runs[there].mean(axis=1),
+        runs=tuple(runs[there]),
+        seeds=(tuple(range(design.seeds)),) * int(there.sum()),
+        holes=grid[~there],
+        answered=int(there.sum()) * design.seeds,
+        declared=runs.size,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the analysis said about one draw.
+
+    Attributes:
+        errors: estimate less truth of each located optimum, in octaves.
+        held: whether the interval of each located optimum holds the truth; bounds always do.
+        drift: the drift; None where it was refused.
+        rulings: verdicts on the claims of :data:`CLAIMS`, in their order.
+    """
+
+    errors: tuple[float, ...]
+    held: tuple[bool, ...]
+    drift: Drift | None
+    rulings: tuple[str, ...]
+
+
+CLAIMS = {"true": 0.0, "edge": 1.0, "other edge": -1.0, "false": 2.0, "far off": 4.0}
+"""Claimed exponent less the true slope, in tolerances."""
+
+
+def answer(design: Design, estimator: str, resamples: int, draw: int) -> Answer:
+    """Returns the answer to one draw."""
+    curves, best = planted(design, draw)
+    truth = dict(zip(SCALES, best.tolist(), strict=True))
+    found = locate(
+        curves, estimator=estimator, allow_holes=True, resamples=resamples, seed=draw
+    ).optima
+    try:
+        drift = measure_drift(found)
+    except AnalysisRefusal:
+        drift = None
+    return Answer(
+        errors=tuple(o.log2 - truth[o.scale] for o in found if o.located),
+        held=tuple(_holds(o, truth[o.scale]) for o in found if o.located),
+        drift=drift,
+        rulings=() if drift is None else tuple(_rulings(design, drift, found)),
+    )
+
+
+def _holds(optimum: Optimum, truth: float) -> bool:
+    return optimum.low <= truth <= optimum.high
+
+
+def _rulings(design: Design, drift: Drift, optima: Sequence[Optimum]) -> Iterator[str]:
+    for off in CLAIMS.values():
+        claim = Claim(exponent=design.slope + off * TOLERANCE, tolerance=TOLERANCE)
+        yield judge(claim, drift, optima).ruling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Rates of one design under one estimator; lengths in octaves (per doubling for drifts).
+
+    Attributes:
+        design, estimator: which.
+        draws: surfaces drawn.
+        refused: draws without a drift.
+        optimum_held, drift_held: share of 95% intervals that hold the truth.
+        optimum_bias, drift_bias: mean error.
+        optimum_error, drift_error: root of the mean squared error.
+        drift_half: median half width of the drift's interval, where it has two ends.
+        holds_wrongly: share of ``holds`` where the slope is on an edge of the tolerance.
+        broken_wrongly: share of ``broken`` there.
+        holds_rightly: share of ``holds`` where the claimed exponent is the true slope.
+        broken_rightly: share of ``broken`` where it is off by two tolerances.
+        broken_far_off: the same at four tolerances.
+    """
+
+    design: str
+    estimator: str
+    draws: int
+    refused: int
+    optimum_held: float
+    optimum_bias: float
+    optimum_error: float
+    drift_held: float
+    drift_bias: float
+    drift_error: float
+    drift_half: float
+    holds_wrongly: float
+    broken_wrongly: float
+    holds_rightly: float
+    broken_rightly: float
+    broken_far_off: float
+
+
+def survey(
+    design: Design,
+    *,
+    estimator: str,
+    draws: int,
+    resamples: int = 200,
+    pool: ProcessPoolExecutor | None = None,
+) -> Row:
+    """Returns the rates of a design; draws are numbered from 0, each its own seed."""
+    ask = partial(answer, design, estimator, resamples)
+    answers = list(
+        map(ask, range(draws)) if pool is None else pool.map(ask, range(draws), chunksize=20)
+    )
+    kept = [(a.drift, a.rulings) for a in answers if a.drift is not None]
+    errors = np.array([error for a in answers for error in a.errors])
+    slopes = np.array([drift.slope for drift, _ in kept]) - design.slope
+    widths = np.array([(drift.high - drift.low) / 2 for drift, _ in kept])
+    rates = _verdict_rates([rulings for _, rulings in kept])
+    return Row(
+        design=design.name,
+        estimator=estimator,
+        draws=draws,
+        refused=draws - len(kept),
+        optimum_held=float(np.mean([held for a in answers for held in a.held])),
+        optimum_bias=float(errors.mean()),
+        optimum_error=float(np.sqrt(np.mean(errors**2))),
+        drift_held=float(np.mean([d.low <= design.slope <= d.high for d, _ in kept])),
+        drift_bias=float(slopes.mean()),
+        drift_error=float(np.sqrt(np.mean(slopes**2))),
+        drift_half=float(np.median(widths[np.isfinite(widths)])),
+        **rates,
+    )
+
+
+def _verdict_rates(rulings: Sequence[Sequence[str]]) -> dict[str, float]:
+    table = {
+        name: np.array(row) for name, row in zip(CLAIMS, zip(*rulings, strict=True), strict=True)
+    }
+    edges = np.concatenate([table["edge"], table["other edge"]])
+    return {
+        "holds_wrongly": float(np.mean(edges == "holds")),
+        "broken_wrongly": float(np.mean(edges == "broken")),
+        "holds_rightly": float(np.mean(table["true"] == "holds")),
+        "broken_rightly": float(np.mean(table["false"] == "broken")),
+        "broken_far_off": float(np.mean(table["far off"] == "broken")),
+    }
+
+
+def _rate(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+COVERAGE_HEAD = (
+    "| design | optimum held, % | its bias | its error | drift held, % | its bias | its error "
+    "| half width |",
+    "|---|---|---|---|---|---|---|---|",
+)
+VERDICT_HEAD = (
+    "| design | holds at the edge, % | broken at the edge, % | holds when true, % "
+    "| broken at 2 tolerances, % | broken at 4, % |",
+    "|---|---|---|---|---|---|",
+)
+
+
+def coverage_line(row: Row) -> str:
+    """Returns a row of the table of coverage, in Markdown."""
+    optimum = f"{_rate(row.optimum_held)} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f}"
+    drift = f"{_rate(row.drift_held)} | {row.drift_bias:+.3f} | {row.drift_error:.3f}"
+    return f"| {row.design} | {optimum} | {drift} | {row.drift_half:.3f} |"
+
+
+def verdict_line(row: Row) -> str:
+    """Returns a row of the table of verdicts, in Markdown."""
+    rates = (
+        row.holds_wrongly,
+        row.broken_wrongly,
+        row.holds_rightly,
+        row.broken_rightly,
+        row.broken_far_off,
+    )
+    return f"| {row.design} | {' | '.join(map(_rate, rates))} |"
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Returns both tables of every estimator, in Markdown."""
+    parts = []
+    for estimator in dict.fromkeys(row.estimator for row in rows):
+        own = [row for row in rows if row.estimator == estimator]
+        parts.append(f"**{estimator}**, {own[0].draws} draws a design\n")
+        parts += [*COVERAGE_HEAD, *map(coverage_line, own), ""]
+        parts += [*VERDICT_HEAD, *map(verdict_line, own), ""]
+    return "\n".join(parts)
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    names = [design.name for design in DESIGNS]
+    parser.add_argument("--only", nargs="*", default=names, choices=names, metavar="DESIGN")
+    parser.add_argument("--estimators", nargs="*", default=[DEFAULT], choices=tuple(ESTIMATORS))
+    parser.add_argument("--draws", type=int, default=500, help="surfaces a design (default 500)")
+    parser.add_argument("--resamples", type=int, default=200, help="a draw (default 200)")
+    parser.add_argument("--processes", type=int, default=cpu_count(), help="default: all")
+    parser.add_argument("--json", action="store_true", help="print a list of rows")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Draws, asks and prints."""
+    options = parsed()
+    with ProcessPoolExecutor(options.processes) as pool:
+        rows = [
+            survey(
+                design,
+                estimator=estimator,
+                draws=options.draws,
+                resamples=options.resamples,
+                pool=pool,
+            )
+            for estimator in options.estimators
+            for design in DESIGNS
+            if design.name in options.only
+        ]
+    print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else tables(rows))
+
+
+if __name__ == "__main__":
+    main()

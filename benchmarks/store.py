@@ -1,0 +1,268 @@
+"""How the store and its answers bear a large study: import, status, drift and fit.
+
+A synthetic sweep (variants x weight decays x widths x learning rates x seeds, one steep side,
+noise, some divergence) with a loss curve a trial goes through `sweeper import`; then every command
+runs as a process of its own, so that seconds and peak memory hold its start and its imports too.
+Beside them, in the same run: pandas reading and grouping the plain results, which is less than a
+drift does, and Optuna listing the trials of a study of its own in SQLite.
+
+    python benchmarks/store.py                       # 100,000 trials, 10 million curve rows
+    python benchmarks/store.py --trials 5000 --points 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+VARIANTS = ("adam/mup", "adam/sp", "muon/mup", "muon/sp")
+DECAYS = (0.0, 0.01, 0.1)
+WIDTHS = (32, 64, 128, 256, 512, 1024, 2048)
+RATES = 2.0 ** np.arange(-11.0, -1.0, 0.5)
+CELLS = len(VARIANTS) * len(DECAYS) * len(WIDTHS) * len(RATES)
+"""Trials a seed: 1,680. Seeds fill the study up; 100,000 trials have 60 each."""
+
+MIB = 1024.0 if sys.platform != "darwin" else 1024.0**2
+"""What a process's peak memory is counted in, per MiB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What one command took.
+
+    Attributes:
+        command: what was run.
+        rows: trials, or rows of curves, that it went through.
+        seconds: from its start to its end.
+        mib: peak memory of its process; None where it is a part of this one.
+    """
+
+    command: str
+    rows: int
+    seconds: float
+    mib: float | None
+
+
+def results_table(trials: int, *, seed: int = 0) -> pd.DataFrame:
+    """Returns one row a trial of a sweep with so many trials, in a random order.
+
+    The best rate falls by half an octave a doubling of the width under sp, and stays under mup;
+    three and a half octaves above it, runs diverge.
+    """
+    rng = np.random.default_rng(seed)
+    cell = np.arange(trials) % CELLS
+    sizes = (len(VARIANTS), len(DECAYS), len(WIDTHS), len(RATES))
+    variant, decay, width, rate = np.unravel_index(cell, sizes)
+    doublings = np.log2(np.array(WIDTHS))[width] - 5
+    best = -5.0 - 0.5 * doublings * (variant % 2) + 0.3 * (decay - 1)
+    t = np.log2(RATES)[rate] - best
+    loss = 4 - 0.2 * doublings + 0.1 * (np.exp(0.6 * t) - 0.6 * t - 1)
+    loss += 0.01 * rng.standard_normal(trials)
+    diverged = t > 3.5
+    table = pd.DataFrame(
+        {
+            "variant": np.array(VARIANTS)[variant],
+            "weight_decay": np.array(DECAYS)[decay],
+            "width": np.array(WIDTHS)[width],
+            "learning_rate": RATES[rate],
+            "seed": np.arange(trials) // CELLS,
+            "params": 12 * np.array(WIDTHS)[width] ** 2 * 4,
+            "loss": np.where(diverged, np.nan, loss),
+            "state": np.where(diverged, "diverged", "finished"),
+        }
+    )
+    return table.sample(frac=1.0, random_state=seed).reset_index(drop=True)
+
+
+def write_curve_table(table: pd.DataFrame, points: int, path: Path) -> None:
+    """Writes a Parquet file with a row a trial and step; the last step has the result."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    writer = None
+    share = np.linspace(0.05, 1.0, points)
+    for start in range(0, len(table), 10_000):
+        part = table.iloc[start : start + 10_000]
+        rows = part.loc[part.index.repeat(points)]
+        step = np.tile((100 * share).round().astype(int), len(part))
+        falling = np.tile(2.0 * (share**-0.3 - 1), len(part))
+        rows = rows.assign(step=step, loss=rows["loss"] + falling)
+        batch = pa.Table.from_pandas(rows, preserve_index=False)
+        writer = writer or parquet.ParquetWriter(path, batch.schema)
+        writer.write_table(batch)
+    if writer is not None:
+        writer.close()
+
+
+def run_command(*arguments: str) -> tuple[float, float, str]:
+    """Returns seconds, peak MiB and standard output of a process of this Python.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out)
+        # wait4 tells the memory of this one child, where getrusage tells the largest of all.
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read().decode()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(arguments)} failed with {process.returncode}")
+    return seconds, usage.ru_maxrss / MIB, text
+
+
+def best_of(turns: int, *arguments: str) -> tuple[float, float, str]:
+    """Returns the run of several with the least seconds."""
+    return min((run_command(*arguments) for _ in range(turns)), key=lambda found: found[0])
+
+
+def measure_sweeper(
+    table: pd.DataFrame, folder: Path, *, points: int, turns: int
+) -> list[Measure]:
+    """Imports a table and returns what import and answers took."""
+    source, store = folder / "results.parquet", str(folder / "store")
+    columns = ["--variant", "variant", "--fixed", "weight_decay", "--seed", "seed"]
+    columns += ["--scale", "width", "--hp", "learning_rate", "--objective", "loss"]
+    columns += ["--outcome", "state", "--params", "params", "--claim", "learning_rate=0+-0.15"]
+    if points > 1:
+        columns += ["--step", "step"]
+        write_curve_table(table, points, source)
+    else:
+        table.to_parquet(source, index=False)
+    place = ["--store", store, "--json"]
+    seconds, mib, _ = run_command(
+        "sweeper.cli", "import", str(source), "--study", "big", *columns, *place
+    )
+    rows = len(table)
+    found = [Measure(command="sweeper import", rows=rows * points, seconds=seconds, mib=mib)]
+    for name in ("status", "drift", "fit"):
+        seconds, mib, text = best_of(turns, "sweeper.cli", name, "big", *place)
+        require_answer(name, json.loads(text), rows)
+        found.append(Measure(command=f"sweeper {name}", rows=rows, seconds=seconds, mib=mib))
+    return found
+
+
+def require_answer(name: str, document: Any, trials: int) -> None:
+    """Checks that a command answered the question, and about all trials.
+
+    Raises:
+        RuntimeError: it did not.
+    """
+    if name == "status":
+        right = document["declared"] == document["done"] + document["diverged"] == trials
+    else:
+        right = len(document["groups"]) == len(VARIANTS) * len(DECAYS)
+    if not right:
+        raise RuntimeError(f"sweeper {name} does not answer about all {trials} trials")
+
+
+def timed(call: Callable[[], Any], turns: int) -> float:
+    """Returns the least seconds of several calls."""
+    seconds = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def measure_pandas(table: pd.DataFrame, folder: Path, *, turns: int) -> Measure:
+    """Returns what reading the plain results and averaging seeds take in pandas."""
+    path = folder / "plain.parquet"
+    table.to_parquet(path, index=False)
+    point = ["variant", "weight_decay", "width", "learning_rate"]
+    seconds = timed(lambda: pd.read_parquet(path).groupby(point)["loss"].mean(), turns)
+    return Measure(command="pandas groupby", rows=len(table), seconds=seconds, mib=None)
+
+
+def measure_optuna(table: pd.DataFrame, folder: Path, *, turns: int) -> list[Measure]:
+    """Returns what filling a study of Optuna in SQLite and listing its trials take."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{folder / 'optuna.db'}"
+    floats = optuna.distributions.FloatDistribution
+    space = {"learning_rate": floats(1e-5, 1.0), "weight_decay": floats(0.0, 1.0)}
+    rows = table.to_dict("records")
+    trials = [
+        optuna.trial.create_trial(
+            params={name: float(row[name]) for name in space},
+            distributions=space,
+            value=float(row["loss"]) if row["state"] == "finished" else 1e9,
+        )
+        for row in rows
+    ]
+    began = time.perf_counter()
+    optuna.create_study(storage=url, study_name="big").add_trials(trials)
+    filled = time.perf_counter() - began
+    listed = timed(
+        lambda: optuna.load_study(storage=url, study_name="big").trials_dataframe(), turns
+    )
+    return [
+        Measure(command="optuna add_trials", rows=len(rows), seconds=filled, mib=None),
+        Measure(command="optuna list trials", rows=len(rows), seconds=listed, mib=None),
+    ]
+
+
+def line(row: Measure) -> str:
+    """Returns a row of the table."""
+    memory = "" if row.mib is None else f"{row.mib:.0f}"
+    per_row = 1e6 * row.seconds / row.rows
+    return f"{row.command:20} {row.rows:10} {row.seconds:9.2f} {per_row:9.2f} {memory:>9}"
+
+
+HEAD = f"{'command':20} {'rows':>10} {'seconds':>9} {'us / row':>9} {'peak MiB':>9}"
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--points", type=int, default=100, help="of a curve; 1 for none")
+    parser.add_argument("--turns", type=int, default=3, help="runs of each answer, best counts")
+    parser.add_argument("--peer-trials", type=int, default=2000, help="of Optuna; 0 for none")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary one)")
+    parser.add_argument("--json", action="store_true", help="print a list of rows")
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[Measure]:
+    """Returns all measures."""
+    table = results_table(options.trials)
+    found = measure_sweeper(table, folder, points=options.points, turns=options.turns)
+    found.append(measure_pandas(table, folder, turns=options.turns))
+    if options.peer_trials:
+        found += measure_optuna(table.iloc[: options.peer_trials], folder, turns=options.turns)
+    return found
+
+
+def main() -> None:
+    """Measures and prints."""
+    options = parsed()
+    with tempfile.TemporaryDirectory(prefix="sweeper-bench-", dir=options.folder) as name:
+        rows = measure(options, Path(name))
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    print(HEAD)
+    for row in rows:
+        print(line(row))
+
+
+if __name__ == "__main__":
+    main()
