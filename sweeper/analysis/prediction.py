@@ -196,9 +196,7 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
     said += [_reach(rule, name, d) for name, d in doublings.items() if d]
     if not any(doublings.values()):
         said.append("the target lies within the measured scales: nothing is extrapolated")
-    said.append(
-        "everything else is as in the study: data, schedule, batch size and whatever was fixed"
-    )
+    said.append("everything else is as in the study: data, schedule and whatever was fixed")
     bounded = sum(not sighting.located for sighting in rule.sightings)
     if bounded:
         said.append(
