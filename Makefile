@@ -24,6 +24,8 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/optimizers.py
 	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/store.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sweeper needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

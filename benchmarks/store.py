@@ -46,12 +46,14 @@ class Measure:
         command: what was run.
         rows: trials, or rows of curves, that it went through.
         seconds: from its start to its end.
+        processor: seconds of processor time, which other programs on the machine move less.
         mib: peak memory of its process; None where it is a part of this one.
     """
 
     command: str
     rows: int
     seconds: float
+    processor: float
     mib: float | None
 
 
@@ -106,15 +108,16 @@ def write_curve_table(table: pd.DataFrame, points: int, path: Path) -> None:
         writer.close()
 
 
-def run_command(*arguments: str) -> tuple[float, float, str]:
-    """Returns seconds, peak MiB and standard output of a process of this Python.
+def run_command(name: str, rows: int, *arguments: str) -> tuple[Measure, str]:
+    """Returns what a command of sweeper took, and its standard output.
 
     Raises:
         RuntimeError: it failed.
     """
     began = time.perf_counter()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out)
+        command = [sys.executable, "-m", "sweeper.cli", name, *arguments]
+        process = subprocess.Popen(command, stdout=out)
         # wait4 tells the memory of this one child, where getrusage tells the largest of all.
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
@@ -122,13 +125,21 @@ def run_command(*arguments: str) -> tuple[float, float, str]:
         out.seek(0)
         text = out.read().decode()
     if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} failed with {process.returncode}")
-    return seconds, usage.ru_maxrss / MIB, text
+        raise RuntimeError(f"sweeper {name} failed with {process.returncode}")
+    measure = Measure(
+        command=f"sweeper {name}",
+        rows=rows,
+        seconds=seconds,
+        processor=usage.ru_utime + usage.ru_stime,
+        mib=usage.ru_maxrss / MIB,
+    )
+    return measure, text
 
 
-def best_of(turns: int, *arguments: str) -> tuple[float, float, str]:
+def best_of(turns: int, name: str, rows: int, *arguments: str) -> tuple[Measure, str]:
     """Returns the run of several with the least seconds."""
-    return min((run_command(*arguments) for _ in range(turns)), key=lambda found: found[0])
+    runs = [run_command(name, rows, *arguments) for _ in range(turns)]
+    return min(runs, key=lambda run: run[0].seconds)
 
 
 def measure_sweeper(
@@ -145,15 +156,14 @@ def measure_sweeper(
     else:
         table.to_parquet(source, index=False)
     place = ["--store", store, "--json"]
-    seconds, mib, _ = run_command(
-        "sweeper.cli", "import", str(source), "--study", "big", *columns, *place
-    )
     rows = len(table)
-    found = [Measure(command="sweeper import", rows=rows * points, seconds=seconds, mib=mib)]
+    found = [
+        run_command("import", rows * points, str(source), "--study", "big", *columns, *place)[0]
+    ]
     for name in ("status", "drift", "fit"):
-        seconds, mib, text = best_of(turns, "sweeper.cli", name, "big", *place)
+        measure, text = best_of(turns, name, rows, "big", *place)
         require_answer(name, json.loads(text), rows)
-        found.append(Measure(command=f"sweeper {name}", rows=rows, seconds=seconds, mib=mib))
+        found.append(measure)
     return found
 
 
@@ -171,14 +181,15 @@ def require_answer(name: str, document: Any, trials: int) -> None:
         raise RuntimeError(f"sweeper {name} does not answer about all {trials} trials")
 
 
-def timed(call: Callable[[], Any], turns: int) -> float:
-    """Returns the least seconds of several calls."""
-    seconds = []
+def timed(name: str, rows: int, call: Callable[[], Any], turns: int = 1) -> Measure:
+    """Returns what a call in this process took, the fastest of several."""
+    found = []
     for _ in range(turns):
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         call()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+        found.append((time.perf_counter() - began, time.process_time() - processor))
+    seconds, processor = min(found)
+    return Measure(command=name, rows=rows, seconds=seconds, processor=processor, mib=None)
 
 
 def measure_pandas(table: pd.DataFrame, folder: Path, *, turns: int) -> Measure:
@@ -186,8 +197,11 @@ def measure_pandas(table: pd.DataFrame, folder: Path, *, turns: int) -> Measure:
     path = folder / "plain.parquet"
     table.to_parquet(path, index=False)
     point = ["variant", "weight_decay", "width", "learning_rate"]
-    seconds = timed(lambda: pd.read_parquet(path).groupby(point)["loss"].mean(), turns)
-    return Measure(command="pandas groupby", rows=len(table), seconds=seconds, mib=None)
+
+    def means() -> object:
+        return pd.read_parquet(path).groupby(point)["loss"].mean()
+
+    return timed("pandas groupby", len(table), means, turns)
 
 
 def measure_optuna(table: pd.DataFrame, folder: Path, *, turns: int) -> list[Measure]:
@@ -197,36 +211,40 @@ def measure_optuna(table: pd.DataFrame, folder: Path, *, turns: int) -> list[Mea
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     url = f"sqlite:///{folder / 'optuna.db'}"
     floats = optuna.distributions.FloatDistribution
-    space = {"learning_rate": floats(1e-5, 1.0), "weight_decay": floats(0.0, 1.0)}
-    rows = table.to_dict("records")
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        "learning_rate": floats(1e-5, 1.0),
+        "weight_decay": floats(0.0, 1.0),
+    }
     trials = [
         optuna.trial.create_trial(
             params={name: float(row[name]) for name in space},
             distributions=space,
             value=float(row["loss"]) if row["state"] == "finished" else 1e9,
         )
-        for row in rows
+        for row in table.to_dict("records")
     ]
-    began = time.perf_counter()
-    optuna.create_study(storage=url, study_name="big").add_trials(trials)
-    filled = time.perf_counter() - began
-    listed = timed(
-        lambda: optuna.load_study(storage=url, study_name="big").trials_dataframe(), turns
-    )
+    study = optuna.create_study(storage=url, study_name="big")
+
+    def listing() -> object:
+        return optuna.load_study(storage=url, study_name="big").trials_dataframe()
+
     return [
-        Measure(command="optuna add_trials", rows=len(rows), seconds=filled, mib=None),
-        Measure(command="optuna list trials", rows=len(rows), seconds=listed, mib=None),
+        timed("optuna add_trials", len(trials), lambda: study.add_trials(trials)),
+        timed("optuna list trials", len(trials), listing, turns),
     ]
 
 
 def line(row: Measure) -> str:
     """Returns a row of the table."""
     memory = "" if row.mib is None else f"{row.mib:.0f}"
-    per_row = 1e6 * row.seconds / row.rows
-    return f"{row.command:20} {row.rows:10} {row.seconds:9.2f} {per_row:9.2f} {memory:>9}"
+    per_row = 1e6 * row.processor / row.rows
+    times = f"{row.seconds:9.2f} {row.processor:9.2f} {per_row:9.2f}"
+    return f"{row.command:20} {row.rows:10} {times} {memory:>9}"
 
 
-HEAD = f"{'command':20} {'rows':>10} {'seconds':>9} {'us / row':>9} {'peak MiB':>9}"
+HEAD = (
+    f"{'command':20} {'rows':>10} {'seconds':>9} {'processor':>9} {'us / row':>9} {'peak MiB':>9}"
+)
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -259,9 +277,7 @@ def main() -> None:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    print(HEAD)
-    for row in rows:
-        print(line(row))
+    print("\n".join([HEAD, *map(line, rows)]))
 
 
 if __name__ == "__main__":
