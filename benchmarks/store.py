@@ -94,11 +94,11 @@ def write_curve_table(table: pd.DataFrame, points: int, path: Path) -> None:
     from pyarrow import parquet
 
     writer = None
-    share = np.linspace(0.05, 1.0, points)
+    share = np.arange(1, points + 1) / points
     for start in range(0, len(table), 10_000):
         part = table.iloc[start : start + 10_000]
         rows = part.loc[part.index.repeat(points)]
-        step = np.tile((100 * share).round().astype(int), len(part))
+        step = np.tile(10 * np.arange(1, points + 1), len(part))
         falling = np.tile(2.0 * (share**-0.3 - 1), len(part))
         rows = rows.assign(step=step, loss=rows["loss"] + falling)
         batch = pa.Table.from_pandas(rows, preserve_index=False)
