@@ -167,6 +167,7 @@ def _place_json(
         "loss": found.loss,
         "curvature": number(found.curvature),
         "flags": list(found.flags),
+        "estimator": found.estimator,
         "seeds": found.seeds,
         "trials": found.answered,
         "declared": found.declared,

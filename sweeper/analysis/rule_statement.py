@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import plain
 from sweeper.analysis.holdout import Held
@@ -90,19 +91,21 @@ class Question:
         hyperparameters: one column, or two that are tuned together.
         settings: columns whose distinct values, with the variant, make the groups.
         model: ``auto``, or the form that predicts.
+        estimator: how the optimum of one hyperparameter is read off its points.
         allow_holes: go on where neighbours of a minimum have no result.
         resamples: resampled curves a place, at least 100.
         seed: seed of the resampling.
 
     Raises:
         AnalysisRefusal: neither one hyperparameter nor two; too few resamples.
-        UnknownNameError: there is no such form.
+        UnknownNameError: there is no such form or estimator.
     """
 
     scales: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     settings: tuple[str, ...] = ()
     model: str = "auto"
+    estimator: str = DEFAULT
     allow_holes: bool = False
     resamples: int = 1000
     seed: int = 0
@@ -121,6 +124,7 @@ class Question:
             )
         if self.model not in CHOICES:
             raise UnknownNameError("model", self.model, CHOICES)
+        estimator_named(self.estimator)
 
 
 def rule_groups(frame: pd.DataFrame, question: Question) -> tuple[RuleGroup, ...]:
@@ -194,6 +198,7 @@ def _surveyed(part: pd.DataFrame, question: Question) -> Survey | JointSurvey:
             part,
             scales=question.scales,
             hyperparameter=names[0],
+            estimator=question.estimator,
             allow_holes=question.allow_holes,
             resamples=question.resamples,
             seed=question.seed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption
+from sweeper.cli.options import HorizonOption, JsonOption, ScaleOption, StoreOption
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def advise_command(
     hyperparameter: Annotated[
         str | None, typer.Option("--hyperparameter", "--hp", help="Which one of the study's.")
     ] = None,
+    scale: ScaleOption = None,
+    horizon: HorizonOption = None,
     alpha: Annotated[Number, typer.Option(help="The tuned loss falls as scale^-alpha.")] = None,
     beta: Annotated[Number, typer.Option(help="The optimum converges as scale^-beta.")] = None,
     cost_exponent: Annotated[Number, typer.Option(help="R, where a run costs scale^R.")] = None,
@@ -65,15 +67,28 @@ def advise_command(
         hyperparameters=hyperparameters,
     )
     if study is None:
-        if hyperparameter is not None:
-            raise RequestError("--hyperparameter chooses one of a study; name the study too")
+        _require_no_study_options(hyperparameter, scale, horizon)
         counsels = [general_counsel(target=target, budget=flops, given=given)]
     else:
         with Store.open(store, create=False) as opened:
             counsels = counsels_of(
-                opened, name_of(study), hyperparameter, target=target, budget=flops, given=given
+                opened,
+                name_of(study),
+                hyperparameter,
+                scale=scale,
+                horizon=horizon,
+                target=target,
+                budget=flops,
+                given=given,
             )
     _print(counsels, target=target, flops=flops, as_json=as_json)
+
+
+def _require_no_study_options(*values: str | None) -> None:
+    names = ("--hyperparameter", "--scale", "--horizon")
+    lost = [name for name, value in zip(names, values, strict=True) if value is not None]
+    if lost:
+        raise RequestError(f"{lost[0]} chooses what is read off a study; name the study too")
 
 
 def _print(counsels: Sequence[Counsel], *, target: float, flops: float, as_json: bool) -> None:

@@ -11,9 +11,19 @@ import typer
 import sweeper
 from sweeper.cli.advising import advise_command
 from sweeper.cli.comparing import compare
-from sweeper.cli.fitting import fit_command, predict_command
+from sweeper.cli.fitting import fit_command
 from sweeper.cli.importing import import_command
-from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyName
+from sweeper.cli.options import (
+    EstimatorName,
+    EstimatorOption,
+    HorizonOption,
+    JsonOption,
+    ScaleOption,
+    StoreOption,
+    StrictOption,
+    StudyName,
+)
+from sweeper.cli.predicting import predict_command
 from sweeper.cli.transferring import transfer_command
 
 app = typer.Typer(
@@ -31,16 +41,6 @@ class ExecutorName(StrEnum):
 
     ray = "ray"
     inline = "inline"
-
-
-class EstimatorName(StrEnum):
-    """How the optimum of one scale is read off its points."""
-
-    quadratic = "quadratic"
-    quadratic3 = "quadratic3"
-    skewed = "skewed"
-    spline = "spline"
-    argmin = "argmin"
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
@@ -193,20 +193,9 @@ def drift(
             show_default=False,
         ),
     ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(help="Along which axis (default: the study's).", show_default=False),
-    ] = None,
-    horizon: Annotated[
-        str | None,
-        typer.Option(
-            help="Marks inside the runs: all, tokens, or a share of the run up to 1 or 100%.",
-            show_default=False,
-        ),
-    ] = None,
-    estimator: Annotated[
-        EstimatorName, typer.Option(help="How an optimum is read off its points.")
-    ] = EstimatorName.skewed,
+    scale: ScaleOption = None,
+    horizon: HorizonOption = None,
+    estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: Annotated[
         bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
     ] = False,

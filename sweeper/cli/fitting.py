@@ -1,4 +1,4 @@
-"""`sweeper fit` and `sweeper predict`: rules over the scales, and settings for a target."""
+"""`sweeper fit`: rules over the scales."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyName
+from sweeper.cli.options import (
+    EstimatorName,
+    EstimatorOption,
+    JsonOption,
+    StoreOption,
+    StudyName,
+)
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
-    from sweeper.analysis.prediction_statement import Predicted, PredictionStatement
     from sweeper.analysis.rule_statement import RuleGroup, RuleStatement
     from sweeper.analysis.rules import Rule
 
@@ -46,7 +50,6 @@ ModelOption = Annotated[
 HolesOption = Annotated[
     bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
 ]
-Target = Annotated[float | None, typer.Option(help="At the target.", show_default=False)]
 
 
 def fit_command(
@@ -64,6 +67,7 @@ def fit_command(
         ),
     ] = None,
     model: ModelOption = ModelChoice.auto,
+    estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,9 +82,10 @@ def fit_command(
         statement = rules_of(
             opened,
             name_of(study),
-            hyperparameters=_names(hyperparameter, "--hyperparameter"),
-            scales=_names(scales, "--scales"),
+            hyperparameters=names_of(hyperparameter, "--hyperparameter"),
+            scales=names_of(scales, "--scales"),
             model=model.value,
+            estimator=estimator.value,
             allow_holes=allow_holes,
         )
     if as_json:
@@ -89,67 +94,18 @@ def fit_command(
         _print_rules(statement)
 
 
-def predict_command(
-    study: StudyName,
-    store: StoreOption = None,
-    width: Target = None,
-    depth: Target = None,
-    params: Target = None,
-    tokens: Target = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Any other scale; may be repeated."),
-    ] = None,
-    hyperparameter: HyperparameterOption = None,
-    model: ModelOption = ModelChoice.auto,
-    allow_holes: HolesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Predict the best setting at a scale that was not measured, and what it may cost."""
-    from sweeper.cli.answers import name_of
-    from sweeper.cli.printing import print_json
-    from sweeper.report.fits import predictions_of
-    from sweeper.store.store import Store
+def names_of(text: str | None, option: str) -> tuple[str, ...]:
+    """Returns the names in the text of an option; none without it.
 
-    named = {"width": width, "depth": depth, "params": params, "tokens": tokens}
-    target = {name: value for name, value in named.items() if value is not None}
-    for name, value in map(_assignment, at or []):
-        if name in target:
-            raise RequestError(f"{name} is given twice at the target")
-        target[name] = value
-    with Store.open(store, create=False) as opened:
-        statement = predictions_of(
-            opened,
-            name_of(study),
-            target,
-            hyperparameters=_names(hyperparameter, "--hyperparameter"),
-            model=model.value,
-            allow_holes=allow_holes,
-        )
-    if as_json:
-        print_json(statement.to_json())
-    else:
-        _print_predictions(statement)
-
-
-def _names(text: str | None, option: str) -> tuple[str, ...]:
+    Raises:
+        RequestError: a name is empty.
+    """
     if text is None:
         return ()
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
         raise RequestError(f"{option} {text!r}: names are separated by commas, as in lr,bs")
     return names
-
-
-def _assignment(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (name.strip() and math.isfinite(number) and number > 0):
-        raise RequestError(f"--at {text!r}: it takes NAME=VALUE with a positive number, as N=1e9")
-    return name.strip(), number
 
 
 def _print_rules(statement: RuleStatement) -> None:
@@ -188,7 +144,7 @@ def _places(statement: RuleStatement, rule: Rule) -> Table:
         table.add_row(
             *(f"{size:g}" for size in found.scales.values()),
             f"{2.0**found.log2:.3g} = {power(2.0**found.log2)}",
-            _interval(found.low, found.high),
+            power_interval(found.low, found.high),
             f"{2.0**value:.3g}",
             f"{leverage:.0%}",
             ", ".join(flag.replace("_", " ") for flag in found.flags),
@@ -226,7 +182,7 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.sighting.place.label}: predicted "
-        f"{2.0**worst.predicted.value:.3g} ({_interval(worst.low, worst.high)}), found "
+        f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
         f"{2.0**worst.sighting.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
     )
 
@@ -239,53 +195,9 @@ def _choice(rule: Rule) -> str:
     return f"predicts by: {rule.model} (octaves off at the largest held out: {errors})"
 
 
-def _print_predictions(statement: PredictionStatement) -> None:
-    from sweeper.cli.printing import console
-    from sweeper.cli.statements import print_evidence, say
-
-    out = console()
-    target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
-    out.print(f"\n{statement.study}: prediction for {target}", style="bold")
-    for note in statement.notes:
-        say(out, f"note: {note}")
-    for one in statement.groups:
-        out.print(f"\n{one.group.label}: {one.group.hyperparameter}", style="bold cyan")
-        _print_prediction(out, one)
-        print_evidence(out, one.group.evidence)
-
-
-def _print_prediction(out: Console, one: Predicted) -> None:
-    from sweeper.cli.statements import say
-    from sweeper.cli.words import power
-
-    found = one.prediction
-    if found is None:
-        say(out, f"no prediction: {one.refused}")
-        return
-    say(
-        out,
-        f"{found.value:.4g} = {power(found.value)}, 95% interval {_ends(found.low, found.high)} "
-        f"({_interval(found.low, found.high)}), by the {found.model} rule",
-    )
-    if found.regret is not None:
-        say(out, f"expected to cost {found.regret:.2g} in loss against tuning at the target")
-    else:
-        say(out, "what it may cost is unknown: the interval is open, or no curvature is known")
-    if one.joint_regret is not None:
-        say(out, f"together with {one.group.partner}: {one.joint_regret:.2g}")
-    for name, value in found.others.items():
-        say(out, f"the {name} rule, which is not excluded, says {2.0**value:.4g}")
-    say(out, "assumes:")
-    for sentence in found.assumptions:
-        say(out, f"- {sentence}")
-
-
-def _interval(low: float, high: float) -> str:
+def power_interval(low: float, high: float) -> str:
+    """Returns an interval given in log2, for example ``2^-5.10 to open``."""
     return " to ".join(f"2^{end:.2f}" if math.isfinite(end) else "open" for end in (low, high))
-
-
-def _ends(low: float, high: float) -> str:
-    return " to ".join(f"{2.0**end:.3g}" if math.isfinite(end) else "open" for end in (low, high))
 
 
 def _end(value: float) -> str:

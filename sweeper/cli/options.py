@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -20,3 +21,30 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option("--scale", help="Along which axis (default: the study's).", show_default=False),
+]
+HorizonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--horizon",
+        help="Marks inside the runs: all, tokens, or a share of the run up to 1 or 100%.",
+        show_default=False,
+    ),
+]
+
+
+class EstimatorName(StrEnum):
+    """How the optimum of one scale is read off its points."""
+
+    quadratic = "quadratic"
+    quadratic3 = "quadratic3"
+    skewed = "skewed"
+    spline = "spline"
+    argmin = "argmin"
+
+
+EstimatorOption = Annotated[
+    EstimatorName, typer.Option(help="How an optimum is read off its points.")
+]

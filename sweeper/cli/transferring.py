@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyName
+from sweeper.cli.options import HorizonOption, JsonOption, ScaleOption, StoreOption, StudyName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +56,8 @@ def transfer_command(
             show_default=False,
         ),
     ] = None,
+    scale: ScaleOption = None,
+    horizon: HorizonOption = None,
     reference: Annotated[
         ReferenceName, typer.Option(help="Measure from the largest scale, or an extrapolated one.")
     ] = ReferenceName.largest,
@@ -78,6 +80,8 @@ def transfer_command(
             opened,
             name_of(study),
             hyperparameter,
+            scale=scale,
+            horizon=horizon,
             reference=reference.value,
             estimator=estimator.value,
             allow_holes=allow_holes,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sweeper.analysis.estimator import DEFAULT
 from sweeper.analysis.prediction_statement import PredictionStatement, predictions
 from sweeper.analysis.rule_statement import Question, RuleGroup, RuleStatement, rule_groups
 from sweeper.errors import RequestError
@@ -26,6 +27,7 @@ def rules_of(
     hyperparameters: Sequence[str] = (),
     scales: Sequence[str] = (),
     model: str = "auto",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> RuleStatement:
     """Returns the rules of a study.
@@ -39,16 +41,17 @@ def rules_of(
         scales: names of the scales; none takes those that the study was imported with, else
             its scale.
         model: ``auto``, ``constant``, ``power`` or ``offset``.
+        estimator: how an optimum is read off its points; two together are read off a paraboloid.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
-        UnknownNameError: there is no such study, scale, hyperparameter or model.
-        RequestError: a name is asked for twice.
+        UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
+        RequestError: a name is asked for twice, or an estimator of one hyperparameter for two.
         AnalysisRefusal: there is no result yet, or no group can answer.
     """
     along = tuple(scales) or own_scales(store.study(name))
     inquiry, columns = _inquiry(store, name, along, hyperparameters)
-    return _fitted(inquiry, columns, model=model, allow_holes=allow_holes)
+    return _fitted(inquiry, columns, model=model, estimator=estimator, allow_holes=allow_holes)
 
 
 def predictions_of(
@@ -58,6 +61,7 @@ def predictions_of(
     *,
     hyperparameters: Sequence[str] = (),
     model: str = "auto",
+    estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> PredictionStatement:
     """Returns what the rules of a study say of a target.
@@ -69,10 +73,10 @@ def predictions_of(
         store: the store.
         name: name of the study.
         target: value by name of the scale; these are the scales that the rules are fitted over.
-        hyperparameters, model, allow_holes: as in :func:`rules_of`.
+        hyperparameters, model, estimator, allow_holes: as in :func:`rules_of`.
 
     Raises:
-        UnknownNameError: there is no such study, scale, hyperparameter or model.
+        UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
         RequestError: the target names no scale, or not all of those of the study.
         AnalysisRefusal: there is no result yet, or no group can answer.
     """
@@ -90,7 +94,9 @@ def predictions_of(
     inquiry, columns = _inquiry(store, name, asked, hyperparameters)
     at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
     varying, notes = _varying(inquiry, at)
-    statement = _fitted(inquiry, varying, model=model, allow_holes=allow_holes)
+    statement = _fitted(
+        inquiry, varying, model=model, estimator=estimator, allow_holes=allow_holes
+    )
     return predictions(statement, {column: at[column] for column in varying}, notes=notes)
 
 
@@ -114,12 +120,17 @@ def _inquiry(
 
 
 def _fitted(
-    inquiry: Inquiry, scales: tuple[str, ...], *, model: str, allow_holes: bool
+    inquiry: Inquiry, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
 ) -> RuleStatement:
     inquiry.require_results()
     found: list[RuleGroup] = []
     notes: list[str] = []
     for asked in _together(inquiry):
+        if len(asked) == 2 and estimator != DEFAULT:
+            raise RequestError(
+                f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
+                f"out, or fit one alone with --hyperparameter {asked[0]}"
+            )
         view = inquiry.view(*asked)
         notes += view.notes
         question = Question(
@@ -127,6 +138,7 @@ def _fitted(
             hyperparameters=asked,
             settings=_settings(inquiry, view.rows, scales, asked),
             model=model,
+            estimator=estimator,
             allow_holes=allow_holes,
         )
         found += rule_groups(view.rows, question)

@@ -75,6 +75,8 @@ def transfers_of(
     name: str,
     hyperparameter: str | None = None,
     *,
+    scale: str | None = None,
+    horizon: str | None = None,
     reference: str = "largest",
     estimator: str = "spline",
     allow_holes: bool = False,
@@ -86,16 +88,18 @@ def transfers_of(
         name: name of the study.
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
+        scale, horizon: see :func:`sweeper.report.answers.inquire`.
         reference: ``largest`` or ``limit``.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
-        UnknownNameError: there is no such study, hyperparameter, reference or estimator.
+        UnknownNameError: there is no such study, scale, hyperparameter, reference or estimator.
+        RequestError: a formula or horizon is none.
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    inquiry = inquire(store, name, hyperparameters=wanted)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
     found = []
     for column in inquiry.hyperparameters:
         drifts = inquiry.statement(
@@ -112,6 +116,8 @@ def counsels_of(
     name: str,
     hyperparameter: str | None = None,
     *,
+    scale: str | None = None,
+    horizon: str | None = None,
     target: float,
     budget: float,
     given: Given,
@@ -121,17 +127,18 @@ def counsels_of(
     Args:
         store: the store.
         name: name of the study.
-        hyperparameter: as in :func:`transfers_of`.
+        hyperparameter, scale, horizon: as in :func:`transfers_of`.
         target: scale that is wanted, above the study's largest.
         budget: FLOPs for all runs together.
         given: what the reader knows better.
 
     Raises:
-        UnknownNameError: there is no such study or hyperparameter.
+        UnknownNameError: there is no such study, scale or hyperparameter.
+        RequestError: a formula or horizon is none.
         AnalysisRefusal: there is no result yet, or no group can advise; says why each.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    inquiry = inquire(store, name, hyperparameters=wanted)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
     found = []
     for column in inquiry.hyperparameters:
         rows = inquiry.rows(column)

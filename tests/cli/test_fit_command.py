@@ -112,6 +112,29 @@ def test_predict_says_the_setting_the_cost_and_the_assumptions(
     assert max(map(len, said.splitlines())) <= 100
 
 
+def test_fit_and_predict_read_optima_by_the_estimator_asked_for(
+    sweeper: Sweeper, planted: str
+) -> None:
+    drift = sweeper("drift", planted, "--estimator", "spline", "--json").document
+    optima = [optimum["log2"] for optimum in drift["groups"][0]["optima"]]
+    (group,) = sweeper("fit", planted, "--estimator", "spline", "--json").document["groups"]
+    assert {place["estimator"] for place in group["places"]} == {"spline"}
+    assert [place["log2"] for place in group["places"]] == pytest.approx(optima)
+    command = ("predict", planted, "--width", 512, "--model", "power", "--json")
+    (spline,) = sweeper(*command, "--estimator", "spline").document["groups"]
+    expected = group["intercept_log2"] + group["terms"]["width"]["exponent"] * 9
+    assert spline["log2"] == pytest.approx(expected)
+    (default,) = sweeper(*command).document["groups"]
+    assert spline["log2"] != pytest.approx(default["log2"], abs=1e-4)
+
+
+def test_two_together_have_no_estimator_to_choose(sweeper: Sweeper, imported: str) -> None:
+    for command in (("fit", imported), ("predict", imported, "--at", "N=1e9", "--at", "D=1e10")):
+        answer = sweeper(*command, "--estimator", "spline")
+        assert answer.code == 2
+        assert "read off a paraboloid together; leave --estimator out" in answer.err
+
+
 def test_predict_takes_any_scale(sweeper: Sweeper, imported: str) -> None:
     answer = sweeper("predict", imported, "--at", "N=7.68e9", "--at", "D=2.56e11", "--json")
     found = {group["hyperparameter"]: group for group in answer.document["groups"]}

@@ -26,6 +26,21 @@ def test_transfer_answers_in_json(sweeper: Sweeper, finished: Path) -> None:
     assert group["evidence"]["trials"] == 72
 
 
+def test_transfer_and_advice_follow_the_scale_and_the_horizon_asked_for(
+    sweeper: Sweeper, finished: Path
+) -> None:
+    document = sweeper("transfer", "planted", "--scale", "params", "--json").document
+    assert document["scale"] == "params"
+    assert document["groups"][0]["exponent"] == 0
+    assert any("none is judged along params" in note for note in document["notes"])
+    ended = sweeper("transfer", "planted", "--horizon", "100%", "--json").document
+    assert ended["groups"][0]["settings"] == {"horizon_share": 1}
+    largest = document["groups"][0]["reference"]["scale"]
+    command = ("advise", "planted", "--target", 64 * largest, "--flops", 1e9, "--run-flops", 1e7)
+    advice = sweeper(*command, "--scale", "params", "--cost-exponent", 1, "--json").document
+    assert advice["scale"] == "params"
+
+
 def test_a_limit_of_three_scales_is_refused(sweeper: Sweeper, finished: Path) -> None:
     answer = sweeper("transfer", "planted", "--reference", "limit")
     assert answer.code == 2
@@ -66,6 +81,9 @@ def test_advice_that_lacks_something_says_what(sweeper: Sweeper, finished: Path)
     lost = sweeper("advise", "--target", 4096, "--flops", 1e19, "--hp", "learning_rate")
     assert lost.code == 2
     assert "name the study too" in lost.err
+    along = sweeper("advise", "--target", 4096, "--flops", 1e19, "--scale", "params")
+    assert along.code == 2
+    assert "--scale chooses what is read off a study" in along.err
     inside = sweeper("advise", "planted", "--target", 64, "--flops", 1e19)
     assert inside.code == 2
     assert "within the study" in inside.err
