@@ -11,7 +11,7 @@ import functools
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sweeper.catalogue import find_card
 from sweeper.engine.attempt import AttemptLog
@@ -78,6 +78,22 @@ class Host:
                 self._end(record, "stopped")
         return self._taken_events()
 
+    def drop(self, keys: Collection[str]) -> None:
+        """Lets go of members whose lease was taken over: nothing more is written for them, and
+        they end without an event. The others go on; keys of other orders change nothing.
+
+        A dropped member stays in its trainer until the pack ends, since taking it out would
+        mean to build the pack anew.
+
+        Args:
+            keys: keys of the trials to let go.
+        """
+        for key in keys:
+            if key in self._records:
+                self._records[key].ended = True
+        if self.done:
+            self._steps = self._trainer = None
+
     def _taken_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events
@@ -89,6 +105,8 @@ class Host:
     def _one_step(self) -> None:
         if not self._unfinished():
             self._start(self._packs.popleft())
+        if not self._unfinished():
+            return  # all of that pack were dropped before their turn came
         assert self._steps is not None
         measurements = next(self._steps, None)
         self._account_time()
@@ -100,10 +118,13 @@ class Host:
             self._checkpoint()
 
     def _start(self, tasks: tuple[Task, ...]) -> None:
-        self._running = tasks  # whatever fails from here on is theirs
         self._steps = self._trainer = None
-        self._check_data(tasks[0])
-        self._running, *later = self._by_checkpoint(tasks)
+        # Whatever fails from here on is theirs.
+        self._running = tuple(t for t in tasks if not self._records[t.key].ended)
+        if not self._running:
+            return
+        self._check_data(self._running[0])
+        self._running, *later = self._by_checkpoint(self._running)
         self._packs.extendleft(reversed(later))
         self._clock = time.monotonic()
         self._trainer = self._build(self._running)
@@ -155,6 +176,8 @@ class Host:
 
     def _measured(self, item: Measurement) -> None:
         record = self._records[self._running[item.member].key]
+        if record.ended:
+            return  # dropped: the trainer goes on computing it beside the others
         record.add(item)
         if item.status != "running":
             self._end(record, item.status)

@@ -355,6 +355,52 @@ def test_a_stop_that_cannot_save_says_so(card: altered_card.AlteredCard, tmp_pat
     assert host.done
 
 
+def test_a_dropped_member_ends_without_a_word_and_the_others_finish(tmp_path: Path) -> None:
+    configs = [planted(learning_rate=rate) for rate in RATES]
+    expected = facts(outcomes_in(finish(Host(order_of(tmp_path / "calm", configs)))))
+    order = order_of(tmp_path / "rough", configs, checkpoint_seconds=0.0)
+    gone, *others = (task.key for task in order.tasks)
+    host = Host(order)
+    advance_to(host, 5)
+    host.drop([gone, "0" * 64])
+    found = facts(outcomes_in(finish(host)))
+    assert found == {key: expected[key] for key in others}
+    assert max(map(order.paths.step_of, order.paths.checkpoints_of(gone))) <= 5
+    assert not list(order.paths.curves.rglob(f"{gone}*"))
+
+
+def test_dropping_every_member_ends_the_order(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [planted(learning_rate=rate) for rate in RATES])
+    host = Host(order)
+    advance_to(host, 5)
+    host.drop([task.key for task in order.tasks])
+    assert host.done
+    assert outcomes_in([*host.advance(0.01), *host.stop()]) == []
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_members_dropped_before_their_turn_are_never_trained(tmp_path: Path) -> None:
+    configs = [planted(learning_rate=rate) for rate in RATES]
+    first = Host(order_of(tmp_path, configs[:1]))
+    advance_to(first, 3)
+    first.stop()
+    order = order_of(tmp_path, configs)
+    host = Host(order)
+    advance_to(host, 4)
+    assert host._running == order.tasks[:1], "it goes on from step 3, before the others start"
+    host.drop([order.tasks[1].key, order.tasks[2].key])
+    assert [outcome.key for outcome in outcomes_in(finish(host))] == [order.tasks[0].key]
+
+
+def test_a_member_dropped_from_a_pack_that_fails_is_not_tried_again(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [planted(), planted(learning_rate=0.03, misbehave="bug")])
+    host = Host(order)
+    advance_to(host, 3)
+    host.drop([order.tasks[1].key])
+    (outcome,) = outcomes_in(finish(host))
+    assert (outcome.key, outcome.kind) == (order.tasks[0].key, "completed")
+
+
 def test_progress_is_told_about_once_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
