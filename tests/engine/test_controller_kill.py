@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_program import Program
 from engine_studies import adds_up, losses, planted
 
 from sweeper.engine.run import Run
-from sweeper.errors import StoreError
 from sweeper.store.store import Store
 from sweeper.study import Study
 
@@ -32,88 +28,6 @@ STUDY = planted(fixed={"steps": 20, "step_seconds": 0.04}, sweep=SWEEP)
 """Ten trials of 0.8 seconds."""
 
 
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Ray's own, which idle for about a minute after their node was killed, and then end."""
-
-
-class Program:
-    """A ``sweeper run`` in a process group of its own, whose descendants can be told."""
-
-    def __init__(self, folder: Path, study: Study, executor: str) -> None:
-        self.store = folder / "store"
-        self._folder = folder
-        self._file = folder / "study.yaml"
-        self._file.write_text(json.dumps(study.document), encoding="utf-8")
-        self._executor = executor
-        self._mark = uuid.uuid4().hex
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "sweeper.cli", "run", str(self._file)]
-        options = ["--store", str(self.store), "--executor", self._executor]
-        with (self._folder / "out").open("w") as out, (self._folder / "err").open("w") as err:
-            self._process = subprocess.Popen(
-                [*command, *options, "--checkpoint-seconds", "0.1", "--json"],
-                env={**os.environ, "SWEEPER_TEST_MARK": self._mark},
-                stdout=out,
-                stderr=err,
-                text=True,
-                start_new_session=True,
-            )
-
-    @property
-    def process(self) -> subprocess.Popen[str]:
-        assert self._process is not None
-        return self._process
-
-    def wait(self, seconds: float = 120) -> int:
-        return self.process.wait(timeout=seconds)
-
-    @property
-    def said(self) -> str:
-        return (self._folder / "err").read_text(encoding="utf-8")
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self._folder / "out").read_text(encoding="utf-8"))
-        return found
-
-    def descendants(self) -> list[str]:
-        """Command lines of what still runs of it, the process itself included."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    if self._mark.encode() in (folder / "environ").read_bytes():
-                        line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                        found.append(line.decode(errors="replace").strip()[:120])
-                except OSError:
-                    continue  # it has just ended
-        return found
-
-    def results(self) -> list[str]:
-        """Keys that have a result, as another process sees the store."""
-        try:
-            with Store.open(self.store, create=False, read_only=True) as store:
-                return [row[0] for row in store.query("select trial_key from results").rows]
-        except StoreError:
-            return []  # not made yet
-
-    def await_results(self, count: int) -> None:
-        until = time.monotonic() + 90
-        while len(self.results()) < count:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < until, self.said
-            time.sleep(0.02)
-
-    def await_silence(self) -> None:
-        """Returns once nothing is left of it that trains or could train."""
-        until = time.monotonic() + 30
-        while left := [line for line in self.descendants() if line not in AGENTS]:
-            assert time.monotonic() < until, f"still running: {left}"
-            time.sleep(0.1)
-
-
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Callable[[Study, str], Program]]:
     """Yields what makes programs; ends what a failed test leaves of them."""
@@ -125,9 +39,8 @@ def program(tmp_path: Path) -> Iterator[Callable[[Study, str], Program]]:
 
     yield make
     for each in made:
-        if each._process is not None and each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+        if each.alive:
+            each.kill()
 
 
 def undisturbed(folder: Path) -> dict[tuple[Any, ...], tuple[str, str]]:
@@ -163,7 +76,7 @@ def test_a_killed_controller_leaves_nobody_behind_and_loses_nothing(
         assert sum(attempts.values()) > 10, "somebody was at work when it was killed"
         assert losses(store, STUDY.name) == undisturbed(tmp_path / "calm")
         assert adds_up(store, STUDY.name)
-    assert not list(run.store.glob("checkpoints/**/*.pt"))
+    assert not list(run.files.checkpoints.rglob("*.pt"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
