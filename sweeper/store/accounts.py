@@ -33,8 +33,9 @@ def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float
 
 
 def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failure]:
-    """Returns the failures of each trial without a result whose last attempt failed, by key."""
-    unsettled = select(attempts).where(_unsettled(attempts.c.trial_key))
+    """Returns the failures of each trial without a result whose last attempt failed, by key;
+    excused attempts say nothing."""
+    unsettled = select(attempts).where(_unsettled(attempts.c.trial_key), ~attempts.c.excused)
     return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
 
 
@@ -83,12 +84,12 @@ def _member_counts(connection: Connection, study: str) -> Counter[tuple[bool, st
 
 
 def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:
-    """The attempts at the declared trials of a study that have no accepted result."""
+    """The attempts that count at the declared trials of a study without an accepted result."""
     here = select(study_trials.c.trial_key).where(
         study_trials.c.study == study, ~study_trials.c.hidden
     )
     statement = select(attempts).where(
-        attempts.c.trial_key.in_(here), _unsettled(attempts.c.trial_key)
+        attempts.c.trial_key.in_(here), _unsettled(attempts.c.trial_key), ~attempts.c.excused
     )
     return connection.execute(statement).all()
 

@@ -184,13 +184,14 @@ def _outcomes(
     connection: Connection, study: str, keys: Sequence[str], known: Sequence[str | None]
 ) -> list[str]:
     """Returns ``failed`` or ``missing`` for every trial without a result, by its last attempt
-    that ended."""
+    that ended and was not excused."""
     last: dict[str, str] = {}
     if None in known:
         here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
         ended = (
             select(attempts.c.trial_key, attempts.c.state)
             .where(attempts.c.trial_key.in_(here), attempts.c.state != RUNNING)
+            .where(~attempts.c.excused)
             .order_by(attempts.c.trial_key, attempts.c.number)
         )
         last = {row.trial_key: row.state for row in connection.execute(ended)}

@@ -160,6 +160,7 @@ def _insert_ended(
             "device_seconds": outcome.device_seconds,
             "error": outcome.error,
             "accepted": outcome.accepted,
+            "metrics": _kept_metrics(outcome),
         }
         rows.append(attempt_row(item, ELSEWHERE, now, lease_s=None) | ended)
     connection.execute(insert(attempts), rows)
@@ -187,6 +188,7 @@ _CLOSE = (
         device_seconds=bindparam("to_seconds"),
         error=bindparam("to_error"),
         accepted=bindparam("to_accepted"),
+        metrics=bindparam("to_metrics", type_=attempts.c.metrics.type),
     )
 )
 
@@ -212,7 +214,13 @@ def _ending(attempt: _Attempt, outcome: Outcome, now: datetime) -> dict[str, Any
         "to_seconds": attempt.device_seconds,
         "to_error": outcome.error,
         "to_accepted": attempt.accepted,
+        "to_metrics": _kept_metrics(outcome),
     }
+
+
+def _kept_metrics(outcome: Outcome) -> dict[str, float] | None:
+    """What an attempt that ended with a result measured, whether or not it is accepted."""
+    return dict(outcome.metrics) if outcome.accepted else None
 
 
 def _result_row(

@@ -28,10 +28,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The schema that this code reads and writes: the last revision in ``migrations/versions``."""
 
 SCHEMA_TABLE = "sweeper_schema"
@@ -164,6 +165,7 @@ trials = Table(
     Column("derived", JSON, nullable=False),
     *(Column(name, _SCALE_TYPES[kind]) for name, kind in SCALE_COLUMNS.items()),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_trials_hash_version", "hash_version"),  # asked for its ends at every opening
 )
 
 study_trials = Table(
@@ -197,6 +199,8 @@ attempts = Table(
     Column("device_seconds", Number),
     Column("error", PlainText),
     Column("accepted", Boolean, nullable=False),
+    Column("metrics", JSON(none_as_null=True)),
+    Column("excused", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("trial_key", "number"),
     Index("ix_attempts_state_owner", "state", "owner"),
     Index("ix_attempts_fence", "fence"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
+from old_stores import restore_baseline
 from sample_store import save, study
 
 from sweeper.errors import StoreError
@@ -15,7 +15,7 @@ from sweeper.store import schema
 from sweeper.store.store import Store
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
 
-BASELINE = Path(__file__).parent / "fixtures" / "baseline-0001.sql"
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def test_migrations_and_tables_agree(store: Store) -> None:
@@ -43,13 +43,10 @@ def test_opening_a_current_store_does_not_migrate_it(
     Store.open(location).close()
 
 
-def test_a_database_of_the_first_released_schema_opens_with_all_it_holds(tmp_path: Path) -> None:
-    file = tmp_path / "sweeper.db"
-    with sqlite3.connect(file) as link:
-        link.executescript(BASELINE.read_text(encoding="utf-8"))
-    link.close()
+def test_a_database_of_the_first_released_schema_opens_with_all_it_holds(location: str) -> None:
+    restore_baseline(location, "0001")
 
-    with Store.open(tmp_path, create=False) as store:
+    with Store.open(location, create=False) as store:
         account = store.account("baseline")
         frame = store.frame("baseline")
         assert (account.declared, account.done, account.diverged, account.failed) == (4, 1, 1, 1)
@@ -59,7 +56,21 @@ def test_a_database_of_the_first_released_schema_opens_with_all_it_holds(tmp_pat
         assert frame["loss"].tolist()[0] == 2.5
         assert store.marks("baseline")["value"].tolist() == [3.5]
         assert store.estimates("baseline", "learning_rate")[0].value == 0.25
+        kept = store.query(
+            "select number, state, attempts.metrics, results.metrics from attempts "
+            "left join results on attempt_id = attempts.id order by attempts.id"
+        ).rows
+        assert [row[:2] for row in kept] == [(1, "completed"), (1, "diverged"), (1, "bug")]
+        assert all(row[2] == row[3] for row in kept)
+        assert "2.5" in str(kept[0][2])
+        assert not any(row[0] for row in store.query("select excused from attempts").rows)
         assert store.save_study(study("baseline"), []).hidden == 4
+
+
+def test_every_earlier_schema_has_a_fixture() -> None:
+    kept = {path.stem.removeprefix("baseline-") for path in FIXTURES.glob("baseline-*.sql")}
+
+    assert kept >= schema.known_revisions() - {SCHEMA}
 
 
 @pytest.mark.parametrize("read_only", [False, True])
