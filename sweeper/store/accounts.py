@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select
 
-from sweeper.outcome import FAILED
+from sweeper.outcome import FAILED, LOST
 from sweeper.store.database import rows_in
 from sweeper.store.leases import RUNNING, liveness, lost_reason
 from sweeper.store.records import Account, Cause, Failure
@@ -37,6 +37,19 @@ def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failur
     excused attempts say nothing."""
     unsettled = select(attempts).where(_unsettled(attempts.c.trial_key), ~attempts.c.excused)
     return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
+
+
+def losses_of(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Returns how many attempts at each trial a controller reported lost, by key; 0 is left out.
+
+    An attempt whose controller is gone is closed by the next one without a report, and so
+    without a step: that is not the trial's doing and does not count. Excused ones do not either.
+    """
+    key, number = attempts.c.trial_key, func.count().label("lost")
+    lost = select(key, number).where(
+        attempts.c.state.in_(LOST), attempts.c.step.is_not(None), ~attempts.c.excused
+    )
+    return {row.trial_key: row.lost for row in rows_in(connection, lost.group_by(key), key, keys)}
 
 
 def account(connection: Connection, now: datetime, study: str) -> Account:
@@ -95,11 +108,11 @@ def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:
 
 
 def _running(rows: Sequence[Row[Any]], now: datetime) -> set[str]:
-    is_gone = liveness()
+    is_alive = liveness()
     return {
         row.trial_key
         for row in rows
-        if row.state == RUNNING and lost_reason(row, now, is_gone) is None
+        if row.state == RUNNING and lost_reason(row, now, is_alive) is None
     }
 
 

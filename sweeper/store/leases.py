@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sweeper.errors import StoreError
 from sweeper.store.database import rows_in
 from sweeper.store.owner import Owner
-from sweeper.store.records import Claim
+from sweeper.store.records import Claim, Holder
 from sweeper.store.tables import attempts, results, trials
 
 RUNNING = "running"
@@ -57,11 +57,25 @@ def claim(
     return claims
 
 
-def heartbeat(connection: Connection, now: datetime, owner: Owner, lease_s: float) -> int:
-    """Renews the leases of all attempts that an owner still holds; returns their number."""
-    statement = update(attempts).where(_held_by(owner))
+def heartbeat(
+    connection: Connection, now: datetime, owner: Owner, lease_s: float
+) -> frozenset[str]:
+    """Renews the leases of all attempts that an owner still holds; returns their trials' keys."""
     expires = now + timedelta(seconds=lease_s)
-    return connection.execute(statement.values(expires_at=expires)).rowcount
+    renewed = update(attempts).where(_held_by(owner)).values(expires_at=expires)
+    held = connection.execute(renewed.returning(attempts.c.trial_key))
+    return frozenset(held.scalars())
+
+
+def holders(connection: Connection, now: datetime, keys: Sequence[str]) -> dict[str, Holder]:
+    """Returns who runs which of the trials now; what nobody alive runs is left out."""
+    running = select(attempts).where(attempts.c.state == RUNNING)
+    is_alive = liveness()
+    return {
+        row.trial_key: Holder(host=row.host, pid=row.pid, expires_at=row.expires_at)
+        for row in rows_in(connection, running, attempts.c.trial_key, keys)
+        if lost_reason(row, now, is_alive) is None
+    }
 
 
 def release(connection: Connection, now: datetime, owner: Owner) -> int:
@@ -72,19 +86,28 @@ def release(connection: Connection, now: datetime, owner: Owner) -> int:
     ).rowcount
 
 
-def lost_reason(row: Row[Any], now: datetime, is_gone: Callable[[Owner], bool]) -> str | None:
-    """Returns why a running attempt is given up; None while its owner may still be working."""
+def lost_reason(
+    row: Row[Any], now: datetime, is_alive: Callable[[Owner], bool | None]
+) -> str | None:
+    """Returns why a running attempt is given up; None while its owner may still be working.
+
+    A process that is certainly there keeps its lease whatever the clock says: it may have been
+    stopped, or the clock set forward.
+    """
     owner = _owner_of(row)
+    alive = is_alive(owner)
+    if alive:
+        return None
+    if alive is False:
+        return f"process {owner.pid} on {owner.host} has ended"
     if row.expires_at is None or row.expires_at <= now:
         return f"the lease of {owner.id} ended at {row.expires_at}"
-    if is_gone(owner):
-        return f"process {owner.pid} on {owner.host} has ended"
     return None
 
 
-def liveness() -> Callable[[Owner], bool]:
-    """Returns :meth:`Owner.is_gone`, which asks the system once per owner."""
-    return functools.cache(Owner.is_gone)
+def liveness() -> Callable[[Owner], bool | None]:
+    """Returns :meth:`Owner.is_alive`, which asks the system once per owner."""
+    return functools.cache(Owner.is_alive)
 
 
 def require_trials(connection: Connection, keys: Sequence[str]) -> None:
@@ -140,11 +163,11 @@ def _owner_of(row: Row[Any]) -> Owner:
 def _close_lost(connection: Connection, now: datetime, keys: Sequence[str]) -> set[str]:
     """Closes the attempts whose owner is gone; returns the keys that are really running."""
     running = select(attempts).where(attempts.c.state == RUNNING)
-    is_gone = liveness()
+    is_alive = liveness()
     alive: set[str] = set()
     lost: list[dict[str, Any]] = []
     for row in rows_in(connection, running, attempts.c.trial_key, keys):
-        reason = lost_reason(row, now, is_gone)
+        reason = lost_reason(row, now, is_alive)
         if reason is None:
             alive.add(row.trial_key)
         else:

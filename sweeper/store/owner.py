@@ -34,8 +34,8 @@ class Owner:
         started = f"{_place()}:{_start_time(pid)}" if _place() else ""
         return cls(id=f"{host}-{pid}-{uuid.uuid4().hex[:8]}", host=host, pid=pid, started=started)
 
-    def is_gone(self) -> bool:
-        """Returns True if it is certain from here that the process has ended.
+    def is_alive(self) -> bool | None:
+        """Returns whether the process still runs; None where that cannot be told from here.
 
         Only a process of this machine, since its last start and in the same process namespace
         (two containers may share a host name) can be judged; of any other nothing is known,
@@ -43,8 +43,19 @@ class Owner:
         """
         place, _, start = self.started.rpartition(":")
         if self.pid is None or not place or place != _place() or self.host != socket.gethostname():
-            return False
-        return _start_time(self.pid) != start
+            return None
+        return self.id not in _RETIRED and _start_time(self.pid) == start
+
+    def retire(self) -> None:
+        """Says that this owner, of this process, is done although the process may live on.
+
+        Whoever asks in this process (a notebook that runs a study again) is not kept waiting by
+        leases that could not be given back because the store was away.
+        """
+        _RETIRED.add(self.id)
+
+
+_RETIRED: set[str] = set()
 
 
 @functools.cache

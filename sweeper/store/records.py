@@ -87,6 +87,21 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who runs a trial now.
+
+    Attributes:
+        host: name of the machine.
+        pid: process of the controller there; None if it does not say.
+        expires_at: when its lease lapses unless it is renewed; None if it does not.
+    """
+
+    host: str
+    pid: int | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """The failures of a trial whose last attempt failed.
 

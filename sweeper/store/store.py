@@ -22,6 +22,7 @@ from sweeper.store.records import (
     Claim,
     Estimate,
     Failure,
+    Holder,
     Membership,
     Probe,
     StudyRecord,
@@ -134,6 +135,12 @@ class Store:
         with self._database.read() as connection:
             return accounts.failures_of(connection, keys)
 
+    def losses_of(self, keys: Iterable[str]) -> dict[str, int]:
+        """Returns how many workers or nodes were lost under each trial since it was last
+        excused, by key; 0 is left out. A controller that died itself is not among them."""
+        with self._database.read() as connection:
+            return accounts.losses_of(connection, keys)
+
     def account(self, study: str) -> Account:
         """Returns where the trials of a study stand; the parts add up.
 
@@ -165,16 +172,24 @@ class Store:
             now = self._database.now(connection)
             return leases.claim(connection, now, keys, owner, lease_s)
 
-    def heartbeat(self, owner: Owner, lease_s: float) -> int:
-        """Renews the leases of an owner; returns how many attempts it still holds."""
+    def heartbeat(self, owner: Owner, lease_s: float) -> frozenset[str]:
+        """Renews the leases of an owner; returns the keys that it still holds. What it had
+        claimed and is not among them has ended, or was given to somebody else."""
         with self._database.write() as connection:
             return leases.heartbeat(connection, self._database.now(connection), owner, lease_s)
 
     def release(self, owner: Owner) -> int:
         """Closes what an owner still runs as ``stopped``, so that anybody may claim it; returns
-        the number of attempts."""
+        the number of attempts. The owner claims nothing more: to this process it is gone, even
+        if the store cannot be told."""
+        owner.retire()
         with self._database.write() as connection:
             return leases.release(connection, self._database.now(connection), owner)
+
+    def holders(self, keys: Sequence[str]) -> dict[str, Holder]:
+        """Returns who runs which of the trials now, by key; what nobody runs is left out."""
+        with self._database.read() as connection:
+            return leases.holders(connection, self._database.now(connection), keys)
 
     def record(self, outcome: Outcome, *, objective: float | None) -> bool:
         """Keeps how an attempt ended; returns True if it is the accepted result of its trial.

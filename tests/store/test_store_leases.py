@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sample_store import ELSEWHERE, dump, dump_from_a_new_process, outcome, save, spawn
 
 from sweeper.errors import StoreError
+from sweeper.store import leases
+from sweeper.store.database import Database
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
+
+NEARBY = Owner(id="nearby-1", host="a.third.machine", pid=1, started="boot/ns:1")
 
 CLAIM_AND_WAIT = """
 import json, sys
@@ -102,11 +110,11 @@ def test_a_lapsed_lease_is_given_to_the_next_one_who_asks(store: Store, location
     assert dump(store) == dump_from_a_new_process(location)
 
 
-def test_a_heartbeat_keeps_a_lease_and_names_how_many_are_held(store: Store) -> None:
+def test_a_heartbeat_keeps_a_lease_and_names_what_is_held(store: Store) -> None:
     keys = save(store, 2)
     store.claim(keys, owner=ELSEWHERE, lease_s=-1)
 
-    assert store.heartbeat(ELSEWHERE, 60) == 2
+    assert store.heartbeat(ELSEWHERE, 60) == frozenset(keys)
 
     assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
     assert store.account("widths").running == 2
@@ -117,7 +125,108 @@ def test_a_heartbeat_does_not_bring_back_what_was_given_away(store: Store) -> No
     store.claim(keys, owner=ELSEWHERE, lease_s=-1)
     store.claim(keys, owner=Owner.here(), lease_s=60)
 
-    assert store.heartbeat(ELSEWHERE, 60) == 0
+    assert store.heartbeat(ELSEWHERE, 60) == frozenset()
+
+
+@contextmanager
+def clock_off_by(**change: float) -> Iterator[None]:
+    """The database's clock jumps, for everybody who asks it."""
+    true = Database.now
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Database,
+            "now",
+            lambda self, connection: true(self, connection) + timedelta(**change),
+        )
+        yield
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process lives")
+def test_a_live_process_of_this_machine_keeps_its_lease_whatever_the_clock_says(
+    store: Store, location: str
+) -> None:
+    keys = save(store, 2)
+    child = spawn(CLAIM_AND_WAIT, location, json.dumps(keys))
+    assert child.stdout.readline() == "2\n"
+
+    for jump in (timedelta(days=1), timedelta(days=-1)):
+        with clock_off_by(seconds=jump.total_seconds()):
+            assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+            assert store.account("widths").running == 2
+            assert set(store.holders(keys)) == set(keys)
+    os.kill(child.pid, signal.SIGSTOP)  # stopped, or swapped out for minutes: it will go on
+    with clock_off_by(days=1):
+        assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+    os.kill(child.pid, signal.SIGCONT)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    with clock_off_by(days=-1):
+        assert len(store.claim(keys, owner=Owner.here(), lease_s=60)) == 2
+    _finish(child)
+
+
+def test_of_another_machine_only_the_clock_speaks_forward_and_back(store: Store) -> None:
+    keys = save(store, 1)
+    store.claim(keys, owner=ELSEWHERE, lease_s=60)
+
+    with clock_off_by(hours=-1):
+        assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+        assert store.heartbeat(ELSEWHERE, 60) == frozenset(keys)
+    assert store.holders(keys) == {}  # the heartbeat's own clock was an hour behind
+    with clock_off_by(hours=1):
+        assert store.heartbeat(ELSEWHERE, 60) == frozenset(keys)
+    assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
+    with clock_off_by(hours=2):
+        assert [item.attempt for item in store.claim(keys, owner=NEARBY, lease_s=60)] == [2]
+    assert store.heartbeat(ELSEWHERE, 60) == frozenset()
+
+
+def test_holders_say_where_each_trial_runs(store: Store) -> None:
+    keys = save(store, 3)
+    here = Owner.here()
+    store.claim(keys[:1], owner=ELSEWHERE, lease_s=60)
+    store.claim(keys[1:2], owner=here, lease_s=60)
+
+    found = store.holders(keys)
+
+    assert {key: (item.host, item.pid) for key, item in found.items()} == {
+        keys[0]: ("another.machine", 1),
+        keys[1]: (here.host, os.getpid()),
+    }
+    assert all(item.expires_at is not None for item in found.values())
+
+
+def test_a_run_that_could_not_give_back_its_leases_holds_up_nobody_in_its_process(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = save(store, 1)
+    owner = Owner.here()
+    store.claim(keys, owner=owner, lease_s=60)
+
+    def away(*arguments: object) -> int:
+        raise StoreError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "release", away)
+        with pytest.raises(StoreError, match="away"):
+            store.release(owner)
+
+    assert [item.attempt for item in store.claim(keys, owner=Owner.here(), lease_s=60)] == [2]
+
+
+def test_losses_that_a_controller_reports_count_and_its_own_end_does_not(store: Store) -> None:
+    keys = save(store, 3)
+    store.claim(keys, owner=ELSEWHERE, lease_s=60)
+    store.record(outcome(keys[0], "lost_worker", step=0, error="killed"), objective=None)
+    store.record(outcome(keys[0], "lost_node", attempt=2, step=0), objective=None)
+    store.record(outcome(keys[0], "stopped", attempt=3), objective=None)
+    with clock_off_by(hours=1):
+        store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    states = store.query("select state, count(*) from attempts group by state order by state")
+    assert states.rows[:2] == [("lost_node", 1), ("lost_worker", 3)]
+    assert store.losses_of(keys) == {keys[0]: 2}
 
 
 def test_released_attempts_are_stopped_and_free_at_once(store: Store, location: str) -> None:

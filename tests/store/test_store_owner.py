@@ -20,32 +20,32 @@ def test_each_run_of_a_process_is_another_owner() -> None:
 
 
 def test_a_living_process_is_not_gone() -> None:
-    assert not Owner.here().is_gone()
+    assert Owner.here().is_alive() is not False
 
 
 @linux
 def test_a_process_that_ended_is_gone_even_before_its_parent_noticed() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = dataclasses.replace(_owner_of(child.pid))
-    assert not owner.is_gone()
+    assert owner.is_alive()
 
     child.kill()
     while _start_time(child.pid):
         pass
-    zombie = owner.is_gone()
+    zombie = owner.is_alive()
     child.wait(timeout=30)
     assert child.stdin is not None
     child.stdin.close()
 
-    assert zombie
-    assert owner.is_gone()
+    assert zombie is False
+    assert owner.is_alive() is False
 
 
 @linux
 def test_a_number_given_to_another_process_does_not_bring_its_owner_back() -> None:
     here = Owner.here()
 
-    assert dataclasses.replace(here, started=here.started + "1").is_gone()
+    assert dataclasses.replace(here, started=here.started + "1").is_alive() is False
 
 
 @linux
@@ -60,9 +60,20 @@ def test_a_number_given_to_another_process_does_not_bring_its_owner_back() -> No
 )
 def test_nothing_is_claimed_about_a_process_that_cannot_be_seen(change: dict[str, str]) -> None:
     far = dataclasses.replace(Owner.here(), pid=2**22 + 1)
-    assert far.is_gone()
+    assert far.is_alive() is False
 
-    assert not dataclasses.replace(far, **change).is_gone()
+    assert dataclasses.replace(far, **change).is_alive() is None
+
+
+@linux
+def test_an_owner_that_retired_is_done_although_its_process_lives() -> None:
+    here = Owner.here()
+    assert here.is_alive()
+
+    here.retire()
+
+    assert here.is_alive() is False
+    assert Owner.here().is_alive()
 
 
 def _owner_of(pid: int) -> Owner:
