@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import suggestion
+from sweeper.errors import shown, suggestion
 
 MAX_VALUES = 10_000
 """Values that one axis may hold; a longer one is a slip of the pen."""
@@ -157,7 +157,7 @@ def _parse_range(raw: Mapping[Any, Any]) -> Axis:
     for key in raw:
         if key not in (kind, companion):
             hint = suggestion(str(key), (kind, companion))
-            raise ValueError(f"unknown key {key!r} in a {kind} axis; {hint}")
+            raise ValueError(f"unknown key {shown(key)} in a {kind} axis; {hint}")
     low, high = _pair(kind, raw[kind])
     if kind == "log2":
         return Log2Axis(low, high, _named(companion, raw.get("step", 1)))
@@ -185,12 +185,6 @@ def _named(key: str, raw: Any) -> float:
         raise ValueError(f"{key}: {error}") from None
 
 
-def shown(value: Any) -> str:
-    """Returns a value as messages show it: its repr, shortened where it is long."""
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:80]}..."
-
-
 def number(raw: Any) -> int | float:
     """Returns a finite number from a number or its text: 0.001, "1e-3" and "2**-4" are numbers.
 
@@ -203,7 +197,7 @@ def number(raw: Any) -> int | float:
     if isinstance(value, int) and abs(value) >= 10**308:
         raise ValueError("a whole number of more than 308 digits is too large")
     if not math.isfinite(value):
-        raise ValueError(f"{raw!r} is not a finite number")
+        raise ValueError(f"{shown(raw)} is not a finite number")
     return value
 
 
@@ -215,9 +209,9 @@ def whole_number(raw: Any) -> int:
     """
     value = number(raw)
     if value != int(value):
-        raise ValueError(f"{raw!r} is not a whole number")
+        raise ValueError(f"{shown(raw)} is not a whole number")
     if abs(value) > 2**53:
-        raise ValueError(f"{raw!r} is too large; whole numbers go up to 2**53")
+        raise ValueError(f"{shown(raw)} is too large; whole numbers go up to 2**53")
     return int(value)
 
 

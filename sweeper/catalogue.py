@@ -7,7 +7,7 @@ from collections import Counter
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from sweeper.errors import RequestError, UnknownNameError
+from sweeper.errors import RequestError, UnknownNameError, shown
 from workloads.workload import Card, Setting
 
 GROUP = "sweeper.workloads"
@@ -57,14 +57,14 @@ def _attribute(name: str, reference: str) -> Any:
     module_name, _, path = reference.partition(":")
     if not module_name or not all(part.isidentifier() for part in module_name.split(".")):
         raise RequestError(
-            f"workload {name!r} is not of the form package.module:ATTRIBUTE; "
+            f"{_asked(name)} is not of the form package.module:ATTRIBUTE; "
             "for example mypackage.cards:CARD"
         )
     target = _module(name, module_name)
     for part in path.split("."):
         if not hasattr(target, part):
             raise RequestError(
-                f"workload {name!r}: module {module_name} has no attribute {path!r}; "
+                f"{_asked(name)}: module {module_name} has no attribute {shown(path)}; "
                 "name the card, for example mypackage.cards:CARD"
             )
         target = getattr(target, part)
@@ -77,15 +77,15 @@ def _module(name: str, module_name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise RequestError(
-                f"workload {name!r}: there is no module {error.name}; install the package that "
+                f"{_asked(name)}: there is no module {error.name}; install the package that "
                 "holds it, or put its folder on PYTHONPATH"
             ) from error
         raise RequestError(
-            f"workload {name!r}: module {module_name} needs {error.name}, which is not installed"
+            f"{_asked(name)}: module {module_name} needs {error.name}, which is not installed"
         ) from error
     except Exception as error:  # a user's module may raise anything at all while it is imported
         raise RequestError(
-            f"workload {name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+            f"{_asked(name)}: importing {module_name} failed: {_said(error)}"
         ) from error
 
 
@@ -96,28 +96,36 @@ def _made(name: str, target: Any) -> Any:
     try:
         return target()
     except Exception as error:  # the maker is the user's code: report what it said, whatever it is
-        raise RequestError(
-            f"workload {name!r}: making the card failed: {type(error).__name__}: {error}"
-        ) from error
+        raise RequestError(f"{_asked(name)}: making the card failed: {_said(error)}") from error
 
 
 def _checked(name: str, card: Any) -> Card:
     missing = _missing(card)
     if missing:
         raise RequestError(
-            f"workload {name!r} is not a card: {type(card).__name__} lacks {', '.join(missing)} "
+            f"{_asked(name)} is not a card: {type(card).__name__} lacks {', '.join(missing)} "
             "(the protocol is workloads.workload.Card)"
         )
     if not all(isinstance(setting, Setting) for setting in card.settings):
-        raise RequestError(f"workload {name!r}: every one of card.settings has to be a Setting")
+        raise RequestError(f"{_asked(name)}: every one of card.settings has to be a Setting")
     names = Counter(setting.name for setting in card.settings)
     wrong = sorted(key for key, count in names.items() if count > 1 or key in RESERVED)
     if wrong:
         raise RequestError(
-            f"workload {name!r}: settings {', '.join(wrong)} are declared twice or reserved "
+            f"{_asked(name)}: settings {', '.join(wrong)} are declared twice or reserved "
             f"({', '.join(sorted(RESERVED))} have a meaning in every study)"
         )
     return cast(Card, card)
+
+
+def _asked(name: str) -> str:
+    return f"workload {shown(name)}"
+
+
+def _said(error: Exception) -> str:
+    """What an error of the user's code says, in one line of some length."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def _missing(target: Any) -> list[str]:

@@ -7,6 +7,7 @@
     |   `-- AnalysisRefusal       the data cannot carry the statement that was asked for
     |-- EnvironmentFault          the world is in the way: exit code 4
     |   |-- StoreError            the store cannot be opened, read, written or migrated
+    |   |   `-- StoreAway         it is locked, or its server does not answer: it may come back
     |   |-- ClusterError          Ray cannot be started or joined
     |   `-- DataError             a corpus or file that a workload needs is missing or altered
     `-- Interrupted               a signal ended the run; running it again goes on: exit code 3
@@ -64,7 +65,7 @@ class UnknownNameError(RequestError):
     """A name that does not exist, with the nearest known ones."""
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"no {kind} named {name!r}; {suggestion(name, known)}")
+        super().__init__(f"no {kind} named {shown(name)}; {suggestion(name, known)}")
 
 
 class AnalysisRefusal(RequestError):
@@ -81,6 +82,10 @@ class StoreError(EnvironmentFault):
     """The store cannot be opened, read, written or migrated."""
 
 
+class StoreAway(StoreError):
+    """The store is locked by another program, or its server does not answer; a run waits."""
+
+
 class ClusterError(EnvironmentFault):
     """Ray cannot be started or joined."""
 
@@ -95,10 +100,23 @@ class Interrupted(SweeperError):
     exit_code = 3
 
 
+MAX_LISTED = 16
+"""Known names that a suggestion lists; of more, the nearest ones."""
+
+
 def suggestion(name: str, known: Sequence[str]) -> str:
     """Returns "did you mean ...? known: ..." for an unknown name."""
     if not known:
         return "there are none yet"
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    listing = ", ".join(sorted(known))
+    asked = name[:100]  # comparing takes the square of the length
+    close = get_close_matches(asked, known, n=1, cutoff=0.6)
+    listed = get_close_matches(asked, known, n=MAX_LISTED, cutoff=0.0)
+    more = f" and {len(known) - len(listed)} more" if len(known) > len(listed) else ""
+    listing = ", ".join(sorted(listed)) + more
     return f"did you mean {close[0]!r}? known: {listing}" if close else f"known: {listing}"
+
+
+def shown(value: object) -> str:
+    """Returns a value as messages show it: its repr, shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:80]}..."

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis, shown, whole_number
+from sweeper.axes import NUMBER_PATTERN, Axis, number, parse_axis, whole_number
+from sweeper.errors import shown
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeper.catalogue import find_card
 from sweeper.combinations import MAX_POINTS, Combinations
-from sweeper.errors import RequestError, suggestion
+from sweeper.errors import RequestError, shown, suggestion
 from sweeper.sections import Sections
 from sweeper.settings import NUMERIC, SEED
 from sweeper.space import Space
@@ -59,7 +59,7 @@ def _scale(
 ) -> Iterator[Complaint]:
     numeric = [setting.name for setting in card.settings if setting.kind in NUMERIC]
     if study.scale not in numeric:
-        message = f"{study.scale!r} is not a numeric setting of {card.name}; "
+        message = f"{shown(study.scale)} is not a numeric setting of {card.name}; "
         yield Complaint(("scale",), message + suggestion(study.scale, numeric))
         return
     for variant, space in spaces.items():
@@ -83,7 +83,7 @@ def _claims(study: Sections, spaces: Mapping[str, Space], broken: set[str]) -> I
         if name in seen:
             yield Complaint(place, f"a second claim about {name}; remove one")
         elif name not in known and name not in broken:
-            yield Complaint(place, f"{name!r} is not swept; {suggestion(name, known)}")
+            yield Complaint(place, f"{shown(name)} is not swept; {suggestion(name, known)}")
         elif name in known:
             yield from _claimed_axis(study, spaces, name, place)
         seen.add(name)
@@ -109,7 +109,7 @@ def _positive(
     for value in values:
         if value is None or value <= 0:
             yield Complaint(
-                place, f"{value!r} is not positive; {role} is measured in octaves: remove it"
+                place, f"{shown(value)} is not positive; {role} is measured in octaves: remove it"
             )
 
 
@@ -117,7 +117,7 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
     metric, place = study.objective.metric, ("objective", "metric")
     if metric not in card.metrics:
         hint = suggestion(metric, tuple(card.metrics))
-        message = f"workload {card.name} does not measure {metric!r}; {hint}"
+        message = f"workload {card.name} does not measure {shown(metric)}; {hint}"
         yield Complaint(place, message)
     elif isinstance(card, Measured):
         for variant, space in spaces.items():

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeper.axes import Axis, ListAxis, number, shown, whole_number
+from sweeper.axes import Axis, ListAxis, number, whole_number
+from sweeper.errors import shown
 from workloads.workload import Config, Setting, applies
 
 SEED = Setting(

@@ -8,8 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sweeper.axes import shown
-from sweeper.errors import suggestion
+from sweeper.errors import shown, suggestion
 from sweeper.yaml_source import Complaint, Place
 
 _WITH_DEFAULTS = ("search", "objective", "budget", "resources")
@@ -78,7 +77,8 @@ def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
     owner = _owner(model, place[:-1])
     if kind == "extra_forbidden":
         return (
-            f"unknown key {place[-1]!r}; {suggestion(str(place[-1]), tuple(owner.model_fields))}"
+            f"unknown key {shown(place[-1])}; "
+            f"{suggestion(str(place[-1]), tuple(owner.model_fields))}"
         )
     if kind == "missing":
         field = owner.model_fields[str(place[-1])]

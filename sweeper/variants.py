@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeper.axes import Axis, shown
-from sweeper.errors import suggestion
+from sweeper.axes import Axis
+from sweeper.errors import shown, suggestion
 from sweeper.nested import given_settings, siblings
 from sweeper.sections import Variant
 from sweeper.settings import SEED, axis_values, by_name, canonical_value
@@ -120,7 +120,7 @@ class VariantReader:
             if value in first:
                 self._complain(
                     (*place, index),
-                    f"{value!r} is there twice, as values {first[value] + 1} and {index + 1} "
+                    f"{shown(value)} is there twice, as values {first[value] + 1} and {index + 1} "
                     "of the axis; remove one",
                 )
             else:
@@ -132,7 +132,9 @@ class VariantReader:
         if setting is None:
             hint = suggestion(name, siblings(name, self._settings))
             self.broken.update(get_close_matches(name, self._settings, n=1))
-            self._complain(place, f"workload {self._workload} has no setting {name!r}; {hint}")
+            self._complain(
+                place, f"workload {self._workload} has no setting {shown(name)}; {hint}"
+            )
         return setting
 
     def _complain(self, place: Place, message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sweeper.errors import Fault, StudyError, suggestion
+from sweeper.errors import Fault, StudyError, shown, suggestion
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list indices from the top of the file."""
@@ -76,8 +76,14 @@ class Source:
 
 def dotted(place: Place) -> str:
     """Returns a place as text: ``claims[0].tolerance``."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    return text.removeprefix(".")
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_readable(step)}" for step in place)
+    return "".join(steps).removeprefix(".")
+
+
+def _readable(key: str) -> str:
+    """Returns a key as messages show it: cut where it is long, signs without a face escaped."""
+    text = key if key.isprintable() else repr(key)[1:-1]
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_source(path: str | Path) -> Source:
@@ -165,7 +171,9 @@ class _Reader:
         self.lines.setdefault(place, node.start_mark.line + 1)
         self._guard(node)
         if node.tag not in _DEFAULT_TAGS and node.tag != "!":
-            self._fault(node, place, f"the tag {node.tag!r} is not supported; write a plain value")
+            self._fault(
+                node, place, f"the tag {shown(node.tag)} is not supported; write a plain value"
+            )
         if isinstance(node, yaml.ScalarNode):
             return scalar(node.value) if node.style is None else node.value
         self._open.add(id(node))

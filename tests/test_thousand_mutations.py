@@ -1,0 +1,41 @@
+"""A thousand study files gone wrong: each is refused with its place and reason, or is a study."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from study_mutations import bases, check, mutated
+
+COUNT = 1_000
+BATCH = 100
+SECONDS = 1.5
+"""Processor seconds that one file may take; most take a hundredth."""
+
+
+@pytest.mark.parametrize("first", range(0, COUNT, BATCH))
+def test_a_mutated_study_is_refused_with_its_place_or_is_valid(first: int, tmp_path: Path) -> None:
+    texts = list(bases().values())
+    path = tmp_path / "study.yaml"
+    answers: list[str] = []
+    for number in range(first, first + BATCH):
+        path.write_bytes(mutated(texts[number % len(texts)], number))
+        began = time.process_time()
+        answers.append(check(path))
+        spent = time.process_time() - began
+        assert spent < SECONDS, f"mutation {number} took {spent:.1f} s"
+    assert {"refused", "valid"} <= set(answers), "the mutations are neither all nor none harmless"
+
+
+def test_the_studies_that_mutations_begin_with_are_valid(tmp_path: Path) -> None:
+    for name, text in bases().items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text, encoding="utf-8")
+        assert check(path) == "valid", name
+
+
+def test_the_mutations_are_the_same_each_time() -> None:
+    (text, *_) = bases().values()
+    assert mutated(text, 7) == mutated(text, 7)
+    assert len({mutated(text, number) for number in range(50)}) > 45
