@@ -54,7 +54,7 @@ def advise_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say at which proxy to tune, and how finely, to spend a budget of FLOPs best."""
-    from sweeper.analysis.landscape import Given
+    from sweeper.analysis.landscape_reading import Given
     from sweeper.cli.answers import name_of
     from sweeper.report.transfers import counsels_of, general_counsel
     from sweeper.store.store import Store

@@ -12,7 +12,7 @@ from sweeper.analysis.joint_statement import JointGroup, JointStatement
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.statements import print_evidence, say
 from sweeper.cli.words import power
-from sweeper.report.answers import inquire
+from sweeper.report.inquiry import inquire
 from sweeper.report.joint_answer import joint_answer
 from sweeper.store.store import Store
 

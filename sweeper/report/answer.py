@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.analysis.statement import DriftStatement, Group
-from sweeper.report.answers import Inquiry
+from sweeper.report.inquiry import Inquiry
 from sweeper.report.words import label
 
 UNITS = {

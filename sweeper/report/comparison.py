@@ -21,7 +21,7 @@ from sweeper.analysis.saving import (
 )
 from sweeper.analysis.tuned import Cost, TunedPoint
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
-from sweeper.report.answers import Inquiry, inquire
+from sweeper.report.inquiry import Inquiry, inquire
 from sweeper.report.side import Side, read_side
 from sweeper.store.store import Store
 

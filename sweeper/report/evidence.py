@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.report.answers import RESULTS, Inquiry
+from sweeper.report.inquiry import RESULTS, Inquiry
 from sweeper.report.words import duration, plural
 from sweeper.store.records import IMPORTED, Account
 from sweeper.store.store import Store

@@ -10,8 +10,8 @@ from sweeper.analysis.estimator import DEFAULT
 from sweeper.analysis.prediction_statement import PredictionStatement, predictions
 from sweeper.analysis.rule_statement import Question, RuleGroup, RuleStatement, rule_groups
 from sweeper.errors import RequestError
-from sweeper.report.answers import Inquiry, inquire
 from sweeper.report.axes import Axes
+from sweeper.report.inquiry import Inquiry, inquire
 from sweeper.report.swept import claims_of
 from sweeper.store.records import StudyRecord
 from sweeper.store.store import Store

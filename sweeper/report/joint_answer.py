@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweeper.analysis.joint_statement import JointStatement, joint_statement
 from sweeper.errors import RequestError
-from sweeper.report.answers import Inquiry
+from sweeper.report.inquiry import Inquiry
 
 
 def joint_answer(inquiry: Inquiry, *, allow_holes: bool = False) -> JointStatement:

@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
 from sweeper.errors import AnalysisRefusal, RequestError
-from sweeper.report.answers import inquire
 from sweeper.report.folder import Folder
+from sweeper.report.inquiry import inquire
 from sweeper.report.section import Section, section_of
 from sweeper.store.store import Store
 

@@ -12,10 +12,10 @@ import yaml
 from sweeper.errors import AnalysisRefusal
 from sweeper.report import tables
 from sweeper.report.answer import Answer, answer_of
-from sweeper.report.answers import RESULTS, Inquiry
 from sweeper.report.evidence import Fact, evidence_of
 from sweeper.report.folder import Folder
 from sweeper.report.grid import Grid, Sentence, grids, sentences
+from sweeper.report.inquiry import RESULTS, Inquiry
 from sweeper.report.picture import Album, Picture
 from sweeper.report.training_figure import best_trials, training_table
 from sweeper.store.curves import read_curves

@@ -12,7 +12,7 @@ from sweeper.analysis.law import Law
 from sweeper.analysis.saving import frontier_law
 from sweeper.analysis.tuned import Cost, Tuned, TunedPoint, tuned_losses
 from sweeper.errors import AnalysisRefusal
-from sweeper.report.answers import Inquiry
+from sweeper.report.inquiry import Inquiry
 
 if TYPE_CHECKING:
     import pandas

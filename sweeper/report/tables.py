@@ -17,7 +17,7 @@ from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.statement import Group
 from sweeper.analysis.transfer import transfer_base
 from sweeper.report.answer import Answer
-from sweeper.report.answers import RESULTS
+from sweeper.report.inquiry import RESULTS
 
 FIT_SAMPLES = 41
 """Points of a fitted curve."""

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 from sweeper.analysis.advise import Advice, advise
 from sweeper.analysis.cost import run_cost
 from sweeper.analysis.economy import Economy, Growth, growth
-from sweeper.analysis.landscape import Given, Reading, plain_landscape, read_landscape
+from sweeper.analysis.landscape_reading import (
+    Given,
+    Reading,
+    plain_landscape,
+    read_landscape,
+)
 from sweeper.analysis.statement import Group
 from sweeper.analysis.transfer_statement import TransferStatement, transfer_statement
 from sweeper.errors import AnalysisRefusal
-from sweeper.report.answers import inquire
+from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 if TYPE_CHECKING:
@@ -88,7 +93,7 @@ def transfers_of(
         name: name of the study.
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
-        scale, horizon: see :func:`sweeper.report.answers.inquire`.
+        scale, horizon: see :func:`sweeper.report.inquiry.inquire`.
         reference: ``largest`` or ``limit``.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.

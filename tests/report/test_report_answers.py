@@ -9,8 +9,9 @@ import pytest
 from planted_studies import CLAIM, Planted
 
 from sweeper.errors import AnalysisRefusal, UnknownNameError
-from sweeper.report.answers import inquire, statements_of
+from sweeper.report.answers import statements_of
 from sweeper.report.estimates import keep_estimates
+from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 

@@ -10,7 +10,8 @@ import pytest
 from made_studies import Made
 
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
-from sweeper.report.answers import inquire, statements_of
+from sweeper.report.answers import statements_of
+from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 WIDTHS = [32, 64, 128, 256]

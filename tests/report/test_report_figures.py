@@ -15,9 +15,9 @@ from planted_studies import Planted
 
 from sweeper.report import canvas, tables
 from sweeper.report.answer import Answer, answer_of
-from sweeper.report.answers import inquire
 from sweeper.report.cost_figure import frontier_figure, regret_figure
 from sweeper.report.drift_figure import DriftTables, drift_figure
+from sweeper.report.inquiry import inquire
 from sweeper.report.loss_figure import LossTables, loss_figure, loss_limits
 from sweeper.report.training_figure import best_trials, training_figure, training_table
 from sweeper.store.curves import read_curves

@@ -11,8 +11,8 @@ from planted_studies import Planted
 
 from sweeper.report import tables
 from sweeper.report.answer import Answer, answer_of
-from sweeper.report.answers import inquire
 from sweeper.report.grid import grids
+from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 

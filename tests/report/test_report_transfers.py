@@ -10,7 +10,7 @@ import pytest
 from made_studies import Made
 
 from sweeper.analysis.advise import Advice
-from sweeper.analysis.landscape import Given
+from sweeper.analysis.landscape_reading import Given
 from sweeper.analysis.transfer_statement import Transfer
 from sweeper.errors import RequestError, UnknownNameError
 from sweeper.report.transfers import counsels_of, transfers_of

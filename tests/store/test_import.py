@@ -23,7 +23,8 @@ from import_files import (
 from sample_store import dump, study
 
 from sweeper.errors import RequestError
-from sweeper.report.answers import inquire, statements_of
+from sweeper.report.answers import statements_of
+from sweeper.report.inquiry import inquire
 from sweeper.store.curves import read_curves
 from sweeper.store.records import Changes
 from sweeper.store.request import ClaimedRule
