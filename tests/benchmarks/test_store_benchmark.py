@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.store import CELLS, line, measure, parsed, results_table, write_curve_table
+from benchmarks.store import (
+    CELLS,
+    line,
+    measure,
+    parsed,
+    results_table,
+    run_command,
+    write_curve_table,
+)
 
 
 def test_a_table_has_every_cell_once_a_seed_and_diverges_where_rates_are_large() -> None:
@@ -31,13 +39,29 @@ def test_curves_end_in_the_results(tmp_path: Path) -> None:
     assert curves[curves["step"] == 10]["loss"].mean() > last[np.isfinite(last)].mean()
 
 
+def test_a_command_is_measured_apart_from_the_memory_of_the_process_that_asks() -> None:
+    ballast = np.ones(40_000_000)  # 305 MiB, more than the command takes
+    row, text = run_command("--version", 1)
+    assert text.startswith("sweeper ")
+    assert row.mib is not None and 10 < row.mib < ballast.nbytes / 2**20 / 2
+    assert 0 < row.processor <= 2 * row.seconds
+
+
+def test_a_command_that_fails_is_no_measure() -> None:
+    with pytest.raises(RuntimeError, match="failed with 2"):
+        run_command("status", 1, "--no-such-option")
+
+
 @pytest.mark.slow
 def test_a_study_of_five_thousand_trials_is_answered_within_the_memory_goal(
     tmp_path: Path,
 ) -> None:
-    options = parsed(["--trials", "5000", "--points", "1", "--turns", "1", "--peer-trials", "20"])
+    answers = ["--answers", "status", "drift", "fit"]
+    sizes = ["--trials", "5000", "--points", "1", "--turns", "1", "--peer-trials", "20"]
+    options = parsed([*sizes, *answers])
     rows = {row.command: row for row in measure(options, tmp_path)}
-    assert list(rows)[:4] == ["sweeper import", "sweeper status", "sweeper drift", "sweeper fit"]
+    names = ["import", "status", "drift", "fit"]
+    assert list(rows)[:4] == [f"sweeper {name}" for name in names]
     assert all(row.mib is None or row.mib < 1024 for row in rows.values())
     # Processor time, because tests run beside others; three times what was measured.
     assert rows["sweeper status"].processor < 1.5
