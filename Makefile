@@ -1,10 +1,11 @@
-# make demo: a small real study with its report.  make test: all tests.  Both set everything up.
+# make demo: a small real study with its report.  make test: all tests.  make torture: the tests of
+# violence in their long form, a hundred kills each.  All set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
 SWEEPER := $(BIN)/sweeper
 DEMO := demo-results
 
-.PHONY: demo test check bench clean
+.PHONY: demo test torture check bench clean
 
 demo: .venv/.base
 	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
@@ -14,6 +15,9 @@ demo: .venv/.base
 test: .venv/.dev
 	$(BIN)/pytest -q -m "not ray" --numprocesses auto --maxprocesses 4
 	$(BIN)/pytest -q -m ray
+
+torture: .venv/.dev
+	SWEEPER_TORTURE_ROUNDS=100 $(BIN)/pytest -q tests/torture
 
 check: .venv/.dev
 	$(BIN)/ruff check .

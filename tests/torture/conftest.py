@@ -1,0 +1,69 @@
+"""Undisturbed results to compare with, and programs that are ended with their test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import witnessed_card
+from engine_program import Program
+from torture_program import Bits, undisturbed
+
+from sweeper.study import Study
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Study], Bits]:
+    """Returns what trains a study undisturbed, each trial once in the whole session, and returns
+    its bits."""
+    folder = tmp_path_factory.mktemp("calm")
+    return lambda study: undisturbed(folder, study)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Path:
+    """Returns the file in which the programs of a test write down what they train."""
+    file = tmp_path / "witness"
+    file.touch()
+    return file
+
+
+@pytest.fixture
+def program(tmp_path: Path, witness: Path) -> Iterator[Callable[..., Program]]:
+    """Yields what makes programs on one store, each with a folder of its own; ends what a failed
+    test leaves of them."""
+    made: list[Program] = []
+    numbers = itertools.count()
+    paths = [str(Path(witnessed_card.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environ = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        witnessed_card.VARIABLE: str(witness),
+    }
+
+    def make(study: Study, executor: str = "inline", **options: Any) -> Program:
+        folder = tmp_path / f"program-{next(numbers)}"
+        folder.mkdir()
+        options = {"store": tmp_path / "store", "environ": environ} | options
+        made.append(Program(folder, study, executor, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.alive:
+            each.kill()
+
+
+@pytest.fixture
+def locate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Returns what names a new store: a folder for ``sqlite``, a server's URL for ``postgres``."""
+
+    def place(database: str) -> str:
+        if database == "postgres":
+            return str(request.getfixturevalue("postgres"))
+        return str(tmp_path / "store")
+
+    return place

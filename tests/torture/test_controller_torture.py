@@ -1,0 +1,97 @@
+"""The controller killed at random instants, again and again, until the study is done."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine_program import Program
+from torture_program import (
+    ROUNDS,
+    TRIAL_SECONDS,
+    Bits,
+    await_curves,
+    curves,
+    digits,
+    instants,
+    lost_pids,
+    settled,
+    share,
+    sound,
+)
+from witnessed_card import stretches, trained_twice_at_once
+
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
+
+START_SECONDS = 3.0
+"""About what a program takes until it trains."""
+
+
+@pytest.mark.parametrize(
+    ("executor", "database", "rounds"),
+    [
+        pytest.param("inline", "sqlite", ROUNDS, id="inline, sqlite"),
+        pytest.param(
+            "inline",
+            "postgres",
+            share(2),
+            id="inline, postgres",
+            marks=pytest.mark.postgres,
+        ),
+        pytest.param("ray", "sqlite", share(5), id="ray, sqlite", marks=pytest.mark.ray),
+    ],
+)
+def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
+    executor: str,
+    database: str,
+    rounds: int,
+    locate: Callable[[str], str],
+    program: Callable[..., Program],
+    calm: Callable[[Study], Bits],
+    witness: Path,
+) -> None:
+    study = digits(3 * rounds)
+    chance = instants("controller")
+    location = locate(database)
+    run = program(study, executor, store=location)
+    killed = [strike(run, chance, witness) for _ in range(rounds)]
+    assert len(killed) == rounds
+    run.start()
+    assert run.wait(60 + 10 * rounds) == 0, run.said
+    sound(run, {0})
+    run.await_silence()
+    trained = stretches(witness)
+    assert not trained_twice_at_once(trained)
+    if rounds >= 10:  # fewer kills may all hit before a first checkpoint
+        assert any(part.first > 1 for part in trained), "killed trials go on from checkpoints"
+    with Store.open(location, create=False) as store:
+        settled(store, study, calm(study))
+        assert lost_pids(store) <= set(killed), "nobody who lived was given up"
+
+
+def strike(run: Program, chance: random.Random, witness: Path) -> int:
+    """Starts a program, kills it at a random instant and returns its number; one kill in four
+    falls into its start, the others into its work."""
+    had, size = curves(run), witness.stat().st_size
+    run.start()
+    pid = run.process.pid
+    if chance.random() < 0.25:
+        time.sleep(chance.uniform(0, START_SECONDS))
+    else:
+        until = time.monotonic() + 90
+        while witness.stat().st_size == size:
+            assert run.alive, run.said
+            assert time.monotonic() < until, run.said
+            time.sleep(0.01)
+        await_curves(run, had + chance.randrange(3))
+        time.sleep(chance.uniform(0, TRIAL_SECONDS))
+    assert run.alive, f"the study is too short: {run.said}"
+    run.kill()
+    run.await_silence()
+    return pid

@@ -1,0 +1,172 @@
+"""What every test of violence shares: how much of it, a study that trains for real, and the
+comparison of what is left with an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import witnessed_card
+from engine_program import Program
+from engine_studies import adds_up
+
+from sweeper.engine.run import Run
+from sweeper.store.curves import read_curves
+from sweeper.store.paths import TEMPORARY_PREFIX
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+ROUNDS = int(os.environ.get("SWEEPER_TORTURE_ROUNDS", "10"))
+"""Kills of a test that kills again and again; `make torture` sets 100."""
+
+LONG = ROUNDS >= 100
+"""Whether waits are as long as they are told to be, rather than long enough."""
+
+SEED = int(os.environ.get("SWEEPER_TORTURE_SEED") or int.from_bytes(os.urandom(4), "big"))
+"""Of the random instants; printed with a failure, and given again it draws the same ones."""
+
+TRIAL_SECONDS = 0.5
+"""About what a trial of :func:`digits` takes on an idle processor."""
+
+Bits = dict[str, tuple[Any, ...]]
+"""All of a trial that must not depend on how it was run, by key."""
+
+
+def share(part: int) -> int:
+    """Returns a part of the rounds, at least one: for what takes longer to be killed."""
+    return max(1, ROUNDS // part)
+
+
+def instants(name: str) -> random.Random:
+    """Returns the source of a test's random instants, and prints what repeats it."""
+    print(f"{name}: SWEEPER_TORTURE_ROUNDS={ROUNDS} SWEEPER_TORTURE_SEED={SEED}")
+    return random.Random(f"{SEED} {name}")
+
+
+def digits(trials: int, *, steps: int = 400, name: str = "digits", **sections: Any) -> Study:
+    """Returns a study of at least so many small perceptrons that learn digits.
+
+    The trials of a smaller study are the first ones of a larger one.
+    """
+    return Study.from_document(
+        {
+            "name": name,
+            "workload": witnessed_card.NAME,
+            "scale": "width",
+            "fixed": {"data": "digits", "batch_size": 32, "steps": steps, "evals": 4},
+            "sweep": {
+                "width": [16, 32],
+                "learning_rate": [0.0078125, 0.03125],
+                "seed": list(range(-(-trials // 4))),
+            },
+            "resources": {"pack": 1},
+            **sections,
+        }
+    )
+
+
+def undisturbed(folder: Path, study: Study) -> Bits:
+    """Returns the bits of a study, trained in this process in one go."""
+    with Store.open(folder) as store:
+        Run(study, store, executor="inline").execute()
+        return bits_of(store, study.name)
+
+
+def bits_of(store: Store, name: str) -> Bits:
+    """Returns outcome, metrics, marks and curve of every result of a study, to the last bit."""
+    keys = {row["key"] for row in store.frame(name).to_dict("records")}
+    columns = "trial_key, outcome, objective, metrics, step, tokens, flops, curve"
+    rows = [row for row in store.query(f"select {columns} from results").rows if row[0] in keys]
+    found = "select trial_key, step, tokens, metric, value from marks order by step, metric"
+    marks: dict[str, list[Any]] = {}
+    for key, *mark in store.query(found).rows:
+        marks.setdefault(key, []).append(mark)
+    return {
+        key: (*rest, _plain(metrics), marks.get(key), _curve(store, curve))
+        for key, *rest, metrics, step, tokens, flops, curve in rows
+        for rest in [(*rest, step, tokens, flops)]
+    }
+
+
+def settled(store: Store, study: Study, calm: Bits) -> None:
+    """Asserts that a study ended as if nothing had happened.
+
+    Every declared trial has exactly one accepted result, equal to the undisturbed one to the last
+    bit; the account adds up; two attempts at a trial never ran at the same time; and no file is
+    left that is unfinished or that nobody needs any more.
+    """
+    account = store.account(study.name)
+    assert adds_up(store, study.name)
+    assert (account.running, account.pending, account.failed) == (0, 0, 0), account
+    bits = bits_of(store, study.name)
+    assert len(bits) == account.declared
+    assert bits == {key: calm[key] for key in bits}
+    accepted = store.query("select trial_key from attempts where accepted").rows
+    assert sorted(key for (key,) in accepted) == sorted(bits)
+    assert not store.query("select id from attempts where state = 'running'").rows
+    assert not overlaps(store)
+    assert not leftovers(store.paths.root)
+
+
+def overlaps(store: Store) -> list[str]:
+    """Returns the trials of which an attempt began before the one before it had ended."""
+    columns = "trial_key, started_at, ended_at"
+    found, last = [], ("", "")
+    for key, start, end in store.query(
+        f"select {columns} from attempts order by trial_key, fence"
+    ).rows:
+        if key == last[0] and str(start) < last[1]:
+            found.append(f"{key[:12]}: began {start}, the one before ended {last[1]}")
+        last = (key, str(end))
+    return found
+
+
+def leftovers(root: Path) -> list[str]:
+    """Returns files that a finished study has no use for."""
+    unfinished = root.rglob(f"{TEMPORARY_PREFIX}*")
+    checkpoints = (path for path in (root / "checkpoints").rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(root)) for path in {*unfinished, *checkpoints})
+
+
+def lost_pids(store: Store) -> set[int]:
+    """Returns the processes whose attempts were given up."""
+    return {
+        row[0] for row in store.query("select pid from attempts where state like 'lost%'").rows
+    }
+
+
+def curves(program: Program) -> int:
+    """Returns the number of trials of a program's store that were trained to their end."""
+    return sum(1 for _ in program.files.curves.rglob("[0-9a-f]*.parquet"))
+
+
+def await_curves(program: Program, count: int, *, seconds: float = 90) -> None:
+    """Returns once so many trials were trained to their end, or the program has ended."""
+    until = time.monotonic() + seconds
+    while program.alive and curves(program) < count:
+        assert time.monotonic() < until, program.said
+        time.sleep(0.01)
+
+
+def sound(program: Program, codes: Iterable[int]) -> None:
+    """Asserts that a program that has ended did so with one of some exit codes, in words."""
+    assert "Traceback" not in program.said, program.said
+    assert program.process.returncode in codes, program.said
+
+
+def _plain(value: Any) -> str:
+    """JSON as one text, whether the database keeps it as text or as values."""
+    return json.dumps(json.loads(value) if isinstance(value, str) else value, sort_keys=True)
+
+
+def _curve(store: Store, relative: str | None) -> tuple[Any, ...]:
+    if relative is None:
+        return ()
+    frame, warnings = read_curves({"": store.paths.absolute(relative)})
+    assert not warnings, warnings
+    return tuple((name, frame[name].to_numpy().tobytes()) for name in sorted(frame.columns[1:]))

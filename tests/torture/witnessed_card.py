@@ -1,0 +1,138 @@
+"""A perceptron whose every step is written down, so that a test knows who trained what when.
+
+The witness is a file that the variable SWEEPER_TEST_WITNESS names. A line is the time in
+nanoseconds (one clock for all processes of a machine), the process, the trial and the step; each
+is written with one call, so that lines of many processes never mix and none is held back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.mlp_card import MlpCard
+from workloads.workload import Measurement, Member, Trainer
+
+if TYPE_CHECKING:
+    from workloads.workload import TrainerFactory
+
+VARIABLE = "SWEEPER_TEST_WITNESS"
+NAME = "witnessed_card:CARD"
+
+
+class WitnessedCard(MlpCard):
+    """The perceptron's card; only who is told of the steps differs."""
+
+    def trainer(self) -> TrainerFactory:
+        """Returns the factory of trainers that are watched."""
+        return WitnessedTrainer
+
+
+class WitnessedTrainer:
+    """The perceptron's trainer, which writes down every step before it is heard of."""
+
+    def __init__(self, members: Sequence[Member], **options: Any) -> None:
+        self._trainer: Trainer = MlpCard().trainer()(members, **options)
+        self._trials = [_name(member) for member in members]
+        self._steps = [_first_step(member) for member in members]
+        self._file = os.environ.get(VARIABLE)
+
+    def run(self) -> Iterator[Sequence[Measurement]]:
+        """Yields what the trainer does."""
+        for measurements in self._trainer.run():
+            self._steps = [step + 1 for step in self._steps]
+            if self._file is not None:
+                self._write(self._file)
+            yield measurements
+
+    def _write(self, file: str) -> None:
+        now, pid = time.monotonic_ns(), os.getpid()
+        lines = [
+            f"{now} {pid} {trial} {step}\n"
+            for trial, step in zip(self._trials, self._steps, strict=True)
+        ]
+        place = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(place, "".join(lines).encode("ascii"))
+        finally:
+            os.close(place)
+
+    def save(self, member: int, path: Path) -> None:
+        """Writes a checkpoint."""
+        self._trainer.save(member, path)
+
+    def device_name(self) -> str:
+        """Returns what the trainer trains on."""
+        return self._trainer.device_name()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Steps of a trial that one process trained in one go.
+
+    Attributes:
+        trial: name of the trial.
+        pid: the process.
+        began, ended: time of the first and of the last step, nanoseconds.
+        first, last: the first and the last step.
+    """
+
+    trial: str
+    pid: int
+    began: int
+    ended: int
+    first: int
+    last: int
+
+
+def stretches(file: Path) -> list[Stretch]:
+    """Returns what was trained, in the order in which it began."""
+    found: list[Stretch] = []
+    open_now: dict[tuple[str, int], int] = {}
+    for line in file.read_text(encoding="ascii").splitlines():
+        moment, pid, trial, step = line.split()
+        now, number, who = int(moment), int(step), (trial, int(pid))
+        at = open_now.get(who)
+        if at is not None and found[at].last + 1 == number:
+            found[at] = Stretch(**{**vars(found[at]), "ended": now, "last": number})
+        else:
+            open_now[who] = len(found)
+            found.append(
+                Stretch(trial=trial, pid=int(pid), began=now, ended=now, first=number, last=number)
+            )
+    return found
+
+
+def trained_twice_at_once(found: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:
+    """Returns pairs of stretches of one trial in two processes that overlap in time."""
+    ordered = sorted(found, key=lambda item: (item.trial, item.began))
+    return [
+        (one, other)
+        for index, one in enumerate(ordered)
+        for other in ordered[index + 1 :]
+        if one.trial == other.trial and one.pid != other.pid and other.began < one.ended
+    ]
+
+
+def _name(member: Member) -> str:
+    text = json.dumps([dict(member.config), member.seed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _first_step(member: Member) -> int:
+    """The steps that are done, from the name that the engine gives to a checkpoint."""
+    if member.checkpoint is None:
+        return 0
+    digits = re.search(r"step-(\d+)", member.checkpoint.name)
+    assert digits is not None, member.checkpoint
+    return int(digits.group(1))
+
+
+CARD = WitnessedCard()
