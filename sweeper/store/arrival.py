@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,8 +16,8 @@ from sweeper.store.curves import write_curves
 from sweeper.store.paths import Paths
 from sweeper.store.records import IMPORTED, Membership, StudyRecord
 from sweeper.store.request import ImportRequest
-from sweeper.store.rows import EXTRAS, KINDS, Rows
-from sweeper.store.runs import Run, runs_of
+from sweeper.store.rows import EXTRAS, Rows
+from sweeper.store.runs import Run, Runs
 from sweeper.store.store import Store
 from sweeper.trial import Trial, canonical_json
 
@@ -63,19 +62,16 @@ class Arrival:
         source: Mapping[str, Any],
         paths: Paths,
     ) -> None:
-        self._request, self._cells, self._rows, self._source = request, cells, rows, source
+        self._request, self._cells, self._source = request, cells, source
         self._paths = paths
         self.variants = _variants(request.variant, cells)
-        self._trials = [self._trial(run) for run in self._runs()]
+        self._runs = Runs(rows, cells, steps=request.step is not None)
+        self._trials = [self._trial(run) for run in self._runs]
         self._marked = _marked_steps(rows) if request.step else None
-
-    def _runs(self) -> Iterator[Run]:
-        return runs_of(self._rows, self._cells, steps=self._request.step is not None)
 
     def counts(self) -> dict[str, int]:
         """Returns the number of trials by how they ended, all kinds."""
-        found = Counter(run.kind for run in self._runs())
-        return {kind: found[kind] for kind in KINDS}
+        return self._runs.kinds()
 
     def record(self) -> StudyRecord:
         """Returns the study."""
@@ -105,8 +101,8 @@ class Arrival:
         return [Membership(trial=self._trials[i], variant=names[i]) for i in order]
 
     def outcomes(self) -> Iterator[tuple[Outcome, float | None]]:
-        """Yields the outcome and objective of every run that ended."""
-        for run, trial in zip(self._runs(), self._trials, strict=True):
+        """Yields the outcome and objective of every run that ended, by their trials' keys."""
+        for run, trial in self._by_key():
             if run.kind in _OUTCOMES:
                 yield self._outcome(run, trial), run.value
 
@@ -117,9 +113,15 @@ class Arrival:
         had = store.results_of(trial.key for trial in self._trials)
         return write_curves(
             (self._paths.curve(trial.key, 1), self._curve(run.path))
-            for run, trial in zip(self._runs(), self._trials, strict=True)
+            for run, trial in self._by_key()
             if run.path is not None and trial.key not in had
         )
+
+    def _by_key(self) -> Iterator[tuple[Run, Trial]]:
+        """The runs in the order in which the database looks trials up: rows and files that lie in
+        it are written, and read later, in half the time of those in a random one."""
+        for number in sorted(range(len(self._trials)), key=lambda i: self._trials[i].key):
+            yield self._runs.run(number), self._trials[number]
 
     # One run ----------------------------------------------------------------------------------
 

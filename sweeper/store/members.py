@@ -17,6 +17,9 @@ from sweeper.trial import HASH_VERSION, Trial
 
 _INT64 = 2**63
 
+GROUP = 5_000
+"""Rows that are inserted at a time."""
+
 
 def save_study(
     connection: Connection, now: datetime, record: StudyRecord, members: Sequence[Membership]
@@ -85,12 +88,16 @@ def _save_record(connection: Connection, now: datetime, record: StudyRecord) -> 
 
 
 def _add_trials(connection: Connection, now: datetime, added: Sequence[Trial]) -> None:
-    """Inserts the trials that the store does not know; a known key is the same trial."""
+    """Inserts the trials that the store does not know; a known key is the same trial.
+
+    They lie in the order of their keys, in which the database looks them up.
+    """
     by_key = {trial.key: trial for trial in added}
     known = {row.key for row in rows_in(connection, select(trials.c.key), trials.c.key, by_key)}
-    rows = [_trial_row(trial, now) for key, trial in by_key.items() if key not in known]
-    if rows:
-        connection.execute(insert(trials), rows)
+    new = [by_key[key] for key in sorted(by_key.keys() - known)]
+    for start in range(0, len(new), GROUP):  # all rows at once would need much memory
+        group = new[start : start + GROUP]
+        connection.execute(insert(trials), [_trial_row(trial, now) for trial in group])
 
 
 def _trial_row(trial: Trial, now: datetime) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def _set_members(connection: Connection, study: str, members: Sequence[Membershi
     }
     added = [
         _member_row(study, place, position) | {"reason": reason}
-        for place, (position, reason) in declared.items()
+        for place, (position, reason) in sorted(declared.items())
         if place not in present
     ]
     kept = {place: position for place, (position, _) in declared.items() if place in present}
@@ -150,8 +157,8 @@ def _set_members(connection: Connection, study: str, members: Sequence[Membershi
         for place, position in kept.items()
         if present[place] != (position, False)
     ]
-    if added:
-        connection.execute(insert(study_trials), added)
+    for start in range(0, len(added), GROUP):
+        connection.execute(insert(study_trials), added[start : start + GROUP])
     _update_members(connection, moved + gone)
     return Changes(
         added=len(added), kept=len(kept) - restored, hidden=len(gone), restored=restored

@@ -90,20 +90,40 @@ class Run:
     path: Rows | None
 
 
-def runs_of(rows: Rows, cells: Sequence[tuple[Plain, ...]], *, steps: bool) -> Iterator[Run]:
-    """Yields the runs of settled rows, one a cell, in the order of the cells' numbers."""
-    starts = _starts(rows)
-    ends = np.append(starts[1:], len(rows.cell))
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        last = end - 1
+class Runs:
+    """The runs of settled rows, by the numbers of their cells.
+
+    Args:
+        rows: sorted by cell and step; every cell has one at least.
+        cells: settings and seed of every cell, by its number.
+        steps: whether the rows of a cell are the steps of a path.
+    """
+
+    def __init__(self, rows: Rows, cells: Sequence[tuple[Plain, ...]], *, steps: bool) -> None:
+        self._rows, self._cells, self._steps = rows, cells, steps
+        self._starts = _starts(rows)
+        self._ends = np.append(self._starts[1:], len(rows.cell))
+
+    def __iter__(self) -> Iterator[Run]:
+        return map(self.run, range(len(self._starts)))
+
+    def kinds(self) -> dict[str, int]:
+        """Returns how many runs ended in each way, all ways."""
+        counts = np.bincount(self._rows.kind[self._ends - 1], minlength=len(KINDS))
+        return dict(zip(KINDS, counts.tolist(), strict=True))
+
+    def run(self, number: int) -> Run:
+        """Returns the run of a cell."""
+        rows, last = self._rows, int(self._ends[number]) - 1
         kind = int(rows.kind[last])
         known = {name: float(values[last]) for name, values in rows.extras.items()}
-        yield Run(
-            cell=cells[int(rows.cell[last])],
+        has_path = self._steps and kind <= DIVERGED
+        return Run(
+            cell=self._cells[int(rows.cell[last])],
             kind=KINDS[kind],
             value=float(rows.value[last]) if kind == COMPLETED else None,
             row=int(rows.row[last]),
             step=int(rows.step[last]),
             extras={name: amount for name, amount in known.items() if amount == amount},
-            path=rows.part(start, end) if steps and kind <= DIVERGED else None,
+            path=rows.part(int(self._starts[number]), last + 1) if has_path else None,
         )
