@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,37 @@ from sweeper.nested import place_of
 from sweeper.sections import Sections
 from sweeper.settings import condition, deciding
 from sweeper.space import Space
+from sweeper.trial import canonical_json
 from sweeper.yaml_source import Complaint, Place
 from workloads.workload import Card, Problem
 
-MAX_POINTS = 1_000_000
-"""Points that a study may have, seeds apart; more is a slip of the pen."""
+MAX_POINTS = 200_000
+"""Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
+which takes a tenth of a millisecond."""
+
+MAX_CELLS = 1_000_000
+"""Cells that a study may have: points times seeds."""
+
+MAX_BRANCHES = 5_000
+"""Combinations of settings that decide which others apply, over all variants."""
+
+
+def oversize(spaces: Mapping[str, Space]) -> str | None:
+    """Returns what is too large about a study, in words, without going through its points; None
+    if nothing is."""
+    branches = sum(space.num_branches for space in spaces.values())
+    if branches > MAX_BRANCHES:
+        return (
+            f"{branches:,} combinations of variants and of settings that decide which others "
+            f"apply are more than {MAX_BRANCHES:,}; make several studies of it"
+        )
+    points = sum(space.num_points for space in spaces.values())
+    if points > MAX_POINTS:
+        return f"{points:,} points are more than {MAX_POINTS:,}; shorten an axis"
+    cells = sum(space.num_points * len(space.seeds) for space in spaces.values())
+    if cells > MAX_CELLS:
+        return f"{cells:,} trials are more than {MAX_CELLS:,}; shorten an axis or use fewer seeds"
+    return None
 
 
 @dataclass(frozen=True)
@@ -35,13 +61,9 @@ class Combinations:
     broken: frozenset[str] = frozenset()
 
     def complaints(self) -> Iterator[Complaint]:
-        """Yields every complaint: size, settings without meaning, missing ones, combinations
-        that the card refuses, and variants that are the same."""
-        num_points = sum(space.num_points for space in self.spaces.values())
-        if num_points > MAX_POINTS:
-            message = f"{num_points:,} points are more than {MAX_POINTS:,}; shorten an axis"
-            yield Complaint(("sweep",), message)
-            return
+        """Yields every complaint: settings without meaning, missing ones, combinations that the
+        card refuses, and variants that are the same. To be asked of no :func:`oversize` study.
+        """
         yield from self._meaningless()
         missing = dict(self._missing())
         yield from (Complaint((name,), why) for name, why in missing.items() if self._sure(name))
@@ -111,18 +133,24 @@ class Combinations:
                     yield Complaint(("variants", variant, *problem.keys[:1]), problem.message)
 
     def _same(self) -> Iterator[Complaint]:
-        seen: list[tuple[str, Space]] = []
+        seen: dict[Any, list[tuple[str, Space]]] = {}
         for variant, space in self.spaces.items():
-            for other, earlier in seen:
+            alike = seen.setdefault(self._likeness(space), [])
+            for other, earlier in alike:
                 if self._equal(space, earlier):
                     message = f"variant {variant} is the same as variant {other}; remove one"
                     yield Complaint(("variants", variant), message)
                     break
-            seen.append((variant, space))
+            alike.append((variant, space))
+
+    def _likeness(self, space: Space) -> tuple[int, frozenset[int], str]:
+        """Returns what equal variants have in common, so that of many only few are compared:
+        their size, their seeds and their first point in an order of its own."""
+        order = _order(space, sorted(space.axes))
+        first = self.card.resolve(min(space.points(), key=order)).config
+        return space.num_points, frozenset(space.seeds), canonical_json(first)
 
     def _equal(self, one: Space, two: Space) -> bool:
-        if one.num_points != two.num_points or set(one.seeds) != set(two.seeds):
-            return False
         if one.axes == two.axes:
             pairs = zip(one.points(), two.points(), strict=True)
         else:
@@ -145,8 +173,11 @@ class Combinations:
 
 def _ordered(space: Space, names: list[str]) -> list[dict[str, Any]]:
     """Returns the points by the values of some settings, whatever the order of the axes was."""
+    return sorted(space.points(), key=_order(space, names))
 
-    def order(point: dict[str, Any]) -> list[str]:
+
+def _order(space: Space, names: list[str]) -> Callable[[Mapping[str, Any]], list[str]]:
+    def order(point: Mapping[str, Any]) -> list[str]:
         return [repr(point.get(name, space.settings[name].default)) for name in names]
 
-    return sorted(space.points(), key=order)
+    return order

@@ -53,12 +53,19 @@ class Fault:
         return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
 
 
+MAX_FAULTS = 50
+"""Faults that a message lists; of more, it gives the number."""
+
+
 class StudyError(RequestError):
     """A study file has faults; all of them are reported at once."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.key)))
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        said = [str(fault) for fault in self.faults[:MAX_FAULTS]]
+        if len(self.faults) > MAX_FAULTS:
+            said.append(f"... and {len(self.faults) - MAX_FAULTS} more faults")
+        super().__init__("\n".join(said))
 
 
 class UnknownNameError(RequestError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.catalogue import find_card
-from sweeper.combinations import MAX_POINTS, Combinations
+from sweeper.combinations import Combinations, oversize
 from sweeper.errors import RequestError, shown, suggestion
 from sweeper.sections import Sections
 from sweeper.settings import NUMERIC, SEED
@@ -15,9 +15,6 @@ from sweeper.space import Space
 from sweeper.variants import VariantReader
 from sweeper.yaml_source import Complaint, Place
 from workloads.workload import Card, Measured
-
-MAX_ALIKE = 5
-"""Complaints of one kind at one place that are listed; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,13 @@ def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
     complaints = reader.complaints
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
-    complaints += _objective(study, card, spaces)
     complaints += _resources(study, spaces)
+    if message := oversize(spaces):
+        complaints.append(Complaint(("sweep",), message))
+        return Review(card, spaces, complaints)
+    complaints += _objective(study, card, spaces)
     combinations = Combinations(card, spaces, study, frozenset(reader.broken))
-    complaints += _condensed(combinations.complaints())
+    complaints += combinations.complaints()
     return Review(card, spaces, complaints)
 
 
@@ -121,8 +121,7 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
         yield Complaint(place, message)
     elif isinstance(card, Measured):
         for variant, space in spaces.items():
-            points = space.points() if space.num_points <= MAX_POINTS else iter(())
-            reasons = (card.unmeasured(point).get(metric) for point in points)
+            reasons = (card.unmeasured(point).get(metric) for point in space.points())
             if reason := next(filter(None, reasons), None):
                 yield Complaint(place, f"variant {variant} does not measure {metric}: {reason}")
 
@@ -150,15 +149,3 @@ def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complai
                 f"no entry for {study.scale} {scales[0]:g}: an entry holds from its key upwards; "
                 f"start the table at {scales[0]:g}",
             )
-
-
-def _condensed(complaints: Iterator[Complaint]) -> Iterator[Complaint]:
-    """Yields distinct complaints, at most MAX_ALIKE a place, and how many more there are."""
-    counts: dict[Place, int] = {}
-    for complaint in dict.fromkeys(complaints):
-        count = counts[complaint.place] = counts.get(complaint.place, 0) + 1
-        if count <= MAX_ALIKE:
-            yield complaint
-    for place, count in counts.items():
-        if count > MAX_ALIKE:
-            yield Complaint(place, f"... and {count - MAX_ALIKE} more faults of this kind")

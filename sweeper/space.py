@@ -42,6 +42,12 @@ class Space:
         return frozenset().union(*(names for _, names in self._branches))
 
     @property
+    def num_branches(self) -> int:
+        """The number of combinations of the settings on which it depends what applies; cheap,
+        and to be looked at before anything that goes through them."""
+        return math.prod(len(self.axes[name]) for name in self._deciding)
+
+    @property
     def num_points(self) -> int:
         """The number of distinct points, seeds apart."""
         return sum(
@@ -60,19 +66,19 @@ class Space:
     def _branches(self) -> tuple[tuple[dict[str, Any], frozenset[str]], ...]:
         """Every combination of the swept settings on which others depend: the settings that are
         then constant, and the names of all that then apply."""
-        deciding = self._deciding()
         branches: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
-        for values in product(*(self.axes[name] for name in deciding)):
-            config = {**self.constants, **dict(zip(deciding, values, strict=True))}
+        for values in product(*(self.axes[name] for name in self._deciding)):
+            config = {**self.constants, **dict(zip(self._deciding, values, strict=True))}
             names = applying(self.settings, config)
             kept = {name: value for name, value in config.items() if name in names}
             branches.setdefault(canonical_json(kept), (kept, frozenset(names)))
         return tuple(branches.values())
 
+    @cached_property
     def _deciding(self) -> list[str]:
         conditions = {name for setting in self.settings.values() for name in deciding(setting)}
         return [name for name in self.axes if name in conditions]
 
     def _free(self, names: frozenset[str]) -> list[str]:
-        fixed = {*self._deciding(), SEED.name}
+        fixed = {*self._deciding, SEED.name}
         return [name for name in self.axes if name in names and name not in fixed]

@@ -26,7 +26,7 @@ from sweeper.sections import Sections
 from sweeper.settings import SEED, canonical_value
 from sweeper.shape import readable_rest, shape_complaints
 from sweeper.space import Space
-from sweeper.yaml_source import Complaint, Source, read_source
+from sweeper.yaml_source import Complaint, Source, condensed, read_source
 from workloads.workload import Card
 
 
@@ -166,5 +166,5 @@ def load_study(path: str | Path) -> Study:
 
 
 def _error(source: Source, complaints: list[Complaint]) -> StudyError:
-    faults = [source.fault(complaint) for complaint in complaints]
+    faults = [source.fault(complaint) for complaint in condensed(complaints)]
     return StudyError(list(dict.fromkeys((*source.faults, *faults))))

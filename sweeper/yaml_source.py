@@ -8,7 +8,8 @@ so that a study file says everything where it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ class Complaint(NamedTuple):
     place: Place
     message: str
 
+
+MAX_ALIKE = 5
+"""Complaints at one place that are listed; the others are counted."""
 
 MAX_VALUES = 100_000
 """Values that a file may hold after its aliases are expanded: a guard against alias bombs."""
@@ -72,6 +76,24 @@ class Source:
             key=dotted(complaint.place),
             message=complaint.message,
         )
+
+
+def condensed(complaints: Iterable[Complaint]) -> Iterator[Complaint]:
+    """Yields distinct complaints, at most MAX_ALIKE about a place or about the items of a list,
+    and how many more there are."""
+    counts: Counter[Place] = Counter()
+    for complaint in dict.fromkeys(complaints):
+        about = _list_of(complaint.place)
+        counts[about] += 1
+        if counts[about] <= MAX_ALIKE:
+            yield complaint
+    for place, count in counts.items():
+        if count > MAX_ALIKE:
+            yield Complaint(place, f"... and {count - MAX_ALIKE} more faults of this kind")
+
+
+def _list_of(place: Place) -> Place:
+    return place[:-1] if place and isinstance(place[-1], int) else place
 
 
 def dotted(place: Place) -> str:

@@ -341,7 +341,7 @@ BAD = {
         "  nesterov: [true, false]\n  optimizer: [muon]",
         8,
         "sweep",
-        ("points are more than 1,000,000",),
+        ("points are more than 200,000",),
     ),
     "repeated key": Bad(
         "scale: width", "name: again", 3, "name", ("given twice, first on line 1",)

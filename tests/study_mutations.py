@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sweeper.engine.packing import make_packs
-from sweeper.errors import DataError, StudyError
+from sweeper.errors import MAX_FAULTS, DataError, StudyError
 from sweeper.plan import expand, plan_warnings
 from sweeper.study import Study, load_study
 
@@ -129,7 +129,9 @@ def check(path: Path) -> str:
 def _check_refusal(error: StudyError, path: Path) -> None:
     assert error.faults
     num_lines = path.read_bytes().count(b"\n") + 1
-    for fault, said in zip(error.faults, str(error).split("\n"), strict=True):
+    lines = str(error).split("\n")
+    assert len(lines) <= min(len(error.faults), MAX_FAULTS) + 1
+    for fault, said in zip(error.faults, lines[:MAX_FAULTS], strict=False):
         assert said == str(fault)
         assert said.startswith(str(path))
         assert fault.message.strip()
@@ -178,8 +180,10 @@ def _replace(lines: list[str], draw: np.random.Generator) -> None:
 
 def _wrap(lines: list[str], draw: np.random.Generator) -> None:
     """Makes another type of a token: a list of a scalar, text of a number, something negative."""
-    forms = ("[{0}]", "{{{0}: {0}}}", "'{0}'", '"{0}"', "-{0}", "{0}0000000000", "[{0}, {0}]")
-    forms += ("&x {0}", "!!str {0}", "!!python/object:{0} {0}", "{0}: {0}", "{0}.5", "{0} {0}")
+    forms = (
+        *("[{0}]", "{{{0}: {0}}}", "'{0}'", '"{0}"', "-{0}", "{0}0000000000", "[{0}, {0}]"),
+        *("&x {0}", "!!str {0}", "!!python/object:{0} {0}", "{0}: {0}", "{0}.5", "{0} {0}"),
+    )
     form = forms[draw.integers(len(forms))]
     _edit_token(lines, _pick(lines, draw), draw, lambda token: form.format(token))
 
