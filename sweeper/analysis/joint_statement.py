@@ -11,6 +11,7 @@ import pandas as pd
 from sweeper.analysis.cloud import Cloud, measured_cloud
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import number, plain
+from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.joint import JointOptimum
 from sweeper.analysis.joint_optima import locate_jointly
 from sweeper.analysis.points import require_columns
@@ -38,7 +39,7 @@ class JointGroup:
     @property
     def label(self) -> str:
         """How messages name the group, for example ``mup, beta 0.9``."""
-        return ", ".join([self.variant, *(f"{k} {v}" for k, v in self.settings.items())])
+        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,7 @@ def joint_statement(
         place = dict(zip(settings, map(plain, values), strict=True))
         groups.append(_analyse(part, str(variant), place, scale, hyperparameters, options))
     if not any(group.optima for group in groups):
-        refusals = [f"{g.label}: {why}" for g in groups for why in g.left_out.values()]
-        raise AnalysisRefusal("\n".join(refusals))
+        raise all_refused((g.label, why) for g in groups for why in g.left_out.values())
     return JointStatement(
         study=study,
         scale=scale,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis.group_json import number
+from sweeper.analysis.group_label import all_refused
 from sweeper.analysis.joint import JointOptimum
 from sweeper.analysis.prediction import Prediction, predict_at
 from sweeper.analysis.rule_statement import RuleGroup, RuleStatement
@@ -74,8 +75,7 @@ def predictions(
     """
     found = tuple(_predicted(statement.groups, target))
     if all(one.prediction is None for one in found):
-        reasons = dict.fromkeys(f"{one.group.label}: {one.refused}" for one in found)
-        raise AnalysisRefusal("\n".join(reasons))
+        raise all_refused((one.group.label, one.refused or "") for one in found)
     return PredictionStatement(
         study=statement.study,
         target={name: float(target[name]) for name in statement.scales},

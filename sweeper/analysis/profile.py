@@ -7,7 +7,36 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis.points import SAME_LOG2_DECIMALS
+from sweeper.analysis.points import SAME_LOG2_DECIMALS, Floats
+
+ROUNDING = 1 / 64
+"""Octaves by which products of settings may differ that were written with three digits: two
+factors are each off by up to half a percent."""
+
+
+def without_rounding(values: Floats) -> Floats:
+    """Returns values of an effective hyperparameter, those made one that rounding sets apart.
+
+    Tables hold settings with a few digits, so that products which mean one value differ in the
+    last. Neighbours within :data:`ROUNDING` are one, the middle of the lowest and the highest of
+    them. Where a chain of neighbours is longer than twice that, the values were drawn and not
+    laid on a grid, and all stay as they are.
+
+    Args:
+        values: shape [n]; what is not positive and finite stays as it is.
+    """
+    out = values.astype(np.float64)
+    usable = np.isfinite(out) & (out > 0)
+    places, index = np.unique(np.log2(out[usable]), return_inverse=True)
+    clusters = np.split(places, np.flatnonzero(np.diff(places) > ROUNDING) + 1)
+    if any(len(cluster) and np.ptp(cluster) > 2 * ROUNDING for cluster in clusters):
+        return out
+    middles = [np.full(len(c), (c[0] + c[-1]) / 2) for c in clusters if len(c)]
+    if middles:
+        moved = 2.0 ** np.concatenate(middles)[index]
+        alone = np.concatenate([np.full(len(c), len(c) == 1) for c in clusters])[index]
+        out[usable] = np.where(alone, out[usable], moved)
+    return out
 
 
 def profiled(

@@ -12,6 +12,7 @@ import pandas as pd
 from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import plain
+from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.holdout import Held
 from sweeper.analysis.joint import JointOptimum
 from sweeper.analysis.joint_places import JointSurvey, joint_survey
@@ -52,7 +53,7 @@ class RuleGroup:
     @property
     def label(self) -> str:
         """How messages name the group, for example ``mup, depth 4``."""
-        return ", ".join([self.variant, *(f"{k} {v}" for k, v in self.settings.items())])
+        return group_label(self.variant, self.settings)
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -147,8 +148,7 @@ def rule_groups(frame: pd.DataFrame, question: Question) -> tuple[RuleGroup, ...
         settings = dict(zip(question.settings, map(plain, values), strict=True))
         groups += _groups(part, str(variant), settings, question)
     if all(group.refused is not None for group in groups):
-        reasons = dict.fromkeys(f"{group.label}: {group.refused}" for group in groups)
-        raise AnalysisRefusal("\n".join(reasons))
+        raise all_refused((group.label, group.refused or "") for group in groups)
     return tuple(groups)
 
 

@@ -13,6 +13,7 @@ from sweeper.analysis.drift import Drift, measure_drift
 from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import group_json, plain
+from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.optima import Located, locate
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import measured_curves, require_columns
@@ -52,7 +53,7 @@ class Group:
     @property
     def label(self) -> str:
         """How messages name the group, for example ``mup, weight_decay 0.1``."""
-        return ", ".join([self.variant, *(f"{k} {v}" for k, v in self.settings.items())])
+        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ def drift_statement(
         for variant, values, part in _grouped(frame, settings)
     )
     if not partial and all(group.refused is not None for group in groups):
-        raise AnalysisRefusal("\n".join(f"{group.label}: {group.refused}" for group in groups))
+        raise all_refused((group.label, group.refused or "") for group in groups)
     return DriftStatement(
         study=study,
         scale=scale,

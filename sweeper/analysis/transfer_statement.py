@@ -13,6 +13,7 @@ from sweeper.analysis.economy import Economy
 from sweeper.analysis.estimator import COMPARED
 from sweeper.analysis.evidence import Evidence
 from sweeper.analysis.gaps import GAPS, Gap, Gaps, ScaleGaps, measure_gaps
+from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.law import Law, fit_law
 from sweeper.analysis.noise import REPLICATED
 from sweeper.analysis.optimum import Optimum
@@ -67,7 +68,7 @@ class Transfer:
     @property
     def label(self) -> str:
         """How messages name the group."""
-        return _label(self.variant, self.settings)
+        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class NoTransfer:
     @property
     def label(self) -> str:
         """How messages name the group."""
-        return _label(self.variant, self.settings)
+        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def transfer_statement(
             )
     refused = [g for g in groups if isinstance(g, NoTransfer)]
     if len(refused) == len(groups):
-        raise AnalysisRefusal("\n".join(f"{g.label}: {g.refused}" for g in refused))
+        raise all_refused((group.label, group.refused) for group in refused)
     names = {optimum.estimator for group in statement.groups for optimum in group.optima}
     return TransferStatement(
         study=statement.study,
@@ -250,10 +251,6 @@ def _law(losses: Mapping[float, float], errors: Mapping[float, float]) -> Law | 
         )
     except AnalysisRefusal:
         return None  # Too few scales, or losses all alike: the overlay has no such curve.
-
-
-def _label(variant: str, settings: Mapping[str, Any]) -> str:
-    return ", ".join([variant, *(f"{k} {v}" for k, v in settings.items())])
 
 
 def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.frontier import Frontier, FrontierPoint, frontier_of
+from sweeper.analysis.group_label import setting
 from sweeper.analysis.loss_error import Minimum, lone_minimum, loss_errors, read_minimum
 from sweeper.analysis.noise import error_of, pooled_noise
 from sweeper.analysis.optima import require_minimum
@@ -263,7 +264,4 @@ def _named_apart(points: Sequence[TunedPoint]) -> tuple[TunedPoint, ...]:
 
 
 def _words(settings: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in settings.items()
-    ]
+    return [f"{name} {setting(value)}" for name, value in settings.items()]

@@ -93,26 +93,30 @@ def _require_no_study_options(*values: str | None) -> None:
 
 def _print(counsels: Sequence[Counsel], *, target: float, flops: float, as_json: bool) -> None:
     from sweeper.cli.printing import console, print_json
+    from sweeper.cli.statements import say
 
     first = counsels[0]
     if as_json:
         head = {"study": first.study, "scale": first.scale, "target": target, "flops": flops}
-        print_json(head | {"groups": [counsel.to_json() for counsel in counsels]})
+        groups = [counsel.to_json() for counsel in counsels]
+        print_json(head | {"groups": groups, "notes": list(first.notes)})
         return
     out = console()
     what = f"{first.study}: {first.scale} {target:g}" if first.study else f"scale {target:g}"
     out.print(f"\n{what} on {flops:.3g} FLOPs", style="bold")
+    for note in first.notes:
+        say(out, f"note: {note}")
     for counsel in counsels:
         _print_counsel(out, counsel)
 
 
 def _print_counsel(out: Console, counsel: Counsel) -> None:
-    from rich.padding import Padding
+    from sweeper.cli.statements import print_evidence, say
 
     name = f"{counsel.label}: {counsel.hyperparameter}" if counsel.study else counsel.label
     out.print(f"\n{name}", style="bold cyan")
     if counsel.advice is None:
-        out.print(Padding(f"no advice: {counsel.refused}", (0, 0, 0, 2)))
+        say(out, f"no advice: {counsel.refused}")
         return
     out.print(_table(counsel.advice))
     said = [*counsel.advice.sentences]
@@ -120,7 +124,9 @@ def _print_counsel(out: Console, counsel: Counsel) -> None:
         said.append(_growth(counsel.growth))
     said += [f"assumed: {assumption}" for assumption in counsel.assumptions]
     for sentence in said:
-        out.print(Padding(sentence, (0, 0, 0, 2)))
+        say(out, sentence)
+    if counsel.evidence is not None:
+        print_evidence(out, counsel.evidence)
 
 
 def _table(advice: Advice) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -105,7 +106,7 @@ def import_command(
     )
     with Store.open(store) as opened:
         done = import_results(opened, request)
-    _print(done, has_optima=hp is not None, as_json=as_json)
+    _print(done, hyperparameters=request.hyperparameters, as_json=as_json)
 
 
 def _listed(flag: str, text: str | None) -> tuple[str, ...]:
@@ -140,18 +141,18 @@ def _claim(text: str) -> ClaimedRule:
     )
 
 
-def _print(done: Imported, *, has_optima: bool, as_json: bool) -> None:
+def _print(done: Imported, *, hyperparameters: Sequence[str], as_json: bool) -> None:
     from sweeper.cli.printing import console, print_json
 
     if as_json:
         print_json(asdict(done))
         return
     out = console()
-    for sentence in _sentences(done, has_optima=has_optima):
+    for sentence in _sentences(done, hyperparameters=hyperparameters):
         out.print(sentence)
 
 
-def _sentences(done: Imported, *, has_optima: bool) -> list[str]:
+def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
     total = sum(done.trials.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
     said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
@@ -170,7 +171,7 @@ def _sentences(done: Imported, *, has_optima: bool) -> list[str]:
             f"{done.trials['missing']} trials have an empty objective and count as not run; if "
             "they diverged, write nan there, or say so in an --outcome column"
         )
-    return [*said, _next(done, has_optima=has_optima)]
+    return [*said, _next(done, hyperparameters=hyperparameters)]
 
 
 def _changed(changes: Changes) -> str:
@@ -185,8 +186,13 @@ def _changed(changes: Changes) -> str:
     return "trials: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _next(done: Imported, *, has_optima: bool) -> str:
-    if has_optima:
+def _next(done: Imported, *, hyperparameters: Sequence[str]) -> str:
+    if len(hyperparameters) == 2:
+        return (
+            f"sweeper drift {done.study} --joint {','.join(hyperparameters)} reads the joint "
+            f"optima, sweeper fit {done.study} makes a rule of them"
+        )
+    if hyperparameters:
         return f"sweeper drift {done.study} reads the optima"
     sides = " ".join(f"{done.study}:{name}" for name in done.variants)
     return f"sweeper compare {sides} compares them at equal compute"

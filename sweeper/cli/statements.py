@@ -126,7 +126,8 @@ def _regret(row: Regret | None) -> str:
         return "unknown"
     if row.certainty == "infinite":
         return "diverges"
-    words = " (noise)" if row.harmless else ""
+    share = f" ({row.percent:.2g}%)" if math.isfinite(row.percent) else ""
+    words = " (noise)" if row.harmless else share
     least = "at least " if row.certainty == "at_least" else ""
     return f"{least}{row.regret:+.4f}{words}"
 

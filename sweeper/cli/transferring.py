@@ -96,9 +96,8 @@ def transfer_command(
 
 
 def _print_statement(out: Console, statement: TransferStatement) -> None:
-    from rich.padding import Padding
-
     from sweeper.analysis.transfer_statement import NoTransfer
+    from sweeper.cli.statements import print_evidence, say
 
     base = "the largest scale" if statement.reference == "largest" else "the extrapolated limit"
     out.print(
@@ -107,16 +106,16 @@ def _print_statement(out: Console, statement: TransferStatement) -> None:
         style="bold",
     )
     for note in statement.notes:
-        out.print(note)
+        say(out, f"note: {note}")
     for group in statement.groups:
         out.print(f"\n{group.label}", style="bold cyan")
         if isinstance(group, NoTransfer):
-            sentences = [f"no answer: {group.refused}"]
-        else:
-            out.print(_table(statement, group))
-            sentences = _sentences(statement, group)
-        for sentence in sentences:
-            out.print(Padding(sentence, (0, 0, 0, 2)))
+            say(out, f"no answer: {group.refused}")
+            continue
+        out.print(_table(statement, group))
+        for sentence in _sentences(statement, group):
+            say(out, sentence)
+        print_evidence(out, group.evidence)
 
 
 def _table(statement: TransferStatement, group: Transfer) -> Table:
@@ -154,7 +153,7 @@ def _gap(gap: Gap) -> str:
         return f"0 (noise {gap.floor:.2g})"
     if not (math.isfinite(gap.low) and math.isfinite(gap.high)):
         return f"{gap.value:.3g} [open]"
-    return f"{gap.value:.3g} [{gap.low:.3g}, {gap.high:.3g}]"
+    return f"{gap.value:.3g} [{gap.low:.2g}, {gap.high:.2g}]"
 
 
 def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
@@ -164,16 +163,14 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
     said = [f"no optimum at {statement.scale} {s:g}: {why}" for s, why in group.left_out.items()]
     if group.exponent:
         said.append(f"settings are moved by {group.exponent:+g} octaves per doubling, as claimed")
-    said.append(f"gaps close as scale^-rate: {', '.join(rates)}" if rates else "no rates")
+    scale = statement.scale
+    said.append(f"gaps close as {scale}^-rate: {', '.join(rates)}" if rates else "no rates")
     pair = {"tuned": overlay.tuned, f"transferred from {overlay.base:g}": overlay.transferred}
-    laws = [f"{name} {_law(law)}" for name, law in pair.items() if law is not None]
+    laws = [f"{name} {_law(law, scale)}" for name, law in pair.items() if law is not None]
     if laws:
         said.append(f"loss: {'; '.join(laws)}")
     said.append(f"verdict: {VERDICTS[pace.speed]}: {pace.why}")
     said.append(f"better than tuning directly: {pace.useful}; asymptotically free: {_free(group)}")
-    evidence = group.evidence
-    said.append(f"rests on {evidence.trials} of {evidence.declared} trials")
-    said += [f"warning: {warning}" for warning in evidence.warnings]
     return said
 
 
@@ -192,6 +189,6 @@ def _rate(rate: Rate) -> str:
     return f"{rate.value:.2f} [{low}, {high}]"
 
 
-def _law(law: Law) -> str:
+def _law(law: Law, scale: str) -> str:
     (term,) = law.terms
-    return f"{law.asymptote:.4g} + {term.amplitude:.4g} n^-{term.exponent:.3g}"
+    return f"{law.asymptote:.4g} + {term.amplitude:.4g} {scale}^-{term.exponent:.3g}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.analysis.group_label import group_label
 from sweeper.analysis.statement import DriftStatement, Group
 from sweeper.report.inquiry import Inquiry
-from sweeper.report.words import label
 
 UNITS = {
     ("llama", "val_loss"): "nats per token",
@@ -59,7 +59,7 @@ class Answer:
     @property
     def groups(self) -> dict[str, Group]:
         """The groups by name."""
-        found = {label(g.variant, g.settings): g for g in self.statement.groups}
+        found = {group_label(g.variant, g.settings): g for g in self.statement.groups}
         return {name: found[name] for name in self.labels}
 
 
@@ -85,7 +85,7 @@ def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = Fals
 def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
     columns = [trials["variant"], *(trials[name] for name in settings)]
     labels = [
-        label(str(variant), dict(zip(settings, map(_plain, values), strict=True)))
+        group_label(str(variant), dict(zip(settings, map(_plain, values), strict=True)))
         for variant, *values in zip(*columns, strict=True)
     ]
     return trials.assign(group=labels)

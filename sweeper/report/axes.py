@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.formula import Formula, parse_formula
+from sweeper.analysis.profile import without_rounding
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store.store import Store
 
@@ -66,7 +67,7 @@ class Axes:
         if (column := self._column(text)) is not None:
             return Axis(name=column, parts=(column,) if column in self.swept else ())
         formula = parse_formula(text)
-        values = formula.of(self._values(formula.names))
+        values = without_rounding(formula.of(self._values(formula.names)))
         self.trials = self.trials.assign(**{formula.text: values})
         return Axis(name=formula.text, parts=self._parts(formula))
 

@@ -174,6 +174,12 @@ class Inquiry:
                 rows = rows[~bare]
                 notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
         groups = self._groups(rows, names)
+        tuned = [name for name in self.study.document.get("hyperparameters", ()) if name in groups]
+        if tuned:
+            notes.append(
+                f"{' and '.join(tuned)} was tuned too and makes groups here; sweeper fit, and "
+                f"sweeper drift --joint {names[0]},{tuned[0]}, read both together"
+            )
         parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
         if parts:
             place = ["variant", *groups, self.scale]

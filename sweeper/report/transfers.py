@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from sweeper.analysis.advise import Advice, advise
 from sweeper.analysis.cost import run_cost
 from sweeper.analysis.economy import Economy, Growth, growth
+from sweeper.analysis.evidence import Evidence
+from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.landscape_reading import (
     Given,
     Reading,
     plain_landscape,
     read_landscape,
 )
-from sweeper.analysis.statement import Group
+from sweeper.analysis.statement import DriftStatement, Group
 from sweeper.analysis.transfer_statement import TransferStatement, transfer_statement
 from sweeper.errors import AnalysisRefusal
 from sweeper.report.inquiry import inquire
@@ -36,6 +38,8 @@ class Counsel:
         growth: how the strategies scale with compute; None where the optimum has no rate.
         assumptions: what the advice rests on, a sentence each.
         refused: why there is no advice; None if there is one.
+        evidence: which trials it rests on; None without a study.
+        notes: sentences that the reader should know of every group.
     """
 
     study: str | None
@@ -47,12 +51,13 @@ class Counsel:
     growth: Growth | None
     assumptions: tuple[str, ...]
     refused: str | None
+    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """How messages name the group."""
-        parts = [self.variant or "no study", *(f"{k} {v}" for k, v in self.settings.items())]
-        return ", ".join(parts)
+        return group_label(self.variant or "no study", self.settings)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the advice as plain values under stable keys; what is infinite is null."""
@@ -61,6 +66,7 @@ class Counsel:
             "variant": self.variant,
             "settings": dict(self.settings),
             "refused": self.refused,
+            "evidence": self.evidence and self.evidence.to_json(),
         }
         if self.advice is None:
             return head
@@ -149,11 +155,12 @@ def counsels_of(
         rows = inquiry.rows(column)
         statement = inquiry.statement(column)
         for group in statement.groups:
-            place = (name, statement.scale, column)
             part = _part(rows, group)
-            found.append(_counsel(place, group, part, target=target, budget=budget, given=given))
+            found.append(
+                _counsel(statement, group, part, target=target, budget=budget, given=given)
+            )
     if all(counsel.advice is None for counsel in found):
-        raise AnalysisRefusal("\n".join(f"{c.label}: {c.refused}" for c in found))
+        raise all_refused((counsel.label, counsel.refused or "") for counsel in found)
     return found
 
 
@@ -189,7 +196,7 @@ def _growth(reading: Reading, given: Given) -> Growth | None:
 
 
 def _counsel(
-    place: tuple[str, str, str],
+    statement: DriftStatement,
     group: Group,
     rows: pandas.DataFrame,
     *,
@@ -197,28 +204,29 @@ def _counsel(
     budget: float,
     given: Given,
 ) -> Counsel:
-    study, scale, hyperparameter = place
     advice: Advice | None = None
     grows: Growth | None = None
     assumptions: tuple[str, ...] = ()
     refused: str | None = None
     try:
-        reading = read_landscape(group, rows, scale=scale, target=target, given=given)
+        reading = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
         advice = advise(reading.land, target=target, budget=budget)
         assumptions = reading.assumptions
         grows = _growth(reading, given)
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     return Counsel(
-        study=study,
-        scale=scale,
-        hyperparameter=hyperparameter,
+        study=statement.study,
+        scale=statement.scale,
+        hyperparameter=statement.hyperparameter,
         variant=group.variant,
         settings=group.settings,
         advice=advice,
         growth=grows,
         assumptions=assumptions,
         refused=refused,
+        evidence=group.evidence,
+        notes=statement.notes,
     )
 
 

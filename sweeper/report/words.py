@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from sweeper.analysis.drift import Drift, DriftFlag
 from sweeper.analysis.optimum import Flag
@@ -83,20 +82,6 @@ def duration(seconds: float) -> str:
 def plural(count: int, noun: str) -> str:
     """Returns ``1 trial`` or ``3 trials``."""
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def setting(value: Any) -> str:
-    """Returns a setting's value as it would stand in a study file."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def label(variant: str, settings: Mapping[str, Any]) -> str:
-    """Returns the name of a group, for example ``mup, weight_decay 0.1``; settings that do not
-    apply to the variant are left out."""
-    parts = [f"{name} {setting(value)}" for name, value in settings.items() if value is not None]
-    return ", ".join([variant, *parts])
 
 
 def drift_words(drift: Drift, scale: str) -> str:

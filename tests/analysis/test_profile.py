@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis.profile import profiled
+from sweeper.analysis.profile import profiled, without_rounding
 
 PLACE = {"place": ["variant", "width"], "axes": ["product"], "parts": ["rate", "decay"]}
 
@@ -79,3 +79,25 @@ def test_shuffled_rows_give_the_same_trials(seed: int) -> None:
     table = grid()
     shuffled = table.sample(frac=1, random_state=seed)
     assert profiled(shuffled, **PLACE).sort_index().equals(profiled(table, **PLACE))
+
+
+def test_products_that_rounding_sets_apart_are_one() -> None:
+    exact = np.array([2.0**-k for k in range(4, 10)])
+    written = np.array([float(f"{value:.3g}") for value in exact])
+    products = np.multiply.outer(written, written).ravel()
+    assert len(np.unique(products)) > 11
+    merged = without_rounding(products)
+    assert len(np.unique(merged)) == 11
+    assert np.log2(merged) == pytest.approx(
+        np.log2(np.multiply.outer(exact, exact).ravel()), abs=0.02
+    )
+    order = np.random.default_rng(0).permutation(len(products))
+    assert (without_rounding(products[order]) == merged[order]).all()
+
+
+def test_exact_values_and_drawn_ones_stay_as_they_are() -> None:
+    grid = np.array([0.0, 1.0, 1.0, 2.0, 3.0, np.inf])
+    assert (without_rounding(grid) == grid).all()
+    drawn = 2.0 ** np.random.default_rng(0).uniform(-8, -4, 2000)
+    assert (without_rounding(drawn) == drawn).all()
+    assert without_rounding(np.array([0.0])).tolist() == [0.0]

@@ -91,6 +91,33 @@ def test_an_imported_study_gives_a_rule_a_hyperparameter_and_a_term_a_scale(
     assert all(held["regret"] is not None for held in found["lr"]["held_out"]["places"])
 
 
+def test_one_hyperparameter_of_two_is_read_with_a_word_on_the_other(
+    sweeper: Sweeper, imported: str
+) -> None:
+    note = "bs was tuned too and makes groups here; sweeper fit, and sweeper drift --joint lr,bs"
+    table = sweeper("drift", imported).out
+    assert note in " ".join(table.split())
+    assert "default, bs 32768, D 2e+09" in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
+
+
+def test_a_product_of_two_columns_of_a_table_is_read_along(
+    sweeper: Sweeper, imported: str
+) -> None:
+    document = sweeper("fit", imported, "--hp", "lr/bs", "--scale", "D", "--json").document
+    # The best ratio goes as D^(0.307 - 0.571), whatever N.
+    for group in document["groups"]:
+        term = group["terms"]["D"]
+        assert term["low"] <= 0.307 - 0.571 <= term["high"]
+
+
+def test_what_many_groups_lack_is_told_once(sweeper: Sweeper, imported: str) -> None:
+    answer = sweeper("advise", imported, "--target", 1e10, "--flops", 1e21)
+    assert answer.code == 2
+    assert answer.err.count("the trials do not know their FLOPs") == 1
+    assert "more groups: " in answer.err
+
+
 def test_one_scale_of_two_makes_the_other_a_setting(sweeper: Sweeper, imported: str) -> None:
     document = sweeper("fit", imported, "--scale", "N", "--json").document
     assert {group["settings"]["D"] for group in document["groups"]} == {2e9, 8e9, 3.2e10}

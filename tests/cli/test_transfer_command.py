@@ -13,6 +13,9 @@ def test_transfer_says_the_verdict_in_words(sweeper: Sweeper, finished: Path) ->
     assert "gaps of learning_rate to the largest scale, over width" in answer.out
     assert "settings are moved by -0.5 octaves per doubling, as claimed" in answer.out
     assert "verdict: fast and slow are not distinguishable" in answer.out
+    assert "gaps close as width^-rate" in answer.out
+    assert "rests on 72 of 72 trials" in answer.out
+    assert "3 seeds a point" in answer.out
     assert max(map(len, answer.out.splitlines())) <= 100
 
 
@@ -62,6 +65,9 @@ def test_advice_from_a_study_names_a_proxy_and_what_it_rests_on(
     assert (document["study"], document["scale"], document["target"]) == ("planted", "width", 2048)
     (group,) = document["groups"]
     assert group["recommended"] == group["options"][0]["strategy"]
+    assert group["evidence"]["trials"] == 72
+    assert document["notes"] == []
+    assert "rests on 72 of 72 trials" in answer.out
     assert all(option["flops"] <= 40 * cost for option in group["options"])
 
 
@@ -72,6 +78,7 @@ def test_advice_without_a_study_gives_the_exponents(sweeper: Sweeper) -> None:
     assert round(group["growth"]["transfer"], 4) == 0.2301
     assert group["growth"]["useful"] is False
     assert document["study"] is None
+    assert group["evidence"] is None
 
 
 def test_advice_that_lacks_something_says_what(sweeper: Sweeper, finished: Path) -> None:

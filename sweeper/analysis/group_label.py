@@ -1,0 +1,53 @@
+"""What groups are called in tables and messages, and why none of them can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sweeper.errors import AnalysisRefusal
+
+LONG = 1_000_000
+"""From here on a whole number is shown as a power of ten where that loses no digit."""
+
+NAMED = 3
+"""Groups that a refusal names before it counts the others."""
+
+
+def group_label(variant: str, settings: Mapping[str, Any]) -> str:
+    """Returns the name of a group, for example ``mup, weight_decay 0.1, D 2e+10``; settings that
+    do not apply to the variant are left out."""
+    parts = [f"{name} {setting(value)}" for name, value in settings.items() if value is not None]
+    return ", ".join([variant, *parts])
+
+
+def setting(value: Any) -> str:
+    """Returns a setting's value as it would stand in a study file."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    brief = f"{value:g}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int) and (abs(value) < LONG or int(float(brief)) != value):
+        return str(value)
+    return brief
+
+
+def all_refused(reasons: Iterable[tuple[str, str]]) -> AnalysisRefusal:
+    """Returns the refusal where no group can answer: a line for every reason, each told once.
+
+    Args:
+        reasons: label of a group and why it cannot answer.
+    """
+    labels: dict[str, list[str]] = {}
+    for label, why in reasons:
+        who = labels.setdefault(why, [])
+        # A joint fit has a group for each of the two hyperparameters under one label.
+        if label not in who:
+            who.append(label)
+    return AnalysisRefusal("\n".join(f"{_named(who)}: {why}" for why, who in labels.items()))
+
+
+def _named(labels: list[str]) -> str:
+    more = len(labels) - NAMED
+    if more < 2:
+        return "; ".join(labels)
+    return f"{'; '.join(labels[:NAMED])} and {more} more groups"
