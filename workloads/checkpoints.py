@@ -57,7 +57,9 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     for name in ("parameters", "optimizer"):
         # A view would take the whole pack's storage into the file.
         document[name] = {key: each.cpu().clone() for key, each in document[name].items()}
-    torch.save(document, path)
+    # Into an open file: torch's own writer tells no errno, and puts the file's name inside.
+    with path.open("wb") as file:
+        torch.save(document, file)
 
 
 def read(path: Path, *, trial: str) -> Checkpoint:

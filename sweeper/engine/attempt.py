@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sweeper.engine.failure import disk_failure
 from sweeper.engine.order import Task
+from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome, OutcomeKind
-from sweeper.store.curves import write_curve
-from sweeper.store.paths import Paths, disk_fault, temporary
+from sweeper.store.checkpoints import Journal, forget_older, read_journal, write_checkpoint
+from sweeper.store.curves import read_outcome, write_curve
+from sweeper.store.paths import Paths, disk_fault
 from workloads.workload import Measurement, Trainer
 
 
 class AttemptLog:
     """The measurements of one attempt, and the checkpoints that it can go on from.
 
-    Beside each checkpoint lies a journal (JSON) with the curve, the marks and the device seconds
-    up to that step, so that a resumed trial ends with the same curve as an undisturbed one, and
-    its seconds are those of all its steps.
-
     Args:
         task: the claimed attempt.
         paths: owner of all paths.
+
+    Attributes:
+        task: the claimed attempt.
+        ended: True once nothing more is written for it.
+        device_seconds: seconds of device time of all steps up to :attr:`step`, those before the
+            checkpoint that it went on from included.
+        warnings: what a person should know.
+        step: optimizer steps done.
+        tokens: tokens seen.
     """
 
     def __init__(self, task: Task, paths: Paths) -> None:
@@ -33,14 +42,16 @@ class AttemptLog:
         self.ended = False
         self.device_seconds = 0.0
         self.warnings: list[str] = []
+        self.step = 0
+        self.tokens = 0
         self._paths = paths
         self._started = time.monotonic()
-        self._curve: list[dict[str, float]] = []
+        self._curve: list[Mapping[str, float]] = []
         self._marks: list[Mark] = []
         self._metrics: dict[str, float] = {}
         self._checkpoints: list[Path] = []
-        self.step = 0
-        self.tokens = 0
+        self._journal: Journal | None = None
+        self._kept_step = 0
 
     @property
     def fraction(self) -> float:
@@ -49,7 +60,7 @@ class AttemptLog:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from; None starts from the beginning."""
+        """The verified checkpoint to go on from; None starts from the beginning."""
         return self._checkpoints[-1] if self._checkpoints else None
 
     @property
@@ -57,73 +68,105 @@ class AttemptLog:
         """Step of :attr:`checkpoint`; 0 without one."""
         return 0 if self.checkpoint is None else self._paths.step_of(self.checkpoint)
 
-    def find_checkpoint(self) -> None:
-        """Looks for whole checkpoints of this trial, of any earlier attempt."""
-        self._checkpoints = [
-            path
-            for path in self._paths.checkpoints_of(self.task.key)
-            if _journal_of(path).exists()
-        ]
-
-    def skip_checkpoint(self, reason: str) -> None:
-        """Sets a checkpoint that cannot be read aside, and says so."""
-        if self._checkpoints:
-            bad = self._checkpoints.pop()
-            self.warnings.append(f"checkpoint {bad} skipped: {reason}")
-
-    def restore(self) -> None:
-        """Takes up the curve, marks and time that were written with the checkpoint, or none.
+    def clear_unfinished(self) -> None:
+        """Removes what dead writers left half written: nobody else may train this trial now.
 
         Raises:
-            ValueError: the checkpoint's journal cannot be read.
+            StoreError: a file cannot be removed.
         """
-        self._curve, self._marks, self.step, self.tokens = [], [], 0, 0
-        self.device_seconds = 0.0
-        if self.checkpoint is None:
-            return
-        path = _journal_of(self.checkpoint)
-        try:
-            journal = json.loads(path.read_text(encoding="utf-8"))
-            marks = [Mark(**mark) for mark in journal["marks"]]
-            curve, step, tokens = journal["curve"], journal["step"], journal["tokens"]
-            before = float(journal["device_seconds"])
-        except (OSError, KeyError, TypeError, ValueError) as fault:
-            raise ValueError(f"its journal {path} cannot be read: {fault!r}") from fault
-        self._curve, self._marks, self.step, self.tokens = curve, marks, step, tokens
-        self.device_seconds = before
+        _remove(self._paths.unfinished(self.task.key))
+
+    def adopt(self) -> Outcome | None:
+        """Returns the result that an earlier attempt left in its curve file and nobody recorded
+        (its controller died, or the database was lost), as this attempt's; None if there is none.
+
+        Raises:
+            StoreError: the folder of curves cannot be read.
+        """
+        for path in self._paths.curves_of(self.task.key):
+            try:
+                found = read_outcome(path)
+            except ValueError as fault:
+                self._warn(f"the result in {path} is not taken over: {fault}")
+                continue
+            if found is None:
+                self._warn(f"the curve {path} is not taken over: it does not say how it ended")
+            elif found.key != self.task.key or not found.accepted:
+                self._warn(f"the result in {path} is not taken over: it is of another trial")
+            else:
+                self._warn(f"result found in {path} and taken over")
+                self.ended = True
+                relative = self._paths.relative(path)
+                return replace(found, attempt=self.task.attempt, curve=relative)
+        return None
+
+    def find_checkpoint(self) -> None:
+        """Looks for the newest checkpoint of this trial, of any earlier attempt, that is whole;
+        says which newer ones are not.
+
+        Raises:
+            StoreError: the trial's folder cannot be read or tidied.
+        """
+        self._checkpoints = self._paths.checkpoints_of(self.task.key)
+        lone = self._paths.lone_journals_of(self.task.key)
+        self._verify()
+        for journal in lone:
+            if self.checkpoint is None or journal > self.checkpoint:
+                self._warn(f"the checkpoint of {journal} is missing: lost, or never finished")
+        _remove(lone)
+
+    def skip_checkpoint(self, reason: str) -> None:
+        """Sets the checkpoint aside, says so, and turns to the one before it."""
+        if self._checkpoints:
+            self._warn(f"checkpoint {self._checkpoints.pop()} skipped: {reason}")
+            self._verify()
+
+    def restore(self) -> None:
+        """Takes up the curve, marks and time that were written with the checkpoint, or none."""
+        found = self._journal or Journal(
+            key=self.task.key, step=0, tokens=0, device_seconds=0.0, curve=(), marks=()
+        )
+        self._curve, self._marks = list(found.curve), list(found.marks)
+        self.step, self.tokens = found.step, found.tokens
+        self.device_seconds = found.device_seconds
+        self._kept_step = found.step
 
     def add(self, item: Measurement) -> None:
         """Takes in one measurement of the trainer."""
         self.step, self.tokens = item.step, item.tokens
-        if item.mark or item.status == "completed":
+        # float() turns a number of numpy or torch into one that JSON knows, with its bits.
+        metrics = {name: float(value) for name, value in item.metrics.items()}
+        if item.mark:
             self._marks.extend(
                 Mark(step=item.step, tokens=item.tokens, metric=name, value=value)
-                for name, value in item.metrics.items()
-                if item.mark
+                for name, value in metrics.items()
             )
-        if not item.mark and item.metrics and item.status == "running":
-            self._curve.append({"step": item.step, "tokens": item.tokens, **item.metrics})
+        elif metrics and item.status == "running":
+            self._curve.append({"step": item.step, "tokens": item.tokens, **metrics})
         if item.status == "completed":
-            self._metrics = dict(item.metrics)
+            self._metrics = metrics
 
     def save_checkpoint(self, trainer: Trainer, member: int) -> None:
-        """Writes a checkpoint: the journal first, so that a checkpoint always has one. The
-        previous checkpoint is removed once the new one is whole."""
+        """Writes a checkpoint, unless the last one is of this step. The one before the previous
+        is removed once the new one is whole.
+
+        Raises:
+            StoreError: the disk is full or the folder cannot be written.
+        """
+        if self.step == self._kept_step:
+            return
         path = self._paths.checkpoint(self.task.key, self.step)
-        journal = {
-            "step": self.step,
-            "tokens": self.tokens,
-            "curve": self._curve,
-            "marks": [vars(mark) for mark in self._marks],
-            "device_seconds": self.device_seconds,
-        }
-        with temporary(_journal_of(path)) as aside:
-            aside.write_text(json.dumps(journal), encoding="utf-8")
-        with temporary(path) as aside:
-            trainer.save(member, aside)
-        for old in self._paths.checkpoints_of(self.task.key):
-            if old != path:
-                _remove(old)
+        journal = Journal(
+            key=self.task.key,
+            step=self.step,
+            tokens=self.tokens,
+            device_seconds=self.device_seconds,
+            curve=tuple(self._curve),
+            marks=tuple(self._marks),
+        )
+        _write(path, partial(write_checkpoint, path, journal, partial(trainer.save, member)))
+        self._kept_step = self.step
+        forget_older(self._paths, self.task.key, self.step)
 
     def outcome(
         self,
@@ -134,7 +177,12 @@ class AttemptLog:
         environment: Mapping[str, Any],
         error: str | None,
     ) -> Outcome:
-        """Closes the log: writes the curve of a result and returns the outcome."""
+        """Closes the log: writes the curve of a result, with the outcome in it, and returns the
+        outcome.
+
+        Raises:
+            StoreError: the disk is full or the folder cannot be written.
+        """
         done = self.step / max(1, self.task.steps)
         outcome = Outcome(
             key=self.task.key,
@@ -159,14 +207,26 @@ class AttemptLog:
         return outcome
 
     def _with_curve(self, outcome: Outcome) -> Outcome:
-        if not self._curve:
-            return outcome
-        columns = sorted({name for row in self._curve for name in row})
         path = self._paths.curve(self.task.key, self.task.attempt)
+        outcome = replace(outcome, curve=self._paths.relative(path))
+        names = sorted({name for row in self._curve for name in row})
         nan = float("nan")
-        write_curve(path, {name: [row.get(name, nan) for row in self._curve] for name in columns})
-        relative = self._paths.relative(path)
-        return Outcome(**{**vars(outcome), "curve": relative})
+        columns = {name: [row.get(name, nan) for row in self._curve] for name in names}
+        _write(path, partial(write_curve, path, columns, outcome=outcome))
+        return outcome
+
+    def _verify(self) -> None:
+        """Skips checkpoints from the newest on until one is whole."""
+        self._journal = None
+        while self._checkpoints and self._journal is None:
+            try:
+                self._journal = read_journal(self._checkpoints[-1], key=self.task.key)
+            except ValueError as fault:
+                self._warn(f"checkpoint {self._checkpoints.pop()} skipped: {fault}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:  # a pack that fails is looked at once more
+            self.warnings.append(text)
 
 
 def discard_checkpoints(paths: Paths, key: str) -> None:
@@ -184,10 +244,26 @@ def discard_checkpoints(paths: Paths, key: str) -> None:
         raise disk_fault("remove", folder, fault) from fault
 
 
-def _journal_of(checkpoint: Path) -> Path:
-    return checkpoint.with_suffix(".journal.json")
+def _remove(files: Sequence[Path]) -> None:
+    for path in files:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise disk_fault("remove", path, fault) from fault
 
 
-def _remove(checkpoint: Path) -> None:
-    checkpoint.unlink(missing_ok=True)
-    _journal_of(checkpoint).unlink(missing_ok=True)
+def _write(path: Path, write: Callable[[], None]) -> None:
+    """Writes a file; once more if its folder or unfinished file vanished meanwhile. Another
+    worker that took the trial over clears both, which must not end the run of this one."""
+    try:
+        try:
+            write()
+        except StoreError as fault:
+            if not isinstance(fault.__cause__, FileNotFoundError):
+                raise
+            write()
+    except RuntimeError as fault:
+        found = disk_failure(fault)
+        if found is None:
+            raise
+        raise disk_fault("write", path, found) from fault

@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterator, Sequence
 from sweeper.catalogue import find_card
 from sweeper.engine.attempt import AttemptLog
 from sweeper.engine.environment import environment, hostname
+from sweeper.engine.failure import disk_failure, is_out_of_memory
 from sweeper.engine.order import Ended, Event, Order, Progress, Task
 from sweeper.errors import DataError, SweeperError
-from sweeper.outcome import OutcomeKind
+from sweeper.outcome import Outcome, OutcomeKind
 from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
 
 PROGRESS_SECONDS = 1.0
@@ -106,7 +107,7 @@ class Host:
         if not self._unfinished():
             self._start(self._packs.popleft())
         if not self._unfinished():
-            return  # all of that pack were dropped before their turn came
+            return  # all of that pack have a result, or were dropped
         assert self._steps is not None
         measurements = next(self._steps, None)
         self._account_time()
@@ -114,23 +115,34 @@ class Host:
             raise RuntimeError("the trainer stopped before all members of its pack had ended")
         for item in measurements:
             self._measured(item)
-        if time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
+        marked = any(item.mark for item in measurements)
+        if marked or time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
             self._checkpoint()
 
     def _start(self, tasks: tuple[Task, ...]) -> None:
         self._steps = self._trainer = None
         # Whatever fails from here on is theirs.
         self._running = tuple(t for t in tasks if not self._records[t.key].ended)
-        if not self._running:
+        for record in self._unfinished():
+            self._adopt(record)
+        unfinished = [record.task for record in self._unfinished()]
+        if not unfinished:
             return
-        self._check_data(self._running[0])
-        self._running, *later = self._by_checkpoint(self._running)
+        self._check_data(unfinished[0])
+        self._running, *later = self._by_checkpoint(unfinished)
         self._packs.extendleft(reversed(later))
         self._clock = time.monotonic()
         self._trainer = self._build(self._running)
         self._device = self._trainer.device_name()
         self._steps = self._trainer.run()
         self._checkpointed = time.monotonic()
+
+    def _adopt(self, record: AttemptLog) -> None:
+        """Ends a trial whose result is there and was never recorded: it costs no training."""
+        record.clear_unfinished()
+        outcome = record.adopt()
+        if outcome is not None:
+            self._tell(record, outcome)
 
     def _check_data(self, task: Task) -> None:
         """The key of a trial promises its data; a corpus that was altered since the trial was
@@ -169,7 +181,7 @@ class Host:
                 for record in records:
                     record.restore()
                 return factory(members, threads=shape.threads, device=shape.device)
-            except ValueError as fault:
+            except (ValueError, FileNotFoundError) as fault:
                 if len(records) > 1 or records[0].checkpoint is None:
                     raise
                 records[0].skip_checkpoint(str(fault))
@@ -190,6 +202,9 @@ class Host:
             environment=environment(self.order.shape.threads),
             error=error,
         )
+        self._tell(record, outcome)
+
+    def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
         warnings = tuple(record.warnings)
         self._events.append(Ended(order=self.order.number, outcome=outcome, warnings=warnings))
 
@@ -200,12 +215,13 @@ class Host:
         unfinished = self._unfinished()
         alone = len(self._running) == 1
         self._running, self._steps, self._trainer = (), None, None
-        if isinstance(fault, SweeperError | DataUnavailableError):
+        reason = _environment(fault)
+        if reason is not None:
             for record in self._records.values():
                 if not record.ended:
-                    self._end(record, "stopped", str(fault))
+                    self._end(record, "stopped", reason)
         elif alone:
-            kind: OutcomeKind = "out_of_memory" if _is_out_of_memory(fault) else "bug"
+            kind: OutcomeKind = "out_of_memory" if is_out_of_memory(fault) else "bug"
             text = "".join(traceback.format_exception(fault))
             for record in unfinished:
                 self._end(record, kind, text)
@@ -237,11 +253,14 @@ class Host:
             self._events.append(Progress(order=self.order.number, fraction=fraction))
 
 
-def _is_out_of_memory(fault: Exception) -> bool:
-    """torch's own words are matched by name, since torch is not imported here."""
-    names = {kind.__name__ for kind in type(fault).__mro__}
+def _environment(fault: Exception) -> str | None:
+    """What is in the way of a trial that is no fault of it; None for everything else."""
+    if isinstance(fault, SweeperError | DataUnavailableError):
+        return str(fault)
+    found = disk_failure(fault)
+    if found is None:
+        return None
     return (
-        isinstance(fault, MemoryError)
-        or "OutOfMemoryError" in names
-        or "can't allocate memory" in str(fault)
+        f"a disk of {hostname()} failed ({found.strerror or found}); check that it has space and "
+        "may be written, and run the same command again: the trial goes on from its checkpoint"
     )

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.outcome import Outcome
+from sweeper.store.outcome_json import outcome_of, outcome_text
 from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, temporary
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
+
+_OUTCOME = b"sweeper.outcome"
+"""Key of the outcome in the metadata of a Parquet file."""
+
+_CONTENT = b"sweeper.content"
+"""Key of the digest of the columns: Parquet's own checksums leave out their names and types."""
 
 
-def write_curve(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
+def write_curve(
+    path: Path, columns: Mapping[str, Sequence[float]], *, outcome: Outcome | None = None
+) -> None:
     """Writes a curve as one whole file.
 
     Args:
         path: where to, from :meth:`Paths.curve`.
         columns: values by name, all of one length: step (optimizer steps), tokens, train_loss
-            and whatever else was measured.
+            and whatever else was measured. Without any, an empty curve is written.
+        outcome: how the attempt ended, to be kept in the file: the result outlives the database
+            and a controller that did not come to record it.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -27,9 +41,28 @@ def write_curve(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
     import pyarrow  # imported here: the database alone does without it
     from pyarrow import parquet
 
-    table = pyarrow.table({name: list(values) for name, values in columns.items()})
-    with temporary(path) as aside:
-        parquet.write_table(table, aside)
+    empty = {name: pyarrow.array([], pyarrow.int64()) for name in ("step", "tokens")}
+    table = pyarrow.table({name: list(values) for name, values in columns.items()} or empty)
+    with (
+        temporary(path) as aside,
+        parquet.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer,
+    ):
+        writer.write_table(table)
+        if outcome is not None:
+            said = {_OUTCOME: outcome_text(outcome), _CONTENT: _digest(table)}
+            writer.add_key_value_metadata(said)
+
+
+def read_outcome(path: Path) -> Outcome | None:
+    """Returns the outcome in a curve file once the whole file has been read; None if the file is
+    whole and has none (it was imported, or written by a sweeper that put none there).
+
+    Raises:
+        ValueError: the file is missing or damaged, or its outcome is of a version that is not
+            known here; the message is the reason.
+    """
+    metadata = _read(path).schema.metadata or {}
+    return outcome_of(metadata[_OUTCOME]) if _OUTCOME in metadata else None
 
 
 def write_curves(curves: Iterable[tuple[Path, Mapping[str, Any]]]) -> int:
@@ -78,10 +111,12 @@ def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]
     frames: list[pandas.DataFrame] = []
     warnings: list[str] = []
     for key, path in files.items():
-        curve = _read(path)
-        if isinstance(curve, str):
-            warnings.append(f"curve of trial {key[:12]} skipped: {curve}")
-        else:
+        try:
+            curve = _read(path).to_pandas()
+        except ValueError as fault:
+            warnings.append(f"curve of trial {key[:12]} skipped: {path}: {fault}")
+            continue
+        if len(curve):
             frames.append(curve.assign(key=key))
     if not frames:
         return pandas.DataFrame(columns=["key", "step", "tokens"]), warnings
@@ -89,15 +124,36 @@ def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]
     return whole[["key", *whole.columns.drop("key")]], warnings
 
 
-def _read(path: Path) -> Any:
-    """The curve as a frame, or why there is none."""
+def _read(path: Path) -> pyarrow.Table:
+    """The columns, with the metadata of the file as those of the schema.
+
+    Raises:
+        ValueError: the file is missing or damaged; the message is the reason.
+    """
     import pyarrow
     from pyarrow import parquet
 
     try:
         with path.open("rb") as source:
-            return parquet.read_table(source).to_pandas()
-    except FileNotFoundError:
-        return f"{path} is missing"
-    except (OSError, pyarrow.ArrowException) as error:
-        return f"{path} cannot be read: {' '.join(str(error).split())}"
+            file = parquet.ParquetFile(source, page_checksum_verification=True)
+            table, metadata = file.read(), file.metadata.metadata or {}
+            content = _digest(table)
+    except FileNotFoundError as error:
+        raise ValueError("it is missing") from error
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise ValueError(f"it cannot be read: {' '.join(str(error).split())}") from error
+    if metadata.get(_CONTENT, content) != content:
+        raise ValueError("it is damaged: its columns are not those that were written")
+    if (_OUTCOME in metadata) != (_CONTENT in metadata):
+        raise ValueError("it is damaged: a part of what it says about itself is missing")
+    return table.replace_schema_metadata(metadata)
+
+
+def _digest(table: pyarrow.Table) -> bytes:
+    """SHA-256 of names, types and values of all columns, in hex."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.to_numpy()
+        digest.update(f"{name!r}{values.dtype}{len(values)}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest().encode()

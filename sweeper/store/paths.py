@@ -16,6 +16,7 @@ TEMPORARY_PREFIX = ".tmp-"
 """Files under this prefix are unfinished: nobody reads them, anybody may remove old ones."""
 
 _STEP = re.compile(r"step-(\d+)\.pt")
+_JOURNAL = ".journal.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,42 @@ class Paths:
         """Returns the Parquet file of an attempt's curve."""
         return self.curves / key[:2] / f"{key}.{attempt}.parquet"
 
+    def curves_of(self, key: str) -> list[Path]:
+        """Returns the whole curve files of a trial that are on disk, the first attempt first.
+        Those of withdrawn results are left out.
+
+        Raises:
+            StoreError: the folder is there and cannot be read.
+        """
+        name = re.compile(rf"{re.escape(key)}\.(\d+)\.parquet")
+        folder = self.curves / key[:2]
+        found = [
+            (match, folder / match.group())
+            for match in map(name.fullmatch, _names(folder))
+            if match is not None
+        ]
+        return [path for _, path in sorted(found, key=lambda each: int(each[0].group(1)))]
+
+    @staticmethod
+    def withdrawn(curve: Path) -> Path:
+        """Returns the name that a curve file gets when its result is withdrawn."""
+        return curve.with_suffix(".withdrawn.parquet")
+
+    def unfinished(self, key: str) -> list[Path]:
+        """Returns the unfinished files of a trial that are on disk.
+
+        Raises:
+            StoreError: a folder is there and cannot be read.
+        """
+        folder, curves = self.checkpoint_folder(key), self.curves / key[:2]
+        own = [folder / name for name in _names(folder) if name.startswith(TEMPORARY_PREFIX)]
+        shared = [  # by trials whose keys begin alike
+            curves / name
+            for name in _names(curves)
+            if name.startswith(TEMPORARY_PREFIX) and f"-{key}." in name
+        ]
+        return sorted(own + shared)
+
     def checkpoint_folder(self, key: str) -> Path:
         """Returns the folder of a trial's checkpoints, whichever attempt wrote them."""
         return self.checkpoints / key[:2] / key
@@ -62,16 +99,31 @@ class Paths:
             StoreError: the folder is there and cannot be read.
         """
         folder = self.checkpoint_folder(key)
-        try:
-            names = [entry.name for entry in os.scandir(folder)]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise disk_fault("read", folder, error) from error
-        found = [folder / name for name in names if _STEP.fullmatch(name)]
+        found = [folder / name for name in _names(folder) if _STEP.fullmatch(name)]
         return sorted(found, key=self.step_of)
 
-    def step_of(self, checkpoint: Path) -> int:
+    def lone_journals_of(self, key: str) -> list[Path]:
+        """Returns the journals of a trial whose checkpoint is not there, the last step last.
+
+        Raises:
+            StoreError: the folder is there and cannot be read.
+        """
+        folder = self.checkpoint_folder(key)
+        names = set(_names(folder))
+        stems = (name.removesuffix(_JOURNAL) for name in names if name.endswith(_JOURNAL))
+        return sorted(
+            folder / f"{stem}{_JOURNAL}"
+            for stem in stems
+            if _STEP.fullmatch(f"{stem}.pt") and f"{stem}.pt" not in names
+        )
+
+    @staticmethod
+    def journal(checkpoint: Path) -> Path:
+        """Returns the journal beside a checkpoint."""
+        return checkpoint.with_suffix(_JOURNAL)
+
+    @staticmethod
+    def step_of(checkpoint: Path) -> int:
         """Returns the step in the name of a checkpoint that :meth:`checkpoint` named."""
         match = _STEP.fullmatch(checkpoint.name)
         assert match is not None, f"{checkpoint} is not the name of a checkpoint"
@@ -84,6 +136,17 @@ class Paths:
     def absolute(self, relative: str) -> Path:
         """Returns the path that :meth:`relative` was given."""
         return self.root / relative
+
+
+def _names(folder: Path) -> list[str]:
+    """The names in a folder; none if it is not there."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise disk_fault("read", folder, error) from error
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from sweeper.errors import StoreError
-from sweeper.store.curves import read_curves, write_curve
+from sweeper.outcome import Mark, Outcome
+from sweeper.store.curves import read_curves, read_outcome, write_curve, write_curves
 
 
 def test_curves_of_several_trials_come_back_in_one_frame(tmp_path: Path) -> None:
@@ -52,6 +54,85 @@ def test_missing_and_damaged_curves_are_named_and_the_others_read(tmp_path: Path
     for name, warning in zip(("gone", "empty", "half", "folder"), warnings, strict=True):
         assert f"curve of trial {name} skipped" in warning
         assert str(files[name]) in warning
+
+
+OUTCOME = Outcome(
+    key="ab" * 32,
+    attempt=2,
+    kind="completed",
+    metrics={"val_loss": 1 / 3},
+    marks=(Mark(step=2, tokens=128, metric="val_loss", value=1 / 3),),
+    step=2,
+)
+
+
+def test_an_outcome_is_kept_in_its_curve(tmp_path: Path) -> None:
+    path = tmp_path / "curve.parquet"
+    columns: dict[str, list[float]] = {"step": [1, 2], "train_loss": [3.5, math.nan]}
+    write_curve(path, columns, outcome=OUTCOME)
+
+    assert read_outcome(path) == OUTCOME
+    frame, warnings = read_curves({"ab": path})
+    assert warnings == []
+    assert frame["step"].tolist() == [1, 2]
+
+
+def test_a_curve_without_rows_keeps_its_outcome_and_adds_nothing(tmp_path: Path) -> None:
+    files = {"aa": tmp_path / "aa.parquet", "bb": tmp_path / "bb.parquet"}
+    write_curve(files["aa"], {}, outcome=OUTCOME)
+    write_curve(files["bb"], {"step": [1], "tokens": [64], "train_loss": [3.5]})
+
+    assert read_outcome(files["aa"]) == OUTCOME
+    frame, warnings = read_curves(files)
+    assert (frame["key"].tolist(), warnings) == (["bb"], [])
+    assert [str(kind) for kind in frame.dtypes[1:]] == ["int64", "int64", "float64"]
+    empty, warnings = read_curves({"aa": files["aa"]})
+    assert (list(empty.columns), len(empty), warnings) == (["key", "step", "tokens"], 0, [])
+
+
+def test_a_curve_may_have_no_outcome(tmp_path: Path) -> None:
+    write_curve(tmp_path / "one.parquet", {"step": [1]})
+    write_curves([(tmp_path / "two.parquet", {"step": [1]})])
+
+    assert read_outcome(tmp_path / "one.parquet") is None
+    assert read_outcome(tmp_path / "two.parquet") is None
+
+
+def test_an_outcome_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "curve.parquet"
+    monkeypatch.setattr("sweeper.store.outcome_json.VERSION", 2)
+    write_curve(path, {"step": [1]}, outcome=OUTCOME)
+    monkeypatch.undo()
+
+    with pytest.raises(ValueError, match="version 2, and this sweeper knows version 1"):
+        read_outcome(path)
+
+
+def test_no_damage_of_a_curve_file_goes_unnoticed(tmp_path: Path) -> None:
+    path, bad = tmp_path / "curve.parquet", tmp_path / "bad.parquet"
+    values = [3.5 + index / 7 for index in range(200)]
+    write_curve(path, {"step": list(range(200)), "train_loss": values}, outcome=OUTCOME)
+    whole = path.read_bytes()
+    kept = parquet.read_table(path)
+    draw = random.Random(7)
+
+    damaged = [b"", whole[:-1], whole[: len(whole) // 2], bytes(len(whole)), whole[1:]]
+    for place in draw.sample(range(len(whole)), 300):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 0x20]) + whole[place + 1 :])
+    unnoticed = 0
+    for content in damaged:
+        bad.write_bytes(content)
+        try:
+            found = read_outcome(bad)
+        except ValueError as fault:
+            assert str(fault).startswith(("it ", "its "))
+            continue
+        unnoticed += 1
+        assert found in (OUTCOME, None), "None where all metadata are gone, and the columns whole"
+        assert parquet.read_table(bad).equals(kept)
+    assert unnoticed < 100, "what is left are bits of the footer that say nothing about the data"
 
 
 def test_no_curve_at_all_is_an_empty_frame_with_its_columns(tmp_path: Path) -> None:

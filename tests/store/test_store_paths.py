@@ -61,6 +61,45 @@ def test_checkpoints_that_cannot_be_listed_are_told(tmp_path: Path) -> None:
         paths.checkpoints_of(KEY)
 
 
+def test_the_whole_curves_of_a_trial_are_found_the_first_attempt_first(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert paths.curves_of(KEY) == []
+    folder = paths.curve(KEY, 1).parent
+    folder.mkdir(parents=True)
+    for attempt in (10, 2):
+        paths.curve(KEY, attempt).touch()
+    neighbour = "ab" + "1" * 62
+    for name in (f".tmp-0-{KEY}.1.parquet", f"{KEY}.x.parquet", f"{neighbour}.1.parquet"):
+        (folder / name).touch()
+    paths.withdrawn(paths.curve(KEY, 3)).touch()
+
+    assert paths.curves_of(KEY) == [paths.curve(KEY, 2), paths.curve(KEY, 10)]
+    assert paths.withdrawn(paths.curve(KEY, 3)).name == f"{KEY}.3.withdrawn.parquet"
+
+
+def test_the_unfinished_files_of_a_trial_are_found_and_those_of_no_other(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert paths.unfinished(KEY) == []
+    with temporary(paths.curve(KEY, 1)) as curve, temporary(paths.checkpoint(KEY, 4)) as part:
+        curve.touch()
+        part.touch()
+        assert paths.unfinished(KEY) == sorted([curve, part])
+        assert paths.unfinished("ab" + "1" * 62) == []
+    assert paths.unfinished(KEY) == []
+
+
+def test_journals_without_their_checkpoint_are_found(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert paths.lone_journals_of(KEY) == []
+    whole, lone = paths.checkpoint(KEY, 4), paths.checkpoint(KEY, 6)
+    whole.parent.mkdir(parents=True)
+    for path in (whole, paths.journal(whole), paths.journal(lone)):
+        path.touch()
+    (whole.parent / "notes.journal.json").touch()
+
+    assert paths.lone_journals_of(KEY) == [paths.journal(lone)]
+
+
 def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "down" / "file.txt"
 

@@ -1,0 +1,220 @@
+"""Orders that are stopped and go on: from checkpoints, and from results nobody recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import altered_card
+import pytest
+from engine_studies import order_of, outcomes_in, warnings_in
+from hosts import RATES, advance_to, curves, facts, finish, llama, planted
+
+from sweeper.engine.host import Host
+from sweeper.engine.order import Order
+from sweeper.store.checkpoints import read_journal, write_checkpoint
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+@pytest.mark.parametrize(
+    ("workload", "make"), [("planted", planted), ("llama", llama)], ids=["planted", "llama"]
+)
+def test_a_stopped_pack_goes_on_in_another_process_with_the_same_bits(
+    workload: str, make: Callable[..., dict[str, Any]], step: int, tmp_path: Path
+) -> None:
+    configs = [make(learning_rate=rate) for rate in RATES]
+    calm = order_of(tmp_path / "calm", configs, workload=workload)
+    expected = outcomes_in(finish(Host(calm)))
+    order = order_of(tmp_path / "rough", configs, workload=workload)
+    host = Host(order)
+    advance_to(host, step)
+    stopped = outcomes_in(host.stop())
+    assert [outcome.kind for outcome in stopped] == ["stopped"] * 3
+    assert {outcome.step for outcome in stopped} == {step}
+    assert {outcome.error for outcome in stopped} == {None}
+    second = Host(order)
+    events = finish(second)
+    found = outcomes_in(events)
+    assert facts(found) == facts(expected)
+    assert curves(order, found) == curves(calm, expected)
+    assert warnings_in(events) == []
+    assert min(outcome.device_seconds for outcome in found) > max(
+        outcome.device_seconds for outcome in stopped
+    ), "the seconds of the first part belong to the trial too"
+
+
+def test_a_stop_before_the_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
+    host = Host(order_of(tmp_path, [planted()]))
+    (outcome,) = outcomes_in(host.stop())
+    assert (outcome.kind, outcome.step) == ("stopped", 0)
+    assert host.done
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_members_stopped_at_different_steps_go_on_apart(tmp_path: Path) -> None:
+    configs = [planted(learning_rate=rate) for rate in RATES]
+    expected = outcomes_in(finish(Host(order_of(tmp_path / "calm", configs))))
+    for config, step in zip(configs[:2], (3, 7), strict=True):
+        host = Host(order_of(tmp_path, [config]))
+        advance_to(host, step)
+        host.stop()
+    found = outcomes_in(finish(Host(order_of(tmp_path, configs))))
+    assert facts(found) == facts(expected)
+    keys = [task.key for task in order_of(tmp_path, configs).tasks]
+    assert [outcome.key for outcome in found] == [keys[1], keys[0], keys[2]], "furthest first"
+
+
+def test_checkpoints_are_written_on_the_way(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [planted()], checkpoint_seconds=0.0)
+    host = Host(order)
+    advance_to(host, 5)
+    names = [path.name for path in order.paths.checkpoints_of(order.tasks[0].key)]
+    assert names == ["step-000000004.pt", "step-000000005.pt"]
+
+
+def test_checkpoints_are_written_at_every_mark(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [llama(seed=seed) for seed in (0, 1)], workload="llama")
+    host = Host(order)
+    for step, marks in ((3, []), (4, [4]), (9, [4, 8])):
+        advance_to(host, step)
+        for task in order.tasks:
+            found = [order.paths.step_of(path) for path in order.paths.checkpoints_of(task.key)]
+            assert found == marks
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "foreign", "journal"])
+@pytest.mark.parametrize(
+    ("workload", "make"), [("planted", planted), ("llama", llama)], ids=["planted", "llama"]
+)
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_costs_its_owner_alone(
+    workload: str, make: Callable[..., dict[str, Any]], damage: str, tmp_path: Path
+) -> None:
+    configs = [make(learning_rate=rate) for rate in RATES]
+    expected = facts(
+        outcomes_in(finish(Host(order_of(tmp_path / "a", configs, workload=workload))))
+    )
+    order = order_of(tmp_path / "b", configs, workload=workload)
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    bad = order.paths.checkpoints_of(order.tasks[1].key)[-1]
+    if damage == "truncated":
+        bad.write_bytes(bad.read_bytes()[:-20])
+    elif damage == "garbage":
+        bad.write_bytes(bytes(range(256)))
+    elif damage == "foreign":
+        bad.write_bytes(order.paths.checkpoints_of(order.tasks[0].key)[-1].read_bytes())
+    else:
+        bad.with_suffix(".journal.json").write_text("{", encoding="utf-8")
+    again = Host(order)
+    events = finish(again)
+    assert facts(outcomes_in(events)) == expected
+    (warning,) = warnings_in(events)
+    assert f"{bad} skipped" in warning
+    assert not list((tmp_path / "b").rglob(".tmp-*"))
+
+
+def first_steps(order: Order) -> list[int]:
+    """Runs an order to its end; returns the first step that each task trained."""
+    host = Host(order)
+    firsts: dict[str, int] = {}
+    while not host.done:
+        try:
+            host._one_step()
+        except ValueError as fault:
+            host._fail(fault)
+        for task in host._running:
+            firsts.setdefault(task.key, host._records[task.key].step)
+    return [firsts[task.key] for task in order.tasks]
+
+
+def test_the_good_checkpoints_of_a_pack_survive_a_bad_one(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [planted(learning_rate=rate) for rate in RATES])
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    order.paths.checkpoints_of(order.tasks[1].key)[0].write_bytes(b"{")
+    assert first_steps(order) == [6, 1, 6]
+
+
+def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
+    tmp_path: Path,
+) -> None:
+    order = order_of(tmp_path, [planted(learning_rate=rate) for rate in RATES])
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    (bad,) = order.paths.checkpoints_of(order.tasks[1].key)
+    journal = read_journal(bad, key=order.tasks[1].key)
+
+    def foreign(path: Path) -> None:
+        path.write_text('{"trial": "another"}', encoding="utf-8")
+
+    write_checkpoint(bad, journal, foreign)
+    again = Host(order)
+    events = finish(again)
+    assert {outcome.kind for outcome in outcomes_in(events)} == {"completed"}
+    (warning,) = warnings_in(events)
+    assert f"{bad} skipped: {bad} is a checkpoint of another trial" in warning
+
+
+def test_a_result_that_nobody_recorded_is_taken_over_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [planted(learning_rate=rate, cliff=1.0) for rate in (0.01, 0.9)]
+    first = outcomes_in(finish(Host(order_of(tmp_path, configs))))
+    assert {outcome.kind for outcome in first} == {"completed", "diverged"}
+    order = order_of(tmp_path, configs, attempt=2)
+    monkeypatch.setattr(altered_card.AlteredCard, "trainer", lambda card: pytest.fail("trained"))
+    elsewhere = Order(**{**vars(order), "workload": altered_card.NAME})
+    events = finish(Host(elsewhere))
+    found = outcomes_in(events)
+    assert sorted(found, key=lambda each: each.key) == sorted(
+        (replace(outcome, attempt=2) for outcome in first), key=lambda each: each.key
+    )
+    assert len([text for text in warnings_in(events) if "found in" in text]) == 2
+
+
+def test_the_others_of_a_pack_are_trained_where_one_has_a_result(tmp_path: Path) -> None:
+    configs = [planted(learning_rate=rate) for rate in RATES]
+    expected = facts(outcomes_in(finish(Host(order_of(tmp_path / "calm", configs)))))
+    finish(Host(order_of(tmp_path, configs[1:2])))
+    order = order_of(tmp_path, configs, attempt=2)
+    events = finish(Host(order))
+    assert facts(outcomes_in(events)) == expected
+    (warning,) = warnings_in(events)
+    assert f"{order.tasks[1].key}.1.parquet and taken over" in warning
+    written = {path.name for path in order.paths.curves.rglob("*.parquet")}
+    assert written == {
+        f"{order.tasks[0].key}.2.parquet",
+        f"{order.tasks[1].key}.1.parquet",
+        f"{order.tasks[2].key}.2.parquet",
+    }
+
+
+def test_a_damaged_result_is_told_and_trained_again(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [planted()])
+    expected = outcomes_in(finish(Host(order)))
+    curve = order.paths.curve(order.tasks[0].key, 1)
+    curve.write_bytes(curve.read_bytes()[:-50])
+    again = order_of(tmp_path, [planted()], attempt=2)
+    events = finish(Host(again))
+    assert facts(outcomes_in(events)) == facts(expected)
+    (warning,) = warnings_in(events)
+    assert f"the result in {curve} is not taken over: it cannot be read" in warning
+    assert outcomes_in(events)[0].curve == order.paths.relative(
+        order.paths.curve(again.tasks[0].key, 2)
+    )
+
+
+def test_the_journal_of_a_checkpoint_is_plain_json(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [llama()], workload="llama")
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    *_, journal = sorted(tmp_path.rglob("*.journal.json"))
+    document = json.loads(journal.read_text(encoding="utf-8"))
+    assert (document["step"], len(document["curve"]), len(document["marks"])) == (5, 5, 2)
