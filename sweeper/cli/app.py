@@ -76,6 +76,10 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0.0, help="Seconds between checkpoints of a trial.")
     ] = 300.0,
+    hang_seconds: Annotated[
+        float,
+        typer.Option(min=0.0, help="End a Ray worker that is silent for so long; 0 never."),
+    ] = 1800.0,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,6 +93,7 @@ def run(
             executor=executor.value,
             address=address,
             checkpoint_seconds=checkpoint_seconds,
+            hang_seconds=hang_seconds,
             strict=strict,
             as_json=as_json,
         )

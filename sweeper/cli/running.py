@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ def run_command(
     executor: Executor,
     address: str | None,
     checkpoint_seconds: float,
+    hang_seconds: float,
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -32,13 +34,14 @@ def run_command(
         Interrupted: a signal ended the run before all was done.
     """
     study = runnable_study(path, store=store)
-    with Store.open(store) as opened:
+    with Store.open(store, checked=True) as opened:
         run = Run(
             study,
             opened,
             executor=executor,
             address=address,
             checkpoint_seconds=checkpoint_seconds,
+            hang_seconds=hang_seconds or math.inf,
         )
         print(_opening(study, run), file=sys.stderr)
         with graceful(run), LiveView(run.board.view, stream=sys.stderr, scale=study.scale):
@@ -59,7 +62,8 @@ def _opening(study: Study, run: Run) -> str:
 
 
 def _left(summary: RunSummary) -> int:
-    return summary.declared - summary.reused - summary.finished - summary.failed
+    ended = summary.reused + summary.finished + summary.failed + summary.failed_before
+    return summary.declared - ended
 
 
 def _answer(
@@ -79,16 +83,17 @@ def _answer(
         documents = [statement.to_json() for statement in statements]
         print_json({"run": asdict(summary), "drift": documents, "refused": refusal})
     else:
-        _print_summary(summary)
+        _print_summary(study.name, summary)
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
-    if summary.failed or (_left(summary) and summary.ceiling is None):
+    failed = summary.failed + summary.failed_before
+    if failed or (_left(summary) and summary.ceiling is None):
         return 1
     return 1 if strict and claims_broken(statements) else 0
 
 
-def _print_summary(summary: RunSummary) -> None:
+def _print_summary(study: str, summary: RunSummary) -> None:
     out = console()
     slots = len(summary.slots)
     if summary.finished or summary.failed:
@@ -97,14 +102,19 @@ def _print_summary(summary: RunSummary) -> None:
             f"{duration(summary.seconds)} on {slots} slot{'s' if slots != 1 else ''}; "
             f"{summary.reused} had a result before"
         )
-    elif not _left(summary):
+    elif not _left(summary) and not summary.failed_before:
         out.print(f"nothing to run: all {summary.declared} trials have a result")
+    if summary.failed_before:
+        out.print(
+            f"{summary.failed_before} trials failed in another run and were not repeated; once "
+            f"their cause is mended: sweeper retry {study}"
+        )
     if summary.failed:
-        out.print("sweeper status shows the failures grouped by cause")
+        out.print(f"sweeper status {study} shows the failures grouped by cause")
     if summary.ceiling is not None:
         out.print(f"the budget of {summary.ceiling} is spent; {_left(summary)} trials wait")
     elif _left(summary):
         out.print(
-            f"{_left(summary)} trials have no result: another process runs them; sweeper status "
-            "tells how far it is, and running again goes on"
+            f"{_left(summary)} trials have no result; sweeper status tells why, and running "
+            "again goes on"
         )

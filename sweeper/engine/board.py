@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.engine.order import Died, Ended, Event, Lost, Order, Progress, Started
+from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Progress, Started
 from sweeper.outcome import FAILED
 from sweeper.trial import Trial
 
@@ -125,12 +125,15 @@ class Board:
         flops = sum(task.flops for task in order.tasks)
         with self._lock:
             self._flights[order.number] = _Flight(flops, {task.key for task in order.tasks})
+            self._failed -= {task.key for task in order.tasks}
 
     def see(self, event: Event) -> None:
         """Takes in one event of the engine."""
         with self._lock:
             if isinstance(event, Died):
                 self._totals.notes.append(f"{event.slot} died idle: {event.reason}")
+                return
+            if isinstance(event, Parked):
                 return
             flight = self._flights.get(event.order)
             if isinstance(event, Started):
@@ -170,6 +173,18 @@ class Board:
             last = (outcome.error or outcome.kind).strip().splitlines()[-1]
             self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")
 
+    def found(self, results: Mapping[str, str]) -> None:
+        """Notes results that other controllers have brought in.
+
+        Args:
+            results: kinds of outcomes by key.
+        """
+        with self._lock:
+            for key, kind in results.items():
+                self._totals.done += kind == "completed"
+                self._totals.diverged += kind == "diverged"
+                self._flops_left -= _flops(self._trials[key])
+
     def note(self, text: str) -> None:
         """Adds a warning."""
         with self._lock:
@@ -180,6 +195,12 @@ class Board:
         """Keys of the trials that got a result in this run."""
         with self._lock:
             return frozenset(self._finished)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Keys of the trials that failed in this run."""
+        with self._lock:
+            return frozenset(self._failed)
 
     def remember(self, losses: Mapping[str, float]) -> None:
         """Takes results of earlier runs into the table of the best.

@@ -10,10 +10,12 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.order import Shape
 from sweeper.engine.packing import local_processors
@@ -144,7 +146,38 @@ class Capacity:
             fits = min(fits, self._resources.get("CPU", 0.0) / shape.cpus)
         if shape.gpus:
             fits = min(fits, self._resources.get("GPU", 0.0) / shape.gpus)
-        return int(fits + 1e-9)
+        # Trials that want a device of their own are few, and come one after the other.
+        return min(int(fits + 1e-9), 1) if shape.alone else int(fits + 1e-9)
+
+    def bundle(self, shape: Shape) -> dict[str, float]:
+        """Returns what a slot asks Ray for; one that wants to be alone, all accelerators that it
+        touches, or failing those all processors of a node (of the most common size that the
+        cluster has: it waits until one is free)."""
+        if shape.gpus:
+            gpus = float(math.ceil(shape.gpus)) if shape.alone else shape.gpus
+            return {"CPU": shape.cpus, "GPU": gpus}
+        if not shape.alone:
+            return {"CPU": shape.cpus}
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        sizes = Counter(node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"])
+        fitting = {size: count for size, count in sizes.items() if size >= shape.cpus}
+        return {"CPU": max(fitting, key=lambda size: (fitting[size], size), default=shape.cpus)}
+
+
+def end_process(node: str, pid: int) -> None:
+    """Ends a process on a node of the cluster, whatever it is doing; does not wait for it.
+
+    Args:
+        node: Ray's name of the node.
+        pid: the process's number there.
+    """
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ray.remote(_kill).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def check_shapes(shapes: Sequence[Shape], *, may_grow: bool, note: Callable[[str], None]) -> None:

@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sweeper.engine.order import Died, Ended, Event, Lost, Order, Shape, Task
+from sweeper.engine.budget import Budget, Ceiling
+from sweeper.engine.elsewhere import Elsewhere
+from sweeper.engine.health import Breaker, Health
+from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.pack import Pack, task_of
+from sweeper.engine.retries import Retries, last_line
 from sweeper.errors import EnvironmentFault
-from sweeper.outcome import Outcome
+from sweeper.outcome import FAILED, Outcome
 from sweeper.store.paths import Paths
 from sweeper.trial import Trial
-
-MAX_LOSSES = 3
-"""Workers that may die under one trial before it is given up as the likely cause."""
 
 MAX_DEATHS = 8
 """Worker processes that may die in a row without having begun anything."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pack:
-    """Trials of equal shape that train side by side.
-
-    Attributes:
-        shape: resources of the slot that they need.
-        trials: the members.
-    """
-
-    shape: Shape
-    trials: tuple[Trial, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """What a study may spend; None is no limit.
-
-    Attributes:
-        flops: training FLOPs of all trials that were started.
-        trials: number of trials that were started.
-        seconds: wall seconds of this run after which no further trial is started.
-        spent_flops, spent_trials: what earlier runs have spent of it.
-    """
-
-    flops: float | None = None
-    trials: int | None = None
-    seconds: float | None = None
-    spent_flops: float = 0.0
-    spent_trials: int = 0
-
-
 Claimer = Callable[[Sequence[str]], dict[str, int]]
 """Claims keys in the store: returns the attempt number of each key that is ours to run."""
+
+
+@dataclass
+class _Flight:
+    """An order that is handed out, and the members of it that have not ended."""
+
+    order: Order
+    trials: dict[str, Trial]
+    place: str = ""
 
 
 class Dispatcher:
@@ -66,13 +45,18 @@ class Dispatcher:
         paths: owner of all paths, for the workers.
         record: takes an outcome to the store (and must not block for long).
         settle: returns once everything recorded so far is in the store.
+        excuse: makes failures that were a place's fault count no more, in the store.
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
+        note: hears what a person should know.
         checkpoint_seconds: seconds between checkpoints.
         ceiling: what the study may spend.
+        retries: what is run again, and how often.
 
     Attributes:
-        ceiling_reached: the budget that left no room for a trial, in words; None if none did.
+        elsewhere: trials that other controllers had claimed when their turn came, or took over.
+        health: scores of the places where trials run.
+        parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
         fault: what a worker had to stop for, which ended the run; None if nothing.
     """
@@ -86,10 +70,13 @@ class Dispatcher:
         paths: Paths,
         record: Callable[[Outcome], None],
         settle: Callable[[], None] = lambda: None,
+        excuse: Callable[[Collection[str]], object] = lambda keys: None,
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
+        note: Callable[[str], None] = lambda text: None,
         checkpoint_seconds: float = 300.0,
         ceiling: Ceiling | None = None,
+        retries: Retries | None = None,
     ) -> None:
         self._waiting: dict[Shape, deque[Pack]] = {}
         for pack in packs:
@@ -99,21 +86,25 @@ class Dispatcher:
         self._paths = paths
         self._record = record
         self._settle = settle
+        self._excuse = excuse
         self._observe = observe
         self._ordered = ordered
+        self._note = note
         self._checkpoint_seconds = checkpoint_seconds
-        self._ceiling = ceiling or Ceiling()
-        self._started_at = time.monotonic()
-        self._booked: set[str] = set()
-        self._spent_flops = self._ceiling.spent_flops
+        self._budget = Budget(ceiling or Ceiling())
+        self._retries = retries or Retries()
+        self._breaker = Breaker()
         self._deaths = 0
-        self._flying: dict[int, tuple[Order, dict[str, Trial]]] = {}
-        self._losses: Counter[str] = Counter()
+        self._flying: dict[int, _Flight] = {}
+        self._failures: dict[str, Pack] = {}
+        self._dropped: dict[int, set[str]] = {}
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
+        self.elsewhere = Elsewhere()
+        self.health = Health(note)
+        self.parked: set[str] = set()
         self.refused: set[str] = set()
-        self.ceiling_reached: str | None = None
         self.fault: EnvironmentFault | None = None
 
     @property
@@ -126,6 +117,11 @@ class Dispatcher:
     def stopping(self) -> bool:
         """True once :meth:`stop` was called."""
         return self._stopping
+
+    @property
+    def ceiling_reached(self) -> str | None:
+        """The budget that left no room for a trial, in words; None if none did."""
+        return self._budget.reached
 
     def stop(self) -> None:
         """Hands out nothing more; orders in flight may still end."""
@@ -141,7 +137,7 @@ class Dispatcher:
     def active(self) -> list[Shape]:
         """Returns the shapes that have packs waiting or orders in flight."""
         with self._lock:
-            flying = [order.shape for order, _ in self._flying.values()]
+            flying = [flight.order.shape for flight in self._flying.values()]
             return list(dict.fromkeys([*self.shapes(), *flying]))
 
     def waiting(self, shape: Shape) -> int:
@@ -152,7 +148,9 @@ class Dispatcher:
     def flying(self, shape: Shape) -> int:
         """Returns the number of orders of a shape that are handed out and not ended."""
         with self._lock:
-            return sum(order.shape == shape for order, _ in self._flying.values())
+            return sum(flight.order.shape == shape for flight in self._flying.values())
+
+    # Orders -----------------------------------------------------------------------------------
 
     def take(self, shape: Shape, count: int = 1) -> list[Order]:
         """Claims up to ``count`` next packs of a shape, in one transaction, as orders.
@@ -162,83 +160,113 @@ class Dispatcher:
         """
         with self._lock:
             packs = self._affordable(shape, count)
-            trials = {trial.key: trial for pack in packs for trial in pack}
+            trials = {trial.key: trial for pack in packs for trial in pack.trials}
             attempts = self._claim(list(trials)) if trials else {}
             for key in trials.keys() - attempts.keys():
-                self.refused.add(key)
-                self._book(trials[key], back=True)
-            ours = [{t.key: t for t in pack if t.key in attempts} for pack in packs]
-            return [self._order(shape, members, attempts) for members in ours if members]
+                self._leave(trials[key], shape)
+            return [self._order(pack, attempts) for pack in packs if pack.members(attempts)]
 
-    def _affordable(self, shape: Shape, count: int) -> list[tuple[Trial, ...]]:
+    def _affordable(self, shape: Shape, count: int) -> list[Pack]:
         """Takes packs off the queue and books them, cut to what the budget leaves; those with
         nothing left are dropped, so that a spent budget ends the run at once."""
-        packs: list[tuple[Trial, ...]] = []
+        packs: list[Pack] = []
         waiting = self._waiting.get(shape, deque())
         while waiting and len(packs) < count:
+            pack = waiting.popleft()
             members = []
-            for trial in waiting.popleft().trials:
-                if self._has_room(trial):
-                    self._book(trial)
+            for trial in pack.trials:
+                if self._budget.has_room(trial):
+                    self._budget.book(trial)
                     members.append(trial)
             if members:
-                packs.append(tuple(members))
+                packs.append(Pack(shape=shape, trials=tuple(members), avoid=pack.avoid))
         return packs
 
-    def _order(self, shape: Shape, trials: dict[str, Trial], attempts: dict[str, int]) -> Order:
+    def _order(self, pack: Pack, attempts: dict[str, int]) -> Order:
         self._number += 1
+        members = pack.members(attempts)
         order = Order(
             number=self._number,
             workload=self._workload,
-            shape=shape,
-            tasks=tuple(_task(trial, attempts[key]) for key, trial in trials.items()),
+            shape=pack.shape,
+            tasks=tuple(task_of(trial, attempts[trial.key]) for trial in members),
             paths=self._paths,
             checkpoint_seconds=self._checkpoint_seconds,
+            avoid=pack.avoid,
         )
-        self._flying[order.number] = (order, dict(trials))
+        self._flying[order.number] = _Flight(order, {trial.key: trial for trial in members})
         self._ordered(order)
         return order
 
-    def _has_room(self, trial: Trial) -> bool:
-        """A trial that runs once more after its worker was lost is booked already; for others a
-        ceiling, once reached, holds: a dear trial is not passed over for a cheap one."""
-        if trial.key in self._booked:
-            return True
-        self.ceiling_reached = self.ceiling_reached or self._ceiling_over(trial)
-        return self.ceiling_reached is None
+    def withdraw(self, number: int) -> None:
+        """Takes back an order that no worker has begun; its attempts end as stopped."""
+        with self._lock:
+            flight = self._flying.pop(number, None)
+        for task in flight.order.tasks if flight is not None else ():
+            if flight is not None and task.key in flight.trials:
+                self._record(Outcome(key=task.key, attempt=task.attempt, kind="stopped"))
 
-    def _ceiling_over(self, trial: Trial) -> str | None:
-        ceiling = self._ceiling
-        spent = ceiling.spent_trials + len(self._booked)
-        if ceiling.trials is not None and spent + 1 > ceiling.trials:
-            return f"{ceiling.trials} trials"
-        if ceiling.flops is not None and self._spent_flops + _flops(trial) > ceiling.flops:
-            return f"{ceiling.flops:.3g} FLOPs"
-        elapsed = time.monotonic() - self._started_at
-        if ceiling.seconds is not None and elapsed >= ceiling.seconds:
-            return f"{ceiling.seconds / 3600:g} hours"
-        return None
+    # Trials of other controllers --------------------------------------------------------------
 
-    def _book(self, trial: Trial, *, back: bool = False) -> None:
-        """Puts a trial on the bill once, or takes it off."""
-        if (trial.key in self._booked) == back:
-            (self._booked.discard if back else self._booked.add)(trial.key)
-            self._spent_flops += -_flops(trial) if back else _flops(trial)
+    def held(self) -> set[str]:
+        """Returns the keys whose claims are ours: handed out and not ended."""
+        with self._lock:
+            return {key for flight in self._flying.values() for key in flight.trials}
+
+    def come_back(self, keys: Collection[str]) -> None:
+        """Takes over trials that other controllers have let go of: they wait again."""
+        with self._lock:
+            for pack in self.elsewhere.take(keys):
+                if not self._stopping:
+                    self._waiting.setdefault(pack.shape, deque()).append(pack)
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Gives up trials in flight that another controller has taken over."""
+        with self._lock:
+            for number, flight in list(self._flying.items()):
+                gone = flight.trials.keys() & set(keys)
+                for key in gone:
+                    self._leave(flight.trials.pop(key), flight.order.shape)
+                if gone:
+                    self._dropped.setdefault(number, set()).update(gone)
+                if not flight.trials:
+                    del self._flying[number]
+
+    def dropped(self) -> dict[int, frozenset[str]]:
+        """Returns what was given up since this was last asked: keys by number of the order."""
+        with self._lock:
+            found, self._dropped = self._dropped, {}
+        return {number: frozenset(keys) for number, keys in found.items()}
+
+    def _leave(self, trial: Trial, shape: Shape) -> None:
+        self.refused.add(trial.key)
+        self._budget.refund(trial)
+        self.elsewhere.put(Pack(shape=shape, trials=(trial,)))
+
+    # Events -----------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
         """Takes in what a worker said; a late word about an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
         given_up: list[Event] = []
         self._count_deaths(event)
-        if isinstance(event, Ended):
-            if event.outcome.kind == "stopped" and event.outcome.error is not None:
-                self._break(event.outcome.error)
-            self._record(event.outcome)
-            self._land(event.order, event.outcome.key)
+        if isinstance(event, Started):
+            self._began(event)
+        elif isinstance(event, Parked):
+            self.parked.add(event.slot)
+        elif isinstance(event, Ended):
+            self._end(event)
         elif isinstance(event, Lost):
             given_up = self._lose(event)
         for each in (event, *given_up):
             self._observe(each)
+
+    def _began(self, event: Started) -> None:
+        with self._lock:
+            self.parked.discard(event.slot)
+            self.health.began(event.place)
+            if event.order in self._flying:
+                self._flying[event.order].place = event.place
 
     def _count_deaths(self, event: Event) -> None:
         """When worker processes die again and again and none gets as far as beginning an order,
@@ -248,72 +276,100 @@ class Dispatcher:
             self._break(f"{self._deaths} worker processes in a row died idle: {event.reason}")
 
     def _break(self, reason: str) -> None:
-        """The disk or the data failed a worker: going on would fail every other trial too."""
+        """Going on would fail every other trial too."""
         with self._lock:
-            self.fault = self.fault or EnvironmentFault(f"a worker had to stop: {reason}")
+            self.fault = self.fault or EnvironmentFault(reason)
         self.stop()
 
-    def withdraw(self, number: int) -> None:
-        """Takes back an order that no worker has begun; its attempts end as stopped."""
+    def _end(self, event: Ended) -> None:
+        outcome = event.outcome
+        if outcome.kind == "stopped" and outcome.error is not None:
+            self._break(f"a worker had to stop: {outcome.error}")
+        self._record(outcome)
         with self._lock:
-            order, trials = self._flying.pop(number, (None, {}))
-        for task in order.tasks if order is not None else ():
-            if task.key in trials:
-                self._record(Outcome(key=task.key, attempt=task.attempt, kind="stopped"))
+            flight = self._flying.get(event.order)
+            trial = None if flight is None else flight.trials.pop(outcome.key, None)
+            if flight is None or trial is None:
+                return
+            if not flight.trials:
+                del self._flying[event.order]
+            self._judge(outcome, trial, flight)
 
-    def _land(self, number: int, key: str) -> None:
-        with self._lock:
-            if number in self._flying:
-                trials = self._flying[number][1]
-                trials.pop(key, None)
-                if not trials:
-                    del self._flying[number]
+    def _judge(self, outcome: Outcome, trial: Trial, flight: _Flight) -> None:
+        """Decides whether a trial that has ended runs again."""
+        place, shape = flight.place, flight.order.shape
+        if outcome.accepted:
+            self._breaker.succeeded()
+            self._absolve(self.health.succeeded(place, trial.key))
+        elif outcome.kind == "stopped":
+            if self._retries.after_stop(trial.key):
+                self._again([Pack(shape=shape, trials=(trial,))])
+        elif outcome.kind in FAILED:
+            asked = self.health.failed(place, trial.key)
+            if outcome.kind == "out_of_memory":
+                again = self._retries.after_shortage(trial.key, shape)
+            else:
+                again = shape if asked else None
+            if again is None:
+                self._failed(outcome, Pack(shape=shape, trials=(trial,)))
+            else:
+                self._note(f"trial {trial.key[:12]} {_ONCE_MORE[outcome.kind]}")
+                self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
+
+    def _failed(self, outcome: Outcome, pack: Pack) -> None:
+        self._failures[outcome.key] = pack
+        reason = self._breaker.failed(last_line(outcome))
+        if reason is not None and not self._stopping:
+            self._break(f"the run only fails, and was ended: {reason}")
+
+    def _absolve(self, keys: Collection[str]) -> None:
+        """Runs trials again that failed at a place which fails everything."""
+        packs = [self._failures.pop(key) for key in sorted(keys) if key in self._failures]
+        if packs:
+            self._settle()
+            self._excuse([pack.trials[0].key for pack in packs])
+            self._again(packs)
+
+    def _again(self, packs: Sequence[Pack]) -> None:
+        """Puts trials back, first in their line, once their last attempts are in the store."""
+        self._settle()
+        if not self._stopping:
+            for pack in reversed(packs):
+                self._waiting.setdefault(pack.shape, deque()).appendleft(pack)
 
     def _lose(self, event: Lost) -> list[Event]:
         """Closes the attempts of a lost order and puts its trials back, each alone, unless they
         lost their workers too often; returns the ends of those."""
         with self._lock:
-            order, trials = self._flying.pop(event.order, (None, {}))
-            if order is None:
+            flight = self._flying.pop(event.order, None)
+            if flight is None:
                 return []
+            order, trials = flight.order, flight.trials
+            if event.node:
+                self.health.gone(flight.place)
+            else:
+                for key in trials:
+                    self.health.failed(flight.place, key)
             attempts = {task.key: task.attempt for task in order.tasks}
-            self._losses.update(list(trials))
-            outcomes = [self._lost(key, attempts[key], event.reason) for key in trials]
+            outcomes = [self._retries.after_loss(key, attempts[key], event) for key in trials]
+            avoid = frozenset() if event.node else frozenset({flight.place})
+            again = []
             for outcome in outcomes:
                 self._record(outcome)
-            self._settle()
-            again = [outcome.key for outcome in outcomes if outcome.kind == "lost_worker"]
-            if not self._stopping:
-                packs = (Pack(shape=order.shape, trials=(trials[key],)) for key in reversed(again))
-                self._waiting.setdefault(order.shape, deque()).extendleft(packs)
+                pack = Pack(shape=order.shape, trials=(trials[outcome.key],), avoid=avoid)
+                if outcome.kind in FAILED:
+                    self._failed(outcome, pack)
+                else:
+                    again.append(pack)
+            self._again(again)
             return [
                 Ended(order=event.order, outcome=outcome)
                 for outcome in outcomes
-                if outcome.kind == "bug"
+                if outcome.kind in FAILED
             ]
 
-    def _lost(self, key: str, attempt: int, reason: str) -> Outcome:
-        if self._losses[key] < MAX_LOSSES:
-            return Outcome(key=key, attempt=attempt, kind="lost_worker", error=reason)
-        given_up = (
-            f"given up: {MAX_LOSSES} workers in a row died under this trial; does it crash, or "
-            f"need more memory than there is? The last one: {reason}"
-        )
-        return Outcome(key=key, attempt=attempt, kind="bug", error=given_up)
 
-
-def _flops(trial: Trial) -> float:
-    return float(trial.derived.get("flops", 0.0))
-
-
-def _task(trial: Trial, attempt: int) -> Task:
-    return Task(
-        key=trial.key,
-        attempt=attempt,
-        config=trial.config,
-        seed=trial.seed,
-        flops=_flops(trial),
-        steps=int(trial.derived.get("steps", 1)),
-        tokens=int(trial.derived.get("tokens", 0)),
-        data=trial.data,
-    )
+_ONCE_MORE = {
+    "out_of_memory": "ran out of memory; it runs once more, on a device of its own",
+    "bug": "failed where others had failed before; it is tried once at another place",
+}

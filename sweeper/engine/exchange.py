@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 
-from sweeper.engine.cluster import Capacity
+from sweeper.engine.cluster import Capacity, end_process
 from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.mailbox import Digest
 from sweeper.engine.order import Shape
 from sweeper.errors import ClusterError
 
@@ -31,17 +33,26 @@ class Exchange:
         dispatcher: where orders come from and events go.
         mailbox: handle of the mailbox actor.
         stopped: polled between exchanges; True closes the mailbox, so that slots checkpoint.
+        hang_seconds: a slot that says nothing about its order for so long is ended.
 
     Raises:
         ClusterError: on leaving, if the Ray session broke off meanwhile.
     """
 
-    def __init__(self, dispatcher: Dispatcher, mailbox: Any, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        mailbox: Any,
+        stopped: Callable[[], bool],
+        *,
+        hang_seconds: float = math.inf,
+    ) -> None:
         self._dispatcher = dispatcher
         self._mailbox = mailbox
         self._stopped = stopped
+        self._hang_seconds = hang_seconds
         self._capacity = Capacity()
-        self._ready: dict[Shape, int] = {}
+        self._ready: Mapping[Shape, int] = {}
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._fault: BaseException | None = None
@@ -89,19 +100,32 @@ class Exchange:
         self._fault = fault
 
     def _close(self) -> None:
-        self._dispatcher.stop()
+        if not self._dispatcher.finished:
+            self._dispatcher.stop()
         for number in ray.get(self._mailbox.close.remote()):
             self._dispatcher.withdraw(number)
 
     def _round(self, patience: float) -> None:
+        dispatcher = self._dispatcher
         orders = [
             order
-            for shape in self._dispatcher.shapes()
-            for order in self._dispatcher.take(shape, self._room(shape))
+            for shape in dispatcher.shapes()
+            for order in dispatcher.take(shape, self._room(shape))
         ]
-        events, self._ready = ray.get(self._mailbox.exchange.remote(orders, patience))
-        for event in events:
-            self._dispatcher.handle(event)
+        digest: Digest = ray.get(
+            self._mailbox.exchange.remote(
+                orders,
+                patience,
+                drop=dispatcher.dropped(),
+                quarantined=dispatcher.health.quarantined,
+                silence=self._hang_seconds,
+            )
+        )
+        self._ready = digest.ready
+        for event in digest.events:
+            dispatcher.handle(event)
+        for life in digest.silent:
+            end_process(life.node, life.pid)
 
     def _room(self, shape: Shape) -> int:
         ready = READY_PER_SLOT * self._capacity.slots(shape)

@@ -30,9 +30,13 @@ def run_inline(dispatcher: Dispatcher, *, stopped: Callable[[], bool]) -> None:
 
 
 def _run(order: Order, dispatcher: Dispatcher, stopped: Callable[[], bool]) -> None:
-    dispatcher.handle(Started(order=order.number, slot="inline", host=hostname(), pid=os.getpid()))
+    began = Started(
+        order=order.number, slot="inline", host=hostname(), pid=os.getpid(), place=hostname()
+    )
+    dispatcher.handle(began)
     host = Host(order)
     while not host.done:
+        host.drop(dispatcher.dropped().get(order.number, frozenset()))
         events = host.stop() if stopped() else host.advance(SLICE_SECONDS)
         for event in events:
             dispatcher.handle(event)

@@ -17,10 +17,13 @@ class Shape:
     Attributes:
         cpus: processors, fractions allowed; a worker uses one thread per whole processor.
         gpus: accelerators, fractions allowed; any at all means training on ``cuda``.
+        alone: a whole accelerator, or failing those a whole node, is kept free of others; the
+            number of threads stays what ``cpus`` says, and with it the bits of a result.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
+    alone: bool = False
 
     @property
     def threads(self) -> int:
@@ -33,7 +36,7 @@ class Shape:
         return "cuda" if self.gpus > 0 else "cpu"
 
     def __str__(self) -> str:
-        return f"cpu{self.cpus:g}-gpu{self.gpus:g}"
+        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{'-alone' if self.alone else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ class Order:
         tasks: the members of the pack; they differ in packable settings and seeds only.
         paths: where curves and checkpoints go.
         checkpoint_seconds: seconds between checkpoints.
+        avoid: places that should not take it while another one would.
     """
 
     number: int
@@ -80,16 +84,25 @@ class Order:
     tasks: tuple[Task, ...]
     paths: Paths
     checkpoint_seconds: float
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A slot began an order."""
+    """A slot began an order.
+
+    Attributes:
+        order: number of the order.
+        slot: name of the slot.
+        host, pid: its process.
+        place: the node and the accelerators that it trains on, in words.
+    """
 
     order: int
     slot: str
     host: str
     pid: int
+    place: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +135,17 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """The worker of an order is gone; its unfinished members have to be run again."""
+    """The worker of an order is gone; its unfinished members have to be run again.
+
+    Attributes:
+        order: number of the order.
+        reason: what is known of it, in words.
+        node: True if the whole node is gone, so that no trial is to blame.
+    """
 
     order: int
     reason: str
+    node: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,4 +156,11 @@ class Died:
     reason: str
 
 
-Event = Started | Progress | Ended | Lost | Died
+@dataclass(frozen=True, kw_only=True)
+class Parked:
+    """A slot at a quarantined place idles, so that no other slot is put there."""
+
+    slot: str
+
+
+Event = Started | Progress | Ended | Lost | Died | Parked

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from sweeper.engine.dispatch import Pack
 from sweeper.engine.order import Shape
+from sweeper.engine.pack import Pack
 from sweeper.plan import PlannedTrial, shape_digest
 from sweeper.study import Study
 
@@ -45,6 +46,7 @@ def make_packs(
     study: Study,
     planned: Sequence[PlannedTrial],
     *,
+    short: Collection[str] = (),
     processors: int | None = None,
     accelerators: int | None = None,
 ) -> list[Pack]:
@@ -56,6 +58,7 @@ def make_packs(
     Args:
         study: the study.
         planned: what is left to run.
+        short: keys of trials that have run out of memory: each runs alone on its device.
         processors: of the whole cluster; None is this machine.
         accelerators: GPUs of the whole cluster; None is this machine.
     """
@@ -64,13 +67,20 @@ def make_packs(
         local_accelerators() if accelerators is None else accelerators,
     )
     groups: dict[tuple[Shape, str], list[PlannedTrial]] = {}
+    alone = [item for item in planned if item.trial.key in short]
     for item in planned:
+        if item.trial.key in short:
+            continue
         group = (shape_at(study, item.scale), shape_digest(study, item.trial.config))
         groups.setdefault(group, []).append(item)
-    return [
+    packs = [
         Pack(shape=shape, trials=tuple(item.trial for item in members[start:end]))
         for (shape, _), members in groups.items()
         for start, end in _cuts(study, shape, members, _slots(shape, *machine))
+    ]
+    return packs + [
+        Pack(shape=replace(shape_at(study, item.scale), alone=True), trials=(item.trial,))
+        for item in alone
     ]
 
 

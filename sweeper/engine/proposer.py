@@ -39,10 +39,12 @@ class SlotProposer(SearchAlgorithm):
 
     def next_trial(self) -> TuneTrial | None:
         """Returns one more slot, or None while there are enough."""
+        parked = self._dispatcher.parked & self._live.keys()
         for shape in self._dispatcher.active():
-            live = sum(other == shape for other in self._live.values())
+            live = sum(at == shape for name, at in self._live.items() if name not in parked)
+            idle = sum(self._live[name] == shape for name in parked)
             wanted = self._dispatcher.waiting(shape) + self._dispatcher.flying(shape)
-            if live < min(self._capacity.slots(shape), wanted):
+            if live < min(max(1, self._capacity.slots(shape) - idle), wanted):
                 return self._slot(shape)
         return None
 
@@ -73,7 +75,7 @@ class SlotProposer(SearchAlgorithm):
             **self._spec,
             "config": {"slot": name, "shape": shape, "mailbox": self._mailbox},
         }
-        bundle = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
+        bundle = self._capacity.bundle(shape)
         slot: TuneTrial = _create_trial_from_spec(
             spec,
             self._parser,

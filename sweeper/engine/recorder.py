@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from sweeper.engine.attempt import discard_checkpoints
-from sweeper.errors import StoreError
+from sweeper.engine.patience import Patience
+from sweeper.errors import StoreAway, StoreError
 from sweeper.outcome import Outcome
 from sweeper.store.store import Store
 
 GROUP = 256
 """Outcomes that may share one transaction when they queue up faster than the disk commits."""
 
-RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
-"""Waits between tries of a write that failed (a locked or restarting database)."""
+RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
+"""Waits between tries of a write that failed. A store that is only away is waited for longer
+(:class:`sweeper.engine.patience.Patience`)."""
 
 
 class Recorder:
@@ -46,6 +48,7 @@ class Recorder:
         self._metric = metric
         self._fatal = fatal
         self._note = note
+        self._patience = Patience(note=note, wait=self._pause)
         self._queue: queue.Queue[Outcome | None] = queue.Queue()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -84,6 +87,11 @@ class Recorder:
             if last:
                 return
 
+    def _pause(self, seconds: float) -> bool:
+        """Waits. Results in hand are worth waiting for also when the run is being ended."""
+        time.sleep(seconds)
+        return False
+
     def _group(self) -> tuple[list[Outcome], bool]:
         """Returns what is queued now, at least one item; True at the end."""
         group: list[Outcome] = []
@@ -102,8 +110,10 @@ class Recorder:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
         for wait in RETRY_SECONDS:
             try:
-                self._store.record_many(rows)
+                self._patience.ask(lambda: self._store.record_many(rows))
                 return
+            except StoreAway:
+                raise
             except StoreError:
                 time.sleep(wait)
         self._store.record_many(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,20 +13,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.engine.board import Board
-from sweeper.engine.dispatch import Ceiling, Dispatcher
+from sweeper.engine.budget import Ceiling
+from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.packing import make_packs
+from sweeper.engine.patience import Patience
 from sweeper.engine.recorder import Recorder
-from sweeper.errors import ClusterError, StoreError
+from sweeper.engine.retries import Retries
+from sweeper.engine.tenure import Tenure
+from sweeper.errors import ClusterError, Interrupted
 from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
-from sweeper.store.owner import Owner
-from sweeper.store.records import Membership, StudyRecord
+from sweeper.store.records import Failure, Membership, StudyRecord
 from sweeper.store.store import Store
 from sweeper.study import Study
 
 Executor = Literal["ray", "inline"]
 
-LEASE_SECONDS = 120.0
-"""How long a claim stays ours without a heartbeat."""
+GRACE_SECONDS = 30.0
+"""How long running trials may take to write checkpoints after the first signal."""
+
+HANG_SECONDS = 1800.0
+"""How long a worker may say nothing about what it trains."""
+
+LOOK_SECONDS = (0.5, 5.0)
+"""Seconds between two looks at trials that other controllers run: at first, and at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +47,13 @@ class RunSummary:
         reused: trials that had a result before, or got one from another run meanwhile.
         finished: trials that got a result in this run.
         failed: trials that failed in this run.
+        failed_before: trials that failed in another run, and are not repeated by a plain run.
         interrupted: True if a signal ended the run before all was done.
         ceiling: the budget that ended the run, in words; None if none did.
         slots: names of the slots that worked.
         seconds: wall seconds of the run.
         working_seconds: wall seconds from the first trial's start to the end.
-        elsewhere: trials left to another run of this or another study, which is still at it.
+        elsewhere: trials left to another run, which was still at it when this one was ended.
     """
 
     declared: int
@@ -55,6 +66,7 @@ class RunSummary:
     seconds: float
     working_seconds: float
     elsewhere: int = 0
+    failed_before: int = 0
 
 
 class Run:
@@ -66,6 +78,8 @@ class Run:
         executor: ``ray``, or ``inline`` for this process without Ray.
         address: of a running Ray cluster; None starts a local one.
         checkpoint_seconds: seconds between checkpoints of a trial.
+        hang_seconds: a worker that says nothing about its trials for so long is ended; inline
+            nobody is there to end it.
 
     Raises:
         DataError: the data of the study is missing.
@@ -80,18 +94,22 @@ class Run:
         executor: Executor = "ray",
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self.study = study
         self._store = store
         self._executor = executor
         self._address = address
+        self._hang_seconds = hang_seconds
         self._stop = threading.Event()
-        self._owner = Owner.here()
         planned = expand(study)
         self._trials = unique_trials(planned)
         store.save_study(study_record(study), [membership(item) for item in planned])
         self._before = store.results_of(list(self._trials))
-        left = remaining(planned, self._before)
+        failures = store.failures_of(list(self._trials))
+        owed = {key for key, failure in failures.items() if not _final(failure)}
+        self._failed_before = failures.keys() - owed
+        left = remaining(planned, self._before.keys() | self._failed_before)
         self.board = self._make_board(planned)
         self._recorder = Recorder(
             store,
@@ -99,17 +117,28 @@ class Run:
             fatal=lambda fault: self.stop(),
             note=self.board.note,
         )
+        self._tenure = Tenure(
+            store,
+            patience=Patience(note=self.board.note, wait=self._stop.wait),
+            note=self.board.note,
+            held=lambda: self._dispatcher.held(),
+            lost=lambda keys: self._dispatcher.drop(keys),
+        )
+        self._tenure.owe(owed)
         self._dispatcher = Dispatcher(
-            make_packs(study, left),
-            claim=self._claim,
+            make_packs(study, left, short=owed),
+            claim=self._tenure.claim,
             workload=study.workload,
             paths=store.paths,
             record=self._recorder.record,
             settle=self._recorder.flush,
+            excuse=store.excuse,
             observe=self.board.see,
             ordered=self.board.ordered,
+            note=self.board.note,
             checkpoint_seconds=checkpoint_seconds,
             ceiling=self._ceiling(),
+            retries=Retries(store.losses_of(list(self._trials)), short=owed),
         )
 
     def stop(self) -> None:
@@ -126,8 +155,10 @@ class Run:
         """
         began = time.monotonic()
         if not self._dispatcher.finished:
-            with self._claims(), self._recorder:
+            with self._tenure, self._recorder:
                 self._run_executor()
+                while self._await_others():
+                    self._run_executor()
         if self._dispatcher.fault is not None:
             raise self._dispatcher.fault
         return self._summary(time.monotonic() - began)
@@ -145,6 +176,7 @@ class Run:
                     self._dispatcher,
                     stopped=self._stop.is_set,
                     address=self._address,
+                    hang_seconds=self._hang_seconds,
                     note=self.board.note,
                 )
             except ClusterError as fault:
@@ -153,29 +185,36 @@ class Run:
                 # A scheduler ends every process of a job, Ray's too; it is an interruption.
                 self.board.note(str(fault))
 
-    def _claim(self, keys: Sequence[str]) -> dict[str, int]:
-        claims = self._store.claim(keys, owner=self._owner, lease_s=LEASE_SECONDS)
-        return {claim.key: claim.attempt for claim in claims}
+    def _await_others(self) -> bool:
+        """Waits until other controllers have ended the trials of ours that they had claimed;
+        returns True as soon as they let go of some, which are ours to run then."""
+        elsewhere, seconds = self._dispatcher.elsewhere, LOOK_SECONDS[0]
+        said = False
+        while (keys := list(elsewhere.keys)) and not self._over():
+            self._recorder.flush()
+            done = self._store.results_of(keys)
+            self.board.found(done)
+            failed = self._store.failures_of([key for key in keys if key not in done])
+            elsewhere.take(done.keys() | failed.keys())
+            left = [key for key in keys if key not in done and key not in failed]
+            holders = self._store.holders(left)
+            free = [key for key in left if key not in holders]
+            if free:
+                self._dispatcher.come_back(free)
+                return not self._dispatcher.finished
+            if holders and not said:
+                who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
+                self.board.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
+                said = True
+            if left and self._stop.wait(seconds):
+                break
+            seconds = min(2 * seconds, LOOK_SECONDS[1])
+        return False
 
-    @contextlib.contextmanager
-    def _claims(self) -> Iterator[None]:
-        """Keeps our claims alive; on leaving, what is still claimed is given back."""
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(LEASE_SECONDS / 4):
-                # A store that is away for a moment is not the end: the next beat renews.
-                with contextlib.suppress(StoreError):
-                    self._store.heartbeat(self._owner, lease_s=LEASE_SECONDS)
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            self._store.release(self._owner)
+    def _over(self) -> bool:
+        dispatcher = self._dispatcher
+        spent = dispatcher.ceiling_reached is not None
+        return self._stop.is_set() or dispatcher.fault is not None or spent
 
     def _ceiling(self) -> Ceiling:
         """A study's budget is for the whole study: what earlier runs spent counts."""
@@ -213,20 +252,28 @@ class Run:
         finished = self.board.finished
         refused = self._dispatcher.refused - finished
         theirs = self._store.results_of(list(refused))
+        failed = self._store.failures_of([key for key in refused if key not in theirs])
+        failed_before = len(self._failed_before | (failed.keys() - self.board.failed))
         reused = len(self._before) + len(theirs)
-        complete = reused + len(finished) + view.failed >= len(self._trials)
+        ended = reused + len(finished) + len(self.board.failed) + failed_before
         return RunSummary(
             declared=len(self._trials),
             reused=reused,
             finished=len(finished),
-            failed=view.failed,
-            interrupted=self._stop.is_set() and not complete,
+            failed=len(self.board.failed),
+            interrupted=self._stop.is_set() and ended < len(self._trials),
             ceiling=self._dispatcher.ceiling_reached,
             slots=view.slots,
             seconds=seconds,
             working_seconds=view.worked,
-            elsewhere=len(refused) - len(theirs),
+            elsewhere=len(self._dispatcher.elsewhere.keys),
+            failed_before=failed_before,
         )
+
+
+def _final(failure: Failure) -> bool:
+    """Whether a plain run leaves a failed trial alone: a shortage of memory is tried twice."""
+    return failure.kind != "out_of_memory" or failure.count > 1
 
 
 def study_record(study: Study) -> StudyRecord:
@@ -249,17 +296,33 @@ def membership(item: PlannedTrial) -> Membership:
 
 @contextlib.contextmanager
 def graceful(run: Run) -> Iterator[None]:
-    """Context in which a first SIGINT or SIGTERM ends the run gracefully, and a second one ends
-    the process at once (what is accepted is in the store either way)."""
+    """Context in which a first SIGINT or SIGTERM ends the run gracefully, and a second one, or
+    the end of :data:`GRACE_SECONDS`, ends the process at once (what is accepted is in the store
+    either way)."""
+    grace = threading.Timer(GRACE_SECONDS, _give_up)
+    grace.daemon = True
 
     def handle(number: int, frame: object) -> None:
         if run._stop.is_set():
-            os._exit(3)
+            os._exit(Interrupted.exit_code)
         run.stop()
+        grace.start()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        grace.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_up() -> None:
+    """Ends the process; whatever it waits for may take for ever."""
+    print(
+        f"some trials wrote no checkpoint within {GRACE_SECONDS:g} s and go on from their last "
+        "one: run the same command again",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(Interrupted.exit_code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -42,12 +43,16 @@ SETTINGS = {
 }
 """Environment of the session; why each is so stands in docs/engine.md."""
 
+NODE_DIED = "its node has died"
+"""How Ray says that an actor ended with its node."""
+
 
 def run_ray(
     dispatcher: Dispatcher,
     *,
     stopped: Callable[[], bool],
     address: str | None = None,
+    hang_seconds: float = math.inf,
     note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Runs everything that waits on a Ray cluster.
@@ -56,6 +61,8 @@ def run_ray(
         dispatcher: what to run.
         stopped: polled several times a second; True ends gracefully, with checkpoints.
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
+        hang_seconds: a worker that says nothing about its order for so long is ended, and what
+            it held runs again.
         note: hears what a person should know while the run goes on.
 
     Raises:
@@ -65,7 +72,7 @@ def run_ray(
         os.environ.setdefault(name, value)
     with cluster(address), _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
-        _tune(dispatcher, stopped, scratch)
+        _tune(dispatcher, stopped, scratch, hang_seconds)
 
 
 @contextlib.contextmanager
@@ -78,7 +85,9 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) -> None:
+def _tune(
+    dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path, hang_seconds: float
+) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
         # The death of a worker is told by a note and kept in the store; Tune would print it with
         # a long traceback into the live view.
@@ -93,7 +102,7 @@ def _tune(dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path) ->
         )
         .remote()
     )
-    exchange = Exchange(dispatcher, mailbox, stopped)
+    exchange = Exchange(dispatcher, mailbox, stopped, hang_seconds=hang_seconds)
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(
@@ -121,11 +130,15 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died and Tune will start it again."""
-        self._mailbox.bury.remote(trial.trial_id, _last_words(trial))
+        self._bury(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died for good, or could not be started."""
-        self._mailbox.bury.remote(trial.trial_id, _last_words(trial))
+        self._bury(trial)
+
+    def _bury(self, slot: Any) -> None:
+        words = _words(slot)
+        self._mailbox.bury.remote(slot.trial_id, words[-1], any(NODE_DIED in w for w in words))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a file that is never read here."""
@@ -155,11 +168,11 @@ class WhenSettled(tune.Stopper):
         return {}
 
 
-def _last_words(slot: Any) -> str:
-    """The last line of what Tune knows about a dead slot."""
+def _words(slot: Any) -> list[str]:
+    """What Tune knows about the end of a slot, line by line; at least one."""
     try:
         text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
     except OSError as fault:
         text = f"what it said cannot be read: {fault}"
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else f"{slot.trial_id} left no message"
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return lines or [f"{slot.trial_id} left no message"]

@@ -12,7 +12,7 @@ from ray import tune
 
 from sweeper.engine.environment import hostname
 from sweeper.engine.host import Host
-from sweeper.engine.mailbox import Life
+from sweeper.engine.mailbox import PARK, Life, Word
 from sweeper.engine.order import Event, Order, Shape
 
 SLICE_SECONDS = 0.5
@@ -33,7 +33,7 @@ class Slot(tune.Trainable):
         self._name: str = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
-        self._life = Life(id=uuid.uuid4().hex, host=hostname(), pid=os.getpid())
+        self._life = _life()
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
@@ -57,9 +57,12 @@ class Slot(tune.Trainable):
         pulled = self._mailbox.pull.remote(
             self._name, self._life, self._shape, events, PATIENCE_SECONDS
         )
-        order: Order | None = self._heard(pulled)
+        order: Order | str | None = self._heard(pulled)
         if order is None:
             return False
+        if order == PARK:
+            return True  # with nothing in hand: it asks again, and holds its place meanwhile
+        assert isinstance(order, Order)
         self._host = Host(order)
         self._orders += 1
         return True
@@ -70,7 +73,10 @@ class Slot(tune.Trainable):
             self._host = None
             return
         events, self._events = self._events, []
-        if self._heard(self._mailbox.post.remote(events)) or self._orphaned:
+        word: Word | None = self._heard(self._mailbox.post.remote(self._name, events))
+        if word is not None and word.drop:
+            host.drop(word.drop)
+        if word is None or word.stop:
             self._events.extend(host.stop())
             self._host = None
 
@@ -95,5 +101,14 @@ class Slot(tune.Trainable):
             self._events.extend(self._host.stop())
             self._host = None
         if self._events:
-            self._heard(self._mailbox.post.remote(self._events))
+            self._heard(self._mailbox.post.remote(self._name, self._events))
             self._events = []
+
+
+def _life() -> Life:
+    """This process, with the node and the accelerators that Ray gave it."""
+    context = ray.get_runtime_context()
+    node = context.get_node_id()
+    devices = ",".join(str(name) for name in context.get_accelerator_ids().get("GPU", []))
+    place = f"{hostname()} (node {node[:8]})" + (f" GPU {devices}" if devices else "")
+    return Life(id=uuid.uuid4().hex, host=hostname(), pid=os.getpid(), node=node, place=place)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from sweeper.errors import StoreError
+from sweeper.errors import StoreAway, StoreError
+
+DAMAGED = (
+    "the file is damaged; nothing was changed. Restore it from a backup, or move it away (with "
+    "the files sweeper.db-wal and sweeper.db-shm, if they are there) and run the studies again: "
+    "finished results are taken over from their curve files"
+)
+"""What to do about a database file that cannot be read."""
 
 _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("is not a database", "malformed", "file is encrypted", "invalid page in block"),
-        "the file is damaged; nothing was changed. Restore it from a backup, or save what can be "
-        "read with `sqlite3 sweeper.db .recover`, or move it away to start a new store",
+        DAMAGED,
     ),
     (
         ("disk is full", "disk i/o error", "no space left"),
@@ -44,6 +50,24 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
 )
 
+_PASSING = (
+    "database is locked",
+    "table is locked",
+    "lock timeout",
+    "connection refused",
+    "connection failed",
+    "connection is lost",
+    "connection timeout",
+    "consuming input failed",
+    "terminating connection",
+    "server closed",
+    "starting up",
+    "shutting down",
+    "in recovery mode",
+    "timeout expired",
+)
+"""Words of complaints that may pass by themselves."""
+
 
 def store_fault(where: str, error: BaseException) -> StoreError:
     """Returns the error for a database's complaint: the place, its words, and what to do.
@@ -54,7 +78,8 @@ def store_fault(where: str, error: BaseException) -> StoreError:
     """
     words = " ".join(str(error).split()) or type(error).__name__
     lowered = words.lower()
+    kind = StoreAway if any(fragment in lowered for fragment in _PASSING) else StoreError
     for fragments, advice in _ADVICE:
         if any(fragment in lowered for fragment in fragments):
-            return StoreError(f"store {where}: {words}; {advice}")
-    return StoreError(f"store {where}: {words}")
+            return kind(f"store {where}: {words}; {advice}")
+    return kind(f"store {where}: {words}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.catalogue import find_card
-from sweeper.engine.dispatch import Pack
 from sweeper.engine.order import Ended, Event, Order, Shape, Task
+from sweeper.engine.pack import Pack
 from sweeper.outcome import Outcome
 from sweeper.plan import expand, unique_trials
 from sweeper.store.paths import Paths

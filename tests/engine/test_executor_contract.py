@@ -97,7 +97,7 @@ def test_growth_runs_the_new_cells_only_and_studies_share_trials(
     assert len(attempts_of(store)) == 9
 
 
-def test_failures_are_stored_with_their_traceback_and_tried_again_by_the_next_run(
+def test_failures_are_stored_with_their_traceback_and_run_again_once_they_are_excused(
     start: Callable[..., Run], store: Store
 ) -> None:
     study = planted(
@@ -112,6 +112,11 @@ def test_failures_are_stored_with_their_traceback_and_tried_again_by_the_next_ru
     ]
     keys = [trial.key for trial in trials_of(study)]
     assert all("Traceback" in item.error for item in store.failures_of(keys).values())
+    again = start(study, store).execute()
+    assert (again.reused, again.finished, again.failed) == (2, 0, 0)
+    assert again.failed_before == 2
+    store.excuse(keys)
+    assert store.account(study.name).pending == 2
     again = start(study, store).execute()
     assert (again.reused, again.finished, again.failed) == (2, 0, 2)
     assert sorted(attempts_of(store, "state, number")) == [

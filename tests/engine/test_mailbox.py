@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from engine_studies import order_of
 
-from sweeper.engine.mailbox import Life, Mailbox
-from sweeper.engine.order import Died, Event, Lost, Order, Progress, Shape, Started
+from sweeper.engine.mailbox import PARK, Life, Mailbox, Word
+from sweeper.engine.order import Died, Event, Lost, Order, Parked, Progress, Shape, Started
 
 SHAPE = Shape()
 T = TypeVar("T")
@@ -38,9 +39,13 @@ async def pull(
     events: Sequence[Event] = (),
     patience: float = 0.0,
     shape: Shape = SHAPE,
+    place: str = "",
 ) -> int | None:
-    process = Life(id=life, host="here", pid=7)
+    process = Life(id=life, host="here", pid=7, place=place)
     order = await box.pull(slot, process, shape, events, patience)
+    if order == PARK:
+        return -1
+    assert order is None or isinstance(order, Order)
     return None if order is None else order.number
 
 
@@ -110,9 +115,11 @@ def test_events_come_out_once_and_in_order() -> None:
 
     async def scene() -> tuple[list[Event], list[Event]]:
         box = Mailbox()
-        await box.post(events[:2])
+        await box.post("a", events[:2])
         await pull(box, events=events[2:])
-        return (await box.exchange([], 0.0))[0], (await box.exchange([], 0.0))[0]
+        return list((await box.exchange([], 0.0)).events), list(
+            (await box.exchange([], 0.0)).events
+        )
 
     assert run(scene()) == (events, [])
 
@@ -122,7 +129,7 @@ def test_the_start_of_an_order_is_told_before_its_first_step() -> None:
         box = Mailbox()
         await box.exchange(orders(1), 0.0)
         await pull(box)
-        return (await box.exchange([], 10))[0]
+        return list((await box.exchange([], 10)).events)
 
     assert run(scene()) == [began(1)]
 
@@ -132,8 +139,8 @@ def test_the_controller_hears_of_an_event_while_it_waits() -> None:
         box, since = Mailbox(), time.monotonic()
         waiting = asyncio.create_task(box.exchange([], 10))
         await asyncio.sleep(0.05)
-        await box.post([Progress(order=1, fraction=1.0)])
-        return len((await waiting)[0]), time.monotonic() - since
+        await box.post("a", [Progress(order=1, fraction=1.0)])
+        return len((await waiting).events), time.monotonic() - since
 
     count, waited = run(scene())
     assert count == 1
@@ -146,8 +153,8 @@ def test_an_order_taken_between_two_exchanges_wakes_the_controller() -> None:
         await box.exchange(orders(2), 0.0)
         await pull(box)
         since = time.monotonic()
-        _, ready = await box.exchange([], 10)
-        return ready, time.monotonic() - since
+        digest = await box.exchange([], 10)
+        return dict(digest.ready), time.monotonic() - since
 
     ready, waited = run(scene())
     assert ready == {SHAPE: 1}
@@ -169,7 +176,7 @@ def test_another_life_of_a_slot_buries_the_order_of_the_one_before() -> None:
         await box.exchange(orders(2), 0.0)
         assert await pull(box, life="first") == 1
         assert await pull(box, life="second") == 2
-        return (await box.exchange([], 0.0))[0]
+        return list((await box.exchange([], 0.0)).events)
 
     first, lost, second = run(scene())
     assert (first, second) == (began(1), began(2))
@@ -182,7 +189,7 @@ def test_a_slot_that_pulls_again_in_one_life_has_done_its_order() -> None:
         box = Mailbox()
         await box.exchange(orders(2), 0.0)
         assert [await pull(box), await pull(box)] == [1, 2]
-        return (await box.exchange([], 0.0))[0]
+        return list((await box.exchange([], 0.0)).events)
 
     assert run(scene()) == [began(1), began(2)]
 
@@ -194,7 +201,7 @@ def test_a_dead_slot_is_buried_once() -> None:
         await pull(box, life="first")
         await box.bury("a", "signal 9")
         await pull(box, life="second")
-        return (await box.exchange([], 0.0))[0]
+        return list((await box.exchange([], 0.0)).events)
 
     begun, event = run(scene())
     assert begun == began(1)
@@ -206,7 +213,7 @@ def test_a_slot_that_died_with_nothing_in_hand_is_reported_with_its_reason() -> 
     async def scene() -> list[Event]:
         box = Mailbox()
         await box.bury("a", "no module named torch")
-        return (await box.exchange([], 0.0))[0]
+        return list((await box.exchange([], 0.0)).events)
 
     assert run(scene()) == [Died(slot="a", reason="no module named torch")]
 
@@ -220,14 +227,14 @@ def test_closing_returns_the_untaken_orders_and_stops_every_slot() -> None:
         await asyncio.sleep(0.05)
         untaken = await box.close()
         idle = await asyncio.wait_for(waiting, 2)
-        return untaken, [idle, await pull(box, slot="late")], await box.post([])
+        return untaken, [idle, await pull(box, slot="late")], (await box.post("a", [])).stop
 
     assert run(scene()) == ([2, 3], [None, None], True)
 
 
 def test_a_slot_is_told_to_stop_only_after_the_close() -> None:
     async def scene() -> bool:
-        return await Mailbox().post([Progress(order=1, fraction=0.5)])
+        return (await Mailbox().post("a", [Progress(order=1, fraction=0.5)])).stop
 
     assert run(scene()) is False
 
@@ -250,3 +257,108 @@ def test_a_crowd_gets_every_order_exactly_once(slots: int) -> None:
         return sorted(number for part in parts for number in part)
 
     assert run(scene()) == list(range(1, 201))
+
+
+def test_an_order_is_left_to_places_that_it_does_not_avoid() -> None:
+    async def scene() -> list[int | None]:
+        box = Mailbox()
+        first, second = orders(2)
+        await box.exchange([replace(first, avoid=frozenset({"bad"})), second], 0.0)
+        return [
+            await pull(box, "a", place="bad", patience=5),
+            await pull(box, "b", place="good", patience=5),
+        ]
+
+    assert run(scene()) == [2, 1]
+
+
+def test_an_order_that_nobody_else_takes_runs_where_it_would_rather_not() -> None:
+    async def scene() -> int | None:
+        box = Mailbox()
+        await box.exchange([replace(orders(1)[0], avoid=frozenset({"bad"}))], 0.0)
+        return await pull(box, place="bad", patience=0.2)
+
+    assert run(scene()) == 1
+
+
+def test_a_slot_at_a_quarantined_place_idles_until_the_end_or_its_release() -> None:
+    async def scene() -> tuple[list[int | None], list[Event]]:
+        box = Mailbox()
+        bad = frozenset({"bad"})
+        await box.exchange(orders(2), 0.0, quarantined=bad)
+        got = [await pull(box, place="bad", patience=0.1) for _ in range(2)]
+        got.append(await pull(box, "b", place="good"))
+        events = (await box.exchange([], 0.0, quarantined=bad)).events
+        await box.exchange([], 0.0)
+        got.append(await pull(box, place="bad"))
+        await box.exchange(orders(1, first=3), 0.0, quarantined=bad)
+        await box.close()
+        got.append(await pull(box, place="bad", patience=5))
+        return got, list(events)
+
+    got, events = run(scene())
+    assert got == [-1, -1, 1, 2, None]
+    assert [event for event in events if isinstance(event, Parked)] == [Parked(slot="a")]
+
+
+def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> None:
+    configs = [{"width": 32, "learning_rate": rate} for rate in (0.01, 0.02)]
+
+    async def scene() -> tuple[Word, Word, list[Any], int | None]:
+        box = Mailbox()
+        held, waits, whole = (order_of(Path("/nowhere"), configs, number=n) for n in (1, 2, 3))
+        keys = [task.key for task in held.tasks]
+        await box.exchange([held, waits, whole], 0.0)
+        await pull(box)
+        before = await box.post("a", [])
+        drop = {1: frozenset(keys[:1]), 2: frozenset(keys[1:]), 3: frozenset(keys)}
+        await box.exchange([], 0.0, drop=drop)
+        after = await box.post("a", [])
+        life = Life(id="1", host="here", pid=7)
+        cut = await box.pull("b", life, SHAPE, [], 0.0)
+        assert isinstance(cut, Order)
+        left = [task.key for task in cut.tasks]
+        return before, after, [left == keys[:1], after.drop == {keys[0]}], await pull(box, "c")
+
+    before, after, truths, third = run(scene())
+    assert before == Word()
+    assert not after.stop
+    assert truths == [True, True]
+    assert third is None, "an order without members is nobody's"
+
+
+def test_a_process_that_says_nothing_for_too_long_is_named_once() -> None:
+    async def scene() -> tuple[list[int], list[Event]]:
+        box = Mailbox()
+        await box.exchange(orders(2), 0.0)
+        await pull(box, "a", life="hung")
+        await asyncio.sleep(0.15)
+        await pull(box, "b", life="busy")
+        counts = [
+            len((await box.exchange([], 0.0, silence=limit)).silent) for limit in (9, 0.1, 0.1)
+        ]
+        await box.bury("a", "signal 9")
+        return counts, list((await box.exchange([], 0.0)).events)
+
+    counts, events = run(scene())
+    assert counts == [0, 1, 0]
+    lost = [event for event in events if isinstance(event, Lost)]
+    assert [event.order for event in lost] == [1]
+    assert "said nothing for 0.1 seconds" in lost[0].reason
+
+
+def test_the_loss_of_a_node_is_told_from_that_of_a_worker() -> None:
+    async def scene() -> list[Event]:
+        box = Mailbox()
+        await box.exchange(orders(2), 0.0)
+        await pull(box, "a")
+        await pull(box, "b")
+        await box.exchange([], 0.0)
+        await box.bury("a", "its node has died", True)
+        await box.bury("b", "signal 9")
+        return list((await box.exchange([], 0.0)).events)
+
+    assert [(e.order, e.node) for e in run(scene()) if isinstance(e, Lost)] == [
+        (1, True),
+        (2, False),
+    ]

@@ -9,8 +9,8 @@ import pytest
 from engine_studies import TINY_LLAMA, planted
 
 from sweeper.engine import packing
-from sweeper.engine.dispatch import Pack
 from sweeper.engine.order import Shape
+from sweeper.engine.pack import Pack
 from sweeper.engine.packing import local_accelerators, local_processors, make_packs
 from sweeper.plan import expand
 from sweeper.study import Study

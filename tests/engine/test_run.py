@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import altered_card
@@ -39,16 +39,114 @@ def inline(study: Study, store: Store) -> Run:
     return Run(study, store, executor="inline")
 
 
-def test_trials_of_a_live_run_elsewhere_are_left_to_it(store: Store) -> None:
+def later(seconds: float, what: Callable[[], object]) -> threading.Timer:
+    """Does something from another thread after a moment."""
+    timer = threading.Timer(seconds, what)
+    timer.start()
+    return timer
+
+
+def test_a_run_waits_for_trials_of_another_one_and_takes_over_what_that_lets_go(
+    store: Store,
+) -> None:
     study = planted()
     run = inline(study, store)
-    theirs = [trial.key for trial in trials_of(study)][:2]
-    other = Owner(id="other", host="another.machine")
-    store.claim(theirs, owner=other, lease_s=60)
+    done, failed, free = [trial.key for trial in trials_of(study)][:3]
+    other = Owner(id="other", host="another.machine", pid=7)
+    store.claim([done, failed, free], owner=other, lease_s=60)
+
+    def end() -> None:
+        store.record(Outcome(key=done, attempt=1, kind="completed"), objective=1.0)
+        store.record(Outcome(key=failed, attempt=1, kind="bug", error="no"), objective=None)
+        store.release(other)
+
+    timer = later(1.0, end)
     summary = run.execute()
-    assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, False)
+    timer.join()
+    assert (summary.finished, summary.reused, summary.failed_before) == (4, 1, 1)
+    assert (summary.failed, summary.elsewhere, summary.interrupted) == (0, 0, False)
+    assert any(
+        "3 trials are run by process 7 on another.machine" in n for n in run.board.view().notes
+    )
+    assert adds_up(store, study.name)
+    states = store.query("select trial_key, state from attempts order by id").rows
+    assert [state for key, state in states if key == free] == ["stopped", "completed"]
+    assert [state for key, state in states if key == failed] == ["bug"], "not repeated here"
+
+
+def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> None:
+    study = planted()
+    run = inline(study, store)
+    keys = [trial.key for trial in trials_of(study)]
+    store.claim(keys[:2], owner=Owner(id="other", host="another.machine"), lease_s=60)
+    timer = later(1.0, run.stop)
+    summary = run.execute()
+    timer.join()
+    assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, True)
+
+
+def test_trials_taken_over_by_another_run_are_dropped(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.engine.tenure.LEASE_SECONDS", 0.4)
+    study = planted(
+        fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
+    )
+    run = inline(study, store)
+    (key,) = [trial.key for trial in trials_of(study)]
+    thief = Owner(id="thief", host="another.machine")
+
+    def steal() -> None:
+        text = "update attempts set state = 'lost_worker', expires_at = null"
+        with store._database.write() as connection:
+            connection.exec_driver_sql(text)
+        (claim,) = store.claim([key], owner=thief, lease_s=60)
+        outcome = Outcome(key=key, attempt=claim.attempt, kind="completed", step=50)
+        later(0.7, lambda: store.record(outcome, objective=7.0))
+
+    timer = later(1.0, steal)
+    summary = run.execute()
+    timer.join()
+    assert (summary.finished, summary.reused) == (0, 1)
+    assert attempts_of(store, "state, accepted") == [("lost_worker", 0), ("completed", 1)]
+    assert any("1 trials were taken over by another run" in n for n in run.board.view().notes)
+
+
+@pytest.mark.parametrize("kind", ["bug", "memory"])
+def test_a_bug_is_never_repeated_and_a_shortage_of_memory_once(store: Store, kind: str) -> None:
+    study = planted(sweep={"width": [32], "learning_rate": [0.5], "misbehave": ["never", kind]})
+    tries = ["bug"] if kind == "bug" else ["out_of_memory"] * 2
+    for before in (0, 1):
+        summary = inline(study, store).execute()
+        assert (summary.failed, summary.failed_before) == (1 - before, before)
+        states = attempts_of(store, "state")
+        assert [state for (state,) in states if state != "completed"] == tries
+    (failed,) = [t.key for t in trials_of(study) if t.config["misbehave"] == kind]
+    store.excuse([failed])
+    assert store.account(study.name).pending == 1
+    assert inline(study, store).execute().failed == 1
+    assert len(attempts_of(store)) == 1 + 2 * len(tries)
+
+
+def test_a_shortage_that_was_met_once_before_a_crash_is_met_once_more(store: Store) -> None:
+    study = planted(sweep={"width": [32], "learning_rate": [0.5], "misbehave": ["memory"]})
+    run = inline(study, store)
+    (key,) = [trial.key for trial in trials_of(study)]
+    dead = Owner(id="dead", host="another.machine")
+    store.claim([key], owner=dead, lease_s=60)
+    store.record(Outcome(key=key, attempt=1, kind="out_of_memory", error="x"), objective=None)
+    del run
+    assert inline(study, store).execute().failed == 1
+    assert attempts_of(store) == [("out_of_memory",)] * 2
+
+
+def test_a_run_that_only_fails_is_ended_with_its_causes_and_the_rest_waits(store: Store) -> None:
+    sweep = {"learning_rate": [0.5], "misbehave": ["bug"], "seed": list(range(8))}
+    study = planted(sweep=sweep)
+    with pytest.raises(EnvironmentFault, match=r"the first 10 failed: 10 x bug: RuntimeError"):
+        inline(study, store).execute()
     account = store.account(study.name)
-    assert (account.done, account.running) == (4, 2)
+    assert (account.failed, account.pending) == (10, 6)
 
 
 def test_what_another_run_finished_meanwhile_is_reused(store: Store) -> None:

@@ -17,9 +17,9 @@ import pytest
 import ray
 from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
-from sweeper.engine.dispatch import MAX_LOSSES
 from sweeper.engine.exchange import Exchange
 from sweeper.engine.order import Event, Started
+from sweeper.engine.retries import MAX_LOSSES
 from sweeper.engine.run import Run
 from sweeper.engine.slot import Slot
 from sweeper.errors import ClusterError, EnvironmentFault
@@ -116,9 +116,9 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
     run = joined(study, store, ray_cluster)
     mailboxes: list[Any] = []
 
-    def keep(dispatcher: Any, mailbox: Any, stopped: Any) -> Exchange:
+    def keep(dispatcher: Any, mailbox: Any, stopped: Any, **options: Any) -> Exchange:
         mailboxes.append(mailbox)
-        return Exchange(dispatcher, mailbox, stopped)
+        return Exchange(dispatcher, mailbox, stopped, **options)
 
     monkeypatch.setattr("sweeper.engine.session.Exchange", keep)
 

@@ -1,0 +1,62 @@
+"""Patience with a store that is away."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeper.engine import patience
+from sweeper.engine.patience import Patience
+from sweeper.errors import StoreAway, StoreError
+
+
+class Asked:
+    """A store that fails so many times."""
+
+    def __init__(self, failures: int, fault: StoreError) -> None:
+        self.left, self.fault, self.times = failures, fault, 0
+
+    def __call__(self) -> str:
+        self.times += 1
+        if self.left:
+            self.left -= 1
+            raise self.fault
+        return "answer"
+
+
+def test_a_store_that_comes_back_is_asked_again_with_growing_waits() -> None:
+    notes: list[str] = []
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    store = Asked(8, StoreAway("locked"))
+    assert Patience(note=notes.append, wait=wait).ask(store) == "answer"
+    assert store.times == 9
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert notes[0] == "waiting for the store: locked"
+    assert notes[1].startswith("the store is back")
+    assert len(notes) == 2
+
+
+def test_a_store_with_another_trouble_is_not_asked_again() -> None:
+    store = Asked(1, StoreError("damaged"))
+    with pytest.raises(StoreError, match="damaged"):
+        Patience(note=lambda text: None, wait=lambda seconds: False).ask(store)
+    assert store.times == 1
+
+
+def test_waiting_ends_when_it_is_told_to_or_when_the_limit_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Asked(9, StoreAway("gone"))
+    with pytest.raises(StoreAway):
+        Patience(note=lambda text: None, wait=lambda seconds: True).ask(told)
+    assert told.times == 1
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(patience.time, "monotonic", lambda: float(next(clock)))
+    late = Asked(99, StoreAway("gone"))
+    with pytest.raises(StoreAway):
+        Patience(note=lambda text: None, wait=lambda seconds: False, limit=250).ask(late)
+    assert late.times == 3

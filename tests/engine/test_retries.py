@@ -1,0 +1,54 @@
+"""What is run again after which end, and how often."""
+
+from __future__ import annotations
+
+from sweeper.engine.order import Lost, Shape
+from sweeper.engine.retries import MAX_ACCIDENTS, MAX_LOSSES, Retries, last_line
+from sweeper.outcome import Outcome
+
+
+def test_workers_are_replaced_up_to_a_cap() -> None:
+    retries = Retries()
+    event = Lost(order=1, reason="signal 9")
+    ends = [retries.after_loss("key", number, event) for number in range(1, MAX_LOSSES + 1)]
+    assert [end.kind for end in ends] == ["lost_worker"] * (MAX_LOSSES - 1) + ["bug"]
+    assert [end.attempt for end in ends] == [1, 2, 3]
+    assert "given up: 3 workers in a row" in (ends[-1].error or "")
+    assert retries.after_loss("other", 1, event).kind == "lost_worker"
+
+
+def test_losses_of_earlier_runs_count() -> None:
+    retries = Retries({"key": MAX_LOSSES - 1})
+    assert retries.after_loss("key", 9, Lost(order=1, reason="signal 9")).kind == "bug"
+
+
+def test_nodes_that_die_are_not_held_against_a_trial_as_soon_as_workers() -> None:
+    retries = Retries()
+    event = Lost(order=1, reason="power", node=True)
+    kinds = [retries.after_loss("key", 1, event).kind for _ in range(MAX_ACCIDENTS)]
+    assert kinds == ["lost_node"] * (MAX_ACCIDENTS - 1) + ["bug"]
+    assert retries.after_loss("key", 1, Lost(order=1, reason="signal 9")).kind == "lost_worker"
+
+
+def test_a_slot_that_is_taken_away_again_and_again_is_not_followed_for_ever() -> None:
+    retries = Retries()
+    assert [retries.after_stop("key") for _ in range(MAX_ACCIDENTS)] == [True] * (
+        MAX_ACCIDENTS - 1
+    ) + [False]
+
+
+def test_a_shortage_of_memory_is_met_once_with_a_device_of_its_own() -> None:
+    retries = Retries(short={"before"})
+    shape = Shape(cpus=2, gpus=0.25)
+    again = retries.after_shortage("key", shape)
+    assert again == Shape(cpus=2, gpus=0.25, alone=True)
+    assert again is not None
+    assert again.threads == shape.threads, "the bits of a result depend on it"
+    assert retries.after_shortage("key", again) is None
+    assert retries.after_shortage("before", shape) is None
+
+
+def test_a_cause_is_the_last_line_of_an_error() -> None:
+    error = "Traceback\n  File ...\nValueError: no\n"
+    assert last_line(Outcome(key="k", attempt=1, kind="bug", error=error)) == "bug: ValueError: no"
+    assert last_line(Outcome(key="k", attempt=1, kind="bug")) == "bug"
