@@ -13,7 +13,6 @@ from sweeper.cli.printing import console, print_json
 from sweeper.errors import RequestError
 from sweeper.store.records import Account
 from sweeper.store.store import Store
-from sweeper.study import load_study
 
 SQL_LINE = 100_000
 """Width of a table of rows: it is never cut, since it may be piped to another program."""
@@ -25,6 +24,8 @@ SQL_WIDTH = 64
 def name_of(study: str) -> str:
     """Returns the name of a study, given its name or its file."""
     if study.endswith((".yaml", ".yml")) or "/" in study:
+        from sweeper.study import load_study  # imported here: a name is answered without it
+
         return load_study(study).name
     return study
 
