@@ -58,6 +58,8 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
+        if account.failed:
+            out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")
 
 
 def report_command(

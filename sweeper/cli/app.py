@@ -24,7 +24,10 @@ from sweeper.cli.options import (
     StudyName,
 )
 from sweeper.cli.predicting import predict_command
+from sweeper.cli.pruning import prune_command
+from sweeper.cli.retrying import retry_command
 from sweeper.cli.transferring import transfer_command
+from sweeper.cli.verifying import verify_command
 
 app = typer.Typer(
     name="sweeper",
@@ -288,3 +291,6 @@ app.command("transfer")(transfer_command)
 app.command("advise")(advise_command)
 app.command("fit")(fit_command)
 app.command("predict")(predict_command)
+app.command("retry")(retry_command)
+app.command("prune")(prune_command)
+app.command("verify")(verify_command)

@@ -10,6 +10,10 @@ import typer
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
 ]
+OneStudy = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; all if left out."),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(

@@ -43,7 +43,7 @@ def claim(
     require_trials(connection, wanted)
     done = select(results.c.trial_key)
     taken = {row.trial_key for row in rows_in(connection, done, results.c.trial_key, wanted)}
-    taken |= _close_lost(connection, now, wanted)
+    taken |= close_lost(connection, now, wanted)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
     free = [key for key in wanted if key not in taken]
@@ -160,7 +160,7 @@ def _owner_of(row: Row[Any]) -> Owner:
     return Owner(id=row.owner, host=row.host, pid=row.pid, started=row.process)
 
 
-def _close_lost(connection: Connection, now: datetime, keys: Sequence[str]) -> set[str]:
+def close_lost(connection: Connection, now: datetime, keys: Sequence[str]) -> set[str]:
     """Closes the attempts whose owner is gone; returns the keys that are really running."""
     running = select(attempts).where(attempts.c.state == RUNNING)
     is_alive = liveness()

@@ -55,6 +55,17 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
     return _study_of(row)
 
 
+def member_keys(connection: Connection, name: str) -> set[str]:
+    """Returns the keys of a study's trials, hidden ones too.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    find_study(connection, name)
+    statement = select(study_trials.c.trial_key).where(study_trials.c.study == name)
+    return set(connection.execute(statement).scalars())
+
+
 def _study_of(row: Row[Any]) -> StudyRecord:
     return StudyRecord(**row._mapping)
 
@@ -111,10 +122,14 @@ def _trial_row(trial: Trial, now: datetime) -> dict[str, Any]:
         "seed": trial.seed,
         "derived": dict(trial.derived),
         "created_at": now,
-        **{
-            name: _scale_value(trial.config, trial.derived, name, kind)
-            for name, kind in SCALE_COLUMNS.items()
-        },
+        **scale_values(trial.config, trial.derived),
+    }
+
+
+def scale_values(config: Mapping[str, Any], derived: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the columns that people select by hold for a trial."""
+    return {
+        name: _scale_value(config, derived, name, kind) for name, kind in SCALE_COLUMNS.items()
     }
 
 

@@ -29,7 +29,7 @@ GROUP = 5_000
 ELSEWHERE = Owner(id="import", host="")
 """Who ran what was run elsewhere."""
 
-_OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
+OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
 """States in which an attempt may still report: it runs, or was only thought to have ended."""
 
 
@@ -79,7 +79,7 @@ class Recording:
         attempt = self._attempts.get((outcome.key, outcome.attempt))
         if attempt is not None and _same(attempt, outcome):
             return attempt.accepted
-        if attempt is None or attempt.state not in _OPEN:
+        if attempt is None or attempt.state not in OPEN:
             attempt = self._extra(outcome)
         accepted = outcome.accepted and outcome.key not in self._done
         attempt.state, attempt.accepted = outcome.kind, accepted
@@ -88,8 +88,8 @@ class Recording:
         self._updates.append(_ending(attempt, outcome, self._now))
         if accepted:
             self._done.add(outcome.key)
-            self._results.append(_result_row(attempt.id, outcome, objective, self._now))
-            self._marks.extend(_mark_rows(attempt.id, outcome))
+            self._results.append(result_row(attempt.id, outcome, objective, self._now))
+            self._marks.extend(mark_rows(attempt.id, outcome))
         return accepted
 
     def write(self) -> None:
@@ -160,7 +160,7 @@ def _insert_ended(
             "device_seconds": outcome.device_seconds,
             "error": outcome.error,
             "accepted": outcome.accepted,
-            "metrics": _kept_metrics(outcome),
+            "metrics": kept_metrics(outcome),
         }
         rows.append(attempt_row(item, ELSEWHERE, now, lease_s=None) | ended)
     connection.execute(insert(attempts), rows)
@@ -170,9 +170,9 @@ def _insert_ended(
     accepted = [(outcome, value) for outcome, value in entries if outcome.accepted]
     if accepted:
         connection.execute(
-            insert(results), [_result_row(ids[o.key], o, value, now) for o, value in accepted]
+            insert(results), [result_row(ids[o.key], o, value, now) for o, value in accepted]
         )
-    measured = [mark for o, _ in accepted for mark in _mark_rows(ids[o.key], o)]
+    measured = [mark for o, _ in accepted for mark in mark_rows(ids[o.key], o)]
     if measured:
         connection.execute(insert(marks), measured)
 
@@ -214,18 +214,19 @@ def _ending(attempt: _Attempt, outcome: Outcome, now: datetime) -> dict[str, Any
         "to_seconds": attempt.device_seconds,
         "to_error": outcome.error,
         "to_accepted": attempt.accepted,
-        "to_metrics": _kept_metrics(outcome),
+        "to_metrics": kept_metrics(outcome),
     }
 
 
-def _kept_metrics(outcome: Outcome) -> dict[str, float] | None:
-    """What an attempt that ended with a result measured, whether or not it is accepted."""
+def kept_metrics(outcome: Outcome) -> dict[str, float] | None:
+    """Returns what an attempt that ended with a result measured, accepted or not."""
     return dict(outcome.metrics) if outcome.accepted else None
 
 
-def _result_row(
+def result_row(
     attempt_id: int, outcome: Outcome, objective: float | None, now: datetime
 ) -> dict[str, Any]:
+    """Returns the row of an accepted result."""
     return {
         "trial_key": outcome.key,
         "attempt_id": attempt_id,
@@ -245,8 +246,8 @@ def _result_row(
     }
 
 
-def _mark_rows(attempt_id: int, outcome: Outcome) -> list[dict[str, Any]]:
-    """One row a step and metric; of two measurements of one step the later one counts."""
+def mark_rows(attempt_id: int, outcome: Outcome) -> list[dict[str, Any]]:
+    """Returns one row a step and metric; of two measurements of one step the later one counts."""
     latest = {(mark.step, mark.metric): mark for mark in outcome.marks}
     return [
         {

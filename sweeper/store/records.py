@@ -157,6 +157,21 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retried:
+    """What was made pending again, as keys in the order of the study.
+
+    Attributes:
+        failed: trials that had failed.
+        withdrawn: trials whose result was withdrawn.
+        pending: trials asked for by key that were pending already.
+    """
+
+    failed: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """How long training of one shape takes on one device.
 

@@ -47,6 +47,7 @@ def _require_file(location: Location, file: Path, *, create: bool) -> None:
     except FileNotFoundError:
         if not create:
             raise _missing(location) from None
+        _refuse_log_of_lost_file(file)
         _create_file(location, file)
         return
     except OSError as error:
@@ -54,8 +55,20 @@ def _require_file(location: Location, file: Path, *, create: bool) -> None:
     if size == 0:
         raise StoreError(
             f"store {file}: the file is empty, so it was cut short by something else than "
-            "sweeper; restore it from a backup, or remove it to start a new store (all trials "
-            "will run again)"
+            "sweeper; restore it from a backup, or move it away (with the files beside it whose "
+            "names end in -wal and -shm) and run the studies again: finished results are taken "
+            "over from their curve files"
+        )
+
+
+def _refuse_log_of_lost_file(file: Path) -> None:
+    """SQLite would play the log of a lost database into the new one."""
+    log = Path(f"{file}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        raise StoreError(
+            f"store {file}: the file is missing, but its log {log.name} is there; put the file "
+            "back from a backup, or move the log away, too, and run the studies again: finished "
+            "results are taken over from their curve files"
         )
 
 

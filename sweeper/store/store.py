@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
 from sweeper.store import accounts, derived, excuses, frames, leases, members, notes
-from sweeper.store.database import Database
-from sweeper.store.location import locate
 from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
-from sweeper.store.paths import Paths
 from sweeper.store.query import run_query
 from sweeper.store.records import (
     Account,
@@ -28,69 +24,18 @@ from sweeper.store.records import (
     StudyRecord,
     Table,
 )
-from sweeper.store.schema import open_database
+from sweeper.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import pandas
 
 
-class Store:
+class Store(Upkeep):
     """Studies, trials, attempts and results, in SQLite or PostgreSQL.
 
     Every method is one transaction and may be called from any thread. Every method raises
     StoreError if the database is out of reach, locked, full, damaged or not writable.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(
-        cls,
-        location: str | Path | None = None,
-        *,
-        create: bool = True,
-        read_only: bool = False,
-    ) -> Self:
-        """Returns the store at a place, made or migrated if need be.
-
-        Args:
-            location: a folder or a database URL; None takes ``SWEEPER_STORE``, and failing
-                that the folder ``sweeper-results``.
-            create: make the store where there is none.
-            read_only: refuse all writes; never creates nor migrates.
-
-        Raises:
-            RequestError: the location is neither a folder nor the URL of a known database.
-            StoreError: there is no store, or it is out of reach, damaged, not writable, of
-                another program or of a newer sweeper.
-        """
-        return cls(open_database(locate(location), create=create, read_only=read_only))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes all connections to the database."""
-        self._database.close()
-
-    @property
-    def paths(self) -> Paths:
-        """The owner of the paths of curves and checkpoints."""
-        return self._database.location.paths
-
-    @property
-    def shown(self) -> str:
-        """The store's place for messages, without a password."""
-        return self._database.location.shown
 
     # Studies ----------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Whether database, curves and checkpoints agree, and what of it can be mended."""
