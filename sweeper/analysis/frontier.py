@@ -8,11 +8,11 @@ the baseline by interpolating ln compute piecewise linearly in ln loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.random import Generator
+from scipy.special import chdtri
 
 from sweeper.analysis.law import Law
 from sweeper.analysis.points import Floats
@@ -29,6 +29,7 @@ class FrontierPoint:
         loss: tuned loss, positive.
         error: standard error of the loss; NaN where it is unknown.
         bound: True where the loss is an upper bound, its optimum being at an edge of the grid.
+        by_seed: the loss of each seed; empty where the seeds do not tell one.
     """
 
     label: str
@@ -36,6 +37,7 @@ class FrontierPoint:
     loss: float
     error: float = math.nan
     bound: bool = False
+    by_seed: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,23 +74,28 @@ class Frontier:
         place = np.array([[math.log(loss)]])
         return math.exp(read_compute(self.ln_compute, self.ln_loss[None, :], place)[0, 0])
 
-    def drawn(self, count: int, rng: Generator) -> Floats | None:
-        """Returns ln losses with their noise, shape [count, K]; None where it is unknown.
+    @property
+    def noisy(self) -> bool:
+        """Whether the errors of all points are known."""
+        return bool(np.isfinite([point.error for point in self.points]).all())
+
+    def drawn(self, luck: Floats, levels: Floats) -> Floats:
+        """Returns ln losses with their noise, shape [R, K]; the errors have to be known.
 
         The noise level of a draw is what the degrees of freedom leave open, so that percentiles
         widen as Student's t does.
+
+        Args:
+            luck: standard normal draws, shape [R, K].
+            levels: quantile of chi2 that sets the noise level of each draw, shape [R].
         """
-        errors = np.array([point.error for point in self.points])
-        if not np.isfinite(errors).all():
-            return None
-        spread = np.ones((count, 1))
+        spread = np.ones(len(levels))
         if math.isfinite(self.dof):
-            spread = np.sqrt(self.dof / rng.chisquare(self.dof, (count, 1)))
+            # chdtri inverts the upper tail.
+            spread = np.sqrt(self.dof / chdtri(self.dof, 1 - levels))
         # Relative errors of losses are small, so that ln (L + e) is ln L + e / L.
-        relative = errors / np.exp(self.ln_loss)
-        return np.asarray(
-            self.ln_loss + spread * rng.standard_normal((count, len(errors))) * relative
-        )
+        relative = np.array([point.error for point in self.points]) / np.exp(self.ln_loss)
+        return np.asarray(self.ln_loss + spread[:, None] * luck * relative)
 
 
 def frontier_of(name: str, points: Sequence[FrontierPoint], *, dof: float = math.inf) -> Frontier:

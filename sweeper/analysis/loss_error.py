@@ -46,12 +46,13 @@ class Minimum:
         """Smallest number of seeds at a point that the loss depends on."""
         return int(self.curve.counts[self.weights != 0].min())
 
-    def by_seed(self) -> Floats | None:
-        """Returns the loss by seed; None where its points have different seeds, or one."""
+    def by_seed(self) -> dict[int, float]:
+        """Returns the loss by seed; empty where its points have different seeds, or one."""
         inside = [int(k) for k in np.flatnonzero(self.weights)]
         if len({self.curve.seeds[k] for k in inside}) > 1 or self.seeds < 2:
-            return None
-        return np.asarray(sum(self.weights[k] * self.curve.runs[k] for k in inside))
+            return {}
+        losses = np.asarray(sum(self.weights[k] * self.curve.runs[k] for k in inside))
+        return dict(zip(self.curve.seeds[inside[0]], losses.tolist(), strict=True))
 
 
 def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, error: float) -> Minimum:
@@ -104,14 +105,14 @@ def loss_errors(minima: Sequence[Minimum]) -> tuple[list[float], float]:
     degrees of freedom are there and something else tells the noise, that of single runs is
     taken. NaN where nothing tells it.
     """
-    between = [minimum.by_seed() for minimum in minima]
-    squares = sum(float(np.sum((b - b.mean()) ** 2)) for b in between if b is not None)
-    dof = float(sum(len(b) - 1 for b in between if b is not None))
+    between = [np.array(list(minimum.by_seed().values())) for minimum in minima]
+    squares = sum(float(np.sum((b - b.mean()) ** 2)) for b in between if len(b))
+    dof = float(sum(len(b) - 1 for b in between if len(b)))
     errors: list[float] = []
     used: set[float] = set()
     for minimum, values in zip(minima, between, strict=True):
         noise = minimum.noise if minimum.noise is not None and minimum.noise.dof > 0 else None
-        if values is not None and (dof >= LEAST_REPLICATE_DOF or noise is None):
+        if len(values) and (dof >= LEAST_REPLICATE_DOF or noise is None):
             errors.append(math.sqrt(squares / dof / len(values)))
             used.add(dof)
         elif noise is not None:

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from sweeper.analysis.frontier import Frontier, FrontierPoint, read_compute, require_baseline
 from sweeper.analysis.interval import quantile_interval
 from sweeper.analysis.law import Law, fit_law
 from sweeper.analysis.points import Floats
+from sweeper.analysis.shared_seeds import SharedSeeds, shared_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +71,21 @@ class Saving:
         name: name of the frontier.
         multipliers: one a point, cheapest first.
         trend: None with fewer than two points that are not extrapolated.
+        shared: what the seeds do to both sides alike; None where too few are shared to tell.
     """
 
     name: str
     multipliers: tuple[Multiplier, ...]
     trend: Trend | None
+    shared: SharedSeeds | None
 
 
 def saving(baseline: Frontier, other: Frontier, *, resamples: int = 1000, seed: int = 0) -> Saving:
     """Returns the compute multipliers of a frontier over a baseline.
 
-    The losses of both sides are resampled with their noise, as if independent; runs that share
-    seeds differ by less, so that the interval errs on the wide side.
+    The losses of both sides are resampled with their noise. Where points of one label ran with
+    the same seeds, what a seed was measured to do to both is drawn for both alike (common random
+    numbers); all other noise is independent.
 
     Raises:
         AnalysisRefusal: the loss of the baseline does not fall with compute.
@@ -90,9 +95,10 @@ def saving(baseline: Frontier, other: Frontier, *, resamples: int = 1000, seed: 
     own = np.log([point.compute for point in other.points])
     value = read_compute(baseline.ln_compute, baseline.ln_loss[None, :], other.ln_loss[None, :])
     ln = (value - own)[0]
-    base, drawn = baseline.drawn(resamples, rng), other.drawn(resamples, rng)
+    shared = shared_seeds(*({p.label: p.by_seed for p in f.points} for f in (baseline, other)))
     draws = None
-    if base is not None and drawn is not None:
+    if baseline.noisy and other.noisy:
+        base, drawn = _drawn(baseline, other, shared, resamples, rng)
         draws = read_compute(baseline.ln_compute, base, drawn) - own
     multipliers = tuple(
         _multiplier(baseline, point, float(ln[i]), None if draws is None else draws[:, i])
@@ -103,7 +109,24 @@ def saving(baseline: Frontier, other: Frontier, *, resamples: int = 1000, seed: 
         name=other.name,
         multipliers=multipliers,
         trend=_trend(own[inside], ln[inside], None if draws is None else draws[:, inside]),
+        shared=shared,
     )
+
+
+def _drawn(
+    baseline: Frontier,
+    other: Frontier,
+    shared: SharedSeeds | None,
+    count: int,
+    rng: Generator,
+) -> tuple[Floats, Floats]:
+    """Returns ln losses of both sides with their noise, shapes [count, K] and [count, M]."""
+    mine, theirs = (rng.standard_normal((count, len(f.points))) for f in (baseline, other))
+    levels, others = rng.random(count), rng.random(count)
+    if shared is not None and shared.correlation > 0:
+        # Noise that is shared was measured on both sides by the same draws.
+        theirs, others = shared.tie(mine, theirs), levels
+    return baseline.drawn(mine, levels), other.drawn(theirs, others)
 
 
 def frontier_law(frontier: Frontier, *, resamples: int = 1000, seed: int = 0) -> Law:

@@ -48,6 +48,8 @@ class TunedPoint:
         bound: True where the optimum lies at an edge of the grid or beside a divergence, so that
             the tuned loss is at most this.
         seeds: smallest number of seeds behind the loss.
+        by_seed: the tuned loss of each seed; empty where the points behind it have different
+            seeds, or one.
     """
 
     label: str
@@ -60,6 +62,7 @@ class TunedPoint:
     error: float
     bound: bool
     seeds: int
+    by_seed: Mapping[int, float]
 
     def cost(self, cost: Cost) -> float:
         """Returns FLOPs or seconds; NaN if unknown."""
@@ -95,7 +98,11 @@ class Tuned:
             raise AnalysisRefusal(f"{self.name}, {unknown[0]}: {_UNKNOWN[cost]}")
         points = [
             FrontierPoint(
-                label=point.label, compute=point.cost(cost), loss=point.loss, error=point.error
+                label=point.label,
+                compute=point.cost(cost),
+                loss=point.loss,
+                error=point.error,
+                by_seed=point.by_seed,
             )
             for point in self.points
         ]
@@ -192,6 +199,7 @@ class _Group:
             error=math.nan,
             bound=minimum.bound,
             seeds=minimum.seeds,
+            by_seed=minimum.by_seed(),
         )
 
     def _costs(self, minimum: Minimum) -> tuple[float, float]:

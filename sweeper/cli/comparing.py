@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis.saving import Fitted
+    from sweeper.analysis.shared_seeds import SharedSeeds
     from sweeper.report.comparison import Comparison, Rival
     from sweeper.report.side import Side
 
@@ -87,6 +88,8 @@ def _print(comparison: Comparison) -> None:
         out.print(_table(rival))
         _print_left_out(out, rival.side)
         say(out, _verdict(rival))
+        if not math.isnan(rival.saving.multipliers[0].low):
+            say(out, _seeds(rival.saving.shared))
         for side in (comparison.baseline, rival.side):
             if side.lawless is not None:
                 say(out, f"no law of {side.name}: {side.lawless}")
@@ -163,6 +166,24 @@ def _verdict(rival: Rival) -> str:
     if trend is None:
         return f"{said}."
     return f"{said}. {_course(trend.exponent, trend.low, trend.high)}"
+
+
+def _seeds(shared: SharedSeeds | None) -> str:
+    """Returns what the seeds that both sides ran mean for the intervals, in a sentence."""
+    if shared is None:
+        return (
+            "The intervals take the noise of both sides as independent: too few seeds are shared."
+        )
+    if shared.correlation == 0:
+        return (
+            f"Both ran the same seeds at {len(shared.pairs)} points, but these do not go together "
+            f"(correlation {shared.measured:+.2f}): the intervals hold the noise of both in full."
+        )
+    return (
+        f"Both ran the same seeds at {len(shared.pairs)} points, which go together (correlation "
+        f"{shared.measured:.2f}, of which {shared.correlation:.2f} counts): the intervals leave "
+        "out what a seed does to both."
+    )
 
 
 def _course(exponent: float, low: float, high: float) -> str:

@@ -19,6 +19,7 @@ from sweeper.analysis.saving import (
     fitted_multipliers,
     saving,
 )
+from sweeper.analysis.shared_seeds import SharedSeeds
 from sweeper.analysis.tuned import Cost, TunedPoint
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.report.inquiry import Inquiry, inquire
@@ -78,6 +79,7 @@ class Comparison:
                     "study": rival.side.study,
                     "variant": rival.side.variant,
                     "points": list(_points_json(rival)),
+                    "shared_seeds": _shared_json(rival.saving.shared),
                     "trend": rival.saving.trend and _numbers(vars(rival.saving.trend)),
                     "law": _law_json(rival.side),
                     "evidence": rival.side.evidence.to_json(),
@@ -214,6 +216,16 @@ def _notes(
     devices = sorted({device for side in (base, *sides) for device in side.evidence.devices})
     if metric == "seconds" and len(devices) > 1:
         yield f"seconds are from different devices: {', '.join(devices)}"
+
+
+def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    return {
+        "points": len(shared.pairs),
+        "measured": shared.measured,
+        "correlation": shared.correlation,
+    }
 
 
 def _points_json(rival: Rival) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,7 @@ def test_the_table_says_how_much_compute_is_saved(race: Sweeper) -> None:
     assert "ahead at 3 of 3 points" in answer.out
     assert "extrapolated" in answer.out
     assert answer.out.count("rests on 54 of 54 trials") == 2
+    assert "Both ran the same seeds at 3 points" in answer.out
 
 
 def test_the_json_has_stable_keys(race: Sweeper) -> None:
@@ -55,12 +56,24 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
         "notes",
     ]
     (other,) = document["others"]
-    assert list(other) == ["study", "variant", "points", "trend", "law", "evidence", "left_out"]
+    assert list(other) == [
+        "study",
+        "variant",
+        "points",
+        "shared_seeds",
+        "trend",
+        "law",
+        "evidence",
+        "left_out",
+    ]
     point = other["points"][0]
     assert {"label", "flops", "loss", "multiplier", "low", "high", "extrapolated"} <= set(point)
     assert point["low"] < 1.5 < point["high"]
     assert point["standing"] == "ahead"
     assert point["seconds"] is None
+    # Seeds were drawn apart, so hardly anything of what they do is shared.
+    assert other["shared_seeds"]["points"] == 3
+    assert other["shared_seeds"]["correlation"] < 0.6
 
 
 def test_a_wrong_request_ends_in_one_line(race: Sweeper) -> None:
