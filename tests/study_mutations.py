@@ -100,7 +100,8 @@ def mutated(text: str, number: int) -> bytes:
 
 
 def check(path: Path) -> str:
-    """Returns ``valid``, ``refused`` or ``no data`` for a study file.
+    """Returns ``valid``, ``large`` (valid and not planned), ``refused`` or ``no data`` for a study
+    file.
 
     Raises:
         AssertionError: a refusal does not say what is wrong and where, or a valid study does not
@@ -114,7 +115,7 @@ def check(path: Path) -> str:
     assert study.num_cells >= 1
     assert Study.from_document(study.document).document == study.document
     if study.num_cells > MAX_PLANNED:
-        return "valid"
+        return "large"
     try:
         planned = expand(study)
     except DataError as error:

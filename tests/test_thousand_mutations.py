@@ -11,7 +11,8 @@ from study_mutations import bases, check, mutated
 COUNT = 1_000
 BATCH = 100
 SECONDS = 1.5
-"""Processor seconds that one file may take; most take a hundredth."""
+"""Processor seconds that one file may take unless it is a study of thousands of cells; most take
+a hundredth."""
 
 
 @pytest.mark.parametrize("first", range(0, COUNT, BATCH))
@@ -24,15 +25,15 @@ def test_a_mutated_study_is_refused_with_its_place_or_is_valid(first: int, tmp_p
         began = time.process_time()
         answers.append(check(path))
         spent = time.process_time() - began
-        assert spent < SECONDS, f"mutation {number} took {spent:.1f} s"
-    assert {"refused", "valid"} <= set(answers), "the mutations are neither all nor none harmless"
+        assert answers[-1] == "large" or spent < SECONDS, f"mutation {number} took {spent:.1f} s"
+    assert {"refused", "valid", "large"} <= set(answers), "some are harmless"
 
 
 def test_the_studies_that_mutations_begin_with_are_valid(tmp_path: Path) -> None:
     for name, text in bases().items():
         path = tmp_path / f"{name}.yaml"
         path.write_text(text, encoding="utf-8")
-        assert check(path) == "valid", name
+        assert check(path) in ("valid", "large"), name
 
 
 def test_the_mutations_are_the_same_each_time() -> None:
