@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from engine_studies import order_of, outcomes_in, warnings_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 
 from sweeper.engine.host import Host
-from sweeper.engine.order import Order
+from sweeper.engine.order import Order, Task
 from sweeper.store.checkpoints import read_journal, write_checkpoint
+from workloads.workload import Trainer
 
 
 @pytest.mark.parametrize("step", [1, 5, 11])
@@ -159,6 +160,30 @@ def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
     assert {outcome.kind for outcome in outcomes_in(events)} == {"completed"}
     (warning,) = warnings_in(events)
     assert f"{bad} skipped: {bad} is a checkpoint of another trial" in warning
+
+
+def test_a_checkpoint_that_vanishes_before_it_is_loaded_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(tmp_path, [planted()], checkpoint_seconds=0.0)
+    expected = facts(outcomes_in(finish(Host(order_of(tmp_path / "calm", [planted()])))))
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    (before, newest) = order.paths.checkpoints_of(order.tasks[0].key)
+    again = Host(order)
+    build = again._build
+
+    def overtaken(tasks: Sequence[Task]) -> Trainer:
+        newest.unlink(missing_ok=True)
+        assert before.exists()
+        return build(tasks)
+
+    monkeypatch.setattr(again, "_build", overtaken)
+    events = finish(again)
+    assert facts(outcomes_in(events)) == expected
+    (warning,) = warnings_in(events)
+    assert f"checkpoint {newest} skipped" in warning
 
 
 def test_a_result_that_nobody_recorded_is_taken_over_without_training(
