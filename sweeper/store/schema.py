@@ -12,6 +12,7 @@ from sweeper.errors import StoreError
 from sweeper.store.database import Database
 from sweeper.store.location import Location
 from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, flush
+from sweeper.store.rehash import bring_to_hash_version
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -34,6 +35,7 @@ def open_database(location: Location, *, create: bool, read_only: bool) -> Datab
     database = Database(location, read_only=read_only)
     try:
         _bring_to_schema(database, create=create and not read_only)
+        bring_to_hash_version(database)
     except BaseException:
         database.close()
         raise
