@@ -11,6 +11,14 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.E
 _TORCH_WRITER = ("PytorchStreamWriter failed", "unexpected pos", "iostream error")
 """Words of torch's writer of files, which knows no errno."""
 
+_MEMORY_WORDS = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Shortages of memory that torch and its libraries tell as errors of another kind."""
+
 
 def disk_failure(fault: BaseException) -> OSError | None:
     """Returns the complaint of a disk that an exception comes from; None if it comes from
@@ -31,7 +39,7 @@ def is_out_of_memory(fault: BaseException) -> bool:
         isinstance(each, MemoryError)
         or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
         or "OutOfMemoryError" in {kind.__name__ for kind in type(each).__mro__}
-        or "can't allocate memory" in str(each)
+        or any(words in str(each) for words in _MEMORY_WORDS)
         for each in _chain(fault)
     )
 
