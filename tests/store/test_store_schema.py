@@ -67,10 +67,32 @@ def test_a_database_of_the_first_released_schema_opens_with_all_it_holds(locatio
         assert store.save_study(study("baseline"), []).hidden == 4
 
 
-def test_every_earlier_schema_has_a_fixture() -> None:
+def test_a_database_of_the_second_schema_opens_with_all_it_holds(location: str) -> None:
+    restore_baseline(location, "0002")
+
+    with Store.open(location, create=False) as store:
+        account = store.account("baseline")
+        assert (account.declared, account.done, account.diverged) == (4, 1, 1)
+        assert (account.failed, account.pending, account.hidden) == (1, 1, 1)
+        frame = store.frame("baseline")
+        assert frame["outcome"].tolist() == ["completed", "diverged", "failed", "missing"]
+        assert frame["attempts"].tolist() == [2, 1, 1, 1]
+        kept = store.query("select number, state, metrics, excused from attempts order by id").rows
+        assert [row[:2] for row in kept] == [
+            (1, "completed"),
+            (1, "diverged"),
+            (1, "bug"),
+            (2, "completed"),
+            (1, "bug"),
+        ]
+        assert "2.25" in str(kept[3][2])
+        assert [bool(row[3]) for row in kept] == [False] * 4 + [True]
+
+
+def test_every_schema_has_a_fixture() -> None:
     kept = {path.stem.removeprefix("baseline-") for path in FIXTURES.glob("baseline-*.sql")}
 
-    assert kept >= schema.known_revisions() - {SCHEMA}
+    assert kept == schema.known_revisions()
 
 
 @pytest.mark.parametrize("read_only", [False, True])
