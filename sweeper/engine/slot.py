@@ -14,6 +14,7 @@ from sweeper.engine.environment import hostname
 from sweeper.engine.host import Host
 from sweeper.engine.mailbox import PARK, Life, Word
 from sweeper.engine.order import Event, Order, Shape
+from sweeper.engine.orphan import end_with_parent
 
 SLICE_SECONDS = 0.5
 """How long a slot trains between two words with the mailbox."""
@@ -30,6 +31,7 @@ class Slot(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Takes up the slot's name, shape and mailbox from Tune's config."""
+        end_with_parent()
         self._name: str = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
