@@ -12,6 +12,7 @@ import pytest
 import witnessed_card
 from engine_program import Program
 from torture_program import Bits, undisturbed
+from witnessed_card import Witness
 
 from sweeper.study import Study
 
@@ -25,15 +26,13 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Study], Bits]:
 
 
 @pytest.fixture
-def witness(tmp_path: Path) -> Path:
-    """Returns the file in which the programs of a test write down what they train."""
-    file = tmp_path / "witness"
-    file.touch()
-    return file
+def witness(tmp_path: Path) -> Witness:
+    """Returns what the programs of a test tell of their training."""
+    return Witness(tmp_path / "witness")
 
 
 @pytest.fixture
-def program(tmp_path: Path, witness: Path) -> Iterator[Callable[..., Program]]:
+def program(tmp_path: Path, witness: Witness) -> Iterator[Callable[..., Program]]:
     """Yields what makes programs on one store, each with a folder of its own; ends what a failed
     test leaves of them."""
     made: list[Program] = []
@@ -41,7 +40,7 @@ def program(tmp_path: Path, witness: Path) -> Iterator[Callable[..., Program]]:
     paths = [str(Path(witnessed_card.__file__).parent), os.environ.get("PYTHONPATH", "")]
     environ = {
         "PYTHONPATH": os.pathsep.join(paths),
-        witnessed_card.VARIABLE: str(witness),
+        witnessed_card.VARIABLE: str(witness.file),
     }
 
     def make(study: Study, executor: str = "inline", **options: Any) -> Program:

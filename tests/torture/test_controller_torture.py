@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from engine_program import Program
@@ -22,7 +21,7 @@ from torture_program import (
     share,
     sound,
 )
-from witnessed_card import stretches, trained_twice_at_once
+from witnessed_card import Witness, trained_twice_at_once
 
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -54,7 +53,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     locate: Callable[[str], str],
     program: Callable[..., Program],
     calm: Callable[[Study], Bits],
-    witness: Path,
+    witness: Witness,
 ) -> None:
     study = digits(3 * rounds)
     chance = instants("controller")
@@ -66,7 +65,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     assert run.wait(60 + 10 * rounds) == 0, run.said
     sound(run, {0})
     run.await_silence()
-    trained = stretches(witness)
+    trained = witness.stretches()
     assert not trained_twice_at_once(trained)
     if rounds >= 10:  # fewer kills may all hit before a first checkpoint
         assert any(part.first > 1 for part in trained), "killed trials go on from checkpoints"
@@ -75,17 +74,17 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
         assert lost_pids(store) <= set(killed), "nobody who lived was given up"
 
 
-def strike(run: Program, chance: random.Random, witness: Path) -> int:
+def strike(run: Program, chance: random.Random, witness: Witness) -> int:
     """Starts a program, kills it at a random instant and returns its number; one kill in four
     falls into its start, the others into its work."""
-    had, size = curves(run), witness.stat().st_size
+    had, size = curves(run), witness.file.stat().st_size
     run.start()
     pid = run.process.pid
     if chance.random() < 0.25:
         time.sleep(chance.uniform(0, START_SECONDS))
     else:
         until = time.monotonic() + 90
-        while witness.stat().st_size == size:
+        while witness.file.stat().st_size == size:
             assert run.alive, run.said
             assert time.monotonic() < until, run.said
             time.sleep(0.01)

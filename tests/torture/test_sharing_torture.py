@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from engine_program import Program
@@ -20,7 +19,7 @@ from torture_program import (
     share,
     sound,
 )
-from witnessed_card import stretches, trained_twice_at_once
+from witnessed_card import Witness, trained_twice_at_once
 
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -38,7 +37,7 @@ def test_two_controllers_never_train_one_trial_at_once_though_either_may_be_kill
     locate: Callable[[str], str],
     program: Callable[..., Program],
     calm: Callable[[Study], Bits],
-    witness: Path,
+    witness: Witness,
 ) -> None:
     location = locate(database)
     study = digits(6 * KILLS)
@@ -69,7 +68,7 @@ def test_two_controllers_never_train_one_trial_at_once_though_either_may_be_kill
         run.wait()
         sound(run, {0, 1})
         run.await_silence()
-    trained = stretches(witness)
+    trained = witness.stretches()
     assert not trained_twice_at_once(trained)
     worked = {part.pid for part in trained}
     assert len(worked) > 1, "both had a share"

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,22 +92,41 @@ class Stretch:
     last: int
 
 
-def stretches(file: Path) -> list[Stretch]:
-    """Returns what was trained, in the order in which it began."""
-    found: list[Stretch] = []
-    open_now: dict[tuple[str, int], int] = {}
-    for line in file.read_text(encoding="ascii").splitlines():
+class Witness:
+    """Reads what was written down, each line once.
+
+    Args:
+        file: of the variable.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._found: list[Stretch] = []
+        self._open: dict[tuple[str, int], int] = {}
+        self._read = 0
+        file.touch()
+
+    def stretches(self) -> list[Stretch]:
+        """Returns what was trained so far, in the order in which it began."""
+        with self.file.open("rb") as lines:
+            lines.seek(self._read)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    self._read += len(line)
+                    self._add(line.decode("ascii"))
+        return list(self._found)
+
+    def _add(self, line: str) -> None:
         moment, pid, trial, step = line.split()
         now, number, who = int(moment), int(step), (trial, int(pid))
-        at = open_now.get(who)
-        if at is not None and found[at].last + 1 == number:
-            found[at] = Stretch(**{**vars(found[at]), "ended": now, "last": number})
-        else:
-            open_now[who] = len(found)
-            found.append(
-                Stretch(trial=trial, pid=int(pid), began=now, ended=now, first=number, last=number)
-            )
-    return found
+        at = self._open.get(who)
+        if at is not None and self._found[at].last + 1 == number:
+            self._found[at] = replace(self._found[at], ended=now, last=number)
+            return
+        self._open[who] = len(self._found)
+        self._found.append(
+            Stretch(trial=trial, pid=int(pid), began=now, ended=now, first=number, last=number)
+        )
 
 
 def trained_twice_at_once(found: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:

@@ -1,0 +1,168 @@
+"""Workers killed and nodes torn off while one controller runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_program import AGENTS, MARK, Program, marked_processes
+from torture_program import (
+    ROUNDS,
+    TRIAL_SECONDS,
+    Bits,
+    digits,
+    instants,
+    settled,
+    sound,
+)
+from witnessed_card import Witness, trained_twice_at_once
+
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(180 + 20 * ROUNDS)]
+
+
+def test_workers_killed_again_and_again_cost_nothing_but_the_time_since_their_checkpoints(
+    program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
+) -> None:
+    study = digits(6 * ROUNDS)
+    chance = instants("workers")
+    run = program(study, "ray")
+    run.start()
+    killed: set[int] = set()
+    for _ in range(ROUNDS):
+        pid = chance.choice(await_workers(run, killed))
+        await_trials(run, witness, pid, chance.randrange(2, 4))
+        time.sleep(chance.uniform(0, TRIAL_SECONDS))
+        assert run.alive, f"the study is too short: {run.said}"
+        os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
+    assert run.wait(120 + 10 * ROUNDS) == 0, run.said
+    sound(run, {0})
+    run.await_silence()
+    trained = witness.stretches()
+    assert not trained_twice_at_once(trained)
+    assert killed <= {part.pid for part in trained}, "all of them had begun to work"
+    assert any(part.first > 1 for part in trained), "a killed trial goes on from its checkpoint"
+    with Store.open(run.store, create=False) as store:
+        settled(store, study, calm(study))
+        states = dict(store.query("select state, count(*) from attempts group by state").rows)
+    assert set(states) == {"completed", "lost_worker"}
+    assert 0 < states["lost_worker"] <= 2 * ROUNDS
+
+
+def await_workers(run: Program, killed: set[int]) -> list[int]:
+    """Returns the processes of slots that live and were not killed, once there are any."""
+    until = time.monotonic() + 90
+    while not (found := [pid for pid in run.workers() if pid not in killed]):
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.05)
+    return found
+
+
+def await_trials(run: Program, witness: Witness, pid: int, count: int) -> None:
+    """Returns once a slot has begun so many trials. With two or more it is not killed under the
+    trial that it was given first, which is the one that was lost before: hit again and again, that
+    one would look guilty."""
+    until = time.monotonic() + 90
+    while sum(part.pid == pid for part in witness.stretches()) < count:
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.05)
+
+
+class Nodes:
+    """A Ray cluster of three nodes with one processor each, on this machine."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.mark = uuid.uuid4().hex
+        os.environ[MARK] = self.mark  # what its processes are told by
+        node = {"num_cpus": 1, "include_dashboard": False}
+        self.cluster: Any = Cluster(initialize_head=True, head_node_args=node)
+        self.others = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
+        self.cluster.wait_for_nodes()
+
+    def pids_on(self, node: Any) -> set[int]:
+        """Returns the slots on a node: the children of its raylet."""
+        parent = node.all_processes["raylet"][0].process.pid
+        return {
+            pid
+            for pid, line in marked_processes(self.mark).items()
+            if line.startswith("ray::Slot") and _parent(pid) == parent
+        }
+
+    def tear_off(self, node: Any) -> None:
+        """Kills the raylet of a node, as if its machine were gone."""
+        os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+
+    def shutdown(self) -> None:
+        """Ends all nodes; asserts that nothing is left of them but what ends by itself."""
+        del os.environ[MARK]
+        self.cluster.shutdown()
+        until = time.monotonic() + 30
+        while left := [x for x in marked_processes(self.mark).values() if x not in AGENTS]:
+            assert time.monotonic() < until, f"still running: {left}"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
+    """Yields a cluster whose workers find the workload and write down what they train."""
+    import witnessed_card
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(witnessed_card.__file__).parent))
+    monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
+    made = Nodes()
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+def test_a_node_torn_off_in_the_middle_leaves_the_study_to_the_others(
+    nodes: Nodes, program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
+) -> None:
+    study = digits(12, steps=1500)  # long enough that Ray hears of it in the middle
+    run = program(study, "ray", options=["--address", nodes.cluster.address])
+    run.start()
+    chance = instants("nodes")
+    node = chance.choice(nodes.others)
+    until = time.monotonic() + 90
+    while not nodes.pids_on(node) & {part.pid for part in witness.stretches()}:
+        assert run.alive, run.said
+        assert time.monotonic() < until, run.said
+        time.sleep(0.1)
+    time.sleep(chance.uniform(0, TRIAL_SECONDS))
+    there = nodes.pids_on(node)
+    nodes.tear_off(node)
+    assert run.wait(180) == 0, run.said
+    sound(run, {0})
+    trained = witness.stretches()
+    assert not trained_twice_at_once(trained)
+    assert there & {part.pid for part in trained}, "somebody worked there"
+    left = there & set(marked_processes(nodes.mark))
+    assert not left, "a worker ends with its node"
+    with Store.open(run.store, create=False) as store:
+        settled(store, study, calm(study))
+        states = {state for (state,) in store.query("select state from attempts").rows}
+    assert states <= {"completed", "lost_worker", "lost_node"}
+    assert len(states) > 1, "what was trained there was lost"
+
+
+def _parent(pid: int) -> int:
+    """The process that started another one; 0 if that has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
