@@ -13,7 +13,7 @@ from sweeper.store.records import Changes
 from sweeper.store.request import ImportRequest, found_columns
 from sweeper.store.rows import Reader
 from sweeper.store.runs import Settled, settled
-from sweeper.store.sheet import Sheet, open_sheet
+from sweeper.store.sheet import Sheet, open_sheet, release_batches
 from sweeper.store.store import Store
 
 
@@ -67,6 +67,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     reader = Reader(request, columns)
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
         reader.add(batch)
+    release_batches()
     sorted_rows = _one_row_each(sheet, reader, request)
     source = {"source": sheet.path.name, "sha256": sheet.digest()}
     arrival = Arrival(request, reader.cells, sorted_rows.rows, source, store.paths)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
+import pytest
 from sample_store import members, outcome, save, study, trial, trials
 
+from sweeper.errors import UnknownNameError
 from sweeper.outcome import Mark
 from sweeper.store.store import Store
 
@@ -104,3 +107,20 @@ def test_curve_files_are_found_under_the_folder_of_the_store(store: Store) -> No
     store.record(outcome(keys[0], curve=store.paths.relative(path), attempt=0), objective=2.5)
 
     assert store.curve_files("widths") == {keys[0]: path}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_reading_a_frame_leaves_the_garbage_collector_as_it_was(
+    store: Store, enabled: bool
+) -> None:
+    save(store, 2)
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        assert len(store.frame("widths")) == 2
+        assert store.marks("widths").empty
+        with pytest.raises(UnknownNameError):
+            store.frame("depths")
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
