@@ -149,6 +149,11 @@ class Capacity:
         # Trials that want a device of their own are few, and come one after the other.
         return min(int(fits + 1e-9), 1) if shape.alone else int(fits + 1e-9)
 
+    def nodes(self) -> int:
+        """Returns the number of nodes that have processors for trials."""
+        found = ray.nodes()  # type: ignore[no-untyped-call]
+        return sum(node["Alive"] and node["Resources"].get("CPU", 0.0) > 0 for node in found)
+
     def bundle(self, shape: Shape) -> dict[str, float]:
         """Returns what a slot asks Ray for; one that wants to be alone, all accelerators that it
         touches, or failing those all processors of a node (of the most common size that the

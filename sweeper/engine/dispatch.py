@@ -264,9 +264,10 @@ class Dispatcher:
     def _began(self, event: Started) -> None:
         with self._lock:
             self.parked.discard(event.slot)
-            self.health.began(event.place)
-            if event.order in self._flying:
-                self._flying[event.order].place = event.place
+            flight = self._flying.get(event.order)
+            self.health.began(event.place, () if flight is None else flight.trials)
+            if flight is not None:
+                flight.place = event.place
 
     def _count_deaths(self, event: Event) -> None:
         """When worker processes die again and again and none gets as far as beginning an order,

@@ -12,6 +12,7 @@ import ray
 
 from sweeper.engine.cluster import Capacity, end_process
 from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.inquest import Inquest
 from sweeper.engine.mailbox import Digest
 from sweeper.engine.order import Shape
 from sweeper.errors import ClusterError
@@ -52,6 +53,7 @@ class Exchange:
         self._stopped = stopped
         self._hang_seconds = hang_seconds
         self._capacity = Capacity()
+        self._inquest = Inquest()
         self._ready: Mapping[Shape, int] = {}
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
@@ -107,6 +109,7 @@ class Exchange:
 
     def _round(self, patience: float) -> None:
         dispatcher = self._dispatcher
+        dispatcher.health.expected = self._capacity.nodes()
         orders = [
             order
             for shape in dispatcher.shapes()
@@ -122,7 +125,7 @@ class Exchange:
             )
         )
         self._ready = digest.ready
-        for event in digest.events:
+        for event in self._inquest.review(digest.events):
             dispatcher.handle(event)
         for life in digest.silent:
             end_process(life.node, life.pid)

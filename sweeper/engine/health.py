@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 STREAK = 3
 """Failures in a row without a success that make a place suspect."""
+
+PROBATION_SECONDS = 120.0
+"""How long a suspect waits for another place to begin its trial."""
 
 FIRST_FAILURES = 10
 """Failed trials of a run without a single success that end it."""
@@ -17,19 +22,26 @@ FAILURES_IN_A_ROW = 50
 CAUSES_SHOWN = 5
 
 
+@dataclass
+class _Question:
+    """A suspect's trial, which another place is asked about."""
+
+    key: str
+    since: float
+    begun: bool = False
+
+
 class Health:
     """Scores of places (a node, or its accelerators).
 
     Failing alone convicts nobody: a trial may fail everywhere. A place is quarantined once
     :data:`STREAK` different trials in a row have failed there and one of them has succeeded
-    somewhere else. To find that out a suspect's trial is run once more elsewhere; where that
+    somewhere else. To find that out a suspect's trial is run once more elsewhere, and until that
+    has ended the suspect is given nothing, so that it cannot eat the queue; where the trial
     fails too the place is cleared, and has to fail twice as often to be suspected again.
 
     Args:
         note: hears of every place that is quarantined, or taken back.
-
-    Attributes:
-        quarantined: places that are given nothing more.
     """
 
     def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
@@ -37,12 +49,24 @@ class Health:
         self._known: set[str] = set()
         self._streaks: dict[str, dict[str, bool]] = {}
         self._patience: dict[str, int] = {}
-        self._asked: dict[str, str] = {}
-        self.quarantined: frozenset[str] = frozenset()
+        self._asked: dict[str, _Question] = {}
+        self._convicted: set[str] = set()
+        self.expected = 1
 
-    def began(self, place: str) -> None:
-        """Notes that a place is at work."""
+    @property
+    def quarantined(self) -> frozenset[str]:
+        """Places that are given nothing: convicted ones, and suspects for the time being."""
+        late = time.monotonic() - PROBATION_SECONDS
+        for place, question in list(self._asked.items()):
+            if not question.begun and question.since < late:
+                self._clear(place)  # nobody else is there to answer
+        return frozenset(self._convicted | self._asked.keys())
+
+    def began(self, place: str, keys: Collection[str] = ()) -> None:
+        """Notes that a place is at work, and on which trials."""
         self._known.add(place)
+        for suspect, question in self._asked.items():
+            question.begun |= suspect != place and question.key in keys
 
     def succeeded(self, place: str, key: str) -> set[str]:
         """Notes a result; returns the trials to run again because their place failed them."""
@@ -58,7 +82,7 @@ class Health:
 
     def failed(self, place: str, key: str) -> bool:
         """Notes a failure; returns whether another place should be asked about the trial."""
-        suspects = [other for other, asked in self._asked.items() if asked == key]
+        suspects = [other for other, asked in self._asked.items() if asked.key == key]
         for suspect in suspects:
             if suspect != place:  # it fails elsewhere too
                 self._clear(suspect)
@@ -66,13 +90,12 @@ class Health:
         streak.setdefault(key, False)
         ask = (
             not suspects
-            and place not in self._asked
             and place not in self.quarantined
             and len(streak) >= self._patience.get(place, STREAK)
-            and bool(self._known - self.quarantined - {place})
+            and self._others(place)
         )
         if ask:
-            self._asked[place] = key
+            self._asked[place] = _Question(key, time.monotonic())
         return ask
 
     def gone(self, place: str) -> None:
@@ -81,7 +104,13 @@ class Health:
         self._known.discard(place)
         if self.quarantined and not self._known - self.quarantined:
             self._note(f"no other place is left: {_listed(self.quarantined)} is used again")
-            self.quarantined = frozenset()
+            self._convicted.clear()
+            self._asked.clear()
+
+    def _others(self, place: str) -> bool:
+        """Whether another place is there to answer, or should come up soon."""
+        known = self._known | {place}
+        return bool(known - self.quarantined - {place}) or self.expected > len(known)
 
     def _clear(self, place: str) -> None:
         self._asked.pop(place, None)
@@ -91,7 +120,7 @@ class Health:
     def _quarantine(self, place: str) -> set[str]:
         streak = self._streaks.pop(place)
         self._asked.pop(place, None)
-        self.quarantined |= {place}
+        self._convicted.add(place)
         self._note(
             f"{place} is quarantined: the last {len(streak)} trials there failed, and "
             f"{sum(streak.values())} of them succeeded elsewhere; it is given nothing more in "

@@ -151,7 +151,7 @@ class Mailbox:
             node: True if its whole node is gone.
         """
         if slot in self._held:
-            self._bury(slot, None, node=node)
+            self._bury(slot, None, reason, node=node)
         elif slot not in self._parked:
             self._post([Died(slot=slot, reason=reason)])
 
@@ -236,15 +236,15 @@ class Mailbox:
             self._events.extend(events)
             self._more_events.set()
 
-    def _bury(self, slot: str, life: Life | None, *, node: bool = False) -> None:
+    def _bury(self, slot: str, life: Life | None, reason: str = "", *, node: bool = False) -> None:
         hold = self._held.get(slot)
         if hold is None or hold.life == life:
             return
         del self._held[slot]
-        how = hold.doomed or ("its node is gone" if node else "")
-        reason = f"the worker process of {slot} on {hold.life.host} died"
-        reason = f"{reason}: {how}" if how else reason
-        self._post([Lost(order=hold.order, reason=reason, node=node)])
+        how = hold.doomed or reason
+        what = f"the worker process of {slot} on {hold.life.host} died"
+        reason = f"{what}: {how}" if how else what
+        self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.life.node)])
 
 
 def _now() -> float:

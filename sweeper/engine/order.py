@@ -141,11 +141,13 @@ class Lost:
         order: number of the order.
         reason: what is known of it, in words.
         node: True if the whole node is gone, so that no trial is to blame.
+        where: Ray's name of the node.
     """
 
     order: int
     reason: str
     node: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

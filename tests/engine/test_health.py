@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from sweeper.engine.health import FAILURES_IN_A_ROW, FIRST_FAILURES, STREAK, Breaker, Health
 
 
@@ -17,14 +21,15 @@ def test_failures_alone_convict_no_place() -> None:
     watch, notes = health("a", "b")
     for number in range(20):
         watch.failed("a", f"trial {number}")
-    assert watch.quarantined == frozenset()
-    assert notes == []
+        watch.failed("b", f"trial {number}")
+    assert not any("is quarantined" in note for note in notes)
 
 
 def test_a_suspect_is_tested_by_one_trial_at_another_place() -> None:
     watch, _ = health("a", "b")
     asked = [watch.failed("a", f"trial {number}") for number in range(6)]
     assert asked == [False] * (STREAK - 1) + [True] + [False] * (6 - STREAK)
+    assert watch.quarantined == {"a"}, "until the answer is there it is given nothing"
 
 
 def test_a_place_whose_failures_succeed_elsewhere_is_quarantined_and_its_trials_run_again() -> (
@@ -44,9 +49,9 @@ def test_a_place_is_cleared_by_a_trial_that_fails_elsewhere_too_and_has_to_fail_
     for number in range(STREAK):
         watch.failed("a", f"trial {number}")
     assert not watch.failed("b", f"trial {STREAK - 1}"), "it is not asked about a second time"
+    assert watch.quarantined == frozenset()
     asked = [watch.failed("a", f"other {number}") for number in range(2 * STREAK)]
     assert asked == [False] * (2 * STREAK - 1) + [True]
-    assert watch.quarantined == frozenset()
 
 
 def test_a_success_ends_the_streak_of_a_place() -> None:
@@ -64,6 +69,31 @@ def test_a_single_place_is_never_asked_about_nor_quarantined() -> None:
     assert not any(watch.failed("a", f"trial {number}") for number in range(10))
     assert watch.succeeded("a", "trial 0") == set()
     assert watch.quarantined == frozenset()
+
+
+def test_a_place_that_is_still_coming_up_is_waited_for_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch, _ = health("a")
+    watch.expected = 2
+    asked = [watch.failed("a", f"trial {number}") for number in range(STREAK)]
+    assert asked[-1]
+    assert watch.quarantined == {"a"}
+    now = time.monotonic()
+    monkeypatch.setattr("sweeper.engine.health.time.monotonic", lambda: now + 1000)
+    assert watch.quarantined == frozenset()
+
+
+def test_a_trial_that_another_place_has_begun_is_waited_for_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch, _ = health("a", "b")
+    for number in range(STREAK):
+        watch.failed("a", f"trial {number}")
+    watch.began("b", ["trial 2"])
+    now = time.monotonic()
+    monkeypatch.setattr("sweeper.engine.health.time.monotonic", lambda: now + 1000)
+    assert watch.quarantined == {"a"}
 
 
 def test_the_last_healthy_place_gone_sets_the_others_free() -> None:

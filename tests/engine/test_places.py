@@ -1,0 +1,115 @@
+"""Nodes that fail, hang or die while others work; several Ray nodes on one machine."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sick_card
+from engine_studies import adds_up, attempts_of, planted
+
+from sweeper.engine.order import Event, Started
+from sweeper.engine.run import Run
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+Nodes = Callable[..., Any]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yields a cluster whose head has one processor, and whose workers know the test's card."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    head = {"num_cpus": 1, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+def sick(**changes: Any) -> Study:
+    document = planted(**changes).document | {"workload": sick_card.NAME}
+    return Study.from_document(document)
+
+
+def listen(run: Run, hear: Callable[[Event], None]) -> None:
+    board = run._dispatcher._observe
+
+    def observe(event: Event) -> None:
+        board(event)
+        hear(event)
+
+    run._dispatcher._observe = observe
+
+
+def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewhere(
+    cluster: Any, store: Store
+) -> None:
+    cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "fails"})
+    study = sick(fixed={"steps": 4, "step_seconds": 0.2}, sweep={"seed": [0, 1]})
+    run = Run(study, store, executor="ray", address=cluster.address)
+    places: set[str] = set()
+    listen(run, lambda event: places.add(event.place) if isinstance(event, Started) else None)
+    summary = run.execute()
+    assert len(places) == 2, "both nodes were given trials"
+    assert (summary.finished, summary.failed) == (12, 0)
+    account = store.account(study.name)
+    assert (account.done, account.failed, account.pending) == (12, 0, 0)
+    notes = " ".join(run.board.view().notes)
+    assert re.search(r"is quarantined: the last \d trials there failed", notes)
+    bugs = [excused for state, excused in attempts_of(store, "state, excused") if state == "bug"]
+    assert bugs.count(True) >= 2
+    assert 3 <= len(bugs) <= 6, "it is given nothing more while the other one is asked"
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(
+    cluster: Any, store: Store
+) -> None:
+    cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "hangs"})
+    study = sick(fixed={"steps": 4, "step_seconds": 0.2}, sweep={"width": [32], "seed": [0, 1]})
+    run = Run(study, store, executor="ray", address=cluster.address, hang_seconds=4.0)
+    summary = run.execute()
+    assert (summary.finished, summary.failed) == (6, 0)
+    lost = attempts_of(store, "state, error")
+    errors = [error for state, error in lost if state == "lost_worker"]
+    assert errors
+    assert all("said nothing for 4 seconds and was ended" in error for error in errors)
+
+
+def test_a_node_that_dies_is_told_from_a_worker_that_dies(cluster: Any, store: Store) -> None:
+    other = cluster.add_node(num_cpus=1)
+    study = planted(
+        fixed={"steps": 20, "step_seconds": 0.2}, sweep={"width": [32], "seed": [0, 1]}
+    )
+    run = Run(study, store, executor="ray", address=cluster.address, checkpoint_seconds=0.5)
+    places: dict[str, None] = {}
+
+    def lose(event: Event) -> None:
+        if isinstance(event, Started) and event.place not in places:
+            places[event.place] = None
+            if len(places) == 2:
+                threading.Timer(1.0, cluster.remove_node, (other, False)).start()
+
+    listen(run, lose)
+    summary = run.execute()
+    assert len(places) == 2
+    assert (summary.finished, summary.failed) == (6, 0)
+    states = [state for (state,) in attempts_of(store)]
+    assert states.count("lost_node") == 1, attempts_of(store, "state, error")
+    assert "lost_worker" not in states
+    assert adds_up(store, study.name)
