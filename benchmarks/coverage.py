@@ -23,6 +23,7 @@ import numpy as np
 from sweeper.analysis.claim import Claim, judge
 from sweeper.analysis.drift import Drift, measure_drift
 from sweeper.analysis.estimator import DEFAULT, ESTIMATORS
+from sweeper.analysis.interval import quantile_interval
 from sweeper.analysis.optima import locate
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import Curve, Floats
@@ -138,13 +139,16 @@ class Answer:
 
     Attributes:
         errors: estimate less truth of each located optimum, in octaves.
-        held: whether the interval of each located optimum holds the truth; bounds always do.
+        held: whether the interval of each located optimum holds the truth; optima that are
+            only bounded are left out.
+        held_by_noise: the same of the interval before other estimators stretch it.
         drift: the drift; None where it was refused.
         rulings: verdicts on the claims of :data:`CLAIMS`, in their order.
     """
 
     errors: tuple[float, ...]
     held: tuple[bool, ...]
+    held_by_noise: tuple[bool, ...]
     drift: Drift | None
     rulings: tuple[str, ...]
 
@@ -166,14 +170,17 @@ def answer(design: Design, estimator: str, resamples: int, draw: int) -> Answer:
         drift = None
     return Answer(
         errors=tuple(o.log2 - truth[o.scale] for o in found if o.located),
-        held=tuple(_holds(o, truth[o.scale]) for o in found if o.located),
+        held=tuple(o.low <= truth[o.scale] <= o.high for o in found if o.located),
+        held_by_noise=tuple(_noise_holds(o, truth[o.scale]) for o in found if o.located),
         drift=drift,
         rulings=() if drift is None else tuple(_rulings(design, drift, found)),
     )
 
 
-def _holds(optimum: Optimum, truth: float) -> bool:
-    return optimum.low <= truth <= optimum.high
+def _noise_holds(optimum: Optimum, truth: float) -> bool:
+    draws = optimum.draws[optimum.estimator]
+    low, high = quantile_interval(draws.low, draws.high)
+    return low <= truth <= high
 
 
 def _rulings(design: Design, drift: Drift, optima: Sequence[Optimum]) -> Iterator[str]:
@@ -191,6 +198,8 @@ class Row:
         draws: surfaces drawn.
         refused: draws without a drift.
         optimum_held, drift_held: share of 95% intervals that hold the truth.
+        optimum_by_noise, drift_by_noise: the same of the intervals that the noise of the losses
+            alone gives, before scatter and other estimators widen them.
         optimum_bias, drift_bias: mean error.
         optimum_error, drift_error: root of the mean squared error.
         drift_half: median half width of the drift's interval, where it has two ends.
@@ -206,9 +215,11 @@ class Row:
     draws: int
     refused: int
     optimum_held: float
+    optimum_by_noise: float
     optimum_bias: float
     optimum_error: float
     drift_held: float
+    drift_by_noise: float
     drift_bias: float
     drift_error: float
     drift_half: float
@@ -243,9 +254,13 @@ def survey(
         draws=draws,
         refused=draws - len(kept),
         optimum_held=float(np.mean([held for a in answers for held in a.held])),
+        optimum_by_noise=float(np.mean([held for a in answers for held in a.held_by_noise])),
         optimum_bias=float(errors.mean()),
         optimum_error=float(np.sqrt(np.mean(errors**2))),
         drift_held=float(np.mean([d.low <= design.slope <= d.high for d, _ in kept])),
+        drift_by_noise=float(
+            np.mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept])
+        ),
         drift_bias=float(slopes.mean()),
         drift_error=float(np.sqrt(np.mean(slopes**2))),
         drift_half=float(np.median(widths[np.isfinite(widths)])),
@@ -272,9 +287,9 @@ def _rate(share: float) -> str:
 
 
 COVERAGE_HEAD = (
-    "| design | optimum held, % | its bias | its error | drift held, % | its bias | its error "
-    "| half width |",
-    "|---|---|---|---|---|---|---|---|",
+    "| design | optimum held, % | by noise alone | its bias | its error "
+    "| drift held, % | by noise alone | its bias | its error | half width | refused |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 )
 VERDICT_HEAD = (
     "| design | holds at the edge, % | broken at the edge, % | holds when true, % "
@@ -285,9 +300,13 @@ VERDICT_HEAD = (
 
 def coverage_line(row: Row) -> str:
     """Returns a row of the table of coverage, in Markdown."""
-    optimum = f"{_rate(row.optimum_held)} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f}"
-    drift = f"{_rate(row.drift_held)} | {row.drift_bias:+.3f} | {row.drift_error:.3f}"
-    return f"| {row.design} | {optimum} | {drift} | {row.drift_half:.3f} |"
+    optimum = f"{_rate(row.optimum_held)} | {_rate(row.optimum_by_noise)}"
+    drift = f"{_rate(row.drift_held)} | {_rate(row.drift_by_noise)}"
+    return (
+        f"| {row.design} | {optimum} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f} "
+        f"| {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} | {row.drift_half:.3f} "
+        f"| {row.refused} |"
+    )
 
 
 def verdict_line(row: Row) -> str:

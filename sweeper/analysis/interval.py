@@ -82,7 +82,32 @@ def stretch(
         for end in (rival.value - rival.half, rival.value + rival.half):
             bottom = min(bottom, low + share * (end - low)) if np.isfinite(low) else bottom
             top = max(top, high + share * (end - high)) if np.isfinite(high) else top
-        beyond = difference if hold else np.sqrt(max(0.0, difference**2 - rival.scatter**2))
+        beyond = difference if hold else _beyond_noise(value, rival)
         bottom = min(bottom, value - beyond) if rival.value < value else bottom
         top = max(top, value + beyond) if rival.value > value else top
     return float(bottom), float(top)
+
+
+def reflect(
+    value: float, low: float, high: float, rivals: Sequence[Rival], *, above: bool
+) -> tuple[float, float]:
+    """Returns an interval grown to one side by what rivals say on the other.
+
+    For estimates of which it is known to which side they err: each rival there, which follows
+    the curve less, shows by its difference beyond noise how far the estimate itself may be off.
+
+    Args:
+        value, low, high: the main estimate and its interval.
+        rivals: what others say.
+        above: whether the upper end grows, by rivals below the estimate; else the lower end, by
+            rivals above it.
+    """
+    sign = 1.0 if above else -1.0
+    opposite = [rival for rival in rivals if sign * (rival.value - value) < 0]
+    more = max((_beyond_noise(value, rival) for rival in opposite), default=0.0)
+    return (low, high + more) if above else (low - more, high)
+
+
+def _beyond_noise(value: float, rival: Rival) -> float:
+    """Returns what noise does not explain of a rival's difference to the estimate."""
+    return float(np.sqrt(max(0.0, (rival.value - value) ** 2 - rival.scatter**2)))

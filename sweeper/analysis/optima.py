@@ -19,7 +19,7 @@ from sweeper.analysis.estimator import (
     estimator_named,
     skewed_fit,
 )
-from sweeper.analysis.interval import Rival, quantile_interval, rival_of, stretch
+from sweeper.analysis.interval import Rival, quantile_interval, reflect, rival_of, stretch
 from sweeper.analysis.noise import (
     REPLICATED,
     Noise,
@@ -219,7 +219,10 @@ def _interval_and_flags(
     if not flags:
         others = _rivals(estimator, measured, draws)
         hold = noise.source not in REPLICATED
-        low, high = stretch(float(main.log2[0]), low, high, others, hold=hold)
+        value = float(main.log2[0])
+        low, high = stretch(value, low, high, others, hold=hold)
+        for above in _cut_off(curve):
+            low, high = reflect(value, low, high, others, above=above)
     low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
     twin = _twin(curve, noise)
     if twin is not None:
@@ -232,6 +235,19 @@ def _interval_and_flags(
     if len(_holes_near_minimum(curve)):
         flags.append("sparse")
     return low, high, tuple(flags)
+
+
+def _cut_off(curve: Curve) -> list[bool]:
+    """Returns the sides of the minimum, True for above, that a divergence cuts off before the
+    default window ends.
+
+    There the curve rises steeply and too few points show it, so that estimates lie too far from
+    the divergence, by half of their interval's half width (docs/statistics.md).
+    """
+    lowest = int(np.argmin(curve.means))
+    below = curve.means[max(0, lowest - REACH - 1) : lowest]
+    above = curve.means[lowest + 1 : lowest + REACH + 2]
+    return [side for side, part in ((False, below), (True, above)) if np.isinf(part).any()]
 
 
 def _rivals(

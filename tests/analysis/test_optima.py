@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from planted import steep_to_the_right, trials, without
 
-from sweeper.analysis.interval import Rival, quantile_interval, stretch
+from sweeper.analysis.interval import Rival, quantile_interval, reflect, stretch
 from sweeper.analysis.noise import pooled_noise
 from sweeper.analysis.optima import Located, locate
 from sweeper.analysis.points import measured_curves
@@ -230,3 +230,28 @@ def test_rivals_within_noise_leave_an_interval_alone_and_others_stretch_it() -> 
     blurred = Rival(value=0.5, half=0.4, scatter=0.6)
     assert stretch(0.0, -0.3, 0.3, [blurred], hold=False) == (-0.3, 0.3)
     assert stretch(0.0, -0.3, 0.3, [blurred], hold=True) == (-0.3, 0.5)
+
+
+def test_rivals_away_from_a_cliff_show_how_far_the_optimum_may_lie_towards_it() -> None:
+    away = Rival(value=-0.5, half=0.1, scatter=0.3)
+    towards = Rival(value=0.7, half=0.1, scatter=0.0)
+    low, high = reflect(0.0, -0.2, 0.2, [away, towards], above=True)
+    assert (low, high) == pytest.approx((-0.2, 0.6))
+    low, high = reflect(0.0, -0.2, 0.2, [away, towards], above=False)
+    assert (low, high) == pytest.approx((-0.9, 0.2))
+    within_noise = Rival(value=-0.2, half=0.1, scatter=0.3)
+    assert reflect(0.0, -0.2, 0.2, [within_noise], above=True) == (-0.2, 0.2)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_steep_side_cut_off_by_a_cliff_stays_inside_the_interval(mirrored: bool) -> None:
+    frame = trials(
+        start=-5.3, scales=(32, 64), shape=steep_to_the_right(0.7), noise=0.002, cliff=1.6
+    )
+    if mirrored:
+        frame["learning_rate"] = 2.0**-10 / frame["learning_rate"]
+    best = -4.7 if mirrored else -5.3
+    for optimum in located(frame).optima:
+        off = (optimum.log2 - best) * (1 if mirrored else -1)
+        assert off > 0.05
+        assert optimum.low < best < optimum.high
