@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sweeper.errors import AnalysisRefusal
 
 LONG = 1_000_000
 """From here on a whole number is shown as a power of ten where that loses no digit."""
+
+HANDFUL = 5
+"""Reasons that a group's refusal tells before it counts the others."""
 
 NAMED = 3
 """Groups that a refusal names before it counts the others."""
@@ -44,6 +47,14 @@ def all_refused(reasons: Iterable[tuple[str, str]]) -> AnalysisRefusal:
         if label not in who:
             who.append(label)
     return AnalysisRefusal("\n".join(f"{_named(who)}: {why}" for why, who in labels.items()))
+
+
+def few(reasons: Collection[str]) -> str:
+    """Returns reasons as one sentence; of more than a handful the first, and how many more."""
+    more = len(reasons) - HANDFUL
+    if more < 2:
+        return "; ".join(reasons)
+    return f"{'; '.join(list(reasons)[:HANDFUL])}; and {more} more like these"
 
 
 def _named(labels: list[str]) -> str:

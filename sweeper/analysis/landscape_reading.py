@@ -67,6 +67,8 @@ def plain_landscape(given: Given, target: float) -> Reading:
     if asked:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise AnalysisRefusal(f"without a study {options} must be given; or name a study")
+    if not (math.isfinite(target) and target > 0):
+        raise AnalysisRefusal(f"target {target:g}: the scale of the model wanted is positive")
     assert given.alpha is not None
     assert given.beta is not None
     assert given.cost_exponent is not None

@@ -12,7 +12,7 @@ import pandas as pd
 from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import plain
-from sweeper.analysis.group_label import all_refused, group_label
+from sweeper.analysis.group_label import all_refused, few, group_label
 from sweeper.analysis.holdout import Held
 from sweeper.analysis.joint import JointOptimum
 from sweeper.analysis.joint_places import JointSurvey, joint_survey
@@ -213,7 +213,7 @@ def _surveyed(part: pd.DataFrame, question: Question) -> Survey | JointSurvey:
             seed=question.seed,
         )
     if not found.optima or (found.refused and not question.allow_holes):
-        raise AnalysisRefusal("; ".join(found.refused.values()))
+        raise AnalysisRefusal(few(found.refused.values()))
     return found
 
 

@@ -13,7 +13,7 @@ from sweeper.analysis.drift import Drift, measure_drift
 from sweeper.analysis.estimator import DEFAULT, estimator_named
 from sweeper.analysis.evidence import Evidence, gather
 from sweeper.analysis.group_json import group_json, plain
-from sweeper.analysis.group_label import all_refused, group_label
+from sweeper.analysis.group_label import all_refused, few, group_label
 from sweeper.analysis.optima import Located, locate
 from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.points import measured_curves, require_columns
@@ -187,7 +187,7 @@ def _analyse(
         curves = measured_curves(part, scale=columns[0], hyperparameter=columns[1])
         located = locate(curves, **options)
         if located.refused and not options["allow_holes"]:
-            raise AnalysisRefusal("; ".join(located.refused.values()))
+            raise AnalysisRefusal(few(located.refused.values()))
         drift = measure_drift(located.optima, left_out=bool(located.refused))
     except AnalysisRefusal as refusal:
         refused = str(refusal)

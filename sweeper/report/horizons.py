@@ -223,7 +223,13 @@ def _notes(
 
 def _refusal(record: StudyRecord, asked: str, column: str, marks: list[float]) -> str:
     unit = "shares of the run" if column == SHARE else "tokens"
-    listing = ", ".join(f"{place:.6g}" for place in marks) or "none"
+    known = [place for place in marks if math.isfinite(place)]
+    if not known:
+        return (
+            f"study {record.name}: horizon {asked}: its trials have no marks inside their runs; "
+            "leave --horizon out"
+        )
+    listing = ", ".join(f"{place:.6g}" for place in known)
     return (
         f"study {record.name}: horizon {asked}: there is no mark of {record.metric} that all "
         f"completed trials of a scale share; the longest run has marks at these {unit}: {listing}"

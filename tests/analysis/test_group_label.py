@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeper.analysis.group_label import all_refused, group_label
+from sweeper.analysis.group_label import all_refused, few, group_label
 
 
 def test_a_group_is_named_by_its_variant_and_the_settings_that_apply() -> None:
@@ -24,3 +24,9 @@ def test_a_reason_that_groups_share_is_told_once() -> None:
     assert str(many) == "group 0; group 1; group 2 and 37 more groups: too short"
     four = all_refused([(name, "too short") for name in "abcd"])
     assert str(four) == "a; b; c; d: too short"
+
+
+def test_of_many_reasons_the_first_are_told() -> None:
+    reasons = [f"width {index}: no result" for index in range(9)]
+    assert few(reasons[:6]) == "; ".join(reasons[:6])
+    assert few(reasons) == "; ".join(reasons[:5]) + "; and 4 more like these"

@@ -118,6 +118,12 @@ def test_what_many_groups_lack_is_told_once(sweeper: Sweeper, imported: str) -> 
     assert "more groups: " in answer.err
 
 
+def test_a_table_without_steps_has_no_horizons(sweeper: Sweeper, imported: str) -> None:
+    answer = sweeper("transfer", imported, "--horizon", "0.5")
+    assert answer.code == 2
+    assert "its trials have no marks inside their runs; leave --horizon out" in answer.err
+
+
 def test_one_scale_of_two_makes_the_other_a_setting(sweeper: Sweeper, imported: str) -> None:
     document = sweeper("fit", imported, "--scale", "N", "--json").document
     assert {group["settings"]["D"] for group in document["groups"]} == {2e9, 8e9, 3.2e10}

@@ -82,6 +82,7 @@ def test_advice_without_a_study_gives_the_exponents(sweeper: Sweeper) -> None:
 
 
 def test_advice_that_lacks_something_says_what(sweeper: Sweeper, finished: Path) -> None:
+    rest = ("--cost-exponent", 2, "--run-flops", 1e9)
     bare = sweeper("advise", "--target", 4096, "--flops", 1e19)
     assert bare.code == 2
     assert "--alpha, --beta, --cost-exponent, --run-flops must be given" in bare.err
@@ -91,6 +92,9 @@ def test_advice_that_lacks_something_says_what(sweeper: Sweeper, finished: Path)
     along = sweeper("advise", "--target", 4096, "--flops", 1e19, "--scale", "params")
     assert along.code == 2
     assert "--scale chooses what is read off a study" in along.err
+    below = sweeper("advise", "--target", -5, "--flops", 1e19, "--alpha", 1, "--beta", 1, *rest)
+    assert below.code == 2
+    assert "target -5: the scale of the model wanted is positive" in below.err
     inside = sweeper("advise", "planted", "--target", 64, "--flops", 1e19)
     assert inside.code == 2
     assert "within the study" in inside.err

@@ -180,5 +180,5 @@ def test_a_horizon_without_a_mark_is_refused_with_those_that_there_are(store: St
 
 def test_a_study_without_results_has_no_horizon(store: Store) -> None:
     study(loss=lambda config, seed: math.nan).save(store)
-    with pytest.raises(AnalysisRefusal, match="none"):
+    with pytest.raises(AnalysisRefusal, match="no marks inside their runs"):
         inquire(store, "made", horizon="all")
