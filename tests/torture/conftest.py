@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 import witnessed_card
 from engine_program import Program
-from torture_program import Bits, undisturbed
+from torture_program import Answer, Bits, undisturbed
 from witnessed_card import Witness
 
+from sweeper.cli import main
 from sweeper.study import Study
 
 
@@ -66,3 +68,21 @@ def locate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
         return str(tmp_path / "store")
 
     return place
+
+
+@pytest.fixture
+def sweeper(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Returns what runs a command in this process."""
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["sweeper", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return Answer(int(end.value.code or 0), said.out, said.err)
+
+    return call

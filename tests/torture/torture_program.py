@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import witnessed_card
 from engine_program import Program
@@ -35,6 +35,24 @@ TRIAL_SECONDS = 0.5
 
 Bits = dict[str, tuple[Any, ...]]
 """All of a trial that must not depend on how it was run, by key."""
+
+
+class Answer(NamedTuple):
+    """What a command left behind: its exit code, what it answered, and what it said besides."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The answer, from JSON."""
+        return json.loads(self.out)
+
+
+def write(study: Study, file: Path) -> None:
+    """Writes a study as a file that it can be read from."""
+    file.write_text(json.dumps(study.document), encoding="utf-8")
 
 
 def share(part: int) -> int:
