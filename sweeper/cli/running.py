@@ -12,7 +12,7 @@ from sweeper.cli.live import LiveView
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.words import duration
 from sweeper.engine.run import Executor, Run, RunSummary, graceful
-from sweeper.errors import AnalysisRefusal, Interrupted
+from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
 from sweeper.store.store import Store
 from sweeper.study import Study
 
@@ -32,7 +32,13 @@ def run_command(
 
     Raises:
         Interrupted: a signal ended the run before all was done.
+        RequestError: options that exclude each other.
     """
+    if executor == "inline" and address is not None:
+        raise RequestError(
+            f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
+            "leave one of the two out"
+        )
     study = runnable_study(path, store=store)
     with Store.open(store, checked=True) as opened:
         run = Run(
@@ -102,6 +108,11 @@ def _print_summary(study: str, summary: RunSummary) -> None:
             f"{duration(summary.seconds)} on {slots} slot{'s' if slots != 1 else ''}; "
             f"{summary.reused} had a result before"
         )
+        if summary.adopted:
+            out.print(
+                f"{summary.adopted} of them were found in curve files, where an earlier run had "
+                "left them unrecorded, and were not trained again"
+            )
     elif not _left(summary) and not summary.failed_before:
         out.print(f"nothing to run: all {summary.declared} trials have a result")
     if summary.failed_before:

@@ -40,6 +40,7 @@ class AttemptLog:
     def __init__(self, task: Task, paths: Paths) -> None:
         self.task = task
         self.ended = False
+        self.adopted = False
         self.device_seconds = 0.0
         self.warnings: list[str] = []
         self.step = 0
@@ -94,8 +95,7 @@ class AttemptLog:
             elif found.key != self.task.key or not found.accepted:
                 self._warn(f"the result in {path} is not taken over: it is of another trial")
             else:
-                self._warn(f"result found in {path} and taken over")
-                self.ended = True
+                self.ended = self.adopted = True
                 relative = self._paths.relative(path)
                 return replace(found, attempt=self.task.attempt, curve=relative)
         return None

@@ -46,6 +46,7 @@ class View:
         best: best trial per variant and scale.
         slots: names of the slots that have worked so far.
         notes: warnings, newest last.
+        adopted: trials of this run whose result lay in a curve file already.
     """
 
     total: int
@@ -61,6 +62,7 @@ class View:
     best: Mapping[Place, Best]
     slots: tuple[str, ...]
     notes: tuple[str, ...]
+    adopted: int = 0
 
 
 @dataclass
@@ -76,6 +78,7 @@ class _Totals:
     done: int = 0
     diverged: int = 0
     flops_done: float = 0.0
+    adopted: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -159,7 +162,8 @@ class Board:
         if outcome.key in self._finished:
             return  # a late word: a worker that was thought lost, and its replacement
         if outcome.accepted or outcome.kind in FAILED:
-            self._totals.flops_done += outcome.flops
+            self._totals.flops_done += 0.0 if event.adopted else outcome.flops
+            self._totals.adopted += event.adopted
             if outcome.key not in self._failed:
                 self._flops_left -= _flops(self._trials[outcome.key])
         if outcome.accepted:
@@ -251,6 +255,7 @@ class Board:
                 best=dict(sorted(self._best.items())),
                 slots=tuple(self._slots),
                 notes=tuple(totals.notes),
+                adopted=totals.adopted,
             )
 
 

@@ -46,6 +46,7 @@ class Dispatcher:
         record: takes an outcome to the store (and must not block for long).
         settle: returns once everything recorded so far is in the store.
         excuse: makes failures that were a place's fault count no more, in the store.
+        owe: hears which trials are to be claimed once more although they failed.
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
         note: hears what a person should know.
@@ -70,7 +71,8 @@ class Dispatcher:
         paths: Paths,
         record: Callable[[Outcome], None],
         settle: Callable[[], None] = lambda: None,
-        excuse: Callable[[Collection[str]], object] = lambda keys: None,
+        excuse: Callable[[Sequence[str]], None] = lambda keys: None,
+        owe: Callable[[Sequence[str]], None] = lambda keys: None,
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
@@ -87,6 +89,7 @@ class Dispatcher:
         self._record = record
         self._settle = settle
         self._excuse = excuse
+        self._owe = owe
         self._observe = observe
         self._ordered = ordered
         self._note = note
@@ -315,6 +318,7 @@ class Dispatcher:
                 self._failed(outcome, Pack(shape=shape, trials=(trial,)))
             else:
                 self._note(f"trial {trial.key[:12]} {_ONCE_MORE[outcome.kind]}")
+                self._owe([trial.key])
                 self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
 
     def _failed(self, outcome: Outcome, pack: Pack) -> None:

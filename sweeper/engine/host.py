@@ -206,7 +206,14 @@ class Host:
 
     def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
         warnings = tuple(record.warnings)
-        self._events.append(Ended(order=self.order.number, outcome=outcome, warnings=warnings))
+        self._events.append(
+            Ended(
+                order=self.order.number,
+                outcome=outcome,
+                warnings=warnings,
+                adopted=record.adopted,
+            )
+        )
 
     def _fail(self, fault: Exception) -> None:
         """What is no fault of the model (the disk, the data, a workload that is not installed)

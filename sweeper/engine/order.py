@@ -126,11 +126,13 @@ class Ended:
         order: number of the order.
         outcome: how it ended.
         warnings: what a person should know, for example a checkpoint that was skipped.
+        adopted: True if it was not trained now: its result lay in a curve file.
     """
 
     order: int
     outcome: Outcome
     warnings: tuple[str, ...] = field(default=())
+    adopted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from sweeper.engine.retries import Retries
 from sweeper.engine.tenure import Tenure
 from sweeper.errors import ClusterError, Interrupted
 from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
-from sweeper.store.records import Failure, Membership, StudyRecord
+from sweeper.store.records import Membership, StudyRecord
 from sweeper.store.store import Store
 from sweeper.study import Study
 
@@ -46,6 +46,7 @@ class RunSummary:
         declared: trials of the study.
         reused: trials that had a result before, or got one from another run meanwhile.
         finished: trials that got a result in this run.
+        adopted: of the finished trials, those whose result lay in a curve file already.
         failed: trials that failed in this run.
         failed_before: trials that failed in another run, and are not repeated by a plain run.
         interrupted: True if a signal ended the run before all was done.
@@ -67,6 +68,7 @@ class RunSummary:
     working_seconds: float
     elsewhere: int = 0
     failed_before: int = 0
+    adopted: int = 0
 
 
 class Run:
@@ -107,10 +109,15 @@ class Run:
         store.save_study(study_record(study), [membership(item) for item in planned])
         self._before = store.results_of(list(self._trials))
         failures = store.failures_of(list(self._trials))
-        owed = {key for key, failure in failures.items() if not _final(failure)}
+        owed = {key for key, failure in failures.items() if not failure.final}
         self._failed_before = failures.keys() - owed
         left = remaining(planned, self._before.keys() | self._failed_before)
         self.board = self._make_board(planned)
+        if orphans := store.orphans():
+            self.board.note(
+                f"{orphans} curve files hold results that the database does not know; those of "
+                "this study are taken over and not trained again"
+            )
         self._recorder = Recorder(
             store,
             metric=study.objective.metric,
@@ -133,6 +140,7 @@ class Run:
             record=self._recorder.record,
             settle=self._recorder.flush,
             excuse=store.excuse,
+            owe=self._tenure.owe,
             observe=self.board.see,
             ordered=self.board.ordered,
             note=self.board.note,
@@ -260,6 +268,7 @@ class Run:
             declared=len(self._trials),
             reused=reused,
             finished=len(finished),
+            adopted=view.adopted,
             failed=len(self.board.failed),
             interrupted=self._stop.is_set() and ended < len(self._trials),
             ceiling=self._dispatcher.ceiling_reached,
@@ -269,11 +278,6 @@ class Run:
             elsewhere=len(self._dispatcher.elsewhere.keys),
             failed_before=failed_before,
         )
-
-
-def _final(failure: Failure) -> bool:
-    """Whether a plain run leaves a failed trial alone: a shortage of memory is tried twice."""
-    return failure.kind != "out_of_memory" or failure.count > 1
 
 
 def study_record(study: Study) -> StudyRecord:

@@ -42,7 +42,7 @@ class Tenure:
         self._held = held
         self._lost = lost
         self._owner = Owner.here()
-        self._tried: set[str] = set()
+        self._owed: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -59,23 +59,23 @@ class Tenure:
             self._note(f"the claims of this run lapse by themselves: {fault}")
 
     def owe(self, keys: Collection[str]) -> None:
-        """Notes trials whose last attempt failed, and that are to be tried again all the same."""
-        self._tried |= set(keys)
+        """Notes trials whose last attempt failed, and that are to be tried once more."""
+        self._owed |= set(keys)
 
     def claim(self, keys: Sequence[str]) -> dict[str, int]:
         """Returns the number of the attempt of each key that is ours to run.
 
-        A trial that failed under another controller meanwhile is not: failures are repeated by
-        the run that has seen them, if at all.
+        A trial whose last attempt failed is not, unless that one more try is owed to it: it may
+        have failed under another controller meanwhile, or under a worker that was given up.
         """
         return self._patience.ask(lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
-        strange = [key for key in keys if key not in self._tried]
-        failed = self._store.failures_of(strange) if strange else {}
+        doubtful = [key for key in keys if key not in self._owed]
+        failed = self._store.failures_of(doubtful) if doubtful else {}
         wanted = [key for key in keys if key not in failed]
         claims = self._store.claim(wanted, owner=self._owner, lease_s=LEASE_SECONDS)
-        self._tried |= {claim.key for claim in claims}
+        self._owed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
 
     def _beat(self) -> None:

@@ -60,7 +60,8 @@ def account(connection: Connection, now: datetime, study: str) -> Account:
     # Whoever asks about a finished study need not wait for its attempts.
     rows = _member_attempts(connection, study) if declared > done + diverged else []
     running = _running(rows, now)
-    failed = {key: item for key, item in _failures(rows).items() if key not in running}
+    failures = _failures(rows)
+    failed = {key: item for key, item in failures.items() if item.final and key not in running}
     return Account(
         declared=declared,
         done=done,

@@ -115,6 +115,11 @@ class Failure:
     count: int
     error: str
 
+    @property
+    def final(self) -> bool:
+        """Whether a plain run leaves the trial alone: a shortage of memory is met twice."""
+        return self.kind != "out_of_memory" or self.count > 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:

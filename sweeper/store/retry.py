@@ -86,7 +86,7 @@ def retry(
             )
     withdrawn = [key for key in wanted if members[key].outcome is not None]
     _withdraw(connection, paths, renaming, withdrawn)
-    _excuse(connection, wanted)
+    excuse(connection, wanted)
     return Retried(
         failed=tuple(key for key in wanted if key in failing),
         withdrawn=tuple(withdrawn),
@@ -153,7 +153,8 @@ def _withdraw(
             connection.execute(delete(table).where(table.c.trial_key.in_(chunk)))
 
 
-def _excuse(connection: Connection, keys: Sequence[str]) -> None:
+def excuse(connection: Connection, keys: Sequence[str]) -> None:
+    """Makes the ended attempts of trials count no more: neither as failures nor as results."""
     for chunk in _chunks(keys):
         ended = attempts.c.trial_key.in_(chunk) & (attempts.c.state != RUNNING)
         connection.execute(update(attempts).where(ended).values(excused=True, accepted=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
-from sweeper.store import accounts, derived, excuses, frames, leases, members, notes
+from sweeper.store import accounts, derived, frames, leases, members, notes
 from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
@@ -130,12 +130,6 @@ class Store(Upkeep):
         owner.retire()
         with self._database.write() as connection:
             return leases.release(connection, self._database.now(connection), owner)
-
-    def excuse(self, keys: Iterable[str]) -> int:
-        """Makes the failures of trials count no more, so that they wait to be run again;
-        returns the number of attempts that were excused."""
-        with self._database.write() as connection:
-            return excuses.excuse(connection, keys)
 
     def holders(self, keys: Sequence[str]) -> dict[str, Holder]:
         """Returns who runs which of the trials now, by key; what nobody runs is left out."""

@@ -10,7 +10,7 @@ from sweeper.store.opened import OpenStore
 from sweeper.store.prune import Waste, find_waste, remove
 from sweeper.store.records import Retried
 from sweeper.store.renaming import Renaming
-from sweeper.store.retry import retry
+from sweeper.store.retry import excuse, retry
 from sweeper.store.verification.strays import orphans
 from sweeper.store.verification.verify import Verification, verify
 
@@ -54,6 +54,12 @@ class Upkeep(OpenStore):
                 diverged=diverged,
                 keys=keys,
             )
+
+    def excuse(self, keys: Sequence[str]) -> None:
+        """Makes the ended attempts of trials without a result count no more, so that the trials
+        wait to be run again."""
+        with self._database.write() as connection:
+            excuse(connection, keys)
 
     def prune(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,18 +87,22 @@ def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -
     assert again["finished"] == 0
 
 
-def test_trials_that_another_process_runs_are_left_to_it(
+def test_trials_that_another_process_runs_are_waited_for(
     sweeper: Sweeper, study: Path, tmp_path: Path
 ) -> None:
     planned = expand(load_study(study))
     with Store.open(tmp_path / "store") as store:
         store.save_study(study_record(load_study(study)), [membership(item) for item in planned])
         keys = [item.trial.key for item in planned[:5]]
-        store.claim(keys, owner=Owner(id="elsewhere", host="elsewhere"), lease_s=600)
+        other = Owner(id="elsewhere", host="elsewhere", pid=7)
+        store.claim(keys, owner=other, lease_s=600)
+        timer = threading.Timer(5.0, store.release, [other])
+        timer.start()
         run = sweeper("run", study, "--executor", "inline")
-        assert run.code == 1
-        assert "5 trials have no result: another process runs them" in run.out
-        assert store.account("planted").running == 5
+        timer.join()
+        assert run.code == 0
+        assert "5 trials are run by process 7 on elsewhere; waiting" in run.err
+        assert store.account("planted").pending == 0
 
 
 def test_plan_says_what_would_run_and_from_what_it_knows(sweeper: Sweeper, study: Path) -> None:

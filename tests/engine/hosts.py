@@ -9,7 +9,7 @@ from engine_studies import TINY_LLAMA
 from pyarrow import parquet
 
 from sweeper.engine.host import Host
-from sweeper.engine.order import Event, Order
+from sweeper.engine.order import Ended, Event, Order
 from sweeper.outcome import Outcome
 
 PLANTED: Mapping[str, Any] = {"width": 32, "learning_rate": 0.02, "steps": 12}
@@ -55,3 +55,8 @@ def facts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         outcome.key: (outcome.kind, dict(outcome.metrics), outcome.marks, outcome.step)
         for outcome in outcomes
     }
+
+
+def adopted_in(events: Sequence[Event]) -> set[str]:
+    """The keys of trials whose results were taken over rather than trained."""
+    return {event.outcome.key for event in events if isinstance(event, Ended) and event.adopted}

@@ -165,7 +165,7 @@ def test_a_withdrawal_that_cannot_be_committed_gives_the_curve_its_name_back(
     def fail(*arguments: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(retry, "_excuse", fail)
+    monkeypatch.setattr(retry, "excuse", fail)
     with pytest.raises(StoreError, match="full"):
         store.retry("widths", keys=[keys[0]])
 
