@@ -12,7 +12,7 @@ import numpy as np
 from sweeper.analysis.economy import Economy
 from sweeper.analysis.estimator import COMPARED
 from sweeper.analysis.evidence import Evidence
-from sweeper.analysis.gaps import GAPS, Gap, Gaps, ScaleGaps, measure_gaps
+from sweeper.analysis.gaps import Gaps, ScaleGaps, measure_gaps
 from sweeper.analysis.group_label import all_refused, group_label
 from sweeper.analysis.law import Law, fit_law
 from sweeper.analysis.noise import REPLICATED
@@ -20,6 +20,7 @@ from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.pace import Pace, Rate, judge_pace, rates_of
 from sweeper.analysis.reference import Reference, family_of, reference_of
 from sweeper.analysis.statement import DriftStatement, Group
+from sweeper.analysis.transfer_json import transfer_json
 from sweeper.errors import AnalysisRefusal
 
 
@@ -257,76 +258,4 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
     head = {"variant": group.variant, "settings": dict(group.settings)}
     if isinstance(group, NoTransfer):
         return head | {"refused": group.refused}
-    pace = group.pace
-    return head | {
-        "refused": None,
-        "exponent": group.exponent,
-        "reference": {
-            "scale": _number(group.reference.scale),
-            "log2": float(group.reference.log2[0]),
-            "loss": float(group.reference.loss[0]),
-            "curvature": _number(group.reference.curvature),
-        },
-        "gaps": [_row_json(row) for row in group.rows],
-        "rates": {
-            name: _rate_json(group.rates[name]) if name in group.rates else None for name in GAPS
-        },
-        "verdict": {
-            "speed": pace.speed,
-            "why": pace.why,
-            "lead": None if pace.lead is None else _rate_json(pace.lead),
-            "useful": pace.useful,
-            "free": pace.free,
-            "free_from": _number(pace.free_from),
-        },
-        "laws": {
-            "base": group.overlay.base,
-            "tuned": _law_json(group.overlay.tuned),
-            "transferred": _law_json(group.overlay.transferred),
-        },
-        "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
-        "evidence": group.evidence.to_json(),
-    }
-
-
-def _row_json(row: ScaleGaps) -> dict[str, Any]:
-    gaps = {name: _gap_json(getattr(row, name)) for name in GAPS}
-    return {
-        "scale": row.scale,
-        **gaps,
-        "expected_c": _number(row.expected),
-        "c_over_a": _number(row.ratio),
-    }
-
-
-def _gap_json(gap: Gap) -> dict[str, float | None]:
-    return {key: _number(value) for key, value in vars(gap).items()}
-
-
-def _rate_json(rate: Rate) -> dict[str, Any]:
-    return {
-        "value": rate.value,
-        "low": _number(rate.low),
-        "high": _number(rate.high),
-        "scales": list(rate.scales),
-    }
-
-
-def _law_json(law: Law | None) -> dict[str, Any] | None:
-    if law is None:
-        return None
-    (term,) = law.terms
-    return {
-        "asymptote": law.asymptote,
-        "asymptote_low": _number(law.low),
-        "asymptote_high": _number(law.high),
-        "amplitude": term.amplitude,
-        "exponent": term.exponent,
-        "exponent_low": _number(term.low),
-        "exponent_high": _number(term.high),
-        "flags": list(law.flags),
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return head | {"refused": None} | transfer_json(group)
