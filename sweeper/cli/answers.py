@@ -33,7 +33,9 @@ def name_of(study: str) -> str:
 def status_command(study: str | None, *, store: str | None, as_json: bool) -> None:
     """Prints where every declared trial stands, of one study or all."""
     with Store.open(store, create=False) as opened:
-        names = [name_of(study)] if study else [record.name for record in opened.studies()]
+        names = (
+            [name_of(study)] if study is not None else [record.name for record in opened.studies()]
+        )
         accounts = {name: opened.account(name) for name in names}
     documents = [{"study": name, **asdict(account)} for name, account in accounts.items()]
     if as_json:
