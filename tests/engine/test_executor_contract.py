@@ -1,4 +1,4 @@
-"""What a run promises, whoever executes it."""
+"""What a run promises, whoever executes it and wherever results are kept."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
     return make
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    sqlite = request.param == "sqlite"
+    with Store.open(tmp_path / "store" if sqlite else request.getfixturevalue("postgres")) as made:
+        yield made
 
 
 @pytest.fixture
