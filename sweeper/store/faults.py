@@ -58,6 +58,8 @@ _PASSING = (
     "connection failed",
     "connection is lost",
     "connection timeout",
+    "connection reset",
+    "is the server running",  # libpq's question where the socket of a stopped server is gone
     "consuming input failed",
     "terminating connection",
     "server closed",

@@ -1,0 +1,47 @@
+"""Which complaints of a database may pass by themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeper.errors import StoreAway
+from sweeper.store.faults import store_fault
+
+SOCKET_GONE = (
+    'connection is bad: connection to server on socket "/tmp/.s.PGSQL.5432" failed: '
+    "No such file or directory\n\tIs the server running locally and accepting connections on "
+    "that socket?"
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "database is locked",
+        "consuming input failed: server closed the connection unexpectedly",
+        "terminating connection due to administrator command",
+        SOCKET_GONE,
+        'connection to server at "host", port 5432 failed: Connection refused',
+        "could not receive data from server: Connection reset by peer",
+        "the database system is starting up",
+    ],
+)
+def test_a_store_that_is_away_is_told_from_one_that_is_wrong(words: str) -> None:
+    fault = store_fault("here", RuntimeError(words))
+    assert isinstance(fault, StoreAway)
+    assert str(fault).startswith("store here: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'connection to server at "host", port 5432 failed: FATAL: password authentication failed',
+        "database disk image is malformed",
+        "unable to open database file",
+        "database or disk is full",
+    ],
+)
+def test_what_no_waiting_mends_is_not_waited_for(words: str) -> None:
+    fault = store_fault("here", RuntimeError(words))
+    assert not isinstance(fault, StoreAway)
+    assert "; " in str(fault), "it says what to do"
