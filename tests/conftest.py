@@ -7,14 +7,15 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Yields the URL of a PostgreSQL server of our own, without the database's name."""
+@contextmanager
+def _server() -> Iterator[Any]:
     psycopg = pytest.importorskip("psycopg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package complains about folders it does without
@@ -27,10 +28,25 @@ def postgres_server() -> Iterator[str]:
         link.execute("alter system set fsync = off")  # no test here cuts the power
         link.execute("select pg_reload_conf()")
     try:
-        yield server.get_uri()
+        yield server
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Yields the URL of a PostgreSQL server of our own, without the database's name."""
+    with _server() as server:
+        yield server.get_uri()
+
+
+@pytest.fixture
+def lone_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yields a PostgreSQL server that no other test uses, to be stopped and started at will."""
+    monkeypatch.setenv("SWEEPER_FILES", str(tmp_path / "files"))
+    with _server() as server:
+        yield server
 
 
 @pytest.fixture

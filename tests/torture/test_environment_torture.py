@@ -1,0 +1,177 @@
+"""The world in the way of a run: a locked database, a stopped server, a full disk, a clock that
+jumps."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_program import Program
+from sqlalchemy import Connection
+from torture_program import LONG, Bits, await_curves, curves, digits, lost_pids, settled, sound
+from witnessed_card import VARIABLE, Witness, trained_twice_at_once
+
+from sweeper.engine.run import Run
+from sweeper.store.database import Database
+from sweeper.store.store import Store
+from sweeper.study import Study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STUDY = digits(12)
+
+HELD_SECONDS = 40.0 if LONG else 6.0
+"""How long another program holds the database; a writer's own patience is 30 s."""
+
+DOWN_SECONDS = 60.0 if LONG else 12.0
+"""How long the server is away."""
+
+DISK = 32 * 1024**2
+"""Bytes of the small disk: enough for the study, until it is filled up."""
+
+
+def finished(run: Program, calm: Callable[[Study], Bits]) -> None:
+    """Asserts that a run ended well, with everything where it should be."""
+    assert run.wait(180) == 0, run.said
+    sound(run, {0})
+    with Store.open(run.store, create=False) as store:
+        settled(store, STUDY, calm(STUDY))
+
+
+def test_a_reader_who_never_ends_hinders_nobody(
+    program: Callable[..., Program], calm: Callable[[Study], Bits]
+) -> None:
+    run = program(STUDY)
+    run.start()
+    await_curves(run, 1)
+    with contextlib.closing(sqlite3.connect(run.files.database, isolation_level=None)) as link:
+        link.execute("begin")
+        seen = link.execute("select count(*) from attempts").fetchone()
+        assert run.wait(180) == 0, run.said
+        assert link.execute("select count(*) from attempts").fetchone() == seen
+    finished(run, calm)
+
+
+def test_a_writer_who_holds_the_database_is_waited_for(
+    program: Callable[..., Program], calm: Callable[[Study], Bits]
+) -> None:
+    run = program(STUDY)
+    run.start()
+    await_curves(run, 1)
+    file = run.files.database
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as link:
+        link.execute("begin immediate")
+        count = len(run.results())
+        time.sleep(HELD_SECONDS)
+        assert len(run.results()) == count < 12
+        link.execute("rollback")
+    finished(run, calm)
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_stopped_and_started_again_is_waited_for(
+    lone_postgres: Any, program: Callable[..., Program], calm: Callable[[Study], Bits]
+) -> None:
+    run = program(STUDY, store=lone_postgres.get_uri())
+    run.start()
+    await_curves(run, 1)
+    os.kill(lone_postgres.get_pid(), signal.SIGQUIT)  # as pg_ctl stop -m immediate does
+    time.sleep(DOWN_SECONDS)
+    assert run.alive, run.said
+    lone_postgres.ensure_postgres_running()
+    finished(run, calm)
+    assert "waiting for the store" in run.said
+    assert "the store is back" in run.said
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yields a disk of a few megabytes."""
+    if os.name == "nt" or os.geteuid() != 0:
+        pytest.skip("only root may mount a disk")
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Takes all of a disk that is free now."""
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        for size in (65536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(size))
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_full_disk_stops_a_run_which_goes_on_once_there_is_space(
+    executor: str,
+    small_disk: Path,
+    program: Callable[..., Program],
+    calm: Callable[[Study], Bits],
+) -> None:
+    run = program(STUDY, executor, store=small_disk / "store")
+    run.start()
+    await_curves(run, 2)
+    until = time.monotonic() + 90
+    while run.alive:
+        fill(small_disk)
+        assert time.monotonic() < until, run.said
+        time.sleep(0.05)
+    sound(run, {4})
+    message = run.said.strip().splitlines()[-1]
+    assert message.startswith("sweeper: ")
+    assert "space" in message
+    run.await_silence()
+    assert 2 <= curves(run) < 12
+    (small_disk / "filler").unlink()
+    run.start()
+    finished(run, calm)
+
+
+def test_a_clock_that_jumps_makes_nobody_take_what_another_is_at(
+    monkeypatch: pytest.MonkeyPatch,
+    program: Callable[..., Program],
+    calm: Callable[[Study], Bits],
+    witness: Witness,
+) -> None:
+    """One of two controllers has a clock that is an hour late, then early, and so on: its leases
+    look as if they had lapsed long ago, and so do the other's to it."""
+    other = program(STUDY)
+    other.start()
+    await_curves(other, 1)
+    true, jumps = Database.now, itertools.cycle([-1.0, 0.0, 1.0])
+
+    def now(database: Database, connection: Connection) -> datetime:
+        return true(database, connection) + timedelta(hours=next(jumps))
+
+    monkeypatch.setattr(Database, "now", now)
+    monkeypatch.setenv(VARIABLE, str(witness.file))
+    with Store.open(other.store) as store:
+        run = Run(STUDY, store, executor="inline", checkpoint_seconds=0.1)
+        run.execute()
+        assert run.board.finished, "it had a share"
+        assert other.wait(180) == 0, other.said
+        sound(other, {0})
+        trained = witness.stretches()
+        assert len({part.pid for part in trained}) == 2
+        assert not trained_twice_at_once(trained)
+        assert not lost_pids(store)
+        settled(store, STUDY, calm(STUDY), true_times=False)
