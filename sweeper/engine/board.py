@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Progress, Started
-from sweeper.outcome import FAILED
+from sweeper.outcome import FAILED, Outcome
 from sweeper.trial import Trial
 
 Place = tuple[str, float]
 """A variant and a value of the scale."""
+
+SAID_PER_CAUSE = 5
+"""Failures with one cause that are told one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,7 @@ class Board:
         self._best: dict[Place, Best] = {}
         self._slots: dict[str, None] = {}
         self._failed: set[str] = set()
+        self._causes: Counter[str] = Counter()
         self._finished: set[str] = set()
         self._began = time.monotonic()
         self._working: float | None = None
@@ -174,8 +179,18 @@ class Board:
             self._totals.diverged += outcome.kind == "diverged"
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
-            last = (outcome.error or outcome.kind).strip().splitlines()[-1]
+            self._say_failed(outcome)
+
+    def _say_failed(self, outcome: Outcome) -> None:
+        """Notes a failure, and of many with one cause the first few."""
+        last = (outcome.error or outcome.kind).strip().splitlines()[-1]
+        self._causes[last] += 1
+        if self._causes[last] < SAID_PER_CAUSE:
             self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")
+        elif self._causes[last] == SAID_PER_CAUSE:
+            self._totals.notes.append(
+                f"trial {outcome.key[:12]} failed: {last} (others that fail likewise are counted)"
+            )
 
     def found(self, results: Mapping[str, str]) -> None:
         """Notes results that other controllers have brought in.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_studies import planted, trials_of
 
-from sweeper.engine.board import Board
+from sweeper.engine.board import SAID_PER_CAUSE, Board
 from sweeper.engine.order import Died, Ended, Lost, Order, Progress, Shape, Started, Task
 from sweeper.outcome import Outcome
 from sweeper.store.paths import Paths
@@ -215,3 +216,30 @@ def test_results_of_earlier_runs_are_in_the_table_of_the_best() -> None:
     found = seen.view().best["default", 32.0]
     assert (found.objective, found.trials) == (0.5, 2)
     assert seen.finished == {TRIALS[1].key}
+
+
+def test_failures_with_one_cause_are_told_one_by_one_a_few_times_only() -> None:
+    seen = board()
+    for number, trial in enumerate(TRIALS * 3, start=1):
+        start(seen, number, trial)
+        seen.see(ended(number, trial, None, kind="bug", error="boom"))
+    notes = [note for note in seen.view().notes if "boom" in note]
+    assert len(notes) == SAID_PER_CAUSE
+    assert notes[-1].endswith("failed: boom (others that fail likewise are counted)")
+
+
+def test_results_that_others_bring_in_are_counted() -> None:
+    seen = board()
+    before = seen.view()
+    seen.found({TRIALS[0].key: "completed", TRIALS[1].key: "diverged"})
+    after = seen.view()
+    assert (after.done - before.done, after.diverged - before.diverged) == (1, 1)
+
+
+def test_results_found_in_files_are_counted_apart_and_take_no_time() -> None:
+    seen = board()
+    start(seen, 1, TRIALS[0])
+    event = ended(1, TRIALS[0], 1.0)
+    seen.see(replace(event, adopted=True))
+    view = seen.view()
+    assert (view.done, view.adopted, view.flops_rate) == (1, 1, 0.0)
