@@ -356,7 +356,10 @@ class Dispatcher:
                 for key in trials:
                     self.health.failed(flight.place, key)
             attempts = {task.key: task.attempt for task in order.tasks}
-            outcomes = [self._retries.after_loss(key, attempts[key], event) for key in trials]
+            outcomes = [
+                self._retries.after_loss(key, attempts[key], event, kept=self._kept_step(key))
+                for key in trials
+            ]
             avoid = frozenset() if event.node else frozenset({flight.place})
             again = []
             for outcome in outcomes:
@@ -372,6 +375,11 @@ class Dispatcher:
                 for outcome in outcomes
                 if outcome.kind in FAILED
             ]
+
+    def _kept_step(self, key: str) -> int:
+        """The step of a trial's newest checkpoint; 0 without one."""
+        checkpoints = self._paths.checkpoints_of(key)
+        return self._paths.step_of(checkpoints[-1]) if checkpoints else 0
 
 
 _ONCE_MORE = {

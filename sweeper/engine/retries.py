@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from sweeper.engine.order import Lost, Shape
 from sweeper.outcome import Outcome
 
 MAX_LOSSES = 3
-"""Workers that may die under one trial before it is given up as the likely cause."""
+"""Workers that may die under one trial, without a new checkpoint in between, before it is given up
+as the likely cause."""
 
 MAX_ACCIDENTS = 10
 """Ends of one trial that were nobody's fault (its node died, its slot was taken away) before it
@@ -31,26 +33,39 @@ class Retries:
     def __init__(self, losses: Mapping[str, int] | None = None, short: Collection[str] = ()):
         self._losses = Counter(losses or {})
         self._accidents: Counter[str] = Counter()
+        self._kept: dict[str, int] = {}
         self._short = set(short)
 
-    def after_loss(self, key: str, attempt: int, event: Lost) -> Outcome:
+    def after_loss(self, key: str, attempt: int, event: Lost, *, kept: int = 0) -> Outcome:
         """Returns how an attempt ended whose worker is gone: lost, and the trial runs again, or
-        given up (``bug``)."""
+        given up (``bug``).
+
+        Args:
+            key: key of the trial.
+            attempt: number of the attempt.
+            event: what is known of the loss.
+            kept: step of the newest checkpoint. A trial that gets further each time is hit by
+                accidents; one that is guilty dies at the same place.
+        """
+        lost = partial(Outcome, key=key, attempt=attempt, step=kept)
+        if kept > self._kept.get(key, 0):
+            self._kept[key] = kept
+            self._losses[key] = self._accidents[key] = 0
         if event.node:
             self._accidents[key] += 1
             if self._accidents[key] < MAX_ACCIDENTS:
-                return Outcome(key=key, attempt=attempt, kind="lost_node", error=event.reason)
+                return lost(kind="lost_node", error=event.reason)
             given_up = f"given up: {MAX_ACCIDENTS} nodes died under this trial"
         else:
             self._losses[key] += 1
             if self._losses[key] < MAX_LOSSES:
-                return Outcome(key=key, attempt=attempt, kind="lost_worker", error=event.reason)
+                return lost(kind="lost_worker", error=event.reason)
             given_up = (
                 f"given up: {MAX_LOSSES} workers in a row died under this trial; does it crash, "
                 "or need more memory than there is?"
             )
         error = f"{given_up} The last one: {event.reason}"
-        return Outcome(key=key, attempt=attempt, kind="bug", error=error)
+        return lost(kind="bug", error=error)
 
     def after_stop(self, key: str) -> bool:
         """Returns whether a trial runs again whose slot was taken away."""

@@ -17,6 +17,16 @@ def test_workers_are_replaced_up_to_a_cap() -> None:
     assert retries.after_loss("other", 1, event).kind == "lost_worker"
 
 
+def test_a_trial_that_gets_further_each_time_is_not_to_blame() -> None:
+    retries = Retries()
+    event = Lost(order=1, reason="signal 9")
+    ends = [retries.after_loss("key", 1, event, kept=step) for step in range(10, 100, 10)]
+    assert {end.kind for end in ends} == {"lost_worker"}
+    assert [end.step for end in ends] == list(range(10, 100, 10)), "what is kept is on record"
+    stuck = [retries.after_loss("key", 1, event, kept=90).kind for _ in range(MAX_LOSSES - 1)]
+    assert stuck == ["lost_worker"] * (MAX_LOSSES - 2) + ["bug"]
+
+
 def test_losses_of_earlier_runs_count() -> None:
     retries = Retries({"key": MAX_LOSSES - 1})
     assert retries.after_loss("key", 9, Lost(order=1, reason="signal 9")).kind == "bug"
