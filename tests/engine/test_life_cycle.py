@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -36,6 +36,7 @@ ROUNDS = 60
 """Rounds in which everything that is left has to come to its end."""
 
 which = st.integers(0, 9)
+words = st.sampled_from(["take", "take", "end", "end", "lose", "lose node", "late"])
 kinds = st.sampled_from(
     ["completed", "completed", "completed", "diverged", "bug", "out_of_memory", "stopped"]
 )
@@ -86,35 +87,26 @@ class LifeCycle(RuleBasedStateMachine):
         self.number += 1
         controller = Controller(self.study, self.store, number=self.number, here=here)
         self.controllers.append(controller)
+        self.newest, self.retried = controller, False
         self.declared = {trial.key for trial in trials_of(self.study)}
         self.known |= self.declared
 
     @precondition(lambda self: self.controllers)
-    @rule(one=which, count=st.integers(1, 3))
-    def take(self, one: int, count: int) -> None:
-        self._take(self._controller(one), count)
-
-    @precondition(lambda self: self._busy())
-    @rule(one=which, kind=kinds)
-    def end(self, one: int, kind: OutcomeKind) -> None:
-        busy = self._busy()
-        controller, worker = busy[one % len(busy)]
-        self._end(controller, worker, kind)
-
-    @precondition(lambda self: self._busy())
-    @rule(one=which, node=st.booleans())
-    def lose(self, one: int, node: bool) -> None:
-        busy = self._busy()
-        controller, worker = busy[one % len(busy)]
-        controller.lose(worker, node=node)
-
-    @precondition(lambda self: any(controller.zombies for controller in self.controllers))
-    @rule(one=which, kind=kinds)
-    def speak_late(self, one: int, kind: OutcomeKind) -> None:
-        """A worker that was given up, or whose trials others took over, tells how it ended."""
-        late = [(c, worker) for c in self.controllers for worker in c.zombies]
-        controller, worker = late[one % len(late)]
-        self._end(controller, worker, kind)
+    @rule(steps=st.lists(st.tuples(words, which, kinds), min_size=2, max_size=6))
+    def work(self, steps: list[tuple[str, int, OutcomeKind]]) -> None:
+        """Controllers hand out trials and workers do what workers do, a few steps at a time."""
+        for word, one, kind in steps:
+            busy, late = self._busy(), self._late()
+            if word == "take":
+                self._take(self._controller(one), 1 + one % 2)
+            elif word == "end" and busy:
+                self._end(*busy[one % len(busy)], kind)
+            elif word.startswith("lose") and busy:
+                controller, worker = busy[one % len(busy)]
+                controller.lose(worker, node=word == "lose node")
+            elif word == "late" and late:
+                # A worker that was given up tells how it ended all the same.
+                self._end(*late[one % len(late)], kind)
 
     @precondition(lambda self: any(controller.said for controller in self.controllers))
     @rule(one=which)
@@ -156,6 +148,7 @@ class LifeCycle(RuleBasedStateMachine):
         except RequestError as refusal:
             assert "is running on" in str(refusal)
             return
+        self.retried |= bool(done.failed or done.withdrawn)
         for key in done.withdrawn:
             assert self.accepted.pop(key)[0] == "diverged"
 
@@ -202,10 +195,10 @@ class LifeCycle(RuleBasedStateMachine):
     def _bring_to_an_end(self) -> None:
         """Lets the controllers that are left work on, and a last one do the rest."""
         for last in (False, True):
+            # Past every lease, also those from before the clock was put back.
+            latest = max(self.expiry.values(), default=0.0)
+            self.clock.offset = max(self.clock.offset, latest) + LEASE_SECONDS
             if last:
-                # Past every lease, also those from before the clock was put back.
-                latest = max(self.expiry.values(), default=0.0)
-                self.clock.offset = max(self.clock.offset, latest) + LEASE_SECONDS
                 for controller in self.controllers:
                     controller.close()
                 self.controllers.clear()
@@ -219,6 +212,9 @@ class LifeCycle(RuleBasedStateMachine):
                     for worker in list(controller.workers):
                         self._end(controller, worker, "completed")
                     controller.look()
+            if self.controllers and self.newest in self.controllers and not self.retried:
+                account = self.store.account(NAME)
+                assert (account.running, account.pending) == (0, 0), "the newest leaves nothing"
         self.nothing_accepted_is_lost_or_changed()
         account = self.store.account(NAME)
         assert (account.running, account.pending) == (0, 0)
@@ -231,6 +227,9 @@ class LifeCycle(RuleBasedStateMachine):
 
     def _busy(self) -> list[tuple[Controller, Worker]]:
         return [(c, worker) for c in self.controllers for worker in c.workers if worker.tasks]
+
+    def _late(self) -> list[tuple[Controller, Worker]]:
+        return [(c, worker) for c in self.controllers for worker in c.zombies]
 
     def _take(self, controller: Controller, count: int) -> None:
         final = self._final_failures()
@@ -318,55 +317,3 @@ def test_the_life_of_trials_on_postgresql(
             return f"{postgres_server}&options=-csearch_path%3D{name}"
 
     _live(OnPostgres, 6)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
-
-def _one_trial(store: Store, *, number: int, here: bool) -> Controller:
-    study = planted(sweep={"width": [32], "learning_rate": [0.1]})
-    return Controller(study, store, number=number, here=here)
-
-
-def test_a_bug_under_another_controller_is_not_repeated_by_the_one_that_lost_the_trial(
-    store: Store,
-) -> None:
-    first, second = (_one_trial(store, number=n, here=n == 1) for n in (1, 2))
-    first.take(1)
-    first.lose(first.workers[0], node=False)
-    second.take(1)
-    second.end(second.workers[0], "bug", 1.0)
-    assert first.take(1) == []
-    first.look()
-    assert first.idle
-    summary = first.run._summary(0.0)
-    assert (summary.failed, summary.failed_before, summary.elsewhere) == (0, 1, 0)
-    for each in (first, second):
-        each.crash()
-
-
-def test_a_bug_that_a_lost_worker_tells_late_is_not_repeated(store: Store) -> None:
-    only = _one_trial(store, number=1, here=True)
-    only.take(1)
-    only.lose(only.workers[0], node=False)
-    only.end(only.zombies[0], "bug", 1.0)
-    assert only.take(1) == []
-    only.look()
-    assert only.idle
-    assert store.account(NAME).failed == 1
-    only.crash()
-
-
-def test_a_trial_out_of_memory_runs_once_more_and_not_again(store: Store) -> None:
-    only = _one_trial(store, number=1, here=True)
-    shapes = []
-    while orders := only.take(1):
-        shapes.append(orders[0].shape.alone)
-        only.end(only.workers[0], "out_of_memory", float(len(shapes)))
-    assert shapes == [False, True]
-    assert store.account(NAME).failed == 1
-    only.close()
-    assert _one_trial(store, number=2, here=True).idle
