@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import socket
 import uuid
@@ -56,6 +57,24 @@ class Owner:
 
 
 _RETIRED: set[str] = set()
+
+
+def signature() -> str:
+    """Returns a word for this process, another one each time, that the name of a file may hold;
+    :func:`is_of_the_dead` tells later whether the process is gone."""
+    return f"{_namespace()}.{os.getpid()}.{_start_time(os.getpid())}.{uuid.uuid4().hex[:6]}"
+
+
+def is_of_the_dead(signed: str) -> bool:
+    """Returns True if it is certain from here that the process of a signature has ended."""
+    namespace, pid, start = (*signed.split("."), "", "", "")[:3]
+    here = bool(namespace) and namespace == _namespace() and pid.isdigit()
+    return here and _start_time(int(pid)) != start
+
+
+def _namespace() -> str:
+    """Short for :func:`_place`; empty where the system does not say."""
+    return hashlib.sha256(_place().encode()).hexdigest()[:8] if _place() else ""
 
 
 @functools.cache

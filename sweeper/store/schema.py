@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from sweeper.errors import StoreError
 from sweeper.store.database import Database
 from sweeper.store.location import Location
+from sweeper.store.owner import is_of_the_dead, signature
 from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.rehash import bring_to_hash_version
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
@@ -44,6 +44,8 @@ def open_database(location: Location, *, create: bool, read_only: bool) -> Datab
 
 def _require_file(location: Location, file: Path, *, create: bool) -> None:
     """Sees to it that the SQLite file is there, and that it is not an emptied one."""
+    if create:
+        _forget_unfinished(file)
     try:
         size = file.stat().st_size
     except FileNotFoundError:
@@ -77,7 +79,7 @@ def _refuse_log_of_lost_file(file: Path) -> None:
 def _create_file(location: Location, file: Path) -> None:
     """Makes a whole database aside and links it into place, so that no one ever sees half a
     store and two processes that start at once agree on one."""
-    aside = file.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{file.name}")
+    aside = file.with_name(f"{TEMPORARY_PREFIX}{signature()}-{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         aside.touch(exist_ok=False)
@@ -93,6 +95,14 @@ def _create_file(location: Location, file: Path) -> None:
     finally:
         for leftover in (aside, Path(f"{aside}-wal"), Path(f"{aside}-shm")):
             leftover.unlink(missing_ok=True)
+
+
+def _forget_unfinished(file: Path) -> None:
+    """Removes the halves of databases that killed processes left."""
+    for path in file.parent.glob(f"{TEMPORARY_PREFIX}*-{file.name}*"):
+        signed = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0]
+        if is_of_the_dead(signed):
+            path.unlink(missing_ok=True)
 
 
 def _put_in_place(aside: Path, file: Path) -> None:

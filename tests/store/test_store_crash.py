@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,13 +14,13 @@ from sample_store import outcome, save, spawn
 
 from sweeper.errors import StoreError
 from sweeper.store import database
-from sweeper.store.owner import Owner
+from sweeper.store.owner import Owner, signature
 from sweeper.store.store import Store
 
 RECORD_ONE_BY_ONE = """
 import json, sys
 from sweeper.outcome import Outcome
-from sweeper.store.owner import Owner
+from sweeper.store.owner import Owner, signature
 from sweeper.store.store import Store
 with Store.open(sys.argv[1]) as store:
     for item in store.claim(json.loads(sys.argv[2]), owner=Owner.here(), lease_s=3600):
@@ -32,7 +33,7 @@ with Store.open(sys.argv[1]) as store:
 RECORD_IN_GROUPS = """
 import json, sys
 from sweeper.outcome import Mark, Outcome
-from sweeper.store.owner import Owner
+from sweeper.store.owner import Owner, signature
 from sweeper.store.store import Store
 with Store.open(sys.argv[1]) as store:
     claims = store.claim(json.loads(sys.argv[2]), owner=Owner.here(), lease_s=3600)
@@ -154,6 +155,19 @@ def test_processes_that_make_one_store_at_once_agree_on_it(location: str) -> Non
 
     with Store.open(location, create=False) as store:
         assert sorted(item.name for item in store.studies()) == names
+
+
+def test_the_half_made_store_of_a_killed_process_is_cleared_away(tmp_path: Path) -> None:
+    code = "from sweeper.store.owner import signature; print(signature())"
+    command = [sys.executable, "-c", code]
+    dead = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    theirs = [tmp_path / f".tmp-{dead}-sweeper.db", tmp_path / f".tmp-{dead}-sweeper.db-wal"]
+    alive = tmp_path / f".tmp-{signature()}-sweeper.db"
+    for path in (*theirs, alive):
+        path.touch()
+    with Store.open(tmp_path):
+        assert not any(path.exists() for path in theirs)
+        assert alive.exists(), "another process is at it"
 
 
 def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.store.owner import Owner, _start_time
+from sweeper.store.owner import Owner, _start_time, is_of_the_dead, signature
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -80,3 +80,15 @@ def _owner_of(pid: int) -> Owner:
     here = Owner.here()
     place = here.started.rpartition(":")[0]
     return dataclasses.replace(here, pid=pid, started=f"{place}:{_start_time(pid)}")
+
+
+@linux
+def test_a_signature_tells_whether_its_process_has_ended() -> None:
+    assert signature() != signature()
+    assert not is_of_the_dead(signature())
+    code = "from sweeper.store.owner import signature; print(signature())"
+    command = [sys.executable, "-c", code]
+    signed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert is_of_the_dead(signed)
+    assert not is_of_the_dead(f"elsewhe{signed[7:]}"), "of other machines nothing is known"
+    assert not is_of_the_dead("0123456789ab"), "nor of other names"
