@@ -32,6 +32,9 @@ class Complaint(NamedTuple):
 MAX_ALIKE = 5
 """Complaints at one place that are listed; the others are counted."""
 
+LONGEST_MESSAGE = 1_000
+"""Characters of one fault."""
+
 MAX_VALUES = 100_000
 """Values that a file may hold after its aliases are expanded: a guard against alias bombs."""
 
@@ -74,8 +77,16 @@ class Source:
             file=self.file,
             line=self.lines[place] if place else None,
             key=dotted(complaint.place),
-            message=complaint.message,
+            message=_readable(complaint.message),
         )
+
+
+def _readable(message: str) -> str:
+    """The message, without the middle of one that repeats a very long value."""
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    half = LONGEST_MESSAGE // 2
+    return f"{message[:half]} [...] {message[-half:]}"
 
 
 def condensed(complaints: Iterable[Complaint]) -> Iterator[Complaint]:
