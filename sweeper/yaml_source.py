@@ -77,11 +77,11 @@ class Source:
             file=self.file,
             line=self.lines[place] if place else None,
             key=dotted(complaint.place),
-            message=_readable(complaint.message),
+            message=_cut(complaint.message),
         )
 
 
-def _readable(message: str) -> str:
+def _cut(message: str) -> str:
     """The message, without the middle of one that repeats a very long value."""
     if len(message) <= LONGEST_MESSAGE:
         return message
