@@ -10,6 +10,7 @@ import pytest
 from engine_program import Program
 from torture_program import (
     ROUNDS,
+    STEPS,
     TRIAL_SECONDS,
     Bits,
     await_curves,
@@ -21,7 +22,7 @@ from torture_program import (
     share,
     sound,
 )
-from witnessed_card import Witness, trained_twice_at_once
+from witnessed_card import Witness, trained_again, trained_twice_at_once
 
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -60,13 +61,14 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     location = locate(database)
     run = program(study, executor, store=location)
     killed = [strike(run, chance, witness) for _ in range(rounds)]
-    assert len(killed) == rounds
     run.start()
     assert run.wait(60 + 10 * rounds) == 0, run.said
     sound(run, {0})
     run.await_silence()
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)
+    # A kill may fall between the last step and the result's file; after that nothing is repeated.
+    assert trained_again(trained, STEPS) <= max(1, rounds // 10)
     if rounds >= 10:  # fewer kills may all hit before a first checkpoint
         assert any(part.first > 1 for part in trained), "killed trials go on from checkpoints"
     with Store.open(location, create=False) as store:

@@ -14,6 +14,7 @@ import pytest
 from engine_program import AGENTS, MARK, Program, marked_processes
 from torture_program import (
     ROUNDS,
+    STEPS,
     TRIAL_SECONDS,
     Bits,
     digits,
@@ -21,7 +22,7 @@ from torture_program import (
     settled,
     sound,
 )
-from witnessed_card import Witness, trained_twice_at_once
+from witnessed_card import Witness, trained_again, trained_twice_at_once
 
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -52,6 +53,7 @@ def test_workers_killed_again_and_again_cost_nothing_but_the_time_since_their_ch
     run.await_silence()
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)
+    assert trained_again(trained, STEPS) <= max(1, ROUNDS // 10)
     assert killed <= {part.pid for part in trained}, "all of them had begun to work"
     assert any(part.first > 1 for part in trained), "a killed trial goes on from its checkpoint"
     with Store.open(run.store, create=False) as store:

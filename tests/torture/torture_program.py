@@ -3,6 +3,7 @@ comparison of what is left with an undisturbed run."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -29,6 +30,9 @@ LONG = ROUNDS >= 100
 
 SEED = int(os.environ.get("SWEEPER_TORTURE_SEED") or int.from_bytes(os.urandom(4), "big"))
 """Of the random instants; printed with a failure, and given again it draws the same ones."""
+
+STEPS = 400
+"""Steps of a trial of :func:`digits`."""
 
 TRIAL_SECONDS = 0.5
 """About what a trial of :func:`digits` takes on an idle processor."""
@@ -66,14 +70,11 @@ def instants(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")
 
 
-def digits(trials: int, *, steps: int = 400, name: str = "digits", **sections: Any) -> Study:
-    """Returns a study of at least so many small perceptrons that learn digits.
-
-    The trials of a smaller study are the first ones of a larger one.
-    """
+def digits(trials: int, *, steps: int = STEPS) -> Study:
+    """Returns a study of so many small perceptrons, or up to three more, that learn digits."""
     return Study.from_document(
         {
-            "name": name,
+            "name": "digits",
             "workload": witnessed_card.NAME,
             "scale": "width",
             "fixed": {"data": "digits", "batch_size": 32, "steps": steps, "evals": 4},
@@ -83,7 +84,6 @@ def digits(trials: int, *, steps: int = 400, name: str = "digits", **sections: A
                 "seed": list(range(-(-trials // 4))),
             },
             "resources": {"pack": 1},
-            **sections,
         }
     )
 
@@ -98,16 +98,15 @@ def undisturbed(folder: Path, study: Study) -> Bits:
 def bits_of(store: Store, name: str) -> Bits:
     """Returns outcome, metrics, marks and curve of every result of a study, to the last bit."""
     keys = {row["key"] for row in store.frame(name).to_dict("records")}
-    columns = "trial_key, outcome, objective, metrics, step, tokens, flops, curve"
-    rows = [row for row in store.query(f"select {columns} from results").rows if row[0] in keys]
     found = "select trial_key, step, tokens, metric, value from marks order by step, metric"
     marks: dict[str, list[Any]] = {}
     for key, *mark in store.query(found).rows:
         marks.setdefault(key, []).append(mark)
+    columns = "trial_key, metrics, curve, outcome, objective, step, tokens, flops"
     return {
-        key: (*rest, _plain(metrics), marks.get(key), _curve(store, curve))
-        for key, *rest, metrics, step, tokens, flops, curve in rows
-        for rest in [(*rest, step, tokens, flops)]
+        key: (_plain(metrics), _curve(store, curve), marks.get(key), *numbers)
+        for key, metrics, curve, *numbers in store.query(f"select {columns} from results").rows
+        if key in keys
     }
 
 
@@ -133,15 +132,13 @@ def settled(store: Store, study: Study, calm: Bits, *, true_times: bool = True) 
 
 def overlaps(store: Store) -> list[str]:
     """Returns the trials of which an attempt began before the one before it had ended."""
-    columns = "trial_key, started_at, ended_at"
-    found, last = [], ("", "")
-    for key, start, end in store.query(
-        f"select {columns} from attempts order by trial_key, fence"
-    ).rows:
-        if key == last[0] and str(start) < last[1]:
-            found.append(f"{key[:12]}: began {start}, the one before ended {last[1]}")
-        last = (key, str(end))
-    return found
+    text = "select trial_key, started_at, ended_at from attempts order by trial_key, fence"
+    attempts = store.query(text).rows
+    return [
+        f"{key[:12]}: began {start}, the one before ended {end}"
+        for (before, _, end), (key, start, _) in itertools.pairwise(attempts)
+        if key == before and start < end
+    ]
 
 
 def leftovers(root: Path) -> list[str]:
@@ -153,9 +150,8 @@ def leftovers(root: Path) -> list[str]:
 
 def lost_pids(store: Store) -> set[int]:
     """Returns the processes whose attempts were given up."""
-    return {
-        row[0] for row in store.query("select pid from attempts where state like 'lost%'").rows
-    }
+    text = "select pid from attempts where state like 'lost%'"
+    return {pid for (pid,) in store.query(text).rows}
 
 
 def curves(program: Program) -> int:

@@ -140,6 +140,12 @@ def trained_twice_at_once(found: Sequence[Stretch]) -> list[tuple[Stretch, Stret
     ]
 
 
+def trained_again(found: Sequence[Stretch], steps: int) -> int:
+    """Returns how often a trial of so many steps was trained to its end once more."""
+    ends = [part.trial for part in found if part.last == steps]
+    return len(ends) - len(set(ends))
+
+
 def _name(member: Member) -> str:
     text = json.dumps([dict(member.config), member.seed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
