@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sweeper.engine.attempt import discard_checkpoints
 from sweeper.engine.board import Board
 from sweeper.engine.budget import Ceiling
 from sweeper.engine.dispatch import Dispatcher
@@ -20,8 +21,9 @@ from sweeper.engine.patience import Patience
 from sweeper.engine.recorder import Recorder
 from sweeper.engine.retries import Retries
 from sweeper.engine.tenure import Tenure
-from sweeper.errors import ClusterError, Interrupted
+from sweeper.errors import ClusterError, Interrupted, StoreError
 from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
+from sweeper.store.inventory import checkpoint_folders
 from sweeper.store.records import Membership, StudyRecord
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -162,6 +164,7 @@ class Run:
             StoreError: results could not be written; their trials will run again.
         """
         began = time.monotonic()
+        self._clear_finished()
         if not self._dispatcher.finished:
             with self._tenure, self._recorder:
                 self._run_executor()
@@ -170,6 +173,16 @@ class Run:
         if self._dispatcher.fault is not None:
             raise self._dispatcher.fault
         return self._summary(time.monotonic() - began)
+
+    def _clear_finished(self) -> None:
+        """Removes what a controller left that was killed after it had recorded a result and before
+        it had removed the trial's checkpoints; left there, they cost their space alone."""
+        try:
+            for key, _ in checkpoint_folders(self._store.paths):
+                if key in self._before:
+                    discard_checkpoints(self._store.paths, key)
+        except StoreError as fault:
+            self.board.note(f"checkpoints of finished trials are left over: {fault}")
 
     def _run_executor(self) -> None:
         if self._executor == "inline":

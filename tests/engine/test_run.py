@@ -277,3 +277,18 @@ def test_the_board_of_a_resumed_run_shows_the_best_of_all_runs(store: Store) -> 
     for (variant, width), best in run.board.view().best.items():
         here = frame[(frame["variant"] == variant) & (frame["width"] == width)]
         assert best.objective == here["loss"].min()
+
+
+def test_checkpoints_that_a_killed_controller_left_of_a_finished_trial_are_removed(
+    store: Store,
+) -> None:
+    study = planted()
+    inline(study, store).execute()
+    done, stranger = trials_of(study)[0].key, "0" * 64
+    for key in (done, stranger):
+        path = store.paths.checkpoint(key, 3)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert inline(study, store).execute().reused == 6
+    assert not store.paths.checkpoint_folder(done).exists()
+    assert store.paths.checkpoint(stranger, 3).exists(), "it may be of another database"
