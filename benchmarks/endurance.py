@@ -48,7 +48,7 @@ class Sample:
         moment: seconds since the epoch.
         memory: resident memory of the controller, MiB.
         processor: processor seconds that the controller has used.
-        state: what Ray Tune keeps on disk for the session, MiB.
+        state: what Ray and Tune keep on disk for the session, their logs included, MiB.
     """
 
     moment: float
