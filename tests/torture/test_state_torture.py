@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,9 +29,9 @@ FILES = {
     "database": "sweeper.db",
     "log": "sweeper.db-wal",
     "index": "sweeper.db-shm",
-    "curve": "curves/*/*.parquet",
-    "checkpoint": "checkpoints/*/*/*.pt",
-    "journal": "checkpoints/*/*/*.json",
+    "curve": "curves/*/[0-9a-f]*.parquet",
+    "checkpoint": "checkpoints/*/*/step-*.pt",
+    "journal": "checkpoints/*/*/step-*.json",
 }
 """Every kind of file that an interrupted run leaves."""
 
@@ -61,13 +62,24 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run = Program(folder, STUDY, "inline", environ={"PYTHONPATH": os.pathsep.join(paths)})
     run.start()
     await_curves(run, 2)
-    while len(list(run.files.root.glob(FILES["checkpoint"]))) < 2 or len(run.results()) < 2:
+    while not stands_so(run):
         assert run.alive, f"the study is too short: {run.said}"
-        time.sleep(0.01)
+        time.sleep(0.02)
     run.kill()
-    for name, pattern in FILES.items():
-        assert list(run.files.root.glob(pattern)), f"there is no {name} to damage"
+    assert len(run.results()) == 2
     yield run.files.root
+
+
+def stands_so(run: Program) -> bool:
+    """Stops a program in its tracks and returns whether its files are those that are wanted; if
+    not, it goes on."""
+    run.process.send_signal(signal.SIGSTOP)
+    found = {name: len(list(run.files.root.glob(pattern))) for name, pattern in FILES.items()}
+    wanted = {"curve": 2, "checkpoint": 2, "journal": 2, "database": 1, "log": 1, "index": 1}
+    if found == wanted and len(run.results()) == 2:
+        return True
+    run.process.send_signal(signal.SIGCONT)
+    return False
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
