@@ -16,9 +16,6 @@ ACCEPTED: frozenset[str] = frozenset({"completed", "diverged"})
 FAILED: frozenset[str] = frozenset({"out_of_memory", "bug"})
 """Outcomes that are failures of the model or the code; a plain run does not repeat bugs."""
 
-LOST: frozenset[str] = frozenset({"lost_worker", "lost_node"})
-"""Outcomes in which the machine or its process went away under the trial."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:

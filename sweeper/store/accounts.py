@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select
 
-from sweeper.outcome import FAILED, LOST
+from sweeper.outcome import FAILED
 from sweeper.store.database import rows_in
 from sweeper.store.leases import RUNNING, liveness, lost_reason
 from sweeper.store.records import Account, Cause, Failure
@@ -40,14 +40,15 @@ def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failur
 
 
 def losses_of(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Returns how many attempts at each trial a controller reported lost, by key; 0 is left out.
+    """Returns how many workers a controller reported dead under each trial, by key; 0 is left
+    out. Whole nodes that died are not the trial's doing.
 
     An attempt whose controller is gone is closed by the next one without a report, and so
     without a step: that is not the trial's doing and does not count. Excused ones do not either.
     """
     key, number = attempts.c.trial_key, func.count().label("lost")
     lost = select(key, number).where(
-        attempts.c.state.in_(LOST), attempts.c.step.is_not(None), ~attempts.c.excused
+        attempts.c.state == "lost_worker", attempts.c.step.is_not(None), ~attempts.c.excused
     )
     return {row.trial_key: row.lost for row in rows_in(connection, lost.group_by(key), key, keys)}
 

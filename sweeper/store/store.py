@@ -81,8 +81,8 @@ class Store(Upkeep):
             return accounts.failures_of(connection, keys)
 
     def losses_of(self, keys: Iterable[str]) -> dict[str, int]:
-        """Returns how many workers or nodes were lost under each trial since it was last
-        excused, by key; 0 is left out. A controller that died itself is not among them."""
+        """Returns how many workers died under each trial since it was last excused, by key; 0
+        is left out. Controllers and whole nodes that died are not among them."""
         with self._database.read() as connection:
             return accounts.losses_of(connection, keys)
 

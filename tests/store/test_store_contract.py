@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,8 +161,13 @@ def test_an_account_always_adds_up_and_groups_failures_by_cause(store: Store) ->
     store.record(outcome(keys[1], "diverged"), objective=None)
     for key in keys[2:4]:
         store.record(outcome(key, "bug", error="Traceback\nValueError: no"), objective=None)
-    store.record(outcome(keys[4], "out_of_memory", error="CUDA out of memory"), objective=None)
+    short = outcome(keys[4], "out_of_memory", error="CUDA out of memory")
+    store.record(short, objective=None)
     store.record(outcome(keys[5], "lost_node"), objective=None)
+    once = store.account("widths")
+    assert (once.failed, once.pending) == (2, 4), "it has one more try"
+    store.claim(keys[4:5], owner=owner, lease_s=60)
+    store.record(replace(short, attempt=2), objective=None)
 
     account = store.account("widths")
 
