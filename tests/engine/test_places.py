@@ -1,16 +1,16 @@
-"""Nodes that fail, hang or die while others work; several Ray nodes on one machine."""
+"""Nodes that fail or hang while others work; several Ray nodes on one machine. Nodes that die are
+among the torture tests."""
 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sick_card
-from engine_studies import adds_up, attempts_of, planted
+from engine_studies import attempts_of, planted
 
 from sweeper.engine.order import Event, Started
 from sweeper.engine.run import Run
@@ -89,27 +89,3 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(
     errors = [error for state, error in lost if state == "lost_worker"]
     assert errors
     assert all("said nothing for 4 seconds and was ended" in error for error in errors)
-
-
-def test_a_node_that_dies_is_told_from_a_worker_that_dies(cluster: Any, store: Store) -> None:
-    other = cluster.add_node(num_cpus=1)
-    study = planted(
-        fixed={"steps": 20, "step_seconds": 0.2}, sweep={"width": [32], "seed": [0, 1]}
-    )
-    run = Run(study, store, executor="ray", address=cluster.address, checkpoint_seconds=0.5)
-    places: dict[str, None] = {}
-
-    def lose(event: Event) -> None:
-        if isinstance(event, Started) and event.place not in places:
-            places[event.place] = None
-            if len(places) == 2:
-                threading.Timer(1.0, cluster.remove_node, (other, False)).start()
-
-    listen(run, lose)
-    summary = run.execute()
-    assert len(places) == 2
-    assert (summary.finished, summary.failed) == (6, 0)
-    states = [state for (state,) in attempts_of(store)]
-    assert states.count("lost_node") == 1, attempts_of(store, "state, error")
-    assert "lost_worker" not in states
-    assert adds_up(store, study.name)
