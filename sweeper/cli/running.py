@@ -11,7 +11,8 @@ from sweeper.cli.files import runnable_study
 from sweeper.cli.live import LiveView
 from sweeper.cli.printing import console, print_json
 from sweeper.cli.words import duration
-from sweeper.engine.run import Executor, Run, RunSummary, graceful
+from sweeper.engine.grace import graceful
+from sweeper.engine.run import Executor, Run, RunSummary
 from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
 from sweeper.store.store import Store
 from sweeper.study import Study

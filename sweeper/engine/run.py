@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +17,7 @@ from sweeper.engine.patience import Patience
 from sweeper.engine.recorder import Recorder
 from sweeper.engine.retries import Retries
 from sweeper.engine.tenure import Tenure
-from sweeper.errors import ClusterError, Interrupted, StoreError
+from sweeper.errors import ClusterError, StoreError
 from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
 from sweeper.store.inventory import checkpoint_folders
 from sweeper.store.records import Membership, StudyRecord
@@ -29,9 +25,6 @@ from sweeper.store.store import Store
 from sweeper.study import Study
 
 Executor = Literal["ray", "inline"]
-
-GRACE_SECONDS = 30.0
-"""How long running trials may take to write checkpoints after the first signal."""
 
 HANG_SECONDS = 1800.0
 """How long a worker may say nothing about what it trains."""
@@ -154,6 +147,11 @@ class Run:
     def stop(self) -> None:
         """Ends the run gracefully: running trials write a checkpoint. Safe in a handler."""
         self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """True once :meth:`stop` was called."""
+        return self._stop.is_set()
 
     def execute(self) -> RunSummary:
         """Runs what remains and returns what was done.
@@ -309,37 +307,3 @@ def study_record(study: Study) -> StudyRecord:
 def membership(item: PlannedTrial) -> Membership:
     """Returns a planned trial as the store keeps it."""
     return Membership(trial=item.trial, variant=item.variant)
-
-
-@contextlib.contextmanager
-def graceful(run: Run) -> Iterator[None]:
-    """Context in which a first SIGINT or SIGTERM ends the run gracefully, and a second one, or
-    the end of :data:`GRACE_SECONDS`, ends the process at once (what is accepted is in the store
-    either way)."""
-    grace = threading.Timer(GRACE_SECONDS, _give_up)
-    grace.daemon = True
-
-    def handle(number: int, frame: object) -> None:
-        if run._stop.is_set():
-            os._exit(Interrupted.exit_code)
-        run.stop()
-        grace.start()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        grace.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _give_up() -> None:
-    """Ends the process; whatever it waits for may take for ever."""
-    print(
-        f"some trials wrote no checkpoint within {GRACE_SECONDS:g} s and go on from their last "
-        "one: run the same command again",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(Interrupted.exit_code)
