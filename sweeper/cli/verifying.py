@@ -87,8 +87,12 @@ def _verdict(found: Verification, *, repair: bool) -> str:
         return "everything is whole and agrees"
     mended = len(found.findings) - found.left
     if not found.left:
-        return f"{mended} faults, all mended"
+        return f"{_faults(mended)}, all mended"
     can = sum(finding.repair is not None for finding in found.findings)
     if repair:
-        return f"{len(found.findings)} faults: {mended} mended, {found.left} left to you"
-    return f"{found.left} faults, of which `sweeper verify --repair` mends {can}"
+        return f"{_faults(len(found.findings))}: {mended} mended, {found.left} left to you"
+    return f"{_faults(found.left)}, of which `sweeper verify --repair` mends {can}"
+
+
+def _faults(number: int) -> str:
+    return f"{number} fault{'s' * (number != 1)}"

@@ -85,7 +85,7 @@ def _unreadable(connection: Connection, database: Database, row: Row[Any], fault
     return Finding(
         kind="curve",
         where=str(path),
-        what=f"it {fault}",
+        what=str(fault),
         remedy=remedy,
         key=row.trial_key,
         repair=repair,

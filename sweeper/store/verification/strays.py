@@ -80,7 +80,7 @@ def _damaged(file: CurveFile, fault: str) -> Finding:
     return Finding(
         kind="curve",
         where=str(file.path),
-        what=f"it {fault}, and no result refers to it",
+        what=f"{fault}, and no result refers to it",
         remedy="it is removed",
         key=file.key,
         repair=partial(_remove, file),
