@@ -125,6 +125,7 @@ class Capacity:
 
     def __init__(self) -> None:
         self._resources: dict[str, float] = {}
+        self._sizes: list[float] = []
         self._asked = -math.inf
 
     def __str__(self) -> str:
@@ -138,9 +139,7 @@ class Capacity:
 
     def fitting(self, shape: Shape) -> int:
         """Returns the number of slots that fit now, 0 included."""
-        if time.monotonic() - self._asked > CAPACITY_SECONDS:
-            self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            self._asked = time.monotonic()
+        self._look()
         fits = math.inf
         if shape.cpus:
             fits = min(fits, self._resources.get("CPU", 0.0) / shape.cpus)
@@ -151,8 +150,8 @@ class Capacity:
 
     def nodes(self) -> int:
         """Returns the number of nodes that have processors for trials."""
-        found = ray.nodes()  # type: ignore[no-untyped-call]
-        return sum(node["Alive"] and node["Resources"].get("CPU", 0.0) > 0 for node in found)
+        self._look()
+        return sum(size > 0 for size in self._sizes)
 
     def bundle(self, shape: Shape) -> dict[str, float]:
         """Returns what a slot asks Ray for; one that wants to be alone, all accelerators that it
@@ -163,10 +162,17 @@ class Capacity:
             return {"CPU": shape.cpus, "GPU": gpus}
         if not shape.alone:
             return {"CPU": shape.cpus}
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]
-        sizes = Counter(node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"])
+        self._look()
+        sizes = Counter(self._sizes)
         fitting = {size: count for size, count in sizes.items() if size >= shape.cpus}
         return {"CPU": max(fitting, key=lambda size: (fitting[size], size), default=shape.cpus)}
+
+    def _look(self) -> None:
+        if time.monotonic() - self._asked > CAPACITY_SECONDS:
+            self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            nodes = ray.nodes()  # type: ignore[no-untyped-call]
+            self._sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+            self._asked = time.monotonic()
 
 
 def end_process(node: str, pid: int) -> None:

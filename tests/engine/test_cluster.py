@@ -15,7 +15,9 @@ from sweeper.errors import ClusterError
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     resources = {"CPU": 2.0, "GPU": 1.0, "memory": 1e9}
+    nodes = [{"Alive": True, "Resources": resources}, {"Alive": False, "Resources": resources}]
     monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,29 @@ def test_an_address_where_nothing_listens_is_told_at_once(address: str) -> None:
     with pytest.raises(ClusterError, match="no Ray cluster answers"), cluster(address):
         raise AssertionError("there is no such cluster")
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "bundle"),
+    [
+        (Shape(cpus=0.5), {"CPU": 0.5}),
+        (Shape(cpus=1, gpus=0.3), {"CPU": 1, "GPU": 0.3}),
+        (Shape(cpus=1, gpus=0.3, alone=True), {"CPU": 1, "GPU": 1.0}),
+        (Shape(cpus=1, gpus=1.5, alone=True), {"CPU": 1, "GPU": 2.0}),
+        (Shape(cpus=1, alone=True), {"CPU": 2.0}),
+        (Shape(cpus=3, alone=True), {"CPU": 3}),
+    ],
+)
+def test_a_trial_that_wants_to_be_alone_asks_for_whole_devices(
+    shape: Shape, bundle: dict[str, float]
+) -> None:
+    assert Capacity().bundle(shape) == bundle
+
+
+def test_trials_that_want_to_be_alone_come_one_after_the_other() -> None:
+    assert Capacity().fitting(Shape(cpus=0.5, alone=True)) == 1
+    assert Capacity().fitting(Shape(cpus=3, alone=True)) == 0
+
+
+def test_nodes_that_are_gone_are_not_counted() -> None:
+    assert Capacity().nodes() == 1
