@@ -94,21 +94,24 @@ def test_a_damaged_file_is_made_good_or_refused_and_nothing_restarts_silently(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = sorted(path.relative_to(interrupted) for path in interrupted.glob(FILES[kind]))
+    # Nobody reads an older checkpoint while the newest one is whole.
+    told = names[-1] if kind in ("checkpoint", "journal") else None
     for number, name in enumerate(names if LONG else names[-1:]):
         store = tmp_path / f"store-{number}"
         witness = Witness(tmp_path / f"witness-{number}")
         monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
         shutil.copytree(interrupted, store)
         DAMAGES[damage](store / name)
-        run_on(store, kind, sweeper, tmp_path / "study.yaml")
+        run_on(store, kind, sweeper, tmp_path / "study.yaml", told=name == told)
         begun = [part for part in witness.stretches() if part.first == 1]
         assert len(begun) == (2 if kind == "curve" else 1), "all else was done, or resumed"
         with Store.open(store, create=False) as opened:
             settled(opened, STUDY, calm(STUDY))
 
 
-def run_on(store: Path, kind: str, sweeper: Callable[..., Any], file: Path) -> None:
-    """Runs the study until it is done, as the messages say, and asserts that they say it."""
+def run_on(store: Path, kind: str, sweeper: Callable[..., Any], file: Path, *, told: bool) -> None:
+    """Runs the study until it is done, as the messages say, and asserts that they say it; that a
+    checkpoint is skipped where it is ``told``."""
     torture_program.write(STUDY, file)
     command = ["run", file, "--executor", "inline", "--checkpoint-seconds", "0.1"]
     command += ["--store", store]
@@ -122,7 +125,7 @@ def run_on(store: Path, kind: str, sweeper: Callable[..., Any], file: Path) -> N
         said = sweeper(*command)
         assert "taken over" in said.err
     assert said.code == 0, said.err
-    if kind in ("checkpoint", "journal"):
+    if told:
         assert "skipped" in said.err or "missing" in said.err
     checked = sweeper("verify", "--repair", "--store", store, "--json")
     assert checked.code == (1 if kind == "curve" else 0), checked.out
