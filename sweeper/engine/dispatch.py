@@ -315,14 +315,16 @@ class Dispatcher:
             else:
                 again = shape if asked else None
             if again is None:
-                self._failed(outcome, Pack(shape=shape, trials=(trial,)))
+                self._failed(outcome, Pack(shape=shape, trials=(trial,)), place)
             else:
                 self._note(f"trial {trial.key[:12]} {_ONCE_MORE[outcome.kind]}")
                 self._owe([trial.key])
                 self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
 
-    def _failed(self, outcome: Outcome, pack: Pack) -> None:
+    def _failed(self, outcome: Outcome, pack: Pack, place: str) -> None:
         self._failures[outcome.key] = pack
+        if place in self.health.quarantined:
+            return  # a place that is in doubt does not speak for the whole run
         reason = self._breaker.failed(last_line(outcome))
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")
@@ -366,7 +368,7 @@ class Dispatcher:
                 self._record(outcome)
                 pack = Pack(shape=order.shape, trials=(trials[outcome.key],), avoid=avoid)
                 if outcome.kind in FAILED:
-                    self._failed(outcome, pack)
+                    self._failed(outcome, pack, flight.place)
                 else:
                     again.append(pack)
             self._again(again)

@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
+from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted
 
 from sweeper.engine.budget import Ceiling
-from sweeper.engine.dispatch import MAX_DEATHS, Dispatcher
-from sweeper.engine.order import Died, Ended, Event, Lost, Order, Progress, Shape, Started
-from sweeper.engine.pack import Pack
+from sweeper.engine.dispatch import MAX_DEATHS
+from sweeper.engine.order import Died, Ended, Event, Lost, Progress, Shape, Started
 from sweeper.engine.retries import MAX_LOSSES
 from sweeper.outcome import Outcome
-from sweeper.store.paths import Paths
-
-SHAPE = Shape()
-
-
-@dataclass
-class Desk:
-    """Stands in for the store: hands out attempt numbers and keeps what is recorded."""
-
-    taken: set[str] = field(default_factory=set)
-    claims: list[tuple[str, ...]] = field(default_factory=list)
-    recorded: list[Outcome] = field(default_factory=list)
-    seen: list[Event] = field(default_factory=list)
-    ordered: list[Order] = field(default_factory=list)
-    attempts: Counter[str] = field(default_factory=Counter)
-
-    def claim(self, keys: Sequence[str]) -> dict[str, int]:
-        self.claims.append(tuple(keys))
-        free = [key for key in keys if key not in self.taken]
-        self.attempts.update(free)
-        return {key: self.attempts[key] for key in free}
-
-
-def dispatcher(desk: Desk, packs: Sequence[Pack], **options: Any) -> Dispatcher:
-    return Dispatcher(
-        packs,
-        claim=desk.claim,
-        workload="planted",
-        paths=Paths(Path("/nowhere")),
-        record=desk.recorded.append,
-        observe=desk.seen.append,
-        ordered=desk.ordered.append,
-        **options,
-    )
-
-
-def finish(office: Dispatcher, order: Order, **fields: Any) -> None:
-    for task in order.tasks:
-        values = {"kind": "completed"} | fields
-        outcome = Outcome(key=task.key, attempt=task.attempt, **values)
-        office.handle(Ended(order=order.number, outcome=outcome))
-
-
-def keys(orders: Sequence[Order]) -> list[str]:
-    return [task.key for order in orders for task in order.tasks]
 
 
 def test_trials_are_claimed_only_when_they_are_handed_out() -> None:

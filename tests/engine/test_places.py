@@ -12,6 +12,8 @@ import pytest
 import sick_card
 from engine_studies import attempts_of, planted
 
+from sweeper.engine.exchange import READY_PER_SLOT
+from sweeper.engine.health import STREAK
 from sweeper.engine.order import Event, Started
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
@@ -61,20 +63,22 @@ def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewher
     cluster: Any, store: Store
 ) -> None:
     cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "fails"})
-    study = sick(fixed={"steps": 4, "step_seconds": 0.2}, sweep={"seed": [0, 1]})
+    study = sick(fixed={"steps": 4, "step_seconds": 0.1}, sweep={"seed": [0, 1, 2, 3]})
     run = Run(study, store, executor="ray", address=cluster.address)
     places: set[str] = set()
     listen(run, lambda event: places.add(event.place) if isinstance(event, Started) else None)
     summary = run.execute()
     assert len(places) == 2, "both nodes were given trials"
-    assert (summary.finished, summary.failed) == (12, 0)
+    assert (summary.finished, summary.failed) == (24, 0)
     account = store.account(study.name)
-    assert (account.done, account.failed, account.pending) == (12, 0, 0)
+    assert (account.done, account.failed, account.pending) == (24, 0, 0)
     notes = " ".join(run.board.view().notes)
-    assert re.search(r"is quarantined: the last \d trials there failed", notes)
+    assert re.search(r"is quarantined: the last \d+ trials there failed", notes)
     bugs = [excused for state, excused in attempts_of(store, "state, excused") if state == "bug"]
     assert bugs.count(True) >= 2
-    assert 3 <= len(bugs) <= 6, "it is given nothing more while the other one is asked"
+    # What lay ready for both slots may be gone before the third failure is known.
+    most = STREAK + 2 * READY_PER_SLOT * 2
+    assert STREAK <= len(bugs) <= most, "it is given nothing more while the other one is asked"
 
 
 def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(

@@ -1,0 +1,74 @@
+"""The dispatcher: what it hands out once more, and what it gives up."""
+
+from __future__ import annotations
+
+from dispatch_desk import SHAPE, Desk, begin, dispatcher, finish, keys
+from engine_studies import packs_of, planted
+
+from sweeper.engine.order import Shape
+
+
+def test_a_place_that_fails_many_trials_at_once_does_not_end_the_run_before_it_is_judged() -> None:
+    desk, excused = Desk(), list[str]()
+    study = planted(sweep={"width": [32], "seed": list(range(10))})
+    office = dispatcher(desk, packs_of(study), excuse=excused.extend)
+    orders = office.take(SHAPE, 30)
+    begin(office, orders[0], "good")
+    for order in orders[1:]:
+        begin(office, order, "sick")
+    for order in orders[1:]:
+        finish(office, order, kind="bug", error="no driver")
+    assert office.fault is None, "29 failures, all of them at one place"
+    assert office.health.quarantined == {"sick"}
+    (asked,) = office.take(SHAPE, 40)
+    assert asked.avoid == {"sick"}
+    begin(office, asked, "good")
+    finish(office, asked)
+    assert sorted(excused) == sorted(set(keys(orders[1:])) - set(keys([asked])))
+    again = office.take(SHAPE, 60)
+    assert sorted(keys(again)) == sorted(excused)
+
+
+def test_failures_at_every_place_end_the_run() -> None:
+    desk = Desk()
+    office = dispatcher(desk, packs_of(planted(sweep={"seed": list(range(10))})))
+    for number in range(60):
+        for order in office.take(SHAPE, 1):
+            begin(office, order, "a" if number % 2 else "b")
+            finish(office, order, kind="bug", error="no module named torch")
+    assert office.fault is not None
+    assert "x bug: no module named torch" in str(office.fault)
+
+
+def test_a_trial_that_ran_out_of_memory_comes_back_once_with_a_device_of_its_own() -> None:
+    desk, owed = Desk(), list[str]()
+    office = dispatcher(desk, packs_of(planted())[:1], owe=owed.extend)
+    (order,) = office.take(SHAPE)
+    finish(office, order, kind="out_of_memory", error="x")
+    assert owed == keys([order])
+    alone = Shape(alone=True)
+    assert office.shapes() == [alone]
+    (again,) = office.take(alone)
+    finish(office, again, kind="out_of_memory", error="x")
+    assert office.finished
+
+
+def test_a_slot_that_is_taken_away_gives_its_trial_back() -> None:
+    office = dispatcher(Desk(), packs_of(planted())[:1])
+    (order,) = office.take(SHAPE)
+    finish(office, order, kind="stopped")
+    assert keys(office.take(SHAPE)) == keys([order])
+
+
+def test_what_another_controller_has_taken_over_is_dropped_and_comes_back_if_it_lets_go() -> None:
+    office = dispatcher(Desk(), packs_of(planted(), size=3))
+    (order,) = office.take(SHAPE)
+    lost, *kept = keys([order])
+    assert office.held() == {lost, *kept}
+    office.drop({lost})
+    assert office.dropped() == {order.number: frozenset({lost})}
+    assert office.dropped() == {}
+    assert office.held() == set(kept)
+    assert office.elsewhere.keys == {lost}
+    office.come_back([lost])
+    assert lost in keys(office.take(SHAPE, 10))
