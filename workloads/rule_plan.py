@@ -10,13 +10,13 @@ from workloads.optimizer_names import (
     newton_schulz_coefficients,
     others_of,
 )
-from workloads.parametrization.decay import CONVENTIONS, decays
+from workloads.parametrization.decay import CONVENTIONS, decays, is_coupled
 from workloads.parametrization.groups import LeavesOf, groups_of
 from workloads.parametrization.scaling import ratios, scaling_of
 from workloads.rule_warnings import warnings
 from workloads.workload import Config
 
-_IDLE = {"weight_decay_rule": "none", "parametrization": "sp"}
+_IDLE = {"parametrization": "sp", "weight_decay_rule": "none"}
 """Rules by setting, and the value that changes nothing."""
 
 _OF_A_RULE = ("base_depth", "depth_alpha", "lamb_rule", "power_iterations", "power_warmup_steps")
@@ -28,7 +28,8 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
 
     Names and counts that follow from others are filled in. A rule that changes nothing is
     written as none: ``mup`` at the base width and depth is ``sp``, a weight decay rule at the
-    base width or without weight decay is ``none``, and without weight decay the convention is
+    base width or without weight decay is ``none`` (but for coupled decay under a
+    parametrization, which has to name one), and without weight decay the convention is
     ``independent``. What nothing reads then is left out or at its default. So the base model is
     one trial, whichever variant asks for it.
 
@@ -43,6 +44,12 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
     if result["weight_decay_rule"] == "timescale" and not _is_constant(result):
         result["weight_decay_convention"] = "independent"  # a timescale gives the share itself
     for name, idle in _IDLE.items():
+        if (
+            name == "weight_decay_rule"
+            and is_coupled(result)
+            and result["parametrization"] != "sp"
+        ):
+            continue  # coupled decay under a parametrization is asked to name a rule
         if result[name] != idle and _without_effect(result, name, idle, leaves_of):
             result[name] = idle
     return {name: value for name, value in _read(result).items() if value is not None}

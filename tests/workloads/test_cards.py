@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workloads.cards import LLAMA
@@ -177,6 +177,20 @@ def test_configs_that_train_differently_stay_apart(
     assert canonical(**one) != canonical(**other)
 
 
+@example(
+    width=16,
+    depth=1,
+    base_width=16,
+    base_depth=2,
+    parametrization="mup",
+    rule="inverse_width",
+    convention="coupled",
+    weight_decay=0.01,
+    optimizer="sgd",
+    others="auto",
+    horizon=("steps", 7),
+    warmup=0.0,
+)
 @settings(max_examples=300, deadline=None)
 @given(
     width=st.sampled_from([16, 32, 48, 64]),
