@@ -30,6 +30,7 @@ class AttemptLog:
     Attributes:
         task: the claimed attempt.
         ended: True once nothing more is written for it.
+        adopted: True if its result was not trained but found, see :meth:`adopt`.
         device_seconds: seconds of device time of all steps up to :attr:`step`, those before the
             checkpoint that it went on from included.
         warnings: what a person should know.

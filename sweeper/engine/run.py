@@ -108,7 +108,7 @@ class Run:
         self._failed_before = failures.keys() - owed
         left = remaining(planned, self._before.keys() | self._failed_before)
         self.board = self._make_board(planned)
-        if orphans := store.orphans():
+        if left and (orphans := store.orphans()):
             self.board.note(
                 f"{orphans} curve files hold results that the database does not know; those of "
                 "this study are taken over and not trained again"

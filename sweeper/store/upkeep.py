@@ -111,4 +111,4 @@ class Upkeep(OpenStore):
         it that the database was lost. Running them takes those results over."""
         files = list(curve_files(self.paths))
         with self._database.read() as connection:
-            return orphans(connection, self._database, files)
+            return orphans(connection, files)

@@ -25,13 +25,17 @@ def unreferred(
     """Returns the files that are the curve of no result."""
     paths = database.location.paths
     names = {paths.relative(file.path): file for file in files}
-    referred = _among(connection, results.c.curve, names)
+    # By the key, since curves have no index; a result may point at a file of another name.
+    here = rows_in(connection, select(results.c.curve), results.c.trial_key, _keys(files))
+    referred = {row.curve for row in here}
+    strange = [name for name in names if name not in referred]
+    referred |= _among(connection, results.c.curve, strange)
     return [file for name, file in names.items() if name not in referred]
 
 
-def orphans(connection: Connection, database: Database, files: Sequence[CurveFile]) -> int:
+def orphans(connection: Connection, files: Sequence[CurveFile]) -> int:
     """Returns how many trials have a curve file and no result; nothing is opened."""
-    keys = {file.key for file in unreferred(connection, database, files)}
+    keys = _keys(files)
     return len(keys - _among(connection, results.c.trial_key, keys))
 
 
@@ -68,6 +72,10 @@ def stray_curves(
             continue
         done.add(file.key)
         yield _unrecorded(database, file, outcome, metrics.get(file.key, ()))
+
+
+def _keys(files: Sequence[CurveFile]) -> set[str]:
+    return {file.key for file in files}
 
 
 def _among(
