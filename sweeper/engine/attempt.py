@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store.checkpoints import Journal, forget_older, read_journal, write_checkpoint
 from sweeper.store.curves import read_outcome, write_curve
-from sweeper.store.paths import Paths, disk_fault
+from sweeper.store.paths import Paths, disk_fault, remove_files
 from workloads.workload import Measurement, Trainer
 
 
@@ -76,7 +76,7 @@ class AttemptLog:
         Raises:
             StoreError: a file cannot be removed.
         """
-        _remove(self._paths.unfinished(self.task.key))
+        remove_files(self._paths.unfinished(self.task.key))
 
     def adopt(self) -> Outcome | None:
         """Returns the result that an earlier attempt left in its curve file and nobody recorded
@@ -114,7 +114,7 @@ class AttemptLog:
         for journal in lone:
             if self.checkpoint is None or journal > self.checkpoint:
                 self._warn(f"the checkpoint of {journal} is missing: lost, or never finished")
-        _remove(lone)
+        remove_files(lone)
 
     def skip_checkpoint(self, reason: str) -> None:
         """Sets the checkpoint aside, says so, and turns to the one before it."""
@@ -243,14 +243,6 @@ def discard_checkpoints(paths: Paths, key: str) -> None:
         return  # most trials end before their first checkpoint
     except OSError as fault:
         raise disk_fault("remove", folder, fault) from fault
-
-
-def _remove(files: Sequence[Path]) -> None:
-    for path in files:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as fault:
-            raise disk_fault("remove", path, fault) from fault
 
 
 def _write(path: Path, write: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeper.outcome import Mark
 from sweeper.store.outcome_json import mark_rows, marks_of
-from sweeper.store.paths import Paths, temporary
+from sweeper.store.paths import Paths, remove_files, temporary
 from sweeper.store.seal import number, seal, unseal
 
 KEPT = 2
@@ -105,13 +105,12 @@ def forget_older(paths: Paths, key: str, step: int) -> None:
     Later ones are left alone: they are another worker's that has taken the trial over.
 
     Raises:
-        StoreError: the folder cannot be read.
+        StoreError: the folder cannot be read or written.
     """
     older = [path for path in paths.checkpoints_of(key) if Paths.step_of(path) < step]
     for path in older[: max(0, len(older) - KEPT + 1)]:
         # The journal first: a journal without its checkpoint would look like a loss.
-        Paths.journal(path).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        remove_files([Paths.journal(path), path])
 
 
 def _journal(document: Mapping[str, object]) -> Journal:

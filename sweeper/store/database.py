@@ -127,6 +127,13 @@ def rows_in(
         yield from connection.execute(statement.where(column.in_(chunk)))
 
 
+def present_in(
+    connection: Connection, column: ColumnElement[str], values: Iterable[str]
+) -> set[str]:
+    """Returns those of the values that stand in a column."""
+    return {row[0] for row in rows_in(connection, select(column), column, values)}
+
+
 def sqlite_uri(file: Path) -> str:
     """Returns the URI under which an SQLite file is opened for reading alone.
 

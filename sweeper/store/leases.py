@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from sweeper.errors import StoreError
-from sweeper.store.database import rows_in
+from sweeper.store.database import present_in, rows_in
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim, Holder
 from sweeper.store.tables import attempts, results, trials
@@ -41,8 +41,7 @@ def claim(
     """
     wanted = list(dict.fromkeys(keys))
     require_trials(connection, wanted)
-    done = select(results.c.trial_key)
-    taken = {row.trial_key for row in rows_in(connection, done, results.c.trial_key, wanted)}
+    taken = present_in(connection, results.c.trial_key, wanted)
     taken |= close_lost(connection, now, wanted)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
@@ -112,7 +111,7 @@ def liveness() -> Callable[[Owner], bool | None]:
 
 def require_trials(connection: Connection, keys: Sequence[str]) -> None:
     """Raises StoreError if a key belongs to no saved trial."""
-    known = {row.key for row in rows_in(connection, select(trials.c.key), trials.c.key, keys)}
+    known = present_in(connection, trials.c.key, keys)
     unknown = [key for key in keys if key not in known]
     if unknown:
         raise StoreError(

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.store.database import rows_in
+from sweeper.store.database import present_in
 from sweeper.store.records import IMPORTED, Changes, Membership, StudyRecord
 from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
@@ -104,7 +104,7 @@ def _add_trials(connection: Connection, now: datetime, added: Sequence[Trial]) -
     They lie in the order of their keys, in which the database looks them up.
     """
     by_key = {trial.key: trial for trial in added}
-    known = {row.key for row in rows_in(connection, select(trials.c.key), trials.c.key, by_key)}
+    known = present_in(connection, trials.c.key, by_key)
     new = [by_key[key] for key in sorted(by_key.keys() - known)]
     for start in range(0, len(new), GROUP):  # all rows at once would need much memory
         group = new[start : start + GROUP]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from sweeper.outcome import Outcome
-from sweeper.store.database import rows_in
+from sweeper.store.database import present_in, rows_in
 from sweeper.store.leases import (
     RUNNING,
     attempt_row,
@@ -62,8 +62,7 @@ class Recording:
             (row.trial_key, row.number): _seen(row)
             for row in rows_in(connection, select(attempts), attempts.c.trial_key, wanted)
         }
-        done = select(results.c.trial_key)
-        self._done = {row[0] for row in rows_in(connection, done, results.c.trial_key, wanted)}
+        self._done = present_in(connection, results.c.trial_key, wanted)
         self._last = last_numbers(connection, wanted)
         self._updates: list[dict[str, Any]] = []
         self._results: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +172,19 @@ def temporary(path: Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
     except OSError as error:
         raise disk_fault("write", path, error) from error
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Removes files; those that are not there are left out.
+
+    Raises:
+        StoreError: one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_fault("remove", path, error) from error
 
 
 def flush(path: Path) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, case, func, select
 
 from sweeper.store.checkpoints import read_journal
-from sweeper.store.database import Database, rows_in
+from sweeper.store.database import Database, present_in, rows_in
 from sweeper.store.inventory import checkpoint_folders, unfinished_files, withdrawn_files
 from sweeper.store.leases import holders
 from sweeper.store.paths import Paths, disk_fault
@@ -70,8 +70,8 @@ class Standing:
         shown = func.max(case((study_trials.c.hidden, 0), else_=1)).label("shown")
         placed = rows_in(connection, select(here, shown).group_by(here), here, keys)
         declared = {row.trial_key for row in placed if row.shown}
-        self.known = _among(connection, trials.c.key, keys)
-        self.done = _among(connection, results.c.trial_key, keys)
+        self.known = present_in(connection, trials.c.key, keys)
+        self.done = present_in(connection, results.c.trial_key, keys)
         self.hidden = self.known - declared
         self.running = set(holders(connection, database.now(connection), keys))
 
@@ -187,10 +187,6 @@ def _of_unfinished(key: str | None, path: Path, standing: Standing) -> Iterator[
         yield _waste("temporary", path, key, "its writer is gone")
     elif _age(path) > OLD_SECONDS:
         yield _waste("temporary", path, None, "nobody has finished it for a day")
-
-
-def _among(connection: Connection, column: Any, keys: Sequence[str]) -> set[str]:
-    return {row[0] for row in rows_in(connection, select(column), column, keys)}
 
 
 def _waste(kind: Kind, path: Path, key: str | None, why: str) -> Waste:

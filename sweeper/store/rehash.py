@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from sweeper import trial
 from sweeper.errors import StoreError
-from sweeper.store.database import Database, rows_in
+from sweeper.store.database import Database, present_in
 from sweeper.store.leases import last_numbers
 from sweeper.store.paths import Paths, temporary
 from sweeper.store.renaming import Renaming
@@ -61,9 +61,8 @@ def rehash(connection: Connection) -> dict[str, str]:
     """
     changed: dict[str, str] = {}
     for group in _outdated(connection):
-        new = {row.key: _new_key(row) for row in group}
-        known = rows_in(connection, select(trials.c.key), trials.c.key, new.values())
-        taken = {row.key for row in known}
+        new = {row.key: key_of(row) for row in group}
+        taken = present_in(connection, trials.c.key, new.values())
         fresh: dict[str, Row[Any]] = {}
         double: list[Row[Any]] = []
         for row in group:
@@ -91,7 +90,8 @@ def _outdated(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
         yield group
 
 
-def _new_key(row: Row[Any]) -> str:
+def key_of(row: Row[Any]) -> str:
+    """Returns the key that the recipe of today makes of a row of ``trials``."""
     return trial.trial_key(
         workload=row.workload,
         version=row.workload_version,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from sweeper.store.checkpoints import read_journal
 from sweeper.store.database import Database, rows_in
 from sweeper.store.leases import RUNNING, close_lost, liveness, lost_reason
-from sweeper.store.paths import Paths, disk_fault
+from sweeper.store.paths import Paths, remove_files
 from sweeper.store.prune import Standing, Waste, find_waste, remove
 from sweeper.store.tables import attempts
 from sweeper.store.verification.finding import Finding
@@ -98,7 +98,7 @@ def _useless(where: Path, what: str, key: str, *files: Path) -> Finding:
         what=what,
         remedy="it is removed; the trial goes on from an older one, or from its beginning",
         key=key,
-        repair=partial(_remove, files),
+        repair=partial(remove_files, files),
     )
 
 
@@ -109,11 +109,3 @@ def _close(database: Database, key: str) -> None:
 
 def _remove_waste(database: Database, item: Waste) -> None:
     remove(database, [item])
-
-
-def _remove(files: Sequence[Path]) -> None:
-    for path in files:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise disk_fault("remove", path, error) from error

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from sweeper.outcome import Outcome
 from sweeper.store.curves import read_outcome
-from sweeper.store.database import Database, rows_in
+from sweeper.store.database import Database, present_in, rows_in
 from sweeper.store.inventory import CurveFile
 from sweeper.store.leases import holders
-from sweeper.store.paths import disk_fault
+from sweeper.store.paths import remove_files
 from sweeper.store.tables import results, trials
 from sweeper.store.verification.finding import Finding
 from sweeper.store.verification.rebuilding import rebuild_result
@@ -29,14 +29,14 @@ def unreferred(
     here = rows_in(connection, select(results.c.curve), results.c.trial_key, _keys(files))
     referred = {row.curve for row in here}
     strange = [name for name in names if name not in referred]
-    referred |= _among(connection, results.c.curve, strange)
+    referred |= present_in(connection, results.c.curve, strange)
     return [file for name, file in names.items() if name not in referred]
 
 
 def orphans(connection: Connection, files: Sequence[CurveFile]) -> int:
     """Returns how many trials have a curve file and no result; nothing is opened."""
     keys = _keys(files)
-    return len(keys - _among(connection, results.c.trial_key, keys))
+    return len(keys - present_in(connection, results.c.trial_key, keys))
 
 
 def stray_curves(
@@ -52,8 +52,8 @@ def stray_curves(
     """
     strays = unreferred(connection, database, files)
     keys = sorted({file.key for file in strays})
-    known = _among(connection, trials.c.key, keys)
-    done = _among(connection, results.c.trial_key, keys)
+    known = present_in(connection, trials.c.key, keys)
+    done = present_in(connection, results.c.trial_key, keys)
     running = holders(connection, database.now(connection), keys)
     metrics = metrics_of(connection, keys)
     for file in strays:
@@ -78,12 +78,6 @@ def _keys(files: Sequence[CurveFile]) -> set[str]:
     return {file.key for file in files}
 
 
-def _among(
-    connection: Connection, column: ColumnElement[str], values: Collection[str]
-) -> set[str]:
-    return {row[0] for row in rows_in(connection, select(column), column, values)}
-
-
 def _damaged(file: CurveFile, fault: str) -> Finding:
     return Finding(
         kind="curve",
@@ -91,7 +85,7 @@ def _damaged(file: CurveFile, fault: str) -> Finding:
         what=f"{fault}, and no result refers to it",
         remedy="it is removed",
         key=file.key,
-        repair=partial(_remove, file),
+        repair=partial(remove_files, [file.path]),
     )
 
 
@@ -132,10 +126,3 @@ def _unrecorded(
             metrics=metrics,
         ),
     )
-
-
-def _remove(file: CurveFile) -> None:
-    try:
-        file.path.unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_fault("remove", file.path, error) from error

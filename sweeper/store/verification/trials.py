@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from sweeper.store.database import Database, rows_in
 from sweeper.store.members import scale_values
+from sweeper.store.rehash import key_of
 from sweeper.store.tables import trials
 from sweeper.store.verification.finding import Finding
-from sweeper.trial import HASH_VERSION, trial_key
+from sweeper.trial import HASH_VERSION
 
 
 def altered_trials(
@@ -21,7 +22,7 @@ def altered_trials(
     """Yields trials whose key or whose copied columns are not those of their content."""
     current = select(trials).where(trials.c.hash_version == HASH_VERSION)
     for row in rows_in(connection, current, trials.c.key, keys):
-        if _key(row) != row.key:
+        if key_of(row) != row.key:
             yield Finding(
                 kind="key",
                 where=f"table trials, key {row.key[:12]}",
@@ -42,16 +43,6 @@ def altered_trials(
                 key=row.key,
                 repair=partial(_copy, database, row.key, right),
             )
-
-
-def _key(row: Row[Any]) -> str:
-    return trial_key(
-        workload=row.workload,
-        version=row.workload_version,
-        data=row.data,
-        config=row.config,
-        seed=row.seed,
-    )
 
 
 def _copy(database: Database, key: str, values: dict[str, Any]) -> None:
