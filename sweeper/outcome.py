@@ -17,6 +17,17 @@ FAILED: frozenset[str] = frozenset({"out_of_memory", "bug"})
 """Outcomes that are failures of the model or the code; a plain run does not repeat bugs."""
 
 
+def last_line(error: str | None) -> str:
+    """Returns what an error says in one line, its last; empty without one."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def cause(kind: str, error: str | None) -> str:
+    """Returns how an attempt failed in one line: the kind of failure and what it says."""
+    return f"{kind}: {said}" if (said := last_line(error)) else kind
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """A metric measured at a token mark inside a run (one run answers several horizons).

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Progress, Started
-from sweeper.outcome import FAILED, Outcome
+from sweeper.outcome import FAILED, Outcome, last_line
 from sweeper.trial import Trial
 
 Place = tuple[str, float]
@@ -183,7 +183,7 @@ class Board:
 
     def _say_failed(self, outcome: Outcome) -> None:
         """Notes a failure, and of many with one cause the first few."""
-        last = (outcome.error or outcome.kind).strip().splitlines()[-1]
+        last = last_line(outcome.error) or outcome.kind
         self._causes[last] += 1
         if self._causes[last] < SAID_PER_CAUSE:
             self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")

@@ -12,9 +12,9 @@ from sweeper.engine.elsewhere import Elsewhere
 from sweeper.engine.health import Breaker, Health
 from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Shape, Started
 from sweeper.engine.pack import Pack, task_of
-from sweeper.engine.retries import Retries, last_line
+from sweeper.engine.retries import Retries
 from sweeper.errors import EnvironmentFault
-from sweeper.outcome import FAILED, Outcome
+from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store.paths import Paths
 from sweeper.trial import Trial
 
@@ -205,8 +205,10 @@ class Dispatcher:
         """Takes back an order that no worker has begun; its attempts end as stopped."""
         with self._lock:
             flight = self._flying.pop(number, None)
-        for task in flight.order.tasks if flight is not None else ():
-            if flight is not None and task.key in flight.trials:
+        if flight is None:
+            return
+        for task in flight.order.tasks:
+            if task.key in flight.trials:
                 self._record(Outcome(key=task.key, attempt=task.attempt, kind="stopped"))
 
     # Trials of other controllers --------------------------------------------------------------
@@ -325,7 +327,7 @@ class Dispatcher:
         self._failures[outcome.key] = pack
         if place in self.health.quarantined:
             return  # a place that is in doubt does not speak for the whole run
-        reason = self._breaker.failed(last_line(outcome))
+        reason = self._breaker.failed(cause(outcome.kind, outcome.error))
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")
 

@@ -79,9 +79,3 @@ class Retries:
             return None
         self._short.add(key)
         return replace(shape, alone=True)
-
-
-def last_line(outcome: Outcome) -> str:
-    """Returns the cause of a failure in one line."""
-    lines = (outcome.error or "").strip().splitlines()
-    return f"{outcome.kind}: {lines[-1].strip()}" if lines else outcome.kind

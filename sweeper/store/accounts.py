@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select
 
-from sweeper.outcome import FAILED
+from sweeper.outcome import FAILED, cause
 from sweeper.store.database import rows_in
 from sweeper.store.leases import RUNNING, liveness, lost_reason
 from sweeper.store.records import Account, Cause, Failure
@@ -138,10 +138,8 @@ def _failures(rows: Sequence[Row[Any]]) -> dict[str, Failure]:
 def _causes(failed: dict[str, Failure]) -> list[Cause]:
     groups: dict[str, list[str]] = {}
     for key, failure in failed.items():
-        lines = failure.error.strip().splitlines()
-        cause = f"{failure.kind}: {lines[-1].strip()}" if lines else failure.kind
-        groups.setdefault(cause, []).append(key)
+        groups.setdefault(cause(failure.kind, failure.error), []).append(key)
     causes = [
-        Cause(cause=cause, count=len(keys), example=min(keys)) for cause, keys in groups.items()
+        Cause(cause=said, count=len(keys), example=min(keys)) for said, keys in groups.items()
     ]
     return sorted(causes, key=lambda item: (-item.count, item.cause))

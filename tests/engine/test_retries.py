@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sweeper.engine.order import Lost, Shape
-from sweeper.engine.retries import MAX_ACCIDENTS, MAX_LOSSES, Retries, last_line
-from sweeper.outcome import Outcome
+from sweeper.engine.retries import MAX_ACCIDENTS, MAX_LOSSES, Retries
 
 
 def test_workers_are_replaced_up_to_a_cap() -> None:
@@ -56,9 +55,3 @@ def test_a_shortage_of_memory_is_met_once_with_a_device_of_its_own() -> None:
     assert again.threads == shape.threads, "the bits of a result depend on it"
     assert retries.after_shortage("key", again) is None
     assert retries.after_shortage("before", shape) is None
-
-
-def test_a_cause_is_the_last_line_of_an_error() -> None:
-    error = "Traceback\n  File ...\nValueError: no\n"
-    assert last_line(Outcome(key="k", attempt=1, kind="bug", error=error)) == "bug: ValueError: no"
-    assert last_line(Outcome(key="k", attempt=1, kind="bug")) == "bug"
