@@ -175,6 +175,19 @@ class Capacity:
             self._asked = time.monotonic()
 
 
+def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function once in a process of a node; returns Ray's reference to its answer.
+
+    Args:
+        node: Ray's name of the node.
+        function: what to call; takes no processor.
+        arguments: what it is given.
+    """
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(function).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+    return task.remote(*arguments)
+
+
 def end_process(node: str, pid: int) -> None:
     """Ends a process on a node of the cluster, whatever it is doing; does not wait for it.
 
@@ -182,8 +195,7 @@ def end_process(node: str, pid: int) -> None:
         node: Ray's name of the node.
         pid: the process's number there.
     """
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    ray.remote(_kill).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote(pid)
+    on_node(node, _kill, pid)
 
 
 def _kill(pid: int) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeper.engine.cluster import on_node
 from sweeper.engine.order import Event, Lost
 
 INQUEST_SECONDS = 60.0
@@ -41,7 +41,7 @@ class Inquest:
         ready: list[Event] = []
         for event in events:
             if isinstance(event, Lost) and not event.node and event.where not in ("", self._here):
-                self._cases.append(_Case(event, _sign_of_life(event.where), time.monotonic()))
+                self._cases.append(_Case(event, on_node(event.where, _answer), time.monotonic()))
             else:
                 ready.append(event)
         for case in list(self._cases):
@@ -51,13 +51,6 @@ class Inquest:
                 reason = f"{case.event.reason} (its node is gone)" if verdict else None
                 ready.append(replace(case.event, node=verdict, reason=reason or case.event.reason))
         return ready
-
-
-def _sign_of_life(node: str) -> Any:
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return (
-        ray.remote(_answer).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote()
-    )
 
 
 def _answer() -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.catalogue import find_card
 from sweeper.engine.order import Ended, Event, Order, Shape, Task
 from sweeper.engine.pack import Pack
+from sweeper.engine.run import Run
 from sweeper.outcome import Outcome
 from sweeper.plan import expand, unique_trials
 from sweeper.store.paths import Paths
@@ -164,3 +165,14 @@ def adds_up(store: Store, name: str) -> bool:
     account = store.account(name)
     parts = account.done + account.diverged + account.running + account.pending + account.failed
     return parts == account.declared
+
+
+def listen(run: Run, hear: Callable[[Event], None]) -> None:
+    """Lets a test hear the events of a run."""
+    board = run._dispatcher._observe
+
+    def observe(event: Event) -> None:
+        board(event)
+        hear(event)
+
+    run._dispatcher._observe = observe

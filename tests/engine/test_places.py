@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import sick_card
-from engine_studies import attempts_of, planted
+from engine_studies import attempts_of, listen, planted
 
 from sweeper.engine.exchange import READY_PER_SLOT
 from sweeper.engine.health import STREAK
-from sweeper.engine.order import Event, Started
+from sweeper.engine.order import Started
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
 from sweeper.study import Study
@@ -47,16 +47,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def sick(**changes: Any) -> Study:
     document = planted(**changes).document | {"workload": sick_card.NAME}
     return Study.from_document(document)
-
-
-def listen(run: Run, hear: Callable[[Event], None]) -> None:
-    board = run._dispatcher._observe
-
-    def observe(event: Event) -> None:
-        board(event)
-        hear(event)
-
-    run._dispatcher._observe = observe
 
 
 def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewhere(

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
+from engine_studies import RATES, adds_up, attempts_of, bits, listen, losses, planted
 
 from sweeper.engine.exchange import Exchange
 from sweeper.engine.order import Event, Started
@@ -37,17 +37,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def joined(study: Study, store: Store, cluster: Any, **options: Any) -> Run:
     return Run(study, store, executor="ray", address=cluster.address, **options)
-
-
-def listen(run: Run, hear: Callable[[Event], None]) -> None:
-    """Lets a test hear the events of a run."""
-    board = run._dispatcher._observe
-
-    def observe(event: Event) -> None:
-        board(event)
-        hear(event)
-
-    run._dispatcher._observe = observe
 
 
 def calm_bits(study: Study, folder: Path) -> list[tuple[Any, ...]]:
