@@ -107,15 +107,36 @@ class Recording:
             number = self._last.get(outcome.key, 0) + 1
         self._last[outcome.key] = max(number, self._last.get(outcome.key, 0))
         item = Claim(key=outcome.key, attempt=number, fence=next_fence(self._connection))
-        owner = Owner(id=f"late-{outcome.host}", host=outcome.host)
-        started = self._now - timedelta(seconds=finite(outcome.wall_seconds) or 0.0)
-        row = attempt_row(item, owner, started, lease_s=None)
-        statement = insert(attempts).values(row).returning(attempts.c.id)
         made = _Attempt(
-            self._connection.execute(statement).scalar_one(), RUNNING, None, None, False
+            insert_late(self._connection, self._now, item, outcome, who="late"),
+            RUNNING,
+            None,
+            None,
+            False,
         )
         self._attempts[outcome.key, number] = made
         return made
+
+
+def insert_late(
+    connection: Connection, now: datetime, item: Claim, outcome: Outcome, *, who: str
+) -> int:
+    """Makes the attempt of an outcome that has none of its own; returns its id.
+
+    Args:
+        connection: inside a writing transaction.
+        now: time by the database's clock.
+        item: key, number and fence of the attempt.
+        outcome: how it ended; its wall seconds say when it began.
+        who: stands for the owner, with the host.
+    """
+    owner = Owner(id=f"{who}-{outcome.host}", host=outcome.host)
+    started = now - timedelta(seconds=finite(outcome.wall_seconds) or 0.0)
+    row = attempt_row(item, owner, started, lease_s=None)
+    made: int = connection.execute(
+        insert(attempts).values(row).returning(attempts.c.id)
+    ).scalar_one()
+    return made
 
 
 def record_new(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from sweeper.outcome import Outcome
 from sweeper.store.database import Database
-from sweeper.store.leases import attempt_row, last_numbers, next_fence
-from sweeper.store.outcomes import OPEN, kept_metrics, mark_rows, result_row
-from sweeper.store.owner import Owner
+from sweeper.store.leases import last_numbers, next_fence
+from sweeper.store.outcomes import OPEN, insert_late, kept_metrics, mark_rows, result_row
 from sweeper.store.records import Claim
 from sweeper.store.tables import attempts, finite, json_text, marks, plain_text, results
 
@@ -99,13 +98,7 @@ def _attempt_of(connection: Connection, key: str, outcome: Outcome) -> int | Non
 def _new_attempt(connection: Connection, now: datetime, key: str, outcome: Outcome) -> int:
     number = last_numbers(connection, [key]).get(key, 0) + 1
     item = Claim(key=key, attempt=number, fence=next_fence(connection))
-    owner = Owner(id=f"curve-file-{outcome.attempt}", host=outcome.host)
-    started = now - timedelta(seconds=finite(outcome.wall_seconds) or 0.0)
-    row = attempt_row(item, owner, started, lease_s=None)
-    made: int = connection.execute(
-        insert(attempts).values(row).returning(attempts.c.id)
-    ).scalar_one()
-    return made
+    return insert_late(connection, now, item, outcome, who=f"curve-file-{outcome.attempt}")
 
 
 def _ending(outcome: Outcome, now: datetime) -> dict[str, Any]:
