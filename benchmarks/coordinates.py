@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from workloads.cards import LLAMA
+from workloads.llama import LLAMA
 from workloads.workload import Config
 
 WIDTHS = (32, 64, 128, 256, 512)
@@ -187,7 +187,7 @@ def measure(
     case: str, parametrization: str, scale: str, sizes: Sequence[int], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Returns one row: what the rules say and the slopes measured."""
-    from workloads.diagnostics.coordinates import coordinate_check, slopes
+    from workloads.llama import coordinate_check, slopes
 
     config = settings_of(case, parametrization)
     row: dict[str, Any] = {"optimizer": case, "parametrization": parametrization, "scale": scale}

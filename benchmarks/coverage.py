@@ -20,13 +20,19 @@ from os import cpu_count
 
 import numpy as np
 
-from sweeper.analysis.claim import Claim, judge
-from sweeper.analysis.drift import Drift, measure_drift
-from sweeper.analysis.estimator import DEFAULT, ESTIMATORS
-from sweeper.analysis.interval import quantile_interval
-from sweeper.analysis.optima import locate
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.points import Curve, Floats
+from sweeper.analysis import (
+    DEFAULT,
+    ESTIMATORS,
+    Claim,
+    Curve,
+    Drift,
+    Floats,
+    Optimum,
+    judge,
+    locate,
+    measure_drift,
+    quantile_interval,
+)
 from sweeper.errors import AnalysisRefusal
 
 SCALES = (32.0, 64.0, 128.0, 256.0)

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.store.store import Store
+from sweeper.store import Store
 
 TRIALS = 10_000
 GROUP = 1_000

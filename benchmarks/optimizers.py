@@ -29,9 +29,8 @@ from optimizer_cases import CASES, Case
 from torch import Tensor
 from torch.nn import Parameter
 
-from workloads.cards import LLAMA
-from workloads.llama import Llama
-from workloads.optimizers.factory import build
+from workloads.llama import LLAMA, Llama
+from workloads.optimizers import build
 from workloads.workload import Resolved
 
 WIDTHS = (128, 256, 512, 1024)

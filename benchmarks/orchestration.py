@@ -107,8 +107,8 @@ class Log:
 
 def sweeper_run(log: Log, trials: int, seconds: float) -> None:
     """The same trials as a study through the Ray engine and a store on disk."""
-    from sweeper.engine.run import Run
-    from sweeper.store.store import Store
+    from sweeper.engine import Run
+    from sweeper.store import Store
     from sweeper.study import Study
 
     os.environ["BENCHMARK_LOG"] = str(log.path)

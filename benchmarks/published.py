@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.transfer import regret_at
+from sweeper.analysis import Optimum, regret_at
+from sweeper.answers import statements_of
 from sweeper.cli.app import app
-from sweeper.report.answers import statements_of
-from sweeper.store.store import Store
+from sweeper.store import Store
 
 OPENWEBTEXT = (
     "sweeper import openwebtext_width.csv --study {study} --scale width --hp learning_rate "

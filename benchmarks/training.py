@@ -22,11 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.attention import RMS_EPSILON
-from workloads.cards import LLAMA
-from workloads.data.tokens import batch, tokens
-from workloads.llama import Llama, LlamaTrainer
-from workloads.schedule import Schedule
+from workloads.data import batch, read_tokens
+from workloads.llama import LLAMA, RMS_EPSILON, Llama, LlamaTrainer
+from workloads.training import Schedule
 from workloads.workload import Member, Resolved
 
 BARE_WIDTHS = (64, 128, 256)
@@ -44,7 +42,7 @@ class BareLoop:
     """The model without the ensemble axis, in plain torch.
 
     Attributes:
-        parameters: by the names of ``workloads.llama``, without the ensemble axis.
+        parameters: by the names of ``workloads.llama.model``, without the ensemble axis.
     """
 
     def __init__(self, resolved: Resolved, seed: int) -> None:
@@ -67,7 +65,7 @@ class BareLoop:
             shape=self._config["schedule"],
             final_ratio=self._config["final_ratio"],
         )
-        self._train = tokens(self._config).train
+        self._train = read_tokens(self._config).train
         self._rotation = self._angles()
 
     def run(self) -> Iterator[float]:

@@ -19,10 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeper.engine.run import Run, RunSummary
-    from sweeper.report.answers import statements_of
-    from sweeper.report.page import write_report
-    from sweeper.store.store import Store
+    from sweeper.answers import statements_of
+    from sweeper.engine import Run, RunSummary
+    from sweeper.report import write_report
+    from sweeper.store import Store
     from sweeper.study import Study, load_study
 
 __version__ = "0.1.0"
@@ -32,9 +32,9 @@ __all__ = ["Run", "Store", "Study", "load_study", "run", "statements_of", "write
 _HOMES = {
     "Run": "sweeper.engine.run",
     "Store": "sweeper.store.store",
-    "Study": "sweeper.study",
-    "load_study": "sweeper.study",
-    "statements_of": "sweeper.report.answers",
+    "Study": "sweeper.study.study",
+    "load_study": "sweeper.study.study",
+    "statements_of": "sweeper.answers",
     "write_report": "sweeper.report.page",
 }
 
@@ -47,7 +47,7 @@ def run(study: Study, store: Store, **options: Any) -> RunSummary:
         DataError: the data of the study is missing.
         StoreError: the store cannot be written.
     """
-    from sweeper.engine.run import Run
+    from sweeper.engine import Run
 
     return Run(study, store, **options).execute()
 

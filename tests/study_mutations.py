@@ -10,8 +10,8 @@ import numpy as np
 
 from sweeper.engine.packing import make_packs
 from sweeper.errors import MAX_FAULTS, DataError, StudyError
-from sweeper.plan import expand, plan_warnings
-from sweeper.study import Study, load_study
+from sweeper.study.plan import expand, plan_warnings
+from sweeper.study.study import Study, load_study
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.axes import GeometricAxis, ListAxis, Log2Axis, number, parse_axis
+from sweeper.study.axes import GeometricAxis, ListAxis, Log2Axis, number, parse_axis
 
 
 def test_a_log2_axis_holds_every_power_with_both_ends() -> None:

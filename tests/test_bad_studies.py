@@ -8,7 +8,7 @@ import pytest
 from bad_study_cases import ALSO, BAD, CASCADES, GOOD
 
 from sweeper.errors import StudyError
-from sweeper.study import Study, load_study
+from sweeper.study.study import Study, load_study
 
 
 def _faults(tmp_path: Path, text: str) -> StudyError:

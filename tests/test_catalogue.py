@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from quadratic_card import CARD
 
-from sweeper.catalogue import find_card, known_workloads
 from sweeper.errors import RequestError
+from sweeper.study.workloads import find_card, known_workloads
 
 
 def test_the_built_in_workload_is_known_and_found() -> None:
@@ -72,7 +72,8 @@ def test_a_faulty_module_of_the_user_is_named_with_its_error(
 
 def test_reading_a_study_loads_no_heavy_library() -> None:
     code = (
-        "import sys; from sweeper.study import load_study; load_study('studies/quickstart.yaml');"
+        "import sys; from sweeper.study.study import load_study;"
+        "load_study('studies/quickstart.yaml');"
         "print([m for m in ('torch', 'ray', 'pandas', 'matplotlib') if m in sys.modules])"
     )
     root = Path(__file__).parents[1]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sweeper.answers.view import statements_of
 from sweeper.engine.run import Run
-from sweeper.report.answers import statements_of
 from sweeper.report.page import write_report
 from sweeper.store.store import Store
-from sweeper.study import Study, load_study
+from sweeper.study.study import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 

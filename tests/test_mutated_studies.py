@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import StudyError
-from sweeper.study import Study
-from sweeper.yaml_source import parse_source
+from sweeper.study.source import parse_source
+from sweeper.study.study import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"
 LINES = (STUDIES / "muon_width.yaml").read_text().splitlines()

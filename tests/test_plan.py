@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import DataError
-from sweeper.plan import (
+from sweeper.study.plan import (
     PlannedTrial,
     Source,
     expand,
@@ -17,7 +17,7 @@ from sweeper.plan import (
     shape_digest,
     unique_trials,
 )
-from sweeper.study import Study
+from sweeper.study.study import Study
 from sweeper.trial import Trial, trial_key
 
 

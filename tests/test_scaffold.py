@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.catalogue import find_card
 from sweeper.errors import RequestError
-from sweeper.scaffold import study_template
-from sweeper.study import Study, load_study
-from sweeper.yaml_source import parse_source
+from sweeper.study.source import parse_source
+from sweeper.study.study import Study, load_study
+from sweeper.study.template import study_template
+from sweeper.study.workloads import find_card
 
 
 def _study(text: str) -> Study:

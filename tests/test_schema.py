@@ -9,9 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sweeper.scaffold import study_template
-from sweeper.schema import setting_schema, study_schema
-from sweeper.study import load_study
+from sweeper.study.schema import setting_schema, study_schema
+from sweeper.study.study import load_study
+from sweeper.study.template import study_template
 from workloads.workload import Setting
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sweeper.axes import parse_axis
-from sweeper.settings import SEED, allowed, applying, axis_values, canonical_value, condition
+from sweeper.study.axes import parse_axis
+from sweeper.study.settings import SEED, allowed, applying, axis_values, canonical_value, condition
 from workloads.workload import Kind, Setting
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quadratic_card import SETTINGS
 
-from sweeper.settings import applying, by_name
-from sweeper.space import Space
+from sweeper.study.settings import applying, by_name
+from sweeper.study.space import Space
 from sweeper.trial import canonical_json
 
 

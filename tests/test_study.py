@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import StudyError, UnknownNameError
-from sweeper.study import Study, load_study
+from sweeper.study.study import Study, load_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import MAX_FAULTS, MAX_LISTED, Fault, StudyError, suggestion
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 EVERY_OPTIMIZER = ["sgd", "adamw", "adopt", "lamb", "sophia", "muon", "adamuon", "shampoo", "soap"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import StudyError
-from sweeper.yaml_source import parse_source, read_source, scalar
+from sweeper.study.source import parse_source, read_source, scalar
 
 
 @pytest.mark.parametrize(

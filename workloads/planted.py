@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.canonical import completed, missing
+from workloads.settings import completed, missing
 from workloads.workload import Config, Measurement, Member, Problem, Resolved, Setting
 
 if TYPE_CHECKING:

@@ -1,1 +1,8 @@
-"""Analysis: pure functions of data frames; knows nothing of studies, stores or Ray."""
+"""Analysis: pure functions of arrays and data frames; knows no study, no store and no JSON.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 import sweeper
-from sweeper.cli.advising import advise_command
-from sweeper.cli.comparing import compare
-from sweeper.cli.fitting import fit_command
-from sweeper.cli.importing import import_command
+from sweeper.cli.compare import compare
+from sweeper.cli.fit import fit_command, predict_command
+from sweeper.cli.import_results import import_command
 from sweeper.cli.options import (
     EstimatorName,
     EstimatorOption,
@@ -23,11 +22,8 @@ from sweeper.cli.options import (
     StrictOption,
     StudyName,
 )
-from sweeper.cli.predicting import predict_command
-from sweeper.cli.pruning import prune_command
-from sweeper.cli.retrying import retry_command
-from sweeper.cli.transferring import transfer_command
-from sweeper.cli.verifying import verify_command
+from sweeper.cli.transfer import advise_command, transfer_command
+from sweeper.cli.upkeep import prune_command, retry_command, verify_command
 
 app = typer.Typer(
     name="sweeper",
@@ -87,7 +83,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
-    from sweeper.cli.running import run_command
+    from sweeper.cli.run import run_command
 
     raise typer.Exit(
         run_command(
@@ -114,7 +110,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
-    from sweeper.cli.planning import plan_command
+    from sweeper.cli.plan import plan_command
 
     plan_command(study, store=store, probe=probe, as_json=as_json)
 
@@ -174,7 +170,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Account for every declared trial: done, diverged, running, pending, failed."""
-    from sweeper.cli.answers import status_command
+    from sweeper.cli.status import status_command
 
     status_command(study, store=store, as_json=as_json)
 
@@ -214,7 +210,7 @@ def drift(
     ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
-    from sweeper.cli.drifting import drift_command
+    from sweeper.cli.drift import drift_command
 
     raise typer.Exit(
         drift_command(
@@ -248,7 +244,7 @@ def report(
     ] = False,
 ) -> None:
     """Write a self-contained HTML page, its figures as PNG and the tables behind them as CSV."""
-    from sweeper.cli.answers import report_command
+    from sweeper.cli.status import report_command
 
     report_command(studies, out=out, store=store, allow_holes=allow_holes)
 
@@ -260,7 +256,7 @@ def sql(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the store's database (read-only)."""
-    from sweeper.cli.answers import sql_command
+    from sweeper.cli.status import sql_command
 
     sql_command(query, store=store, as_json=as_json)
 
@@ -272,7 +268,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented study file to start from."""
-    from sweeper.cli.planning import init_command
+    from sweeper.cli.plan import init_command
 
     init_command(path, workload=workload, force=force)
 
@@ -280,7 +276,7 @@ def init(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
-    from sweeper.cli.planning import schema_command
+    from sweeper.cli.plan import schema_command
 
     schema_command()
 

@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.errors import RequestError, StoreError, UnknownNameError
-from sweeper.store.records import IMPORTED
-from sweeper.store.store import Store
+from sweeper.store import IMPORTED, Store
 from sweeper.study import Study, load_study
 
 

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.cli.words import duration, power, quantity
-from sweeper.engine.board import View
+from sweeper.engine import View
+from sweeper.words import duration, power, quantity
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0

@@ -7,12 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from sweeper.catalogue import find_card
-from sweeper.cli.printing import console, print_json
+from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.nested import siblings
-from sweeper.settings import by_name, canonical_value, condition
-from sweeper.yaml_source import scalar
+from sweeper.study import by_name, canonical_value, condition, find_card, scalar, siblings
 from workloads.workload import Card, Ruled, RuleTable, ScaledTensor
 
 _HEADINGS = {

@@ -1,1 +1,8 @@
-"""Engine: executes trials, in process or through Ray Tune."""
+"""Engine: executes trials, in process or through Ray Tune.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Who runs what next: packs waiting per shape, orders in flight, losses, budgets. No Ray here."""
+"""Who runs what next: packs waiting, orders in flight, dead workers, budgets. No Ray here."""
 
 from __future__ import annotations
 
@@ -7,16 +7,38 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sweeper.engine.budget import Budget, Ceiling
-from sweeper.engine.elsewhere import Elsewhere
-from sweeper.engine.health import Breaker, Health
-from sweeper.engine.order import Died, Ended, Event, Lost, Order, Parked, Shape, Started
-from sweeper.engine.pack import Pack, task_of
-from sweeper.engine.retries import Retries
+from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.packing import Pack, task_of
+from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Retries
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
-from sweeper.store.paths import Paths
+from sweeper.store import Paths
 from sweeper.trial import Trial
+
+
+class Elsewhere:
+    """Packs of one trial each that wait for another controller to end them; thread-safe."""
+
+    def __init__(self) -> None:
+        self._packs: dict[str, Pack] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the trials."""
+        with self._lock:
+            return set(self._packs)
+
+    def put(self, pack: Pack) -> None:
+        """Notes a trial that another controller runs."""
+        with self._lock:
+            self._packs[pack.trials[0].key] = pack
+
+    def take(self, keys: Collection[str]) -> list[Pack]:
+        """Returns trials that others have let go of, or brought to an end, and forgets them."""
+        with self._lock:
+            return [self._packs.pop(key) for key in keys if key in self._packs]
+
 
 MAX_DEATHS = 8
 """Worker processes that may die in a row without having begun anything."""

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable
 
 from sweeper.engine.dispatch import Dispatcher
-from sweeper.engine.environment import hostname
-from sweeper.engine.host import Host
-from sweeper.engine.order import Order, Started
+from sweeper.engine.messages import Order, Started
+from sweeper.engine.worker import Host, hostname
 
 SLICE_SECONDS = 0.5
 

@@ -1,18 +1,53 @@
-"""Groups trials into packs: equal shape, equal resources, no slot left empty for a pack's sake."""
+"""Packs: trials of equal shape and resources that train side by side, no slot left empty for a
+pack's sake."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from sweeper.engine.order import Shape
-from sweeper.engine.pack import Pack
-from sweeper.plan import PlannedTrial, shape_digest
-from sweeper.study import Study
+from sweeper.engine.messages import Shape, Task
+from sweeper.engine.policy import flops_of
+from sweeper.study import PlannedTrial, Study, shape_digest
+from sweeper.trial import Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Trials of equal shape that train side by side.
+
+    Attributes:
+        shape: resources of the slot that they need.
+        trials: the members.
+        avoid: places that should not take it while another one would.
+    """
+
+    shape: Shape
+    trials: tuple[Trial, ...]
+    avoid: frozenset[str] = frozenset()
+
+    def members(self, keys: Container[str]) -> list[Trial]:
+        """Returns the members whose keys are among those given."""
+        return [trial for trial in self.trials if trial.key in keys]
+
+
+def task_of(trial: Trial, attempt: int) -> Task:
+    """Returns what a worker is told about a claimed trial."""
+    return Task(
+        key=trial.key,
+        attempt=attempt,
+        config=trial.config,
+        seed=trial.seed,
+        flops=flops_of(trial),
+        steps=int(trial.derived.get("steps", 1)),
+        tokens=int(trial.derived.get("tokens", 0)),
+        data=trial.data,
+    )
+
 
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 DEVICES = Path("/dev")

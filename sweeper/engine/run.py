@@ -8,21 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeper.engine.attempt import discard_checkpoints
-from sweeper.engine.board import Board
-from sweeper.engine.budget import Ceiling
 from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.ledger import Patience, Recorder, Tenure
 from sweeper.engine.packing import make_packs
-from sweeper.engine.patience import Patience
-from sweeper.engine.recorder import Recorder
-from sweeper.engine.retries import Retries
-from sweeper.engine.tenure import Tenure
+from sweeper.engine.policy import Ceiling, Retries
+from sweeper.engine.progress import Board
+from sweeper.engine.worker import discard_checkpoints
 from sweeper.errors import ClusterError, StoreError
-from sweeper.plan import PlannedTrial, expand, remaining, unique_trials
-from sweeper.store.inventory import checkpoint_folders
-from sweeper.store.records import Membership, StudyRecord
-from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.store import Membership, Store, StudyRecord, checkpoint_folders
+from sweeper.study import PlannedTrial, Study, expand, remaining, unique_trials
 
 Executor = Literal["ray", "inline"]
 
@@ -188,7 +182,7 @@ class Run:
 
             run_inline(self._dispatcher, stopped=self._stop.is_set)
         else:
-            from sweeper.engine.session import run_ray
+            from sweeper.engine.ray import run_ray
 
             try:
                 run_ray(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sweeper.engine.environment import processor
 from sweeper.engine.packing import shape_at
+from sweeper.engine.worker import processor
 from sweeper.errors import DataError
-from sweeper.plan import PlannedTrial, Source, shape_digest, shape_settings
-from sweeper.store.records import Probe
-from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.store import Probe, Store
+from sweeper.study import PlannedTrial, Source, Study, shape_digest, shape_settings
 from sweeper.trial import Trial
 from workloads.workload import DataUnavailableError, Member
 

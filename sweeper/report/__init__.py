@@ -1,1 +1,8 @@
-"""Reports: statements read from the store, figures, tables and the page that holds them."""
+"""Reports: figures, tables and the page that holds them.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

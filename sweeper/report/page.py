@@ -9,11 +9,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
+from sweeper.answers import inquire
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.report.folder import Folder
-from sweeper.report.inquiry import inquire
 from sweeper.report.section import Section, section_of
-from sweeper.store.store import Store
+from sweeper.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -9,17 +9,15 @@ from datetime import datetime
 import pandas as pd
 import yaml
 
+from sweeper.answers import RESULTS, Inquiry
 from sweeper.errors import AnalysisRefusal
 from sweeper.report import tables
-from sweeper.report.answer import Answer, answer_of
-from sweeper.report.evidence import Fact, evidence_of
+from sweeper.report.data import Answer, answer_of
+from sweeper.report.figures import Album, Picture, best_trials, training_table
 from sweeper.report.folder import Folder
-from sweeper.report.grid import Grid, Sentence, grids, sentences
-from sweeper.report.inquiry import RESULTS, Inquiry
-from sweeper.report.picture import Album, Picture
-from sweeper.report.training_figure import best_trials, training_table
-from sweeper.store.curves import read_curves
-from sweeper.store.store import Store
+from sweeper.report.html_tables import Grid, Sentence, grids, sentences
+from sweeper.report.provenance import Fact, evidence_of
+from sweeper.store import Store, read_curves
 
 
 @dataclass(frozen=True, kw_only=True)

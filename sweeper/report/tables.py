@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.statement import Group
-from sweeper.analysis.transfer import transfer_base
-from sweeper.report.answer import Answer
-from sweeper.report.inquiry import RESULTS
+from sweeper.analysis import Optimum, transfer_base
+from sweeper.answers import RESULTS, Group
+from sweeper.report.data import Answer
 
 FIT_SAMPLES = 41
 """Points of a fitted curve."""

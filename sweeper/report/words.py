@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sweeper.analysis.drift import Drift, DriftFlag
-from sweeper.analysis.optimum import Flag
-from sweeper.analysis.transfer import Regret
+from sweeper.analysis import Drift, DriftFlag, Flag, Regret
 
 OPTIMUM_FLAGS: Mapping[Flag, str] = {
     "censored_low": "at the lower edge of the grid: the optimum may lie below",

@@ -1,1 +1,8 @@
-"""The store: one database of trials and results, and the files beside it."""
+"""The store: one database of trials and results, and the files beside it.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, exists, func, select
 
 from sweeper.outcome import FAILED, cause
+from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.database import rows_in
-from sweeper.store.leases import RUNNING, liveness, lost_reason
 from sweeper.store.records import Account, Cause, Failure
 from sweeper.store.tables import attempts, results, study_trials
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweeper.errors import RequestError
-from sweeper.store.paths import Paths
+from sweeper.store.files import Paths
 
 DEFAULT_FOLDER = "sweeper-results"
 

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from sweeper.store.database import Database
+from sweeper.store.files import Paths
+from sweeper.store.integrity import require_whole
 from sweeper.store.location import locate
-from sweeper.store.paths import Paths
 from sweeper.store.schema import open_database
-from sweeper.store.verification.integrity import require_whole
 
 
 class OpenStore:

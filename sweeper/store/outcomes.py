@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from sweeper.outcome import Outcome
-from sweeper.store.database import present_in, rows_in
-from sweeper.store.leases import (
+from sweeper.store.attempts import (
     RUNNING,
     attempt_row,
     last_numbers,
     next_fence,
     require_trials,
 )
+from sweeper.store.database import present_in, rows_in
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim
 from sweeper.store.tables import attempts, finite, marks, results

@@ -9,11 +9,9 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from sweeper import trial
 from sweeper.errors import StoreError
+from sweeper.store.attempts import last_numbers
 from sweeper.store.database import Database, present_in
-from sweeper.store.leases import last_numbers
-from sweeper.store.paths import Paths, temporary
-from sweeper.store.renaming import Renaming
-from sweeper.store.seal import seal, unseal
+from sweeper.store.files import Paths, Renaming, seal, temporary, unseal
 from sweeper.store.tables import attempts, marks, results, study_trials, trials
 
 GROUP = 1_000
@@ -23,7 +21,7 @@ _REFERRING = (study_trials, attempts, results, marks)
 
 
 def bring_to_hash_version(database: Database) -> None:
-    """Gives every trial the key that :func:`sweeper.trial.trial_key` makes today.
+    """Gives every trial the key that :func:`trial_key` makes today.
 
     All of it is one transaction. Curve files keep their names, which ``results.curve`` holds;
     checkpoints go with their trial.

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, inspect, text
 
 from sweeper.errors import StoreError
 from sweeper.store.database import Database
+from sweeper.store.files import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.location import Location
 from sweeper.store.owner import is_of_the_dead, signature
-from sweeper.store.paths import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.rehash import bring_to_hash_version
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
 

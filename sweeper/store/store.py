@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
-from sweeper.store import accounts, derived, frames, leases, members, notes
+from sweeper.store import accounts, frames, notes
+from sweeper.store import attempts as leases
+from sweeper.store import frames as derived
+from sweeper.store import studies as members
+from sweeper.store.keeping import Upkeep
 from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
@@ -24,7 +28,6 @@ from sweeper.store.records import (
     StudyRecord,
     Table,
 )
-from sweeper.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis.statement import Group, drift_statement
+from sweeper.answers.drift import Group, drift_statement
 
 WIDTHS = tuple(2.0 ** (k / 2) for k in range(15, 29))
 """Half octaves from 2^7.5 to 2^14."""

@@ -11,11 +11,17 @@ import pandas as pd
 import pytest
 from converging import converging, group_of
 
-from sweeper.analysis.advise import LEAST_POINTS, Advice, advise
-from sweeper.analysis.cost import RunCost, run_cost
-from sweeper.analysis.economy import Economy, growth
-from sweeper.analysis.landscape import Found, Landscape, Movement
-from sweeper.analysis.landscape_reading import Given, Reading, plain_landscape, read_landscape
+from sweeper.analysis.compute.cost import RunCost, run_cost
+from sweeper.analysis.transfer.advice import (
+    LEAST_POINTS,
+    Advice,
+    Found,
+    Landscape,
+    Movement,
+    advise,
+)
+from sweeper.analysis.transfer.economy import Economy, growth
+from sweeper.answers.advice import Given, Reading, plain_landscape, read_landscape
 from sweeper.errors import AnalysisRefusal
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)

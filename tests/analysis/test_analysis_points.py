@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from planted import trials, without
 
-from sweeper.analysis.points import Curve, measured_curves
+from sweeper.analysis.optimum.curve import Curve, measured_curves
 from sweeper.errors import AnalysisRefusal
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from planted import SCALES, Shape, parabola, steep_to_the_right
 
-from sweeper.analysis.claim import Claim, judge
-from sweeper.analysis.drift import measure_drift
-from sweeper.analysis.optima import locate
-from sweeper.analysis.points import Curve
+from sweeper.analysis.optimum.curve import Curve
+from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.scaling.claim import Claim, judge
+from sweeper.analysis.scaling.drift import measure_drift
 
 DRAWS = 500
 GRID = np.arange(-8.0, -1.0)

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from planted import trials, without
 
-from sweeper.analysis.claim import Claim, Verdict, judge
-from sweeper.analysis.drift import Drift, measure_drift
-from sweeper.analysis.optima import locate
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.points import measured_curves
+from sweeper.analysis.optimum.curve import measured_curves
+from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.optimum import Optimum
+from sweeper.analysis.scaling.claim import Claim, Verdict, judge
+from sweeper.analysis.scaling.drift import Drift, measure_drift
 from sweeper.errors import AnalysisRefusal
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.analysis.evidence import gather
+from sweeper.answers.evidence import gather
 
 POINT = ["width", "learning_rate"]
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
-from sweeper.analysis.basin import find_basins
-from sweeper.analysis.estimator import ESTIMATORS, estimator_named
-from sweeper.analysis.line import fit_lines, slope_weights, truncated_mean
-from sweeper.analysis.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.estimators import ESTIMATORS, estimator_named
+from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.window import find_basins
+from sweeper.analysis.scaling.regression import fit_lines, slope_weights, truncated_mean
 from sweeper.errors import UnknownNameError
 
 GRID = np.arange(-9.0, 0.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.analysis.formula import parse_formula
+from sweeper.answers.formula import parse_formula
 from sweeper.errors import RequestError
 
 VALUES = {

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis.frontier import Frontier, FrontierPoint, compute_lost, frontier_of
-from sweeper.analysis.law import fit_law
-from sweeper.analysis.saving import fitted_multipliers, frontier_law, saving
+from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, compute_lost, frontier_of
+from sweeper.analysis.compute.law import fit_law
+from sweeper.analysis.compute.multiplier import fitted_multipliers, frontier_law, saving
 from sweeper.errors import AnalysisRefusal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from random_features import MU1, MU2, NOISE2, PSI1, STAR1, STAR2, Width
 
-from sweeper.analysis.economy import Economy, free_exponent
-from sweeper.analysis.gaps import Gaps, measure_gaps
-from sweeper.analysis.pace import judge_pace
-from sweeper.analysis.points import Floats
-from sweeper.analysis.reference import Family, Reference
+from sweeper.analysis.optimum.curve import Floats
+from sweeper.analysis.transfer.economy import Economy, free_exponent
+from sweeper.analysis.transfer.gaps import Gaps, measure_gaps
+from sweeper.analysis.transfer.reference import Family, Reference
+from sweeper.analysis.transfer.verdict import judge_pace
 
 WIDE = Width(0.0)
 RIDGE, RISK = WIDE.best()

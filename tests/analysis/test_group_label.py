@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeper.analysis.group_label import all_refused, few, group_label
+from sweeper.answers.groups import all_refused, few, group_label
 
 
 def test_a_group_is_named_by_its_variant_and_the_settings_that_apply() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import parabola, steep_to_the_right, trials
 
-from sweeper.analysis.claim import Claim
-from sweeper.analysis.statement import Group, drift_statement
+from sweeper.analysis.scaling.claim import Claim
+from sweeper.answers.drift import Group, drift_statement
 from sweeper.errors import AnalysisRefusal
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis.cloud import measured_cloud
-from sweeper.analysis.joint import JointOptimum
-from sweeper.analysis.joint_optima import locate_jointly
-from sweeper.analysis.joint_places import joint_survey
-from sweeper.analysis.points import Floats
-from sweeper.analysis.rules import Rule, fit_rule
+from sweeper.analysis.optimum.cloud import measured_cloud
+from sweeper.analysis.optimum.curve import Floats
+from sweeper.analysis.optimum.joint_locate import locate_jointly
+from sweeper.analysis.optimum.joint_optimum import JointOptimum
+from sweeper.analysis.optimum.joint_sites import joint_survey
+from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal
 
 BEST = (-6.3, 5.4)

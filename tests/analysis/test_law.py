@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
 
-from sweeper.analysis.law import Law, fit_law
-from sweeper.analysis.optima import locate
-from sweeper.analysis.points import Floats, measured_curves
-from sweeper.analysis.powers import Method
+from sweeper.analysis.compute.law import Law, fit_law
+from sweeper.analysis.compute.powers import Method
+from sweeper.analysis.optimum.curve import Floats, measured_curves
+from sweeper.analysis.optimum.locate import locate
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[2]

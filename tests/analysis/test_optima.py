@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from planted import steep_to_the_right, trials, without
 
-from sweeper.analysis.interval import Rival, quantile_interval, reflect, stretch
-from sweeper.analysis.noise import pooled_noise
-from sweeper.analysis.optima import Located, locate
-from sweeper.analysis.points import measured_curves
+from sweeper.analysis.optimum.curve import measured_curves
+from sweeper.analysis.optimum.interval import Rival, quantile_interval, reflect, stretch
+from sweeper.analysis.optimum.locate import Located, locate
+from sweeper.analysis.optimum.noise import pooled_noise
 
 
 def located(frame: pd.DataFrame, **options: Any) -> Located:

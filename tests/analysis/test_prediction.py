@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.analysis.places import survey
-from sweeper.analysis.prediction import Prediction, predict_at
-from sweeper.analysis.rules import Rule, fit_rule
+from sweeper.analysis.optimum.sites import survey
+from sweeper.analysis.scaling.prediction import Prediction, predict_at
+from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal
 
 WIDTHS = (32, 64, 128, 256, 512)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.statement import Group, drift_statement
+from sweeper.analysis.optimum.optimum import Optimum
+from sweeper.answers.drift import Group, drift_statement
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"

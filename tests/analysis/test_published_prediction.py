@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeper.analysis.places import survey
-from sweeper.analysis.prediction import Prediction, predict_at
-from sweeper.analysis.rules import fit_rule
-from sweeper.analysis.transfer import Regret, regret_at
+from sweeper.analysis.optimum.sites import survey
+from sweeper.analysis.scaling.prediction import Prediction, predict_at
+from sweeper.analysis.scaling.rule import fit_rule
+from sweeper.analysis.transfer.regret import Regret, regret_at
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"

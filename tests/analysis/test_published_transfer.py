@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeper.analysis.statement import drift_statement
-from sweeper.analysis.transfer_statement import Transfer, transfer_statement
+from sweeper.answers.drift import drift_statement
+from sweeper.answers.transfer import Transfer, transfer_statement
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"

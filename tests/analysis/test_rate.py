@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeper.analysis.rate import RateFit, fit_approach, fit_rate
+from sweeper.analysis.transfer.rate import RateFit, fit_approach, fit_rate
 
 SCALES = 2.0 ** np.arange(5, 11)
 EXACT = np.zeros(len(SCALES))

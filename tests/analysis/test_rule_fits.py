@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.analysis.drift import measure_drift
-from sweeper.analysis.optima import locate
-from sweeper.analysis.places import survey
-from sweeper.analysis.points import measured_curves
-from sweeper.analysis.rules import Rule, fit_rule
+from sweeper.analysis.optimum.curve import measured_curves
+from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.sites import survey
+from sweeper.analysis.scaling.drift import measure_drift
+from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 WIDE = (32, 64, 128, 256, 512, 1024)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from sweeper.analysis.frontier import Frontier, FrontierPoint, frontier_of
-from sweeper.analysis.saving import saving
-from sweeper.analysis.shared_seeds import shared_seeds
+from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, frontier_of
+from sweeper.analysis.compute.multiplier import saving, shared_seeds
 
 COMPUTE = (1e18, 1e19, 1e20, 1e21)
 SEEDS = 3

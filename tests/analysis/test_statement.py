@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from planted import trials, without
 
-from sweeper.analysis.claim import Claim
-from sweeper.analysis.statement import DriftStatement, drift_statement
+from sweeper.analysis.scaling.claim import Claim
+from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 FLAT = Claim(exponent=0.0, tolerance=0.15)

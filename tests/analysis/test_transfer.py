@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.analysis.optima import locate
-from sweeper.analysis.optimum import Optimum
-from sweeper.analysis.points import measured_curves
-from sweeper.analysis.transfer import transfer_base, transfer_regret
+from sweeper.analysis.optimum.curve import measured_curves
+from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.optimum import Optimum
+from sweeper.analysis.transfer.regret import transfer_base, transfer_regret
 from sweeper.errors import AnalysisRefusal
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from converging import converging, group_of
 
-from sweeper.analysis.claim import Claim
-from sweeper.analysis.economy import Economy
-from sweeper.analysis.statement import drift_statement
-from sweeper.analysis.transfer_statement import (
+from sweeper.analysis.scaling.claim import Claim
+from sweeper.analysis.transfer.economy import Economy
+from sweeper.answers.drift import drift_statement
+from sweeper.answers.transfer import (
     NoTransfer,
     Transfer,
     TransferStatement,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.analysis.tuned import Tuned, tuned_losses
+from sweeper.analysis.compute.tuned import Tuned, tuned_losses
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 

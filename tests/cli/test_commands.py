@@ -9,10 +9,10 @@ import pytest
 from cli_harness import Sweeper
 
 from sweeper.engine.run import membership, study_record
-from sweeper.plan import expand
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study import load_study
+from sweeper.study.plan import expand
+from sweeper.study.study import load_study
 
 
 def test_a_run_ends_with_the_drift_table_and_the_verdict(sweeper: Sweeper, study: Path) -> None:

@@ -12,7 +12,7 @@ from cli_harness import Sweeper
 
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 BASE = """\
 name: edited

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from sweeper.cli.live import LiveView, plain_line, render
-from sweeper.cli.words import duration, power, quantity
-from sweeper.engine.board import Best, View
+from sweeper.engine.progress import Best, View
+from sweeper.words import duration, power, quantity
 
 VIEW = View(
     total=40,

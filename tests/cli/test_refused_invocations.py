@@ -9,7 +9,7 @@ from cli_harness import Answer, Sweeper
 from study_mutations import bases, mutated
 
 from sweeper.errors import StudyError
-from sweeper.study import load_study
+from sweeper.study.study import load_study
 
 COUNT = 50
 

@@ -13,7 +13,7 @@ import sweeper.cli
 sys.argv = ["sweeper", "status", "theirs", "--store", sys.argv[1], "--json"]
 with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
     sweeper.cli.main()
-loaded = {"sweeper.study", "yaml", "numpy", "pandas", "scipy", "pyarrow"} & set(sys.modules)
+loaded = {"sweeper.study.study", "yaml", "numpy", "pandas", "scipy", "pyarrow"} & set(sys.modules)
 print(json.dumps({"answer": json.loads(out.getvalue()), "loaded": sorted(loaded)}))
 """
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from engine_studies import task_of
 
-from sweeper.engine.attempt import AttemptLog
+from sweeper.engine.worker.attempt import AttemptLog
 from sweeper.outcome import Outcome
-from sweeper.store.curves import read_curves
-from sweeper.store.paths import Paths
+from sweeper.store.files.curves import read_curves
+from sweeper.store.files.paths import Paths
 from workloads.workload import Measurement
 
 TASK = task_of({"width": 32, "learning_rate": 0.01, "steps": 10})

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.engine.dispatch import Dispatcher
-from sweeper.engine.order import Ended, Event, Order, Shape, Started
-from sweeper.engine.pack import Pack
+from sweeper.engine.messages import Ended, Event, Order, Shape, Started
+from sweeper.engine.packing import Pack
 from sweeper.outcome import Outcome
-from sweeper.store.paths import Paths
+from sweeper.store.files.paths import Paths
 
 SHAPE = Shape()
 

@@ -15,7 +15,7 @@ from typing import Any
 from sweeper.errors import StoreError
 from sweeper.store.location import locate
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's own, which idle for about a minute after their node was killed, and then end."""

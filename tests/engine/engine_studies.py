@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.catalogue import find_card
-from sweeper.engine.order import Ended, Event, Order, Shape, Task
-from sweeper.engine.pack import Pack
+from sweeper.engine.messages import Ended, Event, Order, Shape, Task
+from sweeper.engine.packing import Pack
 from sweeper.engine.run import Run
 from sweeper.outcome import Outcome
-from sweeper.plan import expand, unique_trials
-from sweeper.store.paths import Paths
+from sweeper.store.files.paths import Paths
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.plan import expand, unique_trials
+from sweeper.study.study import Study
+from sweeper.study.workloads import find_card
 from sweeper.trial import Trial
 
 RATES = [0.015625, 0.03125, 0.0625]

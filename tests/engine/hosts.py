@@ -8,8 +8,8 @@ from typing import Any
 from engine_studies import TINY_LLAMA
 from pyarrow import parquet
 
-from sweeper.engine.host import Host
-from sweeper.engine.order import Ended, Event, Order
+from sweeper.engine.messages import Ended, Event, Order
+from sweeper.engine.worker.host import Host
 from sweeper.outcome import Outcome
 
 PLANTED: Mapping[str, Any] = {"width": 32, "learning_rate": 0.02, "steps": 12}

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-from sweeper.engine.order import Ended, Event, Lost, Order, Started, Task
+from sweeper.engine.messages import Ended, Event, Lost, Order, Started, Task
 from sweeper.engine.run import Run
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.store.database import Database
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 
 @dataclass

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from attempt_logs import TASK, OneByte, at, close, curve_of, walk
 
-from sweeper.engine.attempt import AttemptLog
+from sweeper.engine.worker.attempt import AttemptLog
 from sweeper.outcome import Mark
-from sweeper.store.curves import read_outcome
-from sweeper.store.paths import Paths
+from sweeper.store.files.curves import read_outcome
+from sweeper.store.files.paths import Paths
 
 
 def test_an_outcome_tells_everything_about_the_attempt(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from attempt_logs import OTHER, TASK, OneByte, at, saved, walk
 
-from sweeper.engine.attempt import AttemptLog, discard_checkpoints
+from sweeper.engine.worker.attempt import AttemptLog, discard_checkpoints
 from sweeper.errors import StoreError
-from sweeper.store.checkpoints import read_journal
-from sweeper.store.paths import Paths
+from sweeper.store.files.checkpoints import read_journal
+from sweeper.store.files.paths import Paths
 
 
 def test_a_journal_lies_beside_every_checkpoint(tmp_path: Path) -> None:

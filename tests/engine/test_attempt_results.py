@@ -8,10 +8,10 @@ from pathlib import Path
 from attempt_logs import OTHER, TASK, close, walk
 from engine_studies import task_of
 
-from sweeper.engine.attempt import AttemptLog
+from sweeper.engine.worker.attempt import AttemptLog
 from sweeper.outcome import Outcome
-from sweeper.store.curves import write_curve
-from sweeper.store.paths import Paths
+from sweeper.store.files.curves import write_curve
+from sweeper.store.files.paths import Paths
 
 
 def finished(paths: Paths, *, attempt: int = 1) -> Outcome:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from engine_studies import planted, trials_of
 
-from sweeper.engine.board import SAID_PER_CAUSE, Board
-from sweeper.engine.order import Died, Ended, Lost, Order, Progress, Shape, Started, Task
+from sweeper.engine.messages import Died, Ended, Lost, Order, Progress, Shape, Started, Task
+from sweeper.engine.progress import SAID_PER_CAUSE, Board
 from sweeper.outcome import Outcome
-from sweeper.store.paths import Paths
+from sweeper.store.files.paths import Paths
 from sweeper.trial import Trial
 
 TRIALS = trials_of(planted(fixed={"steps": 10}))

@@ -9,7 +9,7 @@ import pytest
 from engine_studies import planted
 from life_cycle import Clock, Controller
 
-from sweeper.engine.tenure import LEASE_SECONDS
+from sweeper.engine.ledger import LEASE_SECONDS
 from sweeper.store.store import Store
 
 NAME = "planted"

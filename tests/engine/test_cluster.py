@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from sweeper.engine.cluster import Capacity, _own_sigterm, check_shapes, cluster
-from sweeper.engine.order import Shape
+from sweeper.engine.messages import Shape
+from sweeper.engine.ray.cluster import Capacity, _own_sigterm, check_shapes, cluster
 from sweeper.errors import ClusterError
 
 

@@ -16,7 +16,7 @@ from engine_studies import adds_up, losses, planted
 
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

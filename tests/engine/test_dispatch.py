@@ -8,10 +8,9 @@ import pytest
 from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted
 
-from sweeper.engine.budget import Ceiling
 from sweeper.engine.dispatch import MAX_DEATHS
-from sweeper.engine.order import Died, Ended, Event, Lost, Progress, Shape, Started
-from sweeper.engine.retries import MAX_LOSSES
+from sweeper.engine.messages import Died, Ended, Event, Lost, Progress, Shape, Started
+from sweeper.engine.policy import MAX_LOSSES, Ceiling
 from sweeper.outcome import Outcome
 
 

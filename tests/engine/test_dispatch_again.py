@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatch_desk import SHAPE, Desk, begin, dispatcher, finish, keys
 from engine_studies import packs_of, planted
 
-from sweeper.engine.order import Shape
+from sweeper.engine.messages import Shape
 
 
 def test_a_place_that_fails_many_trials_at_once_does_not_end_the_run_before_it_is_judged() -> None:

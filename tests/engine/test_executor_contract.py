@@ -13,7 +13,7 @@ from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted, t
 
 from sweeper.engine.run import Run, RunSummary
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 Runner = Callable[..., RunSummary]
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from sweeper.engine.failure import disk_failure, is_out_of_memory
+from sweeper.engine.worker.attempt import disk_failure, is_out_of_memory
 
 
 def raised(fault: Exception, *, cause: Exception | None = None) -> Exception:

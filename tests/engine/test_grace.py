@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import time
-from sweeper.engine.grace import graceful
+from sweeper.engine.signals import graceful
 
 class Slow:
     stopping = False

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sweeper.engine.health import FAILURES_IN_A_ROW, FIRST_FAILURES, STREAK, Breaker, Health
+from sweeper.engine.policy import FAILURES_IN_A_ROW, FIRST_FAILURES, STREAK, Breaker, Health
 
 
 def health(*places: str) -> tuple[Health, list[str]]:
@@ -80,7 +80,7 @@ def test_a_place_that_is_still_coming_up_is_waited_for_but_not_for_ever(
     assert asked[-1]
     assert watch.quarantined == {"a"}
     now = time.monotonic()
-    monkeypatch.setattr("sweeper.engine.health.time.monotonic", lambda: now + 1000)
+    monkeypatch.setattr("sweeper.engine.policy.time.monotonic", lambda: now + 1000)
     assert watch.quarantined == frozenset()
 
 
@@ -92,7 +92,7 @@ def test_a_trial_that_another_place_has_begun_is_waited_for_to_its_end(
         watch.failed("a", f"trial {number}")
     watch.began("b", ["trial 2"])
     now = time.monotonic()
-    monkeypatch.setattr("sweeper.engine.health.time.monotonic", lambda: now + 1000)
+    monkeypatch.setattr("sweeper.engine.policy.time.monotonic", lambda: now + 1000)
     assert watch.quarantined == {"a"}
 
 

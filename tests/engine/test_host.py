@@ -9,8 +9,8 @@ import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 
-from sweeper.engine.host import Host
-from sweeper.engine.order import Progress
+from sweeper.engine.messages import Progress
+from sweeper.engine.worker.host import Host
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_member_dropped_from_a_pack_that_fails_is_not_tried_again(tmp_path: Pa
 def test_progress_is_told_about_once_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.engine.host.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("sweeper.engine.worker.host.PROGRESS_SECONDS", 0.0)
     host = Host(order_of(tmp_path, [planted(step_seconds=0.01)]))
     events = host.advance(0.05) + finish(host)
     fractions = [event.fraction for event in events if isinstance(event, Progress)]

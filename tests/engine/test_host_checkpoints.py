@@ -13,9 +13,9 @@ import pytest
 from engine_studies import order_of, outcomes_in, warnings_in
 from hosts import RATES, adopted_in, advance_to, curves, facts, finish, llama, planted
 
-from sweeper.engine.host import Host
-from sweeper.engine.order import Order, Task
-from sweeper.store.checkpoints import read_journal, write_checkpoint
+from sweeper.engine.messages import Order, Task
+from sweeper.engine.worker.host import Host
+from sweeper.store.files.checkpoints import read_journal, write_checkpoint
 from workloads.workload import Trainer
 
 

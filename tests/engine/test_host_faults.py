@@ -13,10 +13,10 @@ import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, facts, finish, llama, planted
 
-from sweeper.engine.host import Host
-from sweeper.engine.order import Order
+from sweeper.engine.messages import Order
+from sweeper.engine.worker.host import Host
 from sweeper.errors import StoreError
-from sweeper.store.paths import Paths
+from sweeper.store.files.paths import Paths
 
 
 @pytest.fixture

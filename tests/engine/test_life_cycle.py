@@ -23,11 +23,11 @@ from hypothesis.stateful import (
 )
 from life_cycle import Clock, Controller, Worker
 
-from sweeper.engine.tenure import LEASE_SECONDS
+from sweeper.engine.ledger import LEASE_SECONDS
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome, OutcomeKind
+from sweeper.store.keeping import Upkeep
 from sweeper.store.store import Store
-from sweeper.store.upkeep import Upkeep
 
 NAME = "planted"
 WIDTHS = (32, 64, 128)

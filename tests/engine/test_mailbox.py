@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from engine_studies import order_of
 
-from sweeper.engine.mailbox import PARK, Life, Mailbox, Word
-from sweeper.engine.order import Died, Event, Lost, Order, Parked, Progress, Shape, Started
+from sweeper.engine.messages import Died, Event, Lost, Order, Parked, Progress, Shape, Started
+from sweeper.engine.ray.mailbox import PARK, Life, Mailbox, Word
 
 SHAPE = Shape()
 T = TypeVar("T")

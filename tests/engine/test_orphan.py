@@ -10,7 +10,7 @@ import time
 
 CHILD = """
 import os, time
-from sweeper.engine.orphan import end_with_parent
+from sweeper.engine.ray.slot import end_with_parent
 end_with_parent()
 print(os.getpid(), flush=True)
 time.sleep(60)

@@ -9,11 +9,10 @@ import pytest
 from engine_studies import TINY_LLAMA, planted
 
 from sweeper.engine import packing
-from sweeper.engine.order import Shape
-from sweeper.engine.pack import Pack
-from sweeper.engine.packing import local_accelerators, local_processors, make_packs
-from sweeper.plan import expand
-from sweeper.study import Study
+from sweeper.engine.messages import Shape
+from sweeper.engine.packing import Pack, local_accelerators, local_processors, make_packs
+from sweeper.study.plan import expand
+from sweeper.study.study import Study
 
 
 def llama(sweep: dict[str, Any], resources: dict[str, Any]) -> Study:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.engine import patience
-from sweeper.engine.patience import Patience
+from sweeper.engine import ledger as patience
+from sweeper.engine.ledger import Patience
 from sweeper.errors import StoreAway, StoreError
 
 

@@ -12,12 +12,12 @@ import pytest
 import sick_card
 from engine_studies import attempts_of, listen, planted
 
-from sweeper.engine.exchange import READY_PER_SLOT
-from sweeper.engine.health import STREAK
-from sweeper.engine.order import Started
+from sweeper.engine.messages import Started
+from sweeper.engine.policy import STREAK
+from sweeper.engine.ray.exchange import READY_PER_SLOT
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from engine_studies import planted, trials_of
 
-from sweeper.engine import recorder as module
-from sweeper.engine.recorder import GROUP, Recorder
+from sweeper.engine import ledger as module
+from sweeper.engine.ledger import GROUP, Recorder
 from sweeper.engine.run import membership, study_record
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome
-from sweeper.plan import expand
+from sweeper.store.files.paths import Paths
 from sweeper.store.owner import Owner
-from sweeper.store.paths import Paths
 from sweeper.store.store import Store
+from sweeper.study.plan import expand
 
 
 class Slow(Store):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeper.engine.order import Lost, Shape
-from sweeper.engine.retries import MAX_ACCIDENTS, MAX_LOSSES, Retries
+from sweeper.engine.messages import Lost, Shape
+from sweeper.engine.policy import MAX_ACCIDENTS, MAX_LOSSES, Retries
 
 
 def test_workers_are_replaced_up_to_a_cap() -> None:

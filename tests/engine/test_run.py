@@ -15,7 +15,7 @@ from sweeper.errors import ClusterError, EnvironmentFault, StoreError
 from sweeper.outcome import Outcome
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> No
 def test_trials_taken_over_by_another_run_are_dropped(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.engine.tenure.LEASE_SECONDS", 0.4)
+    monkeypatch.setattr("sweeper.engine.ledger.LEASE_SECONDS", 0.4)
     study = planted(
         fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
     )
@@ -210,7 +210,7 @@ def test_a_store_that_cannot_be_written_ends_the_run_with_its_reason(
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(store, "record_many", refuse)
-    monkeypatch.setattr("sweeper.engine.recorder.RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr("sweeper.engine.ledger.RETRY_SECONDS", (0.0,))
     with pytest.raises(StoreError, match="the disk is full"):
         run.execute()
     monkeypatch.undo()
@@ -242,7 +242,7 @@ def test_ray_that_ends_with_the_signal_is_an_interruption(
     def broken(*args: object, **options: object) -> None:
         raise ClusterError("the Ray session broke off")
 
-    monkeypatch.setattr("sweeper.engine.session.run_ray", broken)
+    monkeypatch.setattr("sweeper.engine.ray.session.run_ray", broken)
     with pytest.raises(ClusterError):
         run.execute()
     again = Run(planted(), store, executor="ray")

@@ -17,14 +17,14 @@ import pytest
 import ray
 from engine_studies import RATES, adds_up, attempts_of, bits, listen, losses, planted
 
-from sweeper.engine.exchange import Exchange
-from sweeper.engine.order import Event, Started
-from sweeper.engine.retries import MAX_LOSSES
+from sweeper.engine.messages import Event, Started
+from sweeper.engine.policy import MAX_LOSSES
+from sweeper.engine.ray.exchange import Exchange
+from sweeper.engine.ray.slot import Slot
 from sweeper.engine.run import Run
-from sweeper.engine.slot import Slot
 from sweeper.errors import ClusterError, EnvironmentFault
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = pytest.mark.ray
 
@@ -109,7 +109,7 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
         mailboxes.append(mailbox)
         return Exchange(dispatcher, mailbox, stopped, **options)
 
-    monkeypatch.setattr("sweeper.engine.session.Exchange", keep)
+    monkeypatch.setattr("sweeper.engine.ray.session.Exchange", keep)
 
     def kill(event: Event) -> None:
         if isinstance(event, Started) and event.order == 3:
@@ -195,7 +195,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_reason(
         def setup(self, config: dict[str, Any]) -> None:
             raise RuntimeError("the disk is upside down")
 
-    monkeypatch.setattr("sweeper.engine.session.Slot", BrokenSlot)
+    monkeypatch.setattr("sweeper.engine.ray.session.Slot", BrokenSlot)
     with pytest.raises(EnvironmentFault, match=r"died idle: .*the disk is upside down"):
         joined(planted(), store, ray_cluster).execute()
     account = store.account("planted")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from engine_studies import planted
 
-from sweeper.engine.environment import processor
 from sweeper.engine.run import Run
 from sweeper.engine.timing import Timings
-from sweeper.plan import expand, shape_settings
+from sweeper.engine.worker.environment import processor
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.plan import expand, shape_settings
+from sweeper.study.study import Study
 
 STEP = 0.01
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.outcome import Outcome
-from sweeper.store.curves import write_curve
+from sweeper.store.files.curves import write_curve
 from sweeper.store.owner import Owner
 from sweeper.store.records import Membership, StudyRecord
 from sweeper.store.store import Store

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from sweeper.answers.comparison import compare
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import Outcome
-from sweeper.report.comparison import compare
 from sweeper.store.owner import Owner
 from sweeper.store.records import Membership, StudyRecord
 from sweeper.store.store import Store

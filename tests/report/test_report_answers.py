@@ -8,10 +8,9 @@ import sys
 import pytest
 from planted_studies import CLAIM, Planted
 
+from sweeper.answers.estimates import keep_estimates
+from sweeper.answers.view import inquire, statements_of
 from sweeper.errors import AnalysisRefusal, UnknownNameError
-from sweeper.report.answers import statements_of
-from sweeper.report.estimates import keep_estimates
-from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 
@@ -102,5 +101,5 @@ def test_several_claims_on_one_hyperparameter_are_all_judged(store: Store) -> No
 
 
 def test_statements_need_no_matplotlib() -> None:
-    code = "import sys, sweeper.report.answers; assert 'matplotlib' not in sys.modules"
+    code = "import sys, sweeper.answers.drift; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

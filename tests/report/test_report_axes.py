@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from made_studies import Made
 
+from sweeper.answers.view import inquire, statements_of
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
-from sweeper.report.answers import statements_of
-from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 WIDTHS = [32, 64, 128, 256]

@@ -13,14 +13,15 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 from planted_studies import Planted
 
-from sweeper.report import canvas, tables
-from sweeper.report.answer import Answer, answer_of
-from sweeper.report.cost_figure import frontier_figure, regret_figure
-from sweeper.report.drift_figure import DriftTables, drift_figure
-from sweeper.report.inquiry import inquire
-from sweeper.report.loss_figure import LossTables, loss_figure, loss_limits
-from sweeper.report.training_figure import best_trials, training_figure, training_table
-from sweeper.store.curves import read_curves
+from sweeper.answers.view import inquire
+from sweeper.report import tables
+from sweeper.report.data import Answer, answer_of
+from sweeper.report.figures import canvas
+from sweeper.report.figures.drift import DriftTables, drift_figure
+from sweeper.report.figures.loss import LossTables, loss_figure, loss_limits
+from sweeper.report.figures.regret import frontier_figure, regret_figure
+from sweeper.report.figures.training import best_trials, training_figure, training_table
+from sweeper.store.files.curves import read_curves
 from sweeper.store.store import Store
 
 STRIP = (0xF0, 0xF0, 0xF0)

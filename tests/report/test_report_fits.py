@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from made_studies import Made
 
+from sweeper.answers.fits import predictions_of, rules_of
 from sweeper.errors import AnalysisRefusal, RequestError
-from sweeper.report.fits import predictions_of, rules_of
 from sweeper.store.store import Store
 
 RATES = [2.0**k for k in range(-10, -1)]

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from made_studies import Made
 
+from sweeper.answers.horizons import DECAYING
+from sweeper.answers.view import inquire, statements_of
 from sweeper.errors import AnalysisRefusal, RequestError
-from sweeper.report.answers import statements_of
-from sweeper.report.horizons import DECAYING
-from sweeper.report.inquiry import inquire
 from sweeper.store.store import Store
 
 RATES = [2.0**k for k in range(-9, -1)]

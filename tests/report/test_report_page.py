@@ -15,9 +15,8 @@ import yaml
 from matplotlib.image import imread
 from planted_studies import Planted
 
-from sweeper.analysis.statement import Group
+from sweeper.answers.drift import Group, statements_of
 from sweeper.errors import AnalysisRefusal, EnvironmentFault, RequestError, UnknownNameError
-from sweeper.report.answers import statements_of
 from sweeper.report.folder import Folder, slug
 from sweeper.report.page import write_report
 from sweeper.report.words import fixed, regret_words, signed, span, value_span

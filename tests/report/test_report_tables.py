@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from planted_studies import Planted
 
+from sweeper.answers.view import inquire
 from sweeper.report import tables
-from sweeper.report.answer import Answer, answer_of
-from sweeper.report.grid import grids
-from sweeper.report.inquiry import inquire
+from sweeper.report.data import Answer, answer_of
+from sweeper.report.html_tables import grids
 from sweeper.store.store import Store
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from made_studies import Made
 
-from sweeper.analysis.advise import Advice
-from sweeper.analysis.landscape_reading import Given
-from sweeper.analysis.transfer_statement import Transfer
+from sweeper.analysis.transfer.advice import Advice
+from sweeper.answers.advice import Given
+from sweeper.answers.transfer import Transfer
+from sweeper.answers.transfers import counsels_of, transfers_of
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.report.transfers import counsels_of, transfers_of
 from sweeper.store.store import Store
 
 RATES = [2.0**k for k in range(-9, -1)]

@@ -8,8 +8,8 @@ from typing import Any
 from sample_store import outcome
 
 from sweeper.outcome import Outcome, OutcomeKind
-from sweeper.store.checkpoints import Journal, write_checkpoint
-from sweeper.store.curves import write_curve
+from sweeper.store.files.checkpoints import Journal, write_checkpoint
+from sweeper.store.files.curves import write_curve
 from sweeper.store.store import Store
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.store.interchange import Imported, import_results
-from sweeper.store.request import ImportRequest
+from sweeper.imports.importing import Imported, import_results
+from sweeper.imports.request import ImportRequest
 from sweeper.store.store import Store
 
 Row = Mapping[str, Any]

@@ -14,8 +14,8 @@ from import_files import take
 from pyarrow import parquet
 
 from sweeper.errors import RequestError
-from sweeper.store.cells import coded, measured, plain, state, word
-from sweeper.store.sheet import open_sheet
+from sweeper.imports.cells import coded, measured, plain, state, word
+from sweeper.imports.files import open_sheet
 from sweeper.store.store import Store
 
 
@@ -130,7 +130,7 @@ def test_nested_columns_of_a_parquet_file_have_dotted_names(tmp_path: Path) -> N
 def test_many_rows_come_in_batches_and_keep_their_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.store.sheet.BLOCK_BYTES", 200)
+    monkeypatch.setattr("sweeper.imports.files.BLOCK_BYTES", 200)
     lines = [f"64,{index},2.5" for index in range(1, 201)]
     file = tmp_path / "runs.csv"
     file.write_text("\n".join(["width,lr,loss", *lines]) + "\n", encoding="utf-8")

@@ -22,12 +22,11 @@ from import_files import (
 )
 from sample_store import dump, study
 
+from sweeper.answers.view import inquire, statements_of
 from sweeper.errors import RequestError
-from sweeper.report.answers import statements_of
-from sweeper.report.inquiry import inquire
-from sweeper.store.curves import read_curves
+from sweeper.imports.request import ClaimedRule
+from sweeper.store.files.curves import read_curves
 from sweeper.store.records import Changes
-from sweeper.store.request import ClaimedRule
 from sweeper.store.store import Store
 
 

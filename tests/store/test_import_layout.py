@@ -9,8 +9,8 @@ import pyarrow
 import pytest
 from import_files import sweep_rows, take, write_csv, write_parquet
 
-from sweeper.store import members
-from sweeper.store.sheet import open_sheet, release_batches
+from sweeper.imports.files import open_sheet, release_batches
+from sweeper.store import studies as members
 from sweeper.store.store import Store
 
 

@@ -10,7 +10,7 @@ import pytest
 from import_files import sweep_rows, take, write_csv
 
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.store.request import ClaimedRule
+from sweeper.imports.request import ClaimedRule
 from sweeper.store.store import Store
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark
-from sweeper.store.checkpoints import Journal, forget_older, read_journal, write_checkpoint
-from sweeper.store.paths import Paths
-from sweeper.store.seal import seal, unseal
+from sweeper.store.files.checkpoints import Journal, forget_older, read_journal, write_checkpoint
+from sweeper.store.files.paths import Paths
+from sweeper.store.files.sealed import seal, unseal
 
 KEY = "ab" + "0" * 62
 JOURNAL = Journal(

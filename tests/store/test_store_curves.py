@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome
-from sweeper.store.curves import read_curves, read_outcome, write_curve, write_curves
+from sweeper.store.files.curves import read_curves, read_outcome, write_curve, write_curves
 
 
 def test_curves_of_several_trials_come_back_in_one_frame(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_an_outcome_of_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "curve.parquet"
-    monkeypatch.setattr("sweeper.store.outcome_json.VERSION", 2)
+    monkeypatch.setattr("sweeper.store.files.sealed.VERSION", 2)
     write_curve(path, {"step": [1]}, outcome=OUTCOME)
     monkeypatch.undo()
 

@@ -15,7 +15,7 @@ import pytest
 from sample_store import ELSEWHERE, dump, dump_from_a_new_process, outcome, save, spawn
 
 from sweeper.errors import StoreError
-from sweeper.store import leases
+from sweeper.store import attempts as leases
 from sweeper.store.database import Database
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from sweeper.outcome import Mark, Outcome
-from sweeper.store.outcome_json import outcome_of, outcome_text
-from sweeper.store.seal import seal
+from sweeper.store.files.sealed import outcome_of, outcome_text, seal
 
 OUTCOME = Outcome(
     key="ab" * 32,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import StoreError
-from sweeper.store.paths import TEMPORARY_PREFIX, Paths, temporary
+from sweeper.store.files.paths import TEMPORARY_PREFIX, Paths, temporary
 
 KEY = "ab" + "0" * 62
 

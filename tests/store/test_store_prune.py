@@ -11,8 +11,8 @@ from ended_trials import checkpoint, end
 from sample_store import ELSEWHERE, members, save, study, trials
 
 from sweeper.errors import UnknownNameError
-from sweeper.store.prune import OLD_SECONDS
 from sweeper.store.store import Store
+from sweeper.store.upkeep.prune import OLD_SECONDS
 
 
 def aged(path: Path) -> Path:
@@ -72,7 +72,7 @@ def test_files_of_running_trials_are_never_touched(store: Store) -> None:
 
 
 def test_a_trial_that_was_claimed_meanwhile_keeps_its_files(store: Store) -> None:
-    from sweeper.store.prune import remove
+    from sweeper.store.upkeep.prune import remove
 
     keys = save(store, 1)
     for step in (10, 20):

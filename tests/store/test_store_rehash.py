@@ -13,9 +13,9 @@ from sample_store import trial as sample
 
 from sweeper import trial
 from sweeper.errors import StoreError
-from sweeper.store import members as members_module
 from sweeper.store import rehash
-from sweeper.store.checkpoints import read_journal
+from sweeper.store import studies as members_module
+from sweeper.store.files.checkpoints import read_journal
 from sweeper.store.store import Store
 
 GOLDEN = "53725170d4ae7b8f9577688300f87d1854095587014d5aa5e981b4d3a25085ae"

@@ -9,9 +9,9 @@ from ended_trials import end
 from sample_store import ELSEWHERE, dump, members, save, study, trials
 
 from sweeper.errors import RequestError, StoreError, UnknownNameError
-from sweeper.store import retry
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
+from sweeper.store.upkeep import retry
 
 
 def test_failed_trials_become_pending_and_keep_their_attempts(store: Store) -> None:

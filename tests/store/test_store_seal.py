@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.store.seal import number, seal, unseal
+from sweeper.store.files.sealed import number, seal, unseal
 
 PLAIN = st.recursive(
     st.none()

@@ -16,7 +16,7 @@ from torture_program import Answer, Bits, undisturbed
 from witnessed_card import Witness
 
 from sweeper.cli import main
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from torture_program import (
 from witnessed_card import Witness, trained_again, trained_twice_at_once
 
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
 

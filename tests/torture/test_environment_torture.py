@@ -24,7 +24,7 @@ from witnessed_card import VARIABLE, Witness, trained_twice_at_once
 from sweeper.engine.run import Run
 from sweeper.store.database import Database
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

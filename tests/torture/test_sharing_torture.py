@@ -22,7 +22,7 @@ from torture_program import (
 from witnessed_card import Witness, trained_twice_at_once
 
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 KILLS = share(2)
 

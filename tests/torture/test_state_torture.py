@@ -18,7 +18,7 @@ from torture_program import LONG, Bits, await_curves, digits, settled
 from witnessed_card import Witness
 
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -25,7 +25,7 @@ from torture_program import (
 from witnessed_card import Witness, trained_again, trained_twice_at_once
 
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 HANG_SECONDS = 20
 """Silence after which a worker is ended; loading its workload takes some of it."""

@@ -17,10 +17,10 @@ from engine_program import Program
 from engine_studies import adds_up
 
 from sweeper.engine.run import Run
-from sweeper.store.curves import read_curves
-from sweeper.store.paths import TEMPORARY_PREFIX
+from sweeper.store.files.curves import read_curves
+from sweeper.store.files.paths import TEMPORARY_PREFIX
 from sweeper.store.store import Store
-from sweeper.study import Study
+from sweeper.study.study import Study
 
 ROUNDS = int(os.environ.get("SWEEPER_TORTURE_ROUNDS", "10"))
 """Kills of a test that kills again and again; `make torture` sets 100."""

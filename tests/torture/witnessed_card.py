@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.mlp_card import MlpCard
+from workloads.mlp.card import MlpCard
 from workloads.workload import Measurement, Member, Trainer
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.cards import MLP
-from workloads.mlp import MlpTrainer
+from workloads.mlp.card import MLP
+from workloads.mlp.model import MlpTrainer
 from workloads.workload import Measurement, Member
 
 TINY: dict[str, Any] = {
@@ -61,7 +61,7 @@ def member(seed: int = 0, checkpoint: Path | None = None, **changes: Any) -> Mem
 
 
 def trainer(*members: Member) -> MlpTrainer:
-    return MlpTrainer(members, threads=1, device="cpu")
+    return MLP.trainer()(members, threads=1, device="cpu")
 
 
 def measured(running: MlpTrainer) -> list[Measurement]:

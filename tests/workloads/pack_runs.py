@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.cards import LLAMA
-from workloads.llama import LlamaTrainer
+from workloads.llama.card import LLAMA
+from workloads.llama.model import LlamaTrainer
 from workloads.workload import Measurement, Member
 
 TINY: dict[str, Any] = {
@@ -102,7 +102,7 @@ def member(seed: int = 0, checkpoint: Path | None = None, **changes: Any) -> Mem
 
 
 def trainer(*members: Member) -> LlamaTrainer:
-    return LlamaTrainer(members, threads=1, device="cpu")
+    return LLAMA.trainer()(members, threads=1, device="cpu")
 
 
 def measured(running: LlamaTrainer) -> list[Measurement]:

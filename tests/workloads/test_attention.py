@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads import attention
-from workloads.attention import attention_scale, largest_products
+from workloads.llama import attention
+from workloads.llama.attention import attention_scale, largest_products
 
 
 def heads(number: int = 6, size: int = 12) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workloads.cards import LLAMA
-from workloads.optimizer_names import EPSILONS, OPTIMIZERS
+from workloads.llama.card import LLAMA
+from workloads.optimizers.names import EPSILONS, OPTIMIZERS
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.workload import DataUnavailableError
@@ -36,7 +36,7 @@ def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def test_planning_loads_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys; from workloads.cards import LLAMA; "
+        "import sys; from workloads.llama.card import LLAMA; "
         f"LLAMA.resolve({BASE!r}); LLAMA.data_fingerprint({BASE!r}); "
         "print(sorted({'torch', 'numpy', 'pandas', 'sweeper'} & set(sys.modules)))"
     )

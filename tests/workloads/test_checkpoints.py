@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack_runs import OPTIMIZER_RUNS, SMALL, history, measured, member, trainer
 
-from workloads.llama import LlamaTrainer
+from workloads.llama.model import LlamaTrainer
 from workloads.workload import Measurement, Member
 
 MIXED: list[dict[str, Any]] = [

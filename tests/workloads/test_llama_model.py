@@ -14,12 +14,12 @@ import torch
 from pack_runs import TINY
 from torch import Tensor
 
-from workloads import llama_shape
-from workloads.attention import RMS_EPSILON
-from workloads.cards import LLAMA
-from workloads.devices import compute_dtype
-from workloads.llama import Llama, LlamaTrainer, members_together
-from workloads.sampling import sampled, uniform
+from workloads.llama import shape as llama_shape
+from workloads.llama.attention import RMS_EPSILON
+from workloads.llama.card import LLAMA
+from workloads.llama.model import Llama, members_together
+from workloads.training.devices import compute_dtype
+from workloads.training.sampling import sampled, uniform
 from workloads.workload import Config, Member, Resolved
 
 VARIANTS: list[dict[str, Any]] = [
@@ -302,7 +302,7 @@ def test_a_single_trial_has_the_losses_of_the_bare_loop(mlp: str) -> None:
     changes = {"steps": 20, "mlp": mlp, "batch_size": 8, "clip": 0.5, "beta2": 0.99}
     plan = LLAMA.resolve({**TINY, **changes})
     expected = list(bare_loop().BareLoop(plan, 3).run())
-    running = LlamaTrainer([Member(config=plan.config, seed=3)], threads=1, device="cpu").run()
+    running = LLAMA.trainer()([Member(config=plan.config, seed=3)], threads=1, device="cpu").run()
     found = [said[0].metrics["train_loss"] for said in islice(running, 20)]
     assert found == pytest.approx(expected, abs=1e-5)
     assert found[-1] < found[0] - 0.5

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from workloads.cards import LLAMA
-from workloads.llama import Llama
-from workloads.llama_shape import mlp_hidden, shape_of
+from workloads.llama.card import LLAMA
+from workloads.llama.model import Llama
+from workloads.llama.shape import mlp_hidden, shape_of
 
 SHAPES: list[dict[str, Any]] = [
     {"width": 32, "depth": 2, "mlp": "gelu"},

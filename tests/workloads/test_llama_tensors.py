@@ -7,8 +7,8 @@ from typing import Any
 
 from pack_runs import TINY
 
-from workloads.cards import LLAMA
-from workloads.llama_tensors import specs_of, units_of
+from workloads.llama.card import LLAMA
+from workloads.llama.parameters import specs_of, units_of
 from workloads.optimizers.optimizer import Unit
 from workloads.workload import Resolved
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.cards import MLP
-from workloads.mlp import Mlp
-from workloads.optimizer_names import OPTIMIZERS
+from workloads.mlp.card import MLP
+from workloads.mlp.model import Mlp
+from workloads.optimizers.names import OPTIMIZERS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}

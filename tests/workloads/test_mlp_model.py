@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mlp_runs import TINY
 from torch import nn
 
-from workloads.cards import MLP
-from workloads.mlp import Mlp
+from workloads.mlp.card import MLP
+from workloads.mlp.model import Mlp
 
 ACTIVATIONS = {"relu": nn.ReLU(), "gelu": nn.GELU(), "tanh": nn.Tanh()}
 FORMS = [

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from mlp_runs import MIXED, RUNS, TINY, history, measured, member, trainer
 from torch import nn
 
-from workloads.cards import MLP
 from workloads.data.images import load
-from workloads.image_stream import order
-from workloads.schedule import Schedule
+from workloads.mlp.card import MLP
+from workloads.mlp.images import order
+from workloads.training.schedule import Schedule
 from workloads.workload import Member
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from mlp_runs import trainer
 
-from workloads.cards import MLP
-from workloads.image_stream import ImageStream
-from workloads.mlp import Mlp
+from workloads.mlp.card import MLP
+from workloads.mlp.images import ImageStream
+from workloads.mlp.model import Mlp
 from workloads.workload import Member
 
 WIDTHS = (64, 512)

@@ -9,12 +9,12 @@ import torch
 from pack_runs import SMALL, history, measured, member, trainer
 from torch import Tensor
 
-from workloads.cards import LLAMA
-from workloads.llama import Llama
-from workloads.packs import Pack
-from workloads.passes import Passes
-from workloads.sampling import uniform
-from workloads.streams import Batch
+from workloads.llama.card import LLAMA
+from workloads.llama.model import Llama
+from workloads.training.pack import Pack
+from workloads.training.passes import Passes
+from workloads.training.sampling import uniform
+from workloads.training.streams import Batch
 from workloads.workload import Resolved
 
 SEEDS = (3, 1, 3)

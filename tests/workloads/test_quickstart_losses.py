@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from workloads.cards import LLAMA
-from workloads.llama import LlamaTrainer
+from workloads.llama.card import LLAMA
 from workloads.workload import Measurement, Member
 
 QUICKSTART: dict[str, Any] = {
@@ -63,7 +62,7 @@ three times the spread between seeds."""
 
 def last_measurement(**settings: Any) -> Measurement:
     config = LLAMA.resolve({**QUICKSTART, **settings}).config
-    trainer = LlamaTrainer([Member(config=config, seed=0)], threads=1, device="cpu")
+    trainer = LLAMA.trainer()([Member(config=config, seed=0)], threads=1, device="cpu")
     *_, last = (each for said in trainer.run() for each in said)
     return last
 

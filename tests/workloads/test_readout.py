@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.readout import Readout
-from workloads.sampling import uniform
+from workloads.llama.readout import Readout
+from workloads.training.sampling import uniform
 
 E, N, D, V = 2, 20, 8, 31
 

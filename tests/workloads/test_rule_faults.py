@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from workloads.cards import LLAMA, MLP
+from workloads.llama.card import LLAMA
+from workloads.mlp.card import MLP
 
 BASE: dict[str, Any] = {"width": 128, "base_width": 32, "steps": 100, "learning_rate": 0.01}
 

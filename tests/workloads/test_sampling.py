@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.sampling import sampled, uniform
+from workloads.training.sampling import sampled, uniform
 
 
 def generator(seed: int = 0) -> torch.Generator:

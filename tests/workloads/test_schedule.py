@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.schedule import Schedule
+from workloads.training.schedule import Schedule
 
 
 def schedule(**changes: Any) -> Schedule:

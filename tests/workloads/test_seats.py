@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from workloads.seats import Seat
+from workloads.training.pack import Seat
 
 GUESS = math.log(256)
 

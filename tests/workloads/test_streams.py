@@ -7,8 +7,8 @@ import pytest
 import torch
 from pack_runs import member
 
-from workloads.data.tokens import batch, tokens
-from workloads.streams import EVALUATION_TOKENS, TokenStream
+from workloads.data.tokens import batch, read_tokens
+from workloads.training.streams import EVALUATION_TOKENS, TokenStream
 from workloads.workload import DataUnavailableError
 
 CONFIG = member().config
@@ -17,7 +17,7 @@ CONFIG = member().config
 def test_members_of_one_seed_see_the_batch_that_the_data_gives_it() -> None:
     found = TokenStream(CONFIG, device="cpu").training([4, 9, 4], step=3)
     for place, seed in enumerate((4, 9, 4)):
-        windows = batch(tokens(CONFIG).train, seed=seed, step=3, batch_size=4, context=16)
+        windows = batch(read_tokens(CONFIG).train, seed=seed, step=3, batch_size=4, context=16)
         assert np.array_equal(found.inputs[place].numpy(), windows[:, :-1])
         assert np.array_equal(found.targets[place].numpy(), windows[:, 1:])
     assert not torch.equal(found.inputs[0], found.inputs[1])

@@ -12,9 +12,8 @@ import pytest
 import torch
 from pack_runs import OPTIMIZER_RUNS, SMALL, TINY, history, measured, member, trainer
 
-from workloads import llama_shape
-from workloads.cards import LLAMA
-from workloads.llama import LlamaTrainer
+from workloads.llama import shape as llama_shape
+from workloads.llama.card import LLAMA
 from workloads.workload import Member
 
 VARIANTS: list[dict[str, Any]] = [
@@ -195,5 +194,5 @@ def test_a_compiled_step_trains_to_the_same_losses() -> None:
 def test_a_gpu_trains_to_about_the_same_loss() -> None:
     cpu = measured(trainer(member()))[-1].metrics["val_loss"]
     config = member().config
-    running = LlamaTrainer([Member(config=config, seed=0)] * 3, threads=1, device="cuda")
+    running = LLAMA.trainer()([Member(config=config, seed=0)] * 3, threads=1, device="cuda")
     assert measured(running)[-1].metrics["val_loss"] == pytest.approx(cpu, abs=0.05)

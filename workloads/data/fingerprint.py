@@ -8,7 +8,7 @@ from workloads.data.text import load
 from workloads.workload import Config, DataUnavailableError
 
 
-def fingerprint(config: Config) -> str:
+def corpus_fingerprint(config: Config) -> str:
     """Returns ``sha256:`` and the digest of a config's data, once it is known to be enough.
 
     The digest is that of the text, whatever the tokenizer (which is a setting of its own, and
@@ -22,9 +22,9 @@ def fingerprint(config: Config) -> str:
         DataUnavailableError: the source is missing, altered, unreadable or too small.
     """
     if known_kind(config["data"]) == "bin" or tokenizer_of(config) != "bytes":
-        from workloads.data.tokens import tokens  # loads numpy, which bytes do without
+        from workloads.data.tokens import read_tokens  # loads numpy, which bytes do without
 
-        found = tokens(config)
+        found = read_tokens(config)
         _demand(config, "tokens", len(found.train), len(found.held_out))
         return f"sha256:{found.sha256}"
     corpus = load(config["data"])

@@ -137,7 +137,7 @@ def load(source: str) -> Images:
     return _fashion(_files(FASHION_FOLDER if source == FASHION else Path(name)))
 
 
-def fingerprint(source: str) -> str:
+def images_fingerprint(source: str) -> str:
     """Returns ``sha256:`` and the SHA-256 of a source's files as they unpack.
 
     Raises:

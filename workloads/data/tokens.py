@@ -80,7 +80,7 @@ TOKENIZERS = {
 }
 
 
-def tokens(config: Config) -> Tokens:
+def read_tokens(config: Config) -> Tokens:
     """Returns the tokens that a completed or canonical config names.
 
     A second call in a process reads nothing. GPT-2 tokens, and the bytes of large texts, are

@@ -1,7 +1,7 @@
 """What an algorithm is: the formula of an update, on a stack of matrices of one shape.
 
 Whatever else an optimizer needs (which tensors, learning rates, decay, members, checkpoints) is
-written once, in :mod:`workloads.optimizers.stacked`.
+written once, in :mod:`stacked`.
 
 Legend: N matrices of one shape [m, n], m outputs and n inputs; an elementwise algorithm may be
 given tensors of any shape [N, ...].

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
-from workloads.optimizers.matrices import orthonormal, product
+from workloads.optimizers.linalg import orthonormal, product
 from workloads.optimizers.muon import shape_factor
 
 _SEED = 0

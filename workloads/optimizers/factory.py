@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from workloads.optimizer_names import EPSILONS
 from workloads.optimizers.adam import Adam
 from workloads.optimizers.adamuon import AdaMuon
 from workloads.optimizers.adamw import FusedAdamW
@@ -19,6 +18,7 @@ from workloads.optimizers.dion import Dion
 from workloads.optimizers.grafted import Grafted, RMSprop
 from workloads.optimizers.lamb import Lamb
 from workloads.optimizers.muon import Muon
+from workloads.optimizers.names import EPSILONS
 from workloads.optimizers.newton_schulz import Coefficients
 from workloads.optimizers.optimizer import Group, Optimizer, Parameters, Unit
 from workloads.optimizers.sgd import SGD

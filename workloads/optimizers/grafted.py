@@ -16,7 +16,7 @@ from workloads.optimizers.algorithm import (
     inner,
     moment,
 )
-from workloads.optimizers.matrices import lengths
+from workloads.optimizers.linalg import lengths
 
 
 class Grafted(Matrixwise):

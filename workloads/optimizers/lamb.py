@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.adam import Adam
 from workloads.optimizers.algorithm import Now, State
-from workloads.optimizers.matrices import lengths
+from workloads.optimizers.linalg import lengths
 
 
 class Lamb(Adam):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from workloads.attention import attention_scale
-from workloads.optimizers.powers import raised
+from workloads.llama import attention_scale
+from workloads.optimizers.linalg import raised
 from workloads.workload import Resolved
 
 Peaks = Callable[[Mapping[str, Tensor], Tensor], Tensor]

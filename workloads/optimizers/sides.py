@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workloads.optimizers.matrices import aligned
+from workloads.optimizers.linalg import aligned
 
 Side = Literal["left", "right"]
 """left is that of the outputs, right that of the inputs."""
@@ -88,7 +88,7 @@ def applied(matrix: Tensor, to: Tensor, side: Side, out: Tensor) -> Tensor:
     """Returns A X on the left, X A on the right, in ``out``; A is [N, k, k], X [N, m, n].
 
     On a CPU one matrix after the other unless :func:`_even`, so that its bits do not depend on the
-    rest of the stack; see :mod:`workloads.optimizers.matrices`.
+    rest of the stack; see :mod:`linalg`.
     """
     first, second = (matrix, to) if side == "left" else (to, matrix)
     if out.is_cuda or _even(out):

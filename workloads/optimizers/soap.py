@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
-from workloads.optimizers.bases import exact_basis, refined_basis
+from workloads.optimizers.linalg import exact_basis, refined_basis
 from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
 
 

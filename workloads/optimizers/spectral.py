@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm, Matrixwise, Now, State, inner, moment
-from workloads.optimizers.matrices import lengths, product
+from workloads.optimizers.linalg import lengths, product
 
 _FLOOR = 1e-10
 """Added to norms that are divided by."""

@@ -1,1 +1,8 @@
-"""Parametrizations: what each tensor is, and what a rule does to it; free of torch."""
+"""Parametrizations: what each tensor is, and what a rule does to it; free of torch.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizer_names import EPSILONS, others_of, vectors_of
+from workloads.optimizers import EPSILONS, others_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
 from workloads.parametrization.roles import Leaf, Role
 from workloads.parametrization.rules import Multipliers, multipliers

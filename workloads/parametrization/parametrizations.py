@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from workloads.optimizer_names import ORTHOGONAL
+from workloads.optimizers import ORTHOGONAL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Scaling rules as values: how hyperparameters go from the base model to a larger one.
 
 A parametrization says which learning rates, epsilons and initial spreads it has for each role,
-in terms of the maximal-update rules of :mod:`workloads.parametrization.updates`. A rule prints as
+in terms of the maximal-update rules of :mod:`updates`. A rule prints as
 its formulas and gives numbers for a tensor.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from workloads.optimizer_names import ORTHOGONAL
+from workloads.optimizers import ORTHOGONAL
 from workloads.parametrization.growth import Growth, sizes
 from workloads.parametrization.monomial import ONE, Monomial, monomial
 from workloads.parametrization.roles import INSIDE, Leaf

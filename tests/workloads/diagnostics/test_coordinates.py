@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workloads.diagnostics.coordinates import Coordinate, coordinate_check, slopes
+from workloads.llama.coordinates import Coordinate, coordinate_check, slopes
 
 CONFIG = {
     "base_width": 32,

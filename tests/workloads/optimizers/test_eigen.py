@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.optimizers.eigen import eigh
+from workloads.optimizers.linalg import eigh
 
 
 def symmetric(number: int, size: int, dtype: torch.dtype = torch.float32) -> Tensor:

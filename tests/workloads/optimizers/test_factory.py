@@ -10,8 +10,7 @@ import torch
 from matrix_cases import copied, draws
 from torch import Tensor
 
-from workloads.cards import LLAMA
-from workloads.optimizer_names import EPSILONS, OPTIMIZERS
+from workloads.llama.card import LLAMA
 from workloads.optimizers.adam import Adam
 from workloads.optimizers.adamuon import AdaMuon
 from workloads.optimizers.adamw import FusedAdamW
@@ -23,6 +22,7 @@ from workloads.optimizers.factory import ALGORITHMS, build
 from workloads.optimizers.grafted import Grafted
 from workloads.optimizers.lamb import Lamb
 from workloads.optimizers.muon import Muon
+from workloads.optimizers.names import EPSILONS, OPTIMIZERS
 from workloads.optimizers.optimizer import Group, Unit
 from workloads.optimizers.sgd import SGD
 from workloads.optimizers.shampoo import Shampoo

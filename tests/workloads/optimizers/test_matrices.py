@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.optimizers.matrices import lengths, orthonormal, product
+from workloads.optimizers.linalg import lengths, orthonormal, product
 
 SIZES = [(1, 400), (10, 5), (10, 64), (33, 31), (40, 3), (64, 64), (100, 1), (300, 130)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workloads.cards import LLAMA
-from workloads.optimizer_names import (
+from workloads.llama.card import LLAMA
+from workloads.optimizers.names import (
     ELEMENTWISE,
     EPSILONS,
     MATRIX,

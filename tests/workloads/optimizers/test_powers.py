@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from workloads.optimizers.powers import raised
+from workloads.optimizers.linalg import raised
 
 
 @pytest.mark.parametrize("exponent", [-0.125, 0.25, -1 / 3, 0.3, 2.0])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.cards import LLAMA
-from workloads.llama import Llama, LlamaTrainer
+from workloads.llama.card import LLAMA
+from workloads.llama.model import Llama
 from workloads.optimizers.qk_clip import QKClip, qk_clip_of
-from workloads.streams import TokenStream
+from workloads.training.streams import TokenStream
 from workloads.workload import Member, Resolved
 
 CONFIG: dict[str, Any] = {
@@ -121,7 +121,7 @@ def test_there_is_no_clip_where_it_cannot_act() -> None:
 def weights(**changes: Any) -> list[dict[str, Tensor]]:
     """Returns the weights after each step."""
     member = Member(config=resolved(**changes).config, seed=2)
-    running = LlamaTrainer([member], threads=1, device="cpu")
+    running = LLAMA.trainer()([member], threads=1, device="cpu")
     return [
         {name: each.clone() for name, each in running.parameters(0).items()} for _ in running.run()
     ]
@@ -132,7 +132,7 @@ def test_training_clips_after_the_update_by_the_logits_before_it() -> None:
     free = weights(qk_clip_threshold=1e9)[0]
     clipped = weights(qk_clip_threshold=0.05)[0]
     member = Member(config=plan.config, seed=2)
-    running = LlamaTrainer([member], threads=1, device="cpu")
+    running = LLAMA.trainer()([member], threads=1, device="cpu")
     model = Llama(plan)
     inputs = TokenStream(plan.config, device="cpu").training([2], step=1).inputs
     clip = qk_clip_of(plan, model.peaks)

@@ -9,9 +9,13 @@ import torch
 from preconditioned_cases import orthogonal
 from torch import Tensor
 
-from workloads.optimizers import newton_root
-from workloads.optimizers.newton_root import inverse_root, largest_eigenvalue
-from workloads.optimizers.roots import root_by_eigenvalues, root_by_newton
+from workloads.optimizers import roots as newton_root
+from workloads.optimizers.roots import (
+    inverse_root,
+    largest_eigenvalue,
+    root_by_eigenvalues,
+    root_by_newton,
+)
 
 Root = Callable[..., Tensor]
 ROOTS = (root_by_eigenvalues, root_by_newton)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workloads.cards import LLAMA
+from workloads.llama.card import LLAMA
 
 BASE: dict[str, Any] = {"width": 128, "base_width": 32, "steps": 10, "learning_rate": 0.01}
 

@@ -1,0 +1,8 @@
+"""From measured losses to the optimum of one scale: curve, window, estimators, noise, interval.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

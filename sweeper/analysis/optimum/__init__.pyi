@@ -1,0 +1,22 @@
+"""From measured losses to the optimum of one scale: curve, window, estimators, noise, interval."""
+
+from .curve import Curve as Curve
+from .curve import Floats as Floats
+from .curve import measured_curves as measured_curves
+from .curve import require_columns as require_columns
+from .estimators import DEFAULT as DEFAULT
+from .estimators import Estimator as Estimator
+from .estimators import estimator_named as estimator_named
+from .interval import quantile_interval as quantile_interval
+from .interval import rival_of as rival_of
+from .interval import robust_sd as robust_sd
+from .interval import stretch as stretch
+from .locate import require_minimum as require_minimum
+from .noise import LEAST_REPLICATE_DOF as LEAST_REPLICATE_DOF
+from .noise import REPLICATED as REPLICATED
+from .noise import Noise as Noise
+from .noise import error_of as error_of
+from .noise import pooled_noise as pooled_noise
+from .optimum import Optimum as Optimum
+from .sites import Sighting as Sighting
+from .window import Bools as Bools

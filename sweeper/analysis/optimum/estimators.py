@@ -1,0 +1,232 @@
+"""Estimators of the optimum by name: each reads R curves at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from sweeper.analysis.optimum.curve import Floats
+from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.window import Basin, find_basins
+from sweeper.errors import UnknownNameError
+
+REACH = 2
+"""Grid neighbours on each side of the minimum in the default window: five points."""
+
+SKEW_REACH = 4
+"""Neighbours on each side in the window of the shrunk polynomials: nine points."""
+
+SKEW_PRIORS = (0.3, 0.06, 0.01)
+"""Typical ratios of the cubic, quartic and quintic coefficients to the quadratic one, in octaves:
+those of exp(b t) - b t, a line to the left and an exponential wall to the right, at b near
+0.85."""
+
+SKEW_MISFIT = 0.1
+"""What no such polynomial follows, as a share of the window's typical excess loss; it shrinks
+the higher terms like noise, so that they do not chase one point on a wall.
+
+Chosen with the ratios and the window on curves of that form with b from 0.5 to 1.2, a parabola, a
+quartic, log cosh, a kink and a wall at the last point, over grids of one and half an octave, 5
+to 9 points, and noise of 0.001 and 0.01: the error was 0.024 and 0.105 octaves in the geometric
+mean, against 0.051 and 0.122 of a shrunk cubic and 0.094 and 0.161 of a parabola."""
+
+TOLERANCE_SIGMAS = 3.0
+"""Points within this many standard errors of the minimum belong to its window."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vertices:
+    """What an estimator says about R curves.
+
+    Attributes:
+        log2: the estimate, shape [R]; the lowest grid point where the optimum is only bounded.
+        low, high: the set that the curve allows, shape [R]: the estimate itself, or its bounds
+            where the minimum lies at an edge, beside a divergence or in a window without a
+            minimum.
+        loss: fitted loss at the estimate, shape [R].
+        curvature: second derivative there in loss / octave^2, shape [R]; NaN if unknown.
+    """
+
+    log2: Floats
+    low: Floats
+    high: Floats
+    loss: Floats
+    curvature: Floats
+
+
+Estimator = Callable[[Floats, Floats, float], Vertices]
+"""(log2 [K], losses [R, K], standard error of a loss) -> vertices of R curves."""
+
+
+def quadratic(log2: Floats, losses: Floats, error: float) -> Vertices:
+    """Vertex of the weighted parabola through the window (see :mod:`window`)."""
+    basin = default_basins(log2, losses, error)
+    fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
+    return _parabola(log2, losses, basin, fit)
+
+
+def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
+    """Minimum of the weighted quintic through nine points, its higher terms shrunk by the noise.
+
+    Follows asymmetric curves, whose steep side pushes the vertex of a parabola away.
+    """
+    basin, fit = skewed_fit(log2, losses, error)
+    place, curvature = fit.minima(log2[basin.first], log2[basin.last])
+    return _fitted(log2, losses, basin, fit, place, curvature)
+
+
+def default_basins(log2: Floats, losses: Floats, error: float) -> Basin:
+    """Returns the basins that ``quadratic`` fits: five points, more if noise blurs them."""
+    return find_basins(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * error)
+
+
+def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[Basin, Polynomials]:
+    """Returns the basins that ``skewed`` fits, and its polynomials."""
+    tolerance = TOLERANCE_SIGMAS * error
+    basin = find_basins(log2, losses, reach=SKEW_REACH, tolerance=tolerance)
+    noise = np.hypot(error, SKEW_MISFIT * basin.typical)
+    origin = log2[basin.lowest]
+    fit = fit_shrunk(log2, losses, basin.weights, origin, noise=noise, priors=SKEW_PRIORS)
+    return basin, fit
+
+
+def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
+    """Vertex of the parabola through the lowest point and its two neighbours.
+
+    The estimator of arXiv 2512.05620; noise plays no part.
+    """
+    basin = find_basins(log2, losses, reach=1, wall=np.inf)
+    fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
+    return _parabola(log2, losses, basin, fit)
+
+
+def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
+    """The lowest grid point; noise plays no part."""
+    basin = find_basins(log2, losses, reach=1, wall=np.inf)
+    place = log2[basin.lowest]
+    exact = Vertices(
+        log2=place,
+        low=place,
+        high=place,
+        loss=np.min(losses, axis=1),
+        curvature=np.full(len(losses), np.nan),
+    )
+    return _bounded(log2, losses, basin, exact)
+
+
+def spline(log2: Floats, losses: Floats, error: float) -> Vertices:
+    """Minimum of the cubic spline through all finite points of the basin, near the lowest.
+
+    The estimator that reproduces the fits of arXiv 2512.22768; noise plays no part.
+    """
+    basin = find_basins(log2, losses, reach=len(log2), wall=np.inf)
+    place, loss = log2[basin.lowest].copy(), np.min(losses, axis=1)
+    curvature = np.full(len(losses), np.nan)
+    for first, last in set(zip(basin.first.tolist(), basin.last.tolist(), strict=True)):
+        if last - first < 2:
+            continue
+        rows = np.flatnonzero((basin.first == first) & (basin.last == last))
+        part = slice(first, last + 1)
+        curve = CubicSpline(log2[part], losses[rows, part], axis=1)
+        lowest = basin.lowest[rows] - first
+        place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
+    exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
+    return _bounded(log2, losses, basin, exact)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "quadratic": quadratic,
+    "skewed": skewed,
+    "quadratic3": quadratic3,
+    "spline": spline,
+    "argmin": argmin,
+}
+
+DEFAULT = "skewed"
+"""The estimator where none is asked for. On basins with one steep side a parabola over a grid of
+octaves is 0.2 to 0.4 octaves off (docs/statistics.md), and measured basins have one."""
+
+COMPARED = ("quadratic", "skewed", "quadratic3", "spline")
+"""Estimators whose disagreement is part of every interval. The grid argmin is left out: its
+error is the grid spacing, which says nothing about the others."""
+
+
+def estimator_named(name: str) -> Estimator:
+    """Returns an estimator.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in ESTIMATORS:
+        raise UnknownNameError("estimator", name, tuple(ESTIMATORS))
+    return ESTIMATORS[name]
+
+
+def _parabola(log2: Floats, losses: Floats, basin: Basin, fit: Polynomials) -> Vertices:
+    vertex, curvature = fit.vertices()
+    place = np.clip(vertex, log2[basin.first], log2[basin.last])
+    return _fitted(log2, losses, basin, fit, place, curvature)
+
+
+def _fitted(
+    log2: Floats,
+    losses: Floats,
+    basin: Basin,
+    fit: Polynomials,
+    minimum: Floats,
+    curvature: Floats,
+) -> Vertices:
+    """Returns vertices from the minima of fits inside their windows, NaN where there is none."""
+    found = np.isfinite(minimum)
+    left, right = log2[basin.first], log2[basin.last]
+    place = np.where(found, minimum, log2[basin.lowest])
+    exact = Vertices(
+        log2=place,
+        # A window without a minimum says no more than that the minimum is somewhere in it.
+        low=np.where(found, place, left),
+        high=np.where(found, place, right),
+        loss=np.where(found, fit.at(place[:, None])[:, 0], np.min(losses, axis=1)),
+        curvature=curvature,
+    )
+    return _bounded(log2, losses, basin, exact)
+
+
+def _bounded(log2: Floats, losses: Floats, basin: Basin, exact: Vertices) -> Vertices:
+    """Turns estimates into bounds where the minimum is at an edge or beside a divergence."""
+    # An estimate on the very edge of the grid was clamped there; a divergence is a true bound.
+    floor, ceiling = np.where(np.isfinite(losses[0, [0, -1]]), log2[[0, -1]], [-np.inf, np.inf])
+    low = np.where(exact.low <= floor, -np.inf, exact.low)
+    high = np.where(exact.high >= ceiling, np.inf, exact.high)
+    return replace(
+        exact,
+        log2=np.where(basin.bounded, exact.log2, log2[basin.lowest]),
+        low=np.where(basin.bounded, low, basin.low),
+        high=np.where(basin.bounded, high, basin.high),
+        loss=np.where(basin.bounded, exact.loss, np.min(losses, axis=1)),
+    )
+
+
+def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Floats, Floats]:
+    """Returns place, loss and curvature of the minimum in the two cells beside ``lowest``."""
+    rows = np.arange(len(lowest))
+    knots = np.asarray(curve.x, dtype=np.float64)
+    values = np.asarray(curve(knots), dtype=np.float64)
+    place, loss = knots[lowest].copy(), values[rows, lowest]
+    curvature = np.asarray(curve(knots, 2), dtype=np.float64)[rows, lowest]
+    for side in (-1, 0):
+        cell = np.clip(lowest + side, 0, len(knots) - 2)
+        cubic, bend, slope, constant = curve.c[:, cell, rows]
+        inner = bend * bend - 3 * cubic * slope
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # The root of the derivative with positive second derivative, free of cancellation.
+            t = -slope / (bend + np.sqrt(inner))
+            at = constant + t * (slope + t * (bend + t * cubic))
+        better = (t > 0) & (t < knots[cell + 1] - knots[cell]) & (at < loss)
+        t = np.where(better, t, 0.0)  # elsewhere it may be infinite
+        place = np.where(better, knots[cell] + t, place)
+        curvature = np.where(better, 2 * bend + 6 * cubic * t, curvature)
+        loss = np.where(better, at, loss)
+    return place, loss, curvature

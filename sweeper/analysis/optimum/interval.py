@@ -1,0 +1,113 @@
+"""Intervals from resamples, stretched by what other estimators say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeper.analysis.optimum.curve import Floats
+
+TAIL = 0.025
+"""Probability left outside a 95% interval on each side."""
+
+DISAGREE_SIGMAS = 2.0
+"""Standard deviations of their difference at which two estimators disagree beyond noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another estimator's answer to the same question.
+
+    Attributes:
+        value: its estimate.
+        half: half width of its own 95% interval under the noise.
+        scatter: standard deviation of its difference to the main estimator under the noise.
+    """
+
+    value: float
+    half: float
+    scatter: float
+
+
+def quantile_interval(low: Floats, high: Floats) -> tuple[float, float]:
+    """Returns the 95% interval of set-valued resamples; ends may be infinite.
+
+    Args:
+        low, high: ends of the set that each resample allows, shape [R].
+    """
+    return (
+        float(np.quantile(low, TAIL, method="lower")),
+        float(np.quantile(high, 1 - TAIL, method="higher")),
+    )
+
+
+def rival_of(measured: float, draws: Floats, main: Floats) -> Rival:
+    """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
+    low, high = quantile_interval(draws, draws)
+    return Rival(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
+
+
+def robust_sd(values: Floats) -> float:
+    """Returns half the width of the central 68% of values: a standard deviation that a few
+    resamples far out do not move."""
+    low, high = np.quantile(values, [0.15866, 0.84134])
+    return float(high - low) / 2
+
+
+def stretch(
+    value: float, low: float, high: float, rivals: Sequence[Rival], *, hold: bool
+) -> tuple[float, float]:
+    """Returns an interval stretched to what rivals say.
+
+    Each end comes to hold sqrt(difference^2 - scatter^2), what noise does not explain of a
+    rival's difference to the estimate, and grows towards the rival's own interval by the share
+    sqrt(1 - (2 scatter / difference)^2) of the way. So pure noise rarely stretches it, while a
+    fitted curve of the wrong shape, on which estimators disagree beyond their noise, brings in
+    the whole interval of the rival.
+
+    Args:
+        value, low, high: the main estimate and its interval.
+        rivals: what others say.
+        hold: whether the interval must hold every rival's estimate in any case: for a noise
+            that was itself read from a fit and cannot be told from a wrong shape.
+    """
+    bottom, top = low, high
+    for rival in rivals:
+        difference = abs(rival.value - value)
+        if difference == 0:
+            continue
+        share = np.sqrt(max(0.0, 1 - (DISAGREE_SIGMAS * rival.scatter / difference) ** 2))
+        for end in (rival.value - rival.half, rival.value + rival.half):
+            bottom = min(bottom, low + share * (end - low)) if np.isfinite(low) else bottom
+            top = max(top, high + share * (end - high)) if np.isfinite(high) else top
+        beyond = difference if hold else _beyond_noise(value, rival)
+        bottom = min(bottom, value - beyond) if rival.value < value else bottom
+        top = max(top, value + beyond) if rival.value > value else top
+    return float(bottom), float(top)
+
+
+def reflect(
+    value: float, low: float, high: float, rivals: Sequence[Rival], *, above: bool
+) -> tuple[float, float]:
+    """Returns an interval grown to one side by what rivals say on the other.
+
+    For estimates of which it is known to which side they err: each rival there, which follows
+    the curve less, shows by its difference beyond noise how far the estimate itself may be off.
+
+    Args:
+        value, low, high: the main estimate and its interval.
+        rivals: what others say.
+        above: whether the upper end grows, by rivals below the estimate; else the lower end, by
+            rivals above it.
+    """
+    sign = 1.0 if above else -1.0
+    opposite = [rival for rival in rivals if sign * (rival.value - value) < 0]
+    more = max((_beyond_noise(value, rival) for rival in opposite), default=0.0)
+    return (low, high + more) if above else (low - more, high)
+
+
+def _beyond_noise(value: float, rival: Rival) -> float:
+    """Returns what noise does not explain of a rival's difference to the estimate."""
+    return float(np.sqrt(max(0.0, (rival.value - value) ** 2 - rival.scatter**2)))

@@ -1,0 +1,96 @@
+"""Joint optima at all places of a group, and what they say of each hyperparameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sweeper.analysis.optimum.cloud import measured_cloud
+from sweeper.analysis.optimum.joint_estimators import MAIN
+from sweeper.analysis.optimum.joint_locate import locate_jointly
+from sweeper.analysis.optimum.joint_optimum import JointOptimum
+from sweeper.analysis.optimum.sites import Place, Sighting, split_places
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointSurvey:
+    """Joint optima of two hyperparameters at all places of a group.
+
+    Attributes:
+        names: the two hyperparameters, as the optima have them.
+        places: places that have a joint optimum, in order.
+        optima: their joint optima.
+        refused: place to the sentence that says why it has none.
+    """
+
+    names: tuple[str, str]
+    places: tuple[Place, ...]
+    optima: tuple[JointOptimum, ...]
+    refused: Mapping[str, str]
+
+    def sightings(self, hyperparameter: str) -> tuple[Sighting, ...]:
+        """Returns what every place says of one of the two hyperparameters."""
+        axis = self.names.index(hyperparameter)
+        return tuple(
+            _sighting(place, optimum, axis)
+            for place, optimum in zip(self.places, self.optima, strict=True)
+        )
+
+
+def joint_survey(
+    frame: pd.DataFrame,
+    *,
+    scales: Sequence[str],
+    hyperparameters: tuple[str, str],
+    allow_holes: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> JointSurvey:
+    """Returns the joint optimum at every combination of scales.
+
+    Args:
+        frame: trials of one group, with the scales, the hyperparameters, ``seed``, ``loss`` and
+            ``outcome``.
+        scales: columns of the scales.
+        hyperparameters: the two columns whose joint optimum is sought.
+        allow_holes, resamples, seed: as in
+            :func:`locate_jointly`.
+
+    Raises:
+        AnalysisRefusal: the trials cannot be read as clouds of points.
+    """
+    parts = list(split_places(frame, scales))
+    # By name, so that the resamples come in one order whichever is asked for first.
+    first, second = sorted(hyperparameters)
+    names = (first, second)
+    clouds = [measured_cloud(part, names=names, label=place.label) for place, part in parts]
+    located = locate_jointly(clouds, allow_holes=allow_holes, resamples=resamples, seed=seed)
+    return JointSurvey(
+        names=names,
+        places=tuple(parts[index][0] for index in located.optima),
+        optima=tuple(located.optima.values()),
+        refused={parts[index][0].label: why for index, why in located.refused.items()},
+    )
+
+
+def _sighting(place: Place, optimum: JointOptimum, axis: int) -> Sighting:
+    measured, draws = optimum.vertices(axis)
+    return Sighting(
+        place=place,
+        log2=float(optimum.log2[axis]),
+        low=float(optimum.low[axis]),
+        high=float(optimum.high[axis]),
+        loss=optimum.loss,
+        curvature=float(optimum.curvatures[axis]),
+        flags=optimum.flags[axis],
+        estimator=MAIN,
+        noise_source=optimum.noise_source,
+        noise_dof=optimum.noise_dof,
+        seeds=optimum.seeds,
+        answered=optimum.answered,
+        declared=optimum.declared,
+        measured=measured,
+        draws=draws,
+    )

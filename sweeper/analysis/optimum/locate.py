@@ -1,0 +1,307 @@
+"""The optima of a group: one a scale, or the reason why a scale has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+
+from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.estimators import (
+    COMPARED,
+    DEFAULT,
+    ESTIMATORS,
+    REACH,
+    Vertices,
+    default_basins,
+    estimator_named,
+    skewed_fit,
+)
+from sweeper.analysis.optimum.interval import Rival, quantile_interval, reflect, rival_of, stretch
+from sweeper.analysis.optimum.noise import (
+    REPLICATED,
+    Noise,
+    NoiseSource,
+    error_of,
+    interval_dof,
+    own_seeds,
+    pooled_noise,
+    resampled,
+    smooth,
+)
+from sweeper.analysis.optimum.optimum import Flag, Optimum, Shape
+from sweeper.analysis.optimum.polynomial import fit_parabolas
+from sweeper.analysis.optimum.window import find_basins
+from sweeper.errors import AnalysisRefusal
+
+BUMP_SIGMAS = 3.0
+"""Height over both minima, in standard errors of a difference, that makes a bump real."""
+
+TIE_SIGMAS = 2.0
+"""Two minima closer than this many standard errors of a difference are a tie."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Located:
+    """The optima of a group, and why some scales have none.
+
+    Attributes:
+        optima: one a scale that could be analysed, smallest scale first.
+        refused: scale to the sentence that says why it has no optimum.
+        noise: noise of single runs, pooled over the scales in ``optima``; None without any.
+    """
+
+    optima: tuple[Optimum, ...]
+    refused: Mapping[float, str]
+    noise: Noise | None
+
+
+def locate(
+    curves: Sequence[Curve],
+    *,
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Located:
+    """Returns the optimum of every scale, with an interval from resampling.
+
+    Args:
+        curves: one a scale, smallest scale first.
+        estimator: a name in :data:`ESTIMATORS`.
+        allow_holes: whether to go on where neighbours of a minimum have no result.
+        resamples: number of resampled curves a scale.
+        seed: seed of the resampling.
+
+    Raises:
+        UnknownNameError: there is no estimator of that name.
+    """
+    estimator_named(estimator)
+    refused: dict[float, str] = {}
+    kept: list[Curve] = []
+    for curve in curves:
+        try:
+            require_minimum(curve, allow_holes=allow_holes)
+        except AnalysisRefusal as refusal:
+            refused[curve.scale] = str(refusal)
+        else:
+            kept.append(curve)
+    if not kept:
+        return Located(optima=(), refused=refused, noise=None)
+    noise = pooled_noise(kept)
+    rng = np.random.default_rng(seed)
+    luck = rng.uniform(size=resamples)
+    optima = tuple(_optimum(curve, noise, estimator, rng, luck) for curve in kept)
+    return Located(optima=optima, refused=refused, noise=noise)
+
+
+def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
+    """Checks that a curve can have an optimum.
+
+    Raises:
+        AnalysisRefusal: fewer than three finite points round the minimum, all losses equal, or
+            neighbours of the minimum without a result and holes not allowed.
+    """
+    finite = np.isfinite(curve.means)
+    where = f"{curve.label} ({curve.answered} of {curve.declared} trials have a result)"
+    if not finite.any():
+        what = "every point diverged" if len(finite) else "no trial has a result yet"
+        cure = "widen the grid to where it trains" if len(finite) else "run or retry the trials"
+        raise AnalysisRefusal(f"{where}: {what}, so there is no optimum; {cure}")
+    missing = _holes_near_minimum(curve)
+    if len(missing) and not allow_holes:
+        names = ", ".join(f"{2.0**place:.6g}" for place in missing)
+        raise AnalysisRefusal(
+            f"{where}: no result at {names}, next to the minimum; run or retry those trials, or "
+            "allow holes to go on without them"
+        )
+    basin = find_basins(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
+    together = int(basin.last[0] - basin.first[0]) + 1
+    if together < 3:
+        raise AnalysisRefusal(
+            f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
+            "optimum needs at least 3; add grid points there"
+        )
+    if np.ptp(curve.means[finite]) == 0:
+        raise AnalysisRefusal(
+            f"{where}: all losses are equal ({curve.means[finite][0]:g}), so no setting is best; "
+            "check that the swept setting takes effect"
+        )
+
+
+def _holes_near_minimum(curve: Curve) -> Floats:
+    """Returns the holes among the two declared neighbours on each side of the minimum."""
+    lowest = curve.log2[int(np.argmin(curve.means))]
+    grid = np.sort(np.concatenate([curve.log2, curve.holes]))
+    at = int(np.searchsorted(grid, lowest))
+    near = grid[max(0, at - REACH) : at + REACH + 1]
+    return np.intersect1d(near, curve.holes)
+
+
+def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: Floats) -> Optimum:
+    error = error_of(curve, noise)
+    fit = smooth(curve, error)
+    losses = resampled(curve, fit, noise, rng, luck)
+    names = dict.fromkeys((*COMPARED, estimator))
+    measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], error) for n in names}
+    if noise.source == "grid bracket":
+        draws = dict.fromkeys(names, _bracket_draws(curve, rng, len(luck)))
+    else:
+        centre = fit.centre[None, :]
+        draws = {n: _draws(n, curve.log2, losses, centre, error, measured[n]) for n in names}
+    main = measured[estimator]
+    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
+    source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
+    return Optimum(
+        scale=curve.scale,
+        log2=float(main.log2[0]),
+        low=low,
+        high=high,
+        loss=float(main.loss[0]),
+        curvature=float(main.curvature[0]),
+        points=int(np.isfinite(curve.means).sum()),
+        estimator=estimator,
+        noise=noise.level,
+        noise_source=source,
+        noise_dof=interval_dof(curve, fit.weights, noise),
+        flags=flags,
+        estimators={name: float(vertex.log2[0]) for name, vertex in measured.items()},
+        answered=curve.answered,
+        declared=curve.declared,
+        seeds=int(curve.counts[fit.weights > 0].min()),
+        grid=curve.log2,
+        losses=curve.means,
+        shape=_shape(curve, estimator, error),
+        draws=draws,
+        measured=measured,
+    )
+
+
+def _draws(
+    name: str, log2: Floats, losses: Floats, centre: Floats, error: float, measured: Vertices
+) -> Vertices:
+    """Returns an estimator's errors on resamples, put on top of its estimate.
+
+    Resamples are drawn round a smooth centre, where the estimator may read another optimum than
+    on the measured curve; that difference is no error and is taken out.
+    """
+    drawn = ESTIMATORS[name](log2, losses, error)
+    truth = ESTIMATORS[name](log2, centre, error)
+    if measured.low[0] != measured.high[0] or truth.low[0] != truth.high[0]:
+        return drawn
+    shift = measured.log2 - truth.log2
+    return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
+
+
+def _shape(curve: Curve, estimator: str, error: float) -> Shape:
+    """Returns the fit that an estimator reads the optimum of a curve from."""
+    x, y = curve.log2, curve.means[None, :]
+    if estimator == "skewed":
+        basin, fit = skewed_fit(x, y, error)
+    else:
+        basin = default_basins(x, y, error)
+        fit = fit_parabolas(x, y, basin.weights, x[basin.lowest])
+    return Shape(weights=basin.weights[0], fit=fit)
+
+
+def _interval_and_flags(
+    curve: Curve,
+    noise: Noise,
+    estimator: str,
+    measured: Mapping[str, Vertices],
+    draws: Mapping[str, Vertices],
+) -> tuple[float, float, tuple[Flag, ...]]:
+    main, spread = measured[estimator], draws[estimator]
+    flags: list[Flag] = list(_edge_flags(curve))
+    low, high = quantile_interval(spread.low, spread.high)
+    if not flags:
+        others = _rivals(estimator, measured, draws)
+        hold = noise.source not in REPLICATED
+        value = float(main.log2[0])
+        low, high = stretch(value, low, high, others, hold=hold)
+        for above in _cut_off(curve):
+            low, high = reflect(value, low, high, others, above=above)
+    low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
+    twin = _twin(curve, noise)
+    if twin is not None:
+        flags.append("bimodal")
+        low, high = min(low, twin), max(high, twin)
+    finite = curve.log2[np.isfinite(curve.means)]
+    lost = not set(flags) & {"censored_low", "censored_high", "cliff"} and main.low < main.high
+    if lost or (low <= finite[0] and high >= finite[-1]):
+        flags.append("flat")
+    if len(_holes_near_minimum(curve)):
+        flags.append("sparse")
+    return low, high, tuple(flags)
+
+
+def _cut_off(curve: Curve) -> list[bool]:
+    """Returns the sides of the minimum, True for above, that a divergence cuts off before the
+    default window ends.
+
+    There the curve rises steeply and too few points show it, so that estimates lie too far from
+    the divergence, by half of their interval's half width (docs/statistics.md).
+    """
+    lowest = int(np.argmin(curve.means))
+    below = curve.means[max(0, lowest - REACH - 1) : lowest]
+    above = curve.means[lowest + 1 : lowest + REACH + 2]
+    return [side for side, part in ((False, below), (True, above)) if np.isinf(part).any()]
+
+
+def _rivals(
+    estimator: str, measured: Mapping[str, Vertices], draws: Mapping[str, Vertices]
+) -> list[Rival]:
+    """Returns what the other compared estimators say of the same curve."""
+    main = draws[estimator].log2
+    return [
+        rival_of(float(measured[name].log2[0]), draws[name].log2, main)
+        for name in COMPARED
+        if name != estimator
+    ]
+
+
+def _edge_flags(curve: Curve) -> tuple[Flag, ...]:
+    lowest = int(np.argmin(curve.means))
+    flags: list[Flag] = []
+    if lowest == 0:
+        flags.append("censored_low")
+    if lowest == len(curve.means) - 1:
+        flags.append("censored_high")
+    if not np.isfinite(curve.means[max(0, lowest - 1) : lowest + 2]).all():
+        flags.append("cliff")
+    return tuple(flags)
+
+
+def _twin(curve: Curve, noise: Noise) -> float | None:
+    """Returns the place of a second minimum that noise cannot tell from the first, or None."""
+    error = noise.level * np.sqrt(2 / np.median(curve.counts))
+    lowest = int(np.argmin(curve.means))
+    for other in np.argsort(curve.means, kind="stable").tolist():
+        gap = curve.means[other] - curve.means[lowest]
+        if gap > TIE_SIGMAS * error:
+            return None
+        between = curve.means[min(lowest, other) + 1 : max(lowest, other)]
+        if len(between) and between.max() - curve.means[other] > BUMP_SIGMAS * error:
+            return float(curve.log2[other])
+    return None
+
+
+def _bracket_draws(curve: Curve, rng: Generator, resamples: int) -> Vertices:
+    """Returns draws that are uniform over the bracket of the lowest point: all that is known
+    where nothing tells the noise. An open side stays open."""
+    basin = find_basins(curve.log2, curve.means[None, :], reach=1, wall=np.inf)
+    bottom = float(curve.log2[basin.lowest[0]])
+    low, high = float(basin.low[0]), float(basin.high[0])
+    left = low if np.isfinite(low) else bottom
+    right = high if np.isfinite(high) else bottom
+    place = rng.uniform(left, right, resamples)
+    bounded = bool(basin.bounded[0])
+    return Vertices(
+        log2=place,
+        low=place if bounded else np.full(resamples, low),
+        high=place if bounded else np.full(resamples, high),
+        loss=np.full(resamples, curve.means.min()),
+        curvature=np.full(resamples, np.nan),
+    )

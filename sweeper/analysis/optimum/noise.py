@@ -1,0 +1,258 @@
+"""How noisy one run is, and resampled curves that are as noisy as the measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import chdtri
+
+from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.estimators import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
+from sweeper.analysis.optimum.window import WALL, find_basins
+
+NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
+"""Where the noise of an interval comes from: the seeds of that scale (bootstrap), replicates of
+all scales, the residuals of the fits of all scales, or nowhere: with one seed and no spare point
+the noise is unknown, and the interval is the bracket of the lowest grid point."""
+
+REPLICATED = ("seeds", "seed replicates pooled")
+"""Sources that measure noise between seeds; residuals cannot tell it from a wrong shape."""
+
+BOOTSTRAP_SEEDS = 3
+"""Seeds at every point of a window from which its own seeds are resampled."""
+
+LEAST_REPLICATE_DOF = 3
+"""With fewer degrees of freedom than this, replicates say less than the fit residuals."""
+
+LEAST_TRACE = 0.1
+"""Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
+
+
+class Measured(Protocol):
+    """Points with their seeds, as curves and clouds hold them."""
+
+    @property
+    def means(self) -> Floats:
+        """Seed means of the loss, shape [K]."""
+
+    @property
+    def runs(self) -> tuple[Floats, ...]:
+        """Per point the losses of its seeds."""
+
+    @property
+    def seeds(self) -> tuple[tuple[int, ...], ...]:
+        """Per point the seeds behind them."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Seeds per point, shape [K]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Noise of single runs near the minima of all scales.
+
+    Attributes:
+        level: standard deviation of the loss of one run; 0 where it is unknown.
+        dof: degrees of freedom behind the level; 0 where it is unknown.
+        source: where the level comes from.
+    """
+
+    level: float
+    dof: float
+    source: NoiseSource
+
+
+def error_of(curve: Measured, noise: Noise) -> float:
+    """Returns the standard error of a typical seed mean of a curve."""
+    return noise.level / float(np.sqrt(np.median(curve.counts)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Smooth:
+    """The shrunk polynomial through one measured curve, around which resamples are drawn.
+
+    Attributes:
+        weights: weights of the points in the fit, shape [K].
+        centre: fitted losses where the fit has weight, measured ones elsewhere, shape [K].
+    """
+
+    weights: Floats
+    centre: Floats
+
+
+def smooth(curve: Curve, error: float) -> Smooth:
+    """Returns the smooth version of a curve whose seed means have a standard error."""
+    basin, fit = skewed_fit(curve.log2, curve.means[None, :], error)
+    weights, fitted = basin.weights[0], fit.at(curve.log2)[0]
+    inside = weights > 0
+    centre = curve.means.copy()
+    centre[inside] += weights[inside] * (fitted - curve.means)[inside]
+    return Smooth(weights=weights, centre=centre)
+
+
+def pooled_noise(curves: Sequence[Curve]) -> Noise:
+    """Returns the noise of single runs, pooled over scales.
+
+    The windows are found twice: nine points first, then widened by the noise found there.
+    """
+    noise = Noise(level=0.0, dof=0.0, source="grid bracket")
+    for _ in range(2):
+        windows = [_window(curve, error_of(curve, noise)) for curve in curves]
+        noise = replicate_noise(curves, windows) or _residuals(curves, windows)
+    return noise
+
+
+def own_seeds(curve: Measured, weights: Floats) -> bool:
+    """Returns whether every point of the window has enough seeds to resample them."""
+    return bool(np.all(curve.counts[weights > 0] >= BOOTSTRAP_SEEDS))
+
+
+def interval_dof(curve: Measured, weights: Floats, noise: Noise) -> float:
+    """Returns the degrees of freedom behind the noise of one curve's interval: those of its own
+    seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
+    if not own_seeds(curve, weights):
+        return noise.dof
+    return _seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)])[1]
+
+
+def resampled(curve: Measured, fit: Smooth, noise: Noise, rng: Generator, luck: Floats) -> Floats:
+    """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
+
+    Each resample has its own noise level, drawn from what the degrees of freedom leave open
+    (level * sqrt(dof / chi2_dof)), so that percentiles widen as Student's t does.
+
+    Args:
+        curve: the measured curve.
+        fit: its smooth version.
+        noise: the pooled noise, for points without seeds of their own.
+        rng: draws the seeds and the noise.
+        luck: the quantile of chi2 that each resample takes, shape [R], the same for all scales
+            of a group: they share a pooled level, and must not average its error away.
+    """
+    bootstrap = own_seeds(curve, fit.weights)
+    deviations = _deviations(curve, fit.weights) if bootstrap else ()
+    dof = interval_dof(curve, fit.weights, noise)
+    # chdtri inverts the upper tail.
+    spread = np.sqrt(dof / chdtri(dof, 1 - luck)) if dof > 0 else np.zeros(len(luck))
+    columns = []
+    for index, run in enumerate(curve.runs):
+        count = len(run)
+        if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
+            picks = rng.integers(0, count, size=(len(luck), count))
+            # Sorted, so that the names of the seeds do not decide which one is drawn.
+            shift = np.sort(deviations[index])[picks].mean(axis=1)
+        else:
+            shift = rng.standard_normal(len(luck)) * noise.level / np.sqrt(count)
+        columns.append(fit.centre[index] + spread * shift)
+    return np.stack(columns, axis=1)
+
+
+def _deviations(curve: Measured, weights: Floats) -> tuple[Floats, ...]:
+    """Returns per point the deviations of its seeds, scaled to the runs' variance.
+
+    Where all points of the window have the same seeds, what a seed adds to all of them alike
+    moves no minimum and is taken out (common random numbers).
+    """
+    inside = [int(k) for k in np.flatnonzero(weights > 0)]
+    shared, _ = _seed_effects(curve, inside)
+    deviations = []
+    for run, mean, seeds in zip(curve.runs, curve.means, curve.seeds, strict=True):
+        if not np.isfinite(mean) or len(run) < 2:
+            deviations.append(np.zeros(len(run)))
+            continue
+        left = run - mean - np.array([shared.get(seed, 0.0) for seed in seeds])
+        left -= left.mean()
+        lost = 1 / len(run)
+        kept = (1 - lost) * (1 - 1 / len(inside) if shared else 1.0)
+        deviations.append(left / np.sqrt(kept))
+    return tuple(deviations)
+
+
+def _seed_effects(curve: Measured, inside: Sequence[int]) -> tuple[dict[int, float], float]:
+    """Returns what each seed adds at all points alike, and the degrees of freedom left."""
+    free = sum(len(curve.runs[k]) - 1 for k in inside)
+    if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < 3:
+        return {}, float(free)
+    seeds = curve.seeds[inside[0]]
+    effects = np.mean([curve.runs[k] - curve.means[k] for k in inside], axis=0)
+    return dict(zip(seeds, effects.tolist(), strict=True)), float(free - (len(seeds) - 1))
+
+
+def _window(curve: Curve, error: float) -> Floats:
+    """Returns the weights of the points of a curve that tell the noise, shape [K].
+
+    The window of the shrunk polynomials, with less weight far above the minimum: there the curve
+    leaves the cubic that stands for it here, which is not noise.
+    """
+    basin = find_basins(
+        curve.log2,
+        curve.means[None, :],
+        reach=SKEW_REACH,
+        tolerance=TOLERANCE_SIGMAS * error,
+        wall=WALL / 2,
+    )
+    weights: Floats = basin.weights[0]
+    return weights
+
+
+def replicate_noise(curves: Sequence[Measured], windows: Sequence[Floats]) -> Noise | None:
+    """Returns the noise between seeds, pooled over all windows; None if too little."""
+    squares = dof = 0.0
+    for curve, weights in zip(curves, windows, strict=True):
+        inside = [int(k) for k in np.flatnonzero(weights > 0)]
+        shared, free = _seed_effects(curve, inside)
+        for k in inside:
+            common = np.array([shared.get(seed, 0.0) for seed in curve.seeds[k]])
+            squares += float(np.sum((curve.runs[k] - curve.means[k] - common) ** 2))
+        dof += free
+    if dof < LEAST_REPLICATE_DOF:
+        return None
+    return Noise(level=float(np.sqrt(squares / dof)), dof=dof, source="seed replicates pooled")
+
+
+def _residuals(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise:
+    """Returns the noise that the residuals of cubics through all windows show."""
+    designs = []
+    for curve, weights in zip(curves, windows, strict=True):
+        inside = weights > 0
+        t = curve.log2 - curve.log2[inside].mean()
+        designs.append(np.stack([t**power for power in range(min(4, inside.sum()))], axis=1))
+    return residual_noise(curves, windows, designs)
+
+
+def residual_noise(
+    measured: Sequence[Measured], windows: Sequence[Floats], designs: Sequence[Floats]
+) -> Noise:
+    """Returns the noise that the weighted residuals of fits through all windows show.
+
+    With residuals r = (I - H) y of a weighted fit, E[r' W r] = sigma^2 tr(A), A = (I - H)' W
+    (I - H), and the matching chi2 has tr(A)^2 / tr(A^2) degrees of freedom (Satterthwaite).
+
+    Args:
+        measured: points with their seeds, K of them each.
+        windows: weights of the points, 0 outside the window, shape [K] each.
+        designs: terms of the fit at the points, of full rank inside the window, [K, p] each.
+    """
+    squares = trace = trace2 = 0.0
+    for points, every, terms in zip(measured, windows, designs, strict=True):
+        inside = every > 0
+        weights, powers = every[inside], terms[inside]
+        weighted = powers * weights[:, None]
+        leftover = np.eye(len(weights)) - powers @ np.linalg.solve(powers.T @ weighted, weighted.T)
+        form = leftover.T @ (weights[:, None] * leftover)
+        residual = leftover @ points.means[inside]
+        # A mean of n seeds has 1/n of the variance of a run.
+        count = float(np.median(points.counts[inside]))
+        squares += count * float(residual @ (weights * residual))
+        trace += float(np.trace(form))
+        trace2 += float(np.sum(form * form))
+    if trace < LEAST_TRACE:
+        return Noise(level=0.0, dof=0.0, source="grid bracket")
+    level = float(np.sqrt(squares / trace))
+    return Noise(level=level, dof=trace**2 / trace2, source="fit residuals")

@@ -1,0 +1,153 @@
+"""The optimum of one scale: estimate, interval, flags and the curve it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from scipy.interpolate import CubicSpline, PchipInterpolator
+
+from sweeper.analysis.optimum.curve import Floats
+from sweeper.analysis.optimum.estimators import Vertices
+from sweeper.analysis.optimum.noise import NoiseSource
+from sweeper.analysis.optimum.polynomial import Polynomials
+
+SHAPED = ("quadratic", "skewed")
+"""Estimators whose curve is a fitted polynomial near the minimum."""
+
+Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "sparse"]
+"""What is wrong with an optimum:
+
+- ``censored_low``, ``censored_high``: the lowest loss is at the edge of the grid; the optimum
+  lies at or beyond it, and enters a drift as a bound.
+- ``cliff``: the lowest loss is next to a diverged point; the optimum lies before that point,
+  and enters a drift as a bound.
+- ``bimodal``: two separated minima are closer in loss than the noise; the interval holds both.
+- ``flat``: the interval is wider than the grid, or the fit has no minimum; a fit without a
+  minimum enters a drift as a range.
+- ``sparse``: neighbours of the minimum have no result, and holes were allowed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """The polynomial that was fitted near a minimum.
+
+    Attributes:
+        weights: weights of the points in the fit, 0 outside its window, shape [K].
+        fit: one polynomial (R = 1).
+    """
+
+    weights: Floats
+    fit: Polynomials
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum:
+    """The optimum of one scale.
+
+    Attributes:
+        scale: value of the scale.
+        log2: log2 of the best hyperparameter; the lowest grid point where it is only bounded.
+        low, high: 95% interval in log2; -inf or +inf where the data set no bound.
+        loss: fitted loss at the optimum.
+        curvature: second derivative of the loss there, per octave^2; NaN if unknown.
+        points: points of the grid with a finite loss.
+        estimator: name of the estimator behind ``log2``.
+        noise: standard deviation of the loss of one run, pooled over scales.
+        noise_source: where the noise of the interval comes from.
+        noise_dof: degrees of freedom behind the noise of the interval.
+        flags: see :data:`Flag`.
+        estimators: log2 optimum by estimator, for the spread.
+        answered, declared: trials with a result, and trials declared.
+        seeds: smallest number of seeds at a point of the fitted window.
+        grid: log2 positions of all points with a result, rising, shape [K].
+        losses: seed means there, +inf where diverged, shape [K].
+        shape: the fitted polynomial near the minimum.
+        draws: resampled vertices by estimator, R each; one generator's luck is shared by all.
+        measured: the vertex of the measured curve by estimator, R = 1.
+    """
+
+    scale: float
+    log2: float
+    low: float
+    high: float
+    loss: float
+    curvature: float
+    points: int
+    estimator: str
+    noise: float
+    noise_source: NoiseSource
+    noise_dof: float
+    flags: tuple[Flag, ...]
+    estimators: Mapping[str, float]
+    answered: int
+    declared: int
+    seeds: int
+    grid: Floats = field(repr=False)
+    losses: Floats = field(repr=False)
+    shape: Shape = field(repr=False)
+    draws: Mapping[str, Vertices] = field(repr=False)
+    measured: Mapping[str, Vertices] = field(repr=False)
+
+    @property
+    def value(self) -> float:
+        """The best hyperparameter itself."""
+        return float(2.0**self.log2)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the declared trials that have a result."""
+        return self.answered / self.declared
+
+    @property
+    def censored(self) -> bool:
+        """True where the optimum is a bound: at a grid edge or beside a divergence."""
+        return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
+
+    @property
+    def located(self) -> bool:
+        """True where the measured curve has one place for its optimum, not a range only."""
+        vertex = self.measured[self.estimator]
+        return bool(vertex.low[0] == vertex.high[0])
+
+    def curve(self, log2: Floats) -> Floats:
+        """Returns fitted losses at log2 positions of any shape.
+
+        NaN outside the measured range and between a finite and a diverged point, +inf at and
+        between diverged points. Within, ``quadratic`` and ``skewed`` give their polynomial near
+        the minimum and go over, as the weights of the fit fall, to the shape-preserving
+        interpolation of the seed means; ``spline`` gives the spline, the others the
+        interpolation.
+        """
+        places = np.asarray(log2, dtype=np.float64)
+        out = np.full(places.shape, np.nan)
+        for part in _runs(self.grid, self.losses):
+            x = self.grid[part]
+            within = (places >= x[0]) & (places <= x[-1])
+            out[within] = self._segment(part, places[within])
+        return out
+
+    def _segment(self, part: slice, places: Floats) -> Floats:
+        x, y = self.grid[part], self.losses[part]
+        if not np.isfinite(y[0]):
+            return np.full(places.shape, np.inf)
+        if len(x) == 1:
+            return np.full(places.shape, y[0])
+        if self.estimator == "spline" and len(x) > 2:
+            return np.asarray(CubicSpline(x, y)(places))
+        weights = self.shape.weights[part]
+        if self.estimator not in SHAPED or self.censored or not weights.any():
+            return np.asarray(PchipInterpolator(x, y)(places))
+        # The polynomial, plus the interpolated residuals of the points that it gave up.
+        given_up = (1 - weights) * (y - self.shape.fit.at(x)[0])
+        return np.asarray(self.shape.fit.at(places)[0] + PchipInterpolator(x, given_up)(places))
+
+
+def _runs(grid: Floats, losses: Floats) -> list[slice]:
+    """Returns the runs of neighbouring points that are all finite or all diverged."""
+    finite = np.isfinite(losses)
+    cuts = [0, *(np.flatnonzero(finite[1:] != finite[:-1]) + 1).tolist(), len(grid)]
+    return [slice(a, b) for a, b in pairwise(cuts)]

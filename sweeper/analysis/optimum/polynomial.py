@@ -1,0 +1,166 @@
+"""Weighted least-squares polynomials, their higher terms shrunk by the noise, many at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeper.analysis.optimum.curve import Floats
+
+LEAST_RIDGE = 1e-9
+"""Penalty on a shrunk term relative to its own weight, at the least: decides in favour of the
+lower terms where there are too few points for all."""
+
+CELLS = 32
+"""Parts into which a window is cut to find the minima of a polynomial in it."""
+
+NEWTON_ROUNDS = 5
+"""Each doubles the digits; a cell is narrow, so the first has two already."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Polynomials:
+    """R polynomials: loss = sum_k coefficients_k t^k with t = log2 - origin.
+
+    Attributes:
+        origin: log2 position that t is measured from, shape [R].
+        coefficients: in loss / octave^k, shape [R, order + 1].
+    """
+
+    origin: Floats
+    coefficients: Floats
+
+    def at(self, log2: Floats) -> Floats:
+        """Returns the losses at positions of shape [K] or [R, K], shape [R, K]."""
+        return self._derivative(log2 - self.origin[:, None], 0)
+
+    def vertices(self) -> tuple[Floats, Floats]:
+        """Returns the log2 positions of the minima of parabolas and the second derivatives
+        there, shape [R] each; NaN where a parabola has none."""
+        slope, bend = self.coefficients[:, 1], self.coefficients[:, 2]
+        upward = np.where(bend > 0, bend, np.nan)
+        return self.origin - slope / (2 * upward), 2 * upward
+
+    def minima(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """Returns the log2 positions of the lowest minima inside windows and the second
+        derivatives there, shape [R] each.
+
+        A polynomial that rises or falls throughout has its minimum at that end of the window;
+        NaN where it has neither.
+
+        Args:
+            left, right: ends of the windows in log2, shape [R].
+        """
+        share = np.linspace(0.0, 1.0, CELLS + 1)
+        t = (left - self.origin)[:, None] + (right - left)[:, None] * share
+        values = self._derivative(t, 0)
+        before, after = values[:, :-2], values[:, 2:]
+        inner = values[:, 1:-1]
+        lowest = np.where((inner < before) & (inner <= after), inner, np.inf)
+        rows, cell = np.arange(len(t)), np.argmin(lowest, axis=1)
+        place = self._polish(t[rows, cell], t[rows, cell + 1], t[rows, cell + 2])
+        change = np.diff(values, axis=1)
+        found = np.isfinite(lowest[rows, cell])
+        place = np.where(found, place, np.nan)
+        place = np.where(~found & (change > 0).all(axis=1), t[:, 0], place)
+        place = np.where(~found & (change < 0).all(axis=1), t[:, -1], place)
+        return place + self.origin, self._derivative(place[:, None], 2)[:, 0]
+
+    def _polish(self, low: Floats, start: Floats, high: Floats) -> Floats:
+        """Returns the roots of the derivatives between ``low`` and ``high`` by Newton's method,
+        shape [R]."""
+        t = start
+        for _ in range(NEWTON_ROUNDS):
+            slope = self._derivative(t[:, None], 1)[:, 0]
+            bend = self._derivative(t[:, None], 2)[:, 0]
+            step = np.divide(slope, bend, out=np.zeros_like(slope), where=bend > 0)
+            t = np.clip(t - step, low, high)
+        return t
+
+    def _derivative(self, t: Floats, order: int) -> Floats:
+        """Returns a derivative at t of shape [K] or [R, K], shape [R, K] (Horner's scheme)."""
+        total = np.zeros(np.broadcast_shapes(t.shape, (len(self.origin), 1)))
+        for power in range(self.coefficients.shape[1] - 1, order - 1, -1):
+            total = total * t + math.perm(power, order) * self.coefficients[:, power, None]
+        return total
+
+
+def fit_parabolas(log2: Floats, losses: Floats, weights: Floats, origin: Floats) -> Polynomials:
+    """Returns the parabolas that minimise sum_k w_k (loss_k - parabola(log2_k))^2.
+
+    Fewer than three weighted points leave a parabola undetermined; it comes back flat
+    (bend 0), so that it counts as one without a minimum.
+
+    Args:
+        log2: positions, shape [K].
+        losses: losses, shape [R, K]; where the weight is 0 they may be infinite.
+        weights: weights, shape [R, K].
+        origin: where each parabola is centred, shape [R], for the sake of precision.
+    """
+    return _fit(log2, losses, weights, origin, np.zeros((len(losses), 0)))
+
+
+def fit_shrunk(
+    log2: Floats,
+    losses: Floats,
+    weights: Floats,
+    origin: Floats,
+    *,
+    noise: Floats,
+    priors: Sequence[float],
+) -> Polynomials:
+    """Returns polynomials whose terms beyond the parabola are shrunk as far as the noise makes
+    them doubtful.
+
+    Minimises sum_k w_k (loss_k - polynomial(log2_k))^2 + sum_j (noise / (prior_j bend))^2
+    coefficient_j^2 over j = 3, 4, ...: the posterior mode if each such coefficient is
+    Normal(0, (prior_j bend)^2). Free of noise it is the plain polynomial, in strong noise the
+    parabola, whose bend sets the scale of the priors.
+
+    Args:
+        log2, losses, weights, origin: as in :func:`fit_parabolas`.
+        noise: standard deviation of a loss, shape [R]; 0 where it is unknown.
+        priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
+            octave^-1, octave^-2, ...
+    """
+    parabolas = fit_parabolas(log2, losses, weights, origin)
+    bend = np.maximum(parabolas.coefficients[:, 2], np.finfo(float).tiny ** 0.25)
+    ridge = noise[:, None] / (bend[:, None] * np.array(priors))
+    return _fit(log2, losses, weights, origin, ridge)
+
+
+def _fit(
+    log2: Floats, losses: Floats, weights: Floats, origin: Floats, ridge: Floats
+) -> Polynomials:
+    """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the higher terms."""
+    size = 3 + ridge.shape[1]
+    enough = np.sum(weights > 0, axis=1) >= 3
+    # Losses relative to the smallest: a large offset costs no digits.
+    base = np.min(losses, axis=1)
+    target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
+    moments = np.empty((len(losses), 2 * size - 1))
+    right = np.empty((len(losses), size))
+    unit = np.ones(len(losses))
+    for place in np.unique(origin):
+        rows = origin == place
+        t = log2 - place
+        # Positions in units of the window, so that a coarse grid costs no digits either.
+        unit[rows] = np.max(np.where(weights[rows] > 0, np.abs(t), 0.0), axis=1)
+        powers = t[:, None] ** np.arange(2 * size - 1)
+        moments[rows] = weights[rows] @ powers
+        right[rows] = (weights[rows] * target[rows]) @ powers[:, :size]
+    scale = np.where(enough, unit, 1.0)[:, None] ** np.arange(2 * size - 1)
+    each = np.arange(size)
+    normal = (moments / scale)[:, each[:, None] + each]
+    right /= scale[:, :size]
+    higher = each[3:]
+    least = LEAST_RIDGE * normal[:, higher, higher]
+    normal[:, higher, higher] += np.maximum((ridge / scale[:, 3:size]) ** 2, least)
+    normal[~enough] = np.eye(size)
+    right[~enough] = 0.0
+    coefficients = np.linalg.solve(normal, right[..., None])[..., 0] / scale[:, :size]
+    coefficients[:, 0] += base
+    return Polynomials(origin=origin, coefficients=coefficients)

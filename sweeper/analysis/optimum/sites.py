@@ -1,0 +1,204 @@
+"""Places: combinations of scales, and what the trials at each say of one hyperparameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from sweeper.analysis.optimum.curve import Curve, measured_curves, require_columns
+from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
+from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.noise import NoiseSource
+from sweeper.analysis.optimum.optimum import Optimum
+from sweeper.errors import AnalysisRefusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One combination of scales.
+
+    Attributes:
+        scales: value by name of the scale.
+    """
+
+    scales: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """How messages name it, for example ``N 1e+08, D 2e+09``."""
+        return ", ".join(f"{name} {value:g}" for name, value in self.scales.items())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sighting:
+    """What one place says of one hyperparameter.
+
+    Attributes:
+        place: where.
+        log2: log2 of the best value; the lowest grid point where it is only bounded.
+        low, high: 95% interval in log2; infinite where the data set no bound.
+        loss: fitted loss at the optimum.
+        curvature: second derivative of the loss there, per octave^2, other hyperparameters of a
+            joint optimum tuned again; NaN if unknown.
+        flags: what is wrong with it, as in :data:`Flag`.
+        estimator: the estimator behind ``log2``.
+        noise_source, noise_dof: where the noise comes from, and its degrees of freedom.
+        seeds: smallest number of seeds at a point of the window.
+        answered, declared: trials with a result, and trials declared.
+        measured: the vertex of the measured points by estimator, R = 1.
+        draws: resampled vertices by estimator, R each.
+    """
+
+    place: Place
+    log2: float
+    low: float
+    high: float
+    loss: float
+    curvature: float
+    flags: tuple[str, ...]
+    estimator: str
+    noise_source: NoiseSource
+    noise_dof: float
+    seeds: int
+    answered: int
+    declared: int
+    measured: Mapping[str, Vertices]
+    draws: Mapping[str, Vertices]
+
+    @property
+    def scales(self) -> Mapping[str, float]:
+        """Value by name of the scale."""
+        return self.place.scales
+
+    @property
+    def located(self) -> bool:
+        """True where the optimum is one place rather than a bound or a range."""
+        vertex = self.measured[self.estimator]
+        return bool(vertex.low[0] == vertex.high[0])
+
+
+def split_places(
+    frame: pd.DataFrame, scales: Sequence[str]
+) -> Iterator[tuple[Place, pd.DataFrame]]:
+    """Yields every combination of the scales with its trials, in one order whatever
+    the order of the rows and of the scales.
+
+    Raises:
+        AnalysisRefusal: a scale is no column, or not a positive finite number.
+    """
+    require_columns(frame, scales)
+    numbers = frame[list(scales)].apply(pd.to_numeric, errors="coerce")
+    for name in scales:
+        wrong = ~(np.isfinite(numbers[name]) & (numbers[name] > 0))
+        if wrong.any():
+            culprit = str(frame[name].loc[wrong].iloc[0])
+            raise AnalysisRefusal(
+                f"{name} = {culprit} in {int(wrong.sum())} of {len(frame)} trials: rules are "
+                "fitted in log2 of the scale, so only positive finite numbers can be one; leave "
+                "those trials out or choose other scales"
+            )
+    # By name, so that the places, and with them the resamples, come in one order.
+    names = sorted(scales)
+    for key, rows in frame.groupby([numbers[name] for name in names], sort=True):
+        found = dict(zip(names, np.asarray(key, dtype=np.float64).tolist(), strict=True))
+        yield Place(scales={name: found[name] for name in scales}), rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Survey:
+    """Optima of one hyperparameter at all places of a group.
+
+    Attributes:
+        places: places that have an optimum, in order.
+        optima: their optima.
+        refused: place to the sentence that says why it has none.
+    """
+
+    places: tuple[Place, ...]
+    optima: tuple[Optimum, ...]
+    refused: Mapping[str, str]
+
+    @property
+    def sightings(self) -> tuple[Sighting, ...]:
+        """What every place says of the hyperparameter."""
+        return tuple(
+            sighting_of(place, optimum)
+            for place, optimum in zip(self.places, self.optima, strict=True)
+        )
+
+
+def survey(
+    frame: pd.DataFrame,
+    *,
+    scales: Sequence[str],
+    hyperparameter: str,
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Survey:
+    """Returns the optimum at every combination of scales.
+
+    Args:
+        frame: trials of one group, with the scales, the hyperparameter, ``seed``, ``loss`` and
+            ``outcome``.
+        scales: columns of the scales.
+        hyperparameter: column whose optimum is sought.
+        estimator, allow_holes, resamples, seed: as in :func:`locate`.
+
+    Raises:
+        AnalysisRefusal: the trials cannot be read as curves.
+        UnknownNameError: there is no such estimator.
+    """
+    places, curves = _curves(frame, scales, hyperparameter)
+    located = locate(
+        curves, estimator=estimator, allow_holes=allow_holes, resamples=resamples, seed=seed
+    )
+    return Survey(
+        places=tuple(places[int(optimum.scale)] for optimum in located.optima),
+        optima=located.optima,
+        refused={places[int(i)].label: why for i, why in located.refused.items()},
+    )
+
+
+def _curves(
+    frame: pd.DataFrame, scales: Sequence[str], hyperparameter: str
+) -> tuple[list[Place], list[Curve]]:
+    """Returns the places and a curve each, whose scale is the number of its place."""
+    if len(scales) == 1:
+        curves = list(measured_curves(frame, scale=scales[0], hyperparameter=hyperparameter))
+        places = [Place(scales={scales[0]: curve.scale}) for curve in curves]
+    else:
+        places, curves = [], []
+        for place, part in split_places(frame, scales):
+            curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
+            places.append(place)
+    numbered = [
+        replace(curve, scale=float(index), label=place.label)
+        for index, (place, curve) in enumerate(zip(places, curves, strict=True))
+    ]
+    return places, numbered
+
+
+def sighting_of(place: Place, optimum: Optimum) -> Sighting:
+    """Returns what an optimum says of its hyperparameter."""
+    return Sighting(
+        place=place,
+        log2=optimum.log2,
+        low=optimum.low,
+        high=optimum.high,
+        loss=optimum.loss,
+        curvature=optimum.curvature,
+        flags=optimum.flags,
+        estimator=optimum.estimator,
+        noise_source=optimum.noise_source,
+        noise_dof=optimum.noise_dof,
+        seeds=optimum.seeds,
+        answered=optimum.answered,
+        declared=optimum.declared,
+        measured=optimum.measured,
+        draws=optimum.draws,
+    )

@@ -1,0 +1,141 @@
+"""The basin of a curve: its lowest point, the window that is fitted, and the bracket.
+
+Everything is done for R curves at once (the measured one has R = 1, its resamples have many),
+all of them over the same K points with the same points diverged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.analysis.optimum.curve import Floats
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+WALL = 4.0
+"""Points this many times the window's median excess loss above the minimum weigh exp(-1).
+
+In a regular five-point window the outer neighbours of a parabola lie at 4 times the median,
+so they still count; a divergence wall lies at 10 times and more, and weighs nothing."""
+
+LEAST_WEIGHT = 1e-8
+"""Keeps three-point fits determined where one of the points is a wall."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Basin:
+    """Where R curves have their minima, as indices into the K points.
+
+    Attributes:
+        lowest: index of the smallest loss, shape [R].
+        first, last: the window that is fitted, inclusive, shape [R].
+        weights: weight of each point in the fit, 0 outside the window, shape [R, K].
+        low, high: neighbours of the lowest point in log2, which bracket the minimum of a curve
+            with one basin, shape [R]; -inf or +inf where the grid ends, the position of the
+            nearest diverged point where the neighbour diverged.
+        bounded: True where the lowest point has a finite neighbour on both sides, shape [R].
+        typical: median excess loss of the window above its minimum, shape [R].
+    """
+
+    lowest: Ints
+    first: Ints
+    last: Ints
+    weights: Floats
+    low: Floats
+    high: Floats
+    bounded: Bools
+    typical: Floats
+
+
+def find_basins(
+    log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, wall: float = WALL
+) -> Basin:
+    """Returns the basins of R curves.
+
+    Args:
+        log2: positions of the points, rising, shape [K].
+        losses: losses, +inf where diverged, shape [R, K]; every curve has a finite one.
+        reach: grid neighbours on each side of the minimum that belong to the window.
+        tolerance: the window is widened to every point whose loss is within this much of the
+            minimum, so that a grid finer than the noise is still read as a whole.
+        wall: multiple of the median excess loss at which weights have fallen to exp(-1); with
+            infinity all points of the window weigh 1.
+    """
+    places = np.arange(len(log2))
+    begin, end = _segments(np.isfinite(losses[0]))
+    lowest = np.argmin(losses, axis=1)
+    begins, ends = begin[lowest], end[lowest]
+    first, last = _window(losses, lowest, begins, ends, reach, tolerance)
+    inside = (places >= first[:, None]) & (places <= last[:, None])
+    weights = fall_off(losses, lowest, inside, tolerance, wall)
+    padded = np.concatenate([[-np.inf], log2, [np.inf]])
+    return Basin(
+        lowest=lowest,
+        first=first,
+        last=last,
+        weights=weights,
+        low=padded[lowest],
+        high=padded[lowest + 2],
+        bounded=(lowest > begins) & (lowest < ends),
+        typical=_median(_excess(losses, lowest, inside), inside)[:, 0],
+    )
+
+
+def _segments(finite: Bools) -> tuple[Ints, Ints]:
+    """Returns for each point the first and last index of its run of finite points."""
+    places = np.arange(len(finite))
+    begin = np.maximum.accumulate(np.where(finite, 0, places + 1))
+    end = np.minimum.accumulate(np.where(finite, len(finite) - 1, places - 1)[::-1])[::-1]
+    return begin, end
+
+
+def _window(
+    losses: Floats, lowest: Ints, begins: Ints, ends: Ints, reach: int, tolerance: float
+) -> tuple[Ints, Ints]:
+    points = losses.shape[1]
+    first, last = lowest - reach, lowest + reach
+    if tolerance > 0:
+        places = np.arange(points)
+        near = losses <= np.min(losses, axis=1, keepdims=True) + tolerance
+        near &= (places >= begins[:, None]) & (places <= ends[:, None])
+        first = np.minimum(first, np.argmax(near, axis=1))
+        last = np.maximum(last, points - 1 - np.argmax(near[:, ::-1], axis=1))
+    first, last = np.maximum(first, begins), np.minimum(last, ends)
+    # A parabola needs three points: beside an edge the window leans to the other side.
+    return np.maximum(np.minimum(first, last - 2), begins), np.minimum(
+        np.maximum(last, first + 2), ends
+    )
+
+
+def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
+    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside, [R, K].
+
+    Args:
+        losses: losses, shape [R, K].
+        lowest: index of the smallest loss, shape [R].
+        inside: the points of the window, all of them finite, shape [R, K].
+        tolerance, wall: as in :func:`find_basins`.
+    """
+    if np.isinf(wall):
+        return inside.astype(np.float64)
+    excess = _excess(losses, lowest, inside)
+    width = np.maximum(wall * _median(excess, inside), tolerance)
+    # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
+    ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
+    return np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
+
+
+def _excess(losses: Floats, lowest: Ints, inside: Bools) -> Floats:
+    """Returns losses above the lowest one, +inf outside the window, shape [R, K]."""
+    least = np.take_along_axis(losses, lowest[:, None], axis=1)
+    return np.where(inside, losses - least, np.inf)
+
+
+def _median(excess: Floats, inside: Bools) -> Floats:
+    """Returns the median excess loss of each window, shape [R, 1]."""
+    middle = np.sum(inside, axis=1, keepdims=True) // 2
+    return np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)

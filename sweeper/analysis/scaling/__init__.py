@@ -1,0 +1,1 @@
+"""From optima to rules over the scales: drift, claims, held-out checks, predictions."""

@@ -1,0 +1,304 @@
+"""Optima of many places with their resamples, and intervals of what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import stdtrit
+
+from sweeper.analysis.optimum import (
+    REPLICATED,
+    Bools,
+    Floats,
+    Sighting,
+    quantile_interval,
+    rival_of,
+    robust_sd,
+    stretch,
+)
+from sweeper.analysis.scaling.models import Model
+from sweeper.analysis.scaling.regression import plane_weights, scatter_round
+
+LEAST_SD = 1e-6
+"""Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
+finite, far below any grid."""
+
+UPPER = 0.975
+"""Quantile at the upper end of a 95% interval."""
+
+NUDGE = 1e-4
+"""Step of the parameters in numerical derivatives."""
+
+Quantity = Callable[[Floats], Floats]
+"""From parameters of a model [R, q] to a number each [R]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Span:
+    """A number with its 95% interval.
+
+    Attributes:
+        value, low, high: the number and its interval; an open end is infinite.
+        draws: the number in every resample, shape [R]; NaN where a resample leaves it open.
+    """
+
+    value: float
+    low: float
+    high: float
+    draws: Floats = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bounds:
+    """What one estimator says of n places: measured [1, n] and resampled [R, n]."""
+
+    low: Floats
+    high: Floats
+    lows: Floats
+    highs: Floats
+
+    def at(self, keep: Bools) -> Bounds:
+        """Returns the places that are kept."""
+        parts = {name: getattr(self, name)[:, keep] for name in ("low", "high", "lows", "highs")}
+        return Bounds(**parts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observed:
+    """The optima of one hyperparameter at n places.
+
+    Attributes:
+        u: log2 of the scales, shape [n, s].
+        log2: the optima, shape [n]; where one is only bounded, the lowest grid point.
+        located: whether an optimum is a place rather than a bound or range, shape [n].
+        noise_sd: standard deviation of each in octaves, shape [n].
+        main: estimator behind ``log2``.
+        bounds: what every compared estimator says.
+        noise_dof: degrees of freedom behind the noise of each, at least 1, shape [n].
+        own_noise: whether it was told by seeds of that place alone, shape [n].
+        hold: whether the noise was read from fits, so that intervals must hold every rival.
+    """
+
+    u: Floats
+    log2: Floats
+    located: Bools
+    noise_sd: Floats
+    main: str
+    bounds: Mapping[str, Bounds]
+    noise_dof: Floats
+    own_noise: Bools
+    hold: bool
+
+    @classmethod
+    def of(cls, sightings: Sequence[Sighting], scales: Sequence[str]) -> Observed:
+        """Returns the optima of places, at least one of them located, as arrays."""
+        main = sightings[0].estimator
+        located = np.array([sighting.located for sighting in sightings])
+        sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in sightings]
+        typical = float(np.median(np.array(sd)[located]))
+        return cls(
+            u=np.log2([[sighting.scales[name] for name in scales] for sighting in sightings]),
+            log2=np.array([sighting.log2 for sighting in sightings]),
+            located=located,
+            # A bound is as noisy as a typical optimum, however still its lowest point stands.
+            noise_sd=np.where(located, sd, np.maximum(sd, typical)),
+            main=main,
+            bounds={name: _bounds(sightings, name) for name in sightings[0].measured},
+            noise_dof=np.array([max(1.0, sighting.noise_dof) for sighting in sightings]),
+            own_noise=np.array([sighting.noise_source == "seeds" for sighting in sightings]),
+            hold=any(sighting.noise_source not in REPLICATED for sighting in sightings),
+        )
+
+    def at(self, keep: Bools) -> Observed:
+        """Returns the places that are kept."""
+        return replace(
+            self,
+            u=self.u[keep],
+            log2=self.log2[keep],
+            located=self.located[keep],
+            noise_sd=self.noise_sd[keep],
+            noise_dof=self.noise_dof[keep],
+            own_noise=self.own_noise[keep],
+            bounds={name: bounds.at(keep) for name, bounds in self.bounds.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One model fitted to the optima of n places.
+
+    Attributes:
+        observed: the optima.
+        model: the model.
+    """
+
+    observed: Observed
+    model: Model
+
+    @cached_property
+    def scatter(self) -> float:
+        """Standard deviation of the optima round the rule beyond their noise, in octaves."""
+        seen = self.observed
+        inside = seen.located
+        parameters = self._parameters(seen.noise_sd, resampled=False)
+        jacobian = self._jacobian(parameters[0])
+        residual = (seen.log2 - self.model.values(parameters, seen.u)[0])[inside]
+        dof = float(seen.noise_dof.mean())
+        return scatter_round(jacobian[inside], residual, seen.noise_sd[inside], dof)
+
+    @cached_property
+    def sd(self) -> Floats:
+        """Standard deviations that weigh the places, shape [n]."""
+        return np.hypot(self.observed.noise_sd, self.scatter)
+
+    @cached_property
+    def parameters(self) -> Floats:
+        """The model's parameters, shape [q]."""
+        return np.asarray(self._parameters(self.sd, resampled=False)[0])
+
+    @cached_property
+    def draws(self) -> Floats:
+        """The parameters in every resample, shape [R, q]."""
+        return self._parameters(self.sd, resampled=True)
+
+    @cached_property
+    def leverage(self) -> Floats:
+        """Share of each optimum in its own fitted value, from 0 to 1, shape [n]; 0 for bounds."""
+        inside = self.observed.located
+        jacobian = self._jacobian(self.parameters)[inside]
+        out = np.zeros(len(inside))
+        out[inside] = np.einsum("nq,qn->n", jacobian, plane_weights(jacobian, self.sd[inside]))
+        return out
+
+    def place(self, u: Floats) -> Span:
+        """Returns log2 of the optimum at a place [s]: the rule there, and how far a single
+        place scatters round it."""
+        return self.span(lambda parameters: self.model.values(parameters, u[None, :])[:, 0], 1.0)
+
+    def span(self, quantity: Quantity, own: float = 0.0) -> Span:
+        """Returns a number computed from the parameters, with its interval.
+
+        The percentiles over the resampled chain (losses -> optima -> parameters), widened by
+        the scatter of places round the rule with Student's t of the matching degrees of
+        freedom (Satterthwaite), stretched by estimators that disagree beyond noise.
+
+        Args:
+            quantity: from parameters [R, q] to the number, shape [R].
+            own: how often the scatter of a single place adds to that of the rule.
+        """
+        value = float(quantity(self.parameters[None, :])[0])
+        draws = quantity(self.draws)
+        open_end = ~np.isfinite(draws)
+        low, high = quantile_interval(
+            np.where(open_end, -np.inf, draws), np.where(open_end, np.inf, draws)
+        )
+        single, dof = self._dofs(quantity)
+        ratio = float(stdtrit(dof, UPPER) / stdtrit(single, UPPER))
+        low, high = value - (value - low) * ratio, value + (high - value) * ratio
+        low, high = min(low, value), max(high, value)
+        if self.scatter > 0:
+            spread = float(np.sum(self._counts(quantity) ** 2)) + own
+            noise = robust_sd(_closed(draws)) ** 2
+            low, high = self._widened(value, (low, high), dof, noise, self.scatter**2 * spread)
+        rivals = [
+            rival_of(float(quantity(other)[0]), _closed(quantity(more)), _closed(draws))
+            for other, more in self._rivals
+        ]
+        low, high = stretch(value, low, high, rivals, hold=self.observed.hold)
+        return Span(value=value, low=low, high=high, draws=draws)
+
+    @cached_property
+    def _rivals(self) -> list[tuple[Floats, Floats]]:
+        """Parameters, measured and resampled, by other estimators and with equal weights."""
+        names = [
+            name for name in self.observed.bounds if name not in (self.observed.main, "argmin")
+        ]
+        alike = np.full(len(self.sd), self.sd.mean())
+        choices = [(name, self.sd) for name in names]
+        choices += [(name, alike) for name in (self.observed.main, *names)]
+        return [
+            (
+                self._parameters(sd, resampled=False, name=n),
+                self._parameters(sd, resampled=True, name=n),
+            )
+            for n, sd in choices
+        ]
+
+    def _parameters(self, sd: Floats, *, resampled: bool, name: str | None = None) -> Floats:
+        bounds = self.observed.bounds[name or self.observed.main]
+        low, high = (bounds.lows, bounds.highs) if resampled else (bounds.low, bounds.high)
+        return self.model.fit(self.observed.u, low, high, sd)
+
+    def _jacobian(self, parameters: Floats) -> Floats:
+        """Returns the derivatives of the rule at the places by its parameters, shape [n, q]."""
+        step = NUDGE * np.eye(self.model.size)
+        up = self.model.values(parameters + step, self.observed.u)
+        down = self.model.values(parameters - step, self.observed.u)
+        return np.asarray((up - down).T / (2 * NUDGE))
+
+    def _counts(self, quantity: Quantity) -> Floats:
+        """Returns by how much each located optimum moves a number, shape [m]."""
+        inside = self.observed.located
+        step = NUDGE * np.eye(self.model.size)
+        change = quantity(self.parameters + step) - quantity(self.parameters - step)
+        weights = plane_weights(self._jacobian(self.parameters)[inside], self.sd[inside])
+        return np.asarray(change @ weights / (2 * NUDGE))
+
+    def _dofs(self, quantity: Quantity) -> tuple[float, float]:
+        """Returns the degrees of freedom that the resamples of a typical optimum stand for, and
+        those of a number, as :func:`measure_drift` counts them.
+
+        Places with a noise level of their own, from their own seeds, average its error out; a
+        pooled level counts once.
+        """
+        inside = self.observed.located
+        dofs, own = self.observed.noise_dof[inside], self.observed.own_noise[inside]
+        shares = (self._counts(quantity) * self.sd[inside]) ** 2
+        spread = float(np.sum((shares**2 / dofs)[own]))
+        if not own.all():
+            spread += float(np.sum(shares[~own]) ** 2 / dofs[~own].max())
+        single = float(shares.sum() / np.sum(shares / dofs))
+        return single, float(shares.sum() ** 2 / spread)
+
+    def _widened(
+        self,
+        value: float,
+        interval: tuple[float, float],
+        dof: float,
+        noise: float,
+        extra: float,
+    ) -> tuple[float, float]:
+        """Returns the noise interval widened by the scatter of the places round the rule.
+
+        Args:
+            value, interval: a number and its interval under the noise.
+            dof: degrees of freedom of the noise.
+            noise: its variance from the noise.
+            extra: its variance from the scatter.
+        """
+        spare = max(1, int(self.observed.located.sum()) - self.model.size)
+        both = (noise + extra) ** 2 / (noise**2 / dof + extra**2 / spare)
+        quantile = float(stdtrit(both, UPPER))
+        ratio = quantile / float(stdtrit(dof, UPPER))
+        add = quantile * float(np.sqrt(extra))
+        down, up = (value - interval[0]) * ratio, (interval[1] - value) * ratio
+        return value - float(np.hypot(down, add)), value + float(np.hypot(up, add))
+
+
+def _bounds(sightings: Sequence[Sighting], name: str) -> Bounds:
+    return Bounds(
+        low=np.stack([s.measured[name].low for s in sightings], axis=1),
+        high=np.stack([s.measured[name].high for s in sightings], axis=1),
+        lows=np.stack([s.draws[name].low for s in sightings], axis=1),
+        highs=np.stack([s.draws[name].high for s in sightings], axis=1),
+    )
+
+
+def _closed(draws: Floats) -> Floats:
+    """Returns the resamples that give a number; zeros if none does."""
+    finite = np.isfinite(draws)
+    middle = float(np.median(draws[finite])) if finite.any() else 0.0
+    return np.where(finite, draws, middle)

@@ -1,0 +1,34 @@
+"""A study's question put to the analysis: the trials that it sees, and what comes back."""
+
+from .advice import Given as Given
+from .comparison import Comparison as Comparison
+from .comparison import Rival as Rival
+from .comparison import Side as Side
+from .comparison import compare as compare
+from .comparison import standing as standing
+from .drift import DriftStatement as DriftStatement
+from .drift import Group as Group
+from .estimates import keep_estimates as keep_estimates
+from .evidence import Evidence as Evidence
+from .fits import predictions_of as predictions_of
+from .fits import rules_of as rules_of
+from .groups import group_label as group_label
+from .joint import JointGroup as JointGroup
+from .joint import JointStatement as JointStatement
+from .joint import joint_answer as joint_answer
+from .prediction import Predicted as Predicted
+from .prediction import PredictionStatement as PredictionStatement
+from .rule_json import statement_json as statement_json
+from .rules import RuleGroup as RuleGroup
+from .rules import RuleStatement as RuleStatement
+from .transfer import NoTransfer as NoTransfer
+from .transfer import Transfer as Transfer
+from .transfer import TransferStatement as TransferStatement
+from .transfers import Counsel as Counsel
+from .transfers import counsels_of as counsels_of
+from .transfers import general_counsel as general_counsel
+from .transfers import transfers_of as transfers_of
+from .view import RESULTS as RESULTS
+from .view import Inquiry as Inquiry
+from .view import inquire as inquire
+from .view import statements_of as statements_of

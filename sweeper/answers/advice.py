@@ -1,0 +1,286 @@
+"""Readings: the landscape of a group of a study, or of the plain theory, and what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sweeper.analysis import (
+    Floats,
+    Found,
+    Landscape,
+    Movement,
+    Optimum,
+    Rate,
+    RunCost,
+    fit_law,
+    run_cost,
+)
+from sweeper.answers.drift import Group
+from sweeper.answers.transfer import transfer_of
+from sweeper.errors import AnalysisRefusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the reader says instead of having it read off the study; None leaves it to the study.
+
+    Attributes:
+        alpha, beta: rates of loss and optimum.
+        cost_exponent: r.
+        run_flops: FLOPs of one run at the target.
+        hyperparameters: how many are tuned together.
+    """
+
+    alpha: float | None = None
+    beta: float | None = None
+    cost_exponent: float | None = None
+    run_flops: float | None = None
+    hyperparameters: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A landscape and what it rests on.
+
+    Attributes:
+        land: the landscape.
+        beta: rate of the optimum; None where it moves along a line, without a limit in sight.
+        assumptions: a sentence each.
+    """
+
+    land: Landscape
+    beta: float | None
+    assumptions: tuple[str, ...]
+
+
+def plain_landscape(given: Given, target: float) -> Reading:
+    """Returns the landscape of the theory, whose constants are 1, without a study.
+
+    Args:
+        given: all of it, but for the hyperparameters' default of 1.
+        target: scale that is asked about.
+
+    Raises:
+        AnalysisRefusal: something is not given, or out of range.
+    """
+    asked = {name: value for name, value in vars(given).items() if value is None}
+    if asked:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise AnalysisRefusal(f"without a study {options} must be given; or name a study")
+    if not (math.isfinite(target) and target > 0):
+        raise AnalysisRefusal(f"target {target:g}: the scale of the model wanted is positive")
+    assert given.alpha is not None
+    assert given.beta is not None
+    assert given.cost_exponent is not None
+    assert given.run_flops is not None
+    land = Landscape(
+        asymptote=0.0,
+        amplitude=1.0,
+        alpha=given.alpha,
+        curvature=2.0,
+        movement=Movement(size=1.0, rate=given.beta),
+        cost=RunCost(at=target, flops=given.run_flops, exponent=given.cost_exponent),
+        hyperparameters=given.hyperparameters,
+        octaves=1.0,
+        smallest=1.0,
+        whole=True,
+        finest=0.0,
+    )
+    return Reading(
+        land=land,
+        beta=given.beta,
+        assumptions=(
+            "no study gives the constants, so they are 1, as in the theory: loss scale^-alpha, "
+            "optimum scale^-beta, range and price of the grid 1; trust the exponents and the "
+            "order of magnitude of the proxy, not the losses",
+            *_alike(given.hyperparameters),
+        ),
+    )
+
+
+def read_landscape(
+    group: Group, frame: pd.DataFrame, *, scale: str, target: float, given: Given
+) -> Reading:
+    """Returns the landscape of one group of a study.
+
+    Args:
+        group: optima and drift of the group.
+        frame: trials of the group, with ``flops`` and the scale.
+        scale: column of the scale.
+        target: scale that is asked about.
+        given: what is given instead.
+
+    Raises:
+        AnalysisRefusal: the group has no drift, the target is within the study, or cost or loss
+            law cannot be read from it and are not given.
+    """
+    if group.drift is None:
+        raise AnalysisRefusal(f"no drift, so nothing to extrapolate: {group.refused}")
+    optima = tuple(optimum for optimum in group.optima if optimum.located)
+    largest = optima[-1]
+    top = max(optimum.scale for optimum in group.optima)
+    if target <= top:
+        raise AnalysisRefusal(
+            f"target {target:g} is within the study, which was tuned up to {top:g}; "
+            "sweeper drift shows the optimum there, advice is for larger scales"
+        )
+    asymptote, amplitude, alpha, law = _loss_law(optima, given.alpha)
+    movement, beta, moves = _movement(group, optima, given.beta)
+    cost, costs = _cost(frame, scale, target, given)
+    span = float(largest.grid[-1] - largest.grid[0])
+    land = Landscape(
+        asymptote=asymptote,
+        amplitude=amplitude,
+        alpha=alpha,
+        curvature=largest.curvature,
+        movement=movement,
+        cost=cost,
+        hyperparameters=given.hyperparameters,
+        octaves=span,
+        smallest=min(optimum.scale for optimum in group.optima),
+        whole=all(float(optimum.scale).is_integer() for optimum in group.optima),
+        noise=largest.noise,
+        found=_found(largest),
+    )
+    return Reading(
+        land=land,
+        beta=beta,
+        assumptions=(
+            law,
+            moves,
+            costs,
+            f"the loss rises by {land.curvature:.3g} / 2 per octave^2 off the optimum at every "
+            f"scale, as at {largest.scale:g}",
+            f"{span:.3g} octaves have to be searched, as at {largest.scale:g}, and before the "
+            "search the optimum may be anywhere in them",
+            *_alike(given.hyperparameters),
+        ),
+    )
+
+
+def _found(largest: Optimum) -> Found | None:
+    """Returns the optimum of the largest scale, if its interval is closed."""
+    width = largest.high - largest.low
+    return Found(scale=largest.scale, error=width / 3.92) if math.isfinite(width) else None
+
+
+def _alike(count: int) -> tuple[str, ...]:
+    if count == 1:
+        return ()
+    return (f"all {count} hyperparameters cost, move and range alike",)
+
+
+def _loss_law(optima: Sequence[Optimum], alpha: float | None) -> tuple[float, float, float, str]:
+    """Returns asymptote, amplitude, alpha, and a sentence on where they come from."""
+    scales = np.array([optimum.scale for optimum in optima])
+    losses = np.array([optimum.loss for optimum in optima])
+    if alpha is None:
+        try:
+            law = fit_law(
+                {"scale": scales},
+                losses,
+                method="least_squares",
+                free_asymptote=True,
+                resamples=100,
+            )
+        except AnalysisRefusal as refusal:
+            raise AnalysisRefusal(f"no loss law: {refusal}; or give --alpha") from refusal
+        (term,) = law.terms
+        asymptote, amplitude, alpha = law.asymptote, term.amplitude, term.exponent
+        origin = "fitted to the tuned losses"
+    else:
+        if not (math.isfinite(alpha) and alpha > 0):
+            raise AnalysisRefusal(f"alpha = {alpha}: the tuned loss must fall, as scale^-alpha")
+        amplitude, asymptote = map(float, np.polyfit(scales**-alpha, losses, 1))
+        origin = "with the given alpha"
+    if amplitude <= 0:
+        raise AnalysisRefusal(
+            "the tuned losses do not fall with the scale, so a larger model buys nothing"
+        )
+    sentence = (
+        f"the tuned loss goes on as {asymptote:.4g} + {amplitude:.3g} scale^-{alpha:.3g}, {origin}"
+    )
+    return asymptote, amplitude, alpha, sentence
+
+
+def _movement(
+    group: Group, optima: Sequence[Optimum], beta: float | None
+) -> tuple[Movement, float | None, str]:
+    """Returns how the optimum moves, beta if it has one, and a sentence on that."""
+    if beta is not None:
+        if not (math.isfinite(beta) and beta > 0):
+            raise AnalysisRefusal(f"beta = {beta}: the optimum must converge, as scale^-beta")
+        origin = "with the given beta"
+    else:
+        rate = _rate(group)
+        if rate is not None:
+            beta, origin = rate.value, f"95% interval of beta {rate.low:.2f} to {rate.high:.2f}"
+    if beta is not None:
+        size = _size(optima, group.exponent, beta)
+        sentence = (
+            f"the optimum, moved by the rule, converges as {abs(size):.3g} scale^-{beta:.3g} "
+            f"octaves, {origin}"
+        )
+        return Movement(size=size, rate=beta), beta, sentence
+    drift = group.drift
+    assert drift is not None
+    if not (math.isfinite(drift.low) and math.isfinite(drift.high)):
+        raise AnalysisRefusal(
+            "the drift has an open interval, so nothing tells how far the optimum moves; widen "
+            "the grids, or give --beta"
+        )
+    slope = drift.slope - group.exponent
+    error = (drift.high - drift.low) / 3.92
+    sentence = (
+        f"the optimum goes on moving by {slope:+.3f} ± {1.96 * error:.3f} octaves per doubling "
+        "off the rule: its gaps do not show a rate at which it would converge"
+    )
+    return Movement(slope=slope, error=error), None, sentence
+
+
+def _rate(group: Group) -> Rate | None:
+    """Returns beta where at least three gaps show that the optimum converges, else None."""
+    try:
+        rate = transfer_of(group).rates.get("b")
+    except AnalysisRefusal:
+        return None  # No gaps at all: the largest scale has no optimum to measure them from.
+    return rate if rate is not None and len(rate.scales) > 2 and rate.low > 0 else None
+
+
+def _size(optima: Sequence[Optimum], exponent: float, beta: float) -> float:
+    """Returns B of log2 optimum = limit + B scale^-beta by least squares."""
+    scales: Floats = np.array([optimum.scale for optimum in optima])
+    places = np.array([optimum.log2 for optimum in optima]) - exponent * np.log2(scales)
+    return float(np.polyfit(scales**-beta, places, 1)[0])
+
+
+def _cost(frame: pd.DataFrame, scale: str, target: float, given: Given) -> tuple[RunCost, str]:
+    """Returns the cost of a run, and a sentence on where it comes from."""
+    read = run_cost(frame, scale)
+    if given.run_flops is not None:
+        exponent = given.cost_exponent or (read.exponent if read is not None else None)
+        if exponent is None:
+            raise AnalysisRefusal(
+                "the trials do not know their FLOPs, so nothing tells how the cost of a run grows "
+                f"with the {scale}; give --cost-exponent, for example 2"
+            )
+        cost = RunCost(at=target, flops=given.run_flops, exponent=exponent)
+    elif read is None:
+        raise AnalysisRefusal(
+            "the trials do not know their FLOPs, so nothing tells what a run costs; give "
+            "--run-flops (of one run at the target) and --cost-exponent"
+        )
+    elif given.cost_exponent is not None:
+        cost = RunCost(at=read.at, flops=read.flops, exponent=given.cost_exponent)
+    else:
+        cost = read
+    source = "as given" if cost is not read else "as planned for the trials of the study"
+    return cost, (
+        f"a run costs {cost.of(target):.3g} FLOPs at {target:g} and grows as "
+        f"scale^{cost.exponent:.3g}, {source}"
+    )

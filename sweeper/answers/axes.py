@@ -1,0 +1,182 @@
+"""Axes by name: settings, derived quantities, and products of them as effective ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from sweeper.answers.formula import Formula, parse_formula
+from sweeper.answers.profile import without_rounding
+from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
+from sweeper.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+    from sweeper.analysis import Floats
+
+ALIASES = {"timescale": "1/(weight_decay.hidden*steps)"}
+"""Names of formulas. The timescale is that of arXiv 2405.13698, section 3: steps over which the
+hidden matrices forget, one over the share of a weight that a step takes away at the peak of the
+schedule, as a share of the run."""
+
+RATES = ("learning_rate", "weight_decay", "weight_decay_timescale")
+"""Settings that the derived quantities of a role may go with under another name."""
+
+GROUPS = "groups"
+"""Key under which derived quantities hold the hyperparameters of each role."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A column of numbers along which a study can be read.
+
+    Attributes:
+        name: the column.
+        parts: the swept columns that it is made of.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+
+class Axes:
+    """Finds axes of a study by name and adds the effective ones to its trials."""
+
+    def __init__(
+        self, store: Store, study: str, trials: pandas.DataFrame, swept: Sequence[str]
+    ) -> None:
+        self._store = store
+        self._study = study
+        self.swept = tuple(swept)
+        self.trials = trials
+
+    def find(self, text: str) -> Axis:
+        """Returns the axis of a name or formula; its column is in ``trials`` from then on.
+
+        A name is a column of the trials, a derived quantity such as ``params_non_embedding``,
+        one of a role such as ``learning_rate.hidden``, or a formula's own name.
+
+        Raises:
+            UnknownNameError: a name is not known.
+            RequestError: the text is no formula.
+            AnalysisRefusal: a column in it holds no numbers, or negative ones.
+        """
+        if (column := self._column(text)) is not None:
+            return Axis(name=column, parts=(column,) if column in self.swept else ())
+        formula = parse_formula(text)
+        values = without_rounding(formula.of(self._values(formula.names)))
+        self.trials = self.trials.assign(**{formula.text: values})
+        return Axis(name=formula.text, parts=self._parts(formula))
+
+    def moves(self, column: str, axis: str) -> bool:
+        """Returns whether a swept column alone moves an axis somewhere in the study."""
+        if not _is_numeric(self.trials[column]):
+            return False
+        rest = [self.trials[name] for name in ("variant", *self.swept) if name != column]
+        counts = self.trials[axis].groupby(rest, dropna=False).nunique()
+        return bool((counts > 1).any())
+
+    def _column(self, name: str) -> str | None:
+        """Returns the column of a name; a setting like a fixed column has a prefix."""
+        for column in (f"setting_{name}", name):
+            if column in self.trials.columns:
+                return column
+        return None
+
+    def _parts(self, formula: Formula) -> tuple[str, ...]:
+        """Returns the swept columns that a formula is made of.
+
+        Those are the ones that it names, and the rates that move it: under coupled decay, say,
+        a step takes away a share that goes with the learning rate too. Where that is none, as
+        for an alias whose names are not swept, it is all that move it.
+        """
+        named = {self._column(part) for name in formula.names for part in _base_names(name)}
+        rates = {self._column(name) for name in RATES} - named
+        parts = tuple(
+            column
+            for column in self.swept
+            if column in named or (column in rates and self.moves(column, formula.text))
+        )
+        return parts or tuple(c for c in self.swept if self.moves(c, formula.text))
+
+    def _values(self, names: Sequence[str]) -> dict[str, Floats]:
+        found: dict[str, Floats] = {}
+        derived: list[str] = []
+        for name in names:
+            if (column := self._column(name)) is not None:
+                found[name] = _numbers(self.trials[column], name)
+            elif name in ALIASES:
+                formula = parse_formula(ALIASES[name])
+                found[name] = formula.of(self._values(formula.names))
+            else:
+                derived.append(name)
+        return found | (self._derived(derived) if derived else {})
+
+    def _derived(self, names: Sequence[str]) -> dict[str, Floats]:
+        known = self._store.derived_places(self._study)
+        wanted: dict[str, list[tuple[str, ...]]] = {}
+        for name in names:
+            wanted[name] = [place for place in _places(name) if place in known]
+            if not wanted[name]:
+                raise self._unknown(name, [_name(place) for place in known])
+        frame = self._store.derived(self._study, wanted).reindex(self.trials["key"])
+        return {name: _numbers(frame[name], name) for name in names}
+
+    def _unknown(self, name: str, derived: Sequence[str]) -> RequestError:
+        """The nearest names of all, and those that are swept; the whole list is too long."""
+        settings = [str(column).removeprefix("setting_") for column in self.trials.columns]
+        near = get_close_matches(name, [*settings, *derived, *ALIASES], n=5)
+        swept = [column.removeprefix("setting_") for column in self.swept]
+        return UnknownNameError("hyperparameter or scale", name, sorted({*swept, *near}))
+
+
+def _base_names(name: str) -> tuple[str, ...]:
+    """Returns a name, the setting behind a role's quantity, and the names behind an alias."""
+    if name in ALIASES:
+        inside = parse_formula(ALIASES[name]).names
+        return tuple(base for each in inside for base in _base_names(each))
+    return (name, name.partition(".")[0])
+
+
+def _places(name: str) -> list[tuple[str, ...]]:
+    """Returns where a derived quantity may stand: by itself, in the group of a tensor, or in
+    that of its role, which a tensor without a group of its own belongs to."""
+    quantity, _, group = name.partition(".")
+    if not group:
+        return [(name,)]
+    role = group.partition(".")[0]
+    return [(GROUPS, group, quantity), (GROUPS, role, quantity)]
+
+
+def _name(place: Sequence[str]) -> str:
+    if len(place) == 3 and place[0] == GROUPS:
+        return f"{place[2]}.{place[1]}"
+    return ".".join(place)
+
+
+def _is_numeric(values: pandas.Series[Any]) -> bool:
+    import pandas
+
+    if pandas.api.types.is_bool_dtype(values):
+        return False
+    if pandas.api.types.is_numeric_dtype(values):
+        return True
+    present = values.dropna()
+    return not present.map(lambda value: isinstance(value, bool | str | list | Mapping)).any()
+
+
+def _numbers(values: pandas.Series[Any], name: str) -> Floats:
+    import pandas
+
+    if not _is_numeric(values) or values.isna().all():
+        raise AnalysisRefusal(f"{name} holds no numbers, so no axis can be made of it")
+    numbers = pandas.to_numeric(values).to_numpy(dtype="float64")
+    if (numbers < 0).any():
+        raise AnalysisRefusal(
+            f"{name} = {numbers[numbers < 0][0]:g} in {int((numbers < 0).sum())} of "
+            f"{len(numbers)} trials: an axis in log2 cannot be made of negative numbers"
+        )
+    return numbers

@@ -1,0 +1,415 @@
+"""Compute multipliers between variants of studies, from what the store holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sweeper.analysis import (
+    DEFAULT,
+    Cost,
+    Fitted,
+    Frontier,
+    Law,
+    Multiplier,
+    Saving,
+    SharedSeeds,
+    Tuned,
+    TunedPoint,
+    fitted_multipliers,
+    frontier_law,
+    require_baseline,
+    saving,
+    tuned_losses,
+)
+from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.view import Inquiry, inquire
+from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
+from sweeper.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """One variant of a comparison.
+
+    Attributes:
+        study, variant: what it is.
+        tuned: its tuned losses.
+        frontier: the same against the cost that is compared.
+        law: the law of that frontier; None where it has none.
+        lawless: why it has none, else None.
+        evidence: the trials behind it.
+    """
+
+    study: str
+    variant: str
+    tuned: Tuned
+    frontier: Frontier
+    law: Law | None
+    lawless: str | None
+    evidence: Evidence
+
+    @property
+    def name(self) -> str:
+        """The variant as it is asked for, ``study:variant``."""
+        return self.tuned.name
+
+    @property
+    def points(self) -> tuple[TunedPoint, ...]:
+        """The tuned points of the frontier, cheapest first."""
+        found = {point.label: point for point in self.tuned.points}
+        return tuple(found[point.label] for point in self.frontier.points)
+
+
+def read_side(
+    inquiry: Inquiry,
+    variant: str,
+    metric: Cost,
+    *,
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+    seed: int = 0,
+) -> Side:
+    """Returns a variant of a study with its tuned losses and their law.
+
+    Args:
+        inquiry: the study.
+        variant: name of the variant.
+        metric: the cost that is compared.
+        estimator: how an optimum is read off its points.
+        allow_holes: answer although neighbours of a minimum are missing.
+        seed: seed of the law's interval; a seed of its own keeps sides independent.
+
+    Raises:
+        UnknownNameError: there is no such estimator.
+        AnalysisRefusal: no tuned loss can be read, or their cost is unknown.
+    """
+    rows = inquiry.trials[inquiry.trials["variant"] == variant]
+    column = _tuned_column(inquiry, rows)
+    settings = [c for c in inquiry.swept if c != column and _differs(inquiry, rows, c)]
+    tuned = tuned_losses(
+        rows,
+        name=f"{inquiry.study.name}:{variant}",
+        scale=inquiry.scale,
+        hyperparameter=column,
+        settings=settings,
+        estimator=estimator,
+        allow_holes=allow_holes,
+    )
+    frontier = tuned.frontier(metric)
+    law, lawless = None, None
+    try:
+        law = frontier_law(frontier, seed=seed)
+    except AnalysisRefusal as refusal:
+        lawless = str(refusal)
+    return Side(
+        study=inquiry.study.name,
+        variant=variant,
+        tuned=tuned,
+        frontier=frontier,
+        law=law,
+        lawless=lawless,
+        evidence=gather(rows, [inquiry.scale, *([] if column is None else [column]), *settings]),
+    )
+
+
+def _tuned_column(inquiry: Inquiry, rows: pandas.DataFrame) -> str | None:
+    """Returns the hyperparameter that is tuned: the first of the claims' and of the others that
+    is swept over positive numbers at one scale and leaves the compute alone."""
+    for column in dict.fromkeys([*inquiry.claims, *inquiry.swept]):
+        tunable = column not in inquiry.scales and _differs(inquiry, rows, column)
+        if tunable and _is_positive(rows[column]) and not _costs(inquiry, rows, column):
+            return column
+    return None
+
+
+def _differs(inquiry: Inquiry, rows: pandas.DataFrame, column: str) -> bool:
+    return bool((rows.groupby(inquiry.scale)[column].nunique(dropna=False) > 1).any())
+
+
+def _is_positive(values: pandas.Series[Any]) -> bool:
+    """Returns whether all are positive numbers, with no gap."""
+    import pandas
+
+    if values.map(lambda value: isinstance(value, bool | str | list)).any():
+        return False
+    return bool((pandas.to_numeric(values, errors="coerce") > 0).all())
+
+
+def _costs(inquiry: Inquiry, rows: pandas.DataFrame, column: str) -> bool:
+    """Returns whether a setting changes the compute where all others are equal."""
+    others = [c for c in (inquiry.scale, *inquiry.swept) if c != column]
+    return bool((rows.groupby(others, dropna=False)["flops"].nunique() > 1).any())
+
+
+Standing = Literal["ahead", "level", "behind", "unknown"]
+"""Whether the interval of a multiplier lies above 1, holds it, lies below, or is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rival:
+    """A variant measured against the baseline.
+
+    Attributes:
+        side: the variant.
+        saving: its multipliers, one a point of its frontier.
+        fitted: the same by fitted laws; empty where a side has no law.
+    """
+
+    side: Side
+    saving: Saving
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """What variants save over a baseline.
+
+    Attributes:
+        metric: ``compute`` (training FLOPs of the model) or ``seconds`` (on the device).
+        baseline: the baseline.
+        rivals: the others, in the order asked for.
+        notes: what to know before reading the numbers, a sentence each.
+    """
+
+    metric: Cost
+    baseline: Side
+    rivals: tuple[Rival, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the comparison as plain values under stable keys; what is infinite or unknown
+        is null."""
+        base = self.baseline
+        return {
+            "baseline": base.name,
+            "metric": self.metric,
+            "baseline_points": [
+                {**_point_json(point), "dominated": point.label in base.frontier.dominated}
+                for point in base.points
+            ],
+            "baseline_law": _law_json(base),
+            "baseline_evidence": base.evidence.to_json(),
+            "others": [
+                {
+                    "study": rival.side.study,
+                    "variant": rival.side.variant,
+                    "points": list(_points_json(rival)),
+                    "shared_seeds": _shared_json(rival.saving.shared),
+                    "trend": rival.saving.trend and _numbers(vars(rival.saving.trend)),
+                    "law": _law_json(rival.side),
+                    "evidence": rival.side.evidence.to_json(),
+                    "left_out": _left_out_json(rival.side),
+                }
+                for rival in self.rivals
+            ],
+            "left_out": _left_out_json(base),
+            "notes": list(self.notes),
+        }
+
+
+def standing(multiplier: Multiplier) -> Standing:
+    """Returns how a point stands against the baseline."""
+    if math.isnan(multiplier.low):
+        return "unknown"
+    if multiplier.low > 1:
+        return "ahead"
+    return "behind" if multiplier.high < 1 else "level"
+
+
+def compare(
+    store: Store,
+    baseline: tuple[str, str | None],
+    others: Sequence[tuple[str, str | None]],
+    *,
+    metric: Cost = "compute",
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+) -> Comparison:
+    """Returns the compute multipliers of variants over a baseline.
+
+    Args:
+        store: the store.
+        baseline: study and variant; None takes the only variant of the study.
+        others: the same; None takes all variants of the study but the baseline.
+        metric: what is saved.
+        estimator: how an optimum is read off its points.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        UnknownNameError: there is no such study, variant or estimator.
+        RequestError: the baseline names several variants, or nothing else is compared.
+        AnalysisRefusal: the results cannot carry a multiplier; the message says why.
+    """
+    inquiries = {name: inquire(store, name) for name in dict([baseline, *others])}
+    ours = _only(inquiries[baseline[0]], baseline[1])
+    theirs = [
+        (inquiries[study], variant)
+        for study, asked in others
+        for variant in _variants(inquiries[study], asked)
+        if (study, variant) != (baseline[0], ours)
+    ]
+    if not theirs:
+        raise RequestError(
+            f"nothing to compare with {baseline[0]}:{ours}; name another variant or study"
+        )
+    _require_one_metric(list(inquiries.values()))
+    read = partial(read_side, metric=metric, estimator=estimator, allow_holes=allow_holes)
+    base = read(inquiries[baseline[0]], ours)
+    require_baseline(base.frontier)
+    sides = [read(study, variant, seed=place) for place, (study, variant) in enumerate(theirs, 1)]
+    return Comparison(
+        metric=metric,
+        baseline=base,
+        rivals=tuple(_rival(base, side) for side in sides),
+        notes=tuple(_notes(base, sides, metric, list(inquiries.values()))),
+    )
+
+
+def _variants(inquiry: Inquiry, asked: str | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(inquiry.trials["variant"]))
+    if asked is None:
+        return known
+    if asked not in known:
+        raise UnknownNameError(f"variant of {inquiry.study.name}", asked, known)
+    return (asked,)
+
+
+def _only(inquiry: Inquiry, asked: str | None) -> str:
+    known = _variants(inquiry, asked)
+    if len(known) != 1:
+        names = ", ".join(f"{inquiry.study.name}:{variant}" for variant in known)
+        raise RequestError(
+            f"the baseline {inquiry.study.name} has {len(known)} variants; name one: {names}"
+        )
+    return known[0]
+
+
+def _require_one_metric(inquiries: Sequence[Inquiry]) -> None:
+    for inquiry in inquiries:
+        study, first = inquiry.study, inquiries[0].study
+        if study.goal == "max":
+            raise AnalysisRefusal(
+                f"study {study.name} compares {study.metric}, of which more is better; "
+                "multipliers are read in the logarithm of a loss"
+            )
+        if study.metric != first.metric:
+            raise AnalysisRefusal(
+                f"study {first.name} compares {first.metric} and study {study.name} compares "
+                f"{study.metric}; only losses of one kind can be compared"
+            )
+
+
+def _rival(base: Side, side: Side) -> Rival:
+    fitted: tuple[Fitted, ...] = ()
+    if base.law is not None and side.law is not None:
+        compute = np.exp(side.frontier.ln_compute)
+        fitted = fitted_multipliers(base.law, side.law, compute)
+    return Rival(side=side, saving=saving(base.frontier, side.frontier), fitted=fitted)
+
+
+def _notes(
+    base: Side, sides: Sequence[Side], metric: Cost, inquiries: Sequence[Inquiry]
+) -> Iterator[str]:
+    if base.frontier.dominated:
+        yield (
+            f"{base.name}: {', '.join(base.frontier.dominated)} is no better than a cheaper "
+            "point, and the baseline passes it by"
+        )
+    bounds = [point.label for point in base.points if point.bound]
+    if bounds:
+        yield (
+            f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
+            "baseline may be better than it looks, and the multipliers too high"
+        )
+    workloads = sorted({inquiry.study.workload for inquiry in inquiries})
+    if len(workloads) > 1:
+        yield f"the studies have different workloads: {', '.join(workloads)}"
+    code = dict.fromkeys(side.evidence.versions for side in (base, *sides))
+    if len(code) > 1:
+        said = "; ".join(", ".join(versions) or "not recorded" for versions in code)
+        yield f"the variants come from different code: {said}"
+    devices = sorted({device for side in (base, *sides) for device in side.evidence.devices})
+    if metric == "seconds" and len(devices) > 1:
+        yield f"seconds are from different devices: {', '.join(devices)}"
+
+
+def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    return {
+        "points": len(shared.pairs),
+        "measured": shared.measured,
+        "correlation": shared.correlation,
+    }
+
+
+def _points_json(rival: Rival) -> Iterator[dict[str, Any]]:
+    fitted = rival.fitted or [None] * len(rival.saving.multipliers)
+    rows = zip(rival.side.points, rival.saving.multipliers, fitted, strict=True)
+    for point, multiplier, by_law in rows:
+        yield {
+            **_point_json(point),
+            **_numbers(
+                {"multiplier": multiplier.value, "low": multiplier.low, "high": multiplier.high}
+            ),
+            "extrapolated": multiplier.extrapolated,
+            "standing": standing(multiplier),
+            "fitted": by_law
+            and _numbers(
+                {
+                    "multiplier": by_law.value,
+                    "low": by_law.low,
+                    "high": by_law.high,
+                    "difference": by_law.value - multiplier.value,
+                }
+            ),
+        }
+
+
+def _point_json(point: TunedPoint) -> dict[str, Any]:
+    return {
+        "label": point.label,
+        **_numbers(
+            {
+                "flops": point.flops,
+                "seconds": point.seconds,
+                "loss": point.loss,
+                "error": point.error,
+            }
+        ),
+        "bound": point.bound,
+        "seeds": point.seeds,
+    }
+
+
+def _law_json(side: Side) -> dict[str, Any]:
+    law = side.law
+    if law is None:
+        return {"refused": side.lawless}
+    term = law.terms[0]
+    return {
+        "asymptote": _numbers({"value": law.asymptote, "low": law.low, "high": law.high}),
+        "amplitude": term.amplitude,
+        "exponent": _numbers({"value": term.exponent, "low": term.low, "high": term.high}),
+        "points": law.points,
+        "flags": list(law.flags),
+        "refused": None,
+    }
+
+
+def _left_out_json(side: Side) -> list[dict[str, str]]:
+    return [{"label": label, "why": why} for label, why in side.tuned.left_out.items()]
+
+
+def _numbers(values: dict[str, float]) -> dict[str, float | None]:
+    """Returns numbers that strict JSON can hold."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}

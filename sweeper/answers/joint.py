@@ -1,0 +1,236 @@
+"""The joint optima of two hyperparameters, one a scale, of every group of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud, require_columns
+from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.groups import all_refused, group_label
+from sweeper.answers.jsonable import number, plain
+from sweeper.answers.view import Inquiry
+from sweeper.errors import AnalysisRefusal, RequestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointGroup:
+    """What is said about one variant under fixed settings.
+
+    Attributes:
+        variant: name of the variant.
+        settings: values of the settings that make the group.
+        optima: scale to its joint optimum, smallest scale first.
+        left_out: scale to the reason why it has none.
+        evidence: which trials it rests on.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+    optima: Mapping[float, JointOptimum]
+    left_out: Mapping[float, str]
+    evidence: Evidence
+
+    @property
+    def label(self) -> str:
+        """How messages name the group, for example ``mup, beta 0.9``."""
+        return group_label(self.variant, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointStatement:
+    """The statement of a study about two hyperparameters at once.
+
+    Attributes:
+        study, scale, hyperparameters: what it is about.
+        groups: what is said about each variant and setting.
+        notes: sentences that the reader should know of every group.
+    """
+
+    study: str
+    scale: str
+    hyperparameters: tuple[str, str]
+    groups: tuple[JointGroup, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self, *, keys: bool = False) -> dict[str, Any]:
+        """Returns the statement as plain values under stable keys, null for infinite ones.
+
+        Args:
+            keys: list the keys of the trials behind each group.
+        """
+        return {
+            "study": self.study,
+            "scale": self.scale,
+            "hyperparameters": list(self.hyperparameters),
+            "groups": [_group_json(group, keys=keys) for group in self.groups],
+            "notes": list(self.notes),
+        }
+
+
+def joint_statement(
+    frame: pd.DataFrame,
+    *,
+    study: str,
+    scale: str,
+    hyperparameters: tuple[str, str],
+    settings: Sequence[str] = (),
+    allow_holes: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> JointStatement:
+    """Returns the joint optimum at every scale of every group.
+
+    Args:
+        frame: one row a trial with the columns ``variant``, ``seed``, ``loss``, ``outcome``, the
+            scale, the hyperparameters and the settings.
+        study: name of the study, for the record.
+        scale: column along which optima are tracked.
+        hyperparameters: the two columns whose joint optimum is sought; positive numbers.
+        settings: columns whose distinct values, with the variant, make the groups.
+        allow_holes: go on where neighbours of a minimum have no result.
+        resamples: resampled clouds a scale.
+        seed: seed of the resampling.
+        notes: sentences for the reader that belong to the statement.
+
+    Raises:
+        AnalysisRefusal: a column is missing, or no scale of any group has a joint optimum; says
+            why each.
+    """
+    columns = ["variant", *settings, scale, *hyperparameters, "seed", "loss", "outcome"]
+    require_columns(frame, columns)
+    options = {"allow_holes": allow_holes, "resamples": resamples, "seed": seed}
+    groups = []
+    for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
+        variant, *values = key
+        place = dict(zip(settings, map(plain, values), strict=True))
+        groups.append(_analyse(part, str(variant), place, scale, hyperparameters, options))
+    if not any(group.optima for group in groups):
+        raise all_refused((g.label, why) for g in groups for why in g.left_out.values())
+    return JointStatement(
+        study=study,
+        scale=scale,
+        hyperparameters=hyperparameters,
+        groups=tuple(groups),
+        notes=tuple(notes),
+    )
+
+
+def _analyse(
+    part: pd.DataFrame,
+    variant: str,
+    settings: Mapping[str, Any],
+    scale: str,
+    names: tuple[str, str],
+    options: Mapping[str, Any],
+) -> JointGroup:
+    """Returns what one group says; the refusals of its scales become sentences."""
+    clouds: dict[float, Cloud] = {}
+    left_out: dict[float, str] = {}
+    for value, trials in _by_scale(part, scale):
+        try:
+            clouds[value] = measured_cloud(trials, names=names, label=f"{scale} {value:g}")
+        except AnalysisRefusal as refusal:
+            left_out[value] = str(refusal)
+    scales = list(clouds)
+    located = locate_jointly(list(clouds.values()), **options)
+    left_out |= {scales[index]: why for index, why in located.refused.items()}
+    return JointGroup(
+        variant=variant,
+        settings=settings,
+        optima={scales[index]: found for index, found in sorted(located.optima.items())},
+        left_out=dict(sorted(left_out.items())),
+        evidence=gather(part, (scale, *names)),
+    )
+
+
+def _by_scale(part: pd.DataFrame, scale: str) -> Iterator[tuple[float, pd.DataFrame]]:
+    """Yields the trials of each scale, smallest first.
+
+    Raises:
+        AnalysisRefusal: a scale is no number.
+    """
+    numbers = pd.to_numeric(part[scale], errors="coerce").astype("float64")
+    if numbers.isna().any():
+        culprit = part[scale][numbers.isna()].iloc[0]
+        raise AnalysisRefusal(f"{scale} = {culprit!r}: a scale is a number in every trial")
+    for value in sorted(numbers.unique().tolist()):
+        yield value, part[numbers == value]
+
+
+def _group_json(group: JointGroup, *, keys: bool) -> dict[str, Any]:
+    return {
+        "variant": group.variant,
+        "settings": {name: plain(value) for name, value in group.settings.items()},
+        "optima": [_optimum_json(scale, found) for scale, found in group.optima.items()],
+        "left_out": [{"scale": scale, "why": why} for scale, why in group.left_out.items()],
+        "evidence": group.evidence.to_json(keys=keys),
+    }
+
+
+def _optimum_json(scale: float, optimum: JointOptimum) -> dict[str, Any]:
+    names = optimum.names
+    return {
+        "scale": scale,
+        "optimum": {
+            name: {
+                "log2": float(optimum.log2[axis]),
+                "value": float(2.0 ** optimum.log2[axis]),
+                "low": number(optimum.low[axis]),
+                "high": number(optimum.high[axis]),
+                "flags": list(optimum.flags[axis]),
+            }
+            for axis, name in enumerate(names)
+        },
+        "loss": optimum.loss,
+        "hessian": [[number(value) for value in row] for row in optimum.hessian],
+        "axes": [
+            {
+                "direction": dict(zip(names, axis.direction, strict=True)),
+                "curvature": axis.curvature,
+                "low": number(axis.low),
+                "high": number(axis.high),
+            }
+            for axis in optimum.axes
+        ],
+        "points": optimum.points,
+        "noise": optimum.noise,
+        "noise_source": optimum.noise_source,
+        "seeds": optimum.seeds,
+        "trials": optimum.answered,
+        "declared": optimum.declared,
+    }
+
+
+def joint_answer(inquiry: Inquiry, *, allow_holes: bool = False) -> JointStatement:
+    """Returns the joint optima of the two hyperparameters that were asked for.
+
+    Args:
+        inquiry: made with two hyperparameters.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        RequestError: not two hyperparameters were asked for.
+        AnalysisRefusal: no trial has a result, or no scale has a joint optimum.
+    """
+    if len(inquiry.asked) != 2:
+        raise RequestError(
+            f"a joint optimum is of two hyperparameters, not of {len(inquiry.asked)}; name two, "
+            "for example learning_rate,weight_decay"
+        )
+    inquiry.require_results()
+    view = inquiry.view(*inquiry.asked)
+    one, other = inquiry.asked
+    return joint_statement(
+        view.rows,
+        study=inquiry.study.name,
+        scale=inquiry.scale,
+        hyperparameters=(one, other),
+        settings=view.settings,
+        allow_holes=allow_holes,
+        notes=view.notes,
+    )

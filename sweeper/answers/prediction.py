@@ -1,0 +1,184 @@
+"""Predictions of a study for one target: one a group and hyperparameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeper.analysis import JointOptimum, Prediction, predict_at
+from sweeper.answers.groups import all_refused
+from sweeper.answers.jsonable import number
+from sweeper.answers.rules import RuleGroup, RuleStatement
+from sweeper.errors import AnalysisRefusal
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """What is predicted for one hyperparameter of a group.
+
+    Attributes:
+        group: the group and its rule.
+        prediction: None where the group has none.
+        joint_regret: loss expected to be lost by following the predictions of this and its
+            partner together; None where tuned alone or unknown.
+        refused: why there is no prediction; None if there is one.
+    """
+
+    group: RuleGroup
+    prediction: Prediction | None
+    joint_regret: float | None
+    refused: str | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictionStatement:
+    """The predictions of a study.
+
+    Attributes:
+        study: its name.
+        target: value by name of the scale.
+        groups: one a variant, setting and hyperparameter.
+        notes: sentences that the reader should know of every group.
+    """
+
+    study: str
+    target: Mapping[str, float]
+    groups: tuple[Predicted, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the predictions as plain values; what is infinite or unknown is null."""
+        return {
+            "study": self.study,
+            "target": dict(self.target),
+            "groups": [_json(one) for one in self.groups],
+            "notes": list(self.notes),
+        }
+
+
+def predictions(
+    statement: RuleStatement, target: Mapping[str, float], *, notes: Sequence[str] = ()
+) -> PredictionStatement:
+    """Returns what the rules of a study say of a target.
+
+    Args:
+        statement: the rules.
+        target: value by name of the scale, for every scale of the rules.
+        notes: further sentences for the reader.
+
+    Raises:
+        AnalysisRefusal: no group can answer; says why each.
+    """
+    found = tuple(_predicted(statement.groups, target))
+    if all(one.prediction is None for one in found):
+        raise all_refused((one.group.label, one.refused or "") for one in found)
+    return PredictionStatement(
+        study=statement.study,
+        target={name: float(target[name]) for name in statement.scales},
+        groups=found,
+        notes=(*statement.notes, *notes),
+    )
+
+
+def _predicted(groups: Sequence[RuleGroup], target: Mapping[str, float]) -> Iterator[Predicted]:
+    made: dict[int, Prediction] = {}
+    refused: dict[int, str] = {}
+    for index, group in enumerate(groups):
+        if group.rule is None:
+            refused[index] = group.refused or ""
+            continue
+        try:
+            made[index] = predict_at(group.rule, target)
+        except AnalysisRefusal as refusal:
+            refused[index] = str(refusal)
+    for index, group in enumerate(groups):
+        twin = _twin(groups, index)
+        regret = None
+        if index in made and twin in made:
+            regret = _joint_regret((group, groups[twin]), (made[index], made[twin]))
+        yield Predicted(
+            group=group,
+            prediction=made.get(index),
+            joint_regret=regret,
+            refused=refused.get(index),
+        )
+
+
+def _twin(groups: Sequence[RuleGroup], index: int) -> int:
+    """Returns the index of the group's partner; -1 where it was tuned alone."""
+    group = groups[index]
+    for other, candidate in enumerate(groups):
+        if candidate.survey is group.survey and candidate.hyperparameter == group.partner:
+            return other
+    return -1
+
+
+def _joint_regret(
+    groups: tuple[RuleGroup, RuleGroup], made: tuple[Prediction, Prediction]
+) -> float | None:
+    """Returns half of trace(H C): H from the curvatures at the target and the typical tilt of
+    the basin, C from the intervals and what the noise moves together; None if unknown."""
+    sds = np.array([prediction.sd for prediction in made])
+    curvatures = [prediction.curvature for prediction in made]
+    tilt = _tilt(groups[0].joint)
+    if None in curvatures or tilt is None or not np.isfinite(sds).all():
+        return None
+    # Curvatures of one with the other tuned again are those of H times 1 - tilt^2.
+    bends = np.array(curvatures, dtype=np.float64) / (1 - tilt**2)
+    together = tilt * np.sqrt(bends.prod()) * _correlation(groups, made) * sds.prod()
+    return float(0.5 * (bends @ sds**2 + 2 * together))
+
+
+def _tilt(optima: Sequence[JointOptimum]) -> float | None:
+    """Returns the mean of H_12 / sqrt(H_11 H_22) over places; None without a located one."""
+    tilts = [o.hessian[0, 1] / np.sqrt(o.hessian[0, 0] * o.hessian[1, 1]) for o in optima]
+    known = [float(tilt) for tilt in tilts if np.isfinite(tilt)]
+    return float(np.mean(known)) if known else None
+
+
+def _correlation(
+    groups: tuple[RuleGroup, RuleGroup], made: tuple[Prediction, Prediction]
+) -> float:
+    """Returns how the noise moves the two predictions together; 0 if it moves neither."""
+    draws = []
+    for group, prediction in zip(groups, made, strict=True):
+        assert group.rule is not None
+        u = np.log2([prediction.target[name] for name in group.rule.scales])
+        draws.append(group.rule.fit.place(u).draws)
+    finite = np.isfinite(draws[0]) & np.isfinite(draws[1])
+    one, other = (part[finite] for part in draws)
+    if not finite.any() or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _json(one: Predicted) -> dict[str, Any]:
+    group, found = one.group, one.prediction
+    head = {
+        "variant": group.variant,
+        "settings": dict(group.settings),
+        "hyperparameter": group.hyperparameter,
+        "joint_with": group.partner,
+        "refused": one.refused,
+        "evidence": group.evidence.to_json(),
+    }
+    if found is None:
+        names = ("log2", "value", "low", "high", "model", "regret", "joint_regret", "curvature")
+        empty = dict.fromkeys(names) | {"others": {}, "extrapolation": None}
+        return head | empty | {"assumptions": []}
+    return head | {
+        "log2": found.log2,
+        "value": found.value,
+        "low": number(found.low),
+        "high": number(found.high),
+        "model": found.model,
+        "regret": found.regret,
+        "joint_regret": one.joint_regret,
+        "curvature": found.curvature,
+        "others": dict(found.others),
+        "extrapolation": {"factor": found.factor, "doublings": dict(found.doublings)},
+        "assumptions": list(found.assumptions),
+    }

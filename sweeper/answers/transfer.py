@@ -1,0 +1,346 @@
+"""The statement on transfer: gaps, rates, the pair of loss laws and the verdict of every group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeper.analysis import (
+    COMPARED,
+    GAPS,
+    REPLICATED,
+    Economy,
+    Gap,
+    Gaps,
+    Law,
+    Optimum,
+    Pace,
+    Rate,
+    Reference,
+    ScaleGaps,
+    family_of,
+    fit_law,
+    judge_pace,
+    measure_gaps,
+    rates_of,
+    reference_of,
+)
+from sweeper.answers.drift import DriftStatement, Group
+from sweeper.answers.evidence import Evidence
+from sweeper.answers.groups import all_refused, group_label
+from sweeper.answers.jsonable import number
+from sweeper.errors import AnalysisRefusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """The loss laws of tuned and of transferred settings, to be laid over one another.
+
+    Attributes:
+        base: scale that the settings are transferred from.
+        tuned, transferred: loss = E + A scale^-alpha by least squares; None where too few scales
+            have a measured loss.
+    """
+
+    base: float
+    tuned: Law | None
+    transferred: Law | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transfer:
+    """What is said about transfer in one group.
+
+    Attributes:
+        variant, settings: the group.
+        exponent: the rule that settings are transferred by, in octaves per doubling.
+        reference: what the gaps are measured from.
+        rows: the gaps, one a scale.
+        rates: rate by the name of the gap, where it has one.
+        pace: the verdict.
+        overlay: the pair of loss laws.
+        left_out: scale to the reason why it takes no part.
+        evidence: which trials it rests on.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+    exponent: float
+    reference: Reference
+    rows: tuple[ScaleGaps, ...]
+    rates: Mapping[str, Rate]
+    pace: Pace
+    overlay: Overlay
+    left_out: Mapping[float, str]
+    evidence: Evidence
+
+    @property
+    def label(self) -> str:
+        """How messages name the group."""
+        return group_label(self.variant, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTransfer:
+    """A group that could not answer.
+
+    Attributes:
+        variant, settings: the group.
+        refused: why.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+    refused: str
+
+    @property
+    def label(self) -> str:
+        """How messages name the group."""
+        return group_label(self.variant, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferStatement:
+    """The statement of a study on the transfer of one hyperparameter along one scale."""
+
+    study: str
+    scale: str
+    hyperparameter: str
+    reference: str
+    estimator: str
+    groups: tuple[Transfer | NoTransfer, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the statement as plain values under stable keys; what is infinite or unknown
+        is null."""
+        return {
+            "study": self.study,
+            "scale": self.scale,
+            "hyperparameter": self.hyperparameter,
+            "reference": self.reference,
+            "estimator": self.estimator,
+            "groups": [_group_json(group) for group in self.groups],
+            "notes": list(self.notes),
+        }
+
+
+def transfer_statement(
+    statement: DriftStatement, *, reference: str = "largest", economy: Economy | None = None
+) -> TransferStatement:
+    """Returns gaps, rates and verdicts of every group of a drift statement.
+
+    Args:
+        statement: optima per group, from one estimator; the source's is ``spline``.
+        reference: ``largest`` or ``limit``, see :func:`reference_of`.
+        economy: cost of a run and number of hyperparameters.
+
+    Raises:
+        AnalysisRefusal: no group can answer; the message says why each.
+        UnknownNameError: there is no such reference.
+    """
+    groups: list[Transfer | NoTransfer] = []
+    for group in statement.groups:
+        try:
+            groups.append(transfer_of(group, reference=reference, economy=economy))
+        except AnalysisRefusal as refusal:
+            groups.append(
+                NoTransfer(variant=group.variant, settings=group.settings, refused=str(refusal))
+            )
+    refused = [g for g in groups if isinstance(g, NoTransfer)]
+    if len(refused) == len(groups):
+        raise all_refused((group.label, group.refused) for group in refused)
+    names = {optimum.estimator for group in statement.groups for optimum in group.optima}
+    return TransferStatement(
+        study=statement.study,
+        scale=statement.scale,
+        hyperparameter=statement.hyperparameter,
+        reference=reference,
+        estimator=", ".join(sorted(names)),
+        groups=tuple(groups),
+        notes=statement.notes,
+    )
+
+
+def transfer_of(
+    group: Group, *, reference: str = "largest", economy: Economy | None = None
+) -> Transfer:
+    """Returns what one group says about transfer.
+
+    Raises:
+        AnalysisRefusal: fewer than two scales have their minimum inside the grid, the largest
+            has not, or no limit can be extrapolated.
+        UnknownNameError: there is no such reference.
+    """
+    optima = _usable(group)
+    largest, name = optima[-1], optima[0].estimator
+    family = family_of(optima, name=name, exponent=group.exponent)
+    chosen = reference_of(reference, family, largest)
+    gaps = measure_gaps(family, chosen)
+    rivals = _rivals(optima, group.exponent, reference, name)
+    hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
+    return Transfer(
+        variant=group.variant,
+        settings=group.settings,
+        exponent=group.exponent,
+        reference=chosen,
+        rows=gaps.rows,
+        rates=rates_of(gaps, rivals, hold=hold),
+        pace=judge_pace(gaps, rivals, hold=hold, economy=economy),
+        overlay=_overlay(group, optima),
+        left_out=dict(group.left_out) | _bounded(group),
+        evidence=group.evidence,
+    )
+
+
+def _usable(group: Group) -> tuple[Optimum, ...]:
+    """Returns the located optima of a group, the largest scale among them."""
+    located = tuple(optimum for optimum in group.optima if optimum.located)
+    if len(located) < 2:
+        raise AnalysisRefusal(
+            f"{len(located)} scales have their minimum inside the grid, and gaps need 2"
+            + (f": {group.refused}" if group.refused else "")
+        )
+    top = max([optimum.scale for optimum in group.optima] + list(group.left_out))
+    if located[-1].scale < top:
+        why = group.left_out.get(top, "its lowest loss is at an edge of the grid")
+        raise AnalysisRefusal(
+            f"the largest scale, {top:g}, has no optimum to measure from: {why}; extend or "
+            "finish its grid"
+        )
+    return located
+
+
+def _bounded(group: Group) -> dict[float, str]:
+    return {
+        optimum.scale: "its optimum is only a bound"
+        for optimum in group.optima
+        if not optimum.located
+    }
+
+
+def _rivals(optima: Sequence[Optimum], exponent: float, reference: str, name: str) -> list[Gaps]:
+    """Returns the gaps as the other compared estimators read them, where all scales have one."""
+    found = []
+    for other in COMPARED:
+        located = all(o.measured[other].low[0] == o.measured[other].high[0] for o in optima)
+        if other == name or not located:
+            continue
+        family = family_of(optima, name=other, exponent=exponent)
+        try:
+            found.append(measure_gaps(family, reference_of(reference, family, optima[-1])))
+        except AnalysisRefusal:
+            # This estimator sees no limit; that it disagrees cannot be put as a number.
+            continue
+    return found
+
+
+def _overlay(group: Group, optima: Sequence[Optimum]) -> Overlay:
+    errors = {optimum.scale: optimum.noise / math.sqrt(optimum.seeds) for optimum in optima}
+    measured = [r for r in group.regret if r.scale in errors]
+    sure = [r for r in measured if r.certainty == "measured"]
+    return Overlay(
+        base=optima[0].scale,
+        tuned=_law({r.scale: r.tuned for r in measured}, errors),
+        transferred=_law({r.scale: r.transferred for r in sure}, errors),
+    )
+
+
+def _law(losses: Mapping[float, float], errors: Mapping[float, float]) -> Law | None:
+    scales, values = np.array(list(losses)), np.array(list(losses.values()))
+    noise = np.array([errors[scale] for scale in losses])
+    try:
+        return fit_law(
+            {"scale": scales},
+            values,
+            method="least_squares",
+            errors=noise if np.all(noise > 0) else None,
+            free_asymptote=True,
+            resamples=200,
+        )
+    except AnalysisRefusal:
+        return None  # Too few scales, or losses all alike: the overlay has no such curve.
+
+
+def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
+    head = {"variant": group.variant, "settings": dict(group.settings)}
+    if isinstance(group, NoTransfer):
+        return head | {"refused": group.refused}
+    return head | {"refused": None} | transfer_json(group)
+
+
+def transfer_json(group: Transfer) -> dict[str, Any]:
+    """Returns gaps, rates, verdict and laws under stable keys; what is infinite or unknown is
+    null."""
+    pace = group.pace
+    return {
+        "exponent": group.exponent,
+        "reference": {
+            "scale": number(group.reference.scale),
+            "log2": float(group.reference.log2[0]),
+            "loss": float(group.reference.loss[0]),
+            "curvature": number(group.reference.curvature),
+        },
+        "gaps": [_row_json(row) for row in group.rows],
+        "rates": {
+            name: _rate_json(group.rates[name]) if name in group.rates else None for name in GAPS
+        },
+        "verdict": {
+            "speed": pace.speed,
+            "why": pace.why,
+            "lead": None if pace.lead is None else _rate_json(pace.lead),
+            "useful": pace.useful,
+            "free": pace.free,
+            "free_from": number(pace.free_from),
+        },
+        "laws": {
+            "base": group.overlay.base,
+            "tuned": _law_json(group.overlay.tuned),
+            "transferred": _law_json(group.overlay.transferred),
+        },
+        "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
+        "evidence": group.evidence.to_json(),
+    }
+
+
+def _row_json(row: ScaleGaps) -> dict[str, Any]:
+    gaps = {name: _gap_json(getattr(row, name)) for name in GAPS}
+    return {
+        "scale": row.scale,
+        **gaps,
+        "expected_c": number(row.expected),
+        "c_over_a": number(row.ratio),
+    }
+
+
+def _gap_json(gap: Gap) -> dict[str, float | None]:
+    return {key: number(value) for key, value in vars(gap).items()}
+
+
+def _rate_json(rate: Rate) -> dict[str, Any]:
+    return {
+        "value": rate.value,
+        "low": number(rate.low),
+        "high": number(rate.high),
+        "scales": list(rate.scales),
+    }
+
+
+def _law_json(law: Law | None) -> dict[str, Any] | None:
+    if law is None:
+        return None
+    (term,) = law.terms
+    return {
+        "asymptote": law.asymptote,
+        "asymptote_low": number(law.low),
+        "asymptote_high": number(law.high),
+        "amplitude": term.amplitude,
+        "exponent": term.exponent,
+        "exponent_low": number(term.low),
+        "exponent_high": number(term.high),
+        "flags": list(law.flags),
+    }

@@ -1,0 +1,393 @@
+"""A study as the analysis reads it: its trials, scale and hyperparameters, and what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sweeper.analysis import DEFAULT, Claim
+from sweeper.answers.axes import Axes, Axis
+from sweeper.answers.drift import DriftStatement, drift_statement
+from sweeper.answers.horizons import Horizon, at_horizons
+from sweeper.answers.profile import profiled
+from sweeper.answers.swept import (
+    claims_of,
+    column_of,
+    is_positive,
+    swept_names,
+    with_tokens_per_param,
+    without_log2,
+)
+from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.store import Store, StudyRecord
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What was asked.
+
+    Attributes:
+        scale: the axis along which optima are tracked.
+        hyperparameters: those that were named; may be none.
+        freed: swept columns that the scale stands for, which make no groups.
+    """
+
+    scale: Axis
+    hyperparameters: tuple[Axis, ...]
+    freed: tuple[str, ...]
+
+
+def ask(
+    axes: Axes, record: StudyRecord, scale: str | None, hyperparameters: Sequence[str]
+) -> Question:
+    """Returns a question, its axes found among the trials.
+
+    Args:
+        axes: finds them.
+        record: the study.
+        scale: name or formula; None takes the study's scale.
+        hyperparameters: names or formulas.
+
+    Raises:
+        UnknownNameError: there is no such axis.
+        RequestError: a text is no formula, or one axis is asked for twice.
+        AnalysisRefusal: nothing was varied along an axis that was asked for.
+    """
+    along = axes.find(record.scale if scale is None else scale)
+    asked = [axes.find(each) for each in hyperparameters]
+    _require_two_axes(along, asked)
+    _require_spread(axes, record, along if scale is not None else None, asked)
+    freed = _freed(axes, along, record)
+    return Question(scale=along, hyperparameters=tuple(asked), freed=freed)
+
+
+def _freed(axes: Axes, scale: Axis, record: StudyRecord) -> tuple[str, ...]:
+    """Returns the swept columns that the scale stands for, which make no groups: the scale
+    itself, the study's own scale where that moves it, or else all that it is made of."""
+    if scale.name in axes.swept:
+        return (scale.name,)
+    if record.scale in axes.swept and axes.moves(record.scale, scale.name):
+        return (record.scale,)
+    moving = tuple(column for column in axes.swept if axes.moves(column, scale.name))
+    return moving or scale.parts or (scale.name,)
+
+
+def _require_two_axes(scale: Axis, asked: Sequence[Axis]) -> None:
+    names = [scale.name, *(axis.name for axis in asked)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RequestError(
+            f"{twice} is asked for twice; the scale and the hyperparameters must differ"
+        )
+
+
+def _require_spread(
+    axes: Axes, record: StudyRecord, scale: Axis | None, asked: Sequence[Axis]
+) -> None:
+    """Refuses axes that were asked for and along which nothing was varied."""
+    swept = ", ".join((*axes.swept, "seed"))
+    if scale is not None and axes.trials[scale.name].nunique() < 2:
+        raise AnalysisRefusal(
+            f"study {record.name}: {scale.name} has one value in all trials, so no drift can be "
+            f"measured along it (swept: {swept})"
+        )
+    along = record.scale if scale is None else scale.name
+    for axis in asked:
+        values = axes.trials[axis.name]
+        places = [axes.trials["variant"], axes.trials[along]]
+        if values.mask(without_log2(values)).groupby(places, dropna=False).nunique().max() < 2:
+            raise AnalysisRefusal(
+                f"study {record.name}: {axis.name} has one value with a log2 at each {along}, so "
+                f"it has no optimum there (swept: {swept})"
+            )
+
+
+RESULTS = ("completed", "diverged")
+"""Outcomes that are results."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """What tells about one or several hyperparameters.
+
+    Attributes:
+        rows: the trials, see :meth:`Inquiry.rows`.
+        settings: columns that make the groups, with the variant.
+        notes: sentences on which trials count.
+    """
+
+    rows: pandas.DataFrame
+    settings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inquiry:
+    """A study as the analysis reads it.
+
+    Attributes:
+        study: the study's record.
+        trials: one row a member, from :meth:`Store.frame`, with a column for every axis that was
+            asked for; at several horizons one row for each. ``loss`` is lower where better, so it
+            is minus the metric if the study's goal is ``max``.
+        scale: column along which optima are tracked.
+        swept: columns of the swept settings other than the scale and the seed, in the order of
+            the study, and of the horizon.
+        claims: claims by column of the hyperparameter; no claim of any where another scale is
+            asked about than the study's.
+        asked: columns of the hyperparameters that were asked for by name.
+        parts: effective hyperparameter to the swept columns that it is made of.
+        scales: columns that are scales by the study's own word.
+        horizon: column of the horizon, None for the end of the runs.
+        notes: sentences that the reader should know of every answer.
+    """
+
+    study: StudyRecord
+    trials: pandas.DataFrame
+    scale: str
+    swept: tuple[str, ...]
+    claims: Mapping[str, tuple[Claim, ...]]
+    asked: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scales: tuple[str, ...] = ()
+    horizon: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_results(self) -> bool:
+        """True if any trial has a result."""
+        return bool(self.trials["outcome"].isin(RESULTS).any())
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """What is asked about: what was asked for by name, the claims' hyperparameters, or else
+        the first that is swept over positive numbers.
+
+        Raises:
+            AnalysisRefusal: nothing is swept whose optimum could be tracked.
+        """
+        if self.asked or self.claims:
+            return self.asked or tuple(self.claims)
+        no_candidates = (self.study.scale, *self.scales, self.horizon)
+        for column in self.swept:
+            if column not in no_candidates and is_positive(self.trials[column]):
+                return (column,)
+        raise AnalysisRefusal(
+            f"study {self.study.name}: no setting but {self.scale} is swept over two or "
+            f"more positive numbers (swept: {', '.join(self.swept) or 'none'}), so there is no "
+            "optimum to track; sweep for example learning_rate"
+        )
+
+    def rows(self, *hyperparameters: str) -> pandas.DataFrame:
+        """Returns the trials that tell about hyperparameters.
+
+        Those are the trials of the variants to which they apply, without those where one is 0 or
+        infinite, which have no log2. Of the combinations that give an effective hyperparameter
+        one value, only the best counts (:func:`profiled`).
+        """
+        return self.view(*hyperparameters).rows
+
+    def settings(self, *hyperparameters: str) -> tuple[str, ...]:
+        """Returns the other swept columns that take more than one value at some scale; with the
+        variant they make the groups."""
+        return self._groups(self._applying(hyperparameters), hyperparameters)
+
+    def statement(
+        self,
+        hyperparameter: str,
+        *,
+        estimator: str = DEFAULT,
+        allow_holes: bool = False,
+        partial: bool = False,
+    ) -> DriftStatement:
+        """Returns the statement about one hyperparameter.
+
+        Args:
+            hyperparameter: one of the swept columns, or one that was asked for.
+            estimator: how an optimum is read off its points.
+            allow_holes: answer although neighbours of a minimum are missing.
+            partial: return the optima that there are although no group has a drift.
+
+        Raises:
+            AnalysisRefusal: no trial has a result, or no group can answer.
+            UnknownNameError: there is no such estimator.
+        """
+        self.require_results()
+        view = self.view(hyperparameter)
+        return drift_statement(
+            view.rows,
+            study=self.study.name,
+            scale=self.scale,
+            hyperparameter=hyperparameter,
+            settings=view.settings,
+            claims=self.claims.get(hyperparameter, ()),
+            estimator=estimator,
+            allow_holes=allow_holes,
+            partial=partial,
+            notes=view.notes,
+        )
+
+    def require_results(self) -> None:
+        """Checks that there is something to answer from.
+
+        Raises:
+            AnalysisRefusal: no trial has a result.
+        """
+        if not self.has_results:
+            raise AnalysisRefusal(
+                f"study {self.study.name}: none of its {len(self.trials)} cells has a result "
+                "yet; sweeper run starts it, sweeper status says where it stands"
+            )
+
+    def view(self, *names: str) -> View:
+        """Returns the trials that tell about hyperparameters, with what to know about them."""
+        rows, notes = self._applying(names), list(self.notes)
+        for name in names:
+            bare = without_log2(rows[name])
+            if bare.any() and not bare.all():
+                rows = rows[~bare]
+                notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
+        groups = self._groups(rows, names)
+        tuned = [name for name in self.study.document.get("hyperparameters", ()) if name in groups]
+        if tuned:
+            notes.append(
+                f"{' and '.join(tuned)} was tuned too and makes groups here; sweeper fit, and "
+                f"sweeper drift --joint {names[0]},{tuned[0]}, read both together"
+            )
+        parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
+        if parts:
+            place = ["variant", *groups, self.scale]
+            best = profiled(rows, place=place, axes=list(names), parts=parts)
+            if len(best) < len(rows):
+                notes.append(
+                    f"at each {' and '.join(names)} the best of all {' and '.join(parts)} counts: "
+                    f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
+                )
+            rows = best
+        return View(rows=rows, settings=groups, notes=tuple(notes))
+
+    def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
+        rows = self.trials
+        for name in names:
+            rows = rows[rows.groupby("variant")[name].transform("count") > 0]
+        return rows
+
+    def _groups(self, rows: pandas.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
+        used = {part for name in names for part in (name, *self.parts.get(name, ()))}
+        return tuple(
+            column
+            for column in self.swept
+            if column not in used and (column == self.horizon or self._sets_apart(rows, column))
+        )
+
+    def _sets_apart(self, rows: pandas.DataFrame, column: str) -> bool:
+        """Returns whether a column differs at one scale; what goes with the scale makes no
+        groups, since each would have a single scale."""
+        if rows[column].nunique(dropna=False) < 2:
+            return False
+        here = rows.groupby(["variant", self.scale], dropna=False)[column]
+        return bool((here.nunique(dropna=False) > 1).any())
+
+
+def inquire(
+    store: Store,
+    name: str,
+    *,
+    scale: str | None = None,
+    hyperparameters: Sequence[str] = (),
+    horizon: str | None = None,
+) -> Inquiry:
+    """Returns a study of the store as the analysis reads it.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        scale: along which axis optima are tracked; None takes the study's. Any name or formula
+            that :meth:`Axes.find` knows.
+        hyperparameters: what is asked about, names or formulas; none takes the study's.
+        horizon: ``all``, a number of tokens, or a share of the run up to 1; None takes the end.
+
+    Raises:
+        UnknownNameError: there is no such study, scale or hyperparameter.
+        RequestError: a formula or horizon is none.
+        AnalysisRefusal: a swept setting is not found among the trials' settings, or trials have
+            no measurement at the horizon.
+    """
+    record = store.study(name)
+    trials = with_tokens_per_param(store.frame(name), record)
+    read: Horizon | None = None
+    if horizon is not None:
+        read = at_horizons(trials, store.marks(name), record, horizon)
+        trials = read.trials
+    if record.goal == "max":
+        trials = trials.assign(loss=-trials["loss"])
+    columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
+    columns += [read.column] if read is not None and read.column not in columns else []
+    axes = Axes(store, name, trials, columns)
+    question = ask(axes, record, scale, hyperparameters)
+    swept = tuple(column for column in columns if column not in question.freed)
+    own = question.scale.name == record.scale
+    claims = claims_of(trials, record)
+    return Inquiry(
+        study=record,
+        trials=axes.trials,
+        scale=question.scale.name,
+        swept=swept,
+        claims={column: each if own else () for column, each in claims.items()},
+        asked=tuple(axis.name for axis in question.hyperparameters),
+        parts={
+            axis.name: axis.parts for axis in question.hyperparameters if axis.name not in columns
+        },
+        scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
+        horizon=read.column if read is not None and read.column in swept else None,
+        notes=(
+            *(read.notes if read is not None else ()),
+            *_claim_notes(record, own, question.scale.name),
+        ),
+    )
+
+
+def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
+    if own or not record.document.get("claims"):
+        return ()
+    return (f"the study's claims are about {record.scale}, so none is judged along {scale}",)
+
+
+def statements_of(
+    store: Store,
+    name: str,
+    hyperparameter: str | None = None,
+    *,
+    scale: str | None = None,
+    horizon: str | None = None,
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+) -> list[DriftStatement]:
+    """Returns the statements of a study, one a hyperparameter.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        hyperparameter: which one, a name or a formula; None takes those of the study's claims,
+            else the first that is swept over positive numbers.
+        scale: along which axis; None takes the study's.
+        horizon: see :func:`inquire`.
+        estimator: how an optimum is read off its points.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        UnknownNameError: there is no such study, scale, hyperparameter or estimator.
+        RequestError: a formula or horizon is none.
+        AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
+    """
+    wanted = () if hyperparameter is None else (hyperparameter,)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    inquiry.require_results()
+    return [
+        inquiry.statement(column, estimator=estimator, allow_holes=allow_holes)
+        for column in inquiry.hyperparameters
+    ]

@@ -1,0 +1,196 @@
+"""`sweeper import`: a table of somebody's results becomes a study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeper.cli.options import JsonOption, StoreOption
+from sweeper.errors import RequestError
+
+if TYPE_CHECKING:
+    from sweeper.imports import ClaimedRule, Imported
+    from sweeper.store import Changes
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_CLAIM = re.compile(
+    rf"\s*(?P<name>[^=]+?)\s*=\s*(?P<exponent>{_NUMBER})\s*(?:±|\+/?-)\s*(?P<tolerance>{_NUMBER})\s*"
+)
+
+
+class Goal(StrEnum):
+    """Which end of the objective is better."""
+
+    min = "min"
+    max = "max"
+
+
+def _column(flag: str, meaning: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        flag, metavar="COLUMN", help=meaning, show_default=False
+    )
+    return option
+
+
+def _columns(flag: str, meaning: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        flag, metavar="COLUMN,...", help=meaning, show_default=False
+    )
+    return option
+
+
+Names = str | None
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON.")],
+    study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
+    scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
+    objective: Annotated[str, _column("--objective", "What is compared, for example a loss.")],
+    hp: Annotated[Names, _columns("--hp", "Hyperparameters whose optimum is sought.")] = None,
+    variant: Annotated[Names, _columns("--variant", "Whose values name the variants.")] = None,
+    fixed: Annotated[Names, _columns("--fixed", "Further settings that tell runs apart.")] = None,
+    seed: Annotated[Names, _column("--seed", "The seed; without it every run has seed 0.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Take only such rows; may be repeated."),
+    ] = None,
+    goal: Annotated[Goal, typer.Option(help="Which end of the objective is better.")] = Goal.min,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HP=EXPONENT+-TOLERANCE", help="A rule to test; may be repeated."),
+    ] = None,
+    outcome: Annotated[Names, _column("--outcome", "How a run ended, for example State.")] = None,
+    flops: Annotated[Names, _column("--flops", "Training FLOPs of the run.")] = None,
+    tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
+    params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
+    step: Annotated[Names, _column("--step", "Optimizer step, of runs with a row a step.")] = None,
+    question: Annotated[str, typer.Option(help="What the study asks, in a sentence.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Hide what an earlier import had and this has not.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a study of results from elsewhere: a table, a W&B export, published numbers."""
+    from sweeper.imports import ImportRequest, import_results
+    from sweeper.store import Store
+
+    request = ImportRequest(
+        file=file,
+        study=study,
+        scales=_listed("--scale", scale),
+        objective=objective,
+        hyperparameters=_listed("--hp", hp),
+        variant=_listed("--variant", variant),
+        fixed=_listed("--fixed", fixed),
+        seed=seed,
+        where=tuple(_condition(text) for text in where or ()),
+        goal=goal.value,
+        claims=tuple(_claim(text) for text in claim or ()),
+        outcome=outcome,
+        flops=flops,
+        tokens=tokens,
+        params=params,
+        step=step,
+        question=question,
+        replace=replace,
+    )
+    with Store.open(store) as opened:
+        done = import_results(opened, request)
+    _print(done, hyperparameters=request.hyperparameters, as_json=as_json)
+
+
+def _listed(flag: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise RequestError(f"{flag} {text!r}: write column names with one comma between them")
+    return names
+
+
+def _condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RequestError(f"--where {text!r}: write COLUMN=VALUE, for example optimizer=muon")
+    return name.strip(), value.strip()
+
+
+def _claim(text: str) -> ClaimedRule:
+    from sweeper.imports import ClaimedRule
+
+    match = _CLAIM.fullmatch(text)
+    if match is None or not float(match["tolerance"]) > 0:
+        raise RequestError(
+            f"--claim {text!r}: write HYPERPARAMETER=EXPONENT+-TOLERANCE in octaves per doubling "
+            "of the scale, the tolerance above 0, for example learning_rate=-0.5+-0.25"
+        )
+    return ClaimedRule(
+        hyperparameter=match["name"],
+        exponent=float(match["exponent"]),
+        tolerance=float(match["tolerance"]),
+    )
+
+
+def _print(done: Imported, *, hyperparameters: Sequence[str], as_json: bool) -> None:
+    from sweeper.cli.text import console, print_json
+
+    if as_json:
+        print_json(asdict(done))
+        return
+    out = console()
+    for sentence in _sentences(done, hyperparameters=hyperparameters):
+        out.print(sentence)
+
+
+def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
+    total = sum(done.trials.values())
+    counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
+    said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
+    said.append(f"variants: {', '.join(done.variants)}")
+    left_out = done.rows - done.used - done.repeated - done.set_aside
+    parts = [f"{done.rows} rows read", f"{done.used} used"]
+    parts += [f"{left_out} left out by --where"] if left_out else []
+    parts += [f"{done.repeated} said the same again"] if done.repeated else []
+    parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
+    parts += [f"{done.curves} curves written"] if done.curves else []
+    said.append("; ".join(parts))
+    said += [f"{name} is the column {column}" for name, column in done.columns.items()]
+    said.append(_changed(done.changes))
+    if done.trials["missing"]:
+        said.append(
+            f"{done.trials['missing']} trials have an empty objective and count as not run; if "
+            "they diverged, write nan there, or say so in an --outcome column"
+        )
+    return [*said, _next(done, hyperparameters=hyperparameters)]
+
+
+def _changed(changes: Changes) -> str:
+    counts = {
+        "added": changes.added,
+        "kept": changes.kept,
+        "hidden": changes.hidden,
+        "brought back": changes.restored,
+    }
+    if not (changes.added or changes.hidden or changes.restored):
+        return "nothing changed: all of these trials were there"
+    return "trials: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _next(done: Imported, *, hyperparameters: Sequence[str]) -> str:
+    if len(hyperparameters) == 2:
+        return (
+            f"sweeper drift {done.study} --joint {','.join(hyperparameters)} reads the joint "
+            f"optima, sweeper fit {done.study} makes a rule of them"
+        )
+    if hyperparameters:
+        return f"sweeper drift {done.study} reads the optima"
+    sides = " ".join(f"{done.study}:{name}" for name in done.variants)
+    return f"sweeper compare {sides} compares them at equal compute"

@@ -1,0 +1,204 @@
+"""`sweeper retry`, `prune` and `verify`: trials again, space back, faults found and mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeper.cli.options import JsonOption, OneStudy, StoreOption, StudyName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweeper.store import Verification, Waste
+
+
+def retry_command(
+    study: StudyName,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All failed trials (the default).")
+    ] = False,
+    diverged: Annotated[
+        bool, typer.Option("--diverged", help="All diverged trials: their results are withdrawn.")
+    ] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="One trial, by 6 or more digits of its key, whatever became of it; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make trials pending again; a plain run never repeats a failed one."""
+    from sweeper.cli.status import name_of
+    from sweeper.cli.text import console, print_json
+    from sweeper.store import Store
+
+    name, keys = name_of(study), key or []
+    with Store.open(store, create=False) as opened:
+        done = opened.retry(
+            name, failed=failed or not (diverged or keys), diverged=diverged, keys=keys
+        )
+    if as_json:
+        print_json({"study": name, **{field: list(keys) for field, keys in vars(done).items()}})
+        return
+    out = console()
+    for count, what in (
+        (len(done.failed), "failed before: pending again"),
+        (len(done.withdrawn), "had a result, which is withdrawn: pending again"),
+        (len(done.pending), "had neither failed nor a result: pending as before"),
+    ):
+        if count:
+            out.print(f"{name}: {_trials(count)} {what}")
+    if any(vars(done).values()):
+        out.print(
+            f"next: sweeper run {study if study != name else '(with the file of the study)'}"
+        )
+    else:
+        kind = "diverged" if diverged and not failed else "failed"
+        out.print(f"{name}: no trial has {kind}; nothing was changed")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
+
+
+KINDS = ("checkpoint", "temporary", "withdrawn")
+
+
+def prune_command(
+    study: OneStudy = None,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Also checkpoints of trials no study declares.")
+    ] = False,
+    withdrawn: Annotated[
+        bool, typer.Option("--withdrawn", help="Also curves of results that were withdrawn.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove checkpoints and unfinished files that nothing needs; running trials keep theirs."""
+    from sweeper.cli.status import name_of
+    from sweeper.cli.text import console, print_json
+    from sweeper.store import Store
+
+    name = name_of(study) if study else None
+    with Store.open(store, create=False) as opened:
+        found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, dry_run=dry_run)
+    if as_json:
+        kinds = {kind: _sums([item for item in found if item.kind == kind]) for kind in KINDS}
+        print_json({"study": name, "dry_run": dry_run, **_sums(found), "kinds": kinds})
+        return
+    out = console()
+    groups: dict[tuple[str, str], list[Waste]] = {}
+    for item in found:
+        groups.setdefault((item.kind, item.why), []).append(item)
+    for (kind, why), items in groups.items():
+        out.print(f"  {kind} ({why}): {_words(items)}")
+    total = _words(found) if found else "nothing to remove"
+    out.print(
+        f"would remove {total}" if dry_run and found else f"removed {total}" if found else total
+    )
+
+
+def _sums(found: Sequence[Waste]) -> dict[str, int]:
+    return {"files": sum(item.files for item in found), "bytes": sum(item.size for item in found)}
+
+
+def _words(found: Sequence[Waste]) -> str:
+    from sweeper.words import quantity
+
+    sums = _sums(found)
+    return f"{sums['files']} file{'s' * (sums['files'] != 1)}, {quantity(sums['bytes'])}B"
+
+
+LISTED = 20
+"""Findings of one kind that are printed; --json has them all."""
+
+
+def verify_command(
+    study: OneStudy = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be rebuilt.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that database, curves and checkpoints are whole and agree."""
+    from sweeper.cli.status import name_of
+    from sweeper.cli.text import print_json
+    from sweeper.store import Store
+
+    name = name_of(study) if study else None
+    with Store.open(store, create=False, read_only=not repair) as opened:
+        found = opened.verify(name, repair=repair)
+    if as_json:
+        print_json(_document(name, found))
+    else:
+        _print(found, repair=repair)
+    raise typer.Exit(1 if found.left else 0)
+
+
+def _document(name: str | None, found: Verification) -> dict[str, object]:
+    return {
+        "study": name,
+        "checked": {
+            what: getattr(found, what) for what in ("trials", "results", "curves", "checkpoints")
+        },
+        "findings": [
+            {
+                "kind": finding.kind,
+                "where": finding.where,
+                "what": finding.what,
+                "key": finding.key,
+                "repairable": finding.repair is not None,
+                "repaired": finding.repaired,
+                "remedy": finding.remedy,
+            }
+            for finding in found.findings
+        ],
+        "left": found.left,
+    }
+
+
+def _print(found: Verification, *, repair: bool) -> None:
+    from sweeper.cli.text import console
+
+    out = console()
+    out.print(
+        f"looked at {found.trials} trials, {found.results} results, {found.curves} curve files "
+        f"and the checkpoints of {found.checkpoints} trials"
+    )
+    shown: dict[str, int] = {}
+    for finding in found.findings:
+        shown[finding.kind] = shown.get(finding.kind, 0) + 1
+        if shown[finding.kind] <= LISTED:
+            mended = (
+                "mended" if finding.repaired else "with --repair" if finding.repair else "to do"
+            )
+            out.print(
+                f"{finding.kind}: {finding.where}: {finding.what}; {mended}: {finding.remedy}"
+            )
+    for kind, count in shown.items():
+        if count > LISTED:
+            out.print(f"{kind}: and {count - LISTED} more, which --json lists")
+    out.print(_verdict(found, repair=repair))
+
+
+def _verdict(found: Verification, *, repair: bool) -> str:
+    if not found.findings:
+        return "everything is whole and agrees"
+    mended = len(found.findings) - found.left
+    if not found.left:
+        return f"{_faults(mended)}, all mended"
+    can = sum(finding.repair is not None for finding in found.findings)
+    if repair:
+        return f"{_faults(len(found.findings))}: {mended} mended, {found.left} left to you"
+    return f"{_faults(found.left)}, of which `sweeper verify --repair` mends {can}"
+
+
+def _faults(number: int) -> str:
+    return f"{number} fault{'s' * (number != 1)}"

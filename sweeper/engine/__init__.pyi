@@ -1,0 +1,10 @@
+"""Engine: executes trials, in process or through Ray Tune."""
+
+from .packing import local_processors as local_processors
+from .packing import make_packs as make_packs
+from .progress import View as View
+from .run import Executor as Executor
+from .run import Run as Run
+from .run import RunSummary as RunSummary
+from .signals import graceful as graceful
+from .timing import Timings as Timings

@@ -1,0 +1,271 @@
+"""What a run writes to the store: its leases, and outcomes on one writer thread, with patience
+while the store is away."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Self, TypeVar
+
+from sweeper.engine.worker import discard_checkpoints
+from sweeper.errors import StoreAway, StoreError
+from sweeper.outcome import Outcome
+from sweeper.store import Owner, Store
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 10.0
+"""Seconds between two tries; they double from the first to the longest."""
+
+LIMIT = 600.0
+"""Seconds after which a store is given up."""
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Asks again for as long as the store may come back.
+
+    Args:
+        note: hears once that the store is away, and once that it is back.
+        wait: sleeps, and returns True if it is no use to go on waiting.
+        limit: seconds to wait in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        note: Callable[[str], None],
+        wait: Callable[[float], bool],
+        limit: float = LIMIT,
+    ) -> None:
+        self._note = note
+        self._wait = wait
+        self._limit = limit
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Returns the answer of a question to the store.
+
+        Raises:
+            StoreAway: the store stayed away, or waiting was ended.
+            StoreError: the store is there and something else is wrong.
+        """
+        since = time.monotonic()
+        for number, seconds in enumerate(_waits()):
+            try:
+                answer = question()
+            except StoreAway as fault:
+                if number == 0:
+                    self._note(f"waiting for the store: {fault}")
+                if time.monotonic() - since > self._limit or self._wait(seconds):
+                    raise
+            else:
+                if number:
+                    away = time.monotonic() - since
+                    self._note(f"the store is back after {away:.0f} s")
+                return answer
+        raise AssertionError("the waits never end")
+
+
+def _waits() -> Iterator[float]:
+    seconds = FIRST_WAIT
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, LONGEST_WAIT)
+
+
+LEASE_SECONDS = 120.0
+"""How long a claim stays ours without a heartbeat."""
+
+
+class Tenure:
+    """Context in which trials may be claimed; leaving it gives back what is still claimed.
+
+    Args:
+        store: where claims are kept.
+        patience: waits for a store that is away.
+        note: hears what a person should know.
+        held: tells which keys the run believes to hold.
+        lost: is given the keys that another controller has taken over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        patience: Patience,
+        note: Callable[[str], None],
+        held: Callable[[], set[str]],
+        lost: Callable[[set[str]], None],
+    ) -> None:
+        self._store = store
+        self._patience = patience
+        self._note = note
+        self._held = held
+        self._lost = lost
+        self._owner = Owner.here()
+        self._owed: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+        try:
+            self._store.release(self._owner)
+        except StoreError as fault:
+            self._note(f"the claims of this run lapse by themselves: {fault}")
+
+    def owe(self, keys: Collection[str]) -> None:
+        """Notes trials whose last attempt failed, and that are to be tried once more."""
+        self._owed |= set(keys)
+
+    def claim(self, keys: Sequence[str]) -> dict[str, int]:
+        """Returns the number of the attempt of each key that is ours to run.
+
+        A trial whose last attempt failed is not, unless that one more try is owed to it: it may
+        have failed under another controller meanwhile, or under a worker that was given up.
+        """
+        return self._patience.ask(lambda: self._claim(keys))
+
+    def _claim(self, keys: Sequence[str]) -> dict[str, int]:
+        doubtful = [key for key in keys if key not in self._owed]
+        failed = self._store.failures_of(doubtful) if doubtful else {}
+        wanted = [key for key in keys if key not in failed]
+        claims = self._store.claim(wanted, owner=self._owner, lease_s=LEASE_SECONDS)
+        self._owed -= {claim.key for claim in claims}
+        return {claim.key: claim.attempt for claim in claims}
+
+    def _beat(self) -> None:
+        while not self._over.wait(LEASE_SECONDS / 4):
+            before = self._held()
+            # A store that is away for a moment is not the end: the next beat renews.
+            with contextlib.suppress(StoreError):
+                kept = self._store.heartbeat(self._owner, lease_s=LEASE_SECONDS)
+                gone = (before & self._held()) - kept
+                if gone:
+                    self._note(
+                        f"{len(gone)} trials were taken over by another run, since the claims of "
+                        "this one had lapsed; they are dropped here"
+                    )
+                    self._lost(gone)
+
+
+GROUP = 256
+"""Outcomes that may share one transaction when they queue up faster than the disk commits."""
+
+RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
+"""Waits between tries of a write that failed. A store that is only away is waited for longer
+(:class:`Patience`)."""
+
+
+class Recorder:
+    """Context that commits outcomes in the order in which they arrive; leaving it commits what
+    is queued.
+
+    Args:
+        store: where to.
+        metric: the study's metric, copied into the results table as the objective.
+        fatal: called once, on the writer thread, if outcomes can no longer be kept.
+        note: hears what a person should know while the run goes on.
+
+    Raises:
+        StoreError: on leaving, if the store could not be written; what was not will run again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        metric: str,
+        fatal: Callable[[Exception], None] = lambda fault: None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._store = store
+        self._metric = metric
+        self._fatal = fatal
+        self._note = note
+        self._patience = Patience(note=note, wait=self._pause)
+        self._queue: queue.Queue[Outcome | None] = queue.Queue()
+        self._fault: Exception | None = None
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def record(self, outcome: Outcome) -> None:
+        """Queues an outcome; returns at once."""
+        self._queue.put(outcome)
+
+    def flush(self) -> None:
+        """Returns when everything queued so far is committed, or the store has failed."""
+        self._queue.join()
+
+    def _write(self) -> None:
+        while True:
+            group, last = self._group()
+            if group and self._fault is None:
+                try:
+                    self._commit(group)
+                    self._discard(group)
+                except Exception as fault:
+                    # Raised on leaving. The thread goes on, so that nobody waits for it in vain.
+                    self._fault = fault
+                    self._fatal(fault)
+            for _ in range(len(group) + last):
+                self._queue.task_done()
+            if last:
+                return
+
+    def _pause(self, seconds: float) -> bool:
+        """Waits. Results in hand are worth waiting for also when the run is being ended."""
+        time.sleep(seconds)
+        return False
+
+    def _group(self) -> tuple[list[Outcome], bool]:
+        """Returns what is queued now, at least one item; True at the end."""
+        group: list[Outcome] = []
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            if len(group) >= GROUP:
+                return group, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: Sequence[Outcome]) -> None:
+        rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
+        for wait in RETRY_SECONDS:
+            try:
+                self._patience.ask(lambda: self._store.record_many(rows))
+                return
+            except StoreAway:
+                raise
+            except StoreError:
+                time.sleep(wait)
+        self._store.record_many(rows)
+
+    def _discard(self, group: Sequence[Outcome]) -> None:
+        """A checkpoint that stays behind costs its space and nothing else."""
+        for outcome in group:
+            if outcome.accepted:
+                try:
+                    discard_checkpoints(self._store.paths, outcome.key)
+                except StoreError as fault:
+                    self._note(f"checkpoints of trial {outcome.key[:12]} are left over: {fault}")

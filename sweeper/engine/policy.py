@@ -1,0 +1,311 @@
+"""The policy of a run: what is tried again, who is to blame for failures, what may be spent."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sweeper.engine.messages import Lost, Shape
+from sweeper.outcome import Outcome
+from sweeper.trial import Trial
+
+MAX_LOSSES = 3
+"""Workers that may die under one trial, without a new checkpoint in between, before it is given up
+as the likely cause."""
+
+MAX_ACCIDENTS = 10
+"""Ends of one trial that were nobody's fault (its node died, its slot was taken away) before it
+is given up."""
+
+
+class Retries:
+    """Counts the ends of trials by cause.
+
+    Infrastructure is free of charge up to a cap, a shortage of memory is met once with a device
+    of the trial's own, and a bug is not tried again.
+
+    Args:
+        losses: workers that died under trials in earlier runs, by key.
+        short: keys of trials that have run out of memory once.
+    """
+
+    def __init__(self, losses: Mapping[str, int] | None = None, short: Collection[str] = ()):
+        self._losses = Counter(losses or {})
+        self._accidents: Counter[str] = Counter()
+        self._kept: dict[str, int] = {}
+        self._short = set(short)
+
+    def after_loss(self, key: str, attempt: int, event: Lost, *, kept: int = 0) -> Outcome:
+        """Returns how an attempt ended whose worker is gone: lost, and the trial runs again, or
+        given up (``bug``).
+
+        Args:
+            key: key of the trial.
+            attempt: number of the attempt.
+            event: what is known of the loss.
+            kept: step of the newest checkpoint. A trial that gets further each time is hit by
+                accidents; one that is guilty dies at the same place.
+        """
+        lost = partial(Outcome, key=key, attempt=attempt, step=kept)
+        if kept > self._kept.get(key, 0):
+            self._kept[key] = kept
+            self._losses[key] = self._accidents[key] = 0
+        if event.node:
+            self._accidents[key] += 1
+            if self._accidents[key] < MAX_ACCIDENTS:
+                return lost(kind="lost_node", error=event.reason)
+            given_up = f"given up: {MAX_ACCIDENTS} nodes died under this trial"
+        else:
+            self._losses[key] += 1
+            if self._losses[key] < MAX_LOSSES:
+                return lost(kind="lost_worker", error=event.reason)
+            given_up = (
+                f"given up: {MAX_LOSSES} workers in a row died under this trial; does it crash, "
+                "or need more memory than there is?"
+            )
+        error = f"{given_up} The last one: {event.reason}"
+        return lost(kind="bug", error=error)
+
+    def after_stop(self, key: str) -> bool:
+        """Returns whether a trial runs again whose slot was taken away."""
+        self._accidents[key] += 1
+        return self._accidents[key] < MAX_ACCIDENTS
+
+    def after_shortage(self, key: str, shape: Shape) -> Shape | None:
+        """Returns the shape for the one more try of a trial that ran out of memory; None if it
+        has had it."""
+        if key in self._short:
+            return None
+        self._short.add(key)
+        return replace(shape, alone=True)
+
+
+STREAK = 3
+"""Failures in a row without a success that make a place suspect."""
+
+PROBATION_SECONDS = 120.0
+"""How long a suspect waits for another place to begin its trial."""
+
+FIRST_FAILURES = 10
+"""Failed trials of a run without a single success that end it."""
+
+FAILURES_IN_A_ROW = 50
+"""Failed trials in a row that end a run that has had successes."""
+
+CAUSES_SHOWN = 5
+
+
+@dataclass
+class _Question:
+    """A suspect's trial, which another place is asked about."""
+
+    key: str
+    since: float
+    begun: bool = False
+
+
+class Health:
+    """Scores of places (a node, or its accelerators).
+
+    Failing alone convicts nobody: a trial may fail everywhere. A place is quarantined once
+    :data:`STREAK` different trials in a row have failed there and one of them has succeeded
+    somewhere else. To find that out a suspect's trial is run once more elsewhere, and until that
+    has ended the suspect is given nothing, so that it cannot eat the queue; where the trial
+    fails too the place is cleared, and has to fail twice as often to be suspected again.
+
+    Args:
+        note: hears of every place that is quarantined, or taken back.
+    """
+
+    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+        self._note = note
+        self._known: set[str] = set()
+        self._streaks: dict[str, dict[str, bool]] = {}
+        self._patience: dict[str, int] = {}
+        self._asked: dict[str, _Question] = {}
+        self._convicted: set[str] = set()
+        self.expected = 1
+
+    @property
+    def quarantined(self) -> frozenset[str]:
+        """Places that are given nothing: convicted ones, and suspects for the time being."""
+        late = time.monotonic() - PROBATION_SECONDS
+        for place, question in list(self._asked.items()):
+            if not question.begun and question.since < late:
+                self._clear(place)  # nobody else is there to answer
+        return frozenset(self._convicted | self._asked.keys())
+
+    def began(self, place: str, keys: Collection[str] = ()) -> None:
+        """Notes that a place is at work, and on which trials."""
+        self._known.add(place)
+        for suspect, question in self._asked.items():
+            question.begun |= suspect != place and question.key in keys
+
+    def succeeded(self, place: str, key: str) -> set[str]:
+        """Notes a result; returns the trials to run again because their place failed them."""
+        self._streaks.pop(place, None)
+        self._asked.pop(place, None)
+        again: set[str] = set()
+        for other, streak in list(self._streaks.items()):
+            if other != place and key in streak:
+                streak[key] = True
+                if len(streak) >= STREAK:
+                    again |= self._quarantine(other)
+        return again - {key}
+
+    def failed(self, place: str, key: str) -> bool:
+        """Notes a failure; returns whether another place should be asked about the trial."""
+        suspects = [other for other, asked in self._asked.items() if asked.key == key]
+        for suspect in suspects:
+            if suspect != place:  # it fails elsewhere too
+                self._clear(suspect)
+        streak = self._streaks.setdefault(place, {})
+        streak.setdefault(key, False)
+        ask = (
+            not suspects
+            and place not in self.quarantined
+            and len(streak) >= self._patience.get(place, STREAK)
+            and self._others(place)
+        )
+        if ask:
+            self._asked[place] = _Question(key, time.monotonic())
+        return ask
+
+    def gone(self, place: str) -> None:
+        """Notes that a place's node is gone. Without a healthy place left, the quarantined ones
+        are better than none."""
+        self._known.discard(place)
+        if self.quarantined and not self._known - self.quarantined:
+            self._note(f"no other place is left: {_listed(self.quarantined)} is used again")
+            self._convicted.clear()
+            self._asked.clear()
+
+    def _others(self, place: str) -> bool:
+        """Whether another place is there to answer, or should come up soon."""
+        known = self._known | {place}
+        return bool(known - self.quarantined - {place}) or self.expected > len(known)
+
+    def _clear(self, place: str) -> None:
+        self._asked.pop(place, None)
+        self._streaks.pop(place, None)
+        self._patience[place] = 2 * self._patience.get(place, STREAK)
+
+    def _quarantine(self, place: str) -> set[str]:
+        streak = self._streaks.pop(place)
+        self._asked.pop(place, None)
+        self._convicted.add(place)
+        self._note(
+            f"{place} is quarantined: the last {len(streak)} trials there failed, and "
+            f"{sum(streak.values())} of them succeeded elsewhere; it is given nothing more in "
+            "this run, and what failed there runs again"
+        )
+        return set(streak)
+
+
+class Breaker:
+    """Ends a run that only fails."""
+
+    def __init__(self) -> None:
+        self._causes: Counter[str] = Counter()
+        self._successes = 0
+        self._row = 0
+
+    def succeeded(self) -> None:
+        """Notes a result."""
+        self._successes += 1
+        self._row = 0
+        self._causes.clear()
+
+    def failed(self, cause: str) -> str | None:
+        """Notes a failure that is final; returns why the run should end, or None."""
+        self._row += 1
+        self._causes[cause] += 1
+        limit = FAILURES_IN_A_ROW if self._successes else FIRST_FAILURES
+        if self._row < limit:
+            return None
+        shown = self._causes.most_common(CAUSES_SHOWN)
+        more = len(self._causes) - len(shown)
+        causes = "; ".join(f"{count} x {name}" for name, count in shown)
+        what = f"{self._row} trials in a row" if self._successes else f"the first {self._row}"
+        return f"{what} failed: {causes}{f'; and {more} other causes' if more else ''}"
+
+
+def _listed(places: frozenset[str]) -> str:
+    return ", ".join(sorted(places))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """What a study may spend; None is no limit.
+
+    Attributes:
+        flops: training FLOPs of all trials that were started.
+        trials: number of trials that were started.
+        seconds: wall seconds of this run after which no further trial is started.
+        spent_flops, spent_trials: what earlier runs have spent of it.
+    """
+
+    flops: float | None = None
+    trials: int | None = None
+    seconds: float | None = None
+    spent_flops: float = 0.0
+    spent_trials: int = 0
+
+
+class Budget:
+    """Books trials against a ceiling, each once however often it is run.
+
+    Args:
+        ceiling: what may be spent.
+
+    Attributes:
+        reached: the limit that left no room for a trial, in words; None if none did.
+    """
+
+    def __init__(self, ceiling: Ceiling) -> None:
+        self._ceiling = ceiling
+        self._started_at = time.monotonic()
+        self._booked: set[str] = set()
+        self._flops = ceiling.spent_flops
+        self.reached: str | None = None
+
+    def has_room(self, trial: Trial) -> bool:
+        """Returns whether a trial may start. One that runs once more after its worker was lost
+        is booked already; for others a limit, once reached, holds: a dear trial is not passed
+        over for a cheap one."""
+        if trial.key in self._booked:
+            return True
+        self.reached = self.reached or self._over(trial)
+        return self.reached is None
+
+    def book(self, trial: Trial) -> None:
+        """Puts a trial on the bill, once."""
+        if trial.key not in self._booked:
+            self._booked.add(trial.key)
+            self._flops += flops_of(trial)
+
+    def refund(self, trial: Trial) -> None:
+        """Takes a trial that was not started after all off the bill."""
+        if trial.key in self._booked:
+            self._booked.discard(trial.key)
+            self._flops -= flops_of(trial)
+
+    def _over(self, trial: Trial) -> str | None:
+        ceiling = self._ceiling
+        spent = ceiling.spent_trials + len(self._booked)
+        if ceiling.trials is not None and spent + 1 > ceiling.trials:
+            return f"{ceiling.trials} trials"
+        if ceiling.flops is not None and self._flops + flops_of(trial) > ceiling.flops:
+            return f"{ceiling.flops:.3g} FLOPs"
+        elapsed = time.monotonic() - self._started_at
+        if ceiling.seconds is not None and elapsed >= ceiling.seconds:
+            return f"{ceiling.seconds / 3600:g} hours"
+        return None
+
+
+def flops_of(trial: Trial) -> float:
+    """Returns the training FLOPs of a trial."""
+    return float(trial.derived.get("flops", 0.0))

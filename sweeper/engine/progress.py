@@ -1,0 +1,278 @@
+"""What a run looks like at this moment: counts, throughput, time left, best so far."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Progress, Started
+from sweeper.outcome import FAILED, Outcome, last_line
+from sweeper.trial import Trial
+
+Place = tuple[str, float]
+"""A variant and a value of the scale."""
+
+SAID_PER_CAUSE = 5
+"""Failures with one cause that are told one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best trial so far at one place.
+
+    Attributes:
+        objective: value of the study's metric.
+        setting: the hyperparameters of that trial, by name.
+        trials: finished trials at this place.
+    """
+
+    objective: float
+    setting: Mapping[str, float]
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A snapshot of a run.
+
+    Attributes:
+        total: trials of the study.
+        done, diverged, running, failed: counts over the study, of this run and before.
+        elapsed: seconds since the run began.
+        worked: seconds since the first trial of this run started.
+        rate: trials finished per second in this run.
+        flops_rate: training FLOPs per second in this run.
+        left: estimated seconds to the end; None before anything is known.
+        best: best trial per variant and scale.
+        slots: names of the slots that have worked so far.
+        notes: warnings, newest last.
+        adopted: trials of this run whose result lay in a curve file already.
+    """
+
+    total: int
+    done: int
+    diverged: int
+    running: int
+    failed: int
+    elapsed: float
+    worked: float
+    rate: float
+    flops_rate: float
+    left: float | None
+    best: Mapping[Place, Best]
+    slots: tuple[str, ...]
+    notes: tuple[str, ...]
+    adopted: int = 0
+
+
+@dataclass
+class _Flight:
+    flops: float
+    keys: set[str]
+    fraction: float = 0.0
+    started: bool = False
+
+
+@dataclass
+class _Totals:
+    done: int = 0
+    diverged: int = 0
+    flops_done: float = 0.0
+    adopted: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class Board:
+    """Counts events; thread-safe.
+
+    Args:
+        trials: every trial of the study by key.
+        places: variants and scale values of each key (a trial may be in several variants).
+        before: outcome kinds of trials that had a result before this run.
+        hyperparameters: names of settings to show with the best trial.
+        metric: the study's metric.
+        goal: ``min`` or ``max``.
+    """
+
+    def __init__(
+        self,
+        trials: Mapping[str, Trial],
+        places: Mapping[str, Sequence[Place]],
+        before: Mapping[str, str],
+        *,
+        hyperparameters: Sequence[str],
+        metric: str,
+        goal: str,
+    ) -> None:
+        self._trials = trials
+        self._places = places
+        self._hyperparameters = tuple(hyperparameters)
+        self._metric = metric
+        self._sign = 1.0 if goal == "min" else -1.0
+        self._totals = _Totals(
+            done=sum(kind == "completed" for kind in before.values()),
+            diverged=sum(kind == "diverged" for kind in before.values()),
+        )
+        self._flops_left = sum(_flops(trial) for key, trial in trials.items() if key not in before)
+        self._flights: dict[int, _Flight] = {}
+        self._best: dict[Place, Best] = {}
+        self._slots: dict[str, None] = {}
+        self._failed: set[str] = set()
+        self._causes: Counter[str] = Counter()
+        self._finished: set[str] = set()
+        self._began = time.monotonic()
+        self._working: float | None = None
+        self._lock = threading.Lock()
+
+    def ordered(self, order: Order) -> None:
+        """Notes the members of an order that was handed out."""
+        flops = sum(task.flops for task in order.tasks)
+        with self._lock:
+            self._flights[order.number] = _Flight(flops, {task.key for task in order.tasks})
+            self._failed -= {task.key for task in order.tasks}
+
+    def see(self, event: Event) -> None:
+        """Takes in one event of the engine."""
+        with self._lock:
+            if isinstance(event, Died):
+                self._totals.notes.append(f"{event.slot} died idle: {event.reason}")
+                return
+            if isinstance(event, Parked):
+                return
+            flight = self._flights.get(event.order)
+            if isinstance(event, Started):
+                self._slots[event.slot] = None
+                self._working = self._working or time.monotonic()
+                if flight is not None:
+                    flight.started = True
+            elif isinstance(event, Progress) and flight is not None:
+                flight.fraction = event.fraction
+            elif isinstance(event, Lost):
+                self._flights.pop(event.order, None)
+                self._totals.notes.append(event.reason)
+            elif isinstance(event, Ended):
+                self._ended(event, flight)
+
+    def _ended(self, event: Ended, flight: _Flight | None) -> None:
+        outcome = event.outcome
+        self._totals.notes.extend(event.warnings)
+        if flight is not None:
+            flight.keys.discard(outcome.key)
+            if not flight.keys:
+                del self._flights[event.order]
+        if outcome.key in self._finished:
+            return  # a late word: a worker that was thought lost, and its replacement
+        if outcome.accepted or outcome.kind in FAILED:
+            self._totals.flops_done += 0.0 if event.adopted else outcome.flops
+            self._totals.adopted += event.adopted
+            if outcome.key not in self._failed:
+                self._flops_left -= _flops(self._trials[outcome.key])
+        if outcome.accepted:
+            self._finished.add(outcome.key)
+            self._failed.discard(outcome.key)
+            self._remember(outcome.key, outcome.metrics.get(self._metric, math.inf * self._sign))
+            self._totals.done += outcome.kind == "completed"
+            self._totals.diverged += outcome.kind == "diverged"
+        elif outcome.kind in FAILED and outcome.key not in self._failed:
+            self._failed.add(outcome.key)
+            self._say_failed(outcome)
+
+    def _say_failed(self, outcome: Outcome) -> None:
+        """Notes a failure, and of many with one cause the first few."""
+        last = last_line(outcome.error) or outcome.kind
+        self._causes[last] += 1
+        if self._causes[last] < SAID_PER_CAUSE:
+            self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")
+        elif self._causes[last] == SAID_PER_CAUSE:
+            self._totals.notes.append(
+                f"trial {outcome.key[:12]} failed: {last} (others that fail likewise are counted)"
+            )
+
+    def found(self, results: Mapping[str, str]) -> None:
+        """Notes results that other controllers have brought in.
+
+        Args:
+            results: kinds of outcomes by key.
+        """
+        with self._lock:
+            for key, kind in results.items():
+                self._totals.done += kind == "completed"
+                self._totals.diverged += kind == "diverged"
+                self._flops_left -= _flops(self._trials[key])
+
+    def note(self, text: str) -> None:
+        """Adds a warning."""
+        with self._lock:
+            self._totals.notes.append(text)
+
+    @property
+    def finished(self) -> frozenset[str]:
+        """Keys of the trials that got a result in this run."""
+        with self._lock:
+            return frozenset(self._finished)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Keys of the trials that failed in this run."""
+        with self._lock:
+            return frozenset(self._failed)
+
+    def remember(self, losses: Mapping[str, float]) -> None:
+        """Takes results of earlier runs into the table of the best.
+
+        Args:
+            losses: the study's metric by key; infinite for a diverged trial.
+        """
+        with self._lock:
+            for key, value in losses.items():
+                self._remember(key, value)
+
+    def _remember(self, key: str, value: float) -> None:
+        config = self._trials[key].config
+        given = {name: config.get(name) for name in self._hyperparameters}
+        setting = {k: float(v) for k, v in given.items() if isinstance(v, int | float)}
+        for place in self._places.get(key, ()):
+            known = self._best.get(place)
+            trials = (known.trials if known else 0) + 1
+            if known is None or self._sign * value < self._sign * known.objective:
+                self._best[place] = Best(objective=value, setting=setting, trials=trials)
+            else:
+                self._best[place] = Best(
+                    objective=known.objective, setting=known.setting, trials=trials
+                )
+
+    def view(self) -> View:
+        """Returns a snapshot."""
+        with self._lock:
+            totals = self._totals
+            flying = sum(flight.fraction * flight.flops for flight in self._flights.values())
+            now = time.monotonic()
+            worked = 0.0 if self._working is None else now - self._working
+            flops_rate = (totals.flops_done + flying) / worked if worked > 0 else 0.0
+            left = max(0.0, self._flops_left - flying)
+            return View(
+                total=len(self._trials),
+                done=totals.done,
+                diverged=totals.diverged,
+                running=sum(
+                    len(flight.keys) for flight in self._flights.values() if flight.started
+                ),
+                failed=len(self._failed),
+                elapsed=now - self._began,
+                worked=worked,
+                rate=(len(self._finished) + len(self._failed)) / worked if worked > 0 else 0.0,
+                flops_rate=flops_rate,
+                left=left / flops_rate if flops_rate > 0 else None,
+                best=dict(sorted(self._best.items())),
+                slots=tuple(self._slots),
+                notes=tuple(totals.notes),
+                adopted=totals.adopted,
+            )
+
+
+def _flops(trial: Trial) -> float:
+    return float(trial.derived.get("flops", 0.0))

@@ -1,0 +1,197 @@
+"""The controller's thread that keeps the mailbox filled, takes events out, and finds what a lost
+order is laid to."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.messages import Event, Lost, Shape
+from sweeper.engine.ray.cluster import Capacity, end_process, on_node
+from sweeper.engine.ray.mailbox import Digest
+from sweeper.errors import ClusterError
+
+INQUEST_SECONDS = 60.0
+"""How long a node may take to answer or to be declared dead; Ray takes about 20 seconds."""
+
+
+@dataclass
+class _Case:
+    """A loss whose node is being asked for a sign of life."""
+
+    event: Lost
+    sign: Any
+    since: float
+
+
+class Inquest:
+    """Holds back losses until it is known whether their nodes live.
+
+    A worker dies at once with its node, and Ray notices the worker first: only a task on that
+    node tells the two apart.
+    """
+
+    def __init__(self) -> None:
+        self._here = ray.get_runtime_context().get_node_id()
+        self._cases: list[_Case] = []
+
+    def review(self, events: tuple[Event, ...]) -> list[Event]:
+        """Returns the events that can be dealt with now, in order: the new ones, but for losses
+        on nodes that have not answered yet, and earlier losses that are settled."""
+        ready: list[Event] = []
+        for event in events:
+            if isinstance(event, Lost) and not event.node and event.where not in ("", self._here):
+                self._cases.append(_Case(event, on_node(event.where, _answer), time.monotonic()))
+            else:
+                ready.append(event)
+        for case in list(self._cases):
+            verdict = _verdict(case)
+            if verdict is not None:
+                self._cases.remove(case)
+                reason = f"{case.event.reason} (its node is gone)" if verdict else None
+                ready.append(replace(case.event, node=verdict, reason=reason or case.event.reason))
+        return ready
+
+
+def _answer() -> bool:
+    return True
+
+
+def _verdict(case: _Case) -> bool | None:
+    """True if the node is gone, False if it lives, None as long as nobody knows."""
+    done, _ = ray.wait([case.sign], timeout=0)
+    if done:
+        try:
+            return not ray.get(case.sign)
+        except ray.exceptions.RayError:
+            return True  # nobody there to run it
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    if not any(node["NodeID"] == case.event.where and node["Alive"] for node in nodes):
+        return True
+    return False if time.monotonic() - case.since > INQUEST_SECONDS else None
+
+
+READY_PER_SLOT = 2
+"""Orders that lie ready in the mailbox for every slot of a shape: a slot finds its next one
+without waiting for the controller, and few are claimed ahead of time."""
+
+EXCHANGE_SECONDS = 0.25
+
+CLOSE_SECONDS = 10.0
+"""How long a mailbox in trouble may take to tell the slots to stop."""
+
+
+class Exchange:
+    """Context that exchanges orders for events until it is left.
+
+    Args:
+        dispatcher: where orders come from and events go.
+        mailbox: handle of the mailbox actor.
+        stopped: polled between exchanges; True closes the mailbox, so that slots checkpoint.
+        hang_seconds: a slot that says nothing about its order for so long is ended.
+
+    Raises:
+        ClusterError: on leaving, if the Ray session broke off meanwhile.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        mailbox: Any,
+        stopped: Callable[[], bool],
+        *,
+        hang_seconds: float = math.inf,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._mailbox = mailbox
+        self._stopped = stopped
+        self._hang_seconds = hang_seconds
+        self._capacity = Capacity()
+        self._inquest = Inquest()
+        self._ready: Mapping[Shape, int] = {}
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
+        self._fault: BaseException | None = None
+
+    def __enter__(self) -> Exchange:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._left.set()
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    @property
+    def settled(self) -> bool:
+        """True when no slot has anything left to say, or nobody would hear it."""
+        return self._dispatcher.finished or self._fault is not None
+
+    def _run(self) -> None:
+        try:
+            closed = False
+            while not self._left.is_set():
+                if not closed and self._over():
+                    self._close()
+                    closed = True
+                self._round(EXCHANGE_SECONDS)
+            self._round(0.0)
+        except ray.exceptions.RayError as fault:
+            self._abandon(ClusterError(f"the Ray session broke off: {fault}"))
+        except BaseException as fault:
+            self._abandon(fault)
+
+    def _over(self) -> bool:
+        dispatcher = self._dispatcher
+        return self._stopped() or dispatcher.finished or dispatcher.fault is not None
+
+    def _abandon(self, fault: BaseException) -> None:
+        """Nobody listens to the slots any more: they write checkpoints and end. The fault is
+        raised by :meth:`__exit__` on the main thread."""
+        self._dispatcher.stop()
+        # If the mailbox is what broke, the slots notice by themselves.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._mailbox.close.remote(), timeout=CLOSE_SECONDS)
+        self._fault = fault
+
+    def _close(self) -> None:
+        if not self._dispatcher.finished:
+            self._dispatcher.stop()
+        for number in ray.get(self._mailbox.close.remote()):
+            self._dispatcher.withdraw(number)
+
+    def _round(self, patience: float) -> None:
+        dispatcher = self._dispatcher
+        dispatcher.health.expected = self._capacity.nodes()
+        orders = [
+            order
+            for shape in dispatcher.shapes()
+            for order in dispatcher.take(shape, self._room(shape))
+        ]
+        digest: Digest = ray.get(
+            self._mailbox.exchange.remote(
+                orders,
+                patience,
+                drop=dispatcher.dropped(),
+                quarantined=dispatcher.health.quarantined,
+                silence=self._hang_seconds,
+            )
+        )
+        self._ready = digest.ready
+        for event in self._inquest.review(digest.events):
+            dispatcher.handle(event)
+        for life in digest.silent:
+            end_process(life.node, life.pid)
+
+    def _room(self, shape: Shape) -> int:
+        ready = READY_PER_SLOT * self._capacity.slots(shape)
+        return max(0, ready - self._ready.get(shape, 0))

@@ -1,0 +1,257 @@
+"""The mailbox between controller and slots: one small Ray actor beside the controller.
+
+Slots pull their next order and post events; the controller puts orders in and fetches events.
+Because a slot finds its next order lying ready, a trial costs it one round trip and neither
+Tune's event loop nor a process start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sweeper.engine.messages import Died, Event, Lost, Order, Parked, Shape, Started
+
+PARK: Literal["park"] = "park"
+"""What a slot at a quarantined place is given: it idles, and nobody else is put in its place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """One process of a slot; a slot that was restarted has another life.
+
+    Attributes:
+        id: unique to the process.
+        host: name of its machine.
+        pid: its number on that machine.
+        node: Ray's name of the node.
+        place: the node and the accelerators that it trains on, in words.
+    """
+
+    id: str
+    host: str
+    pid: int
+    node: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a slot hears when it posts.
+
+    Attributes:
+        stop: it has to write checkpoints and end.
+        drop: keys of its order that another controller runs now.
+    """
+
+    stop: bool = False
+    drop: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the controller hears when it exchanges.
+
+    Attributes:
+        events: what happened since the last time, in order.
+        ready: how many orders lie ready, by shape.
+        silent: processes with an order in hand that have not spoken for too long; each is
+            named once.
+    """
+
+    events: tuple[Event, ...]
+    ready: Mapping[Shape, int]
+    silent: tuple[Life, ...] = ()
+
+
+@dataclass
+class _Hold:
+    """An order in the hands of a process."""
+
+    life: Life
+    order: int
+    spoke: float
+    doomed: str | None = None
+    drop: frozenset[str] = field(default=frozenset())
+
+
+class Mailbox:
+    """State of the exchange; runs as an asyncio actor, so every method is one coroutine."""
+
+    def __init__(self) -> None:
+        self._orders: dict[Shape, deque[Order]] = {}
+        self._events: list[Event] = []
+        self._held: dict[str, _Hold] = {}
+        self._quarantined: frozenset[str] = frozenset()
+        self._parked: set[str] = set()
+        self._more_orders = asyncio.Event()
+        self._more_events = asyncio.Event()
+        self._closed = False
+
+    async def pull(
+        self, slot: str, life: Life, shape: Shape, events: Sequence[Event], patience: float
+    ) -> Order | Literal["park"] | None:
+        """Posts a slot's events and returns its next order; None if none came in time.
+
+        An order that would rather not run at this place is left for others until the slot's
+        patience ends.
+
+        Args:
+            slot: name of the slot, the same over restarts of its process.
+            life: the process; another one with an order still in hand means that the process
+                before it died.
+            shape: resources of the slot.
+            events: what happened in the slot since it last spoke.
+            patience: seconds to wait for an order.
+        """
+        self._post(events)
+        self._bury(slot, life)
+        self._held.pop(slot, None)
+        deadline = _now() + patience
+        while not self._closed:
+            if life.place in self._quarantined:
+                return await self._park(slot, deadline)
+            late = _now() >= deadline
+            order = self._pick(shape, life.place, choosy=not late)
+            if order is not None:
+                self._held[slot] = _Hold(life, order.number, _now())
+                # Said here, since the slot's next word may be as far away as a long step.
+                began = Started(
+                    order=order.number, slot=slot, host=life.host, pid=life.pid, place=life.place
+                )
+                self._post([began])
+                return order
+            if late:
+                return None
+            self._more_orders.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._more_orders.wait(), deadline - _now())
+        return None
+
+    async def post(self, slot: str, events: Sequence[Event]) -> Word:
+        """Posts events of a slot's running order; returns what the slot has to do."""
+        self._post(events)
+        hold = self._held.get(slot)
+        if hold is None:
+            return Word(stop=self._closed)
+        hold.spoke = _now()
+        return Word(stop=self._closed, drop=hold.drop)
+
+    async def bury(self, slot: str, reason: str, node: bool = False) -> None:
+        """Reports the order that a dead slot held as lost, or the death of an idle slot.
+
+        Args:
+            slot: name of the slot.
+            reason: what is known of its end, in words.
+            node: True if its whole node is gone.
+        """
+        if slot in self._held:
+            self._bury(slot, None, reason, node=node)
+        elif slot not in self._parked:
+            self._post([Died(slot=slot, reason=reason)])
+
+    async def exchange(
+        self,
+        orders: Sequence[Order],
+        patience: float,
+        *,
+        drop: Mapping[int, frozenset[str]] | None = None,
+        quarantined: frozenset[str] = frozenset(),
+        silence: float = math.inf,
+    ) -> Digest:
+        """Puts orders in; returns what happened.
+
+        Args:
+            orders: for the slots to pull.
+            patience: seconds to wait for something to happen.
+            drop: keys by number of their order that another controller runs now.
+            quarantined: places that are given no more orders.
+            silence: seconds after which a process that says nothing is reported.
+        """
+        self._quarantined = quarantined
+        for order in orders:
+            self._orders.setdefault(order.shape, deque()).append(order)
+        if orders:
+            self._more_orders.set()
+        self._drop(drop or {})
+        # Set since the last exchange too: an order taken meanwhile has to be replaced at once.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._more_events.wait(), patience)
+        self._more_events.clear()
+        events, self._events = self._events, []
+        ready = {shape: len(waiting) for shape, waiting in self._orders.items()}
+        return Digest(tuple(events), ready, self._silent(silence))
+
+    async def close(self) -> list[int]:
+        """Stops all slots; returns the numbers of orders that nobody had taken."""
+        self._closed = True
+        self._more_orders.set()
+        untaken = [order.number for waiting in self._orders.values() for order in waiting]
+        self._orders.clear()
+        return untaken
+
+    async def _park(self, slot: str, deadline: float) -> Literal["park"] | None:
+        if slot not in self._parked:
+            self._parked.add(slot)
+            self._post([Parked(slot=slot)])
+        while not self._closed and (left := deadline - _now()) > 0:
+            await asyncio.sleep(min(left, 0.2))
+        return None if self._closed else PARK
+
+    def _pick(self, shape: Shape, place: str, *, choosy: bool) -> Order | None:
+        waiting = self._orders.get(shape, deque())
+        for index, order in enumerate(waiting):
+            if not (choosy and place in order.avoid):
+                del waiting[index]
+                return order
+        return None
+
+    def _drop(self, drop: Mapping[int, frozenset[str]]) -> None:
+        """Orders in hand hear of it with their next word; in those that wait it is cut out."""
+        if not drop:
+            return
+        for hold in self._held.values():
+            hold.drop |= drop.get(hold.order, frozenset())
+        for shape, waiting in self._orders.items():
+            cut = [_without(order, drop.get(order.number, frozenset())) for order in waiting]
+            self._orders[shape] = deque(order for order in cut if order.tasks)
+
+    def _silent(self, limit: float) -> tuple[Life, ...]:
+        found = [
+            hold
+            for hold in self._held.values()
+            if hold.doomed is None and _now() - hold.spoke > limit
+        ]
+        for hold in found:
+            hold.doomed = f"it said nothing for {limit:g} seconds and was ended"
+        return tuple(hold.life for hold in found)
+
+    def _post(self, events: Sequence[Event]) -> None:
+        if events:
+            self._events.extend(events)
+            self._more_events.set()
+
+    def _bury(self, slot: str, life: Life | None, reason: str = "", *, node: bool = False) -> None:
+        hold = self._held.get(slot)
+        if hold is None or hold.life == life:
+            return
+        del self._held[slot]
+        how = hold.doomed or reason
+        what = f"the worker process of {slot} on {hold.life.host} died"
+        reason = f"{what}: {how}" if how else what
+        self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.life.node)])
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _without(order: Order, keys: frozenset[str]) -> Order:
+    if not keys:
+        return order
+    return replace(order, tasks=tuple(task for task in order.tasks if task.key not in keys))

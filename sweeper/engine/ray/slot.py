@@ -1,0 +1,135 @@
+"""A slot: a long-lived Tune trainable that pulls orders until there are none of its shape."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeper.engine.messages import Event, Order, Shape
+from sweeper.engine.ray.mailbox import PARK, Life, Word
+from sweeper.engine.worker import Host, hostname
+
+LOOK_SECONDS = 0.5
+
+
+def end_with_parent() -> None:
+    """Makes this process end within a second of the one that started it, as if it were killed.
+
+    The parent of a Ray worker is the raylet of its node. Some seconds after a raylet has died Ray
+    gives its node up and the trials there run elsewhere, but a worker in the middle of its work
+    goes on for minutes (measured with 2.60): it would train them a second time.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="orphan", daemon=True).start()
+
+
+SLICE_SECONDS = 0.5
+"""How long a slot trains between two words with the mailbox."""
+
+TUNE_RESULT_SECONDS = 5.0
+"""How long one Tune step lasts: Tune hears a slot's heartbeat, never the single trial."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a slot waits for an order before it asks whether it is still needed."""
+
+
+class Slot(tune.Trainable):
+    """Hosts packs, one after the other, in one process."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Takes up the slot's name, shape and mailbox from Tune's config."""
+        end_with_parent()
+        self._name: str = config["slot"]
+        self._shape: Shape = config["shape"]
+        self._mailbox = config["mailbox"]
+        self._life = _life()
+        self._host: Host | None = None
+        self._events: list[Event] = []
+        self._orders = 0
+        self._orphaned = False
+        os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
+
+    def step(self) -> dict[str, Any]:
+        """Runs orders for a few seconds; ``done`` once none of this shape is left, or nobody
+        is there to give any."""
+        until = time.monotonic() + TUNE_RESULT_SECONDS
+        idle = False
+        while not idle and not self._orphaned and time.monotonic() < until:
+            if self._host is None:
+                idle = not self._pull()
+            else:
+                self._advance(self._host)
+        return {"orders": self._orders, "done": idle or self._orphaned}
+
+    def _pull(self) -> bool:
+        events, self._events = self._events, []
+        pulled = self._mailbox.pull.remote(
+            self._name, self._life, self._shape, events, PATIENCE_SECONDS
+        )
+        order: Order | str | None = self._heard(pulled)
+        if order is None:
+            return False
+        if order == PARK:
+            return True  # with nothing in hand: it asks again, and holds its place meanwhile
+        assert isinstance(order, Order)
+        self._host = Host(order)
+        self._orders += 1
+        return True
+
+    def _advance(self, host: Host) -> None:
+        self._events.extend(host.advance(SLICE_SECONDS))
+        if host.done:
+            self._host = None
+            return
+        events, self._events = self._events, []
+        word: Word | None = self._heard(self._mailbox.post.remote(self._name, events))
+        if word is not None and word.drop:
+            host.drop(word.drop)
+        if word is None or word.stop:
+            self._events.extend(host.stop())
+            self._host = None
+
+    def _heard(self, reply: Any) -> Any:
+        """The mailbox's reply; None once the mailbox is gone, and with it everybody who could
+        give this slot work or hear of it."""
+        try:
+            return ray.get(reply)
+        except ray.exceptions.RayActorError:
+            self._orphaned = True
+            return None
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune keeps no checkpoints of ours; trials have their own."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """A restarted slot starts empty; its lost order comes back through the mailbox."""
+
+    def cleanup(self) -> None:
+        """Ends gracefully if Tune ends the slot with a trial in hand."""
+        if self._host is not None:
+            self._events.extend(self._host.stop())
+            self._host = None
+        if self._events:
+            self._heard(self._mailbox.post.remote(self._name, self._events))
+            self._events = []
+
+
+def _life() -> Life:
+    """This process, with the node and the accelerators that Ray gave it."""
+    context = ray.get_runtime_context()
+    node = context.get_node_id()
+    devices = ",".join(str(name) for name in context.get_accelerator_ids().get("GPU", []))
+    place = f"{hostname()} (node {node[:8]})" + (f" GPU {devices}" if devices else "")
+    return Life(id=uuid.uuid4().hex, host=hostname(), pid=os.getpid(), node=node, place=place)

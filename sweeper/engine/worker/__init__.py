@@ -1,0 +1,8 @@
+"""What runs where a trial trains: the host of a pack, its attempts, its environment.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

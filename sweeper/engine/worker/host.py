@@ -1,0 +1,272 @@
+"""Runs one order in this process: trains its pack, keeps checkpoints, curves and outcomes.
+
+The same code serves the inline executor and the Ray slots. A failure of the model is an
+outcome, never an exception; a pack that fails as a whole is run again member by member, so
+that one bad member cannot take the others with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+
+from sweeper.engine.messages import Ended, Event, Order, Progress, Task
+from sweeper.engine.worker.attempt import AttemptLog, disk_failure, is_out_of_memory
+from sweeper.engine.worker.environment import environment, hostname
+from sweeper.errors import DataError, SweeperError
+from sweeper.outcome import Outcome, OutcomeKind
+from sweeper.study import find_card
+from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
+
+PROGRESS_SECONDS = 1.0
+
+
+class Host:
+    """Executes one order, a slice of time at a time.
+
+    Args:
+        order: what to run.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self._records = {task.key: AttemptLog(task, order.paths) for task in order.tasks}
+        self._packs: deque[tuple[Task, ...]] = deque([order.tasks])
+        self._running: tuple[Task, ...] = ()
+        self._trainer: Trainer | None = None
+        self._steps: Iterator[Sequence[Measurement]] | None = None
+        self._device = order.shape.device
+        self._events: list[Event] = []
+        self._data_checked = False
+        self._checkpointed = time.monotonic()
+        self._reported = 0.0
+        self._clock = time.monotonic()
+
+    @functools.cached_property
+    def _card(self) -> Card:
+        return find_card(self.order.workload)
+
+    @property
+    def done(self) -> bool:
+        """True when every member has ended."""
+        return all(record.ended for record in self._records.values())
+
+    def advance(self, seconds: float) -> list[Event]:
+        """Trains for about ``seconds`` and returns what happened."""
+        until = time.monotonic() + seconds
+        while not self.done and time.monotonic() < until:
+            try:
+                self._one_step()
+            except Exception as fault:
+                self._fail(fault)
+        self._progress()
+        return self._taken_events()
+
+    def stop(self) -> list[Event]:
+        """Checkpoints what is unfinished and returns ``stopped`` outcomes for it."""
+        if self._trainer is not None:
+            self._account_time()
+            try:
+                self._checkpoint()
+            except Exception as fault:
+                self._fail(fault)
+        for record in self._records.values():
+            if not record.ended:
+                self._end(record, "stopped")
+        return self._taken_events()
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Lets go of members whose lease was taken over: nothing more is written for them, and
+        they end without an event. The others go on; keys of other orders change nothing.
+
+        A dropped member stays in its trainer until the pack ends, since taking it out would
+        mean to build the pack anew.
+
+        Args:
+            keys: keys of the trials to let go.
+        """
+        for key in keys:
+            if key in self._records:
+                self._records[key].ended = True
+        if self.done:
+            self._steps = self._trainer = None
+
+    def _taken_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _unfinished(self) -> list[AttemptLog]:
+        records = [self._records[task.key] for task in self._running]
+        return [record for record in records if not record.ended]
+
+    def _one_step(self) -> None:
+        if not self._unfinished():
+            self._start(self._packs.popleft())
+        if not self._unfinished():
+            return  # all of that pack have a result, or were dropped
+        assert self._steps is not None
+        measurements = next(self._steps, None)
+        self._account_time()
+        if measurements is None:
+            raise RuntimeError("the trainer stopped before all members of its pack had ended")
+        for item in measurements:
+            self._measured(item)
+        marked = any(item.mark for item in measurements)
+        if marked or time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
+            self._checkpoint()
+
+    def _start(self, tasks: tuple[Task, ...]) -> None:
+        self._steps = self._trainer = None
+        # Whatever fails from here on is theirs.
+        self._running = tuple(t for t in tasks if not self._records[t.key].ended)
+        for record in self._unfinished():
+            self._adopt(record)
+        unfinished = [record.task for record in self._unfinished()]
+        if not unfinished:
+            return
+        self._check_data(unfinished[0])
+        self._running, *later = self._by_checkpoint(unfinished)
+        self._packs.extendleft(reversed(later))
+        self._clock = time.monotonic()
+        self._trainer = self._build(self._running)
+        self._device = self._trainer.device_name()
+        self._steps = self._trainer.run()
+        self._checkpointed = time.monotonic()
+
+    def _adopt(self, record: AttemptLog) -> None:
+        """Ends a trial whose result is there and was never recorded: it costs no training."""
+        record.clear_unfinished()
+        outcome = record.adopt()
+        if outcome is not None:
+            self._tell(record, outcome)
+
+    def _check_data(self, task: Task) -> None:
+        """The key of a trial promises its data; a corpus that was altered since the trial was
+        planned, or that differs on this machine, would break the promise."""
+        if self._data_checked:
+            return
+        found = self._card.data_fingerprint(task.config)
+        if found != task.data:
+            raise DataError(
+                f"the data of workload {self.order.workload} on {hostname()} has the fingerprint "
+                f"{found}, but the trials were planned on {task.data}; restore that data, or run "
+                "the study again to plan it on the new one"
+            )
+        self._data_checked = True
+
+    def _by_checkpoint(self, tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
+        """Members that go on from different steps cannot share a pack."""
+        groups: dict[int, list[Task]] = {}
+        for task in tasks:
+            record = self._records[task.key]
+            record.find_checkpoint()
+            groups.setdefault(record.resume_step, []).append(task)
+        return [tuple(group) for _, group in sorted(groups.items(), reverse=True)]
+
+    def _build(self, tasks: Sequence[Task]) -> Trainer:
+        """Builds a trainer from the newest checkpoints. One that cannot be read is skipped with
+        a warning; in a pack nobody knows whose it is, so its members are built alone."""
+        factory, shape = self._card.trainer(), self.order.shape
+        records = [self._records[task.key] for task in tasks]
+        while True:
+            members = [
+                Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
+                for task, record in zip(tasks, records, strict=True)
+            ]
+            try:
+                for record in records:
+                    record.restore()
+                return factory(members, threads=shape.threads, device=shape.device)
+            except (ValueError, FileNotFoundError) as fault:
+                if len(records) > 1 or records[0].checkpoint is None:
+                    raise
+                records[0].skip_checkpoint(str(fault))
+
+    def _measured(self, item: Measurement) -> None:
+        record = self._records[self._running[item.member].key]
+        if record.ended:
+            return  # dropped: the trainer goes on computing it beside the others
+        record.add(item)
+        if item.status != "running":
+            self._end(record, item.status)
+
+    def _end(self, record: AttemptLog, kind: OutcomeKind, error: str | None = None) -> None:
+        outcome = record.outcome(
+            kind,
+            device=self._device,
+            host=hostname(),
+            environment=environment(self.order.shape.threads),
+            error=error,
+        )
+        self._tell(record, outcome)
+
+    def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
+        warnings = tuple(record.warnings)
+        self._events.append(
+            Ended(
+                order=self.order.number,
+                outcome=outcome,
+                warnings=warnings,
+                adopted=record.adopted,
+            )
+        )
+
+    def _fail(self, fault: Exception) -> None:
+        """What is no fault of the model (the disk, the data, a workload that is not installed)
+        stops the whole order; a pack's members are tried again alone; alone, it is an outcome."""
+        self._account_time()
+        unfinished = self._unfinished()
+        alone = len(self._running) == 1
+        self._running, self._steps, self._trainer = (), None, None
+        reason = _environment(fault)
+        if reason is not None:
+            for record in self._records.values():
+                if not record.ended:
+                    self._end(record, "stopped", reason)
+        elif alone:
+            kind: OutcomeKind = "out_of_memory" if is_out_of_memory(fault) else "bug"
+            text = "".join(traceback.format_exception(fault))
+            for record in unfinished:
+                self._end(record, kind, text)
+        else:
+            self._packs.extendleft((record.task,) for record in reversed(unfinished))
+
+    def _account_time(self) -> None:
+        now = time.monotonic()
+        unfinished = self._unfinished()
+        for record in unfinished:
+            record.device_seconds += (now - self._clock) / len(unfinished)
+        self._clock = now
+
+    def _checkpoint(self) -> None:
+        assert self._trainer is not None
+        for index, task in enumerate(self._running):
+            record = self._records[task.key]
+            if not record.ended and record.step > 0:
+                record.save_checkpoint(self._trainer, index)
+        self._checkpointed = time.monotonic()
+        self._clock = time.monotonic()
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
+            records = self._records.values()
+            fraction = sum(record.fraction for record in records) / len(records)
+            self._events.append(Progress(order=self.order.number, fraction=fraction))
+
+
+def _environment(fault: Exception) -> str | None:
+    """What is in the way of a trial that is no fault of it; None for everything else."""
+    if isinstance(fault, SweeperError | DataUnavailableError):
+        return str(fault)
+    found = disk_failure(fault)
+    if found is None:
+        return None
+    return (
+        f"a disk of {hostname()} failed ({found.strerror or found}); check that it has space and "
+        "may be written, and run the same command again: the trial goes on from its checkpoint"
+    )

@@ -1,0 +1,8 @@
+"""Results that were made elsewhere, as a study like any other.
+
+``__init__.pyi`` is the face of the package: what others may use; loaded when asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

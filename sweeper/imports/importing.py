@@ -1,0 +1,384 @@
+"""Results that were made elsewhere, as a study like any other: its trials, outcomes and curves."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeper.errors import RequestError
+from sweeper.imports.cells import Codes, Plain, word
+from sweeper.imports.files import Sheet, open_sheet, release_batches
+from sweeper.imports.request import ImportRequest, found_columns
+from sweeper.imports.study import Run, Runs, Settled, settled
+from sweeper.imports.table import EXTRAS, Reader, Rows
+from sweeper.outcome import Mark, Outcome, OutcomeKind
+from sweeper.store import IMPORTED, Changes, Membership, Paths, Store, StudyRecord, write_curves
+from sweeper.trial import Trial, canonical_json
+
+VERSION = "1"
+"""Version of what an imported result means; part of its trial's key."""
+
+MARKS = 16
+"""Most steps of a file's curves that become marks; the curves keep all of them."""
+
+LISTED = 200
+"""Most values of an axis that the study's document lists one by one."""
+
+_OUTCOMES: dict[str, OutcomeKind] = {
+    "completed": "completed",
+    "diverged": "diverged",
+    "failed": "bug",
+}
+
+
+class Arrival:
+    """Runs of somebody's table as a study of ours.
+
+    Args:
+        request: what the columns are.
+        cells: settings in the order of the request, and the seed, by number of the cell.
+        rows: one row a cell and step, sorted.
+        source: the file's name and sha256, which every result is given with its row.
+        paths: where the store has its curves.
+
+    Attributes:
+        variants: settings of each variant by its name.
+
+    Raises:
+        RequestError: two variants have one name.
+    """
+
+    def __init__(
+        self,
+        request: ImportRequest,
+        cells: list[tuple[Plain, ...]],
+        rows: Rows,
+        source: Mapping[str, Any],
+        paths: Paths,
+    ) -> None:
+        self._request, self._cells, self._source = request, cells, source
+        self._paths = paths
+        self.variants = _variants(request.variant, cells)
+        self._runs = Runs(rows, cells, steps=request.step is not None)
+        self._trials = [self._trial(run) for run in self._runs]
+        self._marked = _marked_steps(rows) if request.step else None
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of trials by how they ended, all kinds."""
+        return self._runs.kinds()
+
+    def record(self) -> StudyRecord:
+        """Returns the study."""
+        request = self._request
+        return StudyRecord(
+            name=request.study,
+            question=request.question,
+            workload=IMPORTED,
+            scale=request.scales[0],
+            metric=request.objective,
+            goal=request.goal,
+            document=self._document(),
+        )
+
+    def members(self) -> list[Membership]:
+        """Returns the trials in an order that does not depend on that of the rows."""
+        count = len(self._request.variant)
+        names = [_variant(cell[:count]) for cell in self._cells]
+        numbers = range(count, count + len(self._request.scales + self._request.hyperparameters))
+
+        def place(number: int) -> tuple[Any, ...]:
+            cell = self._cells[number]
+            settings = [cell[index] for index in numbers]
+            return (names[number], *settings, cell[-1], self._trials[number].key)
+
+        order = sorted(range(len(self._cells)), key=place)
+        return [Membership(trial=self._trials[i], variant=names[i]) for i in order]
+
+    def outcomes(self) -> Iterator[tuple[Outcome, float | None]]:
+        """Yields the outcome and objective of every run that ended, by their trials' keys."""
+        for run, trial in self._by_key():
+            if run.kind in _OUTCOMES:
+                yield self._outcome(run, trial), run.value
+
+    def write_curves(self, store: Store) -> int:
+        """Writes the curves of the results that the store does not have; returns how many."""
+        if self._request.step is None:
+            return 0
+        had = store.results_of(trial.key for trial in self._trials)
+        return write_curves(
+            (self._paths.curve(trial.key, 1), self._curve(run.path))
+            for run, trial in self._by_key()
+            if run.path is not None and trial.key not in had
+        )
+
+    def _by_key(self) -> Iterator[tuple[Run, Trial]]:
+        """The runs in the order in which the database looks trials up: rows and files that lie in
+        it are written, and read later, in half the time of those in a random one."""
+        for number in sorted(range(len(self._trials)), key=lambda i: self._trials[i].key):
+            yield self._runs.run(number), self._trials[number]
+
+    # One run ----------------------------------------------------------------------------------
+
+    def _trial(self, run: Run) -> Trial:
+        config = dict(zip(self._request.settings, run.cell, strict=False))
+        seed = run.cell[-1]
+        assert isinstance(seed, int)
+        return Trial.of(
+            workload=IMPORTED,
+            version=VERSION,
+            data=self._digest(run),
+            config=config,
+            seed=seed,
+            derived=_derived(run, config),
+        )
+
+    def _digest(self, run: Run) -> str:
+        """SHA-256 of what a run came to: the data of an imported trial are its results."""
+        result = {
+            "metric": self._request.objective,
+            "kind": run.kind,
+            "value": run.value,
+            "step": run.step,
+            **run.extras,
+        }
+        digest = hashlib.sha256(canonical_json(result).encode())
+        if run.path is not None:
+            digest.update(run.path.step.astype("<i8").tobytes())
+            for values in (run.path.value, *run.path.extras.values()):
+                same = np.where(np.isnan(values), np.nan, values)  # NaN has many spellings
+                digest.update(same.astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def _outcome(self, run: Run, trial: Trial) -> Outcome:
+        return Outcome(
+            key=trial.key,
+            attempt=1,
+            kind=_OUTCOMES[run.kind],
+            metrics={} if run.value is None else {self._request.objective: run.value},
+            step=run.step,
+            tokens=int(run.extras.get("tokens", 0)),
+            flops=run.extras.get("flops", math.nan),
+            device_seconds=math.nan,
+            wall_seconds=math.nan,
+            environment={**self._source, "row": run.row},
+            marks=tuple(self._marks(run)),
+            curve=None if run.path is None else self._place(trial),
+            error="ended without a result where it was run" if run.kind == "failed" else None,
+        )
+
+    def _place(self, trial: Trial) -> str:
+        return self._paths.relative(self._paths.curve(trial.key, 1))
+
+    def _marks(self, run: Run) -> Iterator[Mark]:
+        if run.path is None or self._marked is None:
+            return
+        path = run.path
+        tokens = path.extras.get("tokens")
+        for place in np.flatnonzero(np.isin(path.step, self._marked) & np.isfinite(path.value)):
+            seen = math.nan if tokens is None else float(tokens[place])
+            yield Mark(
+                step=int(path.step[place]),
+                # Where nobody counted tokens, steps say how far the run had come.
+                tokens=int(path.step[place] if math.isnan(seen) else seen),
+                metric=self._request.objective,
+                value=float(path.value[place]),
+            )
+
+    def _curve(self, path: Rows) -> dict[str, Any]:
+        return {
+            "step": path.step.astype(np.int64),
+            **path.extras,
+            self._request.objective: path.value,
+        }
+
+    # The study --------------------------------------------------------------------------------
+
+    def _document(self) -> dict[str, Any]:
+        request = self._request
+        columns = dict(
+            zip((*request.settings, "seed"), zip(*self._cells, strict=True), strict=True)
+        )
+        distinct = {name: list(dict.fromkeys(values)) for name, values in columns.items()}
+        constant = [name for name in request.fixed if len(distinct[name]) == 1]
+        axes = [*request.hyperparameters, *request.scales]
+        axes += [name for name in request.fixed if name not in constant]
+        axes += ["seed"] if request.seed else []
+        return {
+            "name": request.study,
+            "question": request.question,
+            "workload": IMPORTED,
+            "scale": request.scales[0],
+            "scales": list(request.scales),
+            "hyperparameters": list(request.hyperparameters),
+            "fixed": {name: distinct[name][0] for name in constant},
+            "variants": self.variants,
+            "sweep": {name: _axis(distinct[name]) for name in axes},
+            "objective": {"metric": request.objective, "goal": request.goal},
+            "claims": [vars(claim) for claim in request.claims],
+            "imported": {**self._source, "where": [f"{n}={v}" for n, v in request.where]},
+        }
+
+
+def _variant(cell: tuple[Plain, ...]) -> str:
+    return "/".join(word(value) for value in cell) or "default"
+
+
+def _variants(
+    names: tuple[str, ...], cells: list[tuple[Plain, ...]]
+) -> dict[str, dict[str, Plain]]:
+    found: dict[str, tuple[Plain, ...]] = {}
+    for cell in dict.fromkeys(cell[: len(names)] for cell in cells):
+        name = _variant(cell)
+        if found.setdefault(name, cell) != cell:
+            raise RequestError(
+                f"variant {name!r} is both {' and '.join(map(repr, found[name]))} and "
+                f"{' and '.join(map(repr, cell))}; change the values, or name another --variant"
+            )
+    return {name: dict(zip(names, found[name], strict=True)) for name in sorted(found)}
+
+
+def _derived(run: Run, config: Mapping[str, Plain]) -> dict[str, Any]:
+    """Amounts under the names that the table of trials knows."""
+    amounts = {name: run.extras.get(name, config.get(name)) for name in EXTRAS}
+    return {
+        name: int(amount) if float(amount).is_integer() else float(amount)
+        for name, amount in amounts.items()
+        if isinstance(amount, int | float)
+    }
+
+
+def _axis(values: list[Plain]) -> Any:
+    """The values of an axis in order; of very many only how many and between which."""
+    ordered = sorted(values, key=lambda value: (isinstance(value, str), value is None, value))
+    if len(ordered) <= LISTED:
+        return ordered
+    return {"low": ordered[0], "high": ordered[-1], "distinct": len(ordered)}
+
+
+def _marked_steps(rows: Rows) -> Codes:
+    """Steps at which curves are marked: those that curves share, thinned evenly to so many."""
+    steps, counts = np.unique(rows.step, return_counts=True)
+    shared = steps[counts > 1] if (counts > 1).any() else steps
+    if len(shared) <= MARKS:
+        return shared
+    return shared[np.round(np.linspace(0, len(shared) - 1, MARKS)).astype(np.int64)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        study: name of the study.
+        file: name of the file.
+        sha256: of its bytes.
+        rows: rows of the file.
+        used: rows that are in the study.
+        repeated: rows that said again what another row says.
+        set_aside: rows without a result of a run that has one in another row.
+        trials: trials by how they ended: completed, diverged, failed, missing.
+        variants: names of the variants.
+        columns: column of the file by name, where they are not the same.
+        changes: what it did to the members of the study.
+        curves: curves that were written.
+    """
+
+    study: str
+    file: str
+    sha256: str
+    rows: int
+    used: int
+    repeated: int
+    set_aside: int
+    trials: Mapping[str, int]
+    variants: tuple[str, ...]
+    columns: Mapping[str, str]
+    changes: Changes
+    curves: int
+
+
+def import_results(store: Store, request: ImportRequest) -> Imported:
+    """Reads a file of results and keeps it as a study.
+
+    A trial's key covers its settings, its seed and its result. So the same results give the same
+    trials, from whatever file and in whatever order they come, and a corrected result is another
+    trial: the earlier one is hidden and kept.
+
+    Raises:
+        RequestError: the file or the request is wrong, two rows of one trial differ, or trials
+            would be hidden and ``request.replace`` is not set. Nothing is written then.
+        StoreError: the store cannot be written.
+    """
+    sheet = open_sheet(request.file)
+    columns = found_columns(sheet.names, _asked(request))
+    reader = Reader(request, columns)
+    for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
+        reader.add(batch)
+    release_batches()
+    sorted_rows = _one_row_each(sheet, reader, request)
+    source = {"source": sheet.path.name, "sha256": sheet.digest()}
+    arrival = Arrival(request, reader.cells, sorted_rows.rows, source, store.paths)
+    curves = arrival.write_curves(store)
+    changes = store.save_imported(
+        arrival.record(), arrival.members(), arrival.outcomes(), replace=request.replace
+    )
+    return Imported(
+        study=request.study,
+        file=sheet.path.name,
+        sha256=source["sha256"],
+        rows=reader.seen,
+        used=len(sorted_rows.rows.row),
+        repeated=sorted_rows.repeated,
+        set_aside=sorted_rows.set_aside,
+        trials=arrival.counts(),
+        variants=tuple(arrival.variants),
+        columns={name: column for name, column in columns.items() if name != column},
+        changes=changes,
+        curves=curves,
+    )
+
+
+def _asked(request: ImportRequest) -> list[str]:
+    singles = (request.seed, request.objective, request.outcome, request.step)
+    amounts = (request.flops, request.tokens, request.params)
+    wheres = (name for name, _ in request.where)
+    return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
+
+
+def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Settled:
+    found = settled(reader.rows())
+    if isinstance(found, Settled):
+        return found
+    first, second, count = found
+    pair = _cells_of(sheet, (first, second))
+    apart = [name for name in sheet.names if pair[0][name] != pair[1][name]]
+    same = f"{', '.join(request.settings)}{' and ' + request.seed if request.seed else ''}"
+    others = f" ({count} cells are like that)" if count > 1 else ""
+    raise RequestError(
+        f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
+        f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "
+        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE"
+    )
+
+
+def _cells_of(sheet: Sheet, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """Returns whole rows of a file, by their numbers from 1."""
+    found: dict[int, dict[str, Any]] = {}
+    names = [name for name, count in Counter(sheet.names).items() if count == 1]
+    start = 0
+    for batch in sheet.batches(names):
+        size = len(batch[names[0]])
+        for row in rows:
+            if start < row <= start + size:
+                place = row - start - 1
+                found[row] = {name: str(batch[name][place].as_py()) for name in names}
+        start += size
+        if len(found) == len(set(rows)):
+            break
+    return [found[row] for row in rows]

@@ -1,0 +1,191 @@
+"""The tables as the page shows them: numbers rounded for reading, flags in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeper.analysis import Claim, Ruling
+from sweeper.answers import Group
+from sweeper.report.data import Answer
+from sweeper.report.words import (
+    DRIFT_FLAGS,
+    OPTIMUM_FLAGS,
+    brief,
+    compute_words,
+    drift_words,
+    fixed,
+    regret_note,
+    regret_words,
+    signed,
+    span,
+    value_span,
+)
+
+BADGES: Mapping[Ruling, tuple[str, str]] = {
+    "holds": ("holds", "good"),
+    "broken": ("is broken", "bad"),
+    "inconclusive": ("is inconclusive", "open"),
+}
+"""Words and look of each verdict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of the page.
+
+    Attributes:
+        title: heading.
+        headings: names of the columns.
+        rows: texts by row.
+        words: number of columns, counted from the right, that hold words.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """One line of the answer.
+
+    Attributes:
+        group: which group it is about.
+        claim: the claim that is judged; empty if it is about none.
+        badge: a word that stands out, and its look (good, bad or open).
+        text: what is said.
+    """
+
+    group: str
+    claim: str
+    badge: tuple[str, str]
+    text: str
+
+
+def sentences(answer: Answer) -> list[Sentence]:
+    """Returns the verdicts; of a group without claims its drift, of one that refused why."""
+    found = []
+    for name, group in answer.groups.items():
+        if group.drift is None:
+            text = group.refused or ""
+            found.append(Sentence(group=name, claim="", badge=("no answer", "open"), text=text))
+        elif not group.verdicts:
+            text = f"{_subject(answer)} moves by {drift_words(group.drift, answer.scale)}."
+            found.append(Sentence(group=name, claim="", badge=("measured", "open"), text=text))
+        for verdict in group.verdicts:
+            claim = _claim_words(answer, verdict.claim)
+            badge, text = BADGES[verdict.ruling], f"{verdict.why}."
+            found.append(Sentence(group=name, claim=claim, badge=badge, text=text))
+    return found
+
+
+def _subject(answer: Answer) -> str:
+    return f"the best {answer.hyperparameter}"
+
+
+def _claim_words(answer: Answer, claim: Claim) -> str:
+    band = f"within {claim.tolerance:g} octaves per doubling of {answer.scale}"
+    if claim.exponent == 0:
+        return f"the claim that {_subject(answer)} stays put ({band})"
+    return f"the claim that {_subject(answer)} moves by {signed(claim.exponent)} ({band})"
+
+
+def grids(answer: Answer) -> list[Grid]:
+    """Returns the tables of an answer that have any row."""
+    groups = answer.groups
+    made = [
+        _optima_grid(answer, groups),
+        _left_out_grid(answer, groups),
+        _drift_grid(answer, groups),
+        _regret_grid(answer, groups),
+    ]
+    return [grid for grid in made if grid.rows]
+
+
+def _optima_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+    rows = [
+        (
+            name,
+            f"{optimum.scale:g}",
+            brief(optimum.value),
+            value_span(optimum.low, optimum.high),
+            signed(optimum.log2),
+            span(optimum.low, optimum.high),
+            fixed(optimum.loss),
+            str(optimum.points),
+            f"{optimum.answered} of {optimum.declared}",
+            "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags),
+        )
+        for name, group in groups.items()
+        for optimum in group.optima
+    ]
+    headings = ("group", answer.scale, "optimum", "95% interval", "log2", "95% interval of log2")
+    tail = ("loss", "points", "trials", "remarks")
+    title = f"Best {answer.hyperparameter} at each {answer.scale}"
+    return Grid(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
+
+
+def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+    rows = [
+        (name, f"{scale:g}", why)
+        for name, group in groups.items()
+        if group.drift is not None  # Else the refusal has named them already.
+        for scale, why in group.left_out.items()
+    ]
+    headings = ("group", answer.scale, "why")
+    return Grid(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
+
+
+def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+    rows = []
+    for name, group in groups.items():
+        drift = group.drift
+        if drift is None:
+            continue  # The sentence above the figures says why.
+        bend = drift.bend
+        rows.append(
+            (
+                name,
+                signed(drift.slope, 3),
+                span(drift.low, drift.high, 3),
+                ", ".join(f"{scale:g}" for scale in drift.scales_used),
+                "–" if bend is None else f"{signed(bend.value)} {span(bend.low, bend.high)}",
+                "; ".join(DRIFT_FLAGS[flag] for flag in drift.flags),
+            )
+        )
+    headings = ("group", "drift", "95% interval", f"{answer.scale} used", "bend, 95%", "remarks")
+    title = (
+        f"Drift of {answer.hyperparameter}, octaves per doubling of {answer.scale} "
+        "(bend: change of the drift per doubling)"
+    )
+    return Grid(title=title, headings=headings, rows=tuple(rows), words=1)
+
+
+def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+    rows = [
+        (
+            name,
+            f"{cost.scale:g}",
+            brief(2.0**cost.log2),
+            fixed(cost.tuned),
+            fixed(cost.transferred),
+            regret_words(cost),
+            fixed(cost.percent, 2),
+            compute_words(cost),
+            fixed(cost.floor),
+            regret_note(cost),
+        )
+        for name, group in groups.items()
+        for cost in group.regret
+    ]
+    headings = ("group", answer.scale, "transferred setting", "loss tuned", "loss transferred")
+    tail = ("regret", "percent", "in compute", "noise floor", "remarks")
+    unit = f", {answer.unit}" if answer.unit else ""
+    return Grid(
+        title=f"Regret of transfer instead of tuning{unit}",
+        headings=(*headings, *tail),
+        rows=tuple(rows),
+        words=1,
+    )

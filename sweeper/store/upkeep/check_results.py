@@ -1,0 +1,143 @@
+"""Whether results, attempts and marks belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from sweeper.outcome import ACCEPTED
+from sweeper.store.database import Database, rows_in
+from sweeper.store.tables import attempts, finite, marks, results, studies, study_trials
+from sweeper.store.upkeep.finding import Finding
+
+
+def wrong_attempts(
+    connection: Connection, database: Database, keys: Collection[str]
+) -> Iterator[Finding]:
+    """Yields results whose attempt is not the accepted one, and accepted attempts without."""
+    same = (attempts.c.id == results.c.attempt_id) & (attempts.c.trial_key == results.c.trial_key)
+    of_results = (
+        select(results, attempts.c.id.label("attempt"), attempts.c.state, attempts.c.accepted)
+        .select_from(results)
+        .outerjoin(attempts, same)
+    )
+    for row in rows_in(connection, of_results, results.c.trial_key, keys):
+        yield from _of_result(database, row)
+    alone = (
+        select(attempts.c.id, attempts.c.trial_key, attempts.c.number)
+        .outerjoin(results, same)
+        .where(attempts.c.accepted, results.c.trial_key.is_(None))
+    )
+    for row in rows_in(connection, alone, attempts.c.trial_key, keys):
+        yield Finding(
+            kind="attempt",
+            where=f"table attempts, attempt {row.number} of {row.trial_key[:12]}",
+            what="it is marked as accepted and is not that of a result",
+            remedy="the mark is taken away",
+            key=row.trial_key,
+            repair=partial(_set_attempt, database, row.id, accepted=False),
+        )
+
+
+def wrong_objectives(
+    connection: Connection, database: Database, keys: Collection[str]
+) -> Iterator[Finding]:
+    """Yields results whose objective is not the metric of a study that the trial is in."""
+    metrics = metrics_of(connection, keys)
+    for row in rows_in(connection, select(results), results.c.trial_key, keys):
+        found = [finite(row.metrics.get(name)) for name in metrics.get(row.trial_key, ())]
+        if found and row.objective not in found:
+            yield Finding(
+                kind="objective",
+                where=f"table results, key {row.trial_key[:12]}",
+                what=f"the objective {row.objective} is not the metric of its study, {found[0]}",
+                remedy="the objective is copied from the metrics again",
+                key=row.trial_key,
+                repair=partial(_set_objective, database, row.trial_key, found[0]),
+            )
+
+
+def stray_marks(
+    connection: Connection, database: Database, keys: Collection[str]
+) -> Iterator[Finding]:
+    """Yields trials without a result that have marks all the same."""
+    statement = (
+        select(marks.c.trial_key)
+        .outerjoin(results, results.c.trial_key == marks.c.trial_key)
+        .where(results.c.trial_key.is_(None))
+        .distinct()
+    )
+    for (key,) in rows_in(connection, statement, marks.c.trial_key, keys):
+        yield Finding(
+            kind="marks",
+            where=f"table marks, key {key[:12]}",
+            what="they belong to no result",
+            remedy="they are removed",
+            key=key,
+            repair=partial(_remove_marks, database, key),
+        )
+
+
+def metrics_of(connection: Connection, keys: Collection[str]) -> dict[str, list[str]]:
+    """Returns the metrics of the studies that each trial is in, those of the oldest first."""
+    statement = (
+        select(study_trials.c.trial_key, studies.c.metric)
+        .join(studies, studies.c.name == study_trials.c.study)
+        .order_by(studies.c.created_at, studies.c.name)
+        .distinct()
+        .add_columns(studies.c.created_at, studies.c.name)
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows_in(connection, statement, study_trials.c.trial_key, keys):
+        found.setdefault(row.trial_key, []).append(row.metric)
+    return found
+
+
+def _of_result(database: Database, row: Row[Any]) -> Iterator[Finding]:
+    where = f"table results, key {row.trial_key[:12]}"
+    if row.outcome not in ACCEPTED:
+        yield Finding(
+            kind="outcome",
+            where=where,
+            what=f"its outcome is {row.outcome!r}, which is none of a result",
+            remedy=f"withdraw it with `sweeper retry STUDY --key {row.trial_key[:12]}`",
+            key=row.trial_key,
+        )
+    elif row.attempt is None:
+        yield Finding(
+            kind="attempt",
+            where=where,
+            what=f"its attempt, id {row.attempt_id}, is not there or is another trial's",
+            remedy=f"withdraw it with `sweeper retry STUDY --key {row.trial_key[:12]}`",
+            key=row.trial_key,
+        )
+    elif not row.accepted or row.state != row.outcome:
+        mark = "accepted" if row.accepted else "not accepted"
+        yield Finding(
+            kind="attempt",
+            where=where,
+            what=f"its attempt is {row.state}, {mark}, and the result is {row.outcome}",
+            remedy="the attempt is made the accepted one",
+            key=row.trial_key,
+            repair=partial(_set_attempt, database, row.attempt, accepted=True, state=row.outcome),
+        )
+
+
+def _set_attempt(database: Database, number: int, **values: Any) -> None:
+    with database.write() as connection:
+        connection.execute(update(attempts).where(attempts.c.id == number).values(**values))
+
+
+def _set_objective(database: Database, key: str, value: float | None) -> None:
+    with database.write() as connection:
+        connection.execute(
+            update(results).where(results.c.trial_key == key).values(objective=value)
+        )
+
+
+def _remove_marks(database: Database, key: str) -> None:
+    with database.write() as connection:
+        connection.execute(delete(marks).where(marks.c.trial_key == key))

@@ -1,0 +1,163 @@
+"""Making trials pending again: failures are excused, results withdrawn; nothing is forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, case, delete, func, select, update
+
+from sweeper.errors import RequestError
+from sweeper.store.accounts import failures_of
+from sweeper.store.attempts import RUNNING, holders
+from sweeper.store.database import CHUNK, rows_in
+from sweeper.store.files import Paths, Renaming
+from sweeper.store.records import IMPORTED, Retried
+from sweeper.store.studies import find_study
+from sweeper.store.tables import attempts, marks, results, study_trials
+
+FEWEST_DIGITS = 6
+"""Digits of a key that name a trial, if they name one alone."""
+
+LISTED = 5
+"""Trials that a message names."""
+
+_DIGITS = re.compile(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}")
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A trial of the study: whether all its places are hidden, and its accepted outcome."""
+
+    hidden: bool
+    outcome: str | None
+
+
+def retry_trials(
+    connection: Connection,
+    now: datetime,
+    paths: Paths,
+    renaming: Renaming,
+    study: str,
+    *,
+    failed: bool,
+    diverged: bool,
+    keys: Sequence[str],
+) -> Retried:
+    """Makes trials of a study pending again (see :meth:`Upkeep.retry`).
+
+    Args:
+        connection: inside a writing transaction.
+        now: time by the database's clock.
+        paths: the owner of the curves' paths.
+        renaming: takes the curve files of withdrawn results aside.
+        study: name of the study.
+        failed: all its failed trials.
+        diverged: all its diverged trials.
+        keys: beginnings of the keys of single trials.
+
+    Raises:
+        RequestError: a trial cannot be run again, and why.
+        UnknownNameError: there is no such study.
+    """
+    if find_study(connection, study).workload == IMPORTED:
+        raise RequestError(
+            f"study {study} holds imported results, which nothing here can run again; "
+            "sweeper import brings in others"
+        )
+    members = _members(connection, study)
+    named = [_find(text, study, members) for text in keys]
+    shown = [key for key, member in members.items() if not member.hidden]
+    failing = failures_of(connection, shown)
+    busy = holders(connection, now, shown)
+    chosen = set(named)
+    chosen |= {key for key in failing if failed and key not in busy}
+    chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
+    wanted = [key for key in members if key in chosen]
+    for key in wanted:
+        if key in busy:
+            holder = busy[key]
+            raise RequestError(
+                f"trial {key[:12]} of study {study} is running on {holder.host} (process "
+                f"{holder.pid}); nothing was changed: end that run first, or wait for it"
+            )
+    withdrawn = [key for key in wanted if members[key].outcome is not None]
+    _withdraw(connection, paths, renaming, withdrawn)
+    excuse(connection, wanted)
+    return Retried(
+        failed=tuple(key for key in wanted if key in failing),
+        withdrawn=tuple(withdrawn),
+        pending=tuple(
+            key for key in wanted if key not in failing and members[key].outcome is None
+        ),
+    )
+
+
+def _members(connection: Connection, study: str) -> dict[str, _Member]:
+    hidden = func.min(case((study_trials.c.hidden, 1), else_=0))
+    statement = (
+        select(study_trials.c.trial_key, hidden, results.c.outcome)
+        .outerjoin(results, results.c.trial_key == study_trials.c.trial_key)
+        .where(study_trials.c.study == study)
+        .group_by(study_trials.c.trial_key, results.c.outcome)
+        .order_by(func.min(study_trials.c.position), study_trials.c.trial_key)
+    )
+    rows = connection.execute(statement)
+    return {key: _Member(hidden=bool(hidden), outcome=outcome) for key, hidden, outcome in rows}
+
+
+def _find(text: str, study: str, members: Mapping[str, _Member]) -> str:
+    """The one trial of the study whose key begins like this.
+
+    Raises:
+        RequestError: there is none, there are several, or it is hidden.
+    """
+    digits = text.lower()
+    if not _DIGITS.fullmatch(digits):
+        raise RequestError(
+            f"--key {text!r}: a key is {FEWEST_DIGITS} to 64 digits of 0-9 and a-f; "
+            '`sweeper sql "select key from trials"` prints them'
+        )
+    found = [key for key in members if key.startswith(digits)]
+    if len(found) != 1:
+        listed = ", ".join(key[: max(12, len(digits) + 4)] for key in sorted(found)[:LISTED])
+        fault = f"{len(found)} trials begin so ({listed}...); give more digits"
+        raise RequestError(
+            f"--key {digits}: "
+            + (fault if found else f"no trial of study {study} has a key that begins so")
+        )
+    if members[found[0]].hidden:
+        raise RequestError(
+            f"--key {digits}: the trial is hidden, because the file of study {study} no longer "
+            "declares it; put its values back into the file and run it, then retry"
+        )
+    return found[0]
+
+
+def _withdraw(
+    connection: Connection, paths: Paths, renaming: Renaming, keys: Sequence[str]
+) -> None:
+    """Removes results and marks; the attempts keep their metrics, the curves another name."""
+    statement = select(results.c.trial_key, results.c.curve)
+    for row in list(rows_in(connection, statement, results.c.trial_key, keys)):
+        # A file of another attempt would be taken over just like that of the withdrawn result.
+        files = set(paths.curves_of(row.trial_key))
+        files |= {paths.absolute(row.curve)} if row.curve else set()
+        for path in sorted(files):
+            renaming.move(path, paths.withdrawn(path))
+    for chunk in _chunks(keys):
+        for table in (marks, results):
+            connection.execute(delete(table).where(table.c.trial_key.in_(chunk)))
+
+
+def excuse(connection: Connection, keys: Sequence[str]) -> None:
+    """Makes the ended attempts of trials count no more: neither as failures nor as results."""
+    for chunk in _chunks(keys):
+        ended = attempts.c.trial_key.in_(chunk) & (attempts.c.state != RUNNING)
+        connection.execute(update(attempts).where(ended).values(excused=True, accepted=False))
+
+
+def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))

@@ -1,1 +1,0 @@
-"""Whether database, curves and checkpoints agree, and what of it can be mended."""

@@ -1,0 +1,118 @@
+"""JSON schema of a study file, for editors: sections from the models, settings from the cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweeper.study.nested import nested_schema
+from sweeper.study.settings import NUMERIC, SEED, condition
+from sweeper.study.study import Study
+from sweeper.study.values import GEOMETRIC_RANGE, LOG2_RANGE, NUMBER_TEXT, axis_schema
+from sweeper.study.workloads import find_card, known_workloads
+from workloads.workload import Card, Setting
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def study_schema() -> dict[str, Any]:
+    """Returns the JSON schema (draft 2020-12) of a study file.
+
+    A file that names a registered workload may hold the settings of that workload only; any
+    other workload may have settings of any name. What a schema cannot express (combinations of
+    settings, reversed ranges, the swept scale) is left to :func:`load_study`.
+    """
+    schema = Study.model_json_schema()
+    names = known_workloads()
+    for name in names:
+        schema["$defs"] |= _definitions(find_card(name), name)
+    whole: dict[str, Any] = _shared(schema)
+    return {
+        "$schema": DIALECT,
+        **whole,
+        "$defs": {**whole["$defs"], "Log2Range": LOG2_RANGE, "GeometricRange": GEOMETRIC_RANGE},
+        "title": "sweeper study",
+        "description": "A sweep of hyperparameters over the size of a model.",
+        "allOf": [_conditional(name) for name in names],
+    }
+
+
+def setting_schema(setting: Setting) -> dict[str, Any]:
+    """Returns the JSON schema of one value of a setting."""
+    kinds = [_kind(setting)]
+    if setting.kind in NUMERIC:
+        kinds.append(NUMBER_TEXT)
+    if setting.optional:
+        kinds.append({"type": "null"})
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
+def _definitions(card: Card, name: str) -> dict[str, Any]:
+    values = {setting.name: _documented(setting) for setting in card.settings}
+    axes = {
+        setting.name: {
+            **axis_schema(setting_schema(setting), ranges=setting.kind in NUMERIC),
+            "description": _description(setting),
+        }
+        for setting in (*card.settings, SEED)
+    }
+    values = nested_schema(values)
+    variant = _object({**values, "sweep": _reference(f"{name}-sweep")})
+    return {
+        f"{name}-fixed": _object(values),
+        f"{name}-sweep": _object(axes),
+        f"{name}-variant": {"anyOf": [variant, {"type": "null"}]},
+    }
+
+
+def _conditional(name: str) -> dict[str, Any]:
+    variants = {"type": "object", "additionalProperties": _reference(f"{name}-variant")}
+    sections = {
+        "fixed": _reference(f"{name}-fixed"),
+        "sweep": _reference(f"{name}-sweep"),
+        "variants": variants,
+    }
+    return {
+        "if": {"properties": {"workload": {"const": name}}, "required": ["workload"]},
+        "then": {"properties": sections},
+    }
+
+
+def _shared(schema: Any) -> Any:
+    """Returns a schema in which every copy of the two ranges is a reference."""
+    if schema == LOG2_RANGE:
+        return _reference("Log2Range")
+    if schema == GEOMETRIC_RANGE:
+        return _reference("GeometricRange")
+    if isinstance(schema, dict):
+        return {key: _shared(value) for key, value in schema.items()}
+    return [_shared(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _documented(setting: Setting) -> dict[str, Any]:
+    schema = {**setting_schema(setting), "description": _description(setting)}
+    return schema if setting.required else {**schema, "default": setting.default}
+
+
+def _description(setting: Setting) -> str:
+    return f"{setting.doc} Only where {condition(setting)}." if setting.when else setting.doc
+
+
+def _kind(setting: Setting) -> dict[str, Any]:
+    if setting.kind in NUMERIC:
+        schema: dict[str, Any] = {"type": "integer" if setting.kind == "int" else "number"}
+        if setting.low is not None:
+            schema["exclusiveMinimum" if setting.low_open else "minimum"] = setting.low
+        if setting.high is not None:
+            schema["maximum"] = setting.high
+        return schema
+    if setting.kind == "choice":
+        return {"enum": list(setting.choices)}
+    return {"type": "boolean" if setting.kind == "bool" else "string"}

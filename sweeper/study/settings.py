@@ -1,0 +1,138 @@
+"""The canonical value of a setting: the declared type, within the declared bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from sweeper.errors import shown
+from sweeper.study.axes import Axis, ListAxis, number, whole_number
+from workloads.workload import Config, Setting, applies
+
+SEED = Setting(
+    name="seed",
+    kind="int",
+    doc="Seed of initialisation and of the order of the data.",
+    default=0,
+    low=0,
+    high=2**31 - 1,
+)
+"""The one setting that every workload has and no card lists."""
+
+NUMERIC = frozenset({"int", "float"})
+
+
+def canonical_value(setting: Setting, raw: Any) -> Any:
+    """Returns a value in the setting's declared type.
+
+    Raises:
+        ValueError: the value is of another type or out of bounds; says what is allowed.
+    """
+    if raw is None:
+        if setting.optional:
+            return None
+        raise ValueError(f"has no value; allowed: {allowed(setting)}")
+    try:
+        value = _typed(setting, raw)
+    except ValueError as error:
+        raise ValueError(f"{error}; allowed: {allowed(setting)}") from None
+    if setting.kind in NUMERIC and not _within(setting, value):
+        raise ValueError(f"{shown(raw)} is out of bounds; allowed: {allowed(setting)}")
+    return value
+
+
+def axis_values(setting: Setting, axis: Axis) -> list[Any]:
+    """Returns the raw values of an axis; those of a range over whole numbers are rounded."""
+    if setting.kind == "int" and not isinstance(axis, ListAxis):
+        return [round(value) for value in axis.values()]
+    return list(axis.values())
+
+
+def allowed(setting: Setting) -> str:
+    """Returns what a setting may be, in words."""
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "choice": ", ".join(setting.choices),
+        "text": "text",
+    }[setting.kind]
+    if setting.kind in NUMERIC:
+        words += _bounds(setting)
+    return f"{words}, or null" if setting.optional else words
+
+
+def condition(setting: Setting) -> str:
+    """Returns when a setting applies, in words: ``optimizer is muon``."""
+    return ", or ".join(
+        " and ".join(
+            f"{name} is {' or '.join(str(value) for value in values)}"
+            for name, values in one.items()
+        )
+        for one in setting.conditions
+    )
+
+
+def deciding(setting: Setting) -> set[str]:
+    """Returns the names of the settings on which it depends whether this one applies."""
+    return {name for one in setting.conditions for name in one}
+
+
+def applying(settings: Mapping[str, Setting], config: Config) -> set[str]:
+    """Returns the names of the settings that have a meaning under a config.
+
+    Settings that the config leaves out count with their defaults, and a setting whose condition
+    is itself without meaning has none.
+    """
+    full = {name: config.get(name, setting.default) for name, setting in settings.items()}
+    while True:
+        kept = {name: full[name] for name in full if applies(settings[name], full)}
+        if len(kept) == len(full):
+            return set(kept)
+        full = kept
+
+
+def by_name(settings: Iterable[Setting]) -> dict[str, Setting]:
+    """Returns settings under their names, the seed among them."""
+    return {setting.name: setting for setting in (*settings, SEED)}
+
+
+def _typed(setting: Setting, raw: Any) -> Any:
+    if setting.kind == "int":
+        return whole_number(raw)
+    if setting.kind == "float":
+        return float(number(raw)) + 0.0  # -0.0 and 0.0 are one value
+    if setting.kind == "bool":
+        if isinstance(raw, bool):
+            return raw
+        raise ValueError(f"{shown(raw)} is not true or false")
+    if not isinstance(raw, str):
+        raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
+    if setting.kind == "choice" and raw not in setting.choices:
+        raise ValueError(f"{shown(raw)} is not a choice{_nearest(raw, setting.choices)}")
+    return raw
+
+
+def _nearest(raw: str, choices: Sequence[str]) -> str:
+    close = get_close_matches(raw, choices, n=1)
+    return f", did you mean {close[0]!r}" if close else ""
+
+
+def _within(setting: Setting, value: int | float) -> bool:
+    if setting.low is not None:
+        if setting.low_open and value <= setting.low:
+            return False
+        if value < setting.low:
+            return False
+    return setting.high is None or value <= setting.high
+
+
+def _bounds(setting: Setting) -> str:
+    above = "above" if setting.low_open else "at least"
+    parts = []
+    if setting.low is not None:
+        parts.append(f"{above} {setting.low:g}")
+    if setting.high is not None:
+        parts.append(f"at most {setting.high:.10g}")
+    return f", {' and '.join(parts)}" if parts else ""

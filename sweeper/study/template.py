@@ -1,0 +1,205 @@
+"""A commented study file to start from, written out of a workload's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import yaml
+
+from sweeper.errors import RequestError, StudyError
+from sweeper.study.settings import allowed, condition
+from sweeper.study.source import parse_source
+from sweeper.study.study import Study
+from sweeper.study.workloads import find_card
+from workloads.workload import Card, Setting
+
+_WIDTH = 88
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a first study of a workload holds, as YAML text by key.
+
+    Attributes:
+        scale: the setting along which optima are tracked.
+        hyperparameter: the setting whose optimum is tracked.
+        fixed: settings with one value.
+        variants: settings of each variant.
+        sweep: axes.
+    """
+
+    scale: str
+    hyperparameter: str
+    fixed: Mapping[str, str]
+    variants: Mapping[str, str]
+    sweep: Mapping[str, str]
+
+
+STARTS: Mapping[str, Start] = {
+    "llama": Start(
+        scale="width",
+        hyperparameter="learning_rate",
+        fixed={
+            "steps": "200",
+            "base_width": "32",
+            "mlp": "gelu",
+            "optimizer": "adamw",
+            "beta2": "0.99",
+            "warmup": "0.2",
+        },
+        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
+        sweep={"width": "[32, 64, 128]", "learning_rate": "{log2: [-9, -2]}"},
+    ),
+    "mlp": Start(
+        scale="width",
+        hyperparameter="learning_rate",
+        fixed={
+            "steps": "80",
+            "base_width": "32",
+            "activation": "tanh",
+            "optimizer": "adamw",
+            "clip": "0.0",
+            "warmup": "0.2",
+        },
+        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
+        sweep={"width": "[32, 64, 128, 256]", "learning_rate": "{log2: [-10, -3]}"},
+    ),
+}
+"""First studies of the built-in workloads; those of others follow from their cards."""
+
+
+def study_template(workload: str = "llama") -> str:
+    """Returns a commented study file for a workload, with all its settings as comments.
+
+    For a built-in workload the file loads as it is. For any other, required settings get values
+    by guess, and what its card still refuses is listed at the top.
+
+    Raises:
+        RequestError: no such workload, or it lacks the two required numbers (one whole, for the
+            scale) that a sweep needs.
+    """
+    card = find_card(workload)
+    start = STARTS.get(workload) or _guess(card, workload)
+    text = "".join(f"{line}\n" for line in _lines(card, workload, start))
+    refused = _refused(text)
+    if not refused:
+        return text
+    return "".join(f"# To settle first: {line}\n" for line in refused) + "\n" + text
+
+
+def _guess(card: Card, workload: str) -> Start:
+    required = [setting for setting in card.settings if setting.required and not setting.when]
+    scale = next((setting.name for setting in required if setting.kind == "int"), None)
+    hyper = next((setting.name for setting in required if setting.kind == "float"), None)
+    if scale is None or hyper is None:
+        raise RequestError(
+            f"workload {workload!r} has no required whole number and no required number to sweep, "
+            "so there is no first study to guess; write one from that of `sweeper init`"
+        )
+    others = [setting for setting in required if setting.name not in (scale, hyper)]
+    return Start(
+        scale=scale,
+        hyperparameter=hyper,
+        fixed={setting.name: _first_value(setting) for setting in others},
+        variants={},
+        sweep={scale: "[64, 128, 256]", hyper: "{log2: [-10, -4]}"},
+    )
+
+
+def _first_value(setting: Setting) -> str:
+    guesses = {"int": 1, "float": 1.0, "bool": False, "text": "?"}
+    return _yaml(setting.choices[0] if setting.kind == "choice" else guesses[setting.kind])
+
+
+def _refused(text: str) -> list[str]:
+    try:
+        source = parse_source(text, "study")
+        Study.model_validate(source.data, context=source)
+    except StudyError as error:
+        return [f"{fault.key}: {fault.message}" for fault in error.faults]
+    return []
+
+
+def _lines(card: Card, workload: str, start: Start) -> Iterator[str]:
+    yield "# A study: which trials to run, what to compare, and which rules to put to the test."
+    yield "# `sweeper plan FILE` says what it costs, `sweeper run FILE` runs what is left of it."
+    yield "# Adding values later runs only the new trials; removing values deletes nothing."
+    yield "name: first-study                  # letters, digits, '-', '_' and '.'"
+    yield f"question: Does the best {start.hyperparameter} stay put as {start.scale} grows?"
+    yield f"workload: {_yaml(workload)}"
+    yield f"# {start.scale} is the axis along which optima are tracked; it has to be swept."
+    yield f"scale: {start.scale}"
+    yield from _fixed(card, start)
+    yield from _variants(start)
+    yield from _sweep(start)
+    yield from _sections(card, start)
+
+
+def _fixed(card: Card, start: Start) -> Iterator[str]:
+    yield ""
+    yield "# Settings with one value. Those that are comments have the default that stands there."
+    yield "fixed:"
+    yield from (f"  {name}: {value}" for name, value in start.fixed.items())
+    for setting in card.settings:
+        if setting.name in start.fixed or setting.name in start.sweep:
+            continue
+        where = f" Only where {condition(setting)}." if setting.when else ""
+        yield from _comment(f"{setting.doc} Allowed: {allowed(setting)}.{where}")
+        value = "REQUIRED" if setting.required else _yaml(setting.default)
+        yield f"  # {setting.name}: {value}"
+
+
+def _variants(start: Start) -> Iterator[str]:
+    yield ""
+    yield "# Named bundles of settings that are compared with each other. A variant may have a"
+    yield "# `sweep` of its own, whose axes replace those below or are added to them."
+    lead = "" if start.variants else "# "
+    bundles = start.variants or {"one": "{...}", "other": "{..., sweep: {...}}"}
+    yield f"{lead}variants:"
+    yield from (f"{lead}  {name}: {bundle}" for name, bundle in bundles.items())
+
+
+def _sweep(start: Start) -> Iterator[str]:
+    yield ""
+    yield "# Axes: every combination of their values is run. An axis is a list, powers of two"
+    yield "# {log2: [from, to], step: 1}, or a geometric range {geometric: [low, high], count: n}."
+    yield "sweep:"
+    yield from (f"  {name}: {values}" for name, values in start.sweep.items())
+    yield "  seed: [0, 1]                     # initialisation and order of the data"
+
+
+def _sections(card: Card, start: Start) -> Iterator[str]:
+    metric = "val_loss" if "val_loss" in card.metrics else next(iter(card.metrics))
+    yield from ("", "# Who proposes the trials: grid runs every combination.")
+    yield "search: {method: grid}"
+    yield from ("", "# What is compared between trials:")
+    yield from (f"#   {name}: {doc}" for name, doc in card.metrics.items())
+    yield f"objective: {{metric: {metric}, goal: min}}    # goal: min or max"
+    yield from (
+        "",
+        "# Ceilings, all optional: training FLOPs, number of trials, wall-clock hours.",
+    )
+    yield "# budget: {flops: 1.0e16, trials: 500, hours: 12}"
+    yield ""
+    yield f"# What a trial is given: a number, or a table by {start.scale} whose entries hold from"
+    yield "# their key upwards, such as gpus: {64: 0.25, 1024: 1}. pack is how many trials train"
+    yield "# side by side in one process: auto, 1 or any number."
+    yield "resources: {cpus: 1, gpus: 0, pack: auto}"
+    yield ""
+    yield "# Rules to put to the test: the optimum moves by `exponent` octaves when the scale"
+    yield "# doubles, within `tolerance`; 0 is no drift."
+    yield "claims:"
+    yield f"  - {{hyperparameter: {start.hyperparameter}, exponent: 0, tolerance: 0.25}}"
+
+
+def _comment(text: str) -> Iterator[str]:
+    yield from (f"  # {line}" for line in wrap(f"- {text}", _WIDTH, subsequent_indent="  "))
+
+
+def _yaml(value: Any) -> str:
+    """Returns a value as one plain YAML scalar."""
+    dumped: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return dumped.removesuffix("...\n").strip()

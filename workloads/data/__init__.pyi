@@ -1,0 +1,16 @@
+"""Data: text as tokens, batches common to all trials of a seed."""
+
+from .fingerprint import corpus_fingerprint as corpus_fingerprint
+from .images import Part as Part
+from .images import absolute as absolute
+from .images import images_fingerprint as images_fingerprint
+from .images import is_source as is_source
+from .images import load as load
+from .images import sizes_of as sizes_of
+from .sources import FORMS as FORMS
+from .sources import kind_of as kind_of
+from .tokens import batch as batch
+from .tokens import evaluation_windows as evaluation_windows
+from .tokens import read_tokens as read_tokens
+from .vocabulary import canonical_source as canonical_source
+from .vocabulary import vocabulary_of as vocabulary_of

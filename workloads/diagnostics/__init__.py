@@ -1,1 +1,0 @@
-"""Diagnostics of models: whether activations move alike at every width."""

@@ -1,0 +1,143 @@
+"""Card of the ``llama`` workload: what planning needs to know, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from workloads.data import corpus_fingerprint, kind_of
+from workloads.llama.checks import faults, head_faults
+from workloads.llama.plan import canonical, derived
+from workloads.llama.settings import SETTINGS
+from workloads.llama.shape import LlamaShape, shape_of
+from workloads.llama.tensors import leaves_of
+from workloads.parametrization import UNSCALED, rule_table
+from workloads.settings import completed, missing
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+
+if TYPE_CHECKING:
+    from workloads.workload import TrainerFactory
+
+
+class LlamaCard:
+    """Card of the ``llama`` workload: a language model."""
+
+    name = "llama"
+    version = "2.0.0"
+    doc = (
+        "A Llama-like language model on bytes or tokens: pre-RMSNorm, rotary or learned "
+        "positions, per-head QK-norm, SwiGLU or GELU, no biases, readout untied or tied; any "
+        "optimizer for the hidden matrices and one for all else, under any parametrization."
+    )
+    settings: tuple[Setting, ...] = SETTINGS
+    metrics: Mapping[str, str] = MappingProxyType(
+        {
+            "val_loss": "Mean loss on held-out documents, nats per token.",
+            "val_bits_per_byte": "Mean loss on held-out documents, bits per byte of text.",
+            "train_loss": "Mean training loss over the last twentieth of the steps, nats per "
+            "token.",
+        }
+    )
+
+    def problems(self, config: Config) -> list[Problem]:
+        """Returns every fault of a combination of settings; empty if there is none.
+
+        Raises:
+            ValueError: a setting is unknown or not of its type.
+        """
+        absent = missing(SETTINGS, config)
+        if absent:
+            return [Problem(keys=(name,), message=f"{name} is required") for name in absent]
+        return list(faults(completed(SETTINGS, config)))
+
+    def resolve(self, config: Config) -> Resolved:
+        """Returns the canonical config and its derived quantities.
+
+        Raises:
+            ValueError: the config has problems; the message lists them all.
+        """
+        full = completed(SETTINGS, config)
+        problems = list(faults(full))
+        if problems:
+            raise ValueError("; ".join(problem.message for problem in problems))
+        shape = shape_of(full)
+        settled = canonical(full, shape)
+        return Resolved(config=settled, derived=derived(settled, shape))
+
+    def unmeasured(self, config: Config) -> Mapping[str, str]:
+        """Returns the metrics that a config leaves out: bits per byte of tokens of an unknown
+        tokenizer."""
+        source = config.get("data", "")
+        if kind_of(source) != "bin" or config.get("tokenizer") is not None:
+            return {}
+        return {
+            "val_bits_per_byte": f"how many bytes a token of {source} stands for is unknown; set "
+            "tokenizer, or compare val_loss"
+        }
+
+    def rules(self, config: Config) -> RuleTable:
+        """Returns the scaling rule of a config, in which only ``width`` is required.
+
+        The width need not be a multiple of ``head_dim`` unless that is given, and there are gains
+        unless ``norm_gain`` is.
+
+        Raises:
+            ValueError: the config has faults; the message lists them all.
+        """
+        full = completed(SETTINGS, {**UNSCALED, "norm_gain": True, **config})
+        faults = head_faults(full) if "head_dim" in config else ()
+        return rule_table(full, leaves_of(full), tuple(faults))
+
+    def data_fingerprint(self, config: Config) -> str:
+        """Returns the SHA-256 of the text that a config trains on, after checking its size.
+
+        Raises:
+            DataUnavailableError: the text is missing, altered, unreadable or too small.
+        """
+        full = completed(SETTINGS, config)
+        return corpus_fingerprint(full)
+
+    def pack_size(self, config: Config, device: str) -> int:
+        """Returns how many trials of this shape train well side by side."""
+        shape = shape_of(completed(SETTINGS, config))
+        return cuda_pack_size(shape) if device == "cuda" else cpu_pack_size(shape)
+
+    def trainer(self) -> TrainerFactory:
+        """Returns the factory of the trainer; imports torch."""
+        from workloads.llama.model import LlamaTrainer
+
+        return partial(LlamaTrainer, self)
+
+
+def cpu_pack_size(shape: LlamaShape) -> int:
+    """Returns how many members pay on a CPU: 8 for small steps, else 1.
+
+    A pack saves the overhead of an operation and costs cache. Measured on one thread, time of a
+    member in a pack of 8 over its time alone, by tokens a pass x width: 0.28 at 64 x 16, 0.53 at
+    256 x 32, 0.67 at 256 x 64, 0.84 at 2048 x 16, 0.86 at 512 x 128, 0.93 at 2048 x 32 and
+    1024 x 64; but 0.98 at 1024 x 128, 1.00 at 2048 x 64 and 0.93 to 1.12 at 2048 x 128, where
+    a pack would only keep the other cores waiting.
+    """
+    return 8 if shape.tokens_per_pass * shape.width <= 65_536 else 1
+
+
+def cuda_pack_size(shape: LlamaShape) -> int:
+    """Returns how many members fill a GPU without filling its memory, from 1 to 32; an estimate.
+
+    Occupancy: the smallest matrix product of a step has (tokens / 128) x (width / 128) output
+    tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
+    Memory: 16 bytes a parameter (weight, gradient, two moments) and 4 for each number that is
+    kept for the backward pass: about depth * (8 D + 3 F) for every token, and 3 V for every token
+    that is read out at once; half of 16 GiB.
+    """
+    tokens, width = shape.tokens_per_pass, shape.width
+    tiles = max(1, tokens // 128) * max(1, width // 128)
+    activations = tokens * shape.depth * (8 * width + 3 * shape.mlp_hidden)
+    logits = min(tokens, shape.tokens_read_out) * shape.vocabulary
+    member_bytes = 16 * shape.params + 4 * (activations + 3 * logits)
+    return max(1, min(32, 2 * 132 // tiles, (8 << 30) // member_bytes))
+
+
+LLAMA: Card = LlamaCard()

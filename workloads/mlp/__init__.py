@@ -1,0 +1,1 @@
+"""The ``mlp`` workload: a perceptron on labelled images."""

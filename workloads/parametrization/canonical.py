@@ -1,0 +1,117 @@
+"""The settings of optimizers and rules in the one form that all their equals share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workloads.optimizers import ORTHOGONAL, default_steps, newton_schulz_coefficients, others_of
+from workloads.parametrization.decay import CONVENTIONS, decays, is_coupled
+from workloads.parametrization.groups import LeavesOf, groups_of
+from workloads.parametrization.scaling import ratios, scaling_of
+from workloads.parametrization.warnings import warnings
+from workloads.workload import Config
+
+_IDLE = {"parametrization": "sp", "weight_decay_rule": "none"}
+"""Rules by setting, and the value that changes nothing."""
+
+_OF_A_RULE = ("base_depth", "depth_alpha", "lamb_rule", "power_iterations", "power_warmup_steps")
+"""Settings that a parametrization has for itself, besides the exponents of ``custom``."""
+
+
+def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
+    """Returns a completed, faultless config with its optimizers and rules in canonical form.
+
+    Names and counts that follow from others are filled in. A rule that changes nothing is
+    written as none: ``mup`` at the base width and depth is ``sp``, a weight decay rule at the
+    base width or without weight decay is ``none`` (but for coupled decay under a
+    parametrization, which has to name one), and without weight decay the convention is
+    ``independent``. What nothing reads then is left out or at its default. So the base model is
+    one trial, whichever variant asks for it.
+
+    Args:
+        config: completed, with ``steps`` settled.
+        leaves_of: lists the tensors of a config.
+    """
+    result = settled_optimizers(config)
+    if not decays(result):
+        result |= {"weight_decay_rule": "none", "weight_decay_convention": "independent"}
+        result |= {name: 0.0 for name in result if _is_custom(name, "weight_decay")}
+    if result["weight_decay_rule"] == "timescale" and not _is_constant(result):
+        result["weight_decay_convention"] = "independent"  # a timescale gives the share itself
+    for name, idle in _IDLE.items():
+        if (
+            name == "weight_decay_rule"
+            and is_coupled(result)
+            and result["parametrization"] != "sp"
+        ):
+            continue  # coupled decay under a parametrization is asked to name a rule
+        if result[name] != idle and _without_effect(result, name, idle, leaves_of):
+            result[name] = idle
+    return {name: value for name, value in _read(result).items() if value is not None}
+
+
+def settled_optimizers(config: Config) -> dict[str, Any]:
+    """Returns a config with what follows for the optimizers filled in."""
+    result = dict(config)
+    if "newton_schulz" in result and result["newton_schulz_steps"] is None:
+        result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
+    result["others"] = others_of(result)
+    if result["others_learning_rate_ratio"] is None:
+        result["others_learning_rate_ratio"] = _others_ratio(result)
+    return result
+
+
+def rule_results(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
+    """Returns what follows from the rules of a canonical config: branch_multiplier,
+    weight_decay_convention, groups, warnings, and newton_schulz_coefficients where used."""
+    results = {
+        "branch_multiplier": scaling_of(config).branch_multiplier,
+        "weight_decay_convention": CONVENTIONS[config["weight_decay_convention"]],
+        "groups": groups_of(config, leaves_of(config)),
+        "warnings": list(warnings(config, leaves_of(config))),
+    }
+    if "newton_schulz" in config:
+        results["newton_schulz_coefficients"] = newton_schulz_coefficients(
+            config["newton_schulz"], config["newton_schulz_steps"]
+        )
+    return results
+
+
+def _others_ratio(config: Config) -> float:
+    """Returns the usual learning rate of the others over that of the hidden matrices."""
+    optimizer = config["optimizer"]
+    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
+    return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
+
+
+def _is_constant(config: Config) -> bool:
+    return bool(config["weight_decay_convention"] == "constant")
+
+
+def _is_custom(name: str, quantity: str) -> bool:
+    return name.startswith("custom.") and name.endswith(f".{quantity}")
+
+
+def _without_effect(config: Config, name: str, idle: str, leaves_of: LeavesOf) -> bool:
+    """Returns whether a config trains as it would with an idle rule; explicit normalisation of
+    the updates has an effect at any size."""
+    if config[name] == "normalized":
+        return False
+    other = {**config, name: idle}
+    if scaling_of(config).branch_multiplier != scaling_of(other).branch_multiplier:
+        return False
+    return groups_of(config, leaves_of(config)) == groups_of(other, leaves_of(other))
+
+
+def _read(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config without the settings that no rule reads."""
+    drop = set()
+    if config["parametrization"] == "sp":
+        drop |= {*_OF_A_RULE, *(name for name in config if name.startswith("custom."))}
+    if ratios(config)[1] == 1:
+        drop |= {"base_depth", "depth_alpha"}
+    if config["weight_decay_rule"] != "timescale":
+        drop.add("weight_decay_timescale")
+    if config["parametrization"] == "sp" and config["weight_decay_rule"] == "none":
+        drop.add("base_width")
+    return {name: value for name, value in config.items() if name not in drop}

@@ -1,0 +1,188 @@
+"""Faults of optimizers and scaling rules, shared by the workloads, each with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from workloads.optimizers import SHARES
+from workloads.parametrization.canonical import settled_optimizers
+from workloads.parametrization.decay import decays, is_coupled
+from workloads.parametrization.groups import factors_of, groups_of
+from workloads.parametrization.parametrizations import MOONLIGHT
+from workloads.parametrization.roles import Leaf
+from workloads.parametrization.scaling import scaling_of
+from workloads.workload import Config, Problem
+
+_LEAVES_SHAPES = ("sp", "custom")
+"""Parametrizations that leave the shapes of matrices to the optimizer."""
+
+_MAXIMAL = ("mup", "spectral", "normalized", "completep")
+"""Parametrizations under which attention logits have to be divided by the size of a head."""
+
+
+def rule_faults(config: Config, leaves: Sequence[Leaf], steps: int | None) -> Iterator[Problem]:
+    """Yields the faults of a completed config.
+
+    Args:
+        config: completed.
+        leaves: its tensors.
+        steps: length of the run; None where that is a fault of its own.
+    """
+    yield from _base_faults(config)
+    yield from _shape_faults(config)
+    yield from _moonlight_faults(config)
+    yield from _root_faults(config)
+    yield from _share_faults(config)
+    yield from _head_size_faults(config)
+    timescale = list(_timescale_faults(config))
+    yield from timescale
+    yield from _coupled_faults(config, leaves)
+    if not timescale and steps is not None:
+        known = settled_optimizers({**config, "steps": steps})
+        yield from _decay_faults(known, leaves)
+        yield from _tied_faults(known, leaves)
+
+
+def _base_faults(config: Config) -> Iterator[Problem]:
+    if config["base_width"] is not None:
+        return
+    needing = []
+    if config["parametrization"] != "sp":
+        needing.append(f"parametrization {config['parametrization']}")
+    if config["weight_decay_rule"] == "inverse_width":
+        needing.append("weight_decay_rule inverse_width")
+    if needing:
+        verb = "scale" if len(needing) > 1 else "scales"
+        yield Problem(
+            keys=("base_width",),
+            message=f"base_width is missing, and {' and '.join(needing)} {verb} relative to it; "
+            "set it to the width at which the hyperparameters are tuned",
+        )
+
+
+def _shape_faults(config: Config) -> Iterator[Problem]:
+    factor, rule = config.get("shape_factor", "none"), config["parametrization"]
+    if factor != "none" and rule not in _LEAVES_SHAPES:
+        yield Problem(
+            keys=("shape_factor", "parametrization"),
+            message=f"shape_factor {factor} and parametrization {rule} are two width rules on "
+            f"top of each other; use shape_factor none, or parametrization "
+            f"{' or '.join(_LEAVES_SHAPES)}",
+        )
+
+
+def _moonlight_faults(config: Config) -> Iterator[Problem]:
+    if config["parametrization"] == "moonlight" and config["optimizer"] not in MOONLIGHT:
+        yield Problem(
+            keys=("parametrization", "optimizer"),
+            message="parametrization moonlight brings orthogonal updates to the size of AdamW's "
+            f"and is not defined for optimizer {config['optimizer']}; use one of "
+            f"{', '.join(MOONLIGHT)}, or another parametrization",
+        )
+
+
+def _root_faults(config: Config) -> Iterator[Problem]:
+    if config.get("shampoo_root") != "newton":
+        return
+    exponent = config["shampoo_exponent"]
+    whole = round(1 / exponent)
+    if abs(exponent * whole - 1) > 1e-9:
+        yield Problem(
+            keys=("shampoo_exponent", "shampoo_root"),
+            message=f"shampoo_root newton computes roots of a whole order, and shampoo_exponent "
+            f"{exponent:g} is not one over a whole number; use {1 / whole:.6g}, or shampoo_root "
+            "eigh",
+        )
+
+
+def _share_faults(config: Config) -> Iterator[Problem]:
+    for name in SHARES:
+        if config.get(name, 0.0) >= 1:
+            yield Problem(
+                keys=(name,),
+                message=f"{name} is {config[name]:g}; it has to be at least 0 and below 1",
+            )
+
+
+def _head_size_faults(config: Config) -> Iterator[Problem]:
+    base, size = config.get("base_head_dim"), config.get("head_dim")
+    scale, rule = config.get("attention_scale"), config["parametrization"]
+    if base is None or scale != "sqrt" or rule not in _MAXIMAL or base == size:
+        return
+    yield Problem(
+        keys=("attention_scale", "base_head_dim", "head_dim"),
+        message=f"head_dim {size} is not base_head_dim {base}, and under parametrization {rule} "
+        "logits have to be divided by head_dim, not by its root, to keep their size; use "
+        "attention_scale linear, or equal sizes",
+    )
+
+
+def _timescale_faults(config: Config) -> Iterator[Problem]:
+    if config["weight_decay_rule"] != "timescale":
+        return
+    if config["weight_decay_timescale"] is None:
+        yield Problem(
+            keys=("weight_decay_timescale", "weight_decay_rule"),
+            message="weight_decay_timescale is missing, and weight_decay_rule timescale computes "
+            "weight decay from it; set it to a share of all steps, for example 0.2",
+        )
+    if config["weight_decay"]:
+        yield Problem(
+            keys=("weight_decay", "weight_decay_rule"),
+            message=f"weight_decay is {config['weight_decay']:g}, and weight_decay_rule timescale "
+            "computes it from weight_decay_timescale; remove one of the two",
+        )
+
+
+def _coupled_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+    """Coupled decay is the product of two numbers, of which a rule scales one alone."""
+    if not (config["weight_decay"] and is_coupled(config)):
+        return
+    if config["weight_decay_rule"] != "none":
+        return
+    scaling = scaling_of(config)
+    for leaf in leaves:
+        factors = factors_of(leaf, config, scaling)
+        scaled = factors.learning_rate != 1 and factors.weight_decay == 1
+        if scaled:
+            yield Problem(
+                keys=("weight_decay_convention", "weight_decay_rule", "weight_decay"),
+                message=f"parametrization {config['parametrization']} multiplies the learning "
+                f"rate of {leaf.key} by {factors.learning_rate:.4g}, and coupled decay with it, "
+                "while weight_decay itself stays: coupled decay with an unscaled lambda; use "
+                "weight_decay_rule inverse_learning_rate, or weight_decay_convention independent",
+            )
+            return
+
+
+def _decay_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+    if not decays(config):
+        return
+    given = "weight_decay" if config["weight_decay"] else "weight_decay_timescale"
+    for key, group in groups_of(config, leaves).items():
+        share = group["weight_decay"]
+        if share > 1:
+            times = " times the learning rate" if is_coupled(config) else ""
+            yield Problem(
+                keys=(given,),
+                message=f"{given} {config[given]:g} takes {share:.4g} of each weight of {key} "
+                f"away in a step, which is more than all of it: the share{times} has to be at "
+                "most 1",
+            )
+            return
+
+
+def _tied_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+    if not config.get("tied_embeddings"):
+        return
+    groups = groups_of(config, leaves)
+    one, other = groups["embedding"], groups["readout"]
+    differing = [name for name in one if name != "init_std" and one[name] != other.get(name)]
+    if differing:
+        values = ", ".join(f"{name} ({one[name]} and {other.get(name)})" for name in differing)
+        yield Problem(
+            keys=("tied_embeddings", "parametrization"),
+            message="tied_embeddings makes embedding and readout one tensor, and parametrization "
+            f"{config['parametrization']} gives them different {values}; use tied_embeddings: "
+            "false or a parametrization that treats them alike",
+        )

@@ -1,0 +1,161 @@
+"""The settings of the scaling rules, shared by the workloads."""
+
+from __future__ import annotations
+
+from workloads.optimizers import used
+from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.workload import Condition, Setting
+
+CUSTOM_EXPONENTS = ("learning_rate", "epsilon", "init", "weight_decay")
+
+_DEPTH_RULES = tuple(name for name, rule in PARAMETRIZATIONS.items() if rule.depth)
+
+
+def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
+    """Returns the settings of parametrization, learning rate and weight decay.
+
+    Args:
+        vectors: the condition under which the model has vectors.
+    """
+    return (*_parametrization(vectors), *_rates(), *_custom(vectors))
+
+
+def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
+    lamb = used("lamb", vectors=vectors)
+    return (
+        Setting(
+            name="parametrization",
+            kind="choice",
+            default="sp",
+            choices=tuple(PARAMETRIZATIONS),
+            doc="Rule for learning rate, epsilon and initialisation over width and depth, "
+            "relative to base_width and base_depth: sp (none), mup (arXiv 2512.05620), spectral "
+            "(2602.20937), normalized (every update scaled by its spectral norm), moonlight "
+            "(2502.16982), completep (2505.01618), ntk and mean_field (2407.05872), or custom "
+            "exponents.",
+        ),
+        Setting(
+            name="base_width",
+            kind="int",
+            optional=True,
+            low=1,
+            doc="Width at which the rules change nothing; every rule over width needs it.",
+        ),
+        Setting(
+            name="base_depth",
+            kind="int",
+            optional=True,
+            low=1,
+            when={"parametrization": _DEPTH_RULES},
+            doc="Depth at which the depth rule changes nothing; null for no depth rule.",
+        ),
+        Setting(
+            name="depth_alpha",
+            kind="float",
+            default=1.0,
+            low=0.5,
+            high=1.0,
+            when={"parametrization": ("completep", "spectral")},
+            doc="Residual branches are divided by (depth / base_depth) to this power: 1 is "
+            "CompleteP, 0.5 is depth-muP.",
+        ),
+        Setting(
+            name="lamb_rule",
+            kind="choice",
+            default="published",
+            choices=("published", "per_entry"),
+            when=tuple({**each, "parametrization": ("spectral",)} for each in lamb),
+            doc="LAMB's learning rate under spectral: 1 as published, or in proportion to "
+            "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
+        ),
+    )
+
+
+def _rates() -> tuple[Setting, ...]:
+    return (
+        Setting(
+            name="learning_rate",
+            kind="float",
+            required=True,
+            low=0.0,
+            low_open=True,
+            packable=True,
+            doc="Peak learning rate at the base width.",
+        ),
+        Setting(
+            name="weight_decay",
+            kind="float",
+            default=0.0,
+            low=0.0,
+            packable=True,
+            doc="Weight decay at the base width, in the sense of weight_decay_convention.",
+        ),
+        Setting(
+            name="weight_decay_convention",
+            kind="choice",
+            default="independent",
+            choices=tuple(CONVENTIONS),
+            doc="independent: the share of a weight lost per step at the peak of the schedule; "
+            "coupled: times the learning rate of the tensor too, as in PyTorch; constant: a share "
+            "per step whatever the schedule.",
+        ),
+        Setting(
+            name="weight_decay_rule",
+            kind="choice",
+            default="none",
+            choices=tuple(DECAY_RULES),
+            doc="How weight decay goes with size: none; inverse_width, times base_width / width; "
+            "inverse_learning_rate, divided by the rule's factor on the learning rate (coupled "
+            "decay then does not go with size); timescale, so that weights forget over "
+            "weight_decay_timescale.",
+        ),
+        Setting(
+            name="weight_decay_timescale",
+            kind="float",
+            optional=True,
+            low=0.0,
+            low_open=True,
+            packable=True,
+            when={"weight_decay_rule": ("timescale",)},
+            doc="Steps over which weights forget by a factor e at the peak of the schedule, as a "
+            "share of all steps (arXiv 2405.13698).",
+        ),
+    )
+
+
+def _custom(vectors: Condition) -> tuple[Setting, ...]:
+    return tuple(
+        Setting(
+            name=f"custom.{role}.{quantity}",
+            kind="float",
+            default=_STANDARD.get((role, quantity), 0.0),
+            low=-8.0,
+            high=8.0,
+            when={"parametrization": ("custom",), **(vectors if role == "vector" else {})},
+            doc=f"Exponent of width / base_width in {_WORDS[quantity]} of {_ROLES[role]}.",
+        )
+        for role in _ROLES
+        for quantity in CUSTOM_EXPONENTS
+        if role != "vector" or quantity in _OF_VECTORS
+    )
+
+
+_STANDARD = {("hidden", "init"): -0.5, ("readout", "init"): -0.5}
+"""Exponents of the standard parametrization, where they are not 0."""
+
+_OF_VECTORS = ("learning_rate", "epsilon")
+"""Gains and biases start at a constant and are never decayed."""
+
+_WORDS = {
+    "learning_rate": "the learning rate",
+    "epsilon": "every epsilon",
+    "init": "the standard deviation of the initial values",
+    "weight_decay": "the weight decay",
+}
+_ROLES = {
+    "embedding": "embeddings",
+    "hidden": "hidden matrices",
+    "readout": "the readout",
+    "vector": "gains and biases",
+}

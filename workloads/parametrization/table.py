@@ -1,0 +1,96 @@
+"""A scaling rule written out: factors and formulas of every kind of tensor of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workloads.parametrization.canonical import settled_optimizers
+from workloads.parametrization.checks import rule_faults
+from workloads.parametrization.decay import is_coupled
+from workloads.parametrization.groups import decay_factor, factors_of, optimizer_of
+from workloads.parametrization.growth import MEANINGS
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.parametrization.roles import Leaf
+from workloads.parametrization.rules import rule_of
+from workloads.parametrization.scaling import Scaling, scaling_of
+from workloads.parametrization.updates import method_of
+from workloads.parametrization.warnings import warnings
+from workloads.workload import Config, Problem, RuleTable, ScaledTensor
+
+UNSCALED = {"learning_rate": 1e-9, "steps": 10**9}
+"""Required settings on which no rule depends, so that no share of weight decay gets too large."""
+
+_DECAY = {
+    "none": "{}",
+    "inverse_width": "{} / m",
+    "inverse_learning_rate": "{} / (learning_rate's factor)",
+    "timescale": "{}",
+}
+"""Formulas of the weight decay rules."""
+
+
+def rule_table(
+    config: Config, leaves: Sequence[Leaf], problems: Sequence[Problem] = ()
+) -> RuleTable:
+    """Returns the rule of a completed config.
+
+    Args:
+        config: completed, with ``steps``.
+        leaves: its tensors, vectors among them.
+        problems: faults of the config besides those of its rules.
+
+    Raises:
+        ValueError: there are faults; the message lists them all.
+    """
+    faults = [*problems, *rule_faults(config, leaves, config["steps"])]
+    if faults:
+        raise ValueError("; ".join(problem.message for problem in faults))
+    full = settled_optimizers(config)
+    scaling = scaling_of(full)
+    rows = {leaf.key: _row(leaf, full, scaling) for leaf in leaves}
+    roles: dict[str, ScaledTensor] = {leaf.role: rows[leaf.role] for leaf in leaves}
+    return RuleTable(
+        config=full,
+        source=PARAMETRIZATIONS[config["parametrization"]].source,
+        roles=roles,
+        leaves={
+            leaf.key: rows[leaf.key]
+            for leaf in leaves
+            if rows[leaf.key].factors != roles[leaf.role].factors
+        },
+        branch_multiplier=scaling.branch_multiplier,
+        symbols=_symbols(rows),
+        warnings=tuple(warnings(full, leaves)),
+    )
+
+
+def _row(leaf: Leaf, config: Config, scaling: Scaling) -> ScaledTensor:
+    factors = factors_of(leaf, config, scaling)
+    decay = decay_factor(factors, config, scaling)
+    optimizer = optimizer_of(leaf.role, config)
+    return ScaledTensor(
+        optimizer=optimizer,
+        factors={
+            "learning_rate": factors.learning_rate,
+            "epsilon": 1.0,
+            **factors.epsilons,
+            "weight_decay": decay * factors.learning_rate if is_coupled(config) else decay,
+            "init_std": factors.init_std,
+        },
+        formulas=_formulas(leaf, config, scaling),
+    )
+
+
+def _formulas(leaf: Leaf, config: Config, scaling: Scaling) -> dict[str, str]:
+    method = method_of(optimizer_of(leaf.role, config), config)
+    formulas = rule_of(scaling, method, leaf).formulas
+    decay = _DECAY[config["weight_decay_rule"]].format(formulas["weight_decay"])
+    if is_coupled(config):
+        decay += ", times learning_rate's factor"
+    return {**formulas, "weight_decay": "never decayed" if leaf.role == "vector" else decay}
+
+
+def _symbols(rows: Mapping[str, ScaledTensor]) -> dict[str, str]:
+    text = " ".join(formula for row in rows.values() for formula in row.formulas.values())
+    words = set(text.replace("(", " ").replace(")", " ").replace("^", " ").split())
+    return {symbol: meaning for symbol, meaning in MEANINGS.items() if symbol in words}

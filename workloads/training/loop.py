@@ -1,0 +1,220 @@
+"""The training loop of a pack: steps, curve points, evaluations, divergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from workloads.optimizers import QKClip, clip
+from workloads.training.devices import denormals_flushed, device_name
+from workloads.training.model import Model
+from workloads.training.pack import Pack, Seat
+from workloads.training.passes import Passes
+from workloads.training.schedule import Schedule
+from workloads.training.streams import Batch, Stream
+from workloads.workload import Card, Measurement, Member, Resolved
+
+CURVE_POINTS = 200
+"""Training losses that a run reports at most, besides that of its first step."""
+
+Status = Literal["running", "completed", "diverged"]
+
+
+class Training:
+    """Trains a pack; satisfies :class:`Trainer`.
+
+    Members never meet, so each one's bits are those it has alone: on a CPU, without ``compile``,
+    for sizes of the model and of a pass (what goes through the model at once: batch_size *
+    context / accumulation tokens of the llama) that are multiples of 16. At other sizes
+    vectorised kernels round a rest of less than a register in another way, and where that rest
+    lies depends on the pack.
+
+    A member that diverges (see :class:`Seat`; an evaluation that is not finite
+    counts too) ends alone. When half of the pack or more has ended, the tensors are cut down to
+    the others.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        plans: Sequence[Resolved],
+        *,
+        card: Card,
+        model: Model,
+        stream: Stream,
+        together: int,
+        threads: int,
+        device: str,
+        qk_clip: QKClip | None = None,
+    ) -> None:
+        """Puts parameters and optimizer on the device and loads the checkpoints, if any.
+
+        Args:
+            members: the pack.
+            plans: the resolved config of each member.
+            card: card of the workload.
+            model: the model of this shape.
+            stream: its batches.
+            together: members that go through the model at once, at least 1.
+            threads: processor threads.
+            device: ``cpu`` or ``cuda``.
+            qk_clip: what limits attention logits after an update, if anything does.
+
+        Raises:
+            ValueError: members do not fit into one pack, or a checkpoint is unusable.
+        """
+        config, derived = plans[0].config, plans[0].derived
+        self._threads, self._device = threads, device
+        self._steps: int = derived["steps"]
+        self._tokens_per_step: int = derived["tokens"] // derived["steps"]
+        self._clip: float = config["clip"]
+        self._marks = _marks(self._steps, config["evals"])
+        self._schedule = Schedule(
+            steps=self._steps,
+            warmup_steps=derived["warmup_steps"],
+            shape=config["schedule"],
+            final_ratio=config["final_ratio"],
+        )
+        self._stream, self._qk_clip = stream, qk_clip
+        self._pack = Pack(
+            members,
+            plans,
+            card=card,
+            model=model,
+            vocabulary=stream.vocabulary,
+            device=device,
+        )
+        self._passes = Passes(
+            self._pack,
+            model,
+            together=together,
+            accumulation=config["accumulation"],
+            compiled=config["compile"],
+        )
+
+    def run(self) -> Iterator[Sequence[Measurement]]:
+        """Yields the measurements of each step; see :class:`Trainer`.
+
+        A pack that starts from checkpoints of the last step yields its final ones once more.
+        """
+        torch.set_num_threads(self._threads)
+        at_end = self._pack.step == self._steps
+        while at_end or (self._pack.seats and self._pack.step < self._steps):
+            with denormals_flushed():
+                said = self._evaluated() if at_end else self._advance()
+            yield said
+            at_end = False
+
+    def save(self, member: int, path: Path) -> None:
+        """Writes a checkpoint of one member at ``path``.
+
+        Raises:
+            ValueError: the member has diverged, so that nothing is left to go on with.
+        """
+        self._pack.save(member, path)
+
+    def device_name(self) -> str:
+        """Returns the name of the processor or accelerator."""
+        return device_name(self._device)
+
+    def parameters(self, member: int) -> dict[str, Tensor]:
+        """Returns views of the parameters of one member, by name, [1, ...]."""
+        place = [seat.member for seat in self._pack.seats].index(member)
+        return {name: each[place : place + 1] for name, each in self._pack.parameters.items()}
+
+    def _advance(self) -> list[Measurement]:
+        """Makes one update of every seat and returns what there is to say about it."""
+        step = self._pack.step + 1
+        scale = self._schedule(step)
+        batch = self._stream.training([seat.seed for seat in self._pack.seats], step=step)
+        losses, gradients = self._passes.gradients(batch)
+        norms = clip(gradients, self._clip)
+        curvature = self._curvature(batch, step)
+        peaks = self._peaks(batch, step)
+        self._pack.update(gradients, scale=scale, curvature=curvature)
+        if self._qk_clip is not None and peaks is not None:
+            self._qk_clip.scale(self._pack.parameters, peaks)
+        measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
+        said = self._judge(measured[0], measured[1], scale)
+        if step in self._marks:
+            said += self._evaluated()
+        self._pack.compact()
+        return said
+
+    def _curvature(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
+        """Returns the gradients on sampled labels where the update reads them; never clipped."""
+        if not self._pack.wants_curvature():
+            return None
+        return self._passes.curvature(self._passes.draws(batch, step=step))
+
+    def _peaks(self, batch: Batch, step: int) -> Tensor | None:
+        """Returns the largest attention logits before the update where they are looked at."""
+        if self._qk_clip is None or not self._qk_clip.looks(step):
+            return None
+        return self._passes.largest(self._qk_clip.peaks, batch)
+
+    def _judge(
+        self, losses: Sequence[float], norms: Sequence[float], scale: float
+    ) -> list[Measurement]:
+        """Takes each seat's loss into its history; returns curve points and divergences."""
+        said = []
+        for seat, loss, norm in zip(self._pack.seats, losses, norms, strict=True):
+            if seat.ended:
+                continue
+            if seat.take(loss, norm):
+                said.append(self._measurement(seat, {}, status="diverged"))
+            elif self._is_curve_point():
+                metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale}
+                said.append(self._measurement(seat, metrics))
+        return said
+
+    def _is_curve_point(self) -> bool:
+        """Returns whether this step is the first or one of ``CURVE_POINTS`` evenly spaced."""
+        step = self._pack.step
+        now, before = (each * CURVE_POINTS // self._steps for each in (step, step - 1))
+        return now != before or step == 1
+
+    def _evaluated(self) -> list[Measurement]:
+        """Returns the evaluation of every running seat, final after the last step."""
+        return [
+            self._mark(seat, means)
+            for seat, means in zip(self._pack.seats, self._passes.means(self._stream), strict=True)
+            if not seat.ended
+        ]
+
+    def _mark(self, seat: Seat, means: Mapping[str, float]) -> Measurement:
+        if not all(math.isfinite(mean) for mean in means.values()):
+            seat.ended = True
+            return self._measurement(seat, {}, status="diverged")
+        metrics = self._stream.metrics(means)
+        if self._pack.step < self._steps:
+            return self._measurement(seat, metrics, mark=True)
+        metrics["train_loss"] = seat.train_loss
+        return self._measurement(seat, metrics, mark=True, status="completed")
+
+    def _measurement(
+        self,
+        seat: Seat,
+        metrics: Mapping[str, float],
+        *,
+        mark: bool = False,
+        status: Status = "running",
+    ) -> Measurement:
+        return Measurement(
+            member=seat.member,
+            step=self._pack.step,
+            tokens=self._pack.step * self._tokens_per_step,
+            metrics=metrics,
+            mark=mark,
+            status=status,
+        )
+
+
+def _marks(steps: int, number: int) -> frozenset[int]:
+    """Returns ``number`` evenly spaced steps, rounded up; the last one is ``steps``."""
+    return frozenset(-(-steps * i // number) for i in range(1, number + 1))

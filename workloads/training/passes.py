@@ -1,0 +1,140 @@
+"""The passes of a pack through its model: gradients, curvature, evaluations.
+
+Legend: E members of the pack, B sequences (or examples) of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from workloads.training.model import Model
+from workloads.training.pack import Pack
+from workloads.training.sampling import uniform
+from workloads.training.streams import Batch, Stream
+
+Losses = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
+"""Parameters, inputs and targets (or draws for them) to losses [E, B]."""
+
+
+class Passes:
+    """Takes the members of a pack through the model, as many at once as pay."""
+
+    def __init__(
+        self, pack: Pack, model: Model, *, together: int, accumulation: int, compiled: bool
+    ) -> None:
+        """Takes pack and model.
+
+        Args:
+            pack: the pack, whose seats may end in between.
+            model: the model of its shape.
+            together: members that go through the model at once, at least 1.
+            accumulation: equal parts of a batch that go through one after the other.
+            compiled: True to compile the functions of the model.
+        """
+        self._pack, self._together, self._accumulation = pack, together, accumulation
+        self._losses: Losses = torch.compile(model.losses) if compiled else model.losses
+        self._evaluated = torch.compile(model.evaluated) if compiled else model.evaluated
+        self._sampled_losses: Losses = model.sampled_losses
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns loss [E] and gradients by name, each contiguous and [E, ...]."""
+        return self._backward(self._losses, batch)
+
+    def curvature(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the gradients of the mean loss on labels that the model guesses for a batch
+        with draws in the place of targets, by name."""
+        return self._backward(self._sampled_losses, batch)[1]
+
+    def draws(self, batch: Batch, *, step: int) -> Batch:
+        """Returns a batch with the draws of a step in the place of its targets."""
+        seeds = [seat.seed for seat in self._pack.seats]
+        shape = batch.targets.shape[1:]
+        each = {seed: uniform(shape, seed=seed, step=step) for seed in dict.fromkeys(seeds)}
+        draws = torch.stack([each[seed] for seed in seeds])
+        return Batch(batch.inputs, draws.to(batch.inputs.device))
+
+    @torch.no_grad()
+    def means(self, stream: Stream) -> list[dict[str, float]]:
+        """Returns, for each seat, what the model measures, averaged over the held-out data."""
+        parts = [self._held_out(chunk, stream) for chunk in self._chunks()]
+        columns = {
+            name: torch.cat([part[name] for part in parts]).double().mean(1).tolist()
+            for name in parts[0]
+        }
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _held_out(self, chunk: slice, stream: Stream) -> dict[str, Tensor]:
+        """Returns what is measured of every held-out sequence, by name, [members, N]."""
+        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
+        members = len(self._pack.seats[chunk])
+        parts = [self._evaluated(weights, *part) for part in stream.evaluation(members)]
+        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+
+    @torch.no_grad()
+    def largest(
+        self, function: Callable[[Mapping[str, Tensor], Tensor], Tensor], batch: Batch
+    ) -> Tensor:
+        """Returns the largest values, [E, ...], of a function of parameters and inputs over the
+        parts of a batch."""
+        return torch.cat([self._largest(function, chunk, batch) for chunk in self._chunks()])
+
+    def _largest(
+        self,
+        function: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+        chunk: slice,
+        batch: Batch,
+    ) -> Tensor:
+        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
+        parts = batch.inputs[chunk].chunk(self._accumulation, 1)
+        return torch.stack([function(weights, part) for part in parts]).amax(0)
+
+    def _backward(self, losses: Losses, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = [self._chunk(losses, chunk, batch) for chunk in self._chunks()]
+        columns = zip(*(part[1] for part in parts), strict=True)
+        names = self._pack.parameters
+        return _joined([part[0] for part in parts]), {
+            name: _joined(column) for name, column in zip(names, columns, strict=True)
+        }
+
+    def _chunk(self, losses: Losses, chunk: slice, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Returns loss and gradients, in the order of the parameters, of some members: the mean
+        over the parts of the batch."""
+        leaves = {
+            name: each[chunk].requires_grad_() for name, each in self._pack.parameters.items()
+        }
+        number = self._accumulation
+        pieces = zip(batch.inputs.chunk(number, 1), batch.targets.chunk(number, 1), strict=True)
+        loss, gradients = self._piece(losses, leaves, chunk, next(pieces))
+        for piece in pieces:
+            more = self._piece(losses, leaves, chunk, piece)
+            loss += more[0]
+            torch._foreach_add_(gradients, more[1])
+        if number > 1:
+            loss /= number
+            torch._foreach_div_(gradients, number)
+        return loss, gradients
+
+    def _piece(
+        self,
+        losses: Losses,
+        leaves: Mapping[str, Tensor],
+        chunk: slice,
+        piece: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, list[Tensor]]:
+        mean = losses(leaves, piece[0][chunk], piece[1][chunk]).mean(1)
+        gradients = torch.autograd.grad(mean.sum(), list(leaves.values()))
+        return mean.detach(), list(gradients)
+
+    def _chunks(self) -> list[slice]:
+        """Returns the seats in parts that go through the model together."""
+        size = self._together
+        return [slice(first, first + size) for first in range(0, len(self._pack.seats), size)]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Returns the members of all parts as one contiguous tensor."""
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(list(parts))

@@ -1,0 +1,113 @@
+"""The settings of a run of training, shared by the workloads, and their faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from workloads.workload import Config, Problem, Setting
+
+RUN = (
+    Setting(
+        name="accumulation",
+        kind="int",
+        default=1,
+        low=1,
+        doc="Equal parts of a batch that are computed one after the other, to save memory; a "
+        "divisor of batch_size.",
+    ),
+    Setting(
+        name="warmup",
+        kind="float",
+        default=0.1,
+        low=0.0,
+        doc="Share of the steps over which the schedule rises linearly, below 1.",
+    ),
+    Setting(
+        name="schedule",
+        kind="choice",
+        default="linear",
+        choices=("linear", "cosine"),
+        doc="Shape of the decay after warmup, of learning rate and weight decay alike.",
+    ),
+    Setting(
+        name="final_ratio",
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=1.0,
+        doc="Where the schedule ends, over its peak.",
+    ),
+    Setting(
+        name="clip",
+        kind="float",
+        default=1.0,
+        low=0.0,
+        doc="Largest global norm of a trial's gradient; 0 for no clipping.",
+    ),
+    Setting(
+        name="evals",
+        kind="int",
+        default=4,
+        low=1,
+        doc="Evenly spaced evaluations, the final one included; at most one a step.",
+    ),
+    Setting(
+        name="dtype",
+        kind="choice",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        doc="Number format of the matrix products: auto is float32 on a CPU, bfloat16 on CUDA.",
+    ),
+    Setting(
+        name="compile", kind="bool", default=False, doc="Whether to compile the training step."
+    ),
+)
+"""Parts of a batch, schedule, clipping, evaluations and number format."""
+
+
+def run_faults(config: Config, horizons: Sequence[str]) -> Iterator[Problem]:
+    """Yields the faults of a completed config.
+
+    Args:
+        config: completed.
+        horizons: settings of which exactly one gives the length of the run.
+    """
+    yield from _horizon_faults(config, horizons)
+    if config["warmup"] >= 1:
+        yield Problem(
+            keys=("warmup",),
+            message=f"warmup is {config['warmup']:g}; it has to be at least 0 and below 1",
+        )
+    yield from _accumulation_faults(config)
+
+
+def has_one_horizon(config: Config, horizons: Sequence[str]) -> bool:
+    """Returns whether exactly one setting gives the length of the run."""
+    return sum(config[name] is not None for name in horizons) == 1
+
+
+def _horizon_faults(config: Config, horizons: Sequence[str]) -> Iterator[Problem]:
+    given = [name for name in horizons if config[name] is not None]
+    if not given:
+        yield Problem(
+            keys=tuple(horizons),
+            message="the length of the run is missing; give one of "
+            f"{', '.join(horizons[:-1])} and {horizons[-1]}",
+        )
+    if len(given) > 1:
+        values = " and ".join(f"{name} {config[name]:g}" for name in given)
+        yield Problem(
+            keys=tuple(given),
+            message=f"{values} are both lengths of the run; keep one of them and remove the rest",
+        )
+
+
+def _accumulation_faults(config: Config) -> Iterator[Problem]:
+    parts, size = config["accumulation"], config["batch_size"]
+    if size % parts:
+        below = max(number for number in range(1, parts) if size % number == 0)
+        yield Problem(
+            keys=("accumulation", "batch_size"),
+            message=f"batch_size {size} does not divide into accumulation {parts} equal parts; "
+            f"the next smaller accumulation that does is {below}",
+        )
