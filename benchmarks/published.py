@@ -1,9 +1,10 @@
 """Published sweeps, read again: predictions from small widths, drifts, loss laws, multipliers.
 
 The page docs/results/published.md is the output of this script. The tables of arXiv 2512.05620 and
-2512.22768 that it reads are in a folder of their own, which its argument names.
+2512.22768 that it reads are those of tests/fixtures/published, or of the folder that its argument
+names.
 
-    python benchmarks/published.py FOLDER > docs/results/published.md
+    python benchmarks/published.py > docs/results/published.md
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from sweeper.analysis import Optimum, regret_at
 from sweeper.answers import statements_of
 from sweeper.cli.app import app
 from sweeper.store import Store
+
+TABLES = Path(__file__).resolve().parents[1] / "tests/fixtures/published"
 
 OPENWEBTEXT = (
     "sweeper import openwebtext_width.csv --study {study} --scale width --hp learning_rate "
@@ -266,6 +269,6 @@ def _multipliers(store: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python benchmarks/published.py FOLDER")
-    print("\n".join(page(Path(sys.argv[1]))).rstrip())
+    if len(sys.argv) > 2:
+        sys.exit("usage: python benchmarks/published.py [FOLDER]")
+    print("\n".join(page(Path(sys.argv[1]) if len(sys.argv) == 2 else TABLES)).rstrip())

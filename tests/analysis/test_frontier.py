@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from sweeper.analysis.compute.multiplier import fitted_multipliers, frontier_law
 from sweeper.errors import AnalysisRefusal
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+PUBLISHED = ROOT / "tests/fixtures/published"
 
 COMPUTE = (1e18, 1e19, 1e20, 1e21)
 
@@ -269,8 +268,6 @@ def test_a_regret_can_be_read_off_a_law_of_compute() -> None:
 )
 def test_published_multipliers_are_reproduced(variant: str, stated: list[float]) -> None:
     path = PUBLISHED / "llama_fineweb_frontier.csv"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set SWEEPER_SHARED to the folder that holds it")
     rows, columns = pd.read_csv(path), ["model", "flops", "loss"]
     rows["variant"] = rows["optimizer"] + "," + rows["scaling"]
     base, other = (

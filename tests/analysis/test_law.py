@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from sweeper.analysis.optimum.locate import locate
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+PUBLISHED = ROOT / "tests/fixtures/published"
 
 WIDTHS = np.array([128.0, 256.0, 512.0, 1024.0, 2048.0])
 METHODS: tuple[Method, ...] = ("huber", "least_squares")
@@ -219,8 +218,6 @@ def test_the_printed_laws_follow_from_the_published_curves(
     setting: str, transferred: bool, asymptote: float, exponent: float, method: Method
 ) -> None:
     path = PUBLISHED / "llama_wikitext103_width.csv"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set SWEEPER_SHARED to the folder that holds it")
     frame = pd.read_csv(path).assign(seed=0, outcome="completed")
     frame = frame[(frame["curve"] == "ema") & (frame["setting"] == setting)]
     curves = measured_curves(frame, scale="width", hyperparameter="learning_rate")

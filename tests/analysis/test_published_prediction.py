@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from sweeper.analysis.scaling.rule import fit_rule
 from sweeper.analysis.transfer.regret import Regret, regret_at
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+PUBLISHED = ROOT / "tests/fixtures/published"
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,6 @@ class Foretold:
 
 def published(name: str) -> pd.DataFrame:
     path = PUBLISHED / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set SWEEPER_SHARED to the folder that holds it")
     return pd.read_csv(path).assign(seed=0, outcome="completed")
 
 

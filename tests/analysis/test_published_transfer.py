@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ from sweeper.answers.drift import drift_statement
 from sweeper.answers.transfer import Transfer, transfer_statement
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+PUBLISHED = ROOT / "tests/fixtures/published"
 
 PRINTED = {
     "Adam-Llama": {"tuned": (3.137, 0.52), "transferred": (3.130, 0.52)},
@@ -24,8 +23,6 @@ PRINTED = {
 @pytest.fixture(scope="module")
 def groups() -> dict[str, Transfer]:
     path = PUBLISHED / "llama_wikitext103_width.csv"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set SWEEPER_SHARED to the folder that holds it")
     frame = pd.read_csv(path).assign(seed=0, outcome="completed")
     frame = frame[frame["curve"] == "ema"].rename(columns={"setting": "variant"})
     drifts = drift_statement(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from cli_harness import Sweeper
 from sweeper.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("SWEEPER_SHARED", ROOT.parent / "shared")) / "published"
+PUBLISHED = ROOT / "tests/fixtures/published"
 
 WANDB = """\
 "Name","State","Notes","config.optimizer.name","config.optimizer.lr","config.width","Seed",\
@@ -184,9 +183,6 @@ def test_published_tables_are_imported_as_they_are(
     sweeper: Sweeper, name: str, options: str, trials: int, variants: int
 ) -> None:
     file = PUBLISHED / name
-    if not file.exists():
-        pytest.skip(f"{file} is not there; set SWEEPER_SHARED to the folder that holds it")
-
     said = sweeper(
         "import", file, "--study", "s", "--objective", "loss", *options.split(), "--json"
     )
