@@ -15,7 +15,8 @@ import yaml
 from matplotlib.image import imread
 from planted_studies import Planted
 
-from sweeper.answers.drift import Group, statements_of
+from sweeper.answers.drift import Group
+from sweeper.answers.view import statements_of
 from sweeper.errors import AnalysisRefusal, EnvironmentFault, RequestError, UnknownNameError
 from sweeper.report.folder import Folder, slug
 from sweeper.report.page import write_report
