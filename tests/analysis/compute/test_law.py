@@ -15,7 +15,7 @@ from sweeper.analysis.optimum.curve import Floats, measured_curves
 from sweeper.analysis.optimum.locate import locate
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "tests/fixtures/published"
 
 WIDTHS = np.array([128.0, 256.0, 512.0, 1024.0, 2048.0])

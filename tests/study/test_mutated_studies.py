@@ -15,7 +15,7 @@ from sweeper.errors import StudyError
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 
-STUDIES = Path(__file__).parents[1] / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 LINES = (STUDIES / "muon_width.yaml").read_text().splitlines()
 TEXTS = [
     "",

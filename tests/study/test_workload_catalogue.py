@@ -76,7 +76,7 @@ def test_reading_a_study_loads_no_heavy_library() -> None:
         "load_study('studies/quickstart.yaml');"
         "print([m for m in ('torch', 'ray', 'pandas', 'matplotlib') if m in sys.modules])"
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )

@@ -13,7 +13,7 @@ from sweeper.errors import MAX_FAULTS, DataError, StudyError
 from sweeper.study.plan import expand, plan_warnings
 from sweeper.study.study import Study, load_study
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 MAX_PLANNED = 120
 """Cells up to which a mutated study that is valid is planned as well: each costs a millisecond."""

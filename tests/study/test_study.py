@@ -12,7 +12,7 @@ import pytest
 from sweeper.errors import StudyError, UnknownNameError
 from sweeper.study.study import Study, load_study
 
-STUDIES = Path(__file__).parents[1] / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 TEXT = """\
 name: probe

@@ -289,7 +289,7 @@ def test_a_cpu_takes_few_large_members_at_once_and_a_gpu_all() -> None:
 
 
 def bare_loop() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "training.py"
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "training.py"
     spec = importlib.util.spec_from_file_location("benchmark_training", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

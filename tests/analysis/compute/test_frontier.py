@@ -15,7 +15,7 @@ from sweeper.analysis.compute.law import fit_law
 from sweeper.analysis.compute.multiplier import fitted_multipliers, frontier_law, saving
 from sweeper.errors import AnalysisRefusal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "tests/fixtures/published"
 
 COMPUTE = (1e18, 1e19, 1e20, 1e21)

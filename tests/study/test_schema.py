@@ -14,7 +14,7 @@ from sweeper.study.study import load_study
 from sweeper.study.template import study_template
 from workloads.workload import Setting
 
-STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 SCHEMA = study_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
