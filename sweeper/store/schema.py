@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, func, inspect, select, text
 
+from sweeper import trial
 from sweeper.errors import StoreError
 from sweeper.store.database import Database
 from sweeper.store.files import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.location import Location
 from sweeper.store.owner import is_of_the_dead, signature
-from sweeper.store.rehash import bring_to_hash_version
-from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
+from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata, trials
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -35,7 +35,7 @@ def open_database(location: Location, *, create: bool, read_only: bool) -> Datab
     database = Database(location, read_only=read_only)
     try:
         _bring_to_schema(database, create=create and not read_only)
-        bring_to_hash_version(database)
+        _require_known_keys(database)
     except BaseException:
         database.close()
         raise
@@ -152,6 +152,18 @@ def _require_older(database: Database, revision: str) -> None:
         raise StoreError(
             f"store {shown}: its schema {revision!r} is older than {SCHEMA!r} and it was opened "
             "for reading alone; open it once with `sweeper run` or `sweeper doctor` to migrate it"
+        )
+
+
+def _require_known_keys(database: Database) -> None:
+    """Refuses a store whose trials have keys that this code could not make again."""
+    with database.read() as connection:  # the end of an index
+        newest = connection.execute(select(func.max(trials.c.hash_version))).scalar()
+    if newest is not None and newest > trial.HASH_VERSION:
+        raise StoreError(
+            f"store {database.location.shown}: it has keys of version {newest} and this sweeper "
+            f"makes version {trial.HASH_VERSION}; a newer sweeper has written it, so upgrade "
+            "sweeper here"
         )
 
 

@@ -8,28 +8,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
+from sweeper import trial
 from sweeper.store.database import Database, rows_in
 from sweeper.store.files import CurveFile, checkpoint_folders, curve_files
 from sweeper.store.integrity import dangling_rows, require_whole
-from sweeper.store.rehash import key_of
 from sweeper.store.studies import member_keys, scale_values
 from sweeper.store.tables import results, trials
 from sweeper.store.upkeep.check_curves import stray_curves, wrong_curves
 from sweeper.store.upkeep.check_leftovers import bad_checkpoints, needless_files, stale_attempts
 from sweeper.store.upkeep.check_results import stray_marks, wrong_attempts, wrong_objectives
 from sweeper.store.upkeep.finding import Finding
-from sweeper.trial import HASH_VERSION
 
 
 def altered_trials(
     connection: Connection, database: Database, keys: Collection[str]
 ) -> Iterator[Finding]:
     """Yields trials whose key or whose copied columns are not those of their content."""
-    current = select(trials).where(trials.c.hash_version == HASH_VERSION)
+    current = select(trials).where(trials.c.hash_version == trial.HASH_VERSION)
     for row in rows_in(connection, current, trials.c.key, keys):
-        if key_of(row) != row.key:
+        if _key_of(row) != row.key:
             yield Finding(
                 kind="key",
                 where=f"table trials, key {row.key[:12]}",
@@ -50,6 +49,16 @@ def altered_trials(
                 key=row.key,
                 repair=partial(_copy, database, row.key, right),
             )
+
+
+def _key_of(row: Row[Any]) -> str:
+    return trial.trial_key(
+        workload=row.workload,
+        version=row.workload_version,
+        data=row.data,
+        config=row.config,
+        seed=row.seed,
+    )
 
 
 def _copy(database: Database, key: str, values: dict[str, Any]) -> None:
@@ -79,11 +88,18 @@ class Verification:
 
 
 def verify_store(database: Database, study: str | None, *, repair: bool) -> Verification:
-    """Checks a store, and mends what can be mended if asked to (see :meth:`Upkeep.verify`).
+    """Checks database, curves and checkpoints against each other.
+
+    Args:
+        database: whose store.
+        study: only this study's trials and their files; None checks everything.
+        repair: mend what can be rebuilt: columns that are copies, marks of acceptance, results
+            from their curve files, attempts that nobody runs; and remove damaged checkpoints and
+            unfinished files.
 
     Raises:
-        StoreError: the database cannot be read, or a fault that can be mended was not, since
-            the disk is full or may not be written.
+        StoreError: the database is damaged or cannot be read, or a fault that can be mended
+            was not, since the disk is full or may not be written.
         UnknownNameError: there is no such study.
     """
     require_whole(database, thorough=True)
