@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
@@ -12,7 +13,10 @@ from sweeper.store import accounts, frames, notes
 from sweeper.store import attempts as leases
 from sweeper.store import frames as derived
 from sweeper.store import studies as members
-from sweeper.store.keeping import Upkeep
+from sweeper.store.database import Database
+from sweeper.store.files import Paths, Renaming, curve_files
+from sweeper.store.integrity import require_whole
+from sweeper.store.location import locate
 from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
@@ -25,20 +29,96 @@ from sweeper.store.records import (
     Holder,
     Membership,
     Probe,
+    Retried,
     StudyRecord,
     Table,
+)
+from sweeper.store.schema import open_database
+from sweeper.store.upkeep import (
+    Verification,
+    Waste,
+    excuse,
+    find_waste,
+    orphans,
+    remove,
+    retry_trials,
+    verify_store,
 )
 
 if TYPE_CHECKING:
     import pandas
 
 
-class Store(Upkeep):
+class Store:
     """Studies, trials, attempts and results, in SQLite or PostgreSQL.
 
     Every method is one transaction and may be called from any thread. Every method raises
     StoreError if the database is out of reach, locked, full, damaged or not writable.
+
+    Args:
+        database: its database.
     """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        checked: bool = False,
+    ) -> Self:
+        """Returns the store at a place, made or migrated if need be.
+
+        Args:
+            location: a folder or a database URL; None takes ``SWEEPER_STORE``, and failing
+                that the folder ``sweeper-results``.
+            create: make the store where there is none.
+            read_only: refuse all writes; never creates nor migrates.
+            checked: read the whole of an SQLite file first, so that damage is noticed before
+                anything is built on it.
+
+        Raises:
+            RequestError: the location is neither a folder nor the URL of a known database.
+            StoreError: there is no store, or it is out of reach, damaged, not writable, of
+                another program or of a newer sweeper.
+        """
+        database = open_database(locate(location), create=create, read_only=read_only)
+        try:
+            if checked:
+                require_whole(database, thorough=False)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections to the database."""
+        self._database.close()
+
+    @property
+    def paths(self) -> Paths:
+        """The owner of the paths of curves and checkpoints."""
+        return self._database.location.paths
+
+    @property
+    def shown(self) -> str:
+        """The store's place for messages, without a password."""
+        return self._database.location.shown
 
     # Studies ----------------------------------------------------------------------------------
 
@@ -308,3 +388,65 @@ class Store(Upkeep):
         with self._database.read() as connection:
             members.find_study(connection, study)
             return notes.find_estimates(connection, study, hyperparameter)
+
+    # Upkeep -----------------------------------------------------------------------------------
+
+    def retry(
+        self,
+        study: str,
+        *,
+        failed: bool = False,
+        diverged: bool = False,
+        keys: Sequence[str] = (),
+    ) -> Retried:
+        """Makes trials of a study pending again, all or none (:func:`upkeep.retry_trials`)."""
+        with Renaming() as renaming, self._database.write() as connection:
+            return retry_trials(
+                connection,
+                self._database.now(connection),
+                self.paths,
+                renaming,
+                study,
+                failed=failed,
+                diverged=diverged,
+                keys=keys,
+            )
+
+    def excuse(self, keys: Sequence[str]) -> None:
+        """Makes the ended attempts of trials without a result count no more, so that the trials
+        wait to be run again."""
+        with self._database.write() as connection:
+            excuse(connection, keys)
+
+    def prune(
+        self,
+        study: str | None = None,
+        *,
+        hidden: bool = False,
+        withdrawn: bool = False,
+        dry_run: bool = False,
+    ) -> list[Waste]:
+        """Removes files that nothing needs, unless it is a dry run, and returns what they were
+        (:func:`upkeep.find_waste`); None as the study looks through the whole store.
+
+        Raises:
+            UnknownNameError: there is no such study.
+        """
+        with self._database.read() as connection:
+            scope = None if study is None else members.member_keys(connection, study)
+            found = find_waste(
+                connection, self._database, scope, hidden=hidden, withdrawn=withdrawn
+            )
+        return found if dry_run else remove(self._database, found)
+
+    def verify(self, study: str | None = None, *, repair: bool = False) -> Verification:
+        """Checks database, curves and checkpoints, and mends them if asked to
+        (:func:`upkeep.verify_store`)."""
+        return verify_store(self._database, study, repair=repair)
+
+    def orphans(self) -> int:
+        """Returns how many trials have a curve file on disk and no result in the database, be
+        it that the database was lost. Running them takes those results over."""
+        files = list(curve_files(self.paths))
+        with self._database.read() as connection:
+            return orphans(connection, files)

@@ -26,7 +26,6 @@ from life_cycle import Clock, Controller, Worker
 from sweeper.engine.ledger import LEASE_SECONDS
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome, OutcomeKind
-from sweeper.store.keeping import Upkeep
 from sweeper.store.store import Store
 
 NAME = "planted"
@@ -63,7 +62,7 @@ class LifeCycle(RuleBasedStateMachine):
         self._stack.enter_context(self.clock.in_charge())
         location = self._location()
         self.store = self._stack.enter_context(Store.open(location))
-        self.upkeep = self._stack.enter_context(Upkeep.open(location, create=False))
+        self.upkeep = self._stack.enter_context(Store.open(location, create=False))
         self.pack = pack
         self.edit({32, 64}, False)
 

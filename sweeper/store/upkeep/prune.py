@@ -89,7 +89,10 @@ def find_waste(
     hidden: bool,
     withdrawn: bool,
 ) -> list[Waste]:
-    """Returns what nothing needs, sorted by kind and place.
+    """Returns the files that nothing needs, sorted by kind and place.
+
+    These are checkpoints of trials that have their result, all but the newest of the others, and
+    files that dead writers left unfinished; never those of running trials.
 
     Args:
         connection: an open transaction.

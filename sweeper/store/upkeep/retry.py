@@ -46,7 +46,11 @@ def retry_trials(
     diverged: bool,
     keys: Sequence[str],
 ) -> Retried:
-    """Makes trials of a study pending again (see :meth:`Upkeep.retry`).
+    """Makes trials of a study pending again, all that are asked for or none.
+
+    The failures of a trial are excused. A result is withdrawn: its row and marks go, its attempt
+    keeps the metrics and is not accepted any more, and its curve file is renamed, so that no
+    worker takes the result over.
 
     Args:
         connection: inside a writing transaction.
@@ -56,10 +60,11 @@ def retry_trials(
         study: name of the study.
         failed: all its failed trials.
         diverged: all its diverged trials.
-        keys: beginnings of the keys of single trials.
+        keys: single trials, by at least six digits of their keys, whatever became of them.
 
     Raises:
-        RequestError: a trial cannot be run again, and why.
+        RequestError: a key names no trial or several, or a trial that is hidden or running, or
+            the study was imported.
         UnknownNameError: there is no such study.
     """
     if find_study(connection, study).workload == IMPORTED:
