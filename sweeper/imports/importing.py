@@ -15,7 +15,7 @@ from sweeper.errors import RequestError
 from sweeper.imports.cells import Codes, Plain, word
 from sweeper.imports.files import Sheet, open_sheet, release_batches
 from sweeper.imports.request import ImportRequest, found_columns
-from sweeper.imports.study import Run, Runs, Settled, settled
+from sweeper.imports.study import Deduplicated, Run, Runs, deduplicated
 from sweeper.imports.table import EXTRAS, Reader, Rows
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store import IMPORTED, Changes, Membership, Paths, Store, StudyRecord, write_curves
@@ -37,7 +37,7 @@ _OUTCOMES: dict[str, OutcomeKind] = {
 }
 
 
-class Arrival:
+class ImportedStudy:
     """Runs of somebody's table as a study of ours.
 
     Args:
@@ -323,10 +323,10 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     release_batches()
     sorted_rows = _one_row_each(sheet, reader, request)
     source = {"source": sheet.path.name, "sha256": sheet.digest()}
-    arrival = Arrival(request, reader.cells, sorted_rows.rows, source, store.paths)
-    curves = arrival.write_curves(store)
+    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source, store.paths)
+    curves = imported.write_curves(store)
     changes = store.save_imported(
-        arrival.record(), arrival.members(), arrival.outcomes(), replace=request.replace
+        imported.record(), imported.members(), imported.outcomes(), replace=request.replace
     )
     return Imported(
         study=request.study,
@@ -336,8 +336,8 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         used=len(sorted_rows.rows.row),
         repeated=sorted_rows.repeated,
         set_aside=sorted_rows.set_aside,
-        trials=arrival.counts(),
-        variants=tuple(arrival.variants),
+        trials=imported.counts(),
+        variants=tuple(imported.variants),
         columns={name: column for name, column in columns.items() if name != column},
         changes=changes,
         curves=curves,
@@ -351,9 +351,9 @@ def _asked(request: ImportRequest) -> list[str]:
     return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
 
 
-def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Settled:
-    found = settled(reader.rows())
-    if isinstance(found, Settled):
+def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Deduplicated:
+    found = deduplicated(reader.rows())
+    if isinstance(found, Deduplicated):
         return found
     first, second, count = found
     pair = _cells_of(sheet, (first, second))

@@ -13,7 +13,7 @@ from sweeper.imports.table import COMPLETED, DIVERGED, KINDS, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
+class Deduplicated:
     """Rows of which each cell and step has one.
 
     Attributes:
@@ -27,7 +27,7 @@ class Settled:
     set_aside: int
 
 
-def settled(rows: Rows) -> Settled | tuple[int, ...]:
+def deduplicated(rows: Rows) -> Deduplicated | tuple[int, ...]:
     """Returns one row a cell and step of sorted rows; or, if two results of one cell and step
     differ, the numbers of the first such rows, followed by how many cells are like that."""
     rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
@@ -42,7 +42,7 @@ def settled(rows: Rows) -> Settled | tuple[int, ...]:
         if odd.any():
             return _conflict(rows, odd)
         rows = rows.take(np.concatenate([[True], ~again]))
-    return Settled(rows=rows, repeated=int(again.sum()), set_aside=aside)
+    return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
 
 
 def _starts(rows: Rows) -> NDArray[np.intp]:
@@ -91,7 +91,7 @@ class Run:
 
 
 class Runs:
-    """The runs of settled rows, by the numbers of their cells.
+    """The runs of rows that each stand once, by the numbers of their cells.
 
     Args:
         rows: sorted by cell and step; every cell has one at least.
