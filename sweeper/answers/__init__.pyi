@@ -28,7 +28,6 @@ from .transfers import Counsel as Counsel
 from .transfers import counsels_of as counsels_of
 from .transfers import general_counsel as general_counsel
 from .transfers import transfers_of as transfers_of
-from .view import RESULTS as RESULTS
 from .view import Inquiry as Inquiry
 from .view import inquire as inquire
 from .view import statements_of as statements_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-RESULTS = ("completed", "diverged")
+from sweeper.outcome import ACCEPTED
 
 CODE = ("commit", "sweeper", "torch", "workload_version")
 """Columns that name the code behind a result."""
@@ -71,7 +71,7 @@ def gather(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:
         point: columns that make a point: the scale and the hyperparameters.
     """
     kept = _one_row_a_cell(frame, point)
-    done = frame["outcome"].isin(RESULTS).tolist()
+    done = frame["outcome"].isin(ACCEPTED).tolist()
     results = {cell: row for cell, row in kept.items() if done[row]}
     counts = Counter(cell[:-1] for cell in results)
     rows = list(results.values())
@@ -95,7 +95,7 @@ def _one_row_a_cell(frame: pd.DataFrame, point: Sequence[str]) -> dict[tuple[Any
 
     Plain loops: a study may have a thousand small groups, on which pandas takes far longer.
     """
-    done = frame["outcome"].isin(RESULTS).tolist()
+    done = frame["outcome"].isin(ACCEPTED).tolist()
     kept: dict[tuple[Any, ...], int] = {}
     columns = [frame[name].tolist() for name in (*point, "seed")]
     for row, cell in enumerate(zip(*columns, strict=True)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.outcome import ACCEPTED
 from sweeper.store import StudyRecord
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _at(
     pairs = zip(trials["variant"], trials[record.scale], strict=True)
     part = trials[[pair not in without for pair in pairs]]
     loss = part["key"].map(losses.loc[place])
-    result = part["outcome"].isin(["completed", "diverged"])
+    result = part["outcome"].isin(ACCEPTED)
     finite = result & loss.notna()
     worst = math.inf if record.goal == "min" else -math.inf
     outcome = part["outcome"].mask(finite, "completed").mask(result & ~finite, "diverged")

@@ -20,6 +20,7 @@ from sweeper.answers.swept import (
     without_log2,
 )
 from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.outcome import ACCEPTED
 from sweeper.store import Store, StudyRecord
 
 if TYPE_CHECKING:
@@ -106,10 +107,6 @@ def _require_spread(
             )
 
 
-RESULTS = ("completed", "diverged")
-"""Outcomes that are results."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """What tells about one or several hyperparameters.
@@ -160,7 +157,7 @@ class Inquiry:
     @property
     def has_results(self) -> bool:
         """True if any trial has a result."""
-        return bool(self.trials["outcome"].isin(RESULTS).any())
+        return bool(self.trials["outcome"].isin(ACCEPTED).any())
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:

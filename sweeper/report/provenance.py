@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.answers import RESULTS, Inquiry
+from sweeper.answers import Inquiry
+from sweeper.outcome import ACCEPTED
 from sweeper.report.words import duration, plural
 from sweeper.store import IMPORTED, Account, Store
 
@@ -53,7 +54,7 @@ def evidence_of(store: Store, inquiry: Inquiry) -> list[Fact]:
     """
     account = store.account(inquiry.study.name)
     trials = inquiry.trials.drop_duplicates("key")
-    results = trials[trials["outcome"].isin(RESULTS)]
+    results = trials[trials["outcome"].isin(ACCEPTED)]
     rows = store.query(_SOURCES).rows
     mine = [row[1:] for row in rows if row[0] == inquiry.study.name]
     hosts, versions, data = (_counted((row[i], row[3]) for row in mine) for i in range(3))
@@ -96,7 +97,7 @@ def _causes(account: Account) -> str:
 def _seeds(inquiry: Inquiry) -> str:
     trials = inquiry.trials
     place = ["variant", inquiry.study.scale, *inquiry.swept]
-    answered = trials["outcome"].isin(RESULTS).groupby([trials[p] for p in place], dropna=False)
+    answered = trials["outcome"].isin(ACCEPTED).groupby([trials[p] for p in place], dropna=False)
     counts = answered.sum()
     counts = counts[counts > 0]
     if counts.empty:

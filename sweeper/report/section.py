@@ -9,8 +9,9 @@ from datetime import datetime
 import pandas as pd
 import yaml
 
-from sweeper.answers import RESULTS, Inquiry
+from sweeper.answers import Inquiry
 from sweeper.errors import AnalysisRefusal
+from sweeper.outcome import ACCEPTED
 from sweeper.report import tables
 from sweeper.report.data import Answer, answer_of
 from sweeper.report.figures import Album, Picture, best_trials, training_table
@@ -110,7 +111,7 @@ def _answers(inquiry: Inquiry, *, allow_holes: bool) -> tuple[list[Answer], list
 
 def _unfinished(inquiry: Inquiry) -> Iterator[str]:
     trials = inquiry.trials.drop_duplicates("key")
-    missing = int((~trials["outcome"].isin(RESULTS)).sum())
+    missing = int((~trials["outcome"].isin(ACCEPTED)).sum())
     if not inquiry.has_results:
         yield (
             f"None of the {len(trials)} trials of this study has a result yet; a later report "

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from sweeper.analysis import Optimum, transfer_base
-from sweeper.answers import RESULTS, Group
+from sweeper.answers import Group
+from sweeper.outcome import ACCEPTED
 from sweeper.report.data import Answer
 
 FIT_SAMPLES = 41
@@ -30,7 +31,7 @@ LINE_SAMPLES = 33
 def points_table(answer: Answer) -> pd.DataFrame:
     """Returns every trial with a result: scale, value, log2, seed, outcome, loss (inf where it
     diverged) and key."""
-    rows = answer.trials[answer.trials["outcome"].isin(RESULTS)]
+    rows = answer.trials[answer.trials["outcome"].isin(ACCEPTED)]
     value = rows[answer.hyperparameter].astype(float)
     table = pd.DataFrame(
         {
