@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from sweeper.errors import RequestError, UnknownNameError
+from sweeper.store import RESERVED_COLUMNS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHOWN = 12
 """Column names in one message: exports have hundreds."""
-
-_TAKEN = (
-    *("study", "variant", "key", "seed", "outcome", "loss", "device", "commit", "torch"),
-    *("device_seconds", "wall_seconds", "attempts", "hidden"),
-)
-"""Columns of the table of trials that a scale cannot be named like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,7 @@ class ImportRequest:
         if not self.scales:
             raise RequestError("--scale: name the column along which optima are tracked")
         for name in self.scales:
-            if name in _TAKEN:
+            if name in RESERVED_COLUMNS:
                 raise RequestError(
                     f"--scale {name}: that is a word of the table of trials; rename the column"
                 )

@@ -14,6 +14,7 @@ from .files.paths import disk_fault as disk_fault
 from .files.paths import remove_files as remove_files
 from .owner import Owner as Owner
 from .records import IMPORTED as IMPORTED
+from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
 from .records import Account as Account
 from .records import Changes as Changes
 from .records import Estimate as Estimate

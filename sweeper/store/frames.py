@@ -12,7 +12,13 @@ from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from sweeper.outcome import FAILED
 from sweeper.store.attempts import RUNNING
-from sweeper.store.records import StudyRecord
+from sweeper.store.records import (
+    DERIVED_COLUMNS,
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    RESERVED_COLUMNS,
+    StudyRecord,
+)
 from sweeper.store.tables import attempts, marks, results, study_trials, trials
 
 if TYPE_CHECKING:
@@ -92,22 +98,6 @@ def _numbers(document: Any, above: Place = ()) -> Iterator[Place]:
         yield above
 
 
-_HEAD = ("study", "variant", "key", "seed", "outcome", "loss")
-_TAIL = (
-    "params",
-    "tokens",
-    "flops",
-    "device",
-    "commit",
-    "torch",
-    "sweeper",
-    "workload_version",
-    "device_seconds",
-    "wall_seconds",
-    "attempts",
-    "hidden",
-)
-_DERIVED = ("params", "tokens", "flops")
 _VERSIONS = ("commit", "torch", "sweeper")
 _AS_STORED = (
     "variant",
@@ -121,8 +111,7 @@ _AS_STORED = (
     "attempts",
     "hidden",
 )
-_TAKEN = frozenset((*_HEAD, *_TAIL))
-_NUMBERS = ("loss", *_DERIVED, "device_seconds", "wall_seconds")
+_NUMBERS = ("loss", *DERIVED_COLUMNS, "device_seconds", "wall_seconds")
 
 
 @contextmanager
@@ -166,7 +155,7 @@ def trial_frame(connection: Connection, study: StudyRecord, *, hidden: bool) -> 
     fixed.loc[fixed["outcome"] == "diverged", "loss"] = worst
     whole = pandas.concat([fixed, settings, planned], axis=1)
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
-    return whole[[*_HEAD, *settings.columns, *_TAIL]].astype(kinds)
+    return whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
 
 
 def _documents(
@@ -182,12 +171,12 @@ def _documents(
     codes = [number.setdefault(texts, len(number)) for texts in zip(configs, derived, strict=True)]
     settings, planned = [], []
     for config, quantities in ((json.loads(one), json.loads(other)) for one, other in number):
-        planned.append({name: quantities.get(name, config.get(name)) for name in _DERIVED})
+        planned.append({name: quantities.get(name, config.get(name)) for name in DERIVED_COLUMNS})
         settings.append(
             {
-                f"setting_{name}" if name in _TAKEN else name: value
+                f"setting_{name}" if name in RESERVED_COLUMNS else name: value
                 for name, value in config.items()
-                if name not in _DERIVED
+                if name not in DERIVED_COLUMNS
             }
         )
     names = dict.fromkeys(name for each in settings for name in each)
@@ -195,7 +184,7 @@ def _documents(
         pandas.DataFrame.from_records(settings, columns=[*names])
         .take(codes)
         .reset_index(drop=True),
-        pandas.DataFrame.from_records(planned, columns=[*_DERIVED])
+        pandas.DataFrame.from_records(planned, columns=[*DERIVED_COLUMNS])
         .take(codes)
         .reset_index(drop=True),
     )

@@ -12,6 +12,20 @@ from sweeper.trial import Trial
 IMPORTED = "imported"
 """The workload of a study whose results were made elsewhere."""
 
+DERIVED_COLUMNS = ("params", "tokens", "flops")
+"""Columns of the table of trials that are planned amounts, or settings of these names."""
+
+FIRST_COLUMNS = ("study", "variant", "key", "seed", "outcome", "loss")
+LAST_COLUMNS = (
+    *DERIVED_COLUMNS,
+    *("device", "commit", "torch", "sweeper", "workload_version"),
+    *("device_seconds", "wall_seconds", "attempts", "hidden"),
+)
+"""Columns of the table of trials before and after those of the settings."""
+
+RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS)) - {*DERIVED_COLUMNS}
+"""Columns of the table of trials that no setting can be named like."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
