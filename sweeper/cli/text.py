@@ -6,16 +6,18 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.analysis import Optimum, Regret
-from sweeper.answers import DriftStatement, Evidence, Group
 from sweeper.words import power
+
+if TYPE_CHECKING:
+    from sweeper.analysis import Optimum, Regret
+    from sweeper.answers import DriftStatement, Evidence, Group
 
 WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
