@@ -229,6 +229,7 @@ def steady(text: str) -> str:
     text = re.sub(r"(?<=in )[\d.]+ (s|min)\b", "TIME", text)
     text = re.sub(r"on [^\n\",]*(Processor|CPU|EPYC|Xeon)[^\n\",]*", "on DEVICE", text)
     text = re.sub(r"(?m)^\[[\d.]+ (s|min|h)\] .*\n", "", text)  # progress
+    text = re.sub(r"(Usage: |Try ')python -m \S+?sweeper\b", r"\1sweeper", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "KEY", text)
     text = re.sub(r' *"commit [^"]*",\n|(?<=commits\n)[^\n]*|(?<=torch\n)[^\n]*', "", text)
     return NUMBER.sub(lambda found: short(found.group()), text)
