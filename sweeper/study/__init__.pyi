@@ -1,6 +1,5 @@
 """The study file: read with its lines, checked against its workload, expanded to trials."""
 
-from .nested import siblings as siblings
 from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
 from .plan import Source as Source
@@ -15,6 +14,7 @@ from .schema import study_schema as study_schema
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
 from .settings import condition as condition
+from .settings import siblings as siblings
 from .source import scalar as scalar
 from .study import Study as Study
 from .study import load_study as load_study

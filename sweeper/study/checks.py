@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.errors import RequestError, shown, suggestion
-from sweeper.study.nested import place_of
 from sweeper.study.sections import Sections
-from sweeper.study.settings import NUMERIC, SEED, condition, deciding
+from sweeper.study.settings import NUMERIC, SEED, condition, deciding, place_of
 from sweeper.study.source import Complaint, Place
-from sweeper.study.space import Space
-from sweeper.study.variants import VariantReader
+from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
 from workloads.workload import Card, Measured, Problem

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sweeper.study.nested import nested_schema
 from sweeper.study.settings import NUMERIC, SEED, condition
 from sweeper.study.study import Study
 from sweeper.study.values import GEOMETRIC_RANGE, LOG2_RANGE, NUMBER_TEXT, axis_schema
@@ -44,6 +44,24 @@ def setting_schema(setting: Setting) -> dict[str, Any]:
     if setting.optional:
         kinds.append({"type": "null"})
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
+def nested_schema(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns JSON schemas by setting with those of dotted names also as nested objects."""
+    inner: dict[str, dict[str, Any]] = {}
+    for name, schema in values.items():
+        first, dot, rest = name.partition(".")
+        if dot:
+            inner.setdefault(first, {})[rest] = schema
+    objects = {
+        first: {
+            "type": "object",
+            "properties": nested_schema(below),
+            "additionalProperties": False,
+        }
+        for first, below in inner.items()
+    }
+    return {**values, **objects}
 
 
 def _definitions(card: Card, name: str) -> dict[str, Any]:

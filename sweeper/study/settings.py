@@ -1,13 +1,21 @@
-"""The canonical value of a setting: the declared type, within the declared bounds."""
+"""Settings as a study gives them: their full names, canonical values and conditions.
+
+A setting with a dot in its name may be written as nested mappings, too::
+
+    custom: {hidden: {learning_rate: -1}}    is    custom.hidden.learning_rate: -1
+
+A canonical value has the declared type and lies within the declared bounds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeper.errors import shown
 from sweeper.study.axes import Axis, ListAxis, number, whole_number
+from sweeper.study.source import Place
 from workloads.workload import Config, Setting, applies
 
 SEED = Setting(
@@ -96,6 +104,67 @@ def applying(settings: Mapping[str, Setting], config: Config) -> set[str]:
 def by_name(settings: Iterable[Setting]) -> dict[str, Setting]:
     """Returns settings under their names, the seed among them."""
     return {setting.name: setting for setting in (*settings, SEED)}
+
+
+class Given(NamedTuple):
+    """One setting as a study gives it.
+
+    Attributes:
+        name: the full name, with dots.
+        place: where it stands below the mapping that holds it.
+        value: as written.
+    """
+
+    name: str
+    place: Place
+    value: Any
+
+
+def given_settings(raw: Mapping[str, Any], known: Collection[str]) -> Iterator[Given]:
+    """Yields the settings of a mapping, those of nested mappings under their full names.
+
+    A mapping is opened only where known settings lie below it, so that any other one is still
+    told to be no value.
+
+    Args:
+        raw: settings as written.
+        known: full names of all settings.
+    """
+    for key, value in raw.items():
+        below = {name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")}
+        if below and isinstance(value, Mapping):
+            for inner in given_settings(value, below):
+                yield Given(f"{key}.{inner.name}", (key, *inner.place), inner.value)
+        else:
+            yield Given(key, (key,), value)
+
+
+def place_of(raw: Mapping[str, Any], name: str) -> Place:
+    """Returns where a mapping holds a setting, itself or nested; empty where it does not."""
+    if name in raw:
+        return (name,)
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and name.startswith(f"{key}."):
+            inner = place_of(value, name.removeprefix(f"{key}."))
+            if inner:
+                return (key, *inner)
+    return ()
+
+
+def siblings(name: str, known: Collection[str]) -> list[str]:
+    """Returns what may stand in place of an unknown name: of the known names that share most of
+    its first parts, these and the part that follows; all known names where none does."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length]) + "."
+        found = {
+            each.removeprefix(prefix).partition(".")[0]: None
+            for each in known
+            if each.startswith(prefix)
+        }
+        if found:
+            return [f"{prefix}{part}" for part in found]
+    return list(known)
 
 
 def _typed(setting: Setting, raw: Any) -> Any:

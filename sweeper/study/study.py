@@ -8,26 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import (
+    BaseModel,
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
-from sweeper.errors import StudyError, UnknownNameError
+from sweeper.errors import StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import review
-from sweeper.study.nested import given_settings
 from sweeper.study.sections import Sections
-from sweeper.study.settings import SEED, canonical_value
-from sweeper.study.shape import readable_rest, shape_complaints
-from sweeper.study.source import Complaint, Source, condensed, read_source
+from sweeper.study.settings import SEED, canonical_value, given_settings
+from sweeper.study.source import Complaint, Place, Source, condensed, read_source
 from sweeper.study.space import Space
 from workloads.workload import Card
+
+_WITH_DEFAULTS = ("search", "objective", "budget", "resources")
+_MAPPING = "is not a mapping; write `key: value` lines below it"
+_WORDS = {
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "tuple_type": "is not a list; write `- ` items below it",
+    "too_short": "is empty; give at least one entry, or remove it",
+}
 
 
 class Study(Sections):
@@ -52,8 +63,8 @@ class Study(Sections):
             study, faulty = handler(data), False
             complaints, broken = [], frozenset[str]()
         except ValidationError as error:
-            complaints, faulty = shape_complaints(error, cls), True
-            rest, broken = readable_rest(data, error)
+            complaints, faulty = _form_complaints(error, cls), True
+            rest, broken = _readable_rest(data, error)
             try:
                 study = handler(rest)
             except ValidationError:
@@ -168,3 +179,78 @@ def load_study(path: str | Path) -> Study:
 def _error(source: Source, complaints: list[Complaint]) -> StudyError:
     faults = [source.fault(complaint) for complaint in condensed(complaints)]
     return StudyError(list(dict.fromkeys((*source.faults, *faults))))
+
+
+def _form_complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
+    """Returns a complaint for every error that pydantic found in a study."""
+    return [Complaint(_place(item), _message(item, model)) for item in error.errors()]
+
+
+def _readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[str]]:
+    """Returns a study without what pydantic refused, and the names of settings lost by that, so
+    that the rest can be checked all the same."""
+    rest, lost = data, set()
+    for item in error.errors():
+        place = _place(item)
+        match place:
+            case ():
+                return data, frozenset()
+            case ("sweep", name, *_) | ("variants", _, "sweep", name, *_):
+                lost.add(str(name))
+                rest = _edited(rest, place[: place.index(name) + 1])
+            case ("claims", _, "exponent" | "tolerance"):
+                rest = _edited(rest, place, 1.0)
+            case _ if item["type"] == "extra_forbidden" or place[0] in _WITH_DEFAULTS:
+                rest = _edited(rest, place)
+            case ("fixed" | "variants" | "sweep", *_):
+                rest = _edited(rest, ("workload",))  # nothing can be said about its settings
+            case _:
+                rest = _edited(rest, place[:1])
+    return ({"name": "unnamed", **rest} if isinstance(rest, Mapping) else rest), frozenset(lost)
+
+
+def _edited(data: Any, place: Place, value: Any = None) -> Any:
+    """Returns a copy with another value at a place, or with nothing there for None."""
+    if not isinstance(data, Mapping | list):
+        return data
+    head, *tail = place
+    copy: dict[Any, Any] = dict(enumerate(data)) if isinstance(data, list) else dict(data)
+    if tail and head in copy:
+        copy[head] = _edited(copy[head], tuple(tail), value)
+    elif not tail and value is not None:
+        copy[head] = value
+    elif not tail:
+        copy.pop(head, None)
+    return list(copy.values()) if isinstance(data, list) else copy
+
+
+def _place(item: ErrorDetails) -> Place:
+    return tuple(step for step in item["loc"] if step != "[key]")
+
+
+def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
+    place, kind = _place(item), item["type"]
+    if not place:
+        return f"{shown(item['input'])} {_MAPPING}"
+    owner = _owner(model, place[:-1])
+    if kind == "extra_forbidden":
+        return (
+            f"unknown key {shown(place[-1])}; "
+            f"{suggestion(str(place[-1]), tuple(owner.model_fields))}"
+        )
+    if kind == "missing":
+        field = owner.model_fields[str(place[-1])]
+        return f"is missing; add it: {field.description}"
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    return f"{shown(item['input'])} {_WORDS[kind]}" if kind in _WORDS else item["msg"]
+
+
+def _owner(model: type[BaseModel], place: Place) -> type[BaseModel]:
+    for step in place:
+        if isinstance(step, str) and step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            for candidate in (annotation, *get_args(annotation)):
+                if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                    model = candidate
+    return model

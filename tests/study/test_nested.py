@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import StudyError
-from sweeper.study.nested import given_settings, nested_schema, place_of, siblings
+from sweeper.study.schema import nested_schema
+from sweeper.study.settings import given_settings, place_of, siblings
 from sweeper.study.study import Study, load_study
 
 KNOWN = ("width", "custom.hidden.init", "custom.hidden.epsilon", "custom.readout.init")
