@@ -38,6 +38,9 @@ LONGEST_MESSAGE = 1_000
 MAX_VALUES = 100_000
 """Values that a file may hold after its aliases are expanded: a guard against alias bombs."""
 
+MAX_DEPTH = 100
+"""Levels that a file may nest: the time to scan open brackets grows with their square."""
+
 _DEFAULT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -135,15 +138,19 @@ def parse_source(text: str, file: str) -> Source:
     Raises:
         StudyError: the text is not YAML or does not hold a mapping.
     """
-    node = _compose(text, file)
-    if node is None:
-        raise _whole_file(file, 1, "the file is empty; `sweeper init` writes a commented study")
-    if not isinstance(node, yaml.MappingNode):
-        kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
-        line = node.start_mark.line + 1
-        raise _whole_file(file, line, f"holds {kind}; a study is a mapping, `key: value` lines")
-    reader = _Reader(file)
     try:
+        node = _compose(text, file)
+        if node is None:
+            raise _whole_file(
+                file, 1, "the file is empty; `sweeper init` writes a commented study"
+            )
+        if not isinstance(node, yaml.MappingNode):
+            kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+            line = node.start_mark.line + 1
+            raise _whole_file(
+                file, line, f"holds {kind}; a study is a mapping, `key: value` lines"
+            )
+        reader = _Reader(file)
         data = reader.value(node, ())
     except RecursionError:
         raise _whole_file(file, None, "is nested too deeply to be a study") from None
@@ -165,7 +172,7 @@ def _read_text(path: Path, file: str) -> str:
 
 def _compose(text: str, file: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=yaml.BaseLoader)
+        return yaml.compose(text, Loader=_Composer)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _whole_file(file, mark.line + 1 if mark else None, _why(error)) from error
@@ -173,8 +180,20 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         line = text.count("\n", 0, error.position) + 1
         message = f"is not YAML: character {error.character!r} is not allowed"
         raise _whole_file(file, line, message) from error
-    except RecursionError:
-        raise _whole_file(file, None, "is nested too deeply to be a study") from None
+
+
+class _Composer(yaml.BaseLoader):
+    """Composes nodes up to MAX_DEPTH levels, with RecursionError beyond."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self._depth == MAX_DEPTH:
+            raise RecursionError
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _why(error: yaml.MarkedYAMLError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import StudyError
-from sweeper.study.source import parse_source, read_source, scalar
+from sweeper.study.source import MAX_DEPTH, parse_source, read_source, scalar
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,19 @@ def test_what_is_no_study_at_all_is_one_fault(text: str, line: int | None, why: 
     (fault,) = caught.value.faults
     assert fault.line == line
     assert why in fault.message
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing", "levels"), [("[", "]", 1), ("{a: [", "]}", 2), ("- ", "", 1)]
+)
+def test_what_is_nested_beyond_the_depth_limit_is_not_read(
+    opening: str, closing: str, levels: int
+) -> None:
+    pairs = (MAX_DEPTH - 2) // levels  # the file itself is a level, and a scalar may be one
+    assert parse_source("a:\n  " + opening * pairs + closing * pairs, "f").data["a"]
+    pairs += 2
+    with pytest.raises(StudyError, match="nested too deeply"):
+        parse_source("a:\n  " + opening * pairs + closing * pairs, "f")
 
 
 def test_a_file_that_cannot_be_read_is_a_fault_with_the_nearest_name(tmp_path: Any) -> None:
