@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -11,8 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from house_figures import House, imported
 
 ROOT = Path(__file__).resolve().parents[1]
+HOUSE = House(ROOT)
 
 ROOMS = {
     "errors": set(),
@@ -40,18 +41,6 @@ HEAVY = {
 
 def modules(package: str) -> Iterator[Path]:
     yield from sorted((ROOT / package).rglob("*.py"))
-
-
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
 
 
 def rooms(names: set[str]) -> set[str]:
@@ -101,55 +90,25 @@ def test_every_room_is_known_to_these_tests() -> None:
     assert found == set(ROOMS) | {"cli", "__init__"}
 
 
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-FILES = {module_name(path): path for room in ("sweeper", "workloads") for path in modules(room)}
-FACES = {name for name, path in FILES.items() if path.with_suffix(".pyi").exists()}
-
-
-def handed_on() -> dict[str, str]:
-    """Returns every name of a face with the module that defines it."""
-    found = {}
-    for face in FACES:
-        for node in ast.parse(FILES[face].with_suffix(".pyi").read_text()).body:
-            if isinstance(node, ast.ImportFrom):
-                home = f"{face}.{node.module}"
-                found |= {f"{face}.{alias.name}": home for alias in node.names}
-    return found
-
-
-def arrows(name: str) -> set[str]:
-    """Returns the modules that a module imports, straight or through a face."""
-    homes = handed_on()
-    found = {homes.get(target, target) for target in imported(FILES[name])}
-    return {target for target in found if target in FILES and target not in FACES} - {name}
-
-
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {name: arrows(name) for name in FILES if name not in FACES | {"sweeper"}}
-    while removable := [name for name, found in graph.items() if not found & set(graph)]:
-        for name in removable:
-            del graph[name]
-    assert not graph, f"circles among {', '.join(sorted(graph))}"
+    assert not HOUSE.circles
 
 
 def test_every_name_of_a_face_is_there_and_no_module_hides_one() -> None:
-    for name, home in handed_on().items():
+    for name, home in HOUSE.handed_on.items():
         face, _, attribute = name.rpartition(".")
-        assert name not in FILES, f"{name} is a module too, which would hide the name"
+        assert name not in HOUSE.files, f"{name} is a module too, which would hide the name"
         assert getattr(import_module(face), attribute) is getattr(import_module(home), attribute)
 
 
 @pytest.mark.parametrize("package", ["sweeper", "workloads", "benchmarks"])
 def test_nothing_reaches_behind_a_face(package: str) -> None:
     for path in modules(package):
-        importer = module_name(path)
-        for target in imported(path) & set(FILES):
+        importer = HOUSE.name(path)
+        for target in imported(path) & set(HOUSE.files):
             folders = target.split(".")[2:-1] and target.split(".")[:-1]
             faces = [".".join(folders[:end]) for end in range(2, len(folders) + 1)]
-            behind = [face for face in faces if face in FACES and not within(importer, face)]
+            behind = [face for face in faces if face in HOUSE.faces and not within(importer, face)]
             assert not behind, f"{path} imports {target}; import from {behind[0]}"
 
 
