@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from sweeper.store.database import Database
+from sweeper.store.location import locate
 from sweeper.store.store import Store
 
 
@@ -24,3 +28,14 @@ def store(location: str) -> Iterator[Store]:
     """Yields an open, empty store."""
     with Store.open(location) as opened:
         yield opened
+
+
+@contextmanager
+def written(location: str) -> Iterator[Connection]:
+    """Yields a connection inside a writing transaction, as another program would hold one."""
+    database = Database(locate(location))
+    try:
+        with database.write() as connection:
+            yield connection
+    finally:
+        database.close()

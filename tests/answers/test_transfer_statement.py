@@ -98,10 +98,11 @@ def test_the_two_layer_relu_network_is_not_called_fast(noise: float, reference: 
 
 
 def test_a_straight_drift_is_not_fast_although_its_gaps_to_the_largest_close() -> None:
-    frame = converging(loss=(3.0, 5.0, 0.5), optimum=(-5.0, 0.0, 1.0), widths=SEVEN)
+    planted = {"loss": (3.0, 5.0, 0.5), "optimum": (-5.0, 0.0, 1.0), "widths": SEVEN}
+    frame = converging(**planted, noise=0.0)
     # Move every optimum by -0.3 octaves per doubling: no limit at all.
     move = 2.0 ** (-0.3 * np.log2(frame["width"] / 32))
-    group = transfer(frame.assign(learning_rate=frame["learning_rate"] * move, noise=0.0))
+    group = transfer(frame.assign(learning_rate=frame["learning_rate"] * move))
     assert group.rates["b"].value == pytest.approx(0, abs=1e-3)
     assert group.pace.speed == "slow"
 

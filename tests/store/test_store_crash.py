@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sample_store import outcome, save, spawn
+from store_places import written
 
 from sweeper.errors import StoreError
 from sweeper.store import database
@@ -188,9 +189,9 @@ def test_a_lock_that_is_never_given_back_is_told(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
-    with Store.open(location) as store, Store.open(location) as other:
+    with Store.open(location) as store:
         save(store, 1)
-        with other._database.write():
+        with written(location):
             assert store.account("widths").pending == 1
             with pytest.raises(StoreError, match=r"another program has been writing"):
                 save(store, 2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sweeper.store.owner import Owner, _start_time, is_of_the_dead, signature
+from sweeper.store.owner import Owner, is_of_the_dead, signature
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -25,17 +26,21 @@ def test_a_living_process_is_not_gone() -> None:
 
 @linux
 def test_a_process_that_ended_is_gone_even_before_its_parent_noticed() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = dataclasses.replace(_owner_of(child.pid))
+    code = (
+        "from sweeper.store.owner import Owner; print(Owner.here().started, flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None and child.stdout is not None
+    started = child.stdout.readline().strip()
+    owner = dataclasses.replace(Owner.here(), pid=child.pid, started=started)
     assert owner.is_alive()
 
     child.kill()
-    while _start_time(child.pid):
-        pass
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet waited for
     zombie = owner.is_alive()
-    child.wait(timeout=30)
-    assert child.stdin is not None
-    child.stdin.close()
+    child.communicate(timeout=30)
 
     assert zombie is False
     assert owner.is_alive() is False
@@ -74,12 +79,6 @@ def test_an_owner_that_retired_is_done_although_its_process_lives() -> None:
 
     assert here.is_alive() is False
     assert Owner.here().is_alive()
-
-
-def _owner_of(pid: int) -> Owner:
-    here = Owner.here()
-    place = here.started.rpartition(":")[0]
-    return dataclasses.replace(here, pid=pid, started=f"{place}:{_start_time(pid)}")
 
 
 @linux

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from old_stores import restore_baseline
 from sample_store import save, study
+from store_places import written
 
 from sweeper.errors import StoreError
 from sweeper.store import schema
@@ -18,11 +19,12 @@ from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def test_migrations_and_tables_agree(store: Store) -> None:
+def test_migrations_and_tables_agree(location: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    with store._database.read() as connection:
+    Store.open(location).close()
+    with written(location) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
         assert compare_metadata(context, metadata) == []
 
@@ -38,7 +40,7 @@ def test_opening_a_current_store_does_not_migrate_it(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store.open(location).close()
-    monkeypatch.setattr(schema, "_migrate", None)
+    monkeypatch.setattr("alembic.command.upgrade", None)
 
     Store.open(location).close()
 
@@ -97,7 +99,8 @@ def test_every_schema_has_a_fixture() -> None:
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
-    with Store.open(location) as store, store._database.write() as connection:
+    Store.open(location).close()
+    with written(location) as connection:
         connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '9999'")
 
     with pytest.raises(StoreError, match=r"'9999' and this sweeper knows up to .*upgrade sweeper"):
@@ -107,7 +110,8 @@ def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
 def test_an_older_schema_is_not_migrated_by_a_reader(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.open(location) as store, store._database.write() as connection:
+    Store.open(location).close()
+    with written(location) as connection:
         connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '0000'")
     monkeypatch.setattr(schema, "known_revisions", lambda: {"0000", SCHEMA})
 
@@ -116,7 +120,8 @@ def test_an_older_schema_is_not_migrated_by_a_reader(
 
 
 def test_another_programs_database_is_left_alone(location: str) -> None:
-    with Store.open(location) as store, store._database.write() as connection:
+    Store.open(location).close()
+    with written(location) as connection:
         connection.exec_driver_sql(f"drop table {SCHEMA_TABLE}")
 
     with pytest.raises(StoreError, match=r"tables of another program.*database of its own"):
@@ -160,10 +165,11 @@ def test_a_folder_that_may_not_be_written_is_told() -> None:
 def test_a_failed_creation_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(aside: Path, file: Path) -> None:
+    def fail(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(schema, "_put_in_place", fail)
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(StoreError, match="No space left on device"):
         Store.open(tmp_path)
 

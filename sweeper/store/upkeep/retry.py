@@ -24,8 +24,6 @@ FEWEST_DIGITS = 6
 LISTED = 5
 """Trials that a message names."""
 
-_DIGITS = re.compile(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}")
-
 
 @dataclass(frozen=True)
 class _Member:
@@ -120,7 +118,7 @@ def _find(text: str, study: str, members: Mapping[str, _Member]) -> str:
         RequestError: there is none, there are several, or it is hidden.
     """
     digits = text.lower()
-    if not _DIGITS.fullmatch(digits):
+    if not re.fullmatch(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}", digits):
         raise RequestError(
             f"--key {text!r}: a key is {FEWEST_DIGITS} to 64 digits of 0-9 and a-f; "
             '`sweeper sql "select key from trials"` prints them'

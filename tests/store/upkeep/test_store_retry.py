@@ -116,7 +116,7 @@ def test_a_key_that_names_several_trials_is_refused(
 ) -> None:
     keys = sorted(item.key for item in trials(60))
     save(store, 60)
-    monkeypatch.setattr(retry, "_DIGITS", retry.re.compile("[0-9a-f]+"))
+    monkeypatch.setattr(retry, "FEWEST_DIGITS", 1)
     first = next(one[:1] for one, other in pairwise(keys) if one[0] == other[0])
 
     with pytest.raises(RequestError, match=r"--key .: \d+ trials begin so .*give more digits"):
