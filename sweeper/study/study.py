@@ -30,6 +30,8 @@ from sweeper.study.space import Space
 from workloads.workload import Card
 
 _WITH_DEFAULTS = ("search", "objective", "budget", "resources")
+"""Sections that a study may leave out."""
+
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
     "dict_type": _MAPPING,
@@ -119,7 +121,6 @@ class Study(Sections):
     @property
     def document(self) -> dict[str, Any]:
         """The study as plain JSON data in canonical values, as the store keeps it."""
-        sections = ("search", "objective", "budget", "resources")
         return {
             **{key: getattr(self, key) for key in ("name", "question", "workload", "scale")},
             "fixed": self._constants(self.fixed),
@@ -131,7 +132,7 @@ class Study(Sections):
                 for name, variant in self.variants.items()
             },
             "sweep": self._axes_document(self.sweep),
-            **{key: getattr(self, key).model_dump(mode="json") for key in sections},
+            **{key: getattr(self, key).model_dump(mode="json") for key in _WITH_DEFAULTS},
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 

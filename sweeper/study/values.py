@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from sweeper.errors import shown
 from sweeper.study.axes import NUMBER_PATTERN, Axis, number, parse_axis, whole_number
 
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_SLUG = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 NUMBER_TEXT = {"type": "string", "pattern": NUMBER_PATTERN}
 """JSON schema of a number written as text."""
@@ -28,7 +28,7 @@ def slug(raw: Any) -> str:
         ValueError: it is no such name.
     """
     value = text(raw)
-    if not _SLUG.match(value):
+    if not re.fullmatch(_SLUG, value):
         raise ValueError(
             f"{shown(value)} is not a name; use letters, digits, '-', '_' and '.', "
             "starting with a letter or digit, at most 100 in all"
@@ -176,7 +176,7 @@ GEOMETRIC_RANGE = _range(
 Name = Annotated[
     str,
     BeforeValidator(slug),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SLUG}$"}),
 ]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "string", "pattern": "\\S"})]
 Line = Annotated[str, BeforeValidator(line)]
