@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from house_figures import House, imported
+from house_figures import SHORT, House, imported
 
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = House(ROOT)
@@ -147,6 +147,11 @@ def test_no_module_has_more_than_500_lines() -> None:
         for path in modules(package):
             lines = len(path.read_text(encoding="utf-8").splitlines())
             assert lines <= 500, f"{path} has {lines} lines: split it by noun"
+
+
+def test_no_short_module_has_a_single_importer() -> None:
+    told = [f"{name} belongs into {importer}" for name, importer in HOUSE.slips.items()]
+    assert not told, f"under {SHORT} lines with one importer: {'; '.join(told)}"
 
 
 def test_every_public_name_of_sweeper_is_there() -> None:
