@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
-from workloads.optimizers.newton_schulz import Coefficients, newton_schulz
+from workloads.optimizers.coefficients import Coefficients
+from workloads.optimizers.newton_schulz import newton_schulz
 
 
 class Muon(Matrixwise):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import EPSILONS, others_of, vectors_of
+from workloads.optimizers import SPECS, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
 from workloads.parametrization.roles import Leaf, Role
 from workloads.parametrization.rules import Multipliers, multipliers
 from workloads.parametrization.scaling import Scaling, scaling_of
-from workloads.parametrization.updates import method_of
 from workloads.workload import Config
 
 Group = dict[str, Any]
@@ -51,7 +50,7 @@ def optimizer_of(role: Role, config: Config) -> str:
 
 def factors_of(leaf: Leaf, config: Config, scaling: Scaling) -> Multipliers:
     """Returns the factors that a completed config has for a leaf."""
-    return multipliers(scaling, method_of(optimizer_of(leaf.role, config), config), leaf)
+    return multipliers(scaling, traits_of(optimizer_of(leaf.role, config), config), leaf)
 
 
 def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> float:
@@ -70,10 +69,10 @@ def _group(leaf: Leaf, config: Config, scaling: Scaling) -> Group:
         "optimizer": optimizer,
         "learning_rate": rate,
         "weight_decay": rate * decay if is_coupled(config) else decay,
-        **({} if EPSILONS[optimizer] else {"epsilon": 0.0}),
+        **({} if SPECS[optimizer].epsilons else {"epsilon": 0.0}),
         **{
             name: config[setting] * factors.epsilons[name]
-            for name, setting in EPSILONS[optimizer].items()
+            for name, setting in SPECS[optimizer].epsilons.items()
             if name in factors.epsilons
         },
         "init_std": leaf.base_std * factors.init_std,

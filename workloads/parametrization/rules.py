@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from workloads.optimizers import ORTHOGONAL
+from workloads.optimizers import ORTHOGONAL, spec_of
+from workloads.parametrization.formula import ONE, Monomial, monomial
 from workloads.parametrization.growth import Growth, sizes
-from workloads.parametrization.monomial import ONE, Monomial, monomial
 from workloads.parametrization.roles import INSIDE, Leaf
 from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import STEP, UPDATES, Method, UpdateRule
+from workloads.parametrization.updates import STEP, Method, UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,7 @@ def rule_of(scaling: Scaling, method: Method, leaf: Leaf) -> Rule:
     Raises:
         ValueError: there is no such optimizer.
     """
-    if method.optimizer not in UPDATES:
-        known = ", ".join(UPDATES)
-        raise ValueError(f"no optimizer named {method.optimizer!r}; known: {known}")
-    maximal = UPDATES[method.optimizer](method, leaf)
+    maximal = spec_of(method.optimizer).rule(method, leaf)
     rate = _RATES[scaling.rule.rates](scaling, method, leaf, maximal)
     epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
     return Rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from workloads.optimizers import traits_of
 from workloads.parametrization.canonical import settled_optimizers
 from workloads.parametrization.checks import rule_faults
 from workloads.parametrization.decay import is_coupled
@@ -13,7 +14,6 @@ from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.parametrization.roles import Leaf
 from workloads.parametrization.rules import rule_of
 from workloads.parametrization.scaling import Scaling, scaling_of
-from workloads.parametrization.updates import method_of
 from workloads.parametrization.warnings import warnings
 from workloads.workload import Config, Problem, RuleTable, ScaledTensor
 
@@ -82,7 +82,7 @@ def _row(leaf: Leaf, config: Config, scaling: Scaling) -> ScaledTensor:
 
 
 def _formulas(leaf: Leaf, config: Config, scaling: Scaling) -> dict[str, str]:
-    method = method_of(optimizer_of(leaf.role, config), config)
+    method = traits_of(optimizer_of(leaf.role, config), config)
     formulas = rule_of(scaling, method, leaf).formulas
     decay = _DECAY[config["weight_decay_rule"]].format(formulas["weight_decay"])
     if is_coupled(config):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workloads.mlp.card import MLP
 from workloads.mlp.model import Mlp
-from workloads.optimizers.names import OPTIMIZERS
+from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sized_leaves import factors, leaf_of
 
-from workloads.optimizers.names import OPTIMIZERS
+from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.roles import Leaf, Role
 from workloads.parametrization.rules import multipliers
 from workloads.parametrization.scaling import Scaling
