@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from workloads.parametrization import UNSCALED, Leaf, rule_table
+from workloads.parametrization import UNSCALED, TensorKind, rule_table
 from workloads.settings import completed, missing
 from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
 
@@ -32,7 +32,7 @@ class ModelCard(ABC):
         """Returns the canonical form of a completed, faultless config and what follows."""
 
     @abstractmethod
-    def leaves(self, config: Config) -> Sequence[Leaf]:
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
 
     def rule_faults(self, config: Config) -> Iterable[Problem]:

@@ -158,7 +158,7 @@ class FirstStudy:
 
 
 @runtime_checkable
-class Ruled(Protocol):
+class HasScalingRules(Protocol):
     """A card that can write out its scaling rules."""
 
     def rules(self, config: Config) -> RuleTable:
@@ -171,7 +171,7 @@ class Ruled(Protocol):
 
 
 @runtime_checkable
-class Measured(Protocol):
+class PartialMetrics(Protocol):
     """A card of which some configs do not measure every metric."""
 
     def unmeasured(self, config: Config) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from workloads.llama.plan import canonical, derived
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of
 from workloads.llama.tensors import leaves_of
-from workloads.parametrization import UNSCALED, Leaf
+from workloads.parametrization import UNSCALED, TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
@@ -74,7 +74,7 @@ class LlamaCard(ModelCard):
         settled = canonical(config, shape)
         return Resolved(config=settled, derived=derived(settled, shape))
 
-    def leaves(self, config: Config) -> Sequence[Leaf]:
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
         return leaves_of(config)
 

@@ -14,7 +14,7 @@ from workloads.mlp.plan import canonical, derived
 from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of
 from workloads.mlp.tensors import leaves_of
-from workloads.parametrization import Leaf
+from workloads.parametrization import TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
@@ -68,7 +68,7 @@ class MlpCard(ModelCard):
         settled = canonical(config)
         return Resolved(config=settled, derived=derived(settled))
 
-    def leaves(self, config: Config) -> Sequence[Leaf]:
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
         return leaves_of(config)
 

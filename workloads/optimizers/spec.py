@@ -12,7 +12,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal
 
-from workloads.parametrization import Leaf, Method, UpdateRule
+from workloads.parametrization import OptimizerTraits, TensorKind, UpdateRule
 from workloads.settings import Share
 from workloads.workload import Condition, Config, Resolved, Setting
 
@@ -44,12 +44,12 @@ class OptimizerSpec:
     name: str
     kind: Literal["elementwise", "matrix"]
     doc: str
-    rule: Callable[[Method, Leaf], UpdateRule]
+    rule: Callable[[OptimizerTraits, TensorKind], UpdateRule]
     build: Callable[[Resolved], Algorithm]
     settings: tuple[Setting, ...] = ()
     borrowed: Mapping[str, Condition] = field(default_factory=dict)
     epsilons: Mapping[str, str] = field(default_factory=dict)
-    traits: Callable[[Config], Method] | None = None
+    traits: Callable[[Config], OptimizerTraits] | None = None
     orthogonal: bool = False
     hidden_only: bool = False
     order: int = 1_000
@@ -95,10 +95,10 @@ def spec_of(optimizer: str) -> OptimizerSpec:
     return SPECS[optimizer]
 
 
-def traits_of(optimizer: str, config: Config) -> Method:
+def traits_of(optimizer: str, config: Config) -> OptimizerTraits:
     """Returns what the rule of an optimizer reads of a completed config."""
     traits = spec_of(optimizer).traits
-    return Method(optimizer=optimizer) if traits is None else traits(config)
+    return OptimizerTraits(optimizer=optimizer) if traits is None else traits(config)
 
 
 def others_of(config: Config) -> str:

@@ -5,9 +5,9 @@ from .canonical import settled as settled
 from .checks import rule_faults as rule_faults
 from .formula import ONE as ONE
 from .formula import monomial as monomial
-from .roles import ROLES as ROLES
-from .roles import Leaf as Leaf
 from .roles import Role as Role
+from .roles import TensorKind as TensorKind
+from .roles import tensor_kinds as tensor_kinds
 from .settings import rule_settings as rule_settings
 from .table import UNSCALED as UNSCALED
 from .table import rule_table as rule_table
@@ -16,5 +16,5 @@ from .updates import GRID as GRID
 from .updates import NORM as NORM
 from .updates import SIGNS as SIGNS
 from .updates import STEP as STEP
-from .updates import Method as Method
+from .updates import OptimizerTraits as OptimizerTraits
 from .updates import UpdateRule as UpdateRule

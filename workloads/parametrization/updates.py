@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workloads.parametrization.formula import Monomial, monomial
-from workloads.parametrization.roles import Leaf
+from workloads.parametrization.roles import TensorKind
 
 STEP = monomial(r_out=0.5, r_in=-0.5)
 """Spectral norm that a step has to have (arXiv 2310.17813, condition 1)."""
@@ -33,7 +33,7 @@ GRID = monomial(n_in=0.5, n_out=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class OptimizerTraits:
     """What the rules read of an optimizer's settings.
 
     Attributes:
@@ -58,15 +58,15 @@ class Method:
     graft: str = "none"
     graft_per: str = "matrix"
 
-    def input_side(self, leaf: Leaf) -> bool:
+    def input_side(self, leaf: TensorKind) -> bool:
         """Returns whether the inputs of a tensor have a preconditioner."""
         return self.sides != "output" and leaf.fan_in <= self.max_dim
 
-    def output_side(self, leaf: Leaf) -> bool:
+    def output_side(self, leaf: TensorKind) -> bool:
         """Returns whether the outputs of a tensor have a preconditioner."""
         return self.sides != "input" and leaf.fan_out <= self.max_dim
 
-    def total_exponent(self, leaf: Leaf) -> float:
+    def total_exponent(self, leaf: TensorKind) -> float:
         """Returns E, the sum of Shampoo's exponents over the sides with a preconditioner."""
         return self.exponent * (self.input_side(leaf) + self.output_side(leaf))
 

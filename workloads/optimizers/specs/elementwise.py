@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.optimizers.spec import OptimizerSpec
-from workloads.parametrization import ENTRY, NORM, SIGNS, STEP, Leaf, Method, UpdateRule, monomial
+from workloads.parametrization import (
+    ENTRY,
+    NORM,
+    SIGNS,
+    STEP,
+    OptimizerTraits,
+    TensorKind,
+    UpdateRule,
+    monomial,
+)
 from workloads.settings import epsilon, share
 from workloads.workload import Resolved, Setting
 
@@ -68,20 +77,20 @@ _SOPHIA = (
 )
 
 
-def _sgd_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _sgd_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / NORM)
 
 
-def _adam_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _adam_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY})
 
 
-def _lamb_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _lamb_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """The update has the size of the weights, which is std an entry."""
     return UpdateRule(learning_rate=STEP / (SIGNS * monomial(std=1)), epsilons={"epsilon": ENTRY})
 
 
-def _sophia_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _sophia_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """Where the update is clipped it is a sign. Epsilon is added to rho B h, and h goes as the
     square of a gradient's entry."""
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY**2})

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from workloads.optimizers.coefficients import NEWTON_SCHULZ, Coefficients
 from workloads.optimizers.spec import OptimizerSpec
-from workloads.parametrization import NORM, ONE, SIGNS, STEP, Leaf, Method, UpdateRule
+from workloads.parametrization import (
+    NORM,
+    ONE,
+    SIGNS,
+    STEP,
+    OptimizerTraits,
+    TensorKind,
+    UpdateRule,
+)
 from workloads.settings import epsilon, share
 from workloads.workload import Config, Resolved, Setting
 
@@ -123,12 +131,12 @@ _DION = (
 )
 
 
-def _orthogonal_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _orthogonal_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """The update has spectral norm one; epsilon is added to the norm of the gradient."""
     return UpdateRule(learning_rate=STEP, epsilons={"epsilon": NORM})
 
 
-def _adamuon_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _adamuon_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """The update is an orthogonal matrix over its own entries' size, so its entries are of order
     one; epsilon is added to that size."""
     norm = SIGNS if method.sign else NORM
@@ -137,8 +145,8 @@ def _adamuon_rule(method: Method, leaf: Leaf) -> UpdateRule:
     )
 
 
-def _adamuon_traits(config: Config) -> Method:
-    return Method(optimizer="adamuon", sign=config["adamuon_sign"])
+def _adamuon_traits(config: Config) -> OptimizerTraits:
+    return OptimizerTraits(optimizer="adamuon", sign=config["adamuon_sign"])
 
 
 def _muon(plan: Resolved) -> Algorithm:

@@ -13,8 +13,8 @@ from workloads.parametrization import (
     ONE,
     SIGNS,
     STEP,
-    Leaf,
-    Method,
+    OptimizerTraits,
+    TensorKind,
     UpdateRule,
     monomial,
 )
@@ -150,7 +150,7 @@ _SOAP = (
 )
 
 
-def _shampoo_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _shampoo_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """A block of norm s becomes one of norm s^(1 - 2E)."""
     block = NORM / GRID
     own = block ** (1 - 2 * method.total_exponent(leaf))
@@ -167,7 +167,7 @@ def _shampoo_rule(method: Method, leaf: Leaf) -> UpdateRule:
     )
 
 
-def _soap_rule(method: Method, leaf: Leaf) -> UpdateRule:
+def _soap_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """A rotated side has one entry of a block that is not 0, one that is not rotated all."""
     sides = monomial(
         **{"n_in" if method.input_side(leaf) else "r_in": 0.5},
@@ -179,8 +179,8 @@ def _soap_rule(method: Method, leaf: Leaf) -> UpdateRule:
     )
 
 
-def _shampoo_traits(config: Config) -> Method:
-    return Method(
+def _shampoo_traits(config: Config) -> OptimizerTraits:
+    return OptimizerTraits(
         optimizer="shampoo",
         sides=config["preconditioner_sides"],
         block_size=config.get("block_size"),
@@ -192,8 +192,8 @@ def _shampoo_traits(config: Config) -> Method:
     )
 
 
-def _soap_traits(config: Config) -> Method:
-    return Method(
+def _soap_traits(config: Config) -> OptimizerTraits:
+    return OptimizerTraits(
         optimizer="soap",
         sides=config["preconditioner_sides"],
         block_size=config.get("block_size"),
