@@ -10,8 +10,9 @@ import pytest
 
 from sweeper.cli.app import app
 from sweeper.store.tables import metadata
-from workloads.optimizers.names import NEWTON_SCHULZ, OPTIMIZERS
-from workloads.optimizers.settings import algorithm_settings, block_settings, power_settings
+from workloads.optimizers.coefficients import NEWTON_SCHULZ
+from workloads.optimizers.settings import block_settings, power_settings
+from workloads.optimizers.spec import OPTIMIZERS, algorithm_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

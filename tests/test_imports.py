@@ -25,7 +25,7 @@ ROOMS = {
     "analysis": {"errors", "words"},
     "imports": {"errors", "trial", "outcome", "store"},
     "answers": {"errors", "outcome", "words", "analysis", "store"},
-    "report": {"errors", "outcome", "words", "analysis", "answers", "store"},
+    "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
     "engine": {"errors", "trial", "outcome", "study", "store"},
 }
 """What each room of sweeper may import from the others; ``cli`` may import all of them."""

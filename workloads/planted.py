@@ -86,6 +86,7 @@ class PlantedCard:
     doc = "A loss surface with a known optimum and drift; trains nothing."
     settings = SETTINGS
     metrics: Mapping[str, str] = {"val_loss": "Loss of the surface, nats."}
+    units: Mapping[str, str] = {"val_loss": "nats"}
 
     def problems(self, config: Config) -> list[Problem]:
         """Returns what is missing; every combination of given settings is fine."""

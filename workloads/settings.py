@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from workloads.workload import Condition, Config, Setting, applies
 
-When = Condition | tuple[Condition, ...]
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Setting):
+    """A number from 0 to below 1, such as the decay of a mean."""
 
 
-def share(name: str, default: float, when: When, doc: str) -> Setting:
-    """Returns a setting from 0 to below 1, such as the decay of a mean."""
-    return Setting(name=name, kind="float", default=default, low=0.0, when=when, doc=doc)
+def share(name: str, default: float, doc: str) -> Share:
+    """Returns a setting from 0 to below 1."""
+    return Share(name=name, kind="float", default=default, low=0.0, doc=doc)
 
 
-def epsilon(name: str, default: float, when: When, doc: str) -> Setting:
+def epsilon(
+    name: str, default: float, doc: str, when: Condition | tuple[Condition, ...] = ()
+) -> Setting:
     """Returns a positive setting in which members of a pack may differ."""
     return Setting(
         name=name,

@@ -138,8 +138,27 @@ class RuleTable:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FirstStudy:
+    """What a first study of a workload holds, as YAML text by key.
+
+    Attributes:
+        scale: the setting along which optima are tracked.
+        hyperparameter: the setting whose optimum is tracked.
+        fixed: settings with one value.
+        variants: settings of each variant.
+        sweep: axes.
+    """
+
+    scale: str
+    hyperparameter: str
+    fixed: Mapping[str, str]
+    variants: Mapping[str, str]
+    sweep: Mapping[str, str]
+
+
 @runtime_checkable
-class Ruled(Protocol):
+class HasScalingRules(Protocol):
     """A card that can write out its scaling rules."""
 
     def rules(self, config: Config) -> RuleTable:
@@ -152,7 +171,7 @@ class Ruled(Protocol):
 
 
 @runtime_checkable
-class Measured(Protocol):
+class PartialMetrics(Protocol):
     """A card of which some configs do not measure every metric."""
 
     def unmeasured(self, config: Config) -> Mapping[str, str]:
@@ -293,3 +312,15 @@ def applies(setting: Setting, config: Config) -> bool:
         all(config.get(name) in allowed for name, allowed in condition.items())
         for condition in setting.conditions
     )
+
+
+def unit_of(card: Card, metric: str) -> str:
+    """Returns the unit that a card gives for a metric in its optional ``units``, a mapping such
+    as ``{"val_loss": "nats per token"}``; empty if it gives none."""
+    units: Mapping[str, str] = getattr(card, "units", {})
+    return units.get(metric, "")
+
+
+def first_study_of(card: Card) -> FirstStudy | None:
+    """Returns the first study that a card proposes in its optional ``start``, or None."""
+    return getattr(card, "start", None)

@@ -10,7 +10,7 @@ from rich.table import Table
 from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError, UnknownNameError
 from sweeper.study import by_name, canonical_value, condition, find_card, scalar, siblings
-from workloads.workload import Card, Ruled, RuleTable, ScaledTensor
+from workloads.workload import Card, HasScalingRules, RuleTable, ScaledTensor
 
 _HEADINGS = {
     "learning_rate": "learning rate",
@@ -39,7 +39,7 @@ def rules_command(
         RequestError: a setting or a combination of settings is not allowed.
     """
     card = find_card(workload)
-    if not isinstance(card, Ruled):
+    if not isinstance(card, HasScalingRules):
         raise RequestError(f"workload {workload!r} has no scaling rules to show")
     given = {name: value for name, value in named.items() if value is not None}
     config = _config(card, given, assignments)

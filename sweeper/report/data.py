@@ -9,15 +9,9 @@ from typing import Any
 import pandas as pd
 
 from sweeper.answers import DriftStatement, Group, Inquiry, group_label
-
-UNITS = {
-    ("llama", "val_loss"): "nats per token",
-    ("llama", "train_loss"): "nats per token",
-    ("llama", "val_bits_per_byte"): "bits per byte",
-    ("planted", "val_loss"): "nats",
-}
-"""Unit by workload and metric. The store does not keep the card's words on its metrics, so a
-metric that is not listed here is shown without a unit rather than with a guess."""
+from sweeper.errors import RequestError
+from sweeper.study import find_card
+from workloads.workload import unit_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,10 +68,18 @@ def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = Fals
         hyperparameter=hyperparameter,
         settings=settings,
         metric=study.metric if study.goal == "min" else f"minus {study.metric}",
-        unit=UNITS.get((study.workload, study.metric), ""),
+        unit=_unit(study.workload, study.metric),
         trials=_labelled(inquiry.rows(hyperparameter), settings),
         statement=inquiry.statement(hyperparameter, allow_holes=allow_holes, partial=True),
     )
+
+
+def _unit(workload: str, metric: str) -> str:
+    """Returns the unit of a metric; empty where the workload's card cannot be loaded."""
+    try:
+        return unit_of(find_card(workload), metric)
+    except RequestError:
+        return ""
 
 
 def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sweeper.study.source import Complaint, Place
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, Measured, Problem
+from workloads.workload import Card, PartialMetrics, Problem
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -286,7 +286,7 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
         hint = suggestion(metric, tuple(card.metrics))
         message = f"workload {card.name} does not measure {shown(metric)}; {hint}"
         yield Complaint(place, message)
-    elif isinstance(card, Measured):
+    elif isinstance(card, PartialMetrics):
         for variant, space in spaces.items():
             reasons = (card.unmeasured(point).get(metric) for point in space.points())
             if reason := next(filter(None, reasons), None):

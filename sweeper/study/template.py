@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
@@ -14,75 +13,23 @@ from sweeper.study.settings import allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card
-from workloads.workload import Card, Setting
+from workloads.workload import Card, FirstStudy, Setting, first_study_of
 
 _WIDTH = 88
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """What a first study of a workload holds, as YAML text by key.
-
-    Attributes:
-        scale: the setting along which optima are tracked.
-        hyperparameter: the setting whose optimum is tracked.
-        fixed: settings with one value.
-        variants: settings of each variant.
-        sweep: axes.
-    """
-
-    scale: str
-    hyperparameter: str
-    fixed: Mapping[str, str]
-    variants: Mapping[str, str]
-    sweep: Mapping[str, str]
-
-
-STARTS: Mapping[str, Start] = {
-    "llama": Start(
-        scale="width",
-        hyperparameter="learning_rate",
-        fixed={
-            "steps": "200",
-            "base_width": "32",
-            "mlp": "gelu",
-            "optimizer": "adamw",
-            "beta2": "0.99",
-            "warmup": "0.2",
-        },
-        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
-        sweep={"width": "[32, 64, 128]", "learning_rate": "{log2: [-9, -2]}"},
-    ),
-    "mlp": Start(
-        scale="width",
-        hyperparameter="learning_rate",
-        fixed={
-            "steps": "80",
-            "base_width": "32",
-            "activation": "tanh",
-            "optimizer": "adamw",
-            "clip": "0.0",
-            "warmup": "0.2",
-        },
-        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
-        sweep={"width": "[32, 64, 128, 256]", "learning_rate": "{log2: [-10, -3]}"},
-    ),
-}
-"""First studies of the built-in workloads; those of others follow from their cards."""
 
 
 def study_template(workload: str = "llama") -> str:
     """Returns a commented study file for a workload, with all its settings as comments.
 
-    For a built-in workload the file loads as it is. For any other, required settings get values
-    by guess, and what its card still refuses is listed at the top.
+    Where the card proposes a first study the file loads as it is. Else required settings get
+    values by guess, and what the card still refuses is listed at the top.
 
     Raises:
         RequestError: no such workload, or it lacks the two required numbers (one whole, for the
             scale) that a sweep needs.
     """
     card = find_card(workload)
-    start = STARTS.get(workload) or _guess(card, workload)
+    start = first_study_of(card) or _guess(card, workload)
     text = "".join(f"{line}\n" for line in _lines(card, workload, start))
     refused = _refused(text)
     if not refused:
@@ -90,7 +37,7 @@ def study_template(workload: str = "llama") -> str:
     return "".join(f"# To settle first: {line}\n" for line in refused) + "\n" + text
 
 
-def _guess(card: Card, workload: str) -> Start:
+def _guess(card: Card, workload: str) -> FirstStudy:
     required = [setting for setting in card.settings if setting.required and not setting.when]
     scale = next((setting.name for setting in required if setting.kind == "int"), None)
     hyper = next((setting.name for setting in required if setting.kind == "float"), None)
@@ -100,7 +47,7 @@ def _guess(card: Card, workload: str) -> Start:
             "so there is no first study to guess; write one from that of `sweeper init`"
         )
     others = [setting for setting in required if setting.name not in (scale, hyper)]
-    return Start(
+    return FirstStudy(
         scale=scale,
         hyperparameter=hyper,
         fixed={setting.name: _first_value(setting) for setting in others},
@@ -123,7 +70,7 @@ def _refused(text: str) -> list[str]:
     return []
 
 
-def _lines(card: Card, workload: str, start: Start) -> Iterator[str]:
+def _lines(card: Card, workload: str, start: FirstStudy) -> Iterator[str]:
     yield "# A study: which trials to run, what to compare, and which rules to put to the test."
     yield "# `sweeper plan FILE` says what it costs, `sweeper run FILE` runs what is left of it."
     yield "# Adding values later runs only the new trials; removing values deletes nothing."
@@ -138,7 +85,7 @@ def _lines(card: Card, workload: str, start: Start) -> Iterator[str]:
     yield from _sections(card, start)
 
 
-def _fixed(card: Card, start: Start) -> Iterator[str]:
+def _fixed(card: Card, start: FirstStudy) -> Iterator[str]:
     yield ""
     yield "# Settings with one value. Those that are comments have the default that stands there."
     yield "fixed:"
@@ -152,7 +99,7 @@ def _fixed(card: Card, start: Start) -> Iterator[str]:
         yield f"  # {setting.name}: {value}"
 
 
-def _variants(start: Start) -> Iterator[str]:
+def _variants(start: FirstStudy) -> Iterator[str]:
     yield ""
     yield "# Named bundles of settings that are compared with each other. A variant may have a"
     yield "# `sweep` of its own, whose axes replace those below or are added to them."
@@ -162,7 +109,7 @@ def _variants(start: Start) -> Iterator[str]:
     yield from (f"{lead}  {name}: {bundle}" for name, bundle in bundles.items())
 
 
-def _sweep(start: Start) -> Iterator[str]:
+def _sweep(start: FirstStudy) -> Iterator[str]:
     yield ""
     yield "# Axes: every combination of their values is run. An axis is a list, powers of two"
     yield "# {log2: [from, to], step: 1}, or a geometric range {geometric: [low, high], count: n}."
@@ -171,7 +118,7 @@ def _sweep(start: Start) -> Iterator[str]:
     yield "  seed: [0, 1]                     # initialisation and order of the data"
 
 
-def _sections(card: Card, start: Start) -> Iterator[str]:
+def _sections(card: Card, start: FirstStudy) -> Iterator[str]:
     metric = "val_loss" if "val_loss" in card.metrics else next(iter(card.metrics))
     yield from ("", "# Who proposes the trials: grid runs every combination.")
     yield "search: {method: grid}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workloads.optimizers.names import OPTIMIZERS
+from workloads.optimizers.spec import OPTIMIZERS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "optimizers.py"
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from workloads.card import ModelCard
 from workloads.data import corpus_fingerprint, kind_of
 from workloads.llama.checks import faults, head_faults
 from workloads.llama.plan import canonical, derived
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of
 from workloads.llama.tensors import leaves_of
-from workloads.parametrization import UNSCALED, rule_table
-from workloads.settings import completed, missing
-from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+from workloads.parametrization import UNSCALED, TensorKind
+from workloads.settings import completed
+from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
 
 
-class LlamaCard:
+class LlamaCard(ModelCard):
     """Card of the ``llama`` workload: a language model."""
 
     name = "llama"
@@ -31,7 +32,8 @@ class LlamaCard:
         "positions, per-head QK-norm, SwiGLU or GELU, no biases, readout untied or tied; any "
         "optimizer for the hidden matrices and one for all else, under any parametrization."
     )
-    settings: tuple[Setting, ...] = SETTINGS
+    settings = SETTINGS
+    rule_defaults = MappingProxyType({"norm_gain": True})
     metrics: Mapping[str, str] = MappingProxyType(
         {
             "val_loss": "Mean loss on held-out documents, nats per token.",
@@ -40,31 +42,47 @@ class LlamaCard:
             "token.",
         }
     )
+    units: Mapping[str, str] = MappingProxyType(
+        {
+            "val_loss": "nats per token",
+            "val_bits_per_byte": "bits per byte",
+            "train_loss": "nats per token",
+        }
+    )
+    start = FirstStudy(
+        scale="width",
+        hyperparameter="learning_rate",
+        fixed={
+            "steps": "200",
+            "base_width": "32",
+            "mlp": "gelu",
+            "optimizer": "adamw",
+            "beta2": "0.99",
+            "warmup": "0.2",
+        },
+        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
+        sweep={"width": "[32, 64, 128]", "learning_rate": "{log2: [-9, -2]}"},
+    )
 
-    def problems(self, config: Config) -> list[Problem]:
-        """Returns every fault of a combination of settings; empty if there is none.
+    def faults(self, config: Config) -> Iterable[Problem]:
+        """Returns every fault of a completed config."""
+        return faults(config)
 
-        Raises:
-            ValueError: a setting is unknown or not of its type.
-        """
-        absent = missing(SETTINGS, config)
-        if absent:
-            return [Problem(keys=(name,), message=f"{name} is required") for name in absent]
-        return list(faults(completed(SETTINGS, config)))
-
-    def resolve(self, config: Config) -> Resolved:
-        """Returns the canonical config and its derived quantities.
-
-        Raises:
-            ValueError: the config has problems; the message lists them all.
-        """
-        full = completed(SETTINGS, config)
-        problems = list(faults(full))
-        if problems:
-            raise ValueError("; ".join(problem.message for problem in problems))
-        shape = shape_of(full)
-        settled = canonical(full, shape)
+    def settled(self, config: Config) -> Resolved:
+        """Returns the canonical form of a completed, faultless config and what follows."""
+        shape = shape_of(config)
+        settled = canonical(config, shape)
         return Resolved(config=settled, derived=derived(settled, shape))
+
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
+        """Returns the tensors of a completed config."""
+        return leaves_of(config)
+
+    def rule_faults(self, config: Config) -> Iterable[Problem]:
+        """Returns the faults of heads of a given size; else a width need be no multiple of it."""
+        if "head_dim" not in config:
+            return ()
+        return head_faults(completed(SETTINGS, {**UNSCALED, **config}))
 
     def unmeasured(self, config: Config) -> Mapping[str, str]:
         """Returns the metrics that a config leaves out: bits per byte of tokens of an unknown
@@ -76,19 +94,6 @@ class LlamaCard:
             "val_bits_per_byte": f"how many bytes a token of {source} stands for is unknown; set "
             "tokenizer, or compare val_loss"
         }
-
-    def rules(self, config: Config) -> RuleTable:
-        """Returns the scaling rule of a config, in which only ``width`` is required.
-
-        The width need not be a multiple of ``head_dim`` unless that is given, and there are gains
-        unless ``norm_gain`` is.
-
-        Raises:
-            ValueError: the config has faults; the message lists them all.
-        """
-        full = completed(SETTINGS, {**UNSCALED, "norm_gain": True, **config})
-        faults = head_faults(full) if "head_dim" in config else ()
-        return rule_table(full, leaves_of(full), tuple(faults))
 
     def data_fingerprint(self, config: Config) -> str:
         """Returns the SHA-256 of the text that a config trains on, after checking its size.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from workloads.data import vocabulary_of
-from workloads.parametrization import ROLES, Leaf, Role
+from workloads.parametrization import Role, TensorKind, tensor_kinds
 from workloads.workload import Config
 
 
-def leaves_of(config: Config) -> tuple[Leaf, ...]:
+def leaves_of(config: Config) -> tuple[TensorKind, ...]:
     """Returns the tensors of a completed config.
 
     ``hidden`` is the output of attention, and each role's other tensors have a name after a dot.
@@ -47,7 +47,7 @@ def _leaves(
     gains: bool,
     embedding_std: float,
     zero_init: bool,
-) -> tuple[Leaf, ...]:
+) -> tuple[TensorKind, ...]:
     def sizes(width: int, head_dim: int) -> dict[str, tuple[float, float]]:
         """Returns inputs and outputs of each kind of tensor."""
         projection = {"split": width, "fused": 3 * width, "per_head": head_dim}[qkv]
@@ -69,18 +69,4 @@ def _leaves(
         "readout": 0.0 if zero_init else inner,
         "vector": 0.0,
     }
-    base = sizes(base_width, base_head_dim)
-    return tuple(
-        Leaf(
-            key=key,
-            role=role,
-            fan_in=fan_in,
-            fan_out=fan_out,
-            base_fan_in=base[key][0],
-            base_fan_out=base[key][1],
-            base_std=stds[role],
-        )
-        for key, (fan_in, fan_out) in sizes(width, head_dim).items()
-        for role in ROLES
-        if role == key.partition(".")[0]
-    )
+    return tensor_kinds(sizes(width, head_dim), sizes(base_width, base_head_dim), stds)

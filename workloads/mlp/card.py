@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from workloads.card import ModelCard
 from workloads.data import images_fingerprint
 from workloads.mlp.checks import faults
 from workloads.mlp.plan import canonical, derived
 from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of
 from workloads.mlp.tensors import leaves_of
-from workloads.parametrization import UNSCALED, rule_table
-from workloads.settings import completed, missing
-from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+from workloads.parametrization import TensorKind
+from workloads.settings import completed
+from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
 
 
-class MlpCard:
+class MlpCard(ModelCard):
     """Card of the ``mlp`` workload: a multilayer perceptron that classifies images."""
 
     name = "mlp"
@@ -31,7 +32,7 @@ class MlpCard:
         "hidden layers of one width, residual or not, and a readout, with or without biases; "
         "every optimizer but muonclip, which needs attention, and every parametrization."
     )
-    settings: tuple[Setting, ...] = SETTINGS
+    settings = SETTINGS
     metrics: Mapping[str, str] = MappingProxyType(
         {
             "val_loss": "Mean loss on held-out images, nats per image.",
@@ -40,39 +41,36 @@ class MlpCard:
             "image.",
         }
     )
+    units: Mapping[str, str] = MappingProxyType(
+        {"val_loss": "nats per image", "train_loss": "nats per image"}
+    )
+    start = FirstStudy(
+        scale="width",
+        hyperparameter="learning_rate",
+        fixed={
+            "steps": "80",
+            "base_width": "32",
+            "activation": "tanh",
+            "optimizer": "adamw",
+            "clip": "0.0",
+            "warmup": "0.2",
+        },
+        variants={"sp": "{parametrization: sp}", "mup": "{parametrization: mup}"},
+        sweep={"width": "[32, 64, 128, 256]", "learning_rate": "{log2: [-10, -3]}"},
+    )
 
-    def problems(self, config: Config) -> list[Problem]:
-        """Returns every fault of a combination of settings; empty if there is none.
+    def faults(self, config: Config) -> Iterable[Problem]:
+        """Returns every fault of a completed config."""
+        return faults(config)
 
-        Raises:
-            ValueError: a setting is unknown or not of its type.
-        """
-        absent = missing(SETTINGS, config)
-        if absent:
-            return [Problem(keys=(name,), message=f"{name} is required") for name in absent]
-        return list(faults(completed(SETTINGS, config)))
-
-    def resolve(self, config: Config) -> Resolved:
-        """Returns the canonical config and its derived quantities.
-
-        Raises:
-            ValueError: the config has problems; the message lists them all.
-        """
-        full = completed(SETTINGS, config)
-        problems = list(faults(full))
-        if problems:
-            raise ValueError("; ".join(problem.message for problem in problems))
-        settled = canonical(full)
+    def settled(self, config: Config) -> Resolved:
+        """Returns the canonical form of a completed, faultless config and what follows."""
+        settled = canonical(config)
         return Resolved(config=settled, derived=derived(settled))
 
-    def rules(self, config: Config) -> RuleTable:
-        """Returns the scaling rule of a config, in which only ``width`` is required.
-
-        Raises:
-            ValueError: the config has faults; the message lists them all.
-        """
-        full = completed(SETTINGS, {**UNSCALED, **config})
-        return rule_table(full, leaves_of(full))
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
+        """Returns the tensors of a completed config."""
+        return leaves_of(config)
 
     def data_fingerprint(self, config: Config) -> str:
         """Returns the SHA-256 of the images that a config trains on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from workloads.mlp.shape import MlpShape, shape_of
-from workloads.parametrization import ROLES, Leaf, Role
+from workloads.parametrization import Role, TensorKind, tensor_kinds
 from workloads.workload import Config
 
 GAINS = {"relu": 2.0**0.5, "gelu": 2.0**0.5, "tanh": 1.0}
@@ -16,7 +16,7 @@ _PLACES: dict[str, Role] = {"vector.embedding": "embedding", "vector.readout": "
 """Biases outside the hidden layers, and the layers they are of."""
 
 
-def leaves_of(config: Config) -> tuple[Leaf, ...]:
+def leaves_of(config: Config) -> tuple[TensorKind, ...]:
     """Returns the tensors of a completed config.
 
     The input layer is an ``embedding``: its inputs are as many at every width, so its spread is
@@ -39,7 +39,9 @@ def gain_of(config: Config) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _leaves(shape: MlpShape, base_width: int, gain: float, zero_init: bool) -> tuple[Leaf, ...]:
+def _leaves(
+    shape: MlpShape, base_width: int, gain: float, zero_init: bool
+) -> tuple[TensorKind, ...]:
     inner = float(base_width**-0.5)
     stds: dict[Role, float] = {
         "embedding": gain * shape.features**-0.5,
@@ -47,22 +49,7 @@ def _leaves(shape: MlpShape, base_width: int, gain: float, zero_init: bool) -> t
         "readout": 0.0 if zero_init else inner,
         "vector": 0.0,
     }
-    base = _sizes(shape, base_width)
-    return tuple(
-        Leaf(
-            key=key,
-            role=role,
-            fan_in=fan_in,
-            fan_out=fan_out,
-            base_fan_in=base[key][0],
-            base_fan_out=base[key][1],
-            base_std=stds[role],
-            layer=_PLACES.get(key),
-        )
-        for key, (fan_in, fan_out) in _sizes(shape, shape.width).items()
-        for role in ROLES
-        if role == key.partition(".")[0]
-    )
+    return tensor_kinds(_sizes(shape, shape.width), _sizes(shape, base_width), stds, _PLACES)
 
 
 def _sizes(shape: MlpShape, width: int) -> dict[str, tuple[int, int]]:

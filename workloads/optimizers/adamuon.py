@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.coefficients import Coefficients
 from workloads.optimizers.muon import look_ahead
-from workloads.optimizers.newton_schulz import Coefficients, newton_schulz
+from workloads.optimizers.newton_schulz import newton_schulz
 
 
 class AdaMuon(Matrixwise):
@@ -41,7 +42,7 @@ class AdaMuon(Matrixwise):
         """Returns momentum and second moment at zero."""
         return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         first, second = moment(state, "first"), moment(state, "second")
         ahead = look_ahead(gradient, first, self._decay, nesterov=self._nesterov)

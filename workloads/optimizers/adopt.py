@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, Now, State, moment
+from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
 
 
 class Adopt(Elementwise):
@@ -23,7 +23,7 @@ class Adopt(Elementwise):
         """Returns both moments at zero."""
         return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U, zero at the first step."""
         first, second = moment(state, "first"), moment(state, "second")
         if now.step == 1:

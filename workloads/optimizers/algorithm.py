@@ -20,7 +20,7 @@ State = dict[str, "Tensor | State"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Now:
+class StepContext:
     """What an update may ask for besides gradient and state.
 
     Attributes:
@@ -41,7 +41,7 @@ class Now:
         """The first epsilon of the algorithm, [N, 1, ...]."""
         return self.epsilons["epsilon"]
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Now:
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> StepContext:
         """Returns the same for parts of the matrices, where ``change`` makes one stack of
         matrices into the stack of their parts."""
         curvature, weights = self.curvature, self.weights
@@ -70,7 +70,7 @@ class Algorithm(Protocol):
         """
         ...
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U, shaped like the gradient [N, m, n], and takes the gradient into the state.
 
         The gradient may be overwritten; entries of the state may be written in place or replaced

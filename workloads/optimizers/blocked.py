@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, Now, State, inner
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Blocked(Matrixwise):
         """Returns the algorithm's state of the tiles, by their shape."""
         return {each.key: self._algorithm.start(each.cut(like)) for each in self._regions(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         regions = self._regions(gradient)
         if len(regions) == 1 and regions[0].tiles == 1:
@@ -104,7 +104,7 @@ class Blocked(Matrixwise):
         return [run for run in runs if run.length * run.count]
 
 
-def _of_tiles(now: Now, region: Region) -> Now:
+def _of_tiles(now: StepContext, region: Region) -> StepContext:
     epsilons = {
         name: each.repeat_interleave(region.tiles, 0) for name, each in now.epsilons.items()
     }

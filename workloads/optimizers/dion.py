@@ -7,7 +7,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
 from workloads.optimizers.linalg import orthonormal, product
 from workloads.optimizers.muon import shape_factor
 
@@ -45,7 +45,7 @@ class Dion(Matrixwise):
         """Returns r; a product that is whole but for rounding is taken as whole."""
         return max(1, ceil(round(self._rank * min(outputs, inputs), 6)))
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         momentum, basis = moment(state, "momentum"), moment(state, "right")
         momentum.add_(gradient)

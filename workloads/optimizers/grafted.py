@@ -11,8 +11,8 @@ from workloads.optimizers.algorithm import (
     Algorithm,
     Elementwise,
     Matrixwise,
-    Now,
     State,
+    StepContext,
     inner,
     moment,
 )
@@ -38,7 +38,7 @@ class Grafted(Matrixwise):
         """Returns the states of both."""
         return {"direction": self._direction.start(like), "graft": self._graft.start(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         lent = self._graft.update(gradient.clone(), inner(state, "graft"), _of_graft(now))
         direction = self._direction.update(gradient, inner(state, "direction"), now)
@@ -47,7 +47,7 @@ class Grafted(Matrixwise):
         return direction * (lengths(lent) / (lengths(direction) + now.epsilons["graft_epsilon"]))
 
 
-def _of_graft(now: Now) -> Now:
+def _of_graft(now: StepContext) -> StepContext:
     own = now.epsilons.get("adam_epsilon")
     return now if own is None else replace(now, epsilons={"epsilon": own})
 
@@ -66,7 +66,7 @@ class RMSprop(Elementwise):
         """Returns both moments at zero."""
         return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         first, second = moment(state, "first"), moment(state, "second")
         first.lerp_(gradient, 1 - self._beta1)

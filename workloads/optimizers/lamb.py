@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.adam import Adam
-from workloads.optimizers.algorithm import Now, State
+from workloads.optimizers.algorithm import State, StepContext
 from workloads.optimizers.linalg import lengths
 
 
@@ -17,7 +17,7 @@ class Lamb(Adam):
     every optimizer here.
     """
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         direction = super().update(gradient, state, now)
         size, length = lengths(now.weights()), lengths(direction)

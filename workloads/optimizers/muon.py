@@ -7,8 +7,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
-from workloads.optimizers.newton_schulz import Coefficients, newton_schulz
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.coefficients import Coefficients
+from workloads.optimizers.newton_schulz import newton_schulz
 
 
 class Muon(Matrixwise):
@@ -37,7 +38,7 @@ class Muon(Matrixwise):
         """Returns the momentum at zero."""
         return {"first": torch.zeros_like(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         ahead = look_ahead(gradient, moment(state, "first"), self._decay, nesterov=self._nesterov)
         update = newton_schulz(

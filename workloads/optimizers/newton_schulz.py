@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-Coefficients = Sequence[tuple[float, float, float]]
-"""(a, b, c) of each step."""
+from workloads.optimizers.coefficients import Coefficients
 
 CACHED = 1 << 19
 """Numbers that a processor multiplies without waiting for memory, about. Of 512 x 1408 matrices

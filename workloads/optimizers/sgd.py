@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, Now, State, moment
+from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
 
 
 class SGD(Elementwise):
@@ -21,7 +21,7 @@ class SGD(Elementwise):
         """Returns the momentum at zero; nothing without momentum."""
         return {"first": torch.zeros_like(like)} if self._momentum else {}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         if not self._momentum:
             return gradient

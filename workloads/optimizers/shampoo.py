@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
 from workloads.optimizers.roots import root_by_eigenvalues, root_by_newton
 from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
 
@@ -48,7 +48,7 @@ class Shampoo(Matrixwise):
             state |= _side_state(like, side)
         return state
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         sides = self._active(gradient)
         first = moment(state, "first").lerp_(gradient, 1 - self._beta1)
@@ -66,7 +66,7 @@ class Shampoo(Matrixwise):
     def _active(self, stack: Tensor) -> tuple[Side, ...]:
         return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
-    def _inverse_root(self, statistic: Tensor, now: Now) -> Tensor:
+    def _inverse_root(self, statistic: Tensor, now: StepContext) -> Tensor:
         return self._root(
             completed(statistic) / (1 - self._beta2**now.step),
             exponent=self._exponent,

@@ -7,7 +7,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, Now, State, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
 from workloads.optimizers.linalg import exact_basis, refined_basis
 from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
 
@@ -54,7 +54,7 @@ class Soap(Matrixwise):
             state[f"{side}_basis"] = identity.repeat(like.shape[0], 1, 1)
         return state
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         sides = self._active(gradient)
         self._accumulate(gradient, sides, state, now)
@@ -73,7 +73,7 @@ class Soap(Matrixwise):
         return step <= self._eigh_steps or (step - 1) % self._frequency == 0
 
     def _accumulate(
-        self, gradient: Tensor, sides: tuple[Side, ...], state: State, now: Now
+        self, gradient: Tensor, sides: tuple[Side, ...], state: State, now: StepContext
     ) -> None:
         """Takes the gradient into M, L and R, and renews the bases when it is time."""
         moment(state, "first").lerp_(gradient, 1 - self._beta1)
@@ -82,7 +82,7 @@ class Soap(Matrixwise):
             if self._renews(now.step):
                 self._renew(side, state, now)
 
-    def _renew(self, side: Side, state: State, now: Now) -> None:
+    def _renew(self, side: Side, state: State, now: StepContext) -> None:
         statistic, name = completed(moment(state, side)), f"{side}_basis"
         epsilon = now.epsilons["basis_epsilon"]
         if now.step <= self._eigh_steps:
@@ -94,7 +94,7 @@ class Soap(Matrixwise):
         state["second"] = second.gather(AXES[side], index.expand_as(second))
 
     def _rotated_first(
-        self, turned: Tensor, sides: tuple[Side, ...], state: State, now: Now
+        self, turned: Tensor, sides: tuple[Side, ...], state: State, now: StepContext
     ) -> Tensor:
         """Returns M', from the rotated gradient and the last M' unless the bases are new."""
         if not self._renews(now.step):

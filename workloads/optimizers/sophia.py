@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, Now, State, moment
+from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
 
 
 class Sophia(Elementwise):
@@ -31,7 +31,7 @@ class Sophia(Elementwise):
         """Returns whether the diagonal is estimated anew at a step."""
         return (step - 1) % self._frequency == 0
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         first, diagonal = moment(state, "first"), moment(state, "diagonal")
         first.lerp_(gradient, 1 - self._beta1)

@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, Now, State, inner, moment
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner, moment
 from workloads.optimizers.linalg import lengths, product
 
 _FLOOR = 1e-10
@@ -49,7 +49,7 @@ class Spectral(Matrixwise):
         drawn = torch.randn((*like.shape[:2], 1), generator=generator, dtype=torch.float64)
         return {"inner": self._inner.start(like), "vector": (drawn / lengths(drawn)).to(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         update = self._inner.update(gradient, inner(state, "inner"), now)
         vector = moment(state, "vector")
@@ -87,7 +87,7 @@ class RootMeanSquare:
         """Returns the inner state."""
         return {"inner": self._inner.start(like)}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         update = self._inner.update(gradient, inner(state, "inner"), now)
         size = lengths(update) / sqrt(update[0].numel())

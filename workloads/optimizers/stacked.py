@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Now, State
+from workloads.optimizers.algorithm import Algorithm, State, StepContext
 from workloads.optimizers.layout import Bucket, buckets, by_member
 from workloads.optimizers.optimizer import Group, Parameters, select
 
@@ -111,8 +111,8 @@ class Stacked:
         settings: _Settings,
         step: int,
         curvature: Mapping[str, Tensor] | None,
-    ) -> Now:
-        return Now(
+    ) -> StepContext:
+        return StepContext(
             step=step,
             epsilons=settings.epsilons,
             weights=lambda: _working(bucket.gather(self._parameters)),

@@ -9,7 +9,7 @@ from workloads.parametrization.canonical import settled_optimizers
 from workloads.parametrization.decay import decays, is_coupled
 from workloads.parametrization.groups import factors_of, groups_of
 from workloads.parametrization.parametrizations import MOONLIGHT
-from workloads.parametrization.roles import Leaf
+from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.scaling import scaling_of
 from workloads.workload import Config, Problem
 
@@ -20,7 +20,9 @@ _MAXIMAL = ("mup", "spectral", "normalized", "completep")
 """Parametrizations under which attention logits have to be divided by the size of a head."""
 
 
-def rule_faults(config: Config, leaves: Sequence[Leaf], steps: int | None) -> Iterator[Problem]:
+def rule_faults(
+    config: Config, leaves: Sequence[TensorKind], steps: int | None
+) -> Iterator[Problem]:
     """Yields the faults of a completed config.
 
     Args:
@@ -134,7 +136,7 @@ def _timescale_faults(config: Config) -> Iterator[Problem]:
         )
 
 
-def _coupled_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+def _coupled_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
     """Coupled decay is the product of two numbers, of which a rule scales one alone."""
     if not (config["weight_decay"] and is_coupled(config)):
         return
@@ -155,7 +157,7 @@ def _coupled_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]
             return
 
 
-def _decay_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+def _decay_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
     if not decays(config):
         return
     given = "weight_decay" if config["weight_decay"] else "weight_decay_timescale"
@@ -172,7 +174,7 @@ def _decay_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
             return
 
 
-def _tied_faults(config: Config, leaves: Sequence[Leaf]) -> Iterator[Problem]:
+def _tied_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
     if not config.get("tied_embeddings"):
         return
     groups = groups_of(config, leaves)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import EPSILONS, others_of, vectors_of
+from workloads.optimizers import SPECS, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
-from workloads.parametrization.roles import Leaf, Role
+from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
 from workloads.parametrization.scaling import Scaling, scaling_of
-from workloads.parametrization.updates import method_of
 from workloads.workload import Config
 
 Group = dict[str, Any]
@@ -18,12 +17,12 @@ Group = dict[str, Any]
 takes away at the peak of the schedule, whatever the convention), ``epsilon`` and the optimizer's
 other epsilons, and ``init_std``, all absolute."""
 
-LeavesOf = Callable[[Config], Sequence[Leaf]]
+LeavesOf = Callable[[Config], Sequence[TensorKind]]
 """Lists the tensors of a workload's completed config, the one that has a role's name as its key
 before the others of that role."""
 
 
-def groups_of(config: Config, leaves: Sequence[Leaf]) -> dict[str, Group]:
+def groups_of(config: Config, leaves: Sequence[TensorKind]) -> dict[str, Group]:
     """Returns the group of each role, and those of the leaves that differ from it.
 
     A leaf such as ``hidden.mlp_in`` has a group of its own only where its learning rate, weight
@@ -49,9 +48,9 @@ def optimizer_of(role: Role, config: Config) -> str:
     return vectors_of(config) if role == "vector" else others_of(config)
 
 
-def factors_of(leaf: Leaf, config: Config, scaling: Scaling) -> Multipliers:
+def factors_of(leaf: TensorKind, config: Config, scaling: Scaling) -> Multipliers:
     """Returns the factors that a completed config has for a leaf."""
-    return multipliers(scaling, method_of(optimizer_of(leaf.role, config), config), leaf)
+    return multipliers(scaling, traits_of(optimizer_of(leaf.role, config), config), leaf)
 
 
 def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> float:
@@ -60,7 +59,7 @@ def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> floa
     return factors.weight_decay * rule(scaling.width_ratio, factors.learning_rate)
 
 
-def _group(leaf: Leaf, config: Config, scaling: Scaling) -> Group:
+def _group(leaf: TensorKind, config: Config, scaling: Scaling) -> Group:
     factors = factors_of(leaf, config, scaling)
     share = 1.0 if leaf.role == "hidden" else config["others_learning_rate_ratio"]
     rate = config["learning_rate"] * share * factors.learning_rate
@@ -70,10 +69,10 @@ def _group(leaf: Leaf, config: Config, scaling: Scaling) -> Group:
         "optimizer": optimizer,
         "learning_rate": rate,
         "weight_decay": rate * decay if is_coupled(config) else decay,
-        **({} if EPSILONS[optimizer] else {"epsilon": 0.0}),
+        **({} if SPECS[optimizer].epsilons else {"epsilon": 0.0}),
         **{
             name: config[setting] * factors.epsilons[name]
-            for name, setting in EPSILONS[optimizer].items()
+            for name, setting in SPECS[optimizer].epsilons.items()
             if name in factors.epsilons
         },
         "init_std": leaf.base_std * factors.init_std,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from math import ceil
 
-from workloads.parametrization.roles import Leaf
+from workloads.parametrization.roles import TensorKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ MEANINGS = {
 """Each number in words; all are relative to the base model."""
 
 
-def sizes(leaf: Leaf, *, block_size: int | None, max_dim: int) -> dict[str, float]:
+def sizes(leaf: TensorKind, *, block_size: int | None, max_dim: int) -> dict[str, float]:
     """Returns the part of a growth that is geometry: r_in, r_out, n_in, n_out and longest.
 
     Args:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 Role = Literal["embedding", "hidden", "readout", "vector"]
@@ -16,7 +18,7 @@ INSIDE: tuple[Role, ...] = ("hidden", "vector")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf:
+class TensorKind:
     """One kind of tensor, as an optimizer sees it.
 
     Attributes:
@@ -38,3 +40,34 @@ class Leaf:
     base_fan_out: float
     base_std: float
     layer: Role | None = None
+
+
+def tensor_kinds(
+    sizes: Mapping[str, tuple[float, float]],
+    base: Mapping[str, tuple[float, float]],
+    stds: Mapping[Role, float],
+    layers: Mapping[str, Role] = MappingProxyType({}),
+) -> tuple[TensorKind, ...]:
+    """Returns the tensors of a model.
+
+    Args:
+        sizes: inputs and outputs of each kind of tensor, by key.
+        base: those in the base model.
+        stds: by role, standard deviation of the initial values in the base model.
+        layers: by key of a gain or bias, see ``layer``.
+    """
+    return tuple(
+        TensorKind(
+            key=key,
+            role=role,
+            fan_in=fan_in,
+            fan_out=fan_out,
+            base_fan_in=base[key][0],
+            base_fan_out=base[key][1],
+            base_std=stds[role],
+            layer=layers.get(key),
+        )
+        for key, (fan_in, fan_out) in sizes.items()
+        for role in ROLES
+        if role == key.partition(".")[0]
+    )

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from workloads.optimizers import ORTHOGONAL
+from workloads.optimizers import ORTHOGONAL, spec_of
+from workloads.parametrization.formula import ONE, Monomial, monomial
 from workloads.parametrization.growth import Growth, sizes
-from workloads.parametrization.monomial import ONE, Monomial, monomial
-from workloads.parametrization.roles import INSIDE, Leaf
+from workloads.parametrization.roles import INSIDE, TensorKind
 from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import STEP, UPDATES, Method, UpdateRule
+from workloads.parametrization.updates import STEP, OptimizerTraits, UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +49,13 @@ class Rule:
         return ", ".join(f"{name} {formula}" for name, formula in self.formulas.items())
 
 
-def rule_of(scaling: Scaling, method: Method, leaf: Leaf) -> Rule:
+def rule_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Rule:
     """Returns the rule of one kind of tensor driven by one optimizer.
 
     Raises:
         ValueError: there is no such optimizer.
     """
-    if method.optimizer not in UPDATES:
-        known = ", ".join(UPDATES)
-        raise ValueError(f"no optimizer named {method.optimizer!r}; known: {known}")
-    maximal = UPDATES[method.optimizer](method, leaf)
+    maximal = spec_of(method.optimizer).rule(method, leaf)
     rate = _RATES[scaling.rule.rates](scaling, method, leaf, maximal)
     epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
     return Rule(
@@ -69,14 +66,18 @@ def rule_of(scaling: Scaling, method: Method, leaf: Leaf) -> Rule:
     )
 
 
-_Rate = Callable[[Scaling, Method, Leaf, UpdateRule], Monomial]
+_Rate = Callable[[Scaling, OptimizerTraits, TensorKind, UpdateRule], Monomial]
 
 
-def _maximal(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+def _maximal(
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
+) -> Monomial:
     return maximal.learning_rate * _depth(scaling)
 
 
-def _spectral(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+def _spectral(
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
+) -> Monomial:
     """LAMB and Shampoo as published; the paper's Shampoo has E = 1/2 and no blocks."""
     published = maximal.learning_rate
     if method.optimizer == "lamb":
@@ -91,7 +92,9 @@ def _depth(scaling: Scaling) -> Monomial:
     return ONE if scaling.depth_alpha == 1 else monomial(depth=1)
 
 
-def _moonlight(scaling: Scaling, method: Method, leaf: Leaf, maximal: UpdateRule) -> Monomial:
+def _moonlight(
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
+) -> Monomial:
     return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
 
 
@@ -104,7 +107,7 @@ _RATES: Mapping[str, _Rate] = {
 }
 
 
-def _epsilon(scaling: Scaling, leaf: Leaf, maximal: Monomial) -> Monomial:
+def _epsilon(scaling: Scaling, leaf: TensorKind, maximal: Monomial) -> Monomial:
     return {
         "constant": ONE,
         "maximal": maximal,
@@ -113,7 +116,7 @@ def _epsilon(scaling: Scaling, leaf: Leaf, maximal: Monomial) -> Monomial:
     }[scaling.rule.epsilons]
 
 
-def _init_std(scaling: Scaling, leaf: Leaf) -> Monomial:
+def _init_std(scaling: Scaling, leaf: TensorKind) -> Monomial:
     if scaling.parametrization == "custom":
         return scaling.exponent(leaf.role, "init")
     return monomial(r_in=scaling.rule.readout_std if leaf.role == "readout" else -0.5)
@@ -138,7 +141,7 @@ class Multipliers:
 
 
 @lru_cache(maxsize=8192)
-def multipliers(scaling: Scaling, method: Method, leaf: Leaf) -> Multipliers:
+def multipliers(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Multipliers:
     """Returns the factors for one kind of tensor, relative to the base model.
 
     Raises:
@@ -154,7 +157,7 @@ def multipliers(scaling: Scaling, method: Method, leaf: Leaf) -> Multipliers:
     )
 
 
-def growth_of(scaling: Scaling, method: Method, leaf: Leaf) -> Growth:
+def growth_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Growth:
     """Returns how one kind of tensor grows."""
     place = leaf.layer or leaf.role
     depth = scaling.depth_ratio if place in INSIDE and scaling.rule.depth else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workloads.parametrization.monomial import Monomial, monomial
+from workloads.parametrization.formula import Monomial, monomial
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Parametrization
 from workloads.parametrization.roles import Role
 from workloads.workload import Config

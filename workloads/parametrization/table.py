@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from workloads.optimizers import traits_of
 from workloads.parametrization.canonical import settled_optimizers
 from workloads.parametrization.checks import rule_faults
 from workloads.parametrization.decay import is_coupled
 from workloads.parametrization.groups import decay_factor, factors_of, optimizer_of
 from workloads.parametrization.growth import MEANINGS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
-from workloads.parametrization.roles import Leaf
+from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.rules import rule_of
 from workloads.parametrization.scaling import Scaling, scaling_of
-from workloads.parametrization.updates import method_of
 from workloads.parametrization.warnings import warnings
 from workloads.workload import Config, Problem, RuleTable, ScaledTensor
 
@@ -30,7 +30,7 @@ _DECAY = {
 
 
 def rule_table(
-    config: Config, leaves: Sequence[Leaf], problems: Sequence[Problem] = ()
+    config: Config, leaves: Sequence[TensorKind], problems: Sequence[Problem] = ()
 ) -> RuleTable:
     """Returns the rule of a completed config.
 
@@ -64,7 +64,7 @@ def rule_table(
     )
 
 
-def _row(leaf: Leaf, config: Config, scaling: Scaling) -> ScaledTensor:
+def _row(leaf: TensorKind, config: Config, scaling: Scaling) -> ScaledTensor:
     factors = factors_of(leaf, config, scaling)
     decay = decay_factor(factors, config, scaling)
     optimizer = optimizer_of(leaf.role, config)
@@ -81,8 +81,8 @@ def _row(leaf: Leaf, config: Config, scaling: Scaling) -> ScaledTensor:
     )
 
 
-def _formulas(leaf: Leaf, config: Config, scaling: Scaling) -> dict[str, str]:
-    method = method_of(optimizer_of(leaf.role, config), config)
+def _formulas(leaf: TensorKind, config: Config, scaling: Scaling) -> dict[str, str]:
+    method = traits_of(optimizer_of(leaf.role, config), config)
     formulas = rule_of(scaling, method, leaf).formulas
     decay = _DECAY[config["weight_decay_rule"]].format(formulas["weight_decay"])
     if is_coupled(config):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from workloads.optimizers import others_of
 from workloads.parametrization.decay import decays, is_coupled
 from workloads.parametrization.groups import factors_of, optimizer_of
-from workloads.parametrization.roles import Leaf
+from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.scaling import scaling_of
 from workloads.workload import Config
 
@@ -15,7 +15,7 @@ LARGE = 4
 """Width ratio from which a fixed epsilon is worth a warning."""
 
 
-def warnings(config: Config, leaves: Sequence[Leaf]) -> Iterator[str]:
+def warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
     """Yields the warnings of a canonical config, in words that do not go with its size, so that a
     study has each of them once."""
     yield from _epsilon_warnings(config)
@@ -34,7 +34,7 @@ def _epsilon_warnings(config: Config) -> Iterator[str]:
         )
 
 
-def _decay_warnings(config: Config, leaves: Sequence[Leaf]) -> Iterator[str]:
+def _decay_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
     """An independent lambda over the factor on the learning rate is the rule for a coupled one."""
     if config["weight_decay_rule"] != "inverse_learning_rate" or is_coupled(config):
         return
@@ -72,7 +72,7 @@ def _clip_warnings(config: Config) -> Iterator[str]:
         )
 
 
-def _side_warnings(config: Config, leaves: Sequence[Leaf]) -> Iterator[str]:
+def _side_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
     limit = config.get("max_preconditioner_dim")
     if limit is None:
         return

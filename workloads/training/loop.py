@@ -13,7 +13,7 @@ from torch import Tensor
 from workloads.optimizers import QKClip, clip
 from workloads.training.devices import denormals_flushed, device_name
 from workloads.training.model import Model
-from workloads.training.pack import Pack, Seat
+from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.schedule import Schedule
 from workloads.training.streams import Batch, Stream
@@ -34,7 +34,7 @@ class Training:
     vectorised kernels round a rest of less than a register in another way, and where that rest
     lies depends on the pack.
 
-    A member that diverges (see :class:`Seat`; an evaluation that is not finite
+    A member that diverges (see :class:`MemberState`; an evaluation that is not finite
     counts too) ends alone. When half of the pack or more has ended, the tensors are cut down to
     the others.
     """
@@ -187,7 +187,7 @@ class Training:
             if not seat.ended
         ]
 
-    def _mark(self, seat: Seat, means: Mapping[str, float]) -> Measurement:
+    def _mark(self, seat: MemberState, means: Mapping[str, float]) -> Measurement:
         if not all(math.isfinite(mean) for mean in means.values()):
             seat.ended = True
             return self._measurement(seat, {}, status="diverged")
@@ -199,7 +199,7 @@ class Training:
 
     def _measurement(
         self,
-        seat: Seat,
+        seat: MemberState,
         metrics: Mapping[str, float],
         *,
         mark: bool = False,

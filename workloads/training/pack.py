@@ -24,7 +24,7 @@ PATIENCE = 3
 
 
 @dataclass(kw_only=True)
-class Seat:
+class MemberState:
     """A member that is still in the tensors of the pack.
 
     It has diverged once its loss or the norm of its gradient is not finite, or once its loss is
@@ -93,7 +93,7 @@ class Pack:
         _check_alike(card, plans)
         steps = int(plans[0].derived["steps"])
         self.seats = [
-            Seat(member=i, seed=member.seed, steps=steps, vocabulary=vocabulary)
+            MemberState(member=i, seed=member.seed, steps=steps, vocabulary=vocabulary)
             for i, member in enumerate(members)
         ]
         initial = model.initial([member.seed for member in members])

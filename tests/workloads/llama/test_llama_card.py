@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workloads.llama.card import LLAMA
-from workloads.optimizers.names import EPSILONS, OPTIMIZERS
+from workloads.optimizers.spec import OPTIMIZERS, SPECS
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.workload import DataUnavailableError
@@ -63,7 +63,7 @@ def test_every_setting_is_explained_and_its_default_is_allowed() -> None:
 
 def test_packs_may_differ_in_rates_and_epsilons_alone() -> None:
     packable = {setting.name for setting in LLAMA.settings if setting.packable}
-    epsilons = {name for names in EPSILONS.values() for name in names.values()}
+    epsilons = {name for spec in SPECS.values() for name in spec.epsilons.values()}
     assert packable == {"learning_rate", "weight_decay", "weight_decay_timescale"} | epsilons
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from workloads.mlp.card import MLP
 from workloads.mlp.model import Mlp
-from workloads.optimizers.names import OPTIMIZERS
+from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.workload import unit_of
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
 
@@ -238,3 +239,8 @@ def test_packs_on_a_gpu_shrink_as_models_grow_and_stay_within_bounds() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == 64
     assert sizes[-1] == 1
+
+
+def test_every_loss_has_a_unit() -> None:
+    assert {unit_of(MLP, name) for name in ("val_loss", "train_loss")} == {"nats per image"}
+    assert unit_of(MLP, "val_accuracy") == ""

@@ -9,7 +9,7 @@ import torch
 from matrix_cases import copied, draws, group
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Now
+from workloads.optimizers.algorithm import Algorithm, StepContext
 from workloads.optimizers.optimizer import Group, Optimizer, Parameters
 from workloads.optimizers.stacked import Stacked
 
@@ -55,11 +55,11 @@ def now(
     *,
     weight: Tensor | None = None,
     curvature: Tensor | None = None,
-) -> Now:
+) -> StepContext:
     """Returns what an update is told, of one epsilon for all."""
     epsilons = {} if epsilon is None else {"epsilon": torch.tensor(epsilon, dtype=torch.float64)}
     weights = torch.zeros(0) if weight is None else weight
-    return Now(step=step, epsilons=epsilons, weights=lambda: weights, curvature=curvature)
+    return StepContext(step=step, epsilons=epsilons, weights=lambda: weights, curvature=curvature)
 
 
 class PeerUpdates:

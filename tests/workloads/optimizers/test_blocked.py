@@ -8,7 +8,7 @@ from matrix_cases import copied, draws, group, trained
 from preconditioned_cases import ADAM, shampoo, soap
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, Now, State
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.grafted import Grafted
 from workloads.optimizers.stacked import Stacked
@@ -33,7 +33,7 @@ class Mixed(Matrixwise):
     def start(self, like: Tensor) -> State:
         return {}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         update = gradient.mul_(now.epsilon).add_(now.weights())
         return update if now.curvature is None else update + now.curvature
 

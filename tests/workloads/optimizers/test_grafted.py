@@ -12,7 +12,7 @@ from preconditioned_cases import ADAM, EPSILONS, Preconditioned, shampoo, soap
 from torch import Tensor
 
 from workloads.optimizers.adam import Adam
-from workloads.optimizers.algorithm import Algorithm, Now
+from workloads.optimizers.algorithm import Algorithm, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.grafted import Grafted, RMSprop
 from workloads.optimizers.optimizer import Optimizer
@@ -56,7 +56,7 @@ class PlainGraft:
         stack = gradient[None]
         self._states = self._states or [part.start(stack) for part in self._parts]
         epsilons = {n: torch.full((1, 1, 1), self._epsilon, dtype=torch.float64) for n in NAMES}
-        now = Now(step=step, epsilons=epsilons, weights=lambda: weight)
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: weight)
         direction, lent = (
             part.update(stack.clone(), state, now)[0]
             for part, state in zip(self._parts, self._states, strict=True)
@@ -102,7 +102,7 @@ def test_each_epsilon_is_the_one_of_its_name() -> None:
         for name, value in {"epsilon": 1e-12, "graft_epsilon": 2.0, "adam_epsilon": 1.0}.items()
     }
     algorithm = Grafted(shampoo(relative=False), ADAM, start=1)
-    now = Now(step=1, epsilons=epsilons, weights=lambda: torch.zeros(0))
+    now = StepContext(step=1, epsilons=epsilons, weights=lambda: torch.zeros(0))
     update = algorithm.update(gradient.clone(), algorithm.start(gradient), now)
     adam = torch.tensor([3 / 4, 4 / 5], dtype=torch.float64)  # g / (|g| + 1)
     size = adam.norm() / (2**0.5 + 2.0)  # the identity is Shampoo's direction
@@ -122,7 +122,7 @@ def test_sizes_are_adam_s_of_whole_matrices_outside_blocks_and_of_blocks_inside(
     epsilons = {n: torch.full((1, 1, 1), 1e-16, dtype=torch.float64) for n in NAMES}
     states = [part.start(torch.zeros(1, 4, 4).double()) for part in (algorithm, ADAM)]
     for step, each in enumerate(draws(1, 1, steps=5, shapes={"a": (4, 4)}), start=1):
-        now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         ours, adam = (
             part.update(each["a"].clone(), state, now)[0]
             for part, state in zip((algorithm, ADAM), states, strict=True)
@@ -173,5 +173,5 @@ def test_it_gives_nothing_for_nothing() -> None:
     state = algorithm.start(torch.zeros(1, 3, 4))
     epsilons = {name: torch.full((1, 1, 1), 1e-8) for name in NAMES}
     for step in range(1, 6):
-        now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         assert not algorithm.update(torch.zeros(1, 3, 4), state, now).any()

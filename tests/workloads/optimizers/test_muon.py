@@ -21,8 +21,8 @@ from pytorch_optimizer import Muon as PeerMuon
 from pytorch_optimizer import MuonClip as PeerMuonClip
 from torch import Tensor
 
+from workloads.optimizers.coefficients import NEWTON_SCHULZ, newton_schulz_coefficients
 from workloads.optimizers.muon import Muon, shape_factor
-from workloads.optimizers.names import NEWTON_SCHULZ, newton_schulz_coefficients
 from workloads.optimizers.newton_schulz import Coefficients
 from workloads.optimizers.stacked import Stacked
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.optimizers.names import NEWTON_SCHULZ, newton_schulz_coefficients
+from workloads.optimizers.coefficients import NEWTON_SCHULZ, newton_schulz_coefficients
 from workloads.optimizers.newton_schulz import CACHED, Coefficients, newton_schulz
 
 BANDS = {  # lowest and highest image of singular values from 7e-3, then from 1e-3, up to 1

@@ -22,7 +22,7 @@ from preconditioned_cases import (
 from torch import Tensor
 
 from workloads.optimizers.adam import Adam
-from workloads.optimizers.algorithm import Algorithm, Now
+from workloads.optimizers.algorithm import Algorithm, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.optimizer import Optimizer
 
@@ -123,7 +123,7 @@ def test_rotated_gradients_have_rotated_updates(algorithm: Algorithm) -> None:
     turned = algorithm.start(torch.zeros(1, 5, 5, dtype=torch.float64))
     for step in range(1, 26):
         gradient = torch.randn((1, 5, 5), generator=generator, dtype=torch.float64)
-        now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         update = algorithm.update(left @ gradient @ right.T, turned, now)
         expected = left @ algorithm.update(gradient, plain, now) @ right.T
         torch.testing.assert_close(update, expected, rtol=1e-10, atol=1e-10)
@@ -136,7 +136,7 @@ def test_a_gradient_after_none_moves_as_in_gradient_descent_until_the_next_roots
         state = algorithm.start(torch.zeros(1, 3, 4))
         for step in range(1, 5):
             gradient = torch.full((1, 3, 4), 0.0 if step == 1 else 1e-4)
-            now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+            now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
             update = algorithm.update(gradient, state, now)
             assert update.abs().max() <= 1e-4
         assert update.min() > 5e-5

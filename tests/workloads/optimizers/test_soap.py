@@ -23,7 +23,7 @@ from preconditioned_cases import (
 from torch import Tensor
 
 from workloads.optimizers.adam import Adam
-from workloads.optimizers.algorithm import Now, moment
+from workloads.optimizers.algorithm import StepContext, moment
 from workloads.optimizers.optimizer import Optimizer
 
 
@@ -128,7 +128,7 @@ def test_it_agrees_with_the_peer_where_both_know_the_same_gradients() -> None:
             left, right = peer.state[theirs]["Q"]
             moment(state, "left_basis")[0], moment(state, "right_basis")[0] = left.T, right.T
             continue
-        now = Now(step=call, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=call, epsilons=epsilons, weights=lambda: torch.zeros(0))
         weights -= 0.1 * ours.update(gradient, state, now)
         torch.testing.assert_close(weights[0], theirs.detach(), rtol=1e-5, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_a_step_without_gradients_moves_nothing() -> None:
     state = soap().start(torch.zeros(1, 4, 3))
     epsilons = {n: torch.full((1, 1, 1), 1e-8) for n in ("epsilon", "basis_epsilon")}
     for step in range(1, 12):
-        now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         update = soap().update(torch.zeros(1, 4, 3), state, now)
         assert torch.equal(update, torch.zeros(1, 4, 3))
 
@@ -149,7 +149,7 @@ def test_a_second_moment_follows_the_order_of_its_columns() -> None:
     epsilons = {n: torch.full((1, 1, 1), 1e-12) for n in ("epsilon", "basis_epsilon")}
     seconds = []
     for step, gradient in enumerate([[2.0, 0.0], [0.0, 30.0], [0.0, 0.0]], start=1):
-        now = Now(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         algorithm.update(torch.tensor(gradient).double().view(1, 2, 1), state, now)
         seconds.append(moment(state, "second").flatten().tolist())
     assert seconds[1] == pytest.approx([1.0, 450.0])
@@ -162,7 +162,7 @@ def test_shampoo_is_soap_while_one_gradient_is_known() -> None:
     left, _, right = torch.linalg.svd(gradient)
     for algorithm in (shampoo(exponent=0.25), soap()):
         epsilons = {n: torch.full((1, 1, 1), 1e-9) for n in ("epsilon", "basis_epsilon")}
-        now = Now(step=1, epsilons=epsilons, weights=lambda: torch.zeros(0))
+        now = StepContext(step=1, epsilons=epsilons, weights=lambda: torch.zeros(0))
         state = algorithm.start(torch.zeros_like(gradient))
         update = algorithm.update(gradient.clone(), state, now)
         torch.testing.assert_close(update, left @ right, rtol=1e-5, atol=1e-5)

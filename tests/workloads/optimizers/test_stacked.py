@@ -9,7 +9,14 @@ import torch
 from matrix_cases import copied, draws, group
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, Matrixwise, Now, State, inner, moment
+from workloads.optimizers.algorithm import (
+    Elementwise,
+    Matrixwise,
+    State,
+    StepContext,
+    inner,
+    moment,
+)
 from workloads.optimizers.optimizer import Unit
 from workloads.optimizers.stacked import Stacked
 
@@ -29,7 +36,7 @@ class Plain(Elementwise):
     def start(self, like: Tensor) -> State:
         return {}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         return gradient
 
 
@@ -40,7 +47,7 @@ class Total(Matrixwise):
         rows = like[:, :, 0]
         return {"sum": torch.zeros_like(like), "inner": {"rows": torch.zeros_like(rows)}}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         assert gradient.ndim == 3
         moment(state, "sum").add_(gradient)
         rows = inner(state, "inner")
@@ -57,7 +64,7 @@ class Curved(Elementwise):
     def start(self, like: Tensor) -> State:
         return {}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         assert (now.curvature is not None) == (now.step % 2 == 0)
         return torch.zeros_like(gradient) if now.curvature is None else now.curvature
 
@@ -68,7 +75,7 @@ class Reader(Matrixwise):
     def start(self, like: Tensor) -> State:
         return {}
 
-    def update(self, gradient: Tensor, state: State, now: Now) -> Tensor:
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         return now.weights().clone()
 
 

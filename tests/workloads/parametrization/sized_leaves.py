@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.parametrization.roles import Leaf, Role
+from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
 from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import Method
+from workloads.parametrization.updates import OptimizerTraits
 
 
-def leaf_of(role: Role, width: int, *, base: int = 128, vocabulary: int = 256) -> Leaf:
+def leaf_of(role: Role, width: int, *, base: int = 128, vocabulary: int = 256) -> TensorKind:
     """Returns the usual tensor of a role."""
 
     def sides(width: int) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def leaf_of(role: Role, width: int, *, base: int = 128, vocabulary: int = 256) -
         }[role]
 
     (fan_in, fan_out), (base_in, base_out) = sides(width), sides(base)
-    return Leaf(
+    return TensorKind(
         key=role,
         role=role,
         fan_in=fan_in,
@@ -49,4 +49,4 @@ def factors(
         parametrization=parametrization, width_ratio=m, depth_ratio=depth, depth_alpha=alpha
     )
     leaf = leaf_of(role, round(m * 128), vocabulary=vocabulary)
-    return multipliers(scaling, Method(optimizer=optimizer, **method), leaf)
+    return multipliers(scaling, OptimizerTraits(optimizer=optimizer, **method), leaf)

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workloads.parametrization.roles import Leaf, Role
+from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
 from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import Method
+from workloads.parametrization.updates import OptimizerTraits
 
 Matrix = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def gradient(outputs: int, inputs: int, gamma: float) -> Matrix:
     return outer
 
 
-def blocks(whole: Matrix, method: Method) -> Iterator[tuple[slice, slice]]:
+def blocks(whole: Matrix, method: OptimizerTraits) -> Iterator[tuple[slice, slice]]:
     rows, columns = (
         range(0, side, method.block_size)
         if method.block_size and side <= method.max_dim
@@ -55,7 +55,7 @@ def blocks(whole: Matrix, method: Method) -> Iterator[tuple[slice, slice]]:
             )
 
 
-def sides(whole: Matrix, method: Method) -> tuple[bool, bool]:
+def sides(whole: Matrix, method: OptimizerTraits) -> tuple[bool, bool]:
     """Returns whether outputs and inputs have a preconditioner."""
     outputs, inputs = (side <= method.max_dim for side in whole.shape)
     return outputs and method.sides != "input", inputs and method.sides != "output"
@@ -77,7 +77,7 @@ def polar(matrix: Matrix) -> Matrix:
     return found
 
 
-def shampoo(block: Matrix, method: Method, active: tuple[bool, bool]) -> Matrix:
+def shampoo(block: Matrix, method: OptimizerTraits, active: tuple[bool, bool]) -> Matrix:
     left = root(block @ block.T, method.exponent) if active[0] else np.eye(block.shape[0])
     right = root(block.T @ block, method.exponent) if active[1] else np.eye(block.shape[1])
     return left @ block @ right
@@ -91,14 +91,14 @@ def rotated(block: Matrix, active: tuple[bool, bool]) -> tuple[Matrix, Matrix, M
     return outputs, inputs, np.where(np.abs(inner) > 1e-9 * np.abs(inner).max(), inner, 0.0)
 
 
-def blockwise(whole: Matrix, method: Method, each: Callable[[Matrix], Matrix]) -> Matrix:
+def blockwise(whole: Matrix, method: OptimizerTraits, each: Callable[[Matrix], Matrix]) -> Matrix:
     result = np.zeros_like(whole)
     for place in blocks(whole, method):
         result[place] = each(whole[place])
     return result
 
 
-def update(method: Method, whole: Matrix, std: float) -> Matrix:
+def update(method: OptimizerTraits, whole: Matrix, std: float) -> Matrix:
     """Returns the step of an optimizer at its first update, all epsilons 0."""
     active = sides(whole, method)
     if method.optimizer == "sgd":
@@ -136,7 +136,7 @@ def lent(direction: Matrix, graft: Matrix) -> Matrix:
     return resized
 
 
-def added_to(method: Method, name: str, whole: Matrix) -> float:
+def added_to(method: OptimizerTraits, name: str, whole: Matrix) -> float:
     """Returns the size of what an epsilon is added to."""
     active, first = sides(whole, method), whole[next(blocks(whole, method))]
     norm, entry = float(np.linalg.norm(whole)), float(np.abs(whole).mean())
@@ -156,7 +156,7 @@ def added_to(method: Method, name: str, whole: Matrix) -> float:
         return float(np.abs(rotated(first, active)[2]).max())
     if method.graft_per == "block":
         return float(np.linalg.norm(shampoo(first, method, active)))
-    plain = Method(**{**vars(method), "graft": "none"})
+    plain = OptimizerTraits(**{**vars(method), "graft": "none"})
     return float(np.linalg.norm(update(plain, whole, 1.0)))
 
 
@@ -187,12 +187,12 @@ CASES = [("mup", 1.0, 1.0), ("mup", 3.0, 1.0), ("completep", 3.0, 0.5), ("ntk", 
 
 
 def found_factors(
-    case: tuple[str, float, float], method: Method, role: Role
+    case: tuple[str, float, float], method: OptimizerTraits, role: Role
 ) -> tuple[Multipliers, float]:
     """Returns the factors, and gamma of the larger model."""
     parametrization, depth, alpha = case
     (outputs, inputs), (base_out, base_in) = SHAPES[role](WIDTH), SHAPES[role](BASE)
-    leaf = Leaf(
+    leaf = TensorKind(
         key=role,
         role=role,
         fan_in=inputs,
@@ -218,7 +218,7 @@ def found_factors(
 def test_rates_and_epsilons_follow_from_one_step(
     settings: dict[str, Any], case: tuple[str, float, float]
 ) -> None:
-    method = Method(**settings)
+    method = OptimizerTraits(**settings)
     for role, shape in SHAPES.items():
         found, gamma = found_factors(case, method, role)
         small, large = gradient(*shape(BASE), 1.0), gradient(*shape(WIDTH), gamma)
@@ -238,9 +238,9 @@ def test_rates_and_epsilons_follow_from_one_step(
 
 def test_the_blocks_of_these_tests_cover_a_matrix() -> None:
     whole = np.zeros((20, 30))
-    for place in blocks(whole, Method(optimizer="soap", block_size=8)):
+    for place in blocks(whole, OptimizerTraits(optimizer="soap", block_size=8)):
         whole[place] += 1
     assert (whole == 1).all()
-    assert sum(1 for _ in blocks(whole, Method(optimizer="soap", block_size=8))) == ceil(
+    assert sum(1 for _ in blocks(whole, OptimizerTraits(optimizer="soap", block_size=8))) == ceil(
         20 / 8
     ) * ceil(30 / 8)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sized_leaves import factors, leaf_of
 
-from workloads.optimizers.names import OPTIMIZERS
-from workloads.parametrization.roles import Leaf, Role
+from workloads.optimizers.spec import OPTIMIZERS
+from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import multipliers
 from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import Method
+from workloads.parametrization.updates import OptimizerTraits
 
 MATRICES: tuple[Role, ...] = ("embedding", "hidden", "readout")
 
@@ -74,7 +74,9 @@ def test_the_spectral_scales_epsilons_with_the_depth_alone() -> None:
 def test_lamb_per_entry_goes_as_the_root_of_the_inputs() -> None:
     scaling = Scaling(parametrization="spectral", width_ratio=M, lamb_per_entry=True)
     found = [
-        multipliers(scaling, Method(optimizer="lamb"), leaf_of(role, M * 128)).learning_rate
+        multipliers(
+            scaling, OptimizerTraits(optimizer="lamb"), leaf_of(role, M * 128)
+        ).learning_rate
         for role in MATRICES
     ]
     assert found == [1, 1 / 2, 1 / 2]
@@ -85,7 +87,7 @@ def test_moonlight_goes_as_the_root_of_the_longer_side_and_never_as_one_over_wid
         assert rates("moonlight", optimizer) == (sqrt(2), 2, sqrt(2))  # 512 over 256, 128
     for optimizer in ("adamw", "adamuon", "sgd"):
         assert rates("moonlight", optimizer) == (1, 1, 1)
-    tall = Leaf(
+    tall = TensorKind(
         key="hidden.mlp_in",
         role="hidden",
         fan_in=512,
@@ -95,7 +97,7 @@ def test_moonlight_goes_as_the_root_of_the_longer_side_and_never_as_one_over_wid
         base_std=1.0,
     )
     scaling = Scaling(parametrization="moonlight", width_ratio=M)
-    assert multipliers(scaling, Method(optimizer="muon"), tall).learning_rate == 2
+    assert multipliers(scaling, OptimizerTraits(optimizer="muon"), tall).learning_rate == 2
     assert epsilons("moonlight", "muon") == (1, 1, 1)
 
 
@@ -173,8 +175,8 @@ def test_custom_exponents_are_powers_of_the_width_for_every_epsilon() -> None:
             ("readout.learning_rate", -2.0),
         ),
     )
-    hidden = multipliers(scaling, Method(optimizer="soap"), leaf_of("hidden", M * 128))
+    hidden = multipliers(scaling, OptimizerTraits(optimizer="soap"), leaf_of("hidden", M * 128))
     assert (hidden.learning_rate, hidden.init_std, hidden.weight_decay) == (1 / 4, 1 / 2, 4)
     assert hidden.epsilons == {"epsilon": 2, "basis_epsilon": 2}
-    readout = multipliers(scaling, Method(optimizer="adamw"), leaf_of("readout", M * 128))
+    readout = multipliers(scaling, OptimizerTraits(optimizer="adamw"), leaf_of("readout", M * 128))
     assert (readout.learning_rate, readout.init_std) == (1 / 16, 1)

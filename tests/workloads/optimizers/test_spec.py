@@ -5,22 +5,37 @@ from __future__ import annotations
 import pytest
 
 from workloads.llama.card import LLAMA
-from workloads.optimizers.names import (
-    ELEMENTWISE,
-    EPSILONS,
-    MATRIX,
+from workloads.optimizers.coefficients import (
     NEWTON_SCHULZ,
-    OPTIMIZERS,
-    ORTHOGONAL,
     default_steps,
     newton_schulz_coefficients,
+)
+from workloads.optimizers.spec import (
+    ELEMENTWISE,
+    MATRIX,
+    OPTIMIZERS,
+    ORTHOGONAL,
+    SPECS,
     others_of,
     vectors_of,
 )
 
 
+def test_optimizers_are_named_in_the_order_of_the_documents() -> None:
+    assert (
+        *("sgd", "adamw", "adopt", "lamb", "sophia"),
+        *("muon", "muonclip", "adamuon", "shampoo", "soap", "dion"),
+    ) == OPTIMIZERS
+
+
+def test_every_epsilon_is_a_setting_that_its_optimizer_reads() -> None:
+    for spec in SPECS.values():
+        read = {setting.name for setting in spec.settings} | set(spec.borrowed)
+        assert set(spec.epsilons.values()) <= read, spec.name
+
+
 def test_kinds_divide_the_optimizers() -> None:
-    assert set(ELEMENTWISE) | set(MATRIX) == set(OPTIMIZERS) == set(EPSILONS)
+    assert set(ELEMENTWISE) | set(MATRIX) == set(OPTIMIZERS) == set(SPECS)
     assert not set(ELEMENTWISE) & set(MATRIX)
     assert set(ORTHOGONAL) <= set(MATRIX)
 

@@ -1,23 +1,8 @@
-"""Names and kinds of the optimizers, their Newton-Schulz coefficients; free of torch."""
+"""Coefficient sets of the Newton-Schulz iteration by name; free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-from workloads.workload import Condition, Config
-
-ELEMENTWISE = ("sgd", "adamw", "adopt", "lamb", "sophia")
-"""Optimizers whose update of a number depends on that number's gradients (lamb: and on norms)."""
-
-MATRIX = ("muon", "muonclip", "adamuon", "shampoo", "soap", "dion")
-"""Optimizers that treat a matrix as one; vectors beside them are driven by AdamW."""
-
-OPTIMIZERS = (*ELEMENTWISE, *MATRIX)
-
-ORTHOGONAL = ("muon", "muonclip", "dion")
-"""Optimizers whose update is (nearly) a semi-orthogonal matrix, of spectral norm one."""
-
-GRAFTS = ("adam", "rmsprop", "sgd")
 
 Coefficients = Sequence[tuple[float, float, float]]
 """(a, b, c) of each step of X <- a X + (b A + c A^2) X with A = X X^T."""
@@ -96,52 +81,3 @@ def newton_schulz_coefficients(name: str, steps: int | None) -> list[list[float]
 def default_steps(name: str) -> int:
     """Returns the number of steps that a set is meant for."""
     return 5 if name == "polar_express" else len(NEWTON_SCHULZ[name])
-
-
-def others_of(config: Config) -> str:
-    """Returns the optimizer of embedding and readout: ``auto`` is the one of the hidden matrices
-    if it is elementwise, else adamw."""
-    others: str = config["others"]
-    if others != "auto":
-        return others
-    return str(config["optimizer"]) if config["optimizer"] in ELEMENTWISE else "adamw"
-
-
-def vectors_of(config: Config) -> str:
-    """Returns the optimizer of gains and biases: that of the others unless it needs matrices."""
-    others = others_of(config)
-    return others if others in ELEMENTWISE else "adamw"
-
-
-def used(*names: str, vectors: Condition) -> tuple[Condition, ...]:
-    """Returns the conditions under which one of some optimizers drives anything.
-
-    Args:
-        names: optimizers.
-        vectors: the condition under which a model has vectors.
-    """
-    conditions: list[Condition] = [{"optimizer": names}, {"others": names}]
-    if "adamw" in names:
-        conditions += [{"optimizer": MATRIX, "others": ("auto",)}, {**vectors, "others": MATRIX}]
-    return tuple(conditions)
-
-
-EPSILONS: Mapping[str, Mapping[str, str]] = {
-    "sgd": {},
-    "adamw": {"epsilon": "epsilon"},
-    "adopt": {"epsilon": "adopt_epsilon"},
-    "lamb": {"epsilon": "lamb_epsilon"},
-    "sophia": {"epsilon": "sophia_epsilon"},
-    "muon": {"epsilon": "muon_epsilon"},
-    "muonclip": {"epsilon": "muon_epsilon"},
-    "adamuon": {"epsilon": "adamuon_epsilon", "norm_epsilon": "muon_epsilon"},
-    "shampoo": {
-        "epsilon": "shampoo_epsilon",
-        "graft_epsilon": "graft_epsilon",
-        "adam_epsilon": "epsilon",
-    },
-    "soap": {"epsilon": "soap_epsilon", "basis_epsilon": "soap_basis_epsilon"},
-    "dion": {"epsilon": "dion_epsilon"},
-}
-"""The epsilons of each optimizer: its own name for each, and the setting that gives it. The last
-two of shampoo are there with a graft only (the second of them with adam or rmsprop)."""

@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from workloads.training.pack import Seat
+from workloads.training.pack import MemberState
 
 GUESS = math.log(256)
 
 
-def seat(steps: int = 200) -> Seat:
-    return Seat(member=0, seed=0, steps=steps, vocabulary=256)
+def seat(steps: int = 200) -> MemberState:
+    return MemberState(member=0, seed=0, steps=steps, vocabulary=256)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

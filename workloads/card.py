@@ -1,0 +1,72 @@
+"""What the cards of models that train have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from workloads.parametrization import UNSCALED, TensorKind, rule_table
+from workloads.settings import completed, missing
+from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
+
+
+class ModelCard(ABC):
+    """Base of a card whose configs are completed, checked for faults, then settled.
+
+    Attributes:
+        settings: all settings but ``seed``.
+        rule_defaults: what a rule is shown with where a config does not say.
+    """
+
+    settings: tuple[Setting, ...]
+    rule_defaults: Mapping[str, Any] = MappingProxyType({})
+
+    @abstractmethod
+    def faults(self, config: Config) -> Iterable[Problem]:
+        """Returns every fault of a completed config."""
+
+    @abstractmethod
+    def settled(self, config: Config) -> Resolved:
+        """Returns the canonical form of a completed, faultless config and what follows."""
+
+    @abstractmethod
+    def leaves(self, config: Config) -> Sequence[TensorKind]:
+        """Returns the tensors of a completed config."""
+
+    def rule_faults(self, config: Config) -> Iterable[Problem]:
+        """Returns the faults of a config, as given, for which it has no rule."""
+        return ()
+
+    def problems(self, config: Config) -> list[Problem]:
+        """Returns every fault of a combination of settings; empty if there is none.
+
+        Raises:
+            ValueError: a setting is unknown or not of its type.
+        """
+        absent = missing(self.settings, config)
+        if absent:
+            return [Problem(keys=(name,), message=f"{name} is required") for name in absent]
+        return list(self.faults(completed(self.settings, config)))
+
+    def resolve(self, config: Config) -> Resolved:
+        """Returns the canonical config and its derived quantities.
+
+        Raises:
+            ValueError: the config has problems; the message lists them all.
+        """
+        full = completed(self.settings, config)
+        problems = list(self.faults(full))
+        if problems:
+            raise ValueError("; ".join(problem.message for problem in problems))
+        return self.settled(full)
+
+    def rules(self, config: Config) -> RuleTable:
+        """Returns the scaling rule of a config, in which only ``width`` is required.
+
+        Raises:
+            ValueError: the config has faults; the message lists them all.
+        """
+        full = completed(self.settings, {**UNSCALED, **self.rule_defaults, **config})
+        return rule_table(full, self.leaves(full), tuple(self.rule_faults(config)))

@@ -1,0 +1,151 @@
+"""What an optimizer is, free of torch: one value beside its algorithm, and all of them by name.
+
+A new optimizer is a module in ``specs`` with its ``SPECS``, found by being there, and a module
+with its algorithm; nothing else has to know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Literal
+
+from workloads.parametrization import OptimizerTraits, TensorKind, UpdateRule
+from workloads.settings import Share
+from workloads.workload import Condition, Config, Resolved, Setting
+
+if TYPE_CHECKING:
+    from workloads.optimizers.algorithm import Algorithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec:
+    """All that planning, rules and documentation ask of an optimizer.
+
+    Attributes:
+        name: its name in study files.
+        kind: ``elementwise`` if it updates tensors of any shape; ``matrix`` if it treats a matrix
+            as one, so that vectors beside it are driven by AdamW.
+        doc: what its update is, in a sentence.
+        rule: how learning rate and epsilons go with the size of a tensor.
+        build: returns the algorithm of a resolved config; only in here may torch be imported.
+        settings: what it reads, each of them under the condition that one of the optimizers that
+            list it is used, unless it has a condition of its own.
+        borrowed: settings of another optimizer that it reads too, each with the condition.
+        epsilons: its own name for each of its epsilons, and the setting that gives it.
+        traits: what ``rule`` reads of a completed config; None for the name alone.
+        orthogonal: True if its update is (nearly) a semi-orthogonal matrix, of spectral norm one.
+        hidden_only: True if it drives hidden matrices only, never embedding and readout.
+        order: place among the optimizers in documentation and messages; by default the last.
+    """
+
+    name: str
+    kind: Literal["elementwise", "matrix"]
+    doc: str
+    rule: Callable[[OptimizerTraits, TensorKind], UpdateRule]
+    build: Callable[[Resolved], Algorithm]
+    settings: tuple[Setting, ...] = ()
+    borrowed: Mapping[str, Condition] = field(default_factory=dict)
+    epsilons: Mapping[str, str] = field(default_factory=dict)
+    traits: Callable[[Config], OptimizerTraits] | None = None
+    orthogonal: bool = False
+    hidden_only: bool = False
+    order: int = 1_000
+
+
+def _found() -> tuple[OptimizerSpec, ...]:
+    """Returns the optimizers of every module in ``specs``, by module."""
+    package = "workloads.optimizers.specs"
+    modules = sorted(each.name for each in iter_modules(import_module(package).__path__))
+    return tuple(spec for name in modules for spec in import_module(f"{package}.{name}").SPECS)
+
+
+_FOUND = _found()
+
+SPECS: Mapping[str, OptimizerSpec] = {
+    spec.name: spec for spec in sorted(_FOUND, key=lambda each: (each.kind, each.order))
+}
+"""Every optimizer by name, the elementwise ones first."""
+
+
+def _names(keep: Callable[[OptimizerSpec], bool]) -> tuple[str, ...]:
+    return tuple(name for name, spec in SPECS.items() if keep(spec))
+
+
+OPTIMIZERS: tuple[str, ...] = tuple(SPECS)
+ELEMENTWISE: tuple[str, ...] = _names(lambda spec: spec.kind == "elementwise")
+MATRIX: tuple[str, ...] = _names(lambda spec: spec.kind == "matrix")
+ORTHOGONAL: tuple[str, ...] = _names(lambda spec: spec.orthogonal)
+SHARES: tuple[str, ...] = tuple(
+    dict.fromkeys(each.name for s in _FOUND for each in s.settings if isinstance(each, Share))
+)
+"""Settings that have to be at least 0 and below 1."""
+
+
+def spec_of(optimizer: str) -> OptimizerSpec:
+    """Returns an optimizer by name.
+
+    Raises:
+        ValueError: there is no such optimizer.
+    """
+    if optimizer not in SPECS:
+        raise ValueError(f"no optimizer named {optimizer!r}; known: {', '.join(SPECS)}")
+    return SPECS[optimizer]
+
+
+def traits_of(optimizer: str, config: Config) -> OptimizerTraits:
+    """Returns what the rule of an optimizer reads of a completed config."""
+    traits = spec_of(optimizer).traits
+    return OptimizerTraits(optimizer=optimizer) if traits is None else traits(config)
+
+
+def others_of(config: Config) -> str:
+    """Returns the optimizer of embedding and readout: ``auto`` is the one of the hidden matrices
+    if it is elementwise, else adamw."""
+    others: str = config["others"]
+    if others != "auto":
+        return others
+    return str(config["optimizer"]) if config["optimizer"] in ELEMENTWISE else "adamw"
+
+
+def vectors_of(config: Config) -> str:
+    """Returns the optimizer of gains and biases: that of the others unless it needs matrices."""
+    others = others_of(config)
+    return others if others in ELEMENTWISE else "adamw"
+
+
+def used(*names: str, vectors: Condition) -> tuple[Condition, ...]:
+    """Returns the conditions under which one of some optimizers drives anything.
+
+    Args:
+        names: optimizers.
+        vectors: the condition under which a model has vectors.
+    """
+    conditions: list[Condition] = [{"optimizer": names}]
+    if not all(SPECS[name].hidden_only for name in names):
+        conditions.append({"others": names})
+    if "adamw" in names:
+        conditions += [{"optimizer": MATRIX, "others": ("auto",)}, {**vectors, "others": MATRIX}]
+    return tuple(conditions)
+
+
+def algorithm_settings(vectors: Condition) -> tuple[Setting, ...]:
+    """Returns the settings of every optimizer, each once.
+
+    Args:
+        vectors: the condition under which the model has vectors.
+    """
+    settings = {each.name: each for spec in _FOUND for each in spec.settings}
+    return tuple(
+        each if each.when else replace(each, when=_conditions(each.name, vectors))
+        for each in settings.values()
+    )
+
+
+def _conditions(setting: str, vectors: Condition) -> tuple[Condition, ...]:
+    """Returns the conditions under which an optimizer reads a setting."""
+    readers = (s.name for s in SPECS.values() if any(each.name == setting for each in s.settings))
+    borrowers = (s.borrowed[setting] for s in SPECS.values() if setting in s.borrowed)
+    return (*used(*readers, vectors=vectors), *borrowers)

@@ -1,0 +1,1 @@
+"""What each optimizer is, free of torch: every module here adds its ``SPECS``."""
