@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
@@ -61,7 +61,7 @@ class Dispatcher:
     """Hands out orders and takes in events; thread-safe.
 
     Args:
-        packs: everything to run, in order.
+        packs: what to run first, in order.
         claim: claims keys in the store at the moment they are handed out.
         workload: name of the workload.
         paths: owner of all paths, for the workers.
@@ -72,6 +72,8 @@ class Dispatcher:
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
         note: hears what a person should know.
+        propose: returns what else is to be run now that outcomes have come in; it is asked after
+            every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
         ceiling: what the study may spend.
         retries: what is run again, and how often.
@@ -86,7 +88,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[Pack] = (),
         *,
         claim: Claimer,
         workload: str,
@@ -98,13 +100,12 @@ class Dispatcher:
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
+        propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         ceiling: Ceiling | None = None,
         retries: Retries | None = None,
     ) -> None:
         self._waiting: dict[Shape, deque[Pack]] = {}
-        for pack in packs:
-            self._waiting.setdefault(pack.shape, deque()).append(pack)
         self._claim = claim
         self._workload = workload
         self._paths = paths
@@ -115,6 +116,8 @@ class Dispatcher:
         self._observe = observe
         self._ordered = ordered
         self._note = note
+        self._propose = propose
+        self._news = False
         self._checkpoint_seconds = checkpoint_seconds
         self._budget = Budget(ceiling or Ceiling())
         self._retries = retries or Retries()
@@ -131,12 +134,13 @@ class Dispatcher:
         self.parked: set[str] = set()
         self.refused: set[str] = set()
         self.fault: EnvironmentFault | None = None
+        self.add(packs)
 
     @property
     def finished(self) -> bool:
-        """True when nothing waits and nothing flies."""
+        """True when nothing waits, nothing flies, and nothing more is proposed."""
         with self._lock:
-            return not self._flying and not any(self._waiting.values())
+            return not (self._flying or self._news or any(self._waiting.values()))
 
     @property
     def stopping(self) -> bool:
@@ -152,7 +156,27 @@ class Dispatcher:
         """Hands out nothing more; orders in flight may still end."""
         with self._lock:
             self._stopping = True
+            self._news = False
             self._waiting.clear()
+
+    def spend(self, trials: Iterable[Trial]) -> None:
+        """Puts trials on the bill that earlier runs have trained."""
+        with self._lock:
+            for trial in trials:
+                self._budget.book(trial)
+
+    def add(self, packs: Iterable[Pack]) -> None:
+        """Has packs wait, each at the end of the line of its shape."""
+        with self._lock:
+            for pack in packs:
+                if not self._stopping:
+                    self._waiting.setdefault(pack.shape, deque()).append(pack)
+
+    def grow(self) -> None:
+        """Adds what is proposed now, unless the run is ending."""
+        if not self._stopping and self._budget.reached is None:
+            self.add(self._propose())
+        self._news = False
 
     def shapes(self) -> list[Shape]:
         """Returns the shapes that have packs waiting, in the order of the plan."""
@@ -242,10 +266,7 @@ class Dispatcher:
 
     def come_back(self, keys: Collection[str]) -> None:
         """Takes over trials that other controllers have let go of: they wait again."""
-        with self._lock:
-            for pack in self.elsewhere.take(keys):
-                if not self._stopping:
-                    self._waiting.setdefault(pack.shape, deque()).append(pack)
+        self.add(self.elsewhere.take(keys))
 
     def drop(self, keys: Collection[str]) -> None:
         """Gives up trials in flight that another controller has taken over."""
@@ -272,9 +293,15 @@ class Dispatcher:
 
     # Events -----------------------------------------------------------------------------------
 
-    def handle(self, event: Event) -> None:
-        """Takes in what a worker said; a late word about an order that was given up is still
+    def handle(self, *events: Event) -> None:
+        """Takes in what workers said; a late word about an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
+        for event in events:
+            self._handle(event)
+        if self._news:
+            self.grow()
+
+    def _handle(self, event: Event) -> None:
         given_up: list[Event] = []
         self._count_deaths(event)
         if isinstance(event, Started):
@@ -327,6 +354,7 @@ class Dispatcher:
         """Decides whether a trial that has ended runs again."""
         place, shape = flight.place, flight.order.shape
         if outcome.accepted:
+            self._news = True
             self._breaker.succeeded()
             self._absolve(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
@@ -346,6 +374,7 @@ class Dispatcher:
                 self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
 
     def _failed(self, outcome: Outcome, pack: Pack, place: str) -> None:
+        self._news = True
         self._failures[outcome.key] = pack
         if place in self.health.quarantined:
             return  # a place that is in doubt does not speak for the whole run

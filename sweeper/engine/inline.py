@@ -37,5 +37,4 @@ def _run(order: Order, dispatcher: Dispatcher, stopped: Callable[[], bool]) -> N
     while not host.done:
         host.drop(dispatcher.dropped().get(order.number, frozenset()))
         events = host.stop() if stopped() else host.advance(SLICE_SECONDS)
-        for event in events:
-            dispatcher.handle(event)
+        dispatcher.handle(*events)

@@ -28,15 +28,25 @@ class Retries:
     of the trial's own, and a bug is not tried again.
 
     Args:
-        losses: workers that died under trials in earlier runs, by key.
-        short: keys of trials that have run out of memory once.
+        losses, short: see :meth:`remember`.
     """
 
     def __init__(self, losses: Mapping[str, int] | None = None, short: Collection[str] = ()):
-        self._losses = Counter(losses or {})
+        self._losses: Counter[str] = Counter()
         self._accidents: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
-        self._short = set(short)
+        self._short: set[str] = set()
+        self.remember(losses or {}, short)
+
+    def remember(self, losses: Mapping[str, int], short: Collection[str]) -> None:
+        """Takes in what earlier runs saw of trials that are new to this one.
+
+        Args:
+            losses: workers that died under trials, by key.
+            short: keys of trials that have run out of memory once.
+        """
+        self._losses.update(losses)
+        self._short.update(short)
 
     def after_loss(self, key: str, attempt: int, event: Lost, *, kept: int = 0) -> Outcome:
         """Returns how an attempt ended whose worker is gone: lost, and the trial runs again, or
@@ -245,14 +255,11 @@ class Ceiling:
         flops: training FLOPs of all trials that were started.
         trials: number of trials that were started.
         seconds: wall seconds of this run after which no further trial is started.
-        spent_flops, spent_trials: what earlier runs have spent of it.
     """
 
     flops: float | None = None
     trials: int | None = None
     seconds: float | None = None
-    spent_flops: float = 0.0
-    spent_trials: int = 0
 
 
 class Budget:
@@ -269,7 +276,7 @@ class Budget:
         self._ceiling = ceiling
         self._started_at = time.monotonic()
         self._booked: set[str] = set()
-        self._flops = ceiling.spent_flops
+        self._flops = 0.0
         self.reached: str | None = None
 
     def has_room(self, trial: Trial) -> bool:
@@ -295,8 +302,7 @@ class Budget:
 
     def _over(self, trial: Trial) -> str | None:
         ceiling = self._ceiling
-        spent = ceiling.spent_trials + len(self._booked)
-        if ceiling.trials is not None and spent + 1 > ceiling.trials:
+        if ceiling.trials is not None and len(self._booked) + 1 > ceiling.trials:
             return f"{ceiling.trials} trials"
         if ceiling.flops is not None and self._flops + flops_of(trial) > ceiling.flops:
             return f"{ceiling.flops:.3g} FLOPs"

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Progress, Started
+from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, last_line
+from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
 Place = tuple[str, float]
@@ -90,34 +92,19 @@ class Board:
     """Counts events; thread-safe.
 
     Args:
-        trials: every trial of the study by key.
-        places: variants and scale values of each key (a trial may be in several variants).
-        before: outcome kinds of trials that had a result before this run.
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
     """
 
-    def __init__(
-        self,
-        trials: Mapping[str, Trial],
-        places: Mapping[str, Sequence[Place]],
-        before: Mapping[str, str],
-        *,
-        hyperparameters: Sequence[str],
-        metric: str,
-        goal: str,
-    ) -> None:
-        self._trials = trials
-        self._places = places
+    def __init__(self, *, hyperparameters: Sequence[str], metric: str, goal: str) -> None:
+        self._trials: dict[str, Trial] = {}
+        self._places: dict[str, list[Place]] = {}
         self._hyperparameters = tuple(hyperparameters)
         self._metric = metric
         self._sign = 1.0 if goal == "min" else -1.0
-        self._totals = _Totals(
-            done=sum(kind == "completed" for kind in before.values()),
-            diverged=sum(kind == "diverged" for kind in before.values()),
-        )
-        self._flops_left = sum(_flops(trial) for key, trial in trials.items() if key not in before)
+        self._totals = _Totals()
+        self._flops_left = 0.0
         self._flights: dict[int, _Flight] = {}
         self._best: dict[Place, Best] = {}
         self._slots: dict[str, None] = {}
@@ -127,6 +114,25 @@ class Board:
         self._began = time.monotonic()
         self._working: float | None = None
         self._lock = threading.Lock()
+
+    def add(self, planned: Sequence[PlannedTrial], had: Mapping[str, Outcome]) -> None:
+        """Takes in trials of the study that it does not know yet.
+
+        Args:
+            planned: the trials; one may stand in several variants.
+            had: the results, by key, of those that have one already.
+        """
+        with self._lock:
+            new = {key: t for key, t in unique_trials(planned).items() if key not in self._trials}
+            self._trials |= new
+            for item in planned:
+                places = self._places.setdefault(item.trial.key, [])
+                places.append((item.variant, item.scale))
+            for key, trial in new.items():
+                if key not in had:
+                    self._flops_left += flops_of(trial)
+                else:
+                    self._count(had[key])
 
     def ordered(self, order: Order) -> None:
         """Notes the members of an order that was handed out."""
@@ -170,13 +176,11 @@ class Board:
             self._totals.flops_done += 0.0 if event.adopted else outcome.flops
             self._totals.adopted += event.adopted
             if outcome.key not in self._failed:
-                self._flops_left -= _flops(self._trials[outcome.key])
+                self._flops_left -= flops_of(self._trials[outcome.key])
         if outcome.accepted:
             self._finished.add(outcome.key)
             self._failed.discard(outcome.key)
-            self._remember(outcome.key, outcome.metrics.get(self._metric, math.inf * self._sign))
-            self._totals.done += outcome.kind == "completed"
-            self._totals.diverged += outcome.kind == "diverged"
+            self._count(outcome)
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
             self._say_failed(outcome)
@@ -192,17 +196,12 @@ class Board:
                 f"trial {outcome.key[:12]} failed: {last} (others that fail likewise are counted)"
             )
 
-    def found(self, results: Mapping[str, str]) -> None:
-        """Notes results that other controllers have brought in.
-
-        Args:
-            results: kinds of outcomes by key.
-        """
+    def found(self, results: Mapping[str, Outcome]) -> None:
+        """Notes results, by key, that other controllers have brought in."""
         with self._lock:
-            for key, kind in results.items():
-                self._totals.done += kind == "completed"
-                self._totals.diverged += kind == "diverged"
-                self._flops_left -= _flops(self._trials[key])
+            for key, outcome in results.items():
+                self._count(outcome)
+                self._flops_left -= flops_of(self._trials[key])
 
     def note(self, text: str) -> None:
         """Adds a warning."""
@@ -221,21 +220,15 @@ class Board:
         with self._lock:
             return frozenset(self._failed)
 
-    def remember(self, losses: Mapping[str, float]) -> None:
-        """Takes results of earlier runs into the table of the best.
-
-        Args:
-            losses: the study's metric by key; infinite for a diverged trial.
-        """
-        with self._lock:
-            for key, value in losses.items():
-                self._remember(key, value)
-
-    def _remember(self, key: str, value: float) -> None:
-        config = self._trials[key].config
+    def _count(self, outcome: Outcome) -> None:
+        """Counts a result, and takes it into the table of the best."""
+        self._totals.done += outcome.kind == "completed"
+        self._totals.diverged += outcome.kind == "diverged"
+        value = outcome.metrics.get(self._metric, math.inf * self._sign)
+        config = self._trials[outcome.key].config
         given = {name: config.get(name) for name in self._hyperparameters}
         setting = {k: float(v) for k, v in given.items() if isinstance(v, int | float)}
-        for place in self._places.get(key, ()):
+        for place in self._places[outcome.key]:
             known = self._best.get(place)
             trials = (known.trials if known else 0) + 1
             if known is None or self._sign * value < self._sign * known.objective:
@@ -272,7 +265,3 @@ class Board:
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
             )
-
-
-def _flops(trial: Trial) -> float:
-    return float(trial.derived.get("flops", 0.0))

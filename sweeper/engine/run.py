@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.ledger import Patience, Recorder, Tenure
-from sweeper.engine.packing import make_packs
+from sweeper.engine.messages import Event
+from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Ceiling, Retries
 from sweeper.engine.progress import Board
+from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import discard_checkpoints
 from sweeper.errors import ClusterError, StoreError
-from sweeper.store import Membership, Store, StudyRecord, checkpoint_folders
-from sweeper.study import PlannedTrial, Study, expand, remaining, unique_trials
+from sweeper.search import Search, make_search
+from sweeper.store import Store, checkpoint_folders
+from sweeper.study import Study, remaining, unique_trials
+from sweeper.trial import Trial
 
 Executor = Literal["ray", "inline"]
 
@@ -71,6 +75,8 @@ class Run:
         checkpoint_seconds: seconds between checkpoints of a trial.
         hang_seconds: a worker that says nothing about its trials for so long is ended; inline
             nobody is there to end it.
+        search: proposes the trials; None is the one that the study names.
+        observe: hears every event of the engine, on the thread that it comes in on.
 
     Raises:
         DataError: the data of the study is missing.
@@ -86,27 +92,28 @@ class Run:
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
         hang_seconds: float = HANG_SECONDS,
+        search: Search | None = None,
+        observe: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.study = study
         self._store = store
+        self._observe = observe
         self._executor = executor
         self._address = address
         self._hang_seconds = hang_seconds
         self._stop = threading.Event()
-        planned = expand(study)
-        self._trials = unique_trials(planned)
-        store.save_study(study_record(study), [membership(item) for item in planned])
-        self._before = store.results_of(list(self._trials))
-        failures = store.failures_of(list(self._trials))
-        owed = {key for key, failure in failures.items() if not failure.final}
-        self._failed_before = failures.keys() - owed
-        left = remaining(planned, self._before.keys() | self._failed_before)
-        self.board = self._make_board(planned)
-        if left and (orphans := store.orphans()):
-            self.board.note(
-                f"{orphans} curve files hold results that the database does not know; those of "
-                "this study are taken over and not trained again"
-            )
+        self._proposals = Proposals(study, store, search or make_search(study))
+        self._taken = 0
+        self._trials: dict[str, Trial] = {}
+        self._before: set[str] = set()
+        self._failed_before: set[str] = set()
+        self.board = Board(
+            hyperparameters=study.hyperparameters,
+            metric=study.objective.metric,
+            goal=study.objective.goal,
+        )
+        self._retries = Retries()
+        self._patience = Patience(note=self.board.note, wait=self._stop.wait)
         self._recorder = Recorder(
             store,
             metric=study.objective.metric,
@@ -115,14 +122,12 @@ class Run:
         )
         self._tenure = Tenure(
             store,
-            patience=Patience(note=self.board.note, wait=self._stop.wait),
+            patience=self._patience,
             note=self.board.note,
             held=lambda: self._dispatcher.held(),
             lost=lambda keys: self._dispatcher.drop(keys),
         )
-        self._tenure.owe(owed)
         self._dispatcher = Dispatcher(
-            make_packs(study, left, short=owed),
             claim=self._tenure.claim,
             workload=study.workload,
             paths=store.paths,
@@ -130,13 +135,20 @@ class Run:
             settle=self._recorder.flush,
             excuse=store.excuse,
             owe=self._tenure.owe,
-            observe=self.board.see,
+            observe=self._see,
             ordered=self.board.ordered,
             note=self.board.note,
+            propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             ceiling=self._ceiling(),
-            retries=Retries(store.losses_of(list(self._trials)), short=owed),
+            retries=self._retries,
         )
+        self._dispatcher.add(packs := self._take_up())
+        if packs and (orphans := store.orphans()):
+            self.board.note(
+                f"{orphans} curve files hold results that the database does not know; those of "
+                "this study are taken over and not trained again"
+            )
 
     def stop(self) -> None:
         """Ends the run gracefully: running trials write a checkpoint. Safe in a handler."""
@@ -165,6 +177,39 @@ class Run:
         if self._dispatcher.fault is not None:
             raise self._dispatcher.fault
         return self._summary(time.monotonic() - began)
+
+    def _see(self, event: Event) -> None:
+        self.board.see(event)
+        self._observe(event)
+
+    def _propose(self) -> list[Pack]:
+        """Asks the search again, once what has come in is in the store."""
+        if self._proposals.finished:
+            return []
+        self._recorder.flush()
+        self._patience.ask(self._proposals.grow)
+        return self._patience.ask(self._take_up)
+
+    def _take_up(self) -> list[Pack]:
+        """Takes what has been proposed since the last time into all books; returns what of it is
+        left to run. Nothing has changed if the store could not be read."""
+        planned = self._proposals.planned[self._taken :]
+        new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
+        had = self._store.outcomes_of(new)
+        failures = self._store.failures_of([key for key in new if key not in had])
+        losses = self._store.losses_of(new)
+        owed = {key for key, failure in failures.items() if not failure.final}
+        done = had.keys() | (failures.keys() - owed)
+        self._taken += len(planned)
+        self._trials |= new
+        self._before |= had.keys()
+        self._failed_before |= failures.keys() - owed
+        self.board.add(planned, had)
+        self._tenure.owe(owed)
+        self._retries.remember(losses, owed)
+        self._dispatcher.spend(new[key] for key in had)
+        left = [item for item in remaining(planned, done) if item.trial.key in new]
+        return make_packs(self.study, left, short=owed)
 
     def _clear_finished(self) -> None:
         """Removes what a controller left that was killed after it had recorded a result and before
@@ -205,15 +250,16 @@ class Run:
         said = False
         while (keys := list(elsewhere.keys)) and not self._over():
             self._recorder.flush()
-            done = self._store.results_of(keys)
+            done = self._store.outcomes_of(keys)
             self.board.found(done)
             failed = self._store.failures_of([key for key in keys if key not in done])
-            elsewhere.take(done.keys() | failed.keys())
+            if elsewhere.take(done.keys() | failed.keys()):
+                self._dispatcher.grow()
             left = [key for key in keys if key not in done and key not in failed]
             holders = self._store.holders(left)
             free = [key for key in left if key not in holders]
-            if free:
-                self._dispatcher.come_back(free)
+            self._dispatcher.come_back(free)
+            if free or not self._dispatcher.finished:
                 return not self._dispatcher.finished
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
@@ -230,35 +276,12 @@ class Run:
         return self._stop.is_set() or dispatcher.fault is not None or spent
 
     def _ceiling(self) -> Ceiling:
-        """A study's budget is for the whole study: what earlier runs spent counts."""
         budget = self.study.budget
-        spent = [self._trials[key] for key in self._before]
-        flops = sum(float(trial.derived["flops"]) for trial in spent)
         return Ceiling(
             flops=budget.flops,
             trials=budget.trials,
             seconds=None if budget.hours is None else budget.hours * 3600,
-            spent_flops=flops,
-            spent_trials=len(spent),
         )
-
-    def _make_board(self, planned: Sequence[PlannedTrial]) -> Board:
-        places: dict[str, list[tuple[str, float]]] = {}
-        for item in planned:
-            places.setdefault(item.trial.key, []).append((item.variant, item.scale))
-        board = Board(
-            self._trials,
-            places,
-            self._before,
-            hyperparameters=self.study.hyperparameters,
-            metric=self.study.objective.metric,
-            goal=self.study.objective.goal,
-        )
-        if self._before:
-            frame = self._store.frame(self.study.name)
-            had = frame[frame["key"].isin(list(self._before))]
-            board.remember(dict(zip(had["key"], had["loss"], strict=True)))
-        return board
 
     def _summary(self, seconds: float) -> RunSummary:
         view = self.board.view()
@@ -283,21 +306,3 @@ class Run:
             elsewhere=len(self._dispatcher.elsewhere.keys),
             failed_before=failed_before,
         )
-
-
-def study_record(study: Study) -> StudyRecord:
-    """Returns a study as the store keeps it."""
-    return StudyRecord(
-        name=study.name,
-        question=study.question,
-        workload=study.workload,
-        scale=study.scale,
-        metric=study.objective.metric,
-        goal=study.objective.goal,
-        document=study.document,
-    )
-
-
-def membership(item: PlannedTrial) -> Membership:
-    """Returns a planned trial as the store keeps it."""
-    return Membership(trial=item.trial, variant=item.variant)

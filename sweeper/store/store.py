@@ -132,6 +132,18 @@ class Store:
             now = self._database.now(connection)
             return members.save_study(connection, now, record, declared)
 
+    def add_trials(self, study: str, added: Sequence[Membership], *, first: int) -> None:
+        """Adds members to a study that is saved, all or none; hidden ones come back.
+
+        Args:
+            study: name of the study.
+            added: the members.
+            first: position of the first of them among the study's trials, from 0.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            members.add_members(connection, now, study, added, first)
+
     def studies(self) -> list[StudyRecord]:
         """Returns all studies, the oldest first."""
         with self._database.read() as connection:
@@ -152,6 +164,12 @@ class Store:
         """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
         with self._database.read() as connection:
             return accounts.results_of(connection, keys)
+
+    def outcomes_of(self, keys: Iterable[str]) -> dict[str, Outcome]:
+        """Returns the accepted outcomes by key, with their final metrics; without marks, curve
+        and what is known of the machine."""
+        with self._database.read() as connection:
+            return accounts.outcomes_of(connection, keys)
 
     def step_seconds(self, keys: Sequence[str]) -> dict[str, float]:
         """Returns device seconds per optimizer step by key, for the completed trials."""

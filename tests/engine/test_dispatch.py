@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
-from engine_studies import packs_of, planted
+from engine_studies import packs_of, planted, trials_of
 
 from sweeper.engine.dispatch import MAX_DEATHS
 from sweeper.engine.messages import Died, Ended, Event, Lost, Progress, Shape, Started
@@ -99,8 +99,8 @@ def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: in
 
 
 def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
-    ceiling = Ceiling(trials=5, spent_trials=3)
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=ceiling)
+    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=5))
+    office.spend(trials_of(planted("earlier", sweep={"width": [16]})))
     assert len(office.take(SHAPE, 10)) == 2
     assert office.ceiling_reached == "5 trials"
 

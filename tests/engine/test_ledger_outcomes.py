@@ -11,13 +11,13 @@ from engine_studies import planted, trials_of
 
 from sweeper.engine import ledger as module
 from sweeper.engine.ledger import GROUP, Recorder
-from sweeper.engine.run import membership, study_record
+from sweeper.engine.proposals import Proposals
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome
+from sweeper.search.base import make_search
 from sweeper.store.files.paths import Paths
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study.plan import expand
 
 
 class Slow(Store):
@@ -54,7 +54,7 @@ def store(tmp_path: Path, study_keys: list[str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "RETRY_SECONDS", (0.01, 0.01))
     study = planted()
     opened = Slow.make(tmp_path / "store")
-    opened.save_study(study_record(study), [membership(item) for item in expand(study)])
+    Proposals(study, opened, make_search(study))
     opened.claim(study_keys, owner=Owner.here(), lease_s=60)
     return opened
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import sick_card
-from engine_studies import attempts_of, listen, planted
+from engine_studies import attempts_of, planted
 
-from sweeper.engine.messages import Started
+from sweeper.engine.messages import Event, Started
 from sweeper.engine.policy import STREAK
 from sweeper.engine.ray.exchange import READY_PER_SLOT
 from sweeper.engine.run import Run
@@ -54,9 +54,13 @@ def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewher
 ) -> None:
     cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "fails"})
     study = sick(fixed={"steps": 4, "step_seconds": 0.1}, sweep={"seed": [0, 1, 2, 3]})
-    run = Run(study, store, executor="ray", address=cluster.address)
     places: set[str] = set()
-    listen(run, lambda event: places.add(event.place) if isinstance(event, Started) else None)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Started):
+            places.add(event.place)
+
+    run = Run(study, store, executor="ray", address=cluster.address, observe=keep)
     summary = run.execute()
     assert len(places) == 2, "both nodes were given trials"
     assert (summary.finished, summary.failed) == (24, 0)

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_studies import planted, trials_of
+from engine_studies import planted
 
 from sweeper.engine.messages import Died, Ended, Lost, Order, Progress, Shape, Started, Task
 from sweeper.engine.progress import SAID_PER_CAUSE, Board
 from sweeper.outcome import Outcome
 from sweeper.store.files.paths import Paths
+from sweeper.study.plan import expand, unique_trials
 from sweeper.trial import Trial
 
-TRIALS = trials_of(planted(fixed={"steps": 10}))
+PLANNED = expand(planted(fixed={"steps": 10}))
+TRIALS = list(unique_trials(PLANNED).values())
 """Three of width 32 and 10240 FLOPs, then three of width 64 and 40960 FLOPs."""
 
 
-def board(before: Mapping[str, str] | None = None, goal: str = "min") -> Board:
-    places = {t.key: [("default", float(t.config["width"]))] for t in TRIALS}  # type: ignore[arg-type]
-    return Board(
-        {trial.key: trial for trial in TRIALS},
-        places,
-        before or {},
-        hyperparameters=("learning_rate",),
-        metric="val_loss",
-        goal=goal,
-    )
+def board(*before: Outcome, goal: str = "min") -> Board:
+    made = Board(hyperparameters=("learning_rate",), metric="val_loss", goal=goal)
+    made.add(PLANNED, {outcome.key: outcome for outcome in before})
+    return made
+
+
+def result(trial: Trial, loss: float | None = None) -> Outcome:
+    if loss is None:
+        return Outcome(key=trial.key, attempt=1, kind="diverged")
+    return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
 
 
 def order(number: int, *trials: Trial) -> Order:
@@ -73,8 +74,7 @@ def start(seen: Board, number: int, *trials: Trial) -> None:
 
 
 def test_a_new_board_knows_what_earlier_runs_did() -> None:
-    before = {TRIALS[0].key: "completed", TRIALS[1].key: "diverged"}
-    view = board(before).view()
+    view = board(result(TRIALS[0], 1.0), result(TRIALS[1])).view()
     assert (view.total, view.done, view.diverged, view.running, view.failed) == (6, 1, 1, 0, 0)
     assert view.left is None
     assert view.rate == 0.0
@@ -173,7 +173,7 @@ def test_rate_and_time_left_follow_from_flops(monkeypatch: pytest.MonkeyPatch) -
 def test_the_time_left_is_zero_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    seen = board({TRIALS[0].key: "completed"})
+    seen = board(result(TRIALS[0], 1.0))
     start(seen, 1, *TRIALS[1:])
     now[0] = 110.0
     for trial in TRIALS[1:]:
@@ -209,8 +209,7 @@ def test_a_diverged_trial_is_the_best_only_while_it_is_the_only_one(goal: str) -
 
 
 def test_results_of_earlier_runs_are_in_the_table_of_the_best() -> None:
-    seen = board({TRIALS[0].key: "completed"})
-    seen.remember({TRIALS[0].key: 0.5})
+    seen = board(result(TRIALS[0], 0.5))
     start(seen, 1, TRIALS[1])
     seen.see(ended(1, TRIALS[1], 0.7))
     found = seen.view().best["default", 32.0]
@@ -231,9 +230,21 @@ def test_failures_with_one_cause_are_told_one_by_one_a_few_times_only() -> None:
 def test_results_that_others_bring_in_are_counted() -> None:
     seen = board()
     before = seen.view()
-    seen.found({TRIALS[0].key: "completed", TRIALS[1].key: "diverged"})
+    seen.found({TRIALS[0].key: result(TRIALS[0], 0.5), TRIALS[1].key: result(TRIALS[1])})
     after = seen.view()
     assert (after.done - before.done, after.diverged - before.diverged) == (1, 1)
+    assert after.best["default", 32.0].objective == 0.5
+
+
+def test_trials_that_are_added_count_once_and_bring_their_results() -> None:
+    seen = Board(hyperparameters=("learning_rate",), metric="val_loss", goal="min")
+    seen.add(PLANNED[:2], {})
+    start(seen, 1, TRIALS[0])
+    seen.see(ended(1, TRIALS[0], 1.0))
+    seen.add(PLANNED[1:4], {TRIALS[2].key: result(TRIALS[2], 0.5)})
+    view = seen.view()
+    assert (view.total, view.done, view.best["default", 32.0].objective) == (4, 2, 0.5)
+    assert view.left is not None and view.left > 0
 
 
 def test_results_found_in_files_are_counted_apart_and_take_no_time() -> None:

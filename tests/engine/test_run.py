@@ -242,7 +242,7 @@ def test_ray_that_ends_with_the_signal_is_an_interruption(
     def broken(*args: object, **options: object) -> None:
         raise ClusterError("the Ray session broke off")
 
-    monkeypatch.setattr("sweeper.engine.ray.session.run_ray", broken)
+    monkeypatch.setattr("sweeper.engine.ray.run_ray", broken)
     with pytest.raises(ClusterError):
         run.execute()
     again = Run(planted(), store, executor="ray")

@@ -187,8 +187,7 @@ class Exchange:
             )
         )
         self._ready = digest.ready
-        for event in self._inquest.review(digest.events):
-            dispatcher.handle(event)
+        dispatcher.handle(*self._inquest.review(digest.events))
         for life in digest.silent:
             end_process(life.node, life.pid)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from engine_studies import RATES, adds_up, attempts_of, bits, listen, losses, planted
+from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
 from sweeper.engine.messages import Event, Started
 from sweeper.engine.policy import MAX_LOSSES
@@ -49,7 +49,6 @@ def test_killed_workers_lose_nothing_and_change_no_bit(
     ray_cluster: Any, store: Store, tmp_path: Path
 ) -> None:
     study = planted(fixed={"steps": 20, "step_seconds": 0.05}, sweep={"width": [32]})
-    run = joined(study, store, ray_cluster, checkpoint_seconds=0.1)
     killed: list[int] = []
 
     def kill(event: Event) -> None:
@@ -57,7 +56,7 @@ def test_killed_workers_lose_nothing_and_change_no_bit(
             killed.append(event.pid)
             threading.Timer(0.3, os.kill, (event.pid, signal.SIGKILL)).start()
 
-    listen(run, kill)
+    run = joined(study, store, ray_cluster, checkpoint_seconds=0.1, observe=kill)
     summary = run.execute()
     assert len(killed) == 1
     assert (summary.finished, summary.failed) == (3, 0)
@@ -102,7 +101,6 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
     ray_cluster: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = planted(fixed={"steps": 20, "step_seconds": 0.05}, sweep={"width": [32]})
-    run = joined(study, store, ray_cluster)
     mailboxes: list[Any] = []
 
     def keep(dispatcher: Any, mailbox: Any, stopped: Any, **options: Any) -> Exchange:
@@ -115,7 +113,7 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
         if isinstance(event, Started) and event.order == 3:
             ray.kill(mailboxes[0])
 
-    listen(run, kill)
+    run = joined(study, store, ray_cluster, observe=kill)
     began = time.monotonic()
     with pytest.raises(ClusterError, match="broke off"):
         run.execute()
