@@ -50,7 +50,7 @@ def run_command(
             hang_seconds=hang_seconds or math.inf,
         )
         print(_opening(study, run), file=sys.stderr)
-        with graceful(run), LiveView(run.board.view, stream=sys.stderr, scale=study.scale):
+        with graceful(run), LiveView(run.progress.view, stream=sys.stderr, scale=study.scale):
             summary = run.execute()
         if summary.interrupted:
             raise Interrupted(
@@ -61,7 +61,7 @@ def run_command(
 
 
 def _opening(study: Study, run: Run) -> str:
-    view = run.board.view()
+    view = run.progress.view()
     had = view.done + view.diverged
     reuse = f", {had} of them have a result already" if had else ""
     return f"study {study.name}: {view.total} trials{reuse}"

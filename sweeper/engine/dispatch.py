@@ -16,8 +16,8 @@ from sweeper.store import Paths
 from sweeper.trial import Trial
 
 
-class Elsewhere:
-    """Packs of one trial each that wait for another controller to end them; thread-safe."""
+class LeasedByOthers:
+    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
 
     def __init__(self) -> None:
         self._packs: dict[str, Pack] = {}
@@ -66,9 +66,9 @@ class Dispatcher:
         workload: name of the workload.
         paths: owner of all paths, for the workers.
         record: takes an outcome to the store (and must not block for long).
-        settle: returns once everything recorded so far is in the store.
-        excuse: makes failures that were a place's fault count no more, in the store.
-        owe: hears which trials are to be claimed once more although they failed.
+        flush: returns once everything recorded so far is in the store.
+        forgive: makes failures that were a place's fault count no more, in the store.
+        allow_retry: hears which trials are to be claimed once more although they failed.
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
         note: hears what a person should know.
@@ -79,7 +79,8 @@ class Dispatcher:
         retries: what is run again, and how often.
 
     Attributes:
-        elsewhere: trials that other controllers had claimed when their turn came, or took over.
+        leased_by_others: trials that other controllers had claimed when their turn came, or took
+            over.
         health: scores of the places where trials run.
         parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
@@ -94,9 +95,9 @@ class Dispatcher:
         workload: str,
         paths: Paths,
         record: Callable[[Outcome], None],
-        settle: Callable[[], None] = lambda: None,
-        excuse: Callable[[Sequence[str]], None] = lambda keys: None,
-        owe: Callable[[Sequence[str]], None] = lambda keys: None,
+        flush: Callable[[], None] = lambda: None,
+        forgive: Callable[[Sequence[str]], None] = lambda keys: None,
+        allow_retry: Callable[[Sequence[str]], None] = lambda keys: None,
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
@@ -110,9 +111,9 @@ class Dispatcher:
         self._workload = workload
         self._paths = paths
         self._record = record
-        self._settle = settle
-        self._excuse = excuse
-        self._owe = owe
+        self._flush = flush
+        self._forgive = forgive
+        self._allow_retry = allow_retry
         self._observe = observe
         self._ordered = ordered
         self._note = note
@@ -129,7 +130,7 @@ class Dispatcher:
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
-        self.elsewhere = Elsewhere()
+        self.leased_by_others = LeasedByOthers()
         self.health = Health(note)
         self.parked: set[str] = set()
         self.refused: set[str] = set()
@@ -266,7 +267,7 @@ class Dispatcher:
 
     def come_back(self, keys: Collection[str]) -> None:
         """Takes over trials that other controllers have let go of: they wait again."""
-        self.add(self.elsewhere.take(keys))
+        self.add(self.leased_by_others.take(keys))
 
     def drop(self, keys: Collection[str]) -> None:
         """Gives up trials in flight that another controller has taken over."""
@@ -289,7 +290,7 @@ class Dispatcher:
     def _leave(self, trial: Trial, shape: Shape) -> None:
         self.refused.add(trial.key)
         self._budget.refund(trial)
-        self.elsewhere.put(Pack(shape=shape, trials=(trial,)))
+        self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
 
     # Events -----------------------------------------------------------------------------------
 
@@ -356,7 +357,7 @@ class Dispatcher:
         if outcome.accepted:
             self._news = True
             self._breaker.succeeded()
-            self._absolve(self.health.succeeded(place, trial.key))
+            self._run_forgiven(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
             if self._retries.after_stop(trial.key):
                 self._again([Pack(shape=shape, trials=(trial,))])
@@ -370,7 +371,7 @@ class Dispatcher:
                 self._failed(outcome, Pack(shape=shape, trials=(trial,)), place)
             else:
                 self._note(f"trial {trial.key[:12]} {_ONCE_MORE[outcome.kind]}")
-                self._owe([trial.key])
+                self._allow_retry([trial.key])
                 self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
 
     def _failed(self, outcome: Outcome, pack: Pack, place: str) -> None:
@@ -382,17 +383,17 @@ class Dispatcher:
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")
 
-    def _absolve(self, keys: Collection[str]) -> None:
+    def _run_forgiven(self, keys: Collection[str]) -> None:
         """Runs trials again that failed at a place which fails everything."""
         packs = [self._failures.pop(key) for key in sorted(keys) if key in self._failures]
         if packs:
-            self._settle()
-            self._excuse([pack.trials[0].key for pack in packs])
+            self._flush()
+            self._forgive([pack.trials[0].key for pack in packs])
             self._again(packs)
 
     def _again(self, packs: Sequence[Pack]) -> None:
         """Puts trials back, first in their line, once their last attempts are in the store."""
-        self._settle()
+        self._flush()
         if not self._stopping:
             for pack in reversed(packs):
                 self._waiting.setdefault(pack.shape, deque()).appendleft(pack)

@@ -1,4 +1,4 @@
-"""What a run writes to the store: its leases, and outcomes on one writer thread, with patience
+"""What a run writes to the store: its leases, and outcomes on one writer thread; both wait
 while the store is away."""
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LIMIT = 600.0
 T = TypeVar("T")
 
 
-class Patience:
-    """Asks again for as long as the store may come back.
+class StoreRetry:
+    """Calls a function of the store again for as long as the store may come back.
 
     Args:
         note: hears once that the store is away, and once that it is back.
@@ -45,8 +45,8 @@ class Patience:
         self._wait = wait
         self._limit = limit
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Returns the answer of a question to the store.
+    def call(self, function: Callable[[], T]) -> T:
+        """Returns what a function of the store returns, once the store is there.
 
         Raises:
             StoreAway: the store stayed away, or waiting was ended.
@@ -55,7 +55,7 @@ class Patience:
         since = time.monotonic()
         for number, seconds in enumerate(_waits()):
             try:
-                answer = question()
+                answer = function()
             except StoreAway as fault:
                 if number == 0:
                     self._note(f"waiting for the store: {fault}")
@@ -80,12 +80,12 @@ LEASE_SECONDS = 120.0
 """How long a claim stays ours without a heartbeat."""
 
 
-class Tenure:
-    """Context in which trials may be claimed; leaving it gives back what is still claimed.
+class LeaseKeeper:
+    """Context in which trials may be claimed: keeps their leases, and gives them back on leaving.
 
     Args:
         store: where claims are kept.
-        patience: waits for a store that is away.
+        store_retry: waits for a store that is away.
         note: hears what a person should know.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
@@ -95,18 +95,18 @@ class Tenure:
         self,
         store: Store,
         *,
-        patience: Patience,
+        store_retry: StoreRetry,
         note: Callable[[str], None],
         held: Callable[[], set[str]],
         lost: Callable[[set[str]], None],
     ) -> None:
         self._store = store
-        self._patience = patience
+        self._store_retry = store_retry
         self._note = note
         self._held = held
         self._lost = lost
         self._owner = Owner.here()
-        self._owed: set[str] = set()
+        self._retry_allowed: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -122,24 +122,24 @@ class Tenure:
         except StoreError as fault:
             self._note(f"the claims of this run lapse by themselves: {fault}")
 
-    def owe(self, keys: Collection[str]) -> None:
-        """Notes trials whose last attempt failed, and that are to be tried once more."""
-        self._owed |= set(keys)
+    def allow_retry(self, keys: Collection[str]) -> None:
+        """Lets trials be claimed once more although their last attempt failed."""
+        self._retry_allowed |= set(keys)
 
     def claim(self, keys: Sequence[str]) -> dict[str, int]:
         """Returns the number of the attempt of each key that is ours to run.
 
-        A trial whose last attempt failed is not, unless that one more try is owed to it: it may
-        have failed under another controller meanwhile, or under a worker that was given up.
+        A trial whose last attempt failed is not, unless :meth:`allow_retry` was told: it may have
+        failed under another controller meanwhile, or under a worker that was given up.
         """
-        return self._patience.ask(lambda: self._claim(keys))
+        return self._store_retry.call(lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
-        doubtful = [key for key in keys if key not in self._owed]
+        doubtful = [key for key in keys if key not in self._retry_allowed]
         failed = self._store.failures_of(doubtful) if doubtful else {}
         wanted = [key for key in keys if key not in failed]
         claims = self._store.claim(wanted, owner=self._owner, lease_s=LEASE_SECONDS)
-        self._owed -= {claim.key for claim in claims}
+        self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
 
     def _beat(self) -> None:
@@ -162,7 +162,7 @@ GROUP = 256
 
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 """Waits between tries of a write that failed. A store that is only away is waited for longer
-(:class:`Patience`)."""
+(:class:`StoreRetry`)."""
 
 
 class Recorder:
@@ -191,7 +191,7 @@ class Recorder:
         self._metric = metric
         self._fatal = fatal
         self._note = note
-        self._patience = Patience(note=note, wait=self._pause)
+        self._store_retry = StoreRetry(note=note, wait=self._pause)
         self._queue: queue.Queue[Outcome | None] = queue.Queue()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -253,7 +253,7 @@ class Recorder:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
         for wait in RETRY_SECONDS:
             try:
-                self._patience.ask(lambda: self._store.record_many(rows))
+                self._store_retry.call(lambda: self._store.record_many(rows))
                 return
             except StoreAway:
                 raise

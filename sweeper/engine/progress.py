@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Progress, Started
+from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, last_line
 from sweeper.study import PlannedTrial, unique_trials
@@ -88,8 +88,8 @@ class _Totals:
     notes: list[str] = field(default_factory=list)
 
 
-class Board:
-    """Counts events; thread-safe.
+class Progress:
+    """Counts what a run does, event by event; thread-safe.
 
     Args:
         hyperparameters: names of settings to show with the best trial.
@@ -141,7 +141,7 @@ class Board:
             self._flights[order.number] = _Flight(flops, {task.key for task in order.tasks})
             self._failed -= {task.key for task in order.tasks}
 
-    def see(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Takes in one event of the engine."""
         with self._lock:
             if isinstance(event, Died):
@@ -155,7 +155,7 @@ class Board:
                 self._working = self._working or time.monotonic()
                 if flight is not None:
                     flight.started = True
-            elif isinstance(event, Progress) and flight is not None:
+            elif isinstance(event, Advanced) and flight is not None:
                 flight.fraction = event.fraction
             elif isinstance(event, Lost):
                 self._flights.pop(event.order, None)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
-from sweeper.engine.ledger import Patience, Recorder, Tenure
+from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Event
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Ceiling, Retries
-from sweeper.engine.progress import Board
+from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import discard_checkpoints
 from sweeper.errors import ClusterError, StoreError
@@ -65,7 +65,7 @@ class RunSummary:
 
 
 class Run:
-    """One run of a study; make it, show its :attr:`board`, call :meth:`execute`.
+    """One run of a study; make it, show its :attr:`progress`, call :meth:`execute`.
 
     Args:
         study: what to run.
@@ -107,37 +107,37 @@ class Run:
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()
         self._failed_before: set[str] = set()
-        self.board = Board(
+        self.progress = Progress(
             hyperparameters=study.hyperparameters,
             metric=study.objective.metric,
             goal=study.objective.goal,
         )
         self._retries = Retries()
-        self._patience = Patience(note=self.board.note, wait=self._stop.wait)
+        self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
         self._recorder = Recorder(
             store,
             metric=study.objective.metric,
             fatal=lambda fault: self.stop(),
-            note=self.board.note,
+            note=self.progress.note,
         )
-        self._tenure = Tenure(
+        self._lease_keeper = LeaseKeeper(
             store,
-            patience=self._patience,
-            note=self.board.note,
+            store_retry=self._store_retry,
+            note=self.progress.note,
             held=lambda: self._dispatcher.held(),
             lost=lambda keys: self._dispatcher.drop(keys),
         )
         self._dispatcher = Dispatcher(
-            claim=self._tenure.claim,
+            claim=self._lease_keeper.claim,
             workload=study.workload,
             paths=store.paths,
             record=self._recorder.record,
-            settle=self._recorder.flush,
-            excuse=store.excuse,
-            owe=self._tenure.owe,
+            flush=self._recorder.flush,
+            forgive=store.forgive,
+            allow_retry=self._lease_keeper.allow_retry,
             observe=self._see,
-            ordered=self.board.ordered,
-            note=self.board.note,
+            ordered=self.progress.ordered,
+            note=self.progress.note,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             ceiling=self._ceiling(),
@@ -145,7 +145,7 @@ class Run:
         )
         self._dispatcher.add(packs := self._take_up())
         if packs and (orphans := store.orphans()):
-            self.board.note(
+            self.progress.note(
                 f"{orphans} curve files hold results that the database does not know; those of "
                 "this study are taken over and not trained again"
             )
@@ -170,7 +170,7 @@ class Run:
         began = time.monotonic()
         self._clear_finished()
         if not self._dispatcher.finished:
-            with self._tenure, self._recorder:
+            with self._lease_keeper, self._recorder:
                 self._run_executor()
                 while self._await_others():
                     self._run_executor()
@@ -179,7 +179,7 @@ class Run:
         return self._summary(time.monotonic() - began)
 
     def _see(self, event: Event) -> None:
-        self.board.see(event)
+        self.progress.handle(event)
         self._observe(event)
 
     def _propose(self) -> list[Pack]:
@@ -187,8 +187,8 @@ class Run:
         if self._proposals.finished:
             return []
         self._recorder.flush()
-        self._patience.ask(self._proposals.grow)
-        return self._patience.ask(self._take_up)
+        self._store_retry.call(self._proposals.grow)
+        return self._store_retry.call(self._take_up)
 
     def _take_up(self) -> list[Pack]:
         """Takes what has been proposed since the last time into all books; returns what of it is
@@ -197,19 +197,19 @@ class Run:
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
         had = self._store.outcomes_of(new)
         failures = self._store.failures_of([key for key in new if key not in had])
-        losses = self._store.losses_of(new)
-        owed = {key for key, failure in failures.items() if not failure.final}
-        done = had.keys() | (failures.keys() - owed)
+        losses = self._store.worker_deaths(new)
+        short = {key for key, failure in failures.items() if not failure.final}
+        done = had.keys() | (failures.keys() - short)
         self._taken += len(planned)
         self._trials |= new
         self._before |= had.keys()
-        self._failed_before |= failures.keys() - owed
-        self.board.add(planned, had)
-        self._tenure.owe(owed)
-        self._retries.remember(losses, owed)
+        self._failed_before |= failures.keys() - short
+        self.progress.add(planned, had)
+        self._lease_keeper.allow_retry(short)
+        self._retries.remember(losses, short)
         self._dispatcher.spend(new[key] for key in had)
         left = [item for item in remaining(planned, done) if item.trial.key in new]
-        return make_packs(self.study, left, short=owed)
+        return make_packs(self.study, left, short=short)
 
     def _clear_finished(self) -> None:
         """Removes what a controller left that was killed after it had recorded a result and before
@@ -219,7 +219,7 @@ class Run:
                 if key in self._before:
                     discard_checkpoints(self._store.paths, key)
         except StoreError as fault:
-            self.board.note(f"checkpoints of finished trials are left over: {fault}")
+            self.progress.note(f"checkpoints of finished trials are left over: {fault}")
 
     def _run_executor(self) -> None:
         if self._executor == "inline":
@@ -235,25 +235,25 @@ class Run:
                     stopped=self._stop.is_set,
                     address=self._address,
                     hang_seconds=self._hang_seconds,
-                    note=self.board.note,
+                    note=self.progress.note,
                 )
             except ClusterError as fault:
                 if not self._stop.is_set():
                     raise
                 # A scheduler ends every process of a job, Ray's too; it is an interruption.
-                self.board.note(str(fault))
+                self.progress.note(str(fault))
 
     def _await_others(self) -> bool:
         """Waits until other controllers have ended the trials of ours that they had claimed;
         returns True as soon as they let go of some, which are ours to run then."""
-        elsewhere, seconds = self._dispatcher.elsewhere, LOOK_SECONDS[0]
+        others, seconds = self._dispatcher.leased_by_others, LOOK_SECONDS[0]
         said = False
-        while (keys := list(elsewhere.keys)) and not self._over():
+        while (keys := list(others.keys)) and not self._over():
             self._recorder.flush()
             done = self._store.outcomes_of(keys)
-            self.board.found(done)
+            self.progress.found(done)
             failed = self._store.failures_of([key for key in keys if key not in done])
-            if elsewhere.take(done.keys() | failed.keys()):
+            if others.take(done.keys() | failed.keys()):
                 self._dispatcher.grow()
             left = [key for key in keys if key not in done and key not in failed]
             holders = self._store.holders(left)
@@ -263,7 +263,7 @@ class Run:
                 return not self._dispatcher.finished
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
-                self.board.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
+                self.progress.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
                 said = True
             if left and self._stop.wait(seconds):
                 break
@@ -284,25 +284,25 @@ class Run:
         )
 
     def _summary(self, seconds: float) -> RunSummary:
-        view = self.board.view()
-        finished = self.board.finished
+        view = self.progress.view()
+        finished = self.progress.finished
         refused = self._dispatcher.refused - finished
         theirs = self._store.results_of(list(refused))
         failed = self._store.failures_of([key for key in refused if key not in theirs])
-        failed_before = len(self._failed_before | (failed.keys() - self.board.failed))
+        failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
         reused = len(self._before) + len(theirs)
-        ended = reused + len(finished) + len(self.board.failed) + failed_before
+        ended = reused + len(finished) + len(self.progress.failed) + failed_before
         return RunSummary(
             declared=len(self._trials),
             reused=reused,
             finished=len(finished),
             adopted=view.adopted,
-            failed=len(self.board.failed),
+            failed=len(self.progress.failed),
             interrupted=self._stop.is_set() and ended < len(self._trials),
             ceiling=self._dispatcher.ceiling_reached,
             slots=view.slots,
             seconds=seconds,
             working_seconds=view.worked,
-            elsewhere=len(self._dispatcher.elsewhere.keys),
+            elsewhere=len(self._dispatcher.leased_by_others.keys),
             failed_before=failed_before,
         )

@@ -52,7 +52,7 @@ def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failur
     return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
 
 
-def losses_of(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+def worker_deaths(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Returns how many workers a controller reported dead under each trial, by key; 0 is left
     out. Whole nodes that died are not the trial's doing.
 

@@ -37,8 +37,8 @@ from sweeper.store.schema import open_database
 from sweeper.store.upkeep import (
     Verification,
     Waste,
-    excuse,
     find_waste,
+    forgive,
     orphans,
     remove,
     retry_trials,
@@ -181,11 +181,11 @@ class Store:
         with self._database.read() as connection:
             return accounts.failures_of(connection, keys)
 
-    def losses_of(self, keys: Iterable[str]) -> dict[str, int]:
+    def worker_deaths(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns how many workers died under each trial since it was last excused, by key; 0
         is left out. Controllers and whole nodes that died are not among them."""
         with self._database.read() as connection:
-            return accounts.losses_of(connection, keys)
+            return accounts.worker_deaths(connection, keys)
 
     def account(self, study: str) -> Account:
         """Returns where the trials of a study stand; the parts add up.
@@ -430,11 +430,11 @@ class Store:
                 keys=keys,
             )
 
-    def excuse(self, keys: Sequence[str]) -> None:
+    def forgive(self, keys: Sequence[str]) -> None:
         """Makes the ended attempts of trials without a result count no more, so that the trials
         wait to be run again."""
         with self._database.write() as connection:
-            excuse(connection, keys)
+            forgive(connection, keys)
 
     def prune(
         self,

@@ -91,7 +91,7 @@ class Controller:
     @property
     def idle(self) -> bool:
         """True if nothing is left to do, here or with other controllers."""
-        return self.dispatcher.finished and not self.dispatcher.elsewhere.keys
+        return self.dispatcher.finished and not self.dispatcher.leased_by_others.keys
 
     def take(self, count: int) -> list[Order]:
         """Has orders handed out, to a worker each."""
@@ -137,8 +137,8 @@ class Controller:
 
     def beat(self) -> None:
         """Goes once through what the thread of the heartbeat does."""
-        self.run._tenure._over = Once()
-        self.run._tenure._beat()
+        self.run._lease_keeper._over = Once()
+        self.run._lease_keeper._beat()
         for number, keys in self.dispatcher.dropped().items():
             for worker in self.workers:
                 if worker.order.number == number:

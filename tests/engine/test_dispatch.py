@@ -9,7 +9,7 @@ from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted, trials_of
 
 from sweeper.engine.dispatch import MAX_DEATHS
-from sweeper.engine.messages import Died, Ended, Event, Lost, Progress, Shape, Started
+from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
 from sweeper.engine.policy import MAX_LOSSES, Ceiling
 from sweeper.outcome import Outcome
 
@@ -189,7 +189,7 @@ def test_members_that_had_ended_before_the_loss_do_not_come_back() -> None:
 def test_lost_attempts_are_in_the_store_before_they_are_claimed_again() -> None:
     desk, settled = Desk(), list[int]()
     office = dispatcher(
-        desk, packs_of(planted()), settle=lambda: settled.append(len(desk.recorded))
+        desk, packs_of(planted()), flush=lambda: settled.append(len(desk.recorded))
     )
     order = office.take(SHAPE)[0]
     office.handle(Lost(order=order.number, reason="power"))
@@ -296,7 +296,7 @@ def test_every_event_is_observed_after_it_was_dealt_with() -> None:
     order = office.take(SHAPE)[0]
     events: list[Event] = [
         Started(order=order.number, slot="a", host="b", pid=1),
-        Progress(order=order.number, fraction=0.5),
+        Advanced(order=order.number, fraction=0.5),
     ]
     for event in events:
         office.handle(event)

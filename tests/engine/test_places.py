@@ -66,7 +66,7 @@ def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewher
     assert (summary.finished, summary.failed) == (24, 0)
     account = store.account(study.name)
     assert (account.done, account.failed, account.pending) == (24, 0, 0)
-    notes = " ".join(run.board.view().notes)
+    notes = " ".join(run.progress.view().notes)
     assert re.search(r"is quarantined: the last \d+ trials there failed", notes)
     bugs = [excused for state, excused in attempts_of(store, "state, excused") if state == "bug"]
     assert bugs.count(True) >= 2

@@ -66,7 +66,7 @@ def test_a_run_waits_for_trials_of_another_one_and_takes_over_what_that_lets_go(
     assert (summary.finished, summary.reused, summary.failed_before) == (4, 1, 1)
     assert (summary.failed, summary.elsewhere, summary.interrupted) == (0, 0, False)
     assert any(
-        "3 trials are run by process 7 on another.machine" in n for n in run.board.view().notes
+        "3 trials are run by process 7 on another.machine" in n for n in run.progress.view().notes
     )
     assert adds_up(store, study.name)
     states = store.query("select trial_key, state from attempts order by id").rows
@@ -109,7 +109,7 @@ def test_trials_taken_over_by_another_run_are_dropped(
     timer.join()
     assert (summary.finished, summary.reused) == (0, 1)
     assert attempts_of(store, "state, accepted") == [("lost_worker", 0), ("completed", 1)]
-    assert any("1 trials were taken over by another run" in n for n in run.board.view().notes)
+    assert any("1 trials were taken over by another run" in n for n in run.progress.view().notes)
 
 
 @pytest.mark.parametrize("kind", ["bug", "memory"])
@@ -122,7 +122,7 @@ def test_a_bug_is_never_repeated_and_a_shortage_of_memory_once(store: Store, kin
         states = attempts_of(store, "state")
         assert [state for (state,) in states if state != "completed"] == tries
     (failed,) = [t.key for t in trials_of(study) if t.config["misbehave"] == kind]
-    store.excuse([failed])
+    store.forgive([failed])
     assert store.account(study.name).pending == 1
     assert inline(study, store).execute().failed == 1
     assert len(attempts_of(store)) == 1 + 2 * len(tries)
@@ -248,7 +248,7 @@ def test_ray_that_ends_with_the_signal_is_an_interruption(
     again = Run(planted(), store, executor="ray")
     again.stop()
     assert again.execute().interrupted
-    assert again.board.view().notes == ("the Ray session broke off",)
+    assert again.progress.view().notes == ("the Ray session broke off",)
 
 
 def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path) -> None:
@@ -270,11 +270,11 @@ def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path)
 def test_the_board_of_a_resumed_run_shows_the_best_of_all_runs(store: Store) -> None:
     inline(planted(budget={"trials": 3}), store).execute()
     run = inline(planted(), store)
-    before = run.board.view()
+    before = run.progress.view()
     assert (before.done, before.best["default", 32.0].trials) == (3, 3)
     run.execute()
     frame = store.frame("planted")
-    for (variant, width), best in run.board.view().best.items():
+    for (variant, width), best in run.progress.view().best.items():
         here = frame[(frame["variant"] == variant) & (frame["width"] == width)]
         assert best.objective == here["loss"].min()
 

@@ -62,7 +62,7 @@ def test_trials_are_added_while_a_run_goes_on_and_the_counts_always_add_up(store
     totals = []
 
     def watch(event: Event) -> None:
-        view = growing.board.view()
+        view = growing.progress.view()
         assert view.done + view.diverged + view.running + view.failed <= view.total
         assert adds_up(store, STUDY.name)
         totals.append(view.total)
@@ -71,7 +71,7 @@ def test_trials_are_added_while_a_run_goes_on_and_the_counts_always_add_up(store
     summary = growing.execute()
     assert (totals[0], totals[-1], totals) == (2, MADE, sorted(totals))
     assert (summary.declared, summary.finished, whole(summary)) == (MADE, MADE, True)
-    assert growing.board.view().left == 0
+    assert growing.progress.view().left == 0
     assert dict(store.query("select reason, count(*) from study_trials group by reason").rows) == {
         "seed": 2,
         "expanded": MADE - 2,
@@ -120,7 +120,7 @@ def test_a_run_that_is_stopped_after_any_outcome_goes_on_with_the_same_decisions
 
     def record(entries: Any) -> list[bool]:
         verdicts = ended(entries)
-        if len(stopped.board.finished) >= finished:
+        if len(stopped.progress.finished) >= finished:
             stopped.stop()
         return verdicts
 

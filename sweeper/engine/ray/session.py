@@ -202,15 +202,17 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died and Tune will start it again."""
-        self._bury(trial)
+        self._report_death(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died for good, or could not be started."""
-        self._bury(trial)
+        self._report_death(trial)
 
-    def _bury(self, slot: Any) -> None:
+    def _report_death(self, slot: Any) -> None:
         words = _words(slot)
-        self._mailbox.bury.remote(slot.trial_id, words[-1], any(NODE_DIED in w for w in words))
+        self._mailbox.report_death.remote(
+            slot.trial_id, words[-1], any(NODE_DIED in w for w in words)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a file that is never read here."""

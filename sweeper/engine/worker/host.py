@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
-from sweeper.engine.messages import Ended, Event, Order, Progress, Task
+from sweeper.engine.messages import Advanced, Ended, Event, Order, Task
 from sweeper.engine.worker.attempt import AttemptLog, disk_failure, is_out_of_memory
 from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
@@ -256,7 +256,7 @@ class Host:
             self._reported = now
             records = self._records.values()
             fraction = sum(record.fraction for record in records) / len(records)
-            self._events.append(Progress(order=self.order.number, fraction=fraction))
+            self._events.append(Advanced(order=self.order.number, fraction=fraction))
 
 
 def _environment(fault: Exception) -> str | None:

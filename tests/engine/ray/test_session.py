@@ -61,7 +61,7 @@ def test_killed_workers_lose_nothing_and_change_no_bit(
     assert len(killed) == 1
     assert (summary.finished, summary.failed) == (3, 0)
     assert sorted(attempts_of(store)) == [("completed",)] * 3 + [("lost_worker",)]
-    (note,) = run.board.view().notes
+    (note,) = run.progress.view().notes
     assert "died" in note
     assert bits(store, study.name) == calm_bits(study, tmp_path / "calm")
 
@@ -158,7 +158,7 @@ def test_nodes_that_join_get_slots_and_trials_that_fit_nowhere_yet_wait_for_them
         node.terminate()
         node.wait(timeout=30)
     assert summary.finished == 6
-    assert any("wait for nodes" in note for note in run.board.view().notes)
+    assert any("wait for nodes" in note for note in run.progress.view().notes)
     assert {slot.split("-slot")[0] for slot in summary.slots} == {"cpu1-gpu0", "cpu3-gpu0"}
 
 
@@ -170,7 +170,7 @@ def test_a_slot_that_waits_for_a_node_does_not_hold_up_the_end(
 
     def stop_when_small_ones_are_done() -> None:
         until = time.monotonic() + 60
-        while len(run.board.finished) < 3 and time.monotonic() < until:
+        while len(run.progress.finished) < 3 and time.monotonic() < until:
             time.sleep(0.01)
         run.stop()
 

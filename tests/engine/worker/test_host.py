@@ -9,7 +9,7 @@ import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 
-from sweeper.engine.messages import Progress
+from sweeper.engine.messages import Advanced
 from sweeper.engine.worker.host import Host
 
 
@@ -130,7 +130,7 @@ def test_progress_is_told_about_once_a_second(
     monkeypatch.setattr("sweeper.engine.worker.host.PROGRESS_SECONDS", 0.0)
     host = Host(order_of(tmp_path, [planted(step_seconds=0.01)]))
     events = host.advance(0.05) + finish(host)
-    fractions = [event.fraction for event in events if isinstance(event, Progress)]
+    fractions = [event.fraction for event in events if isinstance(event, Advanced)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert len(fractions) > 1
