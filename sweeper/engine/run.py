@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
-from sweeper.engine.messages import Event
+from sweeper.engine.messages import Event, Started
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Ceiling, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
-from sweeper.engine.worker import discard_checkpoints
+from sweeper.engine.worker import Host, discard_checkpoints, hostname
 from sweeper.errors import ClusterError, StoreError
 from sweeper.search import Search, make_search
 from sweeper.store import Store, checkpoint_folders
@@ -223,9 +224,7 @@ class Run:
 
     def _run_executor(self) -> None:
         if self._executor == "inline":
-            from sweeper.engine.inline import run_inline
-
-            run_inline(self._dispatcher, stopped=self._stop.is_set)
+            self._run_inline()
         else:
             from sweeper.engine.ray import run_ray
 
@@ -242,6 +241,22 @@ class Run:
                     raise
                 # A scheduler ends every process of a job, Ray's too; it is an interruption.
                 self.progress.note(str(fault))
+
+    def _run_inline(self) -> None:
+        """Runs everything that waits in this process, as a Ray slot would, one order at a time."""
+        dispatcher = self._dispatcher
+        while (shapes := dispatcher.shapes()) and not self.stopping:
+            for order in dispatcher.take(shapes[0]):
+                here, host = hostname(), Host(order)
+                began = Started(
+                    order=order.number, slot="inline", host=here, pid=os.getpid(), place=here
+                )
+                dispatcher.handle(began)
+                while not host.done:
+                    host.drop(dispatcher.dropped().get(order.number, frozenset()))
+                    dispatcher.handle(*(host.stop() if self.stopping else host.advance()))
+        if self.stopping:
+            dispatcher.stop()
 
     def _await_others(self) -> bool:
         """Waits until other controllers have ended the trials of ours that they had claimed;

@@ -35,9 +35,6 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 
 
-SLICE_SECONDS = 0.5
-"""How long a slot trains between two posts to the mailbox."""
-
 TUNE_RESULT_SECONDS = 5.0
 """How long one Tune step lasts: Tune hears a slot's heartbeat, never the single trial."""
 
@@ -89,7 +86,7 @@ class Slot(tune.Trainable):
         return True
 
     def _advance(self, host: Host) -> None:
-        self._events.extend(host.advance(SLICE_SECONDS))
+        self._events.extend(host.advance())
         if host.done:
             self._host = None
             return

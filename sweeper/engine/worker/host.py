@@ -21,6 +21,9 @@ from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.study import find_card
 from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
 
+SLICE_SECONDS = 0.5
+"""How long a host trains before it listens again."""
+
 PROGRESS_SECONDS = 1.0
 
 
@@ -54,7 +57,7 @@ class Host:
         """True when every member has ended."""
         return all(record.ended for record in self._records.values())
 
-    def advance(self, seconds: float) -> list[Event]:
+    def advance(self, seconds: float = SLICE_SECONDS) -> list[Event]:
         """Trains for about ``seconds`` and returns what happened."""
         until = time.monotonic() + seconds
         while not self.done and time.monotonic() < until:
