@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
 from sweeper.engine.packing import Pack, task_of
-from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Retries
+from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Limits, Retries
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths
@@ -38,10 +38,6 @@ class LeasedByOthers:
         """Returns trials that others have let go of, or brought to an end, and forgets them."""
         with self._lock:
             return [self._packs.pop(key) for key in keys if key in self._packs]
-
-
-MAX_DEATHS = 8
-"""Worker processes that may die in a row without having begun anything."""
 
 
 Claimer = Callable[[Sequence[str]], dict[str, int]]
@@ -77,6 +73,7 @@ class Dispatcher:
         checkpoint_seconds: seconds between checkpoints.
         ceiling: what the study may spend.
         retries: what is run again, and how often.
+        idle_deaths: worker processes that may die in a row without having begun anything.
 
     Attributes:
         leased_by_others: trials that other controllers had claimed when their turn came, or took
@@ -105,6 +102,7 @@ class Dispatcher:
         checkpoint_seconds: float = 300.0,
         ceiling: Ceiling | None = None,
         retries: Retries | None = None,
+        idle_deaths: int = Limits.idle_deaths,
     ) -> None:
         self._waiting: dict[Shape, deque[Pack]] = {}
         self._claim = claim
@@ -123,7 +121,7 @@ class Dispatcher:
         self._budget = Budget(ceiling or Ceiling())
         self._retries = retries or Retries()
         self._breaker = Breaker()
-        self._deaths = 0
+        self._deaths, self._idle_deaths = 0, idle_deaths
         self._flying: dict[int, _Flight] = {}
         self._failures: dict[str, Pack] = {}
         self._dropped: dict[int, set[str]] = {}
@@ -328,7 +326,7 @@ class Dispatcher:
         """When worker processes die again and again and none gets as far as beginning an order,
         no trial is to blame, and starting more of them would never end."""
         self._deaths = self._deaths + 1 if isinstance(event, Died) else 0
-        if isinstance(event, Died) and self._deaths >= MAX_DEATHS:
+        if isinstance(event, Died) and self._deaths >= self._idle_deaths:
             self._break(f"{self._deaths} worker processes in a row died idle: {event.reason}")
 
     def _break(self, reason: str) -> None:

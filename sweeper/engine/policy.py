@@ -93,6 +93,25 @@ class Retries:
         return replace(shape, alone=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a run waits, and how often it tries.
+
+    Attributes:
+        hang_seconds: a worker that says nothing about its trials for so long is ended; inline
+            nobody is there to end it.
+        lease_seconds: how long a claim stays ours without a heartbeat.
+        write_retry_seconds: waits between tries of a write that failed. A store that is only
+            away is waited for longer.
+        idle_deaths: worker processes that may die in a row without having begun anything.
+    """
+
+    hang_seconds: float = 1800.0
+    lease_seconds: float = 120.0
+    write_retry_seconds: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0)
+    idle_deaths: int = 8
+
+
 STREAK = 3
 """Failures in a row without a success that make a place suspect."""
 
@@ -128,10 +147,17 @@ class Health:
 
     Args:
         note: hears of every place that is quarantined, or taken back.
+        clock: tells the time, in seconds.
     """
 
-    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        note: Callable[[str], None] = lambda text: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._note = note
+        self._clock = clock
         self._known: set[str] = set()
         self._streaks: dict[str, dict[str, bool]] = {}
         self._patience: dict[str, int] = {}
@@ -142,7 +168,7 @@ class Health:
     @property
     def quarantined(self) -> frozenset[str]:
         """Places that are given nothing: convicted ones, and suspects for the time being."""
-        late = time.monotonic() - PROBATION_SECONDS
+        late = self._clock() - PROBATION_SECONDS
         for place, question in list(self._asked.items()):
             if not question.begun and question.since < late:
                 self._clear(place)  # nobody else is there to answer
@@ -181,7 +207,7 @@ class Health:
             and self._others(place)
         )
         if ask:
-            self._asked[place] = _Question(key, time.monotonic())
+            self._asked[place] = _Question(key, self._clock())
         return ask
 
     def gone(self, place: str) -> None:

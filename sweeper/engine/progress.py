@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
@@ -95,9 +95,17 @@ class Progress:
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
+        clock: tells the time, in seconds.
     """
 
-    def __init__(self, *, hyperparameters: Sequence[str], metric: str, goal: str) -> None:
+    def __init__(
+        self,
+        *,
+        hyperparameters: Sequence[str],
+        metric: str,
+        goal: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._trials: dict[str, Trial] = {}
         self._places: dict[str, list[Place]] = {}
         self._hyperparameters = tuple(hyperparameters)
@@ -111,7 +119,8 @@ class Progress:
         self._failed: set[str] = set()
         self._causes: Counter[str] = Counter()
         self._finished: set[str] = set()
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._working: float | None = None
         self._lock = threading.Lock()
 
@@ -152,7 +161,7 @@ class Progress:
             flight = self._flights.get(event.order)
             if isinstance(event, Started):
                 self._slots[event.slot] = None
-                self._working = self._working or time.monotonic()
+                self._working = self._working or self._clock()
                 if flight is not None:
                     flight.started = True
             elif isinstance(event, Advanced) and flight is not None:
@@ -243,7 +252,7 @@ class Progress:
         with self._lock:
             totals = self._totals
             flying = sum(flight.fraction * flight.flops for flight in self._flights.values())
-            now = time.monotonic()
+            now = self._clock()
             worked = 0.0 if self._working is None else now - self._working
             flops_rate = (totals.flops_done + flying) / worked if worked > 0 else 0.0
             left = max(0.0, self._flops_left - flying)

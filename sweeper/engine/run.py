@@ -13,20 +13,17 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Event, Started
 from sweeper.engine.packing import Pack, make_packs
-from sweeper.engine.policy import Ceiling, Retries
+from sweeper.engine.policy import Ceiling, Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import Host, discard_checkpoints, hostname
 from sweeper.errors import ClusterError, StoreError
 from sweeper.search import Search, make_search
-from sweeper.store import Store, checkpoint_folders
+from sweeper.store import Owner, Store, checkpoint_folders
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
 
 Executor = Literal["ray", "inline"]
-
-HANG_SECONDS = 1800.0
-"""How long a worker may say nothing about what it trains."""
 
 LOOK_SECONDS = (0.5, 5.0)
 """Seconds between two looks at trials that other controllers run: at first, and at last."""
@@ -74,10 +71,18 @@ class Run:
         executor: ``ray``, or ``inline`` for this process without Ray.
         address: of a running Ray cluster; None starts a local one.
         checkpoint_seconds: seconds between checkpoints of a trial.
-        hang_seconds: a worker that says nothing about its trials for so long is ended; inline
-            nobody is there to end it.
+        limits: how long it waits, and how often it tries; None are the usual ones.
         search: proposes the trials; None is the one that the study names.
         observe: hears every event of the engine, on the thread that it comes in on.
+        owner: who claims trials; None is this process.
+        stopped: is set by :meth:`stop`, and waited for; None makes one.
+
+    Attributes:
+        study: what is run.
+        progress: what there is to show.
+        dispatcher: what is to run, and what runs.
+        recorder: brings outcomes to the store.
+        lease_keeper: claims trials.
 
     Raises:
         DataError: the data of the study is missing.
@@ -92,17 +97,19 @@ class Run:
         executor: Executor = "ray",
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
-        hang_seconds: float = HANG_SECONDS,
+        limits: Limits | None = None,
         search: Search | None = None,
         observe: Callable[[Event], None] = lambda event: None,
+        owner: Owner | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.study = study
         self._store = store
         self._observe = observe
         self._executor = executor
         self._address = address
-        self._hang_seconds = hang_seconds
-        self._stop = threading.Event()
+        self._limits = limits = limits or Limits()
+        self._stop = stopped or threading.Event()
         self._proposals = Proposals(study, store, search or make_search(study))
         self._taken = 0
         self._trials: dict[str, Trial] = {}
@@ -115,27 +122,30 @@ class Run:
         )
         self._retries = Retries()
         self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
-        self._recorder = Recorder(
+        self.recorder = Recorder(
             store,
             metric=study.objective.metric,
             fatal=lambda fault: self.stop(),
             note=self.progress.note,
+            retry_seconds=limits.write_retry_seconds,
         )
-        self._lease_keeper = LeaseKeeper(
+        self.lease_keeper = LeaseKeeper(
             store,
             store_retry=self._store_retry,
             note=self.progress.note,
-            held=lambda: self._dispatcher.held(),
-            lost=lambda keys: self._dispatcher.drop(keys),
+            held=lambda: self.dispatcher.held(),
+            lost=lambda keys: self.dispatcher.drop(keys),
+            owner=owner,
+            lease_seconds=limits.lease_seconds,
         )
-        self._dispatcher = Dispatcher(
-            claim=self._lease_keeper.claim,
+        self.dispatcher = Dispatcher(
+            claim=self.lease_keeper.claim,
             workload=study.workload,
             paths=store.paths,
-            record=self._recorder.record,
-            flush=self._recorder.flush,
+            record=self.recorder.record,
+            flush=self.recorder.flush,
             forgive=store.forgive,
-            allow_retry=self._lease_keeper.allow_retry,
+            allow_retry=self.lease_keeper.allow_retry,
             observe=self._see,
             ordered=self.progress.ordered,
             note=self.progress.note,
@@ -143,8 +153,9 @@ class Run:
             checkpoint_seconds=checkpoint_seconds,
             ceiling=self._ceiling(),
             retries=self._retries,
+            idle_deaths=limits.idle_deaths,
         )
-        self._dispatcher.add(packs := self._take_up())
+        self.dispatcher.add(packs := self._take_up())
         if packs and (orphans := store.orphans()):
             self.progress.note(
                 f"{orphans} curve files hold results that the database does not know; those of "
@@ -170,14 +181,14 @@ class Run:
         """
         began = time.monotonic()
         self._clear_finished()
-        if not self._dispatcher.finished:
-            with self._lease_keeper, self._recorder:
+        if not self.dispatcher.finished:
+            with self.lease_keeper, self.recorder:
                 self._run_executor()
-                while self._await_others():
+                while self.await_others():
                     self._run_executor()
-        if self._dispatcher.fault is not None:
-            raise self._dispatcher.fault
-        return self._summary(time.monotonic() - began)
+        if self.dispatcher.fault is not None:
+            raise self.dispatcher.fault
+        return self.summary(time.monotonic() - began)
 
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
@@ -187,7 +198,7 @@ class Run:
         """Asks the search again, once what has come in is in the store."""
         if self._proposals.finished:
             return []
-        self._recorder.flush()
+        self.recorder.flush()
         self._store_retry.call(self._proposals.grow)
         return self._store_retry.call(self._take_up)
 
@@ -206,9 +217,9 @@ class Run:
         self._before |= had.keys()
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
-        self._lease_keeper.allow_retry(short)
+        self.lease_keeper.allow_retry(short)
         self._retries.remember(losses, short)
-        self._dispatcher.spend(new[key] for key in had)
+        self.dispatcher.spend(new[key] for key in had)
         left = [item for item in remaining(planned, done) if item.trial.key in new]
         return make_packs(self.study, left, short=short)
 
@@ -230,10 +241,10 @@ class Run:
 
             try:
                 run_ray(
-                    self._dispatcher,
+                    self.dispatcher,
                     stopped=self._stop.is_set,
                     address=self._address,
-                    hang_seconds=self._hang_seconds,
+                    hang_seconds=self._limits.hang_seconds,
                     note=self.progress.note,
                 )
             except ClusterError as fault:
@@ -244,7 +255,7 @@ class Run:
 
     def _run_inline(self) -> None:
         """Runs everything that waits in this process, as a Ray slot would, one order at a time."""
-        dispatcher = self._dispatcher
+        dispatcher = self.dispatcher
         while (shapes := dispatcher.shapes()) and not self.stopping:
             for order in dispatcher.take(shapes[0]):
                 here, host = hostname(), Host(order)
@@ -258,24 +269,24 @@ class Run:
         if self.stopping:
             dispatcher.stop()
 
-    def _await_others(self) -> bool:
+    def await_others(self) -> bool:
         """Waits until other controllers have ended the trials of ours that they had claimed;
         returns True as soon as they let go of some, which are ours to run then."""
-        others, seconds = self._dispatcher.leased_by_others, LOOK_SECONDS[0]
+        others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
         said = False
         while (keys := list(others.keys)) and not self._over():
-            self._recorder.flush()
+            self.recorder.flush()
             done = self._store.outcomes_of(keys)
             self.progress.found(done)
             failed = self._store.failures_of([key for key in keys if key not in done])
             if others.take(done.keys() | failed.keys()):
-                self._dispatcher.grow()
+                self.dispatcher.grow()
             left = [key for key in keys if key not in done and key not in failed]
             holders = self._store.holders(left)
             free = [key for key in left if key not in holders]
-            self._dispatcher.come_back(free)
-            if free or not self._dispatcher.finished:
-                return not self._dispatcher.finished
+            self.dispatcher.come_back(free)
+            if free or not self.dispatcher.finished:
+                return not self.dispatcher.finished
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
                 self.progress.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
@@ -286,7 +297,7 @@ class Run:
         return False
 
     def _over(self) -> bool:
-        dispatcher = self._dispatcher
+        dispatcher = self.dispatcher
         spent = dispatcher.ceiling_reached is not None
         return self._stop.is_set() or dispatcher.fault is not None or spent
 
@@ -298,10 +309,11 @@ class Run:
             seconds=None if budget.hours is None else budget.hours * 3600,
         )
 
-    def _summary(self, seconds: float) -> RunSummary:
+    def summary(self, seconds: float) -> RunSummary:
+        """Returns what was done so far, in so many seconds."""
         view = self.progress.view()
         finished = self.progress.finished
-        refused = self._dispatcher.refused - finished
+        refused = self.dispatcher.refused - finished
         theirs = self._store.results_of(list(refused))
         failed = self._store.failures_of([key for key in refused if key not in theirs])
         failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
@@ -314,10 +326,10 @@ class Run:
             adopted=view.adopted,
             failed=len(self.progress.failed),
             interrupted=self._stop.is_set() and ended < len(self._trials),
-            ceiling=self._dispatcher.ceiling_reached,
+            ceiling=self.dispatcher.ceiling_reached,
             slots=view.slots,
             seconds=seconds,
             working_seconds=view.worked,
-            elsewhere=len(self._dispatcher.leased_by_others.keys),
+            elsewhere=len(self.dispatcher.leased_by_others.keys),
             failed_before=failed_before,
         )

@@ -8,9 +8,8 @@ import pytest
 from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted, trials_of
 
-from sweeper.engine.dispatch import MAX_DEATHS
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
-from sweeper.engine.policy import MAX_LOSSES, Ceiling
+from sweeper.engine.policy import MAX_LOSSES, Ceiling, Limits
 from sweeper.outcome import Outcome
 
 
@@ -274,8 +273,8 @@ def test_a_worker_that_was_told_to_stop_is_no_fault() -> None:
 
 
 def test_workers_that_die_idle_again_and_again_end_the_run() -> None:
-    office = dispatcher(Desk(), packs_of(planted()))
-    for _ in range(MAX_DEATHS):
+    office = dispatcher(Desk(), packs_of(planted()), idle_deaths=3)
+    for _ in range(3):
         assert office.fault is None
         office.handle(Died(slot="slot0", reason="no module named torch"))
     assert "no module named torch" in str(office.fault)
@@ -284,7 +283,7 @@ def test_workers_that_die_idle_again_and_again_end_the_run() -> None:
 def test_deaths_with_work_in_between_do_not_end_the_run() -> None:
     office = dispatcher(Desk(), packs_of(planted()))
     order = office.take(SHAPE)[0]
-    for _ in range(3 * MAX_DEATHS):
+    for _ in range(3 * Limits.idle_deaths):
         office.handle(Died(slot="slot0", reason="killed"))
         office.handle(Started(order=order.number, slot="slot0", host="here", pid=1))
     assert office.fault is None

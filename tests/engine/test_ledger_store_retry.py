@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.engine import ledger as patience
 from sweeper.engine.ledger import StoreRetry
 from sweeper.errors import StoreAway, StoreError
 
@@ -47,16 +46,18 @@ def test_a_store_with_another_trouble_is_not_asked_again() -> None:
     assert store.times == 1
 
 
-def test_waiting_ends_when_it_is_told_to_or_when_the_limit_is_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_waiting_ends_when_it_is_told_to_or_when_the_limit_is_over() -> None:
     told = Asked(9, StoreAway("gone"))
     with pytest.raises(StoreAway):
         StoreRetry(note=lambda text: None, wait=lambda seconds: True).call(told)
     assert told.times == 1
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(patience.time, "monotonic", lambda: float(next(clock)))
     late = Asked(99, StoreAway("gone"))
     with pytest.raises(StoreAway):
-        StoreRetry(note=lambda text: None, wait=lambda seconds: False, limit=250).call(late)
+        StoreRetry(
+            note=lambda text: None,
+            wait=lambda seconds: False,
+            limit=250,
+            clock=lambda: float(next(clock)),
+        ).call(late)
     assert late.times == 3

@@ -13,7 +13,7 @@ import sick_card
 from engine_studies import attempts_of, planted
 
 from sweeper.engine.messages import Event, Started
-from sweeper.engine.policy import STREAK
+from sweeper.engine.policy import STREAK, Limits
 from sweeper.engine.ray.exchange import READY_PER_SLOT
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
@@ -80,7 +80,9 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(
 ) -> None:
     cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "hangs"})
     study = sick(fixed={"steps": 4, "step_seconds": 0.2}, sweep={"width": [32], "seed": [0, 1]})
-    run = Run(study, store, executor="ray", address=cluster.address, hang_seconds=4.0)
+    run = Run(
+        study, store, executor="ray", address=cluster.address, limits=Limits(hang_seconds=4.0)
+    )
     summary = run.execute()
     assert (summary.finished, summary.failed) == (6, 0)
     lost = attempts_of(store, "state, error")

@@ -22,8 +22,8 @@ TRIALS = list(unique_trials(PLANNED).values())
 """Three of width 32 and 10240 FLOPs, then three of width 64 and 40960 FLOPs."""
 
 
-def progress(*before: Outcome, goal: str = "min") -> Progress:
-    made = Progress(hyperparameters=("learning_rate",), metric="val_loss", goal=goal)
+def progress(*before: Outcome, goal: str = "min", **options: Any) -> Progress:
+    made = Progress(hyperparameters=("learning_rate",), metric="val_loss", goal=goal, **options)
     made.add(PLANNED, {outcome.key: outcome for outcome in before})
     return made
 
@@ -150,10 +150,9 @@ def test_an_idle_death_is_told() -> None:
     assert seen.view().notes == ("slot3 died idle: no module named torch", "the rest")
 
 
-def test_rate_and_time_left_follow_from_flops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_and_time_left_follow_from_flops() -> None:
     now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    seen = progress()
+    seen = progress(clock=lambda: now[0])
     now[0] = 105.0
     start(seen, 1, TRIALS[0])
     start(seen, 2, TRIALS[3])
@@ -170,10 +169,9 @@ def test_rate_and_time_left_follow_from_flops(monkeypatch: pytest.MonkeyPatch) -
     assert view.left == pytest.approx((total - done) / (done / 10))
 
 
-def test_the_time_left_is_zero_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_is_zero_at_the_end() -> None:
     now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    seen = progress(result(TRIALS[0], 1.0))
+    seen = progress(result(TRIALS[0], 1.0), clock=lambda: now[0])
     start(seen, 1, *TRIALS[1:])
     now[0] = 110.0
     for trial in TRIALS[1:]:

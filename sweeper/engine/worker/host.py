@@ -24,18 +24,18 @@ from workloads.workload import Card, DataUnavailableError, Measurement, Member, 
 SLICE_SECONDS = 0.5
 """How long a host trains before it listens again."""
 
-PROGRESS_SECONDS = 1.0
-
 
 class Host:
     """Executes one order, a slice of time at a time.
 
     Args:
         order: what to run.
+        progress_seconds: how often it says how far it is.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, *, progress_seconds: float = 1.0) -> None:
         self.order = order
+        self._progress_seconds = progress_seconds
         self._records = {task.key: AttemptLog(task, order.paths) for task in order.tasks}
         self._packs: deque[tuple[Task, ...]] = deque([order.tasks])
         self._running: tuple[Task, ...] = ()
@@ -255,7 +255,7 @@ class Host:
 
     def _progress(self) -> None:
         now = time.monotonic()
-        if now - self._reported >= PROGRESS_SECONDS:
+        if now - self._reported >= self._progress_seconds:
             self._reported = now
             records = self._records.values()
             fraction = sum(record.fraction for record in records) / len(records)

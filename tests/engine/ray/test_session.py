@@ -18,7 +18,7 @@ import ray
 from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
 from sweeper.engine.messages import Event, Started
-from sweeper.engine.policy import MAX_LOSSES
+from sweeper.engine.policy import MAX_LOSSES, Limits
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.slot import Slot
 from sweeper.engine.run import Run
@@ -187,15 +187,13 @@ def test_a_slot_that_waits_for_a_node_does_not_hold_up_the_end(
 def test_workers_that_cannot_start_end_the_run_with_their_reason(
     ray_cluster: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.engine.dispatch.MAX_DEATHS", 3)
-
     class BrokenSlot(Slot):
         def setup(self, config: dict[str, Any]) -> None:
             raise RuntimeError("the disk is upside down")
 
     monkeypatch.setattr("sweeper.engine.ray.session.Slot", BrokenSlot)
     with pytest.raises(EnvironmentFault, match=r"died idle: .*the disk is upside down"):
-        joined(planted(), store, ray_cluster).execute()
+        joined(planted(), store, ray_cluster, limits=Limits(idle_deaths=3)).execute()
     account = store.account("planted")
     assert (account.pending, account.running) == (6, 0)
 
