@@ -20,13 +20,14 @@ ROOMS = {
     "trial": set(),
     "outcome": set(),
     "study": {"errors", "trial"},
+    "search": {"errors", "trial", "outcome", "study"},
     "store": {"errors", "trial", "outcome"},
     "words": set(),
     "analysis": {"errors", "words"},
     "imports": {"errors", "trial", "outcome", "store"},
     "answers": {"errors", "outcome", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
-    "engine": {"errors", "trial", "outcome", "study", "store"},
+    "engine": {"errors", "trial", "outcome", "study", "search", "store"},
 }
 """What each room of sweeper may import from the others; ``cli`` may import all of them."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeper.cli.files import runnable_study
 from sweeper.cli.live import LiveView
 from sweeper.cli.text import console, print_json
-from sweeper.engine import Executor, Run, RunSummary, graceful
+from sweeper.engine import Executor, Limits, Run, RunSummary, graceful
 from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
 from sweeper.store import Store
 from sweeper.study import Study
@@ -47,10 +47,10 @@ def run_command(
             executor=executor,
             address=address,
             checkpoint_seconds=checkpoint_seconds,
-            hang_seconds=hang_seconds or math.inf,
+            limits=Limits(hang_seconds=hang_seconds or math.inf),
         )
         print(_opening(study, run), file=sys.stderr)
-        with graceful(run), LiveView(run.board.view, stream=sys.stderr, scale=study.scale):
+        with graceful(run), LiveView(run.progress.view, stream=sys.stderr, scale=study.scale):
             summary = run.execute()
         if summary.interrupted:
             raise Interrupted(
@@ -61,7 +61,7 @@ def run_command(
 
 
 def _opening(study: Study, run: Run) -> str:
-    view = run.board.view()
+    view = run.progress.view()
     had = view.done + view.diverged
     reuse = f", {had} of them have a result already" if had else ""
     return f"study {study.name}: {view.total} trials{reuse}"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
 from sweeper.engine.packing import Pack, task_of
-from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Retries
+from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Limits, Retries
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths
 from sweeper.trial import Trial
 
 
-class Elsewhere:
-    """Packs of one trial each that wait for another controller to end them; thread-safe."""
+class LeasedByOthers:
+    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
 
     def __init__(self) -> None:
         self._packs: dict[str, Pack] = {}
@@ -40,10 +40,6 @@ class Elsewhere:
             return [self._packs.pop(key) for key in keys if key in self._packs]
 
 
-MAX_DEATHS = 8
-"""Worker processes that may die in a row without having begun anything."""
-
-
 Claimer = Callable[[Sequence[str]], dict[str, int]]
 """Claims keys in the store: returns the attempt number of each key that is ours to run."""
 
@@ -61,23 +57,27 @@ class Dispatcher:
     """Hands out orders and takes in events; thread-safe.
 
     Args:
-        packs: everything to run, in order.
+        packs: what to run first, in order.
         claim: claims keys in the store at the moment they are handed out.
         workload: name of the workload.
         paths: owner of all paths, for the workers.
         record: takes an outcome to the store (and must not block for long).
-        settle: returns once everything recorded so far is in the store.
-        excuse: makes failures that were a place's fault count no more, in the store.
-        owe: hears which trials are to be claimed once more although they failed.
+        flush: returns once everything recorded so far is in the store.
+        forgive: makes failures that were a place's fault count no more, in the store.
+        allow_retry: hears which trials are to be claimed once more although they failed.
         observe: hears every event after it was dealt with.
         ordered: hears every order that is handed out.
         note: hears what a person should know.
+        propose: returns what else is to be run now that outcomes have come in; it is asked after
+            every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
         ceiling: what the study may spend.
         retries: what is run again, and how often.
+        idle_deaths: worker processes that may die in a row without having begun anything.
 
     Attributes:
-        elsewhere: trials that other controllers had claimed when their turn came, or took over.
+        leased_by_others: trials that other controllers had claimed when their turn came, or took
+            over.
         health: scores of the places where trials run.
         parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
@@ -86,57 +86,60 @@ class Dispatcher:
 
     def __init__(
         self,
-        packs: Sequence[Pack],
+        packs: Sequence[Pack] = (),
         *,
         claim: Claimer,
         workload: str,
         paths: Paths,
         record: Callable[[Outcome], None],
-        settle: Callable[[], None] = lambda: None,
-        excuse: Callable[[Sequence[str]], None] = lambda keys: None,
-        owe: Callable[[Sequence[str]], None] = lambda keys: None,
+        flush: Callable[[], None] = lambda: None,
+        forgive: Callable[[Sequence[str]], None] = lambda keys: None,
+        allow_retry: Callable[[Sequence[str]], None] = lambda keys: None,
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
+        propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         ceiling: Ceiling | None = None,
         retries: Retries | None = None,
+        idle_deaths: int = Limits.idle_deaths,
     ) -> None:
         self._waiting: dict[Shape, deque[Pack]] = {}
-        for pack in packs:
-            self._waiting.setdefault(pack.shape, deque()).append(pack)
         self._claim = claim
         self._workload = workload
         self._paths = paths
         self._record = record
-        self._settle = settle
-        self._excuse = excuse
-        self._owe = owe
+        self._flush = flush
+        self._forgive = forgive
+        self._allow_retry = allow_retry
         self._observe = observe
         self._ordered = ordered
         self._note = note
+        self._propose = propose
+        self._news = False
         self._checkpoint_seconds = checkpoint_seconds
         self._budget = Budget(ceiling or Ceiling())
         self._retries = retries or Retries()
         self._breaker = Breaker()
-        self._deaths = 0
+        self._deaths, self._idle_deaths = 0, idle_deaths
         self._flying: dict[int, _Flight] = {}
         self._failures: dict[str, Pack] = {}
         self._dropped: dict[int, set[str]] = {}
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
-        self.elsewhere = Elsewhere()
+        self.leased_by_others = LeasedByOthers()
         self.health = Health(note)
         self.parked: set[str] = set()
         self.refused: set[str] = set()
         self.fault: EnvironmentFault | None = None
+        self.add(packs)
 
     @property
     def finished(self) -> bool:
-        """True when nothing waits and nothing flies."""
+        """True when nothing waits, nothing flies, and nothing more is proposed."""
         with self._lock:
-            return not self._flying and not any(self._waiting.values())
+            return not (self._flying or self._news or any(self._waiting.values()))
 
     @property
     def stopping(self) -> bool:
@@ -152,7 +155,27 @@ class Dispatcher:
         """Hands out nothing more; orders in flight may still end."""
         with self._lock:
             self._stopping = True
+            self._news = False
             self._waiting.clear()
+
+    def spend(self, trials: Iterable[Trial]) -> None:
+        """Puts trials on the bill that earlier runs have trained."""
+        with self._lock:
+            for trial in trials:
+                self._budget.book(trial)
+
+    def add(self, packs: Iterable[Pack]) -> None:
+        """Has packs wait, each at the end of the line of its shape."""
+        with self._lock:
+            for pack in packs:
+                if not self._stopping:
+                    self._waiting.setdefault(pack.shape, deque()).append(pack)
+
+    def grow(self) -> None:
+        """Adds what is proposed now, unless the run is ending."""
+        if not self._stopping and self._budget.reached is None:
+            self.add(self._propose())
+        self._news = False
 
     def shapes(self) -> list[Shape]:
         """Returns the shapes that have packs waiting, in the order of the plan."""
@@ -242,10 +265,7 @@ class Dispatcher:
 
     def come_back(self, keys: Collection[str]) -> None:
         """Takes over trials that other controllers have let go of: they wait again."""
-        with self._lock:
-            for pack in self.elsewhere.take(keys):
-                if not self._stopping:
-                    self._waiting.setdefault(pack.shape, deque()).append(pack)
+        self.add(self.leased_by_others.take(keys))
 
     def drop(self, keys: Collection[str]) -> None:
         """Gives up trials in flight that another controller has taken over."""
@@ -268,13 +288,19 @@ class Dispatcher:
     def _leave(self, trial: Trial, shape: Shape) -> None:
         self.refused.add(trial.key)
         self._budget.refund(trial)
-        self.elsewhere.put(Pack(shape=shape, trials=(trial,)))
+        self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
 
     # Events -----------------------------------------------------------------------------------
 
-    def handle(self, event: Event) -> None:
-        """Takes in what a worker said; a late word about an order that was given up is still
+    def handle(self, *events: Event) -> None:
+        """Takes in what workers said; a late word about an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
+        for event in events:
+            self._handle(event)
+        if self._news:
+            self.grow()
+
+    def _handle(self, event: Event) -> None:
         given_up: list[Event] = []
         self._count_deaths(event)
         if isinstance(event, Started):
@@ -300,7 +326,7 @@ class Dispatcher:
         """When worker processes die again and again and none gets as far as beginning an order,
         no trial is to blame, and starting more of them would never end."""
         self._deaths = self._deaths + 1 if isinstance(event, Died) else 0
-        if isinstance(event, Died) and self._deaths >= MAX_DEATHS:
+        if isinstance(event, Died) and self._deaths >= self._idle_deaths:
             self._break(f"{self._deaths} worker processes in a row died idle: {event.reason}")
 
     def _break(self, reason: str) -> None:
@@ -327,8 +353,9 @@ class Dispatcher:
         """Decides whether a trial that has ended runs again."""
         place, shape = flight.place, flight.order.shape
         if outcome.accepted:
+            self._news = True
             self._breaker.succeeded()
-            self._absolve(self.health.succeeded(place, trial.key))
+            self._run_forgiven(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
             if self._retries.after_stop(trial.key):
                 self._again([Pack(shape=shape, trials=(trial,))])
@@ -342,10 +369,11 @@ class Dispatcher:
                 self._failed(outcome, Pack(shape=shape, trials=(trial,)), place)
             else:
                 self._note(f"trial {trial.key[:12]} {_ONCE_MORE[outcome.kind]}")
-                self._owe([trial.key])
+                self._allow_retry([trial.key])
                 self._again([Pack(shape=again, trials=(trial,), avoid=frozenset({place}))])
 
     def _failed(self, outcome: Outcome, pack: Pack, place: str) -> None:
+        self._news = True
         self._failures[outcome.key] = pack
         if place in self.health.quarantined:
             return  # a place that is in doubt does not speak for the whole run
@@ -353,17 +381,17 @@ class Dispatcher:
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")
 
-    def _absolve(self, keys: Collection[str]) -> None:
+    def _run_forgiven(self, keys: Collection[str]) -> None:
         """Runs trials again that failed at a place which fails everything."""
         packs = [self._failures.pop(key) for key in sorted(keys) if key in self._failures]
         if packs:
-            self._settle()
-            self._excuse([pack.trials[0].key for pack in packs])
+            self._flush()
+            self._forgive([pack.trials[0].key for pack in packs])
             self._again(packs)
 
     def _again(self, packs: Sequence[Pack]) -> None:
         """Puts trials back, first in their line, once their last attempts are in the store."""
-        self._settle()
+        self._flush()
         if not self._stopping:
             for pack in reversed(packs):
                 self._waiting.setdefault(pack.shape, deque()).appendleft(pack)

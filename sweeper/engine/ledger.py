@@ -1,4 +1,4 @@
-"""What a run writes to the store: its leases, and outcomes on one writer thread, with patience
+"""What a run writes to the store: its leases, and outcomes on one writer thread; both wait
 while the store is away."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Self, TypeVar
 
+from sweeper.engine.policy import Limits
 from sweeper.engine.worker import discard_checkpoints
 from sweeper.errors import StoreAway, StoreError
 from sweeper.outcome import Outcome
@@ -25,13 +26,14 @@ LIMIT = 600.0
 T = TypeVar("T")
 
 
-class Patience:
-    """Asks again for as long as the store may come back.
+class StoreRetry:
+    """Calls a function of the store again for as long as the store may come back.
 
     Args:
         note: hears once that the store is away, and once that it is back.
         wait: sleeps, and returns True if it is no use to go on waiting.
         limit: seconds to wait in all.
+        clock: tells the time, in seconds.
     """
 
     def __init__(
@@ -40,30 +42,32 @@ class Patience:
         note: Callable[[str], None],
         wait: Callable[[float], bool],
         limit: float = LIMIT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._note = note
         self._wait = wait
         self._limit = limit
+        self._clock = clock
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Returns the answer of a question to the store.
+    def call(self, function: Callable[[], T]) -> T:
+        """Returns what a function of the store returns, once the store is there.
 
         Raises:
             StoreAway: the store stayed away, or waiting was ended.
             StoreError: the store is there and something else is wrong.
         """
-        since = time.monotonic()
+        since = self._clock()
         for number, seconds in enumerate(_waits()):
             try:
-                answer = question()
+                answer = function()
             except StoreAway as fault:
                 if number == 0:
                     self._note(f"waiting for the store: {fault}")
-                if time.monotonic() - since > self._limit or self._wait(seconds):
+                if self._clock() - since > self._limit or self._wait(seconds):
                     raise
             else:
                 if number:
-                    away = time.monotonic() - since
+                    away = self._clock() - since
                     self._note(f"the store is back after {away:.0f} s")
                 return answer
         raise AssertionError("the waits never end")
@@ -76,39 +80,40 @@ def _waits() -> Iterator[float]:
         seconds = min(2 * seconds, LONGEST_WAIT)
 
 
-LEASE_SECONDS = 120.0
-"""How long a claim stays ours without a heartbeat."""
-
-
-class Tenure:
-    """Context in which trials may be claimed; leaving it gives back what is still claimed.
+class LeaseKeeper:
+    """Context in which trials may be claimed: keeps their leases, and gives them back on leaving.
 
     Args:
         store: where claims are kept.
-        patience: waits for a store that is away.
+        store_retry: waits for a store that is away.
         note: hears what a person should know.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
+        owner: who claims; None is this process.
+        lease_seconds: how long a claim stays ours without a heartbeat.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        patience: Patience,
+        store_retry: StoreRetry,
         note: Callable[[str], None],
         held: Callable[[], set[str]],
         lost: Callable[[set[str]], None],
+        owner: Owner | None = None,
+        lease_seconds: float = Limits.lease_seconds,
     ) -> None:
         self._store = store
-        self._patience = patience
+        self._store_retry = store_retry
         self._note = note
         self._held = held
         self._lost = lost
-        self._owner = Owner.here()
-        self._owed: set[str] = set()
+        self._owner = owner or Owner.here()
+        self._lease_seconds = lease_seconds
+        self._retry_allowed: set[str] = set()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -122,47 +127,51 @@ class Tenure:
         except StoreError as fault:
             self._note(f"the claims of this run lapse by themselves: {fault}")
 
-    def owe(self, keys: Collection[str]) -> None:
-        """Notes trials whose last attempt failed, and that are to be tried once more."""
-        self._owed |= set(keys)
+    def allow_retry(self, keys: Collection[str]) -> None:
+        """Lets trials be claimed once more although their last attempt failed."""
+        self._retry_allowed |= set(keys)
 
     def claim(self, keys: Sequence[str]) -> dict[str, int]:
         """Returns the number of the attempt of each key that is ours to run.
 
-        A trial whose last attempt failed is not, unless that one more try is owed to it: it may
-        have failed under another controller meanwhile, or under a worker that was given up.
+        A trial whose last attempt failed is not, unless :meth:`allow_retry` was told: it may have
+        failed under another controller meanwhile, or under a worker that was given up.
         """
-        return self._patience.ask(lambda: self._claim(keys))
+        return self._store_retry.call(lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
-        doubtful = [key for key in keys if key not in self._owed]
+        doubtful = [key for key in keys if key not in self._retry_allowed]
         failed = self._store.failures_of(doubtful) if doubtful else {}
         wanted = [key for key in keys if key not in failed]
-        claims = self._store.claim(wanted, owner=self._owner, lease_s=LEASE_SECONDS)
-        self._owed -= {claim.key for claim in claims}
+        claims = self._store.claim(wanted, owner=self._owner, lease_s=self._lease_seconds)
+        self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
 
-    def _beat(self) -> None:
-        while not self._over.wait(LEASE_SECONDS / 4):
-            before = self._held()
+    def _run(self) -> None:
+        while not self._over.wait(self._lease_seconds / 4):
             # A store that is away for a moment is not the end: the next beat renews.
             with contextlib.suppress(StoreError):
-                kept = self._store.heartbeat(self._owner, lease_s=LEASE_SECONDS)
-                gone = (before & self._held()) - kept
-                if gone:
-                    self._note(
-                        f"{len(gone)} trials were taken over by another run, since the claims of "
-                        "this one had lapsed; they are dropped here"
-                    )
-                    self._lost(gone)
+                self.beat()
+
+    def beat(self) -> None:
+        """Renews the leases once, and hands on what is no longer ours.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        before = self._held()
+        kept = self._store.heartbeat(self._owner, lease_s=self._lease_seconds)
+        gone = (before & self._held()) - kept
+        if gone:
+            self._note(
+                f"{len(gone)} trials were taken over by another run, since the claims of "
+                "this one had lapsed; they are dropped here"
+            )
+            self._lost(gone)
 
 
 GROUP = 256
 """Outcomes that may share one transaction when they queue up faster than the disk commits."""
-
-RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
-"""Waits between tries of a write that failed. A store that is only away is waited for longer
-(:class:`Patience`)."""
 
 
 class Recorder:
@@ -174,6 +183,7 @@ class Recorder:
         metric: the study's metric, copied into the results table as the objective.
         fatal: called once, on the writer thread, if outcomes can no longer be kept.
         note: hears what a person should know while the run goes on.
+        retry_seconds: waits between tries of a write that failed.
 
     Raises:
         StoreError: on leaving, if the store could not be written; what was not will run again.
@@ -186,12 +196,14 @@ class Recorder:
         metric: str,
         fatal: Callable[[Exception], None] = lambda fault: None,
         note: Callable[[str], None] = lambda text: None,
+        retry_seconds: Sequence[float] = Limits.write_retry_seconds,
     ) -> None:
         self._store = store
+        self._retry_seconds = retry_seconds
         self._metric = metric
         self._fatal = fatal
         self._note = note
-        self._patience = Patience(note=note, wait=self._pause)
+        self._store_retry = StoreRetry(note=note, wait=self._pause)
         self._queue: queue.Queue[Outcome | None] = queue.Queue()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -251,9 +263,9 @@ class Recorder:
 
     def _commit(self, group: Sequence[Outcome]) -> None:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
-        for wait in RETRY_SECONDS:
+        for wait in self._retry_seconds:
             try:
-                self._patience.ask(lambda: self._store.record_many(rows))
+                self._store_retry.call(lambda: self._store.record_many(rows))
                 return
             except StoreAway:
                 raise

@@ -106,7 +106,7 @@ class Started:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class Advanced:
     """Where a running order stands.
 
     Attributes:
@@ -167,4 +167,4 @@ class Parked:
     slot: str
 
 
-Event = Started | Progress | Ended | Lost | Died | Parked
+Event = Started | Advanced | Ended | Lost | Died | Parked

@@ -59,22 +59,22 @@ def shape_at(study: Study, scale: float) -> Shape:
     return Shape(cpus=resources.cpus_at(scale), gpus=resources.gpus_at(scale))
 
 
-def local_processors() -> int:
+def local_processors(quota_file: Path = CGROUP_CPU) -> int:
     """Returns the number of processors that this process may use; a container's quota counts."""
     allowed = len(os.sched_getaffinity(0))
     try:
-        quota, period = CGROUP_CPU.read_text(encoding="ascii").split()
+        quota, period = quota_file.read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return allowed  # no such limit here
     return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
 
 
-def local_accelerators() -> int:
+def local_accelerators(devices: Path = DEVICES) -> int:
     """Returns the number of GPUs that this process may use, as far as the system tells."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip()])
-    return len(list(DEVICES.glob("nvidia[0-9]*")))
+    return len(list(devices.glob("nvidia[0-9]*")))
 
 
 def make_packs(

@@ -28,15 +28,25 @@ class Retries:
     of the trial's own, and a bug is not tried again.
 
     Args:
-        losses: workers that died under trials in earlier runs, by key.
-        short: keys of trials that have run out of memory once.
+        losses, short: see :meth:`remember`.
     """
 
     def __init__(self, losses: Mapping[str, int] | None = None, short: Collection[str] = ()):
-        self._losses = Counter(losses or {})
+        self._losses: Counter[str] = Counter()
         self._accidents: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
-        self._short = set(short)
+        self._short: set[str] = set()
+        self.remember(losses or {}, short)
+
+    def remember(self, losses: Mapping[str, int], short: Collection[str]) -> None:
+        """Takes in what earlier runs saw of trials that are new to this one.
+
+        Args:
+            losses: workers that died under trials, by key.
+            short: keys of trials that have run out of memory once.
+        """
+        self._losses.update(losses)
+        self._short.update(short)
 
     def after_loss(self, key: str, attempt: int, event: Lost, *, kept: int = 0) -> Outcome:
         """Returns how an attempt ended whose worker is gone: lost, and the trial runs again, or
@@ -83,6 +93,25 @@ class Retries:
         return replace(shape, alone=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a run waits, and how often it tries.
+
+    Attributes:
+        hang_seconds: a worker that says nothing about its trials for so long is ended; inline
+            nobody is there to end it.
+        lease_seconds: how long a claim stays ours without a heartbeat.
+        write_retry_seconds: waits between tries of a write that failed. A store that is only
+            away is waited for longer.
+        idle_deaths: worker processes that may die in a row without having begun anything.
+    """
+
+    hang_seconds: float = 1800.0
+    lease_seconds: float = 120.0
+    write_retry_seconds: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0)
+    idle_deaths: int = 8
+
+
 STREAK = 3
 """Failures in a row without a success that make a place suspect."""
 
@@ -118,10 +147,17 @@ class Health:
 
     Args:
         note: hears of every place that is quarantined, or taken back.
+        clock: tells the time, in seconds.
     """
 
-    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        note: Callable[[str], None] = lambda text: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._note = note
+        self._clock = clock
         self._known: set[str] = set()
         self._streaks: dict[str, dict[str, bool]] = {}
         self._patience: dict[str, int] = {}
@@ -132,7 +168,7 @@ class Health:
     @property
     def quarantined(self) -> frozenset[str]:
         """Places that are given nothing: convicted ones, and suspects for the time being."""
-        late = time.monotonic() - PROBATION_SECONDS
+        late = self._clock() - PROBATION_SECONDS
         for place, question in list(self._asked.items()):
             if not question.begun and question.since < late:
                 self._clear(place)  # nobody else is there to answer
@@ -171,7 +207,7 @@ class Health:
             and self._others(place)
         )
         if ask:
-            self._asked[place] = _Question(key, time.monotonic())
+            self._asked[place] = _Question(key, self._clock())
         return ask
 
     def gone(self, place: str) -> None:
@@ -245,14 +281,11 @@ class Ceiling:
         flops: training FLOPs of all trials that were started.
         trials: number of trials that were started.
         seconds: wall seconds of this run after which no further trial is started.
-        spent_flops, spent_trials: what earlier runs have spent of it.
     """
 
     flops: float | None = None
     trials: int | None = None
     seconds: float | None = None
-    spent_flops: float = 0.0
-    spent_trials: int = 0
 
 
 class Budget:
@@ -269,7 +302,7 @@ class Budget:
         self._ceiling = ceiling
         self._started_at = time.monotonic()
         self._booked: set[str] = set()
-        self._flops = ceiling.spent_flops
+        self._flops = 0.0
         self.reached: str | None = None
 
     def has_room(self, trial: Trial) -> bool:
@@ -295,8 +328,7 @@ class Budget:
 
     def _over(self, trial: Trial) -> str | None:
         ceiling = self._ceiling
-        spent = ceiling.spent_trials + len(self._booked)
-        if ceiling.trials is not None and spent + 1 > ceiling.trials:
+        if ceiling.trials is not None and len(self._booked) + 1 > ceiling.trials:
             return f"{ceiling.trials} trials"
         if ceiling.flops is not None and self._flops + flops_of(trial) > ceiling.flops:
             return f"{ceiling.flops:.3g} FLOPs"

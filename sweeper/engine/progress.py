@@ -6,11 +6,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Progress, Started
+from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
+from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, last_line
+from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
 Place = tuple[str, float]
@@ -86,47 +88,60 @@ class _Totals:
     notes: list[str] = field(default_factory=list)
 
 
-class Board:
-    """Counts events; thread-safe.
+class Progress:
+    """Counts what a run does, event by event; thread-safe.
 
     Args:
-        trials: every trial of the study by key.
-        places: variants and scale values of each key (a trial may be in several variants).
-        before: outcome kinds of trials that had a result before this run.
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
+        clock: tells the time, in seconds.
     """
 
     def __init__(
         self,
-        trials: Mapping[str, Trial],
-        places: Mapping[str, Sequence[Place]],
-        before: Mapping[str, str],
         *,
         hyperparameters: Sequence[str],
         metric: str,
         goal: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._trials = trials
-        self._places = places
+        self._trials: dict[str, Trial] = {}
+        self._places: dict[str, list[Place]] = {}
         self._hyperparameters = tuple(hyperparameters)
         self._metric = metric
         self._sign = 1.0 if goal == "min" else -1.0
-        self._totals = _Totals(
-            done=sum(kind == "completed" for kind in before.values()),
-            diverged=sum(kind == "diverged" for kind in before.values()),
-        )
-        self._flops_left = sum(_flops(trial) for key, trial in trials.items() if key not in before)
+        self._totals = _Totals()
+        self._flops_left = 0.0
         self._flights: dict[int, _Flight] = {}
         self._best: dict[Place, Best] = {}
         self._slots: dict[str, None] = {}
         self._failed: set[str] = set()
         self._causes: Counter[str] = Counter()
         self._finished: set[str] = set()
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._working: float | None = None
         self._lock = threading.Lock()
+
+    def add(self, planned: Sequence[PlannedTrial], had: Mapping[str, Outcome]) -> None:
+        """Takes in trials of the study that it does not know yet.
+
+        Args:
+            planned: the trials; one may stand in several variants.
+            had: the results, by key, of those that have one already.
+        """
+        with self._lock:
+            new = {key: t for key, t in unique_trials(planned).items() if key not in self._trials}
+            self._trials |= new
+            for item in planned:
+                places = self._places.setdefault(item.trial.key, [])
+                places.append((item.variant, item.scale))
+            for key, trial in new.items():
+                if key not in had:
+                    self._flops_left += flops_of(trial)
+                else:
+                    self._count(had[key])
 
     def ordered(self, order: Order) -> None:
         """Notes the members of an order that was handed out."""
@@ -135,7 +150,7 @@ class Board:
             self._flights[order.number] = _Flight(flops, {task.key for task in order.tasks})
             self._failed -= {task.key for task in order.tasks}
 
-    def see(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Takes in one event of the engine."""
         with self._lock:
             if isinstance(event, Died):
@@ -146,10 +161,10 @@ class Board:
             flight = self._flights.get(event.order)
             if isinstance(event, Started):
                 self._slots[event.slot] = None
-                self._working = self._working or time.monotonic()
+                self._working = self._working or self._clock()
                 if flight is not None:
                     flight.started = True
-            elif isinstance(event, Progress) and flight is not None:
+            elif isinstance(event, Advanced) and flight is not None:
                 flight.fraction = event.fraction
             elif isinstance(event, Lost):
                 self._flights.pop(event.order, None)
@@ -170,13 +185,11 @@ class Board:
             self._totals.flops_done += 0.0 if event.adopted else outcome.flops
             self._totals.adopted += event.adopted
             if outcome.key not in self._failed:
-                self._flops_left -= _flops(self._trials[outcome.key])
+                self._flops_left -= flops_of(self._trials[outcome.key])
         if outcome.accepted:
             self._finished.add(outcome.key)
             self._failed.discard(outcome.key)
-            self._remember(outcome.key, outcome.metrics.get(self._metric, math.inf * self._sign))
-            self._totals.done += outcome.kind == "completed"
-            self._totals.diverged += outcome.kind == "diverged"
+            self._count(outcome)
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
             self._say_failed(outcome)
@@ -192,17 +205,12 @@ class Board:
                 f"trial {outcome.key[:12]} failed: {last} (others that fail likewise are counted)"
             )
 
-    def found(self, results: Mapping[str, str]) -> None:
-        """Notes results that other controllers have brought in.
-
-        Args:
-            results: kinds of outcomes by key.
-        """
+    def found(self, results: Mapping[str, Outcome]) -> None:
+        """Notes results, by key, that other controllers have brought in."""
         with self._lock:
-            for key, kind in results.items():
-                self._totals.done += kind == "completed"
-                self._totals.diverged += kind == "diverged"
-                self._flops_left -= _flops(self._trials[key])
+            for key, outcome in results.items():
+                self._count(outcome)
+                self._flops_left -= flops_of(self._trials[key])
 
     def note(self, text: str) -> None:
         """Adds a warning."""
@@ -221,21 +229,15 @@ class Board:
         with self._lock:
             return frozenset(self._failed)
 
-    def remember(self, losses: Mapping[str, float]) -> None:
-        """Takes results of earlier runs into the table of the best.
-
-        Args:
-            losses: the study's metric by key; infinite for a diverged trial.
-        """
-        with self._lock:
-            for key, value in losses.items():
-                self._remember(key, value)
-
-    def _remember(self, key: str, value: float) -> None:
-        config = self._trials[key].config
+    def _count(self, outcome: Outcome) -> None:
+        """Counts a result, and takes it into the table of the best."""
+        self._totals.done += outcome.kind == "completed"
+        self._totals.diverged += outcome.kind == "diverged"
+        value = outcome.metrics.get(self._metric, math.inf * self._sign)
+        config = self._trials[outcome.key].config
         given = {name: config.get(name) for name in self._hyperparameters}
         setting = {k: float(v) for k, v in given.items() if isinstance(v, int | float)}
-        for place in self._places.get(key, ()):
+        for place in self._places[outcome.key]:
             known = self._best.get(place)
             trials = (known.trials if known else 0) + 1
             if known is None or self._sign * value < self._sign * known.objective:
@@ -250,7 +252,7 @@ class Board:
         with self._lock:
             totals = self._totals
             flying = sum(flight.fraction * flight.flops for flight in self._flights.values())
-            now = time.monotonic()
+            now = self._clock()
             worked = 0.0 if self._working is None else now - self._working
             flops_rate = (totals.flops_done + flying) / worked if worked > 0 else 0.0
             left = max(0.0, self._flops_left - flying)
@@ -272,7 +274,3 @@ class Board:
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
             )
-
-
-def _flops(trial: Trial) -> float:
-    return float(trial.derived.get("flops", 0.0))

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
-from sweeper.engine.ledger import Patience, Recorder, Tenure
-from sweeper.engine.packing import make_packs
-from sweeper.engine.policy import Ceiling, Retries
-from sweeper.engine.progress import Board
-from sweeper.engine.worker import discard_checkpoints
+from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
+from sweeper.engine.messages import Event, Started
+from sweeper.engine.packing import Pack, make_packs
+from sweeper.engine.policy import Ceiling, Limits, Retries
+from sweeper.engine.progress import Progress
+from sweeper.engine.proposals import Proposals
+from sweeper.engine.worker import Host, discard_checkpoints, hostname
 from sweeper.errors import ClusterError, StoreError
-from sweeper.store import Membership, Store, StudyRecord, checkpoint_folders
-from sweeper.study import PlannedTrial, Study, expand, remaining, unique_trials
+from sweeper.search import Search, make_search
+from sweeper.store import Owner, Store, checkpoint_folders
+from sweeper.study import Study, remaining, unique_trials
+from sweeper.trial import Trial
 
 Executor = Literal["ray", "inline"]
-
-HANG_SECONDS = 1800.0
-"""How long a worker may say nothing about what it trains."""
 
 LOOK_SECONDS = (0.5, 5.0)
 """Seconds between two looks at trials that other controllers run: at first, and at last."""
@@ -61,7 +63,7 @@ class RunSummary:
 
 
 class Run:
-    """One run of a study; make it, show its :attr:`board`, call :meth:`execute`.
+    """One run of a study; make it, show its :attr:`progress`, call :meth:`execute`.
 
     Args:
         study: what to run.
@@ -69,8 +71,18 @@ class Run:
         executor: ``ray``, or ``inline`` for this process without Ray.
         address: of a running Ray cluster; None starts a local one.
         checkpoint_seconds: seconds between checkpoints of a trial.
-        hang_seconds: a worker that says nothing about its trials for so long is ended; inline
-            nobody is there to end it.
+        limits: how long it waits, and how often it tries; None are the usual ones.
+        search: proposes the trials; None is the one that the study names.
+        observe: hears every event of the engine, on the thread that it comes in on.
+        owner: who claims trials; None is this process.
+        stopped: is set by :meth:`stop`, and waited for; None makes one.
+
+    Attributes:
+        study: what is run.
+        progress: what there is to show.
+        dispatcher: what is to run, and what runs.
+        recorder: brings outcomes to the store.
+        lease_keeper: claims trials.
 
     Raises:
         DataError: the data of the study is missing.
@@ -85,58 +97,70 @@ class Run:
         executor: Executor = "ray",
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
-        hang_seconds: float = HANG_SECONDS,
+        limits: Limits | None = None,
+        search: Search | None = None,
+        observe: Callable[[Event], None] = lambda event: None,
+        owner: Owner | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.study = study
         self._store = store
+        self._observe = observe
         self._executor = executor
         self._address = address
-        self._hang_seconds = hang_seconds
-        self._stop = threading.Event()
-        planned = expand(study)
-        self._trials = unique_trials(planned)
-        store.save_study(study_record(study), [membership(item) for item in planned])
-        self._before = store.results_of(list(self._trials))
-        failures = store.failures_of(list(self._trials))
-        owed = {key for key, failure in failures.items() if not failure.final}
-        self._failed_before = failures.keys() - owed
-        left = remaining(planned, self._before.keys() | self._failed_before)
-        self.board = self._make_board(planned)
-        if left and (orphans := store.orphans()):
-            self.board.note(
-                f"{orphans} curve files hold results that the database does not know; those of "
-                "this study are taken over and not trained again"
-            )
-        self._recorder = Recorder(
+        self._limits = limits = limits or Limits()
+        self._stop = stopped or threading.Event()
+        self._proposals = Proposals(study, store, search or make_search(study))
+        self._taken = 0
+        self._trials: dict[str, Trial] = {}
+        self._before: set[str] = set()
+        self._failed_before: set[str] = set()
+        self.progress = Progress(
+            hyperparameters=study.hyperparameters,
+            metric=study.objective.metric,
+            goal=study.objective.goal,
+        )
+        self._retries = Retries()
+        self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
+        self.recorder = Recorder(
             store,
             metric=study.objective.metric,
             fatal=lambda fault: self.stop(),
-            note=self.board.note,
+            note=self.progress.note,
+            retry_seconds=limits.write_retry_seconds,
         )
-        self._tenure = Tenure(
+        self.lease_keeper = LeaseKeeper(
             store,
-            patience=Patience(note=self.board.note, wait=self._stop.wait),
-            note=self.board.note,
-            held=lambda: self._dispatcher.held(),
-            lost=lambda keys: self._dispatcher.drop(keys),
+            store_retry=self._store_retry,
+            note=self.progress.note,
+            held=lambda: self.dispatcher.held(),
+            lost=lambda keys: self.dispatcher.drop(keys),
+            owner=owner,
+            lease_seconds=limits.lease_seconds,
         )
-        self._tenure.owe(owed)
-        self._dispatcher = Dispatcher(
-            make_packs(study, left, short=owed),
-            claim=self._tenure.claim,
+        self.dispatcher = Dispatcher(
+            claim=self.lease_keeper.claim,
             workload=study.workload,
             paths=store.paths,
-            record=self._recorder.record,
-            settle=self._recorder.flush,
-            excuse=store.excuse,
-            owe=self._tenure.owe,
-            observe=self.board.see,
-            ordered=self.board.ordered,
-            note=self.board.note,
+            record=self.recorder.record,
+            flush=self.recorder.flush,
+            forgive=store.forgive,
+            allow_retry=self.lease_keeper.allow_retry,
+            observe=self._see,
+            ordered=self.progress.ordered,
+            note=self.progress.note,
+            propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             ceiling=self._ceiling(),
-            retries=Retries(store.losses_of(list(self._trials)), short=owed),
+            retries=self._retries,
+            idle_deaths=limits.idle_deaths,
         )
+        self.dispatcher.add(packs := self._take_up())
+        if packs and (orphans := store.orphans()):
+            self.progress.note(
+                f"{orphans} curve files hold results that the database does not know; those of "
+                "this study are taken over and not trained again"
+            )
 
     def stop(self) -> None:
         """Ends the run gracefully: running trials write a checkpoint. Safe in a handler."""
@@ -157,14 +181,47 @@ class Run:
         """
         began = time.monotonic()
         self._clear_finished()
-        if not self._dispatcher.finished:
-            with self._tenure, self._recorder:
+        if not self.dispatcher.finished:
+            with self.lease_keeper, self.recorder:
                 self._run_executor()
-                while self._await_others():
+                while self.await_others():
                     self._run_executor()
-        if self._dispatcher.fault is not None:
-            raise self._dispatcher.fault
-        return self._summary(time.monotonic() - began)
+        if self.dispatcher.fault is not None:
+            raise self.dispatcher.fault
+        return self.summary(time.monotonic() - began)
+
+    def _see(self, event: Event) -> None:
+        self.progress.handle(event)
+        self._observe(event)
+
+    def _propose(self) -> list[Pack]:
+        """Asks the search again, once what has come in is in the store."""
+        if self._proposals.finished:
+            return []
+        self.recorder.flush()
+        self._store_retry.call(self._proposals.grow)
+        return self._store_retry.call(self._take_up)
+
+    def _take_up(self) -> list[Pack]:
+        """Takes what has been proposed since the last time into all books; returns what of it is
+        left to run. Nothing has changed if the store could not be read."""
+        planned = self._proposals.planned[self._taken :]
+        new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
+        had = self._store.outcomes_of(new)
+        failures = self._store.failures_of([key for key in new if key not in had])
+        losses = self._store.worker_deaths(new)
+        short = {key for key, failure in failures.items() if not failure.final}
+        done = had.keys() | (failures.keys() - short)
+        self._taken += len(planned)
+        self._trials |= new
+        self._before |= had.keys()
+        self._failed_before |= failures.keys() - short
+        self.progress.add(planned, had)
+        self.lease_keeper.allow_retry(short)
+        self._retries.remember(losses, short)
+        self.dispatcher.spend(new[key] for key in had)
+        left = [item for item in remaining(planned, done) if item.trial.key in new]
+        return make_packs(self.study, left, short=short)
 
     def _clear_finished(self) -> None:
         """Removes what a controller left that was killed after it had recorded a result and before
@@ -174,50 +231,65 @@ class Run:
                 if key in self._before:
                     discard_checkpoints(self._store.paths, key)
         except StoreError as fault:
-            self.board.note(f"checkpoints of finished trials are left over: {fault}")
+            self.progress.note(f"checkpoints of finished trials are left over: {fault}")
 
     def _run_executor(self) -> None:
         if self._executor == "inline":
-            from sweeper.engine.inline import run_inline
-
-            run_inline(self._dispatcher, stopped=self._stop.is_set)
+            self._run_inline()
         else:
             from sweeper.engine.ray import run_ray
 
             try:
                 run_ray(
-                    self._dispatcher,
+                    self.dispatcher,
                     stopped=self._stop.is_set,
                     address=self._address,
-                    hang_seconds=self._hang_seconds,
-                    note=self.board.note,
+                    hang_seconds=self._limits.hang_seconds,
+                    note=self.progress.note,
                 )
             except ClusterError as fault:
                 if not self._stop.is_set():
                     raise
                 # A scheduler ends every process of a job, Ray's too; it is an interruption.
-                self.board.note(str(fault))
+                self.progress.note(str(fault))
 
-    def _await_others(self) -> bool:
+    def _run_inline(self) -> None:
+        """Runs everything that waits in this process, as a Ray slot would, one order at a time."""
+        dispatcher = self.dispatcher
+        while (shapes := dispatcher.shapes()) and not self.stopping:
+            for order in dispatcher.take(shapes[0]):
+                here, host = hostname(), Host(order)
+                began = Started(
+                    order=order.number, slot="inline", host=here, pid=os.getpid(), place=here
+                )
+                dispatcher.handle(began)
+                while not host.done:
+                    host.drop(dispatcher.dropped().get(order.number, frozenset()))
+                    dispatcher.handle(*(host.stop() if self.stopping else host.advance()))
+        if self.stopping:
+            dispatcher.stop()
+
+    def await_others(self) -> bool:
         """Waits until other controllers have ended the trials of ours that they had claimed;
         returns True as soon as they let go of some, which are ours to run then."""
-        elsewhere, seconds = self._dispatcher.elsewhere, LOOK_SECONDS[0]
+        others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
         said = False
-        while (keys := list(elsewhere.keys)) and not self._over():
-            self._recorder.flush()
-            done = self._store.results_of(keys)
-            self.board.found(done)
+        while (keys := list(others.keys)) and not self._over():
+            self.recorder.flush()
+            done = self._store.outcomes_of(keys)
+            self.progress.found(done)
             failed = self._store.failures_of([key for key in keys if key not in done])
-            elsewhere.take(done.keys() | failed.keys())
+            if others.take(done.keys() | failed.keys()):
+                self.dispatcher.grow()
             left = [key for key in keys if key not in done and key not in failed]
             holders = self._store.holders(left)
             free = [key for key in left if key not in holders]
-            if free:
-                self._dispatcher.come_back(free)
-                return not self._dispatcher.finished
+            self.dispatcher.come_back(free)
+            if free or not self.dispatcher.finished:
+                return not self.dispatcher.finished
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
-                self.board.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
+                self.progress.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
                 said = True
             if left and self._stop.wait(seconds):
                 break
@@ -225,79 +297,39 @@ class Run:
         return False
 
     def _over(self) -> bool:
-        dispatcher = self._dispatcher
+        dispatcher = self.dispatcher
         spent = dispatcher.ceiling_reached is not None
         return self._stop.is_set() or dispatcher.fault is not None or spent
 
     def _ceiling(self) -> Ceiling:
-        """A study's budget is for the whole study: what earlier runs spent counts."""
         budget = self.study.budget
-        spent = [self._trials[key] for key in self._before]
-        flops = sum(float(trial.derived["flops"]) for trial in spent)
         return Ceiling(
             flops=budget.flops,
             trials=budget.trials,
             seconds=None if budget.hours is None else budget.hours * 3600,
-            spent_flops=flops,
-            spent_trials=len(spent),
         )
 
-    def _make_board(self, planned: Sequence[PlannedTrial]) -> Board:
-        places: dict[str, list[tuple[str, float]]] = {}
-        for item in planned:
-            places.setdefault(item.trial.key, []).append((item.variant, item.scale))
-        board = Board(
-            self._trials,
-            places,
-            self._before,
-            hyperparameters=self.study.hyperparameters,
-            metric=self.study.objective.metric,
-            goal=self.study.objective.goal,
-        )
-        if self._before:
-            frame = self._store.frame(self.study.name)
-            had = frame[frame["key"].isin(list(self._before))]
-            board.remember(dict(zip(had["key"], had["loss"], strict=True)))
-        return board
-
-    def _summary(self, seconds: float) -> RunSummary:
-        view = self.board.view()
-        finished = self.board.finished
-        refused = self._dispatcher.refused - finished
+    def summary(self, seconds: float) -> RunSummary:
+        """Returns what was done so far, in so many seconds."""
+        view = self.progress.view()
+        finished = self.progress.finished
+        refused = self.dispatcher.refused - finished
         theirs = self._store.results_of(list(refused))
         failed = self._store.failures_of([key for key in refused if key not in theirs])
-        failed_before = len(self._failed_before | (failed.keys() - self.board.failed))
+        failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
         reused = len(self._before) + len(theirs)
-        ended = reused + len(finished) + len(self.board.failed) + failed_before
+        ended = reused + len(finished) + len(self.progress.failed) + failed_before
         return RunSummary(
             declared=len(self._trials),
             reused=reused,
             finished=len(finished),
             adopted=view.adopted,
-            failed=len(self.board.failed),
+            failed=len(self.progress.failed),
             interrupted=self._stop.is_set() and ended < len(self._trials),
-            ceiling=self._dispatcher.ceiling_reached,
+            ceiling=self.dispatcher.ceiling_reached,
             slots=view.slots,
             seconds=seconds,
             working_seconds=view.worked,
-            elsewhere=len(self._dispatcher.elsewhere.keys),
+            elsewhere=len(self.dispatcher.leased_by_others.keys),
             failed_before=failed_before,
         )
-
-
-def study_record(study: Study) -> StudyRecord:
-    """Returns a study as the store keeps it."""
-    return StudyRecord(
-        name=study.name,
-        question=study.question,
-        workload=study.workload,
-        scale=study.scale,
-        metric=study.objective.metric,
-        goal=study.objective.goal,
-        document=study.document,
-    )
-
-
-def membership(item: PlannedTrial) -> Membership:
-    """Returns a planned trial as the store keeps it."""
-    return Membership(trial=item.trial, variant=item.variant)

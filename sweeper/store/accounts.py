@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select
 
-from sweeper.outcome import FAILED, cause
+from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.database import rows_in
 from sweeper.store.records import Account, Cause, Failure
@@ -21,6 +21,19 @@ def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
     statement = select(results.c.trial_key, results.c.outcome)
     rows = rows_in(connection, statement, results.c.trial_key, keys)
     return {row.trial_key: row.outcome for row in rows}
+
+
+def outcomes_of(connection: Connection, keys: Iterable[str]) -> dict[str, Outcome]:
+    """Returns the accepted outcome of each trial that has one, by key."""
+    names = ("metrics", "step", "tokens")
+    statement = select(
+        results.c.trial_key.label("key"),
+        attempts.c.number.label("attempt"),
+        results.c.outcome.label("kind"),
+        *(results.c[name] for name in names),
+    ).join(attempts, attempts.c.id == results.c.attempt_id)
+    rows = rows_in(connection, statement, results.c.trial_key, keys)
+    return {row.key: Outcome(**row._mapping) for row in rows}
 
 
 def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
@@ -39,7 +52,7 @@ def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failur
     return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
 
 
-def losses_of(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+def worker_deaths(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Returns how many workers a controller reported dead under each trial, by key; 0 is left
     out. Whole nodes that died are not the trial's doing.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from sweeper.outcome import OutcomeKind
 from sweeper.trial import Trial
 
 IMPORTED = "imported"
@@ -125,7 +126,7 @@ class Failure:
         error: what the last one said.
     """
 
-    kind: str
+    kind: OutcomeKind
     count: int
     error: str
 

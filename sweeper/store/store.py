@@ -37,8 +37,8 @@ from sweeper.store.schema import open_database
 from sweeper.store.upkeep import (
     Verification,
     Waste,
-    excuse,
     find_waste,
+    forgive,
     orphans,
     remove,
     retry_trials,
@@ -132,6 +132,18 @@ class Store:
             now = self._database.now(connection)
             return members.save_study(connection, now, record, declared)
 
+    def add_trials(self, study: str, added: Sequence[Membership], *, first: int) -> None:
+        """Adds members to a study that is saved, all or none; hidden ones come back.
+
+        Args:
+            study: name of the study.
+            added: the members.
+            first: position of the first of them among the study's trials, from 0.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            members.add_members(connection, now, study, added, first)
+
     def studies(self) -> list[StudyRecord]:
         """Returns all studies, the oldest first."""
         with self._database.read() as connection:
@@ -153,6 +165,12 @@ class Store:
         with self._database.read() as connection:
             return accounts.results_of(connection, keys)
 
+    def outcomes_of(self, keys: Iterable[str]) -> dict[str, Outcome]:
+        """Returns the accepted outcomes by key, with their final metrics; without marks, curve
+        and what is known of the machine."""
+        with self._database.read() as connection:
+            return accounts.outcomes_of(connection, keys)
+
     def step_seconds(self, keys: Sequence[str]) -> dict[str, float]:
         """Returns device seconds per optimizer step by key, for the completed trials."""
         with self._database.read() as connection:
@@ -163,11 +181,11 @@ class Store:
         with self._database.read() as connection:
             return accounts.failures_of(connection, keys)
 
-    def losses_of(self, keys: Iterable[str]) -> dict[str, int]:
+    def worker_deaths(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns how many workers died under each trial since it was last excused, by key; 0
         is left out. Controllers and whole nodes that died are not among them."""
         with self._database.read() as connection:
-            return accounts.losses_of(connection, keys)
+            return accounts.worker_deaths(connection, keys)
 
     def account(self, study: str) -> Account:
         """Returns where the trials of a study stand; the parts add up.
@@ -412,11 +430,11 @@ class Store:
                 keys=keys,
             )
 
-    def excuse(self, keys: Sequence[str]) -> None:
+    def forgive(self, keys: Sequence[str]) -> None:
         """Makes the ended attempts of trials without a result count no more, so that the trials
         wait to be run again."""
         with self._database.write() as connection:
-            excuse(connection, keys)
+            forgive(connection, keys)
 
     def prune(
         self,

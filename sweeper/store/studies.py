@@ -36,6 +36,18 @@ def save_study(
     return _set_members(connection, record.name, members)
 
 
+def add_members(
+    connection: Connection,
+    now: datetime,
+    study: str,
+    members: Sequence[Membership],
+    first: int,
+) -> None:
+    """Adds members to a study, from a position on; the others stay as they are."""
+    _add_trials(connection, now, [member.trial for member in members])
+    _set_members(connection, study, members, first=first, whole=False)
+
+
 def all_studies(connection: Connection) -> list[StudyRecord]:
     """Returns every study, in the order in which they were first saved."""
     rows = connection.execute(select(studies).order_by(studies.c.created_at, studies.c.name))
@@ -147,9 +159,17 @@ def _scale_value(
     return int(value) if value == int(value) and abs(value) < _INT64 else None
 
 
-def _set_members(connection: Connection, study: str, members: Sequence[Membership]) -> Changes:
+def _set_members(
+    connection: Connection,
+    study: str,
+    members: Sequence[Membership],
+    *,
+    first: int = 0,
+    whole: bool = True,
+) -> Changes:
+    """Writes members from a position on; ``whole`` hides all others."""
     declared: dict[tuple[str, str], tuple[int, str]] = {}
-    for position, member in enumerate(members):
+    for position, member in enumerate(members, first):
         declared.setdefault((member.variant, member.trial.key), (position, member.reason))
     present = {
         (row.variant, row.trial_key): (row.position, row.hidden)
@@ -165,7 +185,7 @@ def _set_members(connection: Connection, study: str, members: Sequence[Membershi
     gone = [
         _member_row(study, place, position) | {"hidden": True}
         for place, (position, hidden) in present.items()
-        if place not in declared and not hidden
+        if whole and place not in declared and not hidden
     ]
     moved = [
         _member_row(study, place, position)

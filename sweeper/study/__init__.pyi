@@ -4,6 +4,7 @@ from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
 from .plan import Source as Source
 from .plan import expand as expand
+from .plan import plan_trial as plan_trial
 from .plan import plan_warnings as plan_warnings
 from .plan import price as price
 from .plan import remaining as remaining

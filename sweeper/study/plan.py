@@ -36,25 +36,38 @@ def expand(study: Study) -> list[PlannedTrial]:
     Raises:
         DataError: the data that a workload names is missing or altered.
     """
-    card = study.card
-    planned = []
-    for variant, settings, seed in study.cells():
-        resolved = card.resolve(settings)
-        try:
-            data = card.data_fingerprint(resolved.config)
-        except DataUnavailableError as fault:
-            raise DataError(f"study {study.name}: {fault}") from fault
-        trial = Trial.of(
-            workload=study.workload,
-            version=card.version,
-            data=data,
-            config=resolved.config,
-            seed=seed,
-            derived=resolved.derived,
-        )
-        scale = float(settings[study.scale])
-        planned.append(PlannedTrial(trial=trial, variant=variant, scale=scale))
+    planned = [plan_trial(study, *cell) for cell in study.cells()]
     return sorted(planned, key=lambda item: (item.trial.derived["flops"], item.scale))
+
+
+def plan_trial(study: Study, variant: str, settings: Mapping[str, Any], seed: int) -> PlannedTrial:
+    """Returns the trial of a study at one point.
+
+    Args:
+        study: the study.
+        variant: name of the variant that the trial belongs to.
+        settings: the settings that apply, in canonical values, the scale among them; the
+            workload fills in its defaults.
+        seed: the seed.
+
+    Raises:
+        DataError: the data that the workload names is missing or altered.
+    """
+    card = study.card
+    resolved = card.resolve(settings)
+    try:
+        data = card.data_fingerprint(resolved.config)
+    except DataUnavailableError as fault:
+        raise DataError(f"study {study.name}: {fault}") from fault
+    trial = Trial.of(
+        workload=study.workload,
+        version=card.version,
+        data=data,
+        config=resolved.config,
+        seed=seed,
+        derived=resolved.derived,
+    )
+    return PlannedTrial(trial=trial, variant=variant, scale=float(settings[study.scale]))
 
 
 def plan_warnings(planned: Iterable[PlannedTrial]) -> list[str]:

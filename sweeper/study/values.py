@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -85,10 +87,19 @@ def _pack(raw: Any) -> int | str:
         ) from None
 
 
+def search_methods() -> tuple[str, ...]:
+    """Returns the names of the strategies that propose trials: the modules of ``sweeper.search``
+    beside its ``base``. They import the study, and so are not imported here."""
+    package = find_spec("sweeper.search")
+    assert package is not None
+    names = {module.name for module in iter_modules(package.submodule_search_locations)}
+    return tuple(sorted(names - {"base"}))
+
+
 def _method(raw: Any) -> str:
-    if raw != "grid":
-        raise ValueError(f"{shown(raw)} is not available yet; known: grid")
-    return "grid"
+    if raw not in (known := search_methods()):
+        raise ValueError(f"{shown(raw)} is not available yet; known: {', '.join(known)}")
+    return str(raw)
 
 
 def _goal(raw: Any) -> str:
@@ -192,7 +203,11 @@ Pack = Annotated[
     BeforeValidator(_pack),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}, NUMBER_TEXT]}),
 ]
-Method = Annotated[Literal["grid"], BeforeValidator(_method)]
+Method = Annotated[
+    str,
+    BeforeValidator(_method),
+    WithJsonSchema({"type": "string", "enum": list(search_methods())}),
+]
 Goal = Annotated[Literal["min", "max"], BeforeValidator(_goal)]
 Cpus = Annotated[
     float | dict[float, float], BeforeValidator(_cpus), _table_schema(exclusiveMinimum=0)

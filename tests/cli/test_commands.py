@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cli_harness import Sweeper
 
-from sweeper.engine.run import membership, study_record
+from sweeper.engine.proposals import Proposals
+from sweeper.search.base import make_search
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study.plan import expand
 from sweeper.study.study import load_study
 
 
@@ -90,9 +90,9 @@ def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -
 def test_trials_that_another_process_runs_are_waited_for(
     sweeper: Sweeper, study: Path, tmp_path: Path
 ) -> None:
-    planned = expand(load_study(study))
+    loaded = load_study(study)
     with Store.open(tmp_path / "store") as store:
-        store.save_study(study_record(load_study(study)), [membership(item) for item in planned])
+        planned = Proposals(loaded, store, make_search(loaded)).planned
         keys = [item.trial.key for item in planned[:5]]
         other = Owner(id="elsewhere", host="elsewhere", pid=7)
         store.claim(keys, owner=other, lease_s=600)

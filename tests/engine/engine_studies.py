@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.engine.messages import Ended, Event, Order, Shape, Task
 from sweeper.engine.packing import Pack
-from sweeper.engine.run import Run
 from sweeper.outcome import Outcome
 from sweeper.store.files.paths import Paths
 from sweeper.store.store import Store
@@ -165,14 +164,3 @@ def adds_up(store: Store, name: str) -> bool:
     account = store.account(name)
     parts = account.done + account.diverged + account.running + account.pending + account.failed
     return parts == account.declared
-
-
-def listen(run: Run, hear: Callable[[Event], None]) -> None:
-    """Lets a test hear the events of a run."""
-    board = run._dispatcher._observe
-
-    def observe(event: Event) -> None:
-        board(event)
-        hear(event)
-
-    run._dispatcher._observe = observe

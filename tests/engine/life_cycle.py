@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from sweeper.engine.messages import Ended, Event, Lost, Order, Started, Task
 from sweeper.engine.run import Run
+from sweeper.errors import StoreError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.store.database import Database
 from sweeper.store.owner import Owner
@@ -44,18 +45,6 @@ class Impatient(threading.Event):
         return True
 
 
-class Once(threading.Event):
-    """An event that lets a loop go round once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._asked = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self._asked, asked = True, self._asked
-        return asked
-
-
 @dataclass
 class Worker:
     """A worker with an order: the members that it has not brought to an end."""
@@ -79,19 +68,18 @@ class Controller:
         elsewhere = Owner(id=f"far-{number}", host="another.machine", pid=number, started="b/n:1")
         self.here = here
         self.owner = Owner.here() if here else elsewhere
-        with patch.object(Owner, "here", return_value=self.owner):
-            self.run = Run(study, store, executor="inline")
-        self.run._stop = Impatient()
-        self.dispatcher = self.run._dispatcher
+        self.store = store
+        self.run = Run(study, store, executor="inline", owner=self.owner, stopped=Impatient())
+        self.dispatcher = self.run.dispatcher
         self.workers: list[Worker] = []
         self.zombies: list[Worker] = []
         self.said: list[Ended] = []
-        self.run._recorder.__enter__()
+        self.run.recorder.__enter__()
 
     @property
     def idle(self) -> bool:
         """True if nothing is left to do, here or with other controllers."""
-        return self.dispatcher.finished and not self.dispatcher.elsewhere.keys
+        return self.dispatcher.finished and not self.dispatcher.leased_by_others.keys
 
     def take(self, count: int) -> list[Order]:
         """Has orders handed out, to a worker each."""
@@ -132,13 +120,13 @@ class Controller:
     def tell(self, event: Event) -> None:
         """Has the controller take in an event, and everything recorded be in the store."""
         self.dispatcher.handle(event)
-        self.run._recorder.flush()
+        self.run.recorder.flush()
         self._tidy()
 
     def beat(self) -> None:
         """Goes once through what the thread of the heartbeat does."""
-        self.run._tenure._over = Once()
-        self.run._tenure._beat()
+        with suppress(StoreError):
+            self.run.lease_keeper.beat()
         for number, keys in self.dispatcher.dropped().items():
             for worker in self.workers:
                 if worker.order.number == number:
@@ -147,11 +135,11 @@ class Controller:
 
     def look(self) -> None:
         """Looks once at the trials that other controllers run."""
-        self.run._await_others()
+        self.run.await_others()
 
     def crash(self) -> None:
         """Ends as a process that is killed: nothing is given back."""
-        self.run._recorder.__exit__()
+        self.run.recorder.__exit__()
         if self.here:
             self.owner.retire()
 
@@ -160,8 +148,8 @@ class Controller:
         self.dispatcher.stop()
         while self.workers:
             self.end(self.workers[0], "stopped", 0.0)
-        self.run._recorder.__exit__()
-        self.run._store.release(self.owner)
+        self.run.recorder.__exit__()
+        self.store.release(self.owner)
         self.owner.retire()
 
     def _tidy(self) -> None:

@@ -6,11 +6,10 @@ import threading
 
 import pytest
 from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
-from engine_studies import packs_of, planted
+from engine_studies import packs_of, planted, trials_of
 
-from sweeper.engine.dispatch import MAX_DEATHS
-from sweeper.engine.messages import Died, Ended, Event, Lost, Progress, Shape, Started
-from sweeper.engine.policy import MAX_LOSSES, Ceiling
+from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
+from sweeper.engine.policy import MAX_LOSSES, Ceiling, Limits
 from sweeper.outcome import Outcome
 
 
@@ -99,8 +98,8 @@ def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: in
 
 
 def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
-    ceiling = Ceiling(trials=5, spent_trials=3)
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=ceiling)
+    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=5))
+    office.spend(trials_of(planted("earlier", sweep={"width": [16]})))
     assert len(office.take(SHAPE, 10)) == 2
     assert office.ceiling_reached == "5 trials"
 
@@ -189,7 +188,7 @@ def test_members_that_had_ended_before_the_loss_do_not_come_back() -> None:
 def test_lost_attempts_are_in_the_store_before_they_are_claimed_again() -> None:
     desk, settled = Desk(), list[int]()
     office = dispatcher(
-        desk, packs_of(planted()), settle=lambda: settled.append(len(desk.recorded))
+        desk, packs_of(planted()), flush=lambda: settled.append(len(desk.recorded))
     )
     order = office.take(SHAPE)[0]
     office.handle(Lost(order=order.number, reason="power"))
@@ -274,8 +273,8 @@ def test_a_worker_that_was_told_to_stop_is_no_fault() -> None:
 
 
 def test_workers_that_die_idle_again_and_again_end_the_run() -> None:
-    office = dispatcher(Desk(), packs_of(planted()))
-    for _ in range(MAX_DEATHS):
+    office = dispatcher(Desk(), packs_of(planted()), idle_deaths=3)
+    for _ in range(3):
         assert office.fault is None
         office.handle(Died(slot="slot0", reason="no module named torch"))
     assert "no module named torch" in str(office.fault)
@@ -284,7 +283,7 @@ def test_workers_that_die_idle_again_and_again_end_the_run() -> None:
 def test_deaths_with_work_in_between_do_not_end_the_run() -> None:
     office = dispatcher(Desk(), packs_of(planted()))
     order = office.take(SHAPE)[0]
-    for _ in range(3 * MAX_DEATHS):
+    for _ in range(3 * Limits.idle_deaths):
         office.handle(Died(slot="slot0", reason="killed"))
         office.handle(Started(order=order.number, slot="slot0", host="here", pid=1))
     assert office.fault is None
@@ -296,7 +295,7 @@ def test_every_event_is_observed_after_it_was_dealt_with() -> None:
     order = office.take(SHAPE)[0]
     events: list[Event] = [
         Started(order=order.number, slot="a", host="b", pid=1),
-        Progress(order=order.number, fraction=0.5),
+        Advanced(order=order.number, fraction=0.5),
     ]
     for event in events:
         office.handle(event)

@@ -11,7 +11,7 @@ from sweeper.engine.messages import Shape
 def test_a_place_that_fails_many_trials_at_once_does_not_end_the_run_before_it_is_judged() -> None:
     desk, excused = Desk(), list[str]()
     study = planted(sweep={"width": [32], "seed": list(range(10))})
-    office = dispatcher(desk, packs_of(study), excuse=excused.extend)
+    office = dispatcher(desk, packs_of(study), forgive=excused.extend)
     orders = office.take(SHAPE, 30)
     begin(office, orders[0], "good")
     for order in orders[1:]:
@@ -42,7 +42,7 @@ def test_failures_at_every_place_end_the_run() -> None:
 
 def test_a_trial_that_ran_out_of_memory_comes_back_once_with_a_device_of_its_own() -> None:
     desk, owed = Desk(), list[str]()
-    office = dispatcher(desk, packs_of(planted())[:1], owe=owed.extend)
+    office = dispatcher(desk, packs_of(planted())[:1], allow_retry=owed.extend)
     (order,) = office.take(SHAPE)
     finish(office, order, kind="out_of_memory", error="x")
     assert owed == keys([order])
@@ -69,6 +69,6 @@ def test_what_another_controller_has_taken_over_is_dropped_and_comes_back_if_it_
     assert office.dropped() == {order.number: frozenset({lost})}
     assert office.dropped() == {}
     assert office.held() == set(kept)
-    assert office.elsewhere.keys == {lost}
+    assert office.leased_by_others.keys == {lost}
     office.come_back([lost])
     assert lost in keys(office.take(SHAPE, 10))

@@ -55,7 +55,7 @@ def stop_after(run: Run, finished: int) -> threading.Thread:
 
     def watch() -> None:
         until = time.monotonic() + 60
-        while len(run.board.finished) < finished and time.monotonic() < until:
+        while len(run.progress.finished) < finished and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(0.2)
         run.stop()
@@ -116,7 +116,7 @@ def test_failures_are_stored_with_their_traceback_and_run_again_once_they_are_ex
     again = start(study, store).execute()
     assert (again.reused, again.finished, again.failed) == (2, 0, 0)
     assert again.failed_before == 2
-    store.excuse(keys)
+    store.forgive(keys)
     assert store.account(study.name).pending == 2
     again = start(study, store).execute()
     assert (again.reused, again.finished, again.failed) == (2, 0, 2)

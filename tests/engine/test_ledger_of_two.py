@@ -9,7 +9,7 @@ import pytest
 from engine_studies import planted
 from life_cycle import Clock, Controller
 
-from sweeper.engine.ledger import LEASE_SECONDS
+from sweeper.engine.policy import Limits
 from sweeper.store.store import Store
 
 NAME = "planted"
@@ -37,7 +37,7 @@ def test_a_bug_under_another_controller_is_not_repeated_by_the_one_that_lost_the
     assert first.take(1) == []
     first.look()
     assert first.idle
-    summary = first.run._summary(0.0)
+    summary = first.run.summary(0.0)
     assert (summary.failed, summary.failed_before, summary.elsewhere) == (0, 1, 0)
     for each in (first, second):
         each.crash()
@@ -75,7 +75,7 @@ def test_a_trial_that_was_taken_over_is_dropped_and_its_late_result_is_kept_besi
         slow, quick = (_one_trial(store, number=n, here=False) for n in (1, 2))
         slow.take(1)
         (worker,) = slow.workers
-        clock.offset += LEASE_SECONDS + 1
+        clock.offset += Limits.lease_seconds + 1
         quick.take(1)
         assert slow.dispatcher.held() == quick.dispatcher.held(), "nobody has told it yet"
         slow.beat()

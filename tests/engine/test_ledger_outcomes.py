@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_studies import planted, trials_of
 
-from sweeper.engine import ledger as module
 from sweeper.engine.ledger import GROUP, Recorder
-from sweeper.engine.run import membership, study_record
+from sweeper.engine.proposals import Proposals
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome
+from sweeper.search.base import make_search
 from sweeper.store.files.paths import Paths
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.study.plan import expand
 
 
 class Slow(Store):
@@ -44,17 +44,20 @@ class Slow(Store):
         return super().record_many(entries)
 
 
+def recorder_of(store: Store, **options: Any) -> Recorder:
+    return Recorder(store, metric="val_loss", retry_seconds=(0.01, 0.01), **options)
+
+
 @pytest.fixture
 def study_keys() -> list[str]:
     return [trial.key for trial in trials_of(planted())]
 
 
 @pytest.fixture
-def store(tmp_path: Path, study_keys: list[str], monkeypatch: pytest.MonkeyPatch) -> Slow:
-    monkeypatch.setattr(module, "RETRY_SECONDS", (0.01, 0.01))
+def store(tmp_path: Path, study_keys: list[str]) -> Slow:
     study = planted()
     opened = Slow.make(tmp_path / "store")
-    opened.save_study(study_record(study), [membership(item) for item in expand(study)])
+    Proposals(study, opened, make_search(study))
     opened.claim(study_keys, owner=Owner.here(), lease_s=60)
     return opened
 
@@ -66,7 +69,7 @@ def result(key: str, loss: float = 1.0) -> Outcome:
 def test_everything_recorded_is_in_the_store_when_the_context_is_left(
     store: Slow, study_keys: list[str]
 ) -> None:
-    with Recorder(store, metric="val_loss") as recorder:
+    with recorder_of(store) as recorder:
         for index, key in enumerate(study_keys):
             recorder.record(result(key, float(index)))
     frame = store.frame("planted").set_index("key")
@@ -79,7 +82,7 @@ def test_recording_never_waits_for_the_disk_and_keeps_the_order(
     store: Slow, study_keys: list[str]
 ) -> None:
     store.gate.clear()
-    with Recorder(store, metric="val_loss") as recorder:
+    with recorder_of(store) as recorder:
         for key in study_keys:
             recorder.record(result(key))
         store.gate.set()
@@ -89,7 +92,7 @@ def test_recording_never_waits_for_the_disk_and_keeps_the_order(
 
 def test_a_group_has_a_largest_size(store: Slow, study_keys: list[str]) -> None:
     store.gate.clear()
-    with Recorder(store, metric="val_loss") as recorder:
+    with recorder_of(store) as recorder:
         for _ in range(GROUP + 20):
             recorder.record(result(study_keys[0]))
         store.gate.set()
@@ -100,7 +103,7 @@ def test_a_group_has_a_largest_size(store: Slow, study_keys: list[str]) -> None:
 def test_flush_returns_when_what_was_recorded_is_in_the_store(
     store: Slow, study_keys: list[str]
 ) -> None:
-    with Recorder(store, metric="val_loss") as recorder:
+    with recorder_of(store) as recorder:
         recorder.record(result(study_keys[0]))
         recorder.flush()
         assert store.results_of(study_keys) == {study_keys[0]: "completed"}
@@ -111,7 +114,7 @@ def test_a_write_is_tried_again_while_the_store_is_locked(
 ) -> None:
     store.faults = [StoreError("locked"), StoreError("locked")]
     faults: list[Exception] = []
-    with Recorder(store, metric="val_loss", fatal=faults.append) as recorder:
+    with recorder_of(store, fatal=faults.append) as recorder:
         recorder.record(result(study_keys[0]))
     assert store.results_of(study_keys) == {study_keys[0]: "completed"}
     assert faults == []
@@ -125,7 +128,7 @@ def test_a_store_that_stays_away_is_told_once_and_raised_at_the_end(
     faults: list[Exception] = []
     with (
         pytest.raises(type(fault), match=str(fault)),
-        Recorder(store, metric="val_loss", fatal=faults.append) as recorder,
+        recorder_of(store, fatal=faults.append) as recorder,
     ):
         for key in study_keys:
             recorder.record(result(key))
@@ -142,7 +145,7 @@ def test_checkpoints_go_when_the_result_is_safe_and_not_before(
         path = store.paths.checkpoint(key, 5)
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
-    with Recorder(store, metric="val_loss") as recorder:
+    with recorder_of(store) as recorder:
         recorder.record(Outcome(key=kept, attempt=1, kind="stopped"))
         recorder.record(result(gone))
     assert len(store.paths.checkpoints_of(kept)) == 1
@@ -156,7 +159,7 @@ def test_a_checkpoint_that_stays_behind_is_a_note_and_no_failure(
     folder.parent.mkdir(parents=True)
     folder.write_bytes(b"a file in the place of the folder")
     notes: list[str] = []
-    with Recorder(store, metric="val_loss", note=notes.append) as recorder:
+    with recorder_of(store, note=notes.append) as recorder:
         recorder.record(result(study_keys[0]))
         recorder.record(result(study_keys[1]))
     assert len(store.results_of(study_keys)) == 2

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from life_cycle import Clock, Controller, Worker
 
-from sweeper.engine.ledger import LEASE_SECONDS
+from sweeper.engine.policy import Limits
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.store.store import Store
@@ -133,7 +133,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.controllers.remove(controller)
         controller.crash() if killed else controller.close()
 
-    @rule(seconds=st.sampled_from([1, LEASE_SECONDS / 2, LEASE_SECONDS + 1, -300]))
+    @rule(seconds=st.sampled_from([1, Limits.lease_seconds / 2, Limits.lease_seconds + 1, -300]))
     def pass_time(self, seconds: float) -> None:
         """Time passes, or the clock is put back."""
         self.clock.offset += seconds
@@ -196,7 +196,7 @@ class LifeCycle(RuleBasedStateMachine):
         for last in (False, True):
             # Past every lease, also those from before the clock was put back.
             latest = max(self.expiry.values(), default=0.0)
-            self.clock.offset = max(self.clock.offset, latest) + LEASE_SECONDS
+            self.clock.offset = max(self.clock.offset, latest) + Limits.lease_seconds
             if last:
                 for controller in self.controllers:
                     controller.close()
@@ -240,12 +240,12 @@ class LifeCycle(RuleBasedStateMachine):
                 if other is not controller and key in other.dispatcher.held():
                     assert not other.here, "the other one is certainly alive"
                     assert self.expiry[id(other), key] <= self.clock.offset
-            self.expiry[id(controller), key] = self.clock.offset + LEASE_SECONDS
+            self.expiry[id(controller), key] = self.clock.offset + Limits.lease_seconds
 
     def _beat(self, controller: Controller) -> None:
         controller.beat()
         for key in controller.dispatcher.held():
-            self.expiry[id(controller), key] = self.clock.offset + LEASE_SECONDS
+            self.expiry[id(controller), key] = self.clock.offset + Limits.lease_seconds
         for other in self.controllers:
             if other is not controller:
                 other.beat()

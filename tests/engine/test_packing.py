@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from engine_studies import TINY_LLAMA, planted
 
-from sweeper.engine import packing
 from sweeper.engine.messages import Shape
 from sweeper.engine.packing import Pack, local_accelerators, local_processors, make_packs
 from sweeper.study.plan import expand
@@ -131,9 +130,8 @@ def test_the_quota_of_a_container_bounds_the_processors(
 ) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text(f"{limit}\n", encoding="ascii")
-    monkeypatch.setattr(packing, "CGROUP_CPU", quota)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
-    assert local_processors() == expected
+    assert local_processors(quota) == expected
 
 
 def test_gpus_that_are_hidden_from_this_process_do_not_count(
@@ -141,10 +139,9 @@ def test_gpus_that_are_hidden_from_this_process_do_not_count(
 ) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(packing, "DEVICES", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert local_accelerators() == 2
+    assert local_accelerators(tmp_path) == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert local_accelerators() == 1
+    assert local_accelerators(tmp_path) == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert local_accelerators() == 0
+    assert local_accelerators(tmp_path) == 0

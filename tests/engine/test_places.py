@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import sick_card
-from engine_studies import attempts_of, listen, planted
+from engine_studies import attempts_of, planted
 
-from sweeper.engine.messages import Started
-from sweeper.engine.policy import STREAK
+from sweeper.engine.messages import Event, Started
+from sweeper.engine.policy import STREAK, Limits
 from sweeper.engine.ray.exchange import READY_PER_SLOT
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
@@ -54,15 +54,19 @@ def test_a_node_that_fails_everything_is_quarantined_and_its_trials_run_elsewher
 ) -> None:
     cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "fails"})
     study = sick(fixed={"steps": 4, "step_seconds": 0.1}, sweep={"seed": [0, 1, 2, 3]})
-    run = Run(study, store, executor="ray", address=cluster.address)
     places: set[str] = set()
-    listen(run, lambda event: places.add(event.place) if isinstance(event, Started) else None)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Started):
+            places.add(event.place)
+
+    run = Run(study, store, executor="ray", address=cluster.address, observe=keep)
     summary = run.execute()
     assert len(places) == 2, "both nodes were given trials"
     assert (summary.finished, summary.failed) == (24, 0)
     account = store.account(study.name)
     assert (account.done, account.failed, account.pending) == (24, 0, 0)
-    notes = " ".join(run.board.view().notes)
+    notes = " ".join(run.progress.view().notes)
     assert re.search(r"is quarantined: the last \d+ trials there failed", notes)
     bugs = [excused for state, excused in attempts_of(store, "state, excused") if state == "bug"]
     assert bugs.count(True) >= 2
@@ -76,7 +80,9 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(
 ) -> None:
     cluster.add_node(num_cpus=1, env_vars={sick_card.SICK: "hangs"})
     study = sick(fixed={"steps": 4, "step_seconds": 0.2}, sweep={"width": [32], "seed": [0, 1]})
-    run = Run(study, store, executor="ray", address=cluster.address, hang_seconds=4.0)
+    run = Run(
+        study, store, executor="ray", address=cluster.address, limits=Limits(hang_seconds=4.0)
+    )
     summary = run.execute()
     assert (summary.finished, summary.failed) == (6, 0)
     lost = attempts_of(store, "state, error")

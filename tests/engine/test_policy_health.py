@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
-import pytest
+from typing import Any
 
 from sweeper.engine.policy import FAILURES_IN_A_ROW, FIRST_FAILURES, STREAK, Breaker, Health
 
 
-def health(*places: str) -> tuple[Health, list[str]]:
+def health(*places: str, **options: Any) -> tuple[Health, list[str]]:
     notes: list[str] = []
-    found = Health(notes.append)
+    found = Health(notes.append, **options)
     for place in places:
         found.began(place)
     return found, notes
@@ -71,28 +69,24 @@ def test_a_single_place_is_never_asked_about_nor_quarantined() -> None:
     assert watch.quarantined == frozenset()
 
 
-def test_a_place_that_is_still_coming_up_is_waited_for_but_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    watch, _ = health("a")
+def test_a_place_that_is_still_coming_up_is_waited_for_but_not_for_ever() -> None:
+    now = [0.0]
+    watch, _ = health("a", clock=lambda: now[0])
     watch.expected = 2
     asked = [watch.failed("a", f"trial {number}") for number in range(STREAK)]
     assert asked[-1]
     assert watch.quarantined == {"a"}
-    now = time.monotonic()
-    monkeypatch.setattr("sweeper.engine.policy.time.monotonic", lambda: now + 1000)
+    now[0] += 1000
     assert watch.quarantined == frozenset()
 
 
-def test_a_trial_that_another_place_has_begun_is_waited_for_to_its_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    watch, _ = health("a", "b")
+def test_a_trial_that_another_place_has_begun_is_waited_for_to_its_end() -> None:
+    now = [0.0]
+    watch, _ = health("a", "b", clock=lambda: now[0])
     for number in range(STREAK):
         watch.failed("a", f"trial {number}")
     watch.began("b", ["trial 2"])
-    now = time.monotonic()
-    monkeypatch.setattr("sweeper.engine.policy.time.monotonic", lambda: now + 1000)
+    now[0] += 1000
     assert watch.quarantined == {"a"}
 
 

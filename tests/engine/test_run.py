@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import altered_card
 import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 
+from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
 from sweeper.errors import ClusterError, EnvironmentFault, StoreError
 from sweeper.outcome import Outcome
@@ -35,8 +38,15 @@ def altered() -> Study:
     return Study.from_document(planted().document | {"workload": altered_card.NAME})
 
 
-def inline(study: Study, store: Store) -> Run:
-    return Run(study, store, executor="inline")
+def inline(study: Study, store: Store, **options: Any) -> Run:
+    return Run(study, store, executor="inline", **options)
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Returns once something is so, or after many seconds."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def later(seconds: float, what: Callable[[], object]) -> threading.Timer:
@@ -60,14 +70,18 @@ def test_a_run_waits_for_trials_of_another_one_and_takes_over_what_that_lets_go(
         store.record(Outcome(key=failed, attempt=1, kind="bug", error="no"), objective=None)
         store.release(other)
 
-    timer = later(1.0, end)
+    said = "3 trials are run by process 7 on another.machine"
+
+    def waiting() -> bool:
+        return any(said in note for note in run.progress.view().notes)
+
+    other_run = threading.Thread(target=lambda: (until(waiting), end()))
+    other_run.start()
     summary = run.execute()
-    timer.join()
+    other_run.join()
     assert (summary.finished, summary.reused, summary.failed_before) == (4, 1, 1)
     assert (summary.failed, summary.elsewhere, summary.interrupted) == (0, 0, False)
-    assert any(
-        "3 trials are run by process 7 on another.machine" in n for n in run.board.view().notes
-    )
+    assert waiting()
     assert adds_up(store, study.name)
     states = store.query("select trial_key, state from attempts order by id").rows
     assert [state for key, state in states if key == free] == ["stopped", "completed"]
@@ -85,14 +99,11 @@ def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> No
     assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, True)
 
 
-def test_trials_taken_over_by_another_run_are_dropped(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sweeper.engine.ledger.LEASE_SECONDS", 0.4)
+def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
     study = planted(
         fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
     )
-    run = inline(study, store)
+    run = inline(study, store, limits=Limits(lease_seconds=0.4))
     (key,) = [trial.key for trial in trials_of(study)]
     thief = Owner(id="thief", host="another.machine")
 
@@ -109,7 +120,7 @@ def test_trials_taken_over_by_another_run_are_dropped(
     timer.join()
     assert (summary.finished, summary.reused) == (0, 1)
     assert attempts_of(store, "state, accepted") == [("lost_worker", 0), ("completed", 1)]
-    assert any("1 trials were taken over by another run" in n for n in run.board.view().notes)
+    assert any("1 trials were taken over by another run" in n for n in run.progress.view().notes)
 
 
 @pytest.mark.parametrize("kind", ["bug", "memory"])
@@ -122,7 +133,7 @@ def test_a_bug_is_never_repeated_and_a_shortage_of_memory_once(store: Store, kin
         states = attempts_of(store, "state")
         assert [state for (state,) in states if state != "completed"] == tries
     (failed,) = [t.key for t in trials_of(study) if t.config["misbehave"] == kind]
-    store.excuse([failed])
+    store.forgive([failed])
     assert store.account(study.name).pending == 1
     assert inline(study, store).execute().failed == 1
     assert len(attempts_of(store)) == 1 + 2 * len(tries)
@@ -130,7 +141,7 @@ def test_a_bug_is_never_repeated_and_a_shortage_of_memory_once(store: Store, kin
 
 def test_a_shortage_that_was_met_once_before_a_crash_is_met_once_more(store: Store) -> None:
     study = planted(sweep={"width": [32], "learning_rate": [0.5], "misbehave": ["memory"]})
-    run = inline(study, store)
+    run = inline(study, store, limits=Limits(lease_seconds=0.4))
     (key,) = [trial.key for trial in trials_of(study)]
     dead = Owner(id="dead", host="another.machine")
     store.claim([key], owner=dead, lease_s=60)
@@ -204,13 +215,12 @@ def test_a_store_that_cannot_be_written_ends_the_run_with_its_reason(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = planted(fixed={"steps": 2, "step_seconds": 0.02})
-    run = inline(study, store)
+    run = inline(study, store, limits=Limits(write_retry_seconds=(0.0,)))
 
     def refuse(entries: Sequence[tuple[Outcome, float | None]]) -> list[bool]:
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(store, "record_many", refuse)
-    monkeypatch.setattr("sweeper.engine.ledger.RETRY_SECONDS", (0.0,))
     with pytest.raises(StoreError, match="the disk is full"):
         run.execute()
     monkeypatch.undo()
@@ -242,13 +252,13 @@ def test_ray_that_ends_with_the_signal_is_an_interruption(
     def broken(*args: object, **options: object) -> None:
         raise ClusterError("the Ray session broke off")
 
-    monkeypatch.setattr("sweeper.engine.ray.session.run_ray", broken)
+    monkeypatch.setattr("sweeper.engine.ray.run_ray", broken)
     with pytest.raises(ClusterError):
         run.execute()
     again = Run(planted(), store, executor="ray")
     again.stop()
     assert again.execute().interrupted
-    assert again.board.view().notes == ("the Ray session broke off",)
+    assert again.progress.view().notes == ("the Ray session broke off",)
 
 
 def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path) -> None:
@@ -270,11 +280,11 @@ def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path)
 def test_the_board_of_a_resumed_run_shows_the_best_of_all_runs(store: Store) -> None:
     inline(planted(budget={"trials": 3}), store).execute()
     run = inline(planted(), store)
-    before = run.board.view()
+    before = run.progress.view()
     assert (before.done, before.best["default", 32.0].trials) == (3, 3)
     run.execute()
     frame = store.frame("planted")
-    for (variant, width), best in run.board.view().best.items():
+    for (variant, width), best in run.progress.view().best.items():
         here = frame[(frame["variant"] == variant) & (frame["width"] == width)]
         assert best.objective == here["loss"].min()
 

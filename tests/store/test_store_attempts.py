@@ -226,7 +226,7 @@ def test_losses_that_a_controller_reports_count_and_its_own_end_does_not(store: 
 
     states = store.query("select state, count(*) from attempts group by state order by state")
     assert states.rows[:2] == [("lost_node", 1), ("lost_worker", 3)]
-    assert store.losses_of(keys) == {keys[0]: 1}
+    assert store.worker_deaths(keys) == {keys[0]: 1}
 
 
 def test_released_attempts_are_stopped_and_free_at_once(store: Store, location: str) -> None:

@@ -167,7 +167,7 @@ def test_a_clock_that_jumps_makes_nobody_take_what_another_is_at(
     with Store.open(other.store) as store:
         run = Run(STUDY, store, executor="inline", checkpoint_seconds=0.1)
         run.execute()
-        assert run.board.finished, "it had a share"
+        assert run.progress.finished, "it had a share"
         assert other.wait(180) == 0, other.said
         sound(other, {0})
         trained = witness.stretches()

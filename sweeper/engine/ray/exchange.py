@@ -16,10 +16,10 @@ import ray
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Event, Lost, Shape
 from sweeper.engine.ray.cluster import Capacity, end_process, on_node
-from sweeper.engine.ray.mailbox import Digest
+from sweeper.engine.ray.mailbox import Exchanged
 from sweeper.errors import ClusterError
 
-INQUEST_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
 """How long a node may take to answer or to be declared dead; Ray takes about 20 seconds."""
 
 
@@ -32,8 +32,8 @@ class _Case:
     since: float
 
 
-class Inquest:
-    """Holds back losses until it is known whether their nodes live.
+class LossClassifier:
+    """Tells the loss of a worker from that of its node; holds losses back until it is known.
 
     A worker dies at once with its node, and Ray notices the worker first: only a task on that
     node tells the two apart.
@@ -76,7 +76,7 @@ def _verdict(case: _Case) -> bool | None:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     if not any(node["NodeID"] == case.event.where and node["Alive"] for node in nodes):
         return True
-    return False if time.monotonic() - case.since > INQUEST_SECONDS else None
+    return False if time.monotonic() - case.since > ANSWER_SECONDS else None
 
 
 READY_PER_SLOT = 2
@@ -115,7 +115,7 @@ class Exchange:
         self._stopped = stopped
         self._hang_seconds = hang_seconds
         self._capacity = Capacity()
-        self._inquest = Inquest()
+        self._classifier = LossClassifier()
         self._ready: Mapping[Shape, int] = {}
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
@@ -177,7 +177,7 @@ class Exchange:
             for shape in dispatcher.shapes()
             for order in dispatcher.take(shape, self._room(shape))
         ]
-        digest: Digest = ray.get(
+        exchanged: Exchanged = ray.get(
             self._mailbox.exchange.remote(
                 orders,
                 patience,
@@ -186,11 +186,10 @@ class Exchange:
                 silence=self._hang_seconds,
             )
         )
-        self._ready = digest.ready
-        for event in self._inquest.review(digest.events):
-            dispatcher.handle(event)
-        for life in digest.silent:
-            end_process(life.node, life.pid)
+        self._ready = exchanged.ready
+        dispatcher.handle(*self._classifier.review(exchanged.events))
+        for process in exchanged.silent:
+            end_process(process.node, process.pid)
 
     def _room(self, shape: Shape) -> int:
         ready = READY_PER_SLOT * self._capacity.slots(shape)

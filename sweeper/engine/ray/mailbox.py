@@ -22,8 +22,8 @@ PARK: Literal["park"] = "park"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
-    """One process of a slot; a slot that was restarted has another life.
+class WorkerProcess:
+    """One process of a slot; a restarted slot has another one.
 
     Attributes:
         id: unique to the process.
@@ -41,8 +41,8 @@ class Life:
 
 
 @dataclass(frozen=True)
-class Word:
-    """What a slot hears when it posts.
+class Reply:
+    """What a slot is told when it posts.
 
     Attributes:
         stop: it has to write checkpoints and end.
@@ -54,8 +54,8 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Digest:
-    """What the controller hears when it exchanges.
+class Exchanged:
+    """What the controller is given in an exchange.
 
     Attributes:
         events: what happened since the last time, in order.
@@ -66,14 +66,14 @@ class Digest:
 
     events: tuple[Event, ...]
     ready: Mapping[Shape, int]
-    silent: tuple[Life, ...] = ()
+    silent: tuple[WorkerProcess, ...] = ()
 
 
 @dataclass
 class _Hold:
     """An order in the hands of a process."""
 
-    life: Life
+    process: WorkerProcess
     order: int
     spoke: float
     doomed: str | None = None
@@ -94,7 +94,12 @@ class Mailbox:
         self._closed = False
 
     async def pull(
-        self, slot: str, life: Life, shape: Shape, events: Sequence[Event], patience: float
+        self,
+        slot: str,
+        process: WorkerProcess,
+        shape: Shape,
+        events: Sequence[Event],
+        patience: float,
     ) -> Order | Literal["park"] | None:
         """Posts a slot's events and returns its next order; None if none came in time.
 
@@ -103,26 +108,30 @@ class Mailbox:
 
         Args:
             slot: name of the slot, the same over restarts of its process.
-            life: the process; another one with an order still in hand means that the process
-                before it died.
+            process: the slot's process; another one with an order still in hand means that the
+                process before it died.
             shape: resources of the slot.
             events: what happened in the slot since it last spoke.
             patience: seconds to wait for an order.
         """
         self._post(events)
-        self._bury(slot, life)
+        self._report_death(slot, process)
         self._held.pop(slot, None)
         deadline = _now() + patience
         while not self._closed:
-            if life.place in self._quarantined:
+            if process.place in self._quarantined:
                 return await self._park(slot, deadline)
             late = _now() >= deadline
-            order = self._pick(shape, life.place, choosy=not late)
+            order = self._pick(shape, process.place, choosy=not late)
             if order is not None:
-                self._held[slot] = _Hold(life, order.number, _now())
+                self._held[slot] = _Hold(process, order.number, _now())
                 # Said here, since the slot's next word may be as far away as a long step.
                 began = Started(
-                    order=order.number, slot=slot, host=life.host, pid=life.pid, place=life.place
+                    order=order.number,
+                    slot=slot,
+                    host=process.host,
+                    pid=process.pid,
+                    place=process.place,
                 )
                 self._post([began])
                 return order
@@ -133,16 +142,16 @@ class Mailbox:
                 await asyncio.wait_for(self._more_orders.wait(), deadline - _now())
         return None
 
-    async def post(self, slot: str, events: Sequence[Event]) -> Word:
+    async def post(self, slot: str, events: Sequence[Event]) -> Reply:
         """Posts events of a slot's running order; returns what the slot has to do."""
         self._post(events)
         hold = self._held.get(slot)
         if hold is None:
-            return Word(stop=self._closed)
+            return Reply(stop=self._closed)
         hold.spoke = _now()
-        return Word(stop=self._closed, drop=hold.drop)
+        return Reply(stop=self._closed, drop=hold.drop)
 
-    async def bury(self, slot: str, reason: str, node: bool = False) -> None:
+    async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot.
 
         Args:
@@ -151,7 +160,7 @@ class Mailbox:
             node: True if its whole node is gone.
         """
         if slot in self._held:
-            self._bury(slot, None, reason, node=node)
+            self._report_death(slot, None, reason, node=node)
         elif slot not in self._parked:
             self._post([Died(slot=slot, reason=reason)])
 
@@ -163,7 +172,7 @@ class Mailbox:
         drop: Mapping[int, frozenset[str]] | None = None,
         quarantined: frozenset[str] = frozenset(),
         silence: float = math.inf,
-    ) -> Digest:
+    ) -> Exchanged:
         """Puts orders in; returns what happened.
 
         Args:
@@ -185,7 +194,7 @@ class Mailbox:
         self._more_events.clear()
         events, self._events = self._events, []
         ready = {shape: len(waiting) for shape, waiting in self._orders.items()}
-        return Digest(tuple(events), ready, self._silent(silence))
+        return Exchanged(tuple(events), ready, self._silent(silence))
 
     async def close(self) -> list[int]:
         """Stops all slots; returns the numbers of orders that nobody had taken."""
@@ -221,7 +230,7 @@ class Mailbox:
             cut = [_without(order, drop.get(order.number, frozenset())) for order in waiting]
             self._orders[shape] = deque(order for order in cut if order.tasks)
 
-    def _silent(self, limit: float) -> tuple[Life, ...]:
+    def _silent(self, limit: float) -> tuple[WorkerProcess, ...]:
         found = [
             hold
             for hold in self._held.values()
@@ -229,22 +238,24 @@ class Mailbox:
         ]
         for hold in found:
             hold.doomed = f"it said nothing for {limit:g} seconds and was ended"
-        return tuple(hold.life for hold in found)
+        return tuple(hold.process for hold in found)
 
     def _post(self, events: Sequence[Event]) -> None:
         if events:
             self._events.extend(events)
             self._more_events.set()
 
-    def _bury(self, slot: str, life: Life | None, reason: str = "", *, node: bool = False) -> None:
+    def _report_death(
+        self, slot: str, process: WorkerProcess | None, reason: str = "", *, node: bool = False
+    ) -> None:
         hold = self._held.get(slot)
-        if hold is None or hold.life == life:
+        if hold is None or hold.process == process:
             return
         del self._held[slot]
         how = hold.doomed or reason
-        what = f"the worker process of {slot} on {hold.life.host} died"
+        what = f"the worker process of {slot} on {hold.process.host} died"
         reason = f"{what}: {how}" if how else what
-        self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.life.node)])
+        self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.process.node)])
 
 
 def _now() -> float:

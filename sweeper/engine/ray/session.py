@@ -29,7 +29,14 @@ from sweeper.engine.ray.mailbox import Mailbox
 from sweeper.engine.ray.slot import Slot
 
 
-class SlotProposer(SearchAlgorithm):
+class _Unsaved:
+    """Tune pickles what it is given into files that are never read here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SlotProposer(_Unsaved, SearchAlgorithm):
     """Tune search algorithm whose trials are slots.
 
     Args:
@@ -76,10 +83,6 @@ class SlotProposer(SearchAlgorithm):
     def total_samples(self) -> int:
         """Number of slots proposed so far."""
         return sum(self._numbers.values())
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher into a file that is never read here."""
-        return {}
 
     def _slot(self, shape: Shape) -> TuneTrial:
         name = f"{shape}-slot{self._numbers[shape]}"
@@ -193,7 +196,7 @@ def _tune(
         tuner.fit()
 
 
-class Watch(tune.Callback):
+class Watch(_Unsaved, tune.Callback):
     """Tune callback that reports the order of a dead slot as lost at once, rather than when the
     slot's next process pulls."""
 
@@ -202,22 +205,20 @@ class Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died and Tune will start it again."""
-        self._bury(trial)
+        self._report_death(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died for good, or could not be started."""
-        self._bury(trial)
+        self._report_death(trial)
 
-    def _bury(self, slot: Any) -> None:
+    def _report_death(self, slot: Any) -> None:
         words = _words(slot)
-        self._mailbox.bury.remote(slot.trial_id, words[-1], any(NODE_DIED in w for w in words))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks into a file that is never read here."""
-        return {}
+        self._mailbox.report_death.remote(
+            slot.trial_id, words[-1], any(NODE_DIED in w for w in words)
+        )
 
 
-class WhenSettled(tune.Stopper):
+class WhenSettled(_Unsaved, tune.Stopper):
     """Ends Tune when the run is over, also while a slot still waits for a node to hold it.
 
     Args:
@@ -234,10 +235,6 @@ class WhenSettled(tune.Stopper):
     def stop_all(self) -> bool:
         """Returns whether to end all slots that are left."""
         return self._exchange.settled
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its stopper into a file that is never read here."""
-        return {}
 
 
 def _words(slot: Any) -> list[str]:

@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from sweeper.engine.messages import Event, Order, Shape
-from sweeper.engine.ray.mailbox import PARK, Life, Word
+from sweeper.engine.ray.mailbox import PARK, Reply, WorkerProcess
 from sweeper.engine.worker import Host, hostname
 
 LOOK_SECONDS = 0.5
@@ -35,9 +35,6 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 
 
-SLICE_SECONDS = 0.5
-"""How long a slot trains between two words with the mailbox."""
-
 TUNE_RESULT_SECONDS = 5.0
 """How long one Tune step lasts: Tune hears a slot's heartbeat, never the single trial."""
 
@@ -54,7 +51,7 @@ class Slot(tune.Trainable):
         self._name: str = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
-        self._life = _life()
+        self._process = _this_process()
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
@@ -76,7 +73,7 @@ class Slot(tune.Trainable):
     def _pull(self) -> bool:
         events, self._events = self._events, []
         pulled = self._mailbox.pull.remote(
-            self._name, self._life, self._shape, events, PATIENCE_SECONDS
+            self._name, self._process, self._shape, events, PATIENCE_SECONDS
         )
         order: Order | str | None = self._heard(pulled)
         if order is None:
@@ -89,15 +86,15 @@ class Slot(tune.Trainable):
         return True
 
     def _advance(self, host: Host) -> None:
-        self._events.extend(host.advance(SLICE_SECONDS))
+        self._events.extend(host.advance())
         if host.done:
             self._host = None
             return
         events, self._events = self._events, []
-        word: Word | None = self._heard(self._mailbox.post.remote(self._name, events))
-        if word is not None and word.drop:
-            host.drop(word.drop)
-        if word is None or word.stop:
+        reply: Reply | None = self._heard(self._mailbox.post.remote(self._name, events))
+        if reply is not None and reply.drop:
+            host.drop(reply.drop)
+        if reply is None or reply.stop:
             self._events.extend(host.stop())
             self._host = None
 
@@ -126,10 +123,12 @@ class Slot(tune.Trainable):
             self._events = []
 
 
-def _life() -> Life:
+def _this_process() -> WorkerProcess:
     """This process, with the node and the accelerators that Ray gave it."""
     context = ray.get_runtime_context()
     node = context.get_node_id()
     devices = ",".join(str(name) for name in context.get_accelerator_ids().get("GPU", []))
     place = f"{hostname()} (node {node[:8]})" + (f" GPU {devices}" if devices else "")
-    return Life(id=uuid.uuid4().hex, host=hostname(), pid=os.getpid(), node=node, place=place)
+    return WorkerProcess(
+        id=uuid.uuid4().hex, host=hostname(), pid=os.getpid(), node=node, place=place
+    )

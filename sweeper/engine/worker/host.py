@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
-from sweeper.engine.messages import Ended, Event, Order, Progress, Task
+from sweeper.engine.messages import Advanced, Ended, Event, Order, Task
 from sweeper.engine.worker.attempt import AttemptLog, disk_failure, is_out_of_memory
 from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
@@ -21,7 +21,8 @@ from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.study import find_card
 from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
 
-PROGRESS_SECONDS = 1.0
+SLICE_SECONDS = 0.5
+"""How long a host trains before it listens again."""
 
 
 class Host:
@@ -29,10 +30,12 @@ class Host:
 
     Args:
         order: what to run.
+        progress_seconds: how often it says how far it is.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, *, progress_seconds: float = 1.0) -> None:
         self.order = order
+        self._progress_seconds = progress_seconds
         self._records = {task.key: AttemptLog(task, order.paths) for task in order.tasks}
         self._packs: deque[tuple[Task, ...]] = deque([order.tasks])
         self._running: tuple[Task, ...] = ()
@@ -54,7 +57,7 @@ class Host:
         """True when every member has ended."""
         return all(record.ended for record in self._records.values())
 
-    def advance(self, seconds: float) -> list[Event]:
+    def advance(self, seconds: float = SLICE_SECONDS) -> list[Event]:
         """Trains for about ``seconds`` and returns what happened."""
         until = time.monotonic() + seconds
         while not self.done and time.monotonic() < until:
@@ -252,11 +255,11 @@ class Host:
 
     def _progress(self) -> None:
         now = time.monotonic()
-        if now - self._reported >= PROGRESS_SECONDS:
+        if now - self._reported >= self._progress_seconds:
             self._reported = now
             records = self._records.values()
             fraction = sum(record.fraction for record in records) / len(records)
-            self._events.append(Progress(order=self.order.number, fraction=fraction))
+            self._events.append(Advanced(order=self.order.number, fraction=fraction))
 
 
 def _environment(fault: Exception) -> str | None:

@@ -88,7 +88,7 @@ def retry_trials(
             )
     withdrawn = [key for key in wanted if members[key].outcome is not None]
     _withdraw(connection, paths, renaming, withdrawn)
-    excuse(connection, wanted)
+    forgive(connection, wanted)
     return Retried(
         failed=tuple(key for key in wanted if key in failing),
         withdrawn=tuple(withdrawn),
@@ -155,7 +155,7 @@ def _withdraw(
             connection.execute(delete(table).where(table.c.trial_key.in_(chunk)))
 
 
-def excuse(connection: Connection, keys: Sequence[str]) -> None:
+def forgive(connection: Connection, keys: Sequence[str]) -> None:
     """Makes the ended attempts of trials count no more: neither as failures nor as results."""
     for chunk in _chunks(keys):
         ended = attempts.c.trial_key.in_(chunk) & (attempts.c.state != RUNNING)

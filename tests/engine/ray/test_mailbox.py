@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from engine_studies import order_of
 
-from sweeper.engine.messages import Died, Event, Lost, Order, Parked, Progress, Shape, Started
-from sweeper.engine.ray.mailbox import PARK, Life, Mailbox, Word
+from sweeper.engine.messages import Advanced, Died, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.ray.mailbox import PARK, Mailbox, Reply, WorkerProcess
 
 SHAPE = Shape()
 T = TypeVar("T")
@@ -35,13 +35,13 @@ def began(order: int, slot: str = "a") -> Started:
 async def pull(
     box: Mailbox,
     slot: str = "a",
-    life: str = "1",
+    process: str = "1",
     events: Sequence[Event] = (),
     patience: float = 0.0,
     shape: Shape = SHAPE,
     place: str = "",
 ) -> int | None:
-    process = Life(id=life, host="here", pid=7, place=place)
+    process = WorkerProcess(id=process, host="here", pid=7, place=place)
     order = await box.pull(slot, process, shape, events, patience)
     if order == PARK:
         return -1
@@ -111,7 +111,7 @@ def test_an_order_of_another_shape_does_not_swallow_the_wakeup() -> None:
 
 
 def test_events_come_out_once_and_in_order() -> None:
-    events = [Progress(order=1, fraction=f / 10) for f in range(5)]
+    events = [Advanced(order=1, fraction=f / 10) for f in range(5)]
 
     async def scene() -> tuple[list[Event], list[Event]]:
         box = Mailbox()
@@ -139,7 +139,7 @@ def test_the_controller_hears_of_an_event_while_it_waits() -> None:
         box, since = Mailbox(), time.monotonic()
         waiting = asyncio.create_task(box.exchange([], 10))
         await asyncio.sleep(0.05)
-        await box.post("a", [Progress(order=1, fraction=1.0)])
+        await box.post("a", [Advanced(order=1, fraction=1.0)])
         return len((await waiting).events), time.monotonic() - since
 
     count, waited = run(scene())
@@ -153,8 +153,8 @@ def test_an_order_taken_between_two_exchanges_wakes_the_controller() -> None:
         await box.exchange(orders(2), 0.0)
         await pull(box)
         since = time.monotonic()
-        digest = await box.exchange([], 10)
-        return dict(digest.ready), time.monotonic() - since
+        exchanged = await box.exchange([], 10)
+        return dict(exchanged.ready), time.monotonic() - since
 
     ready, waited = run(scene())
     assert ready == {SHAPE: 1}
@@ -174,8 +174,8 @@ def test_another_life_of_a_slot_buries_the_order_of_the_one_before() -> None:
     async def scene() -> list[Event]:
         box = Mailbox()
         await box.exchange(orders(2), 0.0)
-        assert await pull(box, life="first") == 1
-        assert await pull(box, life="second") == 2
+        assert await pull(box, process="first") == 1
+        assert await pull(box, process="second") == 2
         return list((await box.exchange([], 0.0)).events)
 
     first, lost, second = run(scene())
@@ -198,9 +198,9 @@ def test_a_dead_slot_is_buried_once() -> None:
     async def scene() -> list[Event]:
         box = Mailbox()
         await box.exchange(orders(1), 0.0)
-        await pull(box, life="first")
-        await box.bury("a", "signal 9")
-        await pull(box, life="second")
+        await pull(box, process="first")
+        await box.report_death("a", "signal 9")
+        await pull(box, process="second")
         return list((await box.exchange([], 0.0)).events)
 
     begun, event = run(scene())
@@ -212,7 +212,7 @@ def test_a_dead_slot_is_buried_once() -> None:
 def test_a_slot_that_died_with_nothing_in_hand_is_reported_with_its_reason() -> None:
     async def scene() -> list[Event]:
         box = Mailbox()
-        await box.bury("a", "no module named torch")
+        await box.report_death("a", "no module named torch")
         return list((await box.exchange([], 0.0)).events)
 
     assert run(scene()) == [Died(slot="a", reason="no module named torch")]
@@ -234,7 +234,7 @@ def test_closing_returns_the_untaken_orders_and_stops_every_slot() -> None:
 
 def test_a_slot_is_told_to_stop_only_after_the_close() -> None:
     async def scene() -> bool:
-        return (await Mailbox().post("a", [Progress(order=1, fraction=0.5)])).stop
+        return (await Mailbox().post("a", [Advanced(order=1, fraction=0.5)])).stop
 
     assert run(scene()) is False
 
@@ -304,7 +304,7 @@ def test_a_slot_at_a_quarantined_place_idles_until_the_end_or_its_release() -> N
 def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> None:
     configs = [{"width": 32, "learning_rate": rate} for rate in (0.01, 0.02)]
 
-    async def scene() -> tuple[Word, Word, list[Any], int | None]:
+    async def scene() -> tuple[Reply, Reply, list[Any], int | None]:
         box = Mailbox()
         held, waits, whole = (order_of(Path("/nowhere"), configs, number=n) for n in (1, 2, 3))
         keys = [task.key for task in held.tasks]
@@ -314,14 +314,14 @@ def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> No
         drop = {1: frozenset(keys[:1]), 2: frozenset(keys[1:]), 3: frozenset(keys)}
         await box.exchange([], 0.0, drop=drop)
         after = await box.post("a", [])
-        life = Life(id="1", host="here", pid=7)
-        cut = await box.pull("b", life, SHAPE, [], 0.0)
+        process = WorkerProcess(id="1", host="here", pid=7)
+        cut = await box.pull("b", process, SHAPE, [], 0.0)
         assert isinstance(cut, Order)
         left = [task.key for task in cut.tasks]
         return before, after, [left == keys[:1], after.drop == {keys[0]}], await pull(box, "c")
 
     before, after, truths, third = run(scene())
-    assert before == Word()
+    assert before == Reply()
     assert not after.stop
     assert truths == [True, True]
     assert third is None, "an order without members is nobody's"
@@ -331,13 +331,13 @@ def test_a_process_that_says_nothing_for_too_long_is_named_once() -> None:
     async def scene() -> tuple[list[int], list[Event]]:
         box = Mailbox()
         await box.exchange(orders(2), 0.0)
-        await pull(box, "a", life="hung")
+        await pull(box, "a", process="hung")
         await asyncio.sleep(0.15)
-        await pull(box, "b", life="busy")
+        await pull(box, "b", process="busy")
         counts = [
             len((await box.exchange([], 0.0, silence=limit)).silent) for limit in (9, 0.1, 0.1)
         ]
-        await box.bury("a", "signal 9")
+        await box.report_death("a", "signal 9")
         return counts, list((await box.exchange([], 0.0)).events)
 
     counts, events = run(scene())
@@ -354,8 +354,8 @@ def test_the_loss_of_a_node_is_told_from_that_of_a_worker() -> None:
         await pull(box, "a")
         await pull(box, "b")
         await box.exchange([], 0.0)
-        await box.bury("a", "its node has died", True)
-        await box.bury("b", "signal 9")
+        await box.report_death("a", "its node has died", True)
+        await box.report_death("b", "signal 9")
         return list((await box.exchange([], 0.0)).events)
 
     assert [(e.order, e.node) for e in run(scene()) if isinstance(e, Lost)] == [

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import ray
-from engine_studies import RATES, adds_up, attempts_of, bits, listen, losses, planted
+from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
 from sweeper.engine.messages import Event, Started
-from sweeper.engine.policy import MAX_LOSSES
+from sweeper.engine.policy import MAX_LOSSES, Limits
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.slot import Slot
 from sweeper.engine.run import Run
@@ -49,7 +49,6 @@ def test_killed_workers_lose_nothing_and_change_no_bit(
     ray_cluster: Any, store: Store, tmp_path: Path
 ) -> None:
     study = planted(fixed={"steps": 20, "step_seconds": 0.05}, sweep={"width": [32]})
-    run = joined(study, store, ray_cluster, checkpoint_seconds=0.1)
     killed: list[int] = []
 
     def kill(event: Event) -> None:
@@ -57,12 +56,12 @@ def test_killed_workers_lose_nothing_and_change_no_bit(
             killed.append(event.pid)
             threading.Timer(0.3, os.kill, (event.pid, signal.SIGKILL)).start()
 
-    listen(run, kill)
+    run = joined(study, store, ray_cluster, checkpoint_seconds=0.1, observe=kill)
     summary = run.execute()
     assert len(killed) == 1
     assert (summary.finished, summary.failed) == (3, 0)
     assert sorted(attempts_of(store)) == [("completed",)] * 3 + [("lost_worker",)]
-    (note,) = run.board.view().notes
+    (note,) = run.progress.view().notes
     assert "died" in note
     assert bits(store, study.name) == calm_bits(study, tmp_path / "calm")
 
@@ -102,7 +101,6 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
     ray_cluster: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = planted(fixed={"steps": 20, "step_seconds": 0.05}, sweep={"width": [32]})
-    run = joined(study, store, ray_cluster)
     mailboxes: list[Any] = []
 
     def keep(dispatcher: Any, mailbox: Any, stopped: Any, **options: Any) -> Exchange:
@@ -115,7 +113,7 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
         if isinstance(event, Started) and event.order == 3:
             ray.kill(mailboxes[0])
 
-    listen(run, kill)
+    run = joined(study, store, ray_cluster, observe=kill)
     began = time.monotonic()
     with pytest.raises(ClusterError, match="broke off"):
         run.execute()
@@ -160,7 +158,7 @@ def test_nodes_that_join_get_slots_and_trials_that_fit_nowhere_yet_wait_for_them
         node.terminate()
         node.wait(timeout=30)
     assert summary.finished == 6
-    assert any("wait for nodes" in note for note in run.board.view().notes)
+    assert any("wait for nodes" in note for note in run.progress.view().notes)
     assert {slot.split("-slot")[0] for slot in summary.slots} == {"cpu1-gpu0", "cpu3-gpu0"}
 
 
@@ -172,7 +170,7 @@ def test_a_slot_that_waits_for_a_node_does_not_hold_up_the_end(
 
     def stop_when_small_ones_are_done() -> None:
         until = time.monotonic() + 60
-        while len(run.board.finished) < 3 and time.monotonic() < until:
+        while len(run.progress.finished) < 3 and time.monotonic() < until:
             time.sleep(0.01)
         run.stop()
 
@@ -189,15 +187,13 @@ def test_a_slot_that_waits_for_a_node_does_not_hold_up_the_end(
 def test_workers_that_cannot_start_end_the_run_with_their_reason(
     ray_cluster: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.engine.dispatch.MAX_DEATHS", 3)
-
     class BrokenSlot(Slot):
         def setup(self, config: dict[str, Any]) -> None:
             raise RuntimeError("the disk is upside down")
 
     monkeypatch.setattr("sweeper.engine.ray.session.Slot", BrokenSlot)
     with pytest.raises(EnvironmentFault, match=r"died idle: .*the disk is upside down"):
-        joined(planted(), store, ray_cluster).execute()
+        joined(planted(), store, ray_cluster, limits=Limits(idle_deaths=3)).execute()
     account = store.account("planted")
     assert (account.pending, account.running) == (6, 0)
 

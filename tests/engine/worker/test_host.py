@@ -9,7 +9,7 @@ import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 
-from sweeper.engine.messages import Progress
+from sweeper.engine.messages import Advanced
 from sweeper.engine.worker.host import Host
 
 
@@ -124,13 +124,10 @@ def test_a_member_dropped_from_a_pack_that_fails_is_not_tried_again(tmp_path: Pa
     assert (outcome.key, outcome.kind) == (order.tasks[0].key, "completed")
 
 
-def test_progress_is_told_about_once_a_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sweeper.engine.worker.host.PROGRESS_SECONDS", 0.0)
-    host = Host(order_of(tmp_path, [planted(step_seconds=0.01)]))
+def test_progress_is_told_as_often_as_asked(tmp_path: Path) -> None:
+    host = Host(order_of(tmp_path, [planted(step_seconds=0.01)]), progress_seconds=0.0)
     events = host.advance(0.05) + finish(host)
-    fractions = [event.fraction for event in events if isinstance(event, Progress)]
+    fractions = [event.fraction for event in events if isinstance(event, Advanced)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert len(fractions) > 1

@@ -27,7 +27,7 @@ def test_failed_trials_become_pending_and_keep_their_attempts(store: Store) -> N
     assert (done.failed, done.withdrawn, done.pending) == (tuple(keys[1:3]), (), ())
     account = store.account("widths")
     assert (account.done, account.failed, account.pending) == (1, 0, 3)
-    assert store.failures_of(keys) == {} == store.losses_of(keys)
+    assert store.failures_of(keys) == {} == store.worker_deaths(keys)
     assert store.frame("widths")["outcome"].tolist() == ["completed"] + ["missing"] * 3
     assert store.query("select count(*) from attempts where excused").rows == [(4,)]
     claims = store.claim(keys, owner=Owner.here(), lease_s=60)
@@ -91,7 +91,7 @@ def test_a_trial_that_is_pending_already_stays_so(store: Store) -> None:
     end(store, keys[0], "lost_worker")
 
     assert store.retry("widths", keys=[keys[0]]).pending == (keys[0],)
-    assert store.losses_of(keys) == {}
+    assert store.worker_deaths(keys) == {}
     assert store.account("widths").pending == 1
 
 
@@ -165,7 +165,7 @@ def test_a_withdrawal_that_cannot_be_committed_gives_the_curve_its_name_back(
     def fail(*arguments: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(retry, "excuse", fail)
+    monkeypatch.setattr(retry, "forgive", fail)
     with pytest.raises(StoreError, match="full"):
         store.retry("widths", keys=[keys[0]])
 

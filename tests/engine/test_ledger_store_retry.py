@@ -1,11 +1,10 @@
-"""Patience with a store that is away."""
+"""Calls again while the store is away."""
 
 from __future__ import annotations
 
 import pytest
 
-from sweeper.engine import ledger as patience
-from sweeper.engine.ledger import Patience
+from sweeper.engine.ledger import StoreRetry
 from sweeper.errors import StoreAway, StoreError
 
 
@@ -32,7 +31,7 @@ def test_a_store_that_comes_back_is_asked_again_with_growing_waits() -> None:
         return False
 
     store = Asked(8, StoreAway("locked"))
-    assert Patience(note=notes.append, wait=wait).ask(store) == "answer"
+    assert StoreRetry(note=notes.append, wait=wait).call(store) == "answer"
     assert store.times == 9
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert notes[0] == "waiting for the store: locked"
@@ -43,20 +42,22 @@ def test_a_store_that_comes_back_is_asked_again_with_growing_waits() -> None:
 def test_a_store_with_another_trouble_is_not_asked_again() -> None:
     store = Asked(1, StoreError("damaged"))
     with pytest.raises(StoreError, match="damaged"):
-        Patience(note=lambda text: None, wait=lambda seconds: False).ask(store)
+        StoreRetry(note=lambda text: None, wait=lambda seconds: False).call(store)
     assert store.times == 1
 
 
-def test_waiting_ends_when_it_is_told_to_or_when_the_limit_is_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_waiting_ends_when_it_is_told_to_or_when_the_limit_is_over() -> None:
     told = Asked(9, StoreAway("gone"))
     with pytest.raises(StoreAway):
-        Patience(note=lambda text: None, wait=lambda seconds: True).ask(told)
+        StoreRetry(note=lambda text: None, wait=lambda seconds: True).call(told)
     assert told.times == 1
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(patience.time, "monotonic", lambda: float(next(clock)))
     late = Asked(99, StoreAway("gone"))
     with pytest.raises(StoreAway):
-        Patience(note=lambda text: None, wait=lambda seconds: False, limit=250).ask(late)
+        StoreRetry(
+            note=lambda text: None,
+            wait=lambda seconds: False,
+            limit=250,
+            clock=lambda: float(next(clock)),
+        ).call(late)
     assert late.times == 3

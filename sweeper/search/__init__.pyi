@@ -1,0 +1,5 @@
+"""Search: who proposes the next trials; every module beside ``base`` is one strategy."""
+
+from .base import Proposal as Proposal
+from .base import Search as Search
+from .base import make_search as make_search
