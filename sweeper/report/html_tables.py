@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.analysis import Claim, Ruling
-from sweeper.answers import Group
+from sweeper.answers import DriftGroup
 from sweeper.report.data import Answer
 from sweeper.report.words import (
     DRIFT_FLAGS,
@@ -104,7 +104,7 @@ def grids(answer: Answer) -> list[Grid]:
     return [grid for grid in made if grid.rows]
 
 
-def _optima_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _optima_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (
             name,
@@ -127,7 +127,7 @@ def _optima_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
 
 
-def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _left_out_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (name, f"{scale:g}", why)
         for name, group in groups.items()
@@ -138,7 +138,7 @@ def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
 
 
-def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _drift_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = []
     for name, group in groups.items():
         drift = group.drift
@@ -163,7 +163,7 @@ def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title=title, headings=headings, rows=tuple(rows), words=1)
 
 
-def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _regret_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (
             name,
