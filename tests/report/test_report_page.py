@@ -19,9 +19,10 @@ from sweeper.answers.drift import DriftGroup
 from sweeper.answers.view import statements_of
 from sweeper.errors import AnalysisRefusal, EnvironmentFault, RequestError, UnknownNameError
 from sweeper.report.folder import Folder, slug
+from sweeper.report.html_tables import regret_words
 from sweeper.report.page import write_report
-from sweeper.report.words import fixed, regret_words, signed, span, value_span
 from sweeper.store.store import Store
+from sweeper.words import fixed, signed, span, value_span
 
 
 class Reader(HTMLParser):
