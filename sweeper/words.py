@@ -6,21 +6,21 @@ import math
 from typing import Any
 
 
-def duration(seconds: float) -> str:
-    """Returns seconds as ``45 s``, ``12 min`` or ``3.5 h``."""
+def duration(seconds: float, digits: int = 1) -> str:
+    """Returns seconds as ``4.5 s``, ``45 s``, ``12 min`` or ``3.5 h``; below 10 s with digits."""
     if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+        return f"{seconds:.{digits if seconds < 10 else 0}f} s"
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 
 
-def quantity(number: float) -> str:
-    """Returns a number with three digits and a letter, for example ``1.25 G``."""
+def quantity(number: float, unit: str = "") -> str:
+    """Returns a number with three digits, a letter and its unit, for example ``1.25 GB``."""
     for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
-            return f"{number / size:.3g} {letter}"
-    return f"{number:.3g} "
+            return f"{number / size:.3g} {letter}{unit}"
+    return f"{number:.3g} {unit}".rstrip()
 
 
 def power(value: float) -> str:
@@ -43,3 +43,45 @@ def setting(value: Any) -> str:
     if isinstance(value, int) and (abs(value) < LONG or int(float(brief)) != value):
         return str(value)
     return brief
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns ``1 trial`` or ``3 trials``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def minus(text: str) -> str:
+    """Returns text with hyphens before digits set as minus signs."""
+    return text.replace("-", "−")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Returns a number with its sign; an infinite one as ``open``."""
+    # Adding zero turns minus zero into zero.
+    return minus(f"{round(value, digits) + 0.0:+.{digits}f}") if math.isfinite(value) else "open"
+
+
+def span(low: float, high: float, digits: int = 2) -> str:
+    """Returns an interval, for example ``[−0.41, +0.12]`` or ``(open, +0.12]``."""
+    left = f"[{signed(low, digits)}" if math.isfinite(low) else "(open"
+    right = f"{signed(high, digits)}]" if math.isfinite(high) else "open)"
+    return f"{left}, {right}"
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    """Returns a number with a fixed number of decimals; a dash if it is unknown."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else minus(f"{value:.{digits}f}")
+
+
+def brief(value: float) -> str:
+    """Returns a number with three significant digits; an infinite one as ``open``."""
+    return minus(f"{value:.3g}") if math.isfinite(value) else "open"
+
+
+def value_span(low: float, high: float) -> str:
+    """Returns an interval given in log2 as the values themselves."""
+    left = f"[{brief(2.0**low)}" if math.isfinite(low) else "(open"
+    right = f"{brief(2.0**high)}]" if math.isfinite(high) else "open)"
+    return f"{left}, {right}"

@@ -1,28 +1,39 @@
-"""Readings: the landscape of a group of a study, or of the plain theory, and what it rests on."""
+"""Advice for a budget: the landscape of a group, or of the plain theory, and where to tune."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sweeper.analysis import (
+    Advice,
+    Economy,
     Floats,
     Found,
+    Growth,
     Landscape,
     Movement,
     Optimum,
     Rate,
     RunCost,
+    advise,
     fit_law,
+    growth,
     run_cost,
 )
-from sweeper.answers.drift import Group
+from sweeper.answers.drift import DriftGroup, DriftStatement
+from sweeper.answers.evidence import Evidence
+from sweeper.answers.groups import all_refused, group_label
+from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
+from sweeper.answers.view import inquire
 from sweeper.errors import AnalysisRefusal
+from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +115,7 @@ def plain_landscape(given: Given, target: float) -> Reading:
 
 
 def read_landscape(
-    group: Group, frame: pd.DataFrame, *, scale: str, target: float, given: Given
+    group: DriftGroup, frame: pd.DataFrame, *, scale: str, target: float, given: Given
 ) -> Reading:
     """Returns the landscape of one group of a study.
 
@@ -209,7 +220,7 @@ def _loss_law(optima: Sequence[Optimum], alpha: float | None) -> tuple[float, fl
 
 
 def _movement(
-    group: Group, optima: Sequence[Optimum], beta: float | None
+    group: DriftGroup, optima: Sequence[Optimum], beta: float | None
 ) -> tuple[Movement, float | None, str]:
     """Returns how the optimum moves, beta if it has one, and a sentence on that."""
     if beta is not None:
@@ -243,7 +254,7 @@ def _movement(
     return Movement(slope=slope, error=error), None, sentence
 
 
-def _rate(group: Group) -> Rate | None:
+def _rate(group: DriftGroup) -> Rate | None:
     """Returns beta where at least three gaps show that the optimum converges, else None."""
     try:
         rate = transfer_of(group).rates.get("b")
@@ -284,3 +295,166 @@ def _cost(frame: pd.DataFrame, scale: str, target: float, given: Given) -> tuple
         f"a run costs {cost.of(target):.3g} FLOPs at {target:g} and grows as "
         f"scale^{cost.exponent:.3g}, {source}"
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Counsel:
+    """Advice from one group of a study.
+
+    Attributes:
+        study, scale, hyperparameter, variant, settings: the group; None and empty without one.
+        advice: what to do; None where the group refused it.
+        growth: how the strategies scale with compute; None where the optimum has no rate.
+        assumptions: what the advice rests on, a sentence each.
+        refused: why there is no advice; None if there is one.
+        evidence: which trials it rests on; None without a study.
+        notes: sentences that the reader should know of every group.
+    """
+
+    study: str | None
+    scale: str | None
+    hyperparameter: str | None
+    variant: str | None
+    settings: Mapping[str, Any]
+    advice: Advice | None
+    growth: Growth | None
+    assumptions: tuple[str, ...]
+    refused: str | None
+    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How messages name the group."""
+        return group_label(self.variant or "no study", self.settings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the advice as plain values under stable keys; what is infinite is null."""
+        head = {
+            **encoded(self, "hyperparameter variant settings refused"),
+            "evidence": self.evidence and self.evidence.to_json(),
+        }
+        if self.advice is None:
+            return head
+        return head | {
+            **encoded(self.advice, "recommended=best.strategy transfer_pays=pays options"),
+            "growth": jsonable(self.growth),
+            "sentences": list(self.advice.sentences),
+            "assumptions": list(self.assumptions),
+        }
+
+
+def counsels_of(
+    store: Store,
+    name: str,
+    hyperparameter: str | None = None,
+    *,
+    scale: str | None = None,
+    horizon: str | None = None,
+    target: float,
+    budget: float,
+    given: Given,
+) -> list[Counsel]:
+    """Returns advice for a budget, one a group of a study.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        hyperparameter, scale, horizon: as in :func:`transfers_of`.
+        target: scale that is wanted, above the study's largest.
+        budget: FLOPs for all runs together.
+        given: what the reader knows better.
+
+    Raises:
+        UnknownNameError: there is no such study, scale or hyperparameter.
+        RequestError: a formula or horizon is none.
+        AnalysisRefusal: there is no result yet, or no group can advise; says why each.
+    """
+    wanted = () if hyperparameter is None else (hyperparameter,)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    found = []
+    for column in inquiry.hyperparameters:
+        rows = inquiry.rows(column)
+        statement = inquiry.statement(column)
+        for group in statement.groups:
+            part = _part(rows, group)
+            found.append(
+                _counsel(statement, group, part, target=target, budget=budget, given=given)
+            )
+    if all(counsel.advice is None for counsel in found):
+        raise all_refused((counsel.label, counsel.refused or "") for counsel in found)
+    return found
+
+
+def general_counsel(*, target: float, budget: float, given: Given) -> Counsel:
+    """Returns advice without a study, from exponents alone.
+
+    Raises:
+        AnalysisRefusal: an exponent is missing or out of range, or the budget too small.
+    """
+    reading = plain_landscape(given, target)
+    grows = _growth(reading, given)
+    return Counsel(
+        study=None,
+        scale=None,
+        hyperparameter=None,
+        variant=None,
+        settings={},
+        advice=advise(reading.land, target=target, budget=budget),
+        growth=grows,
+        assumptions=reading.assumptions,
+        refused=None,
+    )
+
+
+def _growth(reading: Reading, given: Given) -> Growth | None:
+    """Returns how strategies scale with compute; None where the optimum has no rate."""
+    if reading.beta is None:
+        return None
+    economy = Economy(
+        cost_exponent=reading.land.cost.exponent, hyperparameters=given.hyperparameters
+    )
+    return growth(reading.land.alpha, reading.beta, economy)
+
+
+def _counsel(
+    statement: DriftStatement,
+    group: DriftGroup,
+    rows: pd.DataFrame,
+    *,
+    target: float,
+    budget: float,
+    given: Given,
+) -> Counsel:
+    advice: Advice | None = None
+    grows: Growth | None = None
+    assumptions: tuple[str, ...] = ()
+    refused: str | None = None
+    try:
+        reading = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
+        advice = advise(reading.land, target=target, budget=budget)
+        assumptions = reading.assumptions
+        grows = _growth(reading, given)
+    except AnalysisRefusal as refusal:
+        refused = str(refusal)
+    return Counsel(
+        study=statement.study,
+        scale=statement.scale,
+        hyperparameter=statement.hyperparameter,
+        variant=group.variant,
+        settings=group.settings,
+        advice=advice,
+        growth=grows,
+        assumptions=assumptions,
+        refused=refused,
+        evidence=group.evidence,
+        notes=statement.notes,
+    )
+
+
+def _part(rows: pd.DataFrame, group: DriftGroup) -> pd.DataFrame:
+    """Returns the rows of a group."""
+    keep = rows["variant"].astype(str) == group.variant
+    for name, value in group.settings.items():
+        keep &= rows[name].isna() if value is None else rows[name] == value
+    return rows[keep]

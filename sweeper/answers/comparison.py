@@ -27,7 +27,9 @@ from sweeper.analysis import (
     saving,
     tuned_losses,
 )
+from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import Inquiry, inquire
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store
@@ -193,7 +195,7 @@ class Comparison:
             "baseline": base.name,
             "metric": self.metric,
             "baseline_points": [
-                {**_point_json(point), "dominated": point.label in base.frontier.dominated}
+                {**encoded(point, _POINT), "dominated": point.label in base.frontier.dominated}
                 for point in base.points
             ],
             "baseline_law": _law_json(base),
@@ -204,14 +206,14 @@ class Comparison:
                     "variant": rival.side.variant,
                     "points": list(_points_json(rival)),
                     "shared_seeds": _shared_json(rival.saving.shared),
-                    "trend": rival.saving.trend and _numbers(vars(rival.saving.trend)),
+                    "trend": jsonable(rival.saving.trend),
                     "law": _law_json(rival.side),
                     "evidence": rival.side.evidence.to_json(),
-                    "left_out": _left_out_json(rival.side),
+                    "left_out": left_out_json(rival.side.tuned.left_out, "label"),
                 }
                 for rival in self.rivals
             ],
-            "left_out": _left_out_json(base),
+            "left_out": left_out_json(base.tuned.left_out, "label"),
             "notes": list(self.notes),
         }
 
@@ -342,53 +344,29 @@ def _notes(
         yield f"seconds are from different devices: {', '.join(devices)}"
 
 
-def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
-    if shared is None:
-        return None
-    return {
-        "points": len(shared.pairs),
-        "measured": shared.measured,
-        "correlation": shared.correlation,
-    }
-
-
 def _points_json(rival: Rival) -> Iterator[dict[str, Any]]:
     fitted = rival.fitted or [None] * len(rival.saving.multipliers)
     rows = zip(rival.side.points, rival.saving.multipliers, fitted, strict=True)
     for point, multiplier, by_law in rows:
         yield {
-            **_point_json(point),
-            **_numbers(
-                {"multiplier": multiplier.value, "low": multiplier.low, "high": multiplier.high}
-            ),
-            "extrapolated": multiplier.extrapolated,
+            **encoded(point, _POINT),
+            **encoded(multiplier, "multiplier=value low high extrapolated"),
             "standing": standing(multiplier),
             "fitted": by_law
-            and _numbers(
-                {
-                    "multiplier": by_law.value,
-                    "low": by_law.low,
-                    "high": by_law.high,
-                    "difference": by_law.value - multiplier.value,
-                }
-            ),
+            and {
+                **encoded(by_law, "multiplier=value low high"),
+                "difference": jsonable(by_law.value - multiplier.value),
+            },
         }
 
 
-def _point_json(point: TunedPoint) -> dict[str, Any]:
-    return {
-        "label": point.label,
-        **_numbers(
-            {
-                "flops": point.flops,
-                "seconds": point.seconds,
-                "loss": point.loss,
-                "error": point.error,
-            }
-        ),
-        "bound": point.bound,
-        "seeds": point.seeds,
-    }
+_POINT = "label flops seconds loss error bound seeds"
+
+
+def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    return {"points": len(shared.pairs), **encoded(shared, "measured correlation")}
 
 
 def _law_json(side: Side) -> dict[str, Any]:
@@ -397,19 +375,9 @@ def _law_json(side: Side) -> dict[str, Any]:
         return {"refused": side.lawless}
     term = law.terms[0]
     return {
-        "asymptote": _numbers({"value": law.asymptote, "low": law.low, "high": law.high}),
+        "asymptote": encoded(law, "value=asymptote low high"),
         "amplitude": term.amplitude,
-        "exponent": _numbers({"value": term.exponent, "low": term.low, "high": term.high}),
-        "points": law.points,
-        "flags": list(law.flags),
+        "exponent": encoded(term, "value=exponent low high"),
+        **encoded(law, "points flags"),
         "refused": None,
     }
-
-
-def _left_out_json(side: Side) -> list[dict[str, str]]:
-    return [{"label": label, "why": why} for label, why in side.tuned.left_out.items()]
-
-
-def _numbers(values: dict[str, float]) -> dict[str, float | None]:
-    """Returns numbers that strict JSON can hold."""
-    return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}

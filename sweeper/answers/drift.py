@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 import pandas as pd
@@ -27,18 +28,29 @@ from sweeper.analysis import (
     transfer_regret,
 )
 from sweeper.answers.evidence import Evidence, gather
-from sweeper.answers.groups import all_refused, few, group_label
-from sweeper.answers.jsonable import number, plain
+from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
+from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
+from sweeper.store import Estimate, Store
+
+OPTIMUM = (
+    "scale log2 value low high loss curvature points flags estimator estimators noise "
+    "noise_source seeds coverage trials=answered declared"
+)
+DRIFT = "slope low high scales_used flags intercept censored scatter estimators bend leave_one_out"
+REGRET = (
+    "scale tuned transferred regret percent log2 floor harmless certainty note compute "
+    "compute_note"
+)
+CLAIM = "exponent=claim.exponent tolerance=claim.tolerance verdict=ruling why"
+"""The columns of each record of a group: what its JSON, its tables and its figures call them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """What is said about one variant under fixed settings.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DriftGroup(StudyGroup):
+    """The optima, drift, regret and verdicts of one group.
 
     Attributes:
-        variant: name of the variant.
-        settings: values of the settings that make the group.
         optima: one a scale that could be analysed, smallest scale first.
         drift: None where the group refused it.
         exponent: the rule that the regrets transfer by: the first claim's, else 0.
@@ -49,8 +61,6 @@ class Group:
         evidence: which trials it rests on.
     """
 
-    variant: str
-    settings: Mapping[str, Any]
     optima: tuple[Optimum, ...]
     drift: Drift | None
     exponent: float
@@ -59,11 +69,6 @@ class Group:
     refused: str | None
     left_out: Mapping[float, str]
     evidence: Evidence
-
-    @property
-    def label(self) -> str:
-        """How messages name the group, for example ``mup, weight_decay 0.1``."""
-        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ class DriftStatement:
     study: str
     scale: str
     hyperparameter: str
-    groups: tuple[Group, ...]
+    groups: tuple[DriftGroup, ...]
     notes: tuple[str, ...] = ()
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
@@ -92,9 +97,7 @@ class DriftStatement:
             keys: list the keys of the trials behind each group.
         """
         return {
-            "study": self.study,
-            "scale": self.scale,
-            "hyperparameter": self.hyperparameter,
+            **encoded(self, "study scale hyperparameter"),
             "groups": [group_json(group, keys=keys) for group in self.groups],
             "notes": list(self.notes),
         }
@@ -147,8 +150,7 @@ def drift_statement(
     groups = tuple(
         _analyse(
             part,
-            variant=variant,
-            values=values,
+            group,
             columns=(scale, hyperparameter),
             claims=tuple(claims),
             options={
@@ -158,7 +160,7 @@ def drift_statement(
                 "seed": seed,
             },
         )
-        for variant, values, part in _grouped(frame, settings)
+        for group, part in groups_of(frame, settings)
     )
     if not partial and all(group.refused is not None for group in groups):
         raise all_refused((group.label, group.refused or "") for group in groups)
@@ -171,23 +173,14 @@ def drift_statement(
     )
 
 
-def _grouped(
-    frame: pd.DataFrame, settings: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
-    for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
-        variant, *values = key
-        yield str(variant), dict(zip(settings, map(plain, values), strict=True)), part
-
-
 def _analyse(
     part: pd.DataFrame,
+    group: Mapping[str, Any],
     *,
-    variant: str,
-    values: Mapping[str, Any],
     columns: tuple[str, str],
     claims: tuple[Claim, ...],
     options: Mapping[str, Any],
-) -> Group:
+) -> DriftGroup:
     """Returns what one group says; its refusals become sentences."""
     exponent = claims[0].exponent if claims else 0.0
     located = Located(optima=(), refused={}, noise=None)
@@ -202,9 +195,8 @@ def _analyse(
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     optima = located.optima
-    return Group(
-        variant=variant,
-        settings=values,
+    return DriftGroup(
+        **group,
         optima=optima,
         drift=drift,
         exponent=exponent,
@@ -239,81 +231,67 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
 
 
-def group_json(group: Group, *, keys: bool = False) -> dict[str, Any]:
+def group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
     """Returns a group as plain values under stable keys, its trials' keys only if asked for."""
     return {
-        "variant": group.variant,
-        "settings": {name: plain(value) for name, value in group.settings.items()},
-        "optima": [_optimum_json(optimum) for optimum in group.optima],
-        "drift": None if group.drift is None else _drift_json(group.drift),
-        "regret": [_regret_json(regret) for regret in group.regret],
+        **encoded(group, "variant settings"),
+        "optima": [encoded(optimum, OPTIMUM) for optimum in group.optima],
+        "drift": None if group.drift is None else encoded(group.drift, DRIFT),
+        "regret": [encoded(regret, REGRET) for regret in group.regret],
         "regret_exponent": group.exponent,
-        "claims": [
-            {
-                "exponent": verdict.claim.exponent,
-                "tolerance": verdict.claim.tolerance,
-                "verdict": verdict.ruling,
-                "why": verdict.why,
-            }
-            for verdict in group.verdicts
-        ],
+        "claims": [encoded(verdict, CLAIM) for verdict in group.verdicts],
         "refused": group.refused,
-        "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
+        "left_out": left_out_json(group.left_out),
         "evidence": group.evidence.to_json(keys=keys),
     }
 
 
-def _optimum_json(optimum: Optimum) -> dict[str, Any]:
-    return {
-        "scale": optimum.scale,
-        "log2": optimum.log2,
-        "value": optimum.value,
-        "low": number(optimum.low),
-        "high": number(optimum.high),
-        "loss": optimum.loss,
-        "curvature": number(optimum.curvature),
-        "points": optimum.points,
-        "flags": list(optimum.flags),
-        "estimator": optimum.estimator,
-        "estimators": dict(optimum.estimators),
-        "noise": optimum.noise,
-        "noise_source": optimum.noise_source,
-        "seeds": optimum.seeds,
-        "coverage": optimum.coverage,
-        "trials": optimum.answered,
-        "declared": optimum.declared,
-    }
+def left_out_json(left_out: Mapping[Any, str], what: str = "scale") -> list[dict[str, Any]]:
+    """Returns what has no optimum with the reason, a scale or whatever ``what`` says."""
+    return [{what: jsonable(place), "why": why} for place, why in left_out.items()]
 
 
-def _drift_json(drift: Drift) -> dict[str, Any]:
-    bend = drift.bend
-    return {
-        "slope": drift.slope,
-        "low": number(drift.low),
-        "high": number(drift.high),
-        "scales_used": list(drift.scales_used),
-        "flags": list(drift.flags),
-        "intercept": drift.intercept,
-        "censored": list(drift.censored),
-        "scatter": drift.scatter,
-        "estimators": dict(drift.estimators),
-        "bend": bend and {k: number(v) for k, v in vars(bend).items()},
-        "leave_one_out": [{"scale": o.scale, "change": o.change} for o in drift.leave_one_out],
-    }
+def keep_estimates(store: Store, statements: Sequence[DriftStatement]) -> None:
+    """Writes statements to the store's table of estimates, in place of the earlier ones.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    for statement in statements:
+        rows = [row for group in statement.groups for row in _estimates(group)]
+        store.save_estimates(statement.study, statement.hyperparameter, rows)
 
 
-def _regret_json(regret: Regret) -> dict[str, Any]:
-    return {
-        "scale": regret.scale,
-        "tuned": regret.tuned,
-        "transferred": number(regret.transferred),
-        "regret": number(regret.regret),
-        "percent": number(regret.percent),
-        "log2": regret.log2,
-        "floor": regret.floor,
-        "harmless": regret.harmless,
-        "certainty": regret.certainty,
-        "note": regret.note,
-        "compute": number(regret.compute),
-        "compute_note": regret.compute_note,
-    }
+def _estimates(group: DriftGroup) -> Iterator[Estimate]:
+    place: dict[str, Any] = {"variant": group.variant, "settings": dict(group.settings)}
+    for optimum in group.optima:
+        yield Estimate(
+            kind="optimum",
+            **place,
+            scale=optimum.scale,
+            value=optimum.value,
+            low=None if isinf(optimum.low) else 2.0**optimum.low,
+            high=None if isinf(optimum.high) else 2.0**optimum.high,
+            text=", ".join(optimum.flags),
+        )
+    drift = group.drift
+    if drift is None:
+        yield Estimate(kind="drift", **place, text=group.refused or "")
+    else:
+        value, low, high = drift.slope, drift.low, drift.high
+        yield Estimate(
+            kind="drift", **place, value=value, low=low, high=high, text=", ".join(drift.flags)
+        )
+    for verdict in group.verdicts:
+        claim = verdict.claim
+        yield Estimate(
+            kind="claim",
+            **place,
+            value=claim.exponent,
+            low=claim.exponent - claim.tolerance,
+            high=claim.exponent + claim.tolerance,
+            text=f"{verdict.ruling}: {verdict.why}",
+        )
+    for cost in group.regret:
+        note = cost.note or ("below the noise floor" if cost.harmless else "")
+        yield Estimate(kind="regret", **place, scale=cost.scale, value=cost.regret, text=note)

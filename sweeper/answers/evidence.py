@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.answers.jsonable import encoded
 from sweeper.outcome import ACCEPTED
 
 CODE = ("commit", "sweeper", "torch", "workload_version")
@@ -48,18 +49,8 @@ class Evidence:
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns plain values under stable keys, the trials' own keys only if asked for."""
-        document = {
-            "trials": self.trials,
-            "declared": self.declared,
-            "diverged": self.diverged,
-            "points": self.points,
-            "seeds": self.seeds and list(self.seeds),
-            "coverage": self.coverage,
-            "versions": list(self.versions),
-            "devices": list(self.devices),
-            "warnings": list(self.warnings),
-        }
-        return document | {"keys": list(self.keys)} if keys else document
+        columns = "trials declared diverged points seeds coverage versions devices warnings"
+        return encoded(self, f"{columns} keys" if keys else columns)
 
 
 def gather(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:

@@ -1,18 +1,57 @@
-"""What groups are called in tables and messages, and why none of them can answer."""
+"""The groups of a study: how its trials fall into them, their names, and why none can answer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from sweeper.answers.jsonable import plain
 from sweeper.errors import AnalysisRefusal
 from sweeper.words import setting
+
+if TYPE_CHECKING:
+    import pandas
 
 HANDFUL = 5
 """Reasons that a group's refusal tells before it counts the others."""
 
 NAMED = 3
 """Groups that a refusal names before it counts the others."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyGroup:
+    """One variant under fixed settings; what is said about it stands in the classes below it.
+
+    Attributes:
+        variant: name of the variant.
+        settings: values of the settings that make the group.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """How messages name the group, for example ``mup, weight_decay 0.1``."""
+        return group_label(self.variant, self.settings)
+
+
+def groups_of(
+    frame: pandas.DataFrame, settings: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], pandas.DataFrame]]:
+    """Yields every variant under every combination of settings, as the fields of a
+    :class:`StudyGroup`, with its trials.
+
+    Args:
+        frame: one row a trial with ``variant`` and the settings.
+        settings: columns whose distinct values, with the variant, make the groups.
+    """
+    for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
+        variant, *values = key
+        named = dict(zip(settings, map(plain, values), strict=True))
+        yield {"variant": str(variant), "settings": named}, part
 
 
 def group_label(variant: str, settings: Mapping[str, Any]) -> str:

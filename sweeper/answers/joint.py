@@ -9,35 +9,27 @@ from typing import Any
 import pandas as pd
 
 from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud, require_columns
+from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, gather
-from sweeper.answers.groups import all_refused, group_label
-from sweeper.answers.jsonable import number, plain
+from sweeper.answers.groups import StudyGroup, all_refused, groups_of
+from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import Inquiry
 from sweeper.errors import AnalysisRefusal, RequestError
 
 
-@dataclass(frozen=True, kw_only=True)
-class JointGroup:
-    """What is said about one variant under fixed settings.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointGroup(StudyGroup):
+    """The joint optima of one group.
 
     Attributes:
-        variant: name of the variant.
-        settings: values of the settings that make the group.
         optima: scale to its joint optimum, smallest scale first.
         left_out: scale to the reason why it has none.
         evidence: which trials it rests on.
     """
 
-    variant: str
-    settings: Mapping[str, Any]
     optima: Mapping[float, JointOptimum]
     left_out: Mapping[float, str]
     evidence: Evidence
-
-    @property
-    def label(self) -> str:
-        """How messages name the group, for example ``mup, beta 0.9``."""
-        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +55,7 @@ class JointStatement:
             keys: list the keys of the trials behind each group.
         """
         return {
-            "study": self.study,
-            "scale": self.scale,
-            "hyperparameters": list(self.hyperparameters),
+            **encoded(self, "study scale hyperparameters"),
             "groups": [_group_json(group, keys=keys) for group in self.groups],
             "notes": list(self.notes),
         }
@@ -104,11 +94,10 @@ def joint_statement(
     columns = ["variant", *settings, scale, *hyperparameters, "seed", "loss", "outcome"]
     require_columns(frame, columns)
     options = {"allow_holes": allow_holes, "resamples": resamples, "seed": seed}
-    groups = []
-    for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
-        variant, *values = key
-        place = dict(zip(settings, map(plain, values), strict=True))
-        groups.append(_analyse(part, str(variant), place, scale, hyperparameters, options))
+    groups = [
+        _analyse(part, group, scale, hyperparameters, options)
+        for group, part in groups_of(frame, settings)
+    ]
     if not any(group.optima for group in groups):
         raise all_refused((g.label, why) for g in groups for why in g.left_out.values())
     return JointStatement(
@@ -122,8 +111,7 @@ def joint_statement(
 
 def _analyse(
     part: pd.DataFrame,
-    variant: str,
-    settings: Mapping[str, Any],
+    group: Mapping[str, Any],
     scale: str,
     names: tuple[str, str],
     options: Mapping[str, Any],
@@ -140,8 +128,7 @@ def _analyse(
     located = locate_jointly(list(clouds.values()), **options)
     left_out |= {scales[index]: why for index, why in located.refused.items()}
     return JointGroup(
-        variant=variant,
-        settings=settings,
+        **group,
         optima={scales[index]: found for index, found in sorted(located.optima.items())},
         left_out=dict(sorted(left_out.items())),
         evidence=gather(part, (scale, *names)),
@@ -164,46 +151,41 @@ def _by_scale(part: pd.DataFrame, scale: str) -> Iterator[tuple[float, pd.DataFr
 
 def _group_json(group: JointGroup, *, keys: bool) -> dict[str, Any]:
     return {
-        "variant": group.variant,
-        "settings": {name: plain(value) for name, value in group.settings.items()},
+        **encoded(group, "variant settings"),
         "optima": [_optimum_json(scale, found) for scale, found in group.optima.items()],
-        "left_out": [{"scale": scale, "why": why} for scale, why in group.left_out.items()],
+        "left_out": left_out_json(group.left_out),
         "evidence": group.evidence.to_json(keys=keys),
     }
 
 
 def _optimum_json(scale: float, optimum: JointOptimum) -> dict[str, Any]:
-    names = optimum.names
+    columns = "loss hessian axes points noise noise_source seeds trials=answered declared"
     return {
         "scale": scale,
         "optimum": {
             name: {
                 "log2": float(optimum.log2[axis]),
                 "value": float(2.0 ** optimum.log2[axis]),
-                "low": number(optimum.low[axis]),
-                "high": number(optimum.high[axis]),
+                "low": jsonable(optimum.low[axis]),
+                "high": jsonable(optimum.high[axis]),
                 "flags": list(optimum.flags[axis]),
             }
-            for axis, name in enumerate(names)
+            for axis, name in enumerate(optimum.names)
         },
-        "loss": optimum.loss,
-        "hessian": [[number(value) for value in row] for row in optimum.hessian],
-        "axes": [
-            {
-                "direction": dict(zip(names, axis.direction, strict=True)),
-                "curvature": axis.curvature,
-                "low": number(axis.low),
-                "high": number(axis.high),
-            }
-            for axis in optimum.axes
-        ],
-        "points": optimum.points,
-        "noise": optimum.noise,
-        "noise_source": optimum.noise_source,
-        "seeds": optimum.seeds,
-        "trials": optimum.answered,
-        "declared": optimum.declared,
+        **encoded(optimum, columns),
+        "axes": axes_json(optimum),
     }
+
+
+def axes_json(optimum: JointOptimum) -> list[dict[str, Any]]:
+    """Returns the principal axes of a joint optimum, the most curved first."""
+    return [
+        {
+            "direction": dict(zip(optimum.names, axis.direction, strict=True)),
+            **encoded(axis, "curvature low high"),
+        }
+        for axis in optimum.axes
+    ]
 
 
 def joint_answer(inquiry: Inquiry, *, allow_holes: bool = False) -> JointStatement:

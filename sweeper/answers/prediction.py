@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis import JointOptimum, Prediction, predict_at
+from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
 from sweeper.answers.groups import all_refused
-from sweeper.answers.jsonable import number
-from sweeper.answers.rules import RuleGroup, RuleStatement
-from sweeper.errors import AnalysisRefusal
+from sweeper.answers.jsonable import encoded
+from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
+from sweeper.answers.view import Inquiry
+from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,8 +54,7 @@ class PredictionStatement:
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
         return {
-            "study": self.study,
-            "target": dict(self.target),
+            **encoded(self, "study target"),
             "groups": [_json(one) for one in self.groups],
             "notes": list(self.notes),
         }
@@ -155,13 +156,76 @@ def _correlation(
     return float(np.corrcoef(one, other)[0, 1])
 
 
+def predictions_of(
+    store: Store,
+    name: str,
+    target: Mapping[str, float],
+    *,
+    hyperparameters: Sequence[str] = (),
+    model: str = "auto",
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+) -> PredictionStatement:
+    """Returns what the rules of a study say of a target.
+
+    A scale that takes one value in the study is no term of a rule: the answer holds at that
+    value, and a note says so.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        target: value by name of the scale; these are the scales that the rules are fitted over.
+        hyperparameters, model, estimator, allow_holes: as in :func:`rules_of`.
+
+    Raises:
+        UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
+        RequestError: the target names no scale, or not all of those of the study.
+        AnalysisRefusal: there is no result yet, or no group can answer.
+    """
+    own = own_scales(store.study(name))
+    if not target:
+        flags = " ".join(f"--at {scale}=VALUE" for scale in own)
+        raise RequestError(f"a prediction needs a target: {flags}")
+    absent = [scale for scale in own if scale not in target]
+    if absent and len(absent) < len(own):
+        raise RequestError(
+            f"the rules of {name} are over {', '.join(own)}, and the target says nothing of "
+            f"{', '.join(absent)}; add --at {absent[0]}=VALUE"
+        )
+    asked = sorted(target, key=lambda scale: scale not in own)
+    inquiry, columns = with_scales(store, name, asked, hyperparameters)
+    at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
+    varying, notes = _varying(inquiry, at)
+    statement = fitted(inquiry, varying, model=model, estimator=estimator, allow_holes=allow_holes)
+    return predictions(statement, {column: at[column] for column in varying}, notes=notes)
+
+
+def _varying(
+    inquiry: Inquiry, target: Mapping[str, float]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the scales of a target that vary in the study, and a note on each of the others.
+
+    Where none varies all are kept, and the fit says what is missing.
+    """
+    kept, notes = [], []
+    for name, value in target.items():
+        held = inquiry.trials[name].dropna().unique()
+        if len(held) != 1:
+            kept.append(name)
+        elif held[0] == value:
+            notes.append(f"{name} is {held[0]:g} in the whole study, as at the target")
+        else:
+            notes.append(
+                f"{name} is {held[0]:g} in the whole study, so nothing tells what it does: the "
+                f"prediction is for that value, not for {value:g}"
+            )
+    return (tuple(kept), tuple(notes)) if kept else (tuple(target), ())
+
+
 def _json(one: Predicted) -> dict[str, Any]:
     group, found = one.group, one.prediction
     head = {
-        "variant": group.variant,
-        "settings": dict(group.settings),
-        "hyperparameter": group.hyperparameter,
-        "joint_with": group.partner,
+        **encoded(group, "variant settings hyperparameter joint_with=partner"),
         "refused": one.refused,
         "evidence": group.evidence.to_json(),
     }
@@ -170,15 +234,9 @@ def _json(one: Predicted) -> dict[str, Any]:
         empty = dict.fromkeys(names) | {"others": {}, "extrapolation": None}
         return head | empty | {"assumptions": []}
     return head | {
-        "log2": found.log2,
-        "value": found.value,
-        "low": number(found.low),
-        "high": number(found.high),
-        "model": found.model,
-        "regret": found.regret,
+        **encoded(found, "log2 value low high model regret"),
         "joint_regret": one.joint_regret,
-        "curvature": found.curvature,
-        "others": dict(found.others),
-        "extrapolation": {"factor": found.factor, "doublings": dict(found.doublings)},
+        **encoded(found, "curvature others"),
+        "extrapolation": encoded(found, "factor doublings"),
         "assumptions": list(found.assumptions),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import pandas as pd
 from sweeper.analysis import (
     CHOICES,
     DEFAULT,
+    Candidate,
     Held,
     JointOptimum,
     JointSurvey,
+    Offset,
     Rule,
     Survey,
     estimator_named,
@@ -24,19 +26,22 @@ from sweeper.analysis import (
     require_columns,
     survey,
 )
+from sweeper.answers.axes import Axes, claims_of
+from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, gather
-from sweeper.answers.groups import all_refused, few, group_label
-from sweeper.answers.jsonable import plain
-from sweeper.errors import AnalysisRefusal, UnknownNameError
+from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
+from sweeper.answers.joint import axes_json
+from sweeper.answers.jsonable import encoded
+from sweeper.answers.view import Inquiry, inquire
+from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
+from sweeper.store import Store, StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RuleGroup:
-    """The rule of one hyperparameter in one variant under fixed settings.
+class RuleGroup(StudyGroup):
+    """The rule of one hyperparameter in one group.
 
     Attributes:
-        variant: name of the variant.
-        settings: values of the settings that make the group.
         hyperparameter: whose rule it is.
         partner: the hyperparameter that it was tuned together with; None if alone.
         rule: None where the group refused it.
@@ -47,8 +52,6 @@ class RuleGroup:
         evidence: which trials it rests on.
     """
 
-    variant: str
-    settings: Mapping[str, Any]
     hyperparameter: str
     partner: str | None
     rule: Rule | None
@@ -56,11 +59,6 @@ class RuleGroup:
     survey: Survey | JointSurvey | None
     refused: str | None
     evidence: Evidence
-
-    @property
-    def label(self) -> str:
-        """How messages name the group, for example ``mup, depth 4``."""
-        return group_label(self.variant, self.settings)
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -88,6 +86,14 @@ class RuleStatement:
     scales: tuple[str, ...]
     groups: tuple[RuleGroup, ...]
     notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the rules as plain values; what is infinite or unknown is null."""
+        return {
+            **encoded(self, "study scales"),
+            "groups": [_group_json(group) for group in self.groups],
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,20 +153,18 @@ def rule_groups(frame: pd.DataFrame, question: Question) -> tuple[RuleGroup, ...
         AnalysisRefusal: a column is missing, or no group can answer; says why each.
     """
     point = [*question.scales, *question.hyperparameters]
-    columns = ["variant", *question.settings]
-    require_columns(frame, [*columns, *point, "seed", "loss", "outcome"])
+    columns = ["variant", *question.settings, *point, "seed", "loss", "outcome"]
+    require_columns(frame, columns)
     groups: list[RuleGroup] = []
-    for key, part in frame.groupby(columns, sort=True, dropna=False):
-        variant, *values = key
-        settings = dict(zip(question.settings, map(plain, values), strict=True))
-        groups += _groups(part, str(variant), settings, question)
+    for group, part in groups_of(frame, question.settings):
+        groups += _groups(part, group, question)
     if all(group.refused is not None for group in groups):
         raise all_refused((group.label, group.refused or "") for group in groups)
     return tuple(groups)
 
 
 def _groups(
-    part: pd.DataFrame, variant: str, settings: Mapping[str, Any], question: Question
+    part: pd.DataFrame, group: Mapping[str, Any], question: Question
 ) -> Iterator[RuleGroup]:
     names = question.hyperparameters
     evidence = gather(part, [*question.scales, *names])
@@ -179,8 +183,7 @@ def _groups(
                 refused[name] = str(refusal)
     for name in names:
         yield RuleGroup(
-            variant=variant,
-            settings=settings,
+            **group,
             hyperparameter=name,
             partner=next((other for other in names if other != name), None),
             rule=rules.get(name),
@@ -261,3 +264,232 @@ def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: Held) ->
 
 def _same(one: Held, other: Held) -> bool:
     return one.sighting.place == other.sighting.place and one.without == other.without
+
+
+def rules_of(
+    store: Store,
+    name: str,
+    *,
+    hyperparameters: Sequence[str] = (),
+    scales: Sequence[str] = (),
+    model: str = "auto",
+    estimator: str = DEFAULT,
+    allow_holes: bool = False,
+) -> RuleStatement:
+    """Returns the rules of a study.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        hyperparameters: one name, or two that are tuned together; none takes the two of an
+            imported study that has two, else those of the claims, each alone, else the first
+            that is swept over positive numbers.
+        scales: names of the scales; none takes those that the study was imported with, else
+            its scale.
+        model: ``auto``, ``constant``, ``power`` or ``offset``.
+        estimator: how an optimum is read off its points; two together are read off a paraboloid.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
+        RequestError: a name is asked for twice, or an estimator of one hyperparameter for two.
+        AnalysisRefusal: there is no result yet, or no group can answer.
+    """
+    along = tuple(scales) or own_scales(store.study(name))
+    inquiry, columns = with_scales(store, name, along, hyperparameters)
+    return fitted(inquiry, columns, model=model, estimator=estimator, allow_holes=allow_holes)
+
+
+def own_scales(record: StudyRecord) -> tuple[str, ...]:
+    """Returns the scales of a study: those that it was imported with, else its one."""
+    return tuple(record.document.get("scales", ())) or (record.scale,)
+
+
+def with_scales(
+    store: Store, name: str, scales: Sequence[str], hyperparameters: Sequence[str]
+) -> tuple[Inquiry, tuple[str, ...]]:
+    """Returns the study with a column for every scale, and the names of these columns."""
+    inquiry = inquire(store, name, scale=scales[0], hyperparameters=hyperparameters)
+    axes = Axes(store, name, inquiry.trials, inquiry.swept)
+    names = (inquiry.scale, *(axes.find(scale).name for scale in scales[1:]))
+    twice = next((n for n in names if (*names, *inquiry.asked).count(n) > 1), None)
+    if twice is not None:
+        raise RequestError(f"{twice} is asked for twice; scales and hyperparameters must differ")
+    known = tuple(dict.fromkeys((*inquiry.scales, *names)))
+    return replace(inquiry, trials=axes.trials, scales=known), names
+
+
+def fitted(
+    inquiry: Inquiry, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
+) -> RuleStatement:
+    inquiry.require_results()
+    found: list[RuleGroup] = []
+    notes: list[str] = []
+    for asked in _together(inquiry):
+        if len(asked) == 2 and estimator != DEFAULT:
+            raise RequestError(
+                f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
+                f"out, or fit one alone with --hyperparameter {asked[0]}"
+            )
+        view = inquiry.view(*asked)
+        notes += view.notes
+        question = Question(
+            scales=scales,
+            hyperparameters=asked,
+            settings=_settings(inquiry, view.rows, scales, asked),
+            model=model,
+            estimator=estimator,
+            allow_holes=allow_holes,
+        )
+        found += rule_groups(view.rows, question)
+    return RuleStatement(
+        study=inquiry.study.name,
+        scales=scales,
+        groups=tuple(found),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _together(inquiry: Inquiry) -> list[tuple[str, ...]]:
+    """Returns the hyperparameters to fit, those in one tuple together."""
+    if inquiry.asked:
+        return [inquiry.asked]
+    record = inquiry.study
+    own = tuple(name for name in record.document.get("hyperparameters", ()))
+    if len(own) == 2:
+        return [own]
+    claimed = tuple(claims_of(inquiry.trials, record))
+    return [(column,) for column in claimed or inquiry.hyperparameters]
+
+
+def _settings(
+    inquiry: Inquiry, rows: pd.DataFrame, scales: Sequence[str], asked: Sequence[str]
+) -> tuple[str, ...]:
+    """Returns the other swept columns that differ at one combination of the scales."""
+    used = {*scales, *asked}
+    used |= {part for name in asked for part in inquiry.parts.get(name, ())}
+    here = rows.groupby(["variant", *scales], dropna=False)
+    return tuple(
+        column
+        for column in inquiry.swept
+        if column not in used and bool((here[column].nunique(dropna=False) > 1).any())
+    )
+
+
+_REFUSED: dict[str, Any] = {
+    "intercept_log2": None,
+    "intercept_low": None,
+    "intercept_high": None,
+    "terms": {},
+    "model": None,
+    "models": [],
+    "held_out": None,
+    "places": [],
+    "scatter": None,
+    "flags": [],
+}
+"""What a group without a rule says under the keys of one."""
+
+_INTERCEPT = (
+    "intercept_log2=intercept.value intercept_low=intercept.low intercept_high=intercept.high"
+)
+
+
+def _group_json(group: RuleGroup) -> dict[str, Any]:
+    """Returns the rule of one group and hyperparameter."""
+    head = {
+        **encoded(group, "variant settings hyperparameter joint_with=partner refused"),
+        "left_out": left_out_json(group.left_out, "place"),
+        "evidence": group.evidence.to_json(),
+    }
+    rule = group.rule
+    if rule is None:
+        return head | dict(_REFUSED)
+    return head | {
+        **encoded(rule, _INTERCEPT),
+        "terms": {term.scale: encoded(term, "exponent low high") for term in rule.terms},
+        "model": rule.model,
+        "models": [
+            {
+                "model": one.name,
+                "parameters": _parameters(one, rule),
+                **encoded(one, "held_out_error=error contender"),
+                "why_not": one.why_not or None,
+            }
+            for one in rule.candidates.values()
+        ],
+        "held_out": _held_out_json(group, rule),
+        "places": _places_json(group, rule),
+        "scatter": rule.fit.scatter,
+        "flags": list(rule.flags),
+    }
+
+
+def _parameters(one: Candidate, rule: Rule) -> dict[str, float]:
+    """Returns the parameters of a form by name, for log2 of the hyperparameter.
+
+    ``constant``: log2. ``power``: intercept_log2 and the exponent of each scale. ``offset``:
+    limit_log2 + amplitude scale^-rate. Empty where the form was not fitted.
+    """
+    if one.fit is None:
+        return {}
+    values = one.fit.parameters.tolist()
+    if one.name == "constant":
+        return {"log2": values[0]}
+    if one.name == "power":
+        return dict(zip(("intercept_log2", *rule.scales), values, strict=True))
+    model = one.fit.model
+    assert isinstance(model, Offset)
+    limit, amplitude, rate = values
+    return {
+        "limit_log2": limit,
+        "amplitude": amplitude * 2.0 ** (rate * model.reference),
+        "rate": rate,
+    }
+
+
+def _held_out_json(group: RuleGroup, rule: Rule) -> dict[str, Any] | None:
+    if not rule.held:
+        return None
+    return {
+        "error_octaves": rule.candidates[rule.model].error,
+        "inside": sum(held.inside for held in rule.held),
+        "of": len(rule.held),
+        "places": [_held_json(h, c) for h, c in zip(rule.held, group.costs, strict=True)],
+    }
+
+
+def _held_json(held: Held, cost: float | None) -> dict[str, Any]:
+    return {
+        **encoded(held, "without_largest=without scales=sighting.scales"),
+        "predicted_log2": held.predicted.value,
+        "predicted": 2.0**held.predicted.value,
+        **encoded(held, "low high found_log2=sighting.log2"),
+        "found": 2.0**held.sighting.log2,
+        **encoded(held, "inside error_octaves=error"),
+        "regret": cost,
+    }
+
+
+def _places_json(group: RuleGroup, rule: Rule) -> list[dict[str, Any]]:
+    fit, joint = rule.fit, _joint_by_place(group)
+    fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
+    return [
+        {
+            **encoded(found, "scales log2"),
+            "value": 2.0**found.log2,
+            **encoded(found, "low high"),
+            "fitted_log2": value,
+            "leverage": leverage,
+            **encoded(found, "loss curvature flags estimator seeds trials=answered declared"),
+            "axes": axes_json(joint[found.place.label]) if found.place.label in joint else [],
+        }
+        for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
+    ]
+
+
+def _joint_by_place(group: RuleGroup) -> Mapping[str, JointOptimum]:
+    if not isinstance(group.survey, JointSurvey):
+        return {}
+    labels = [place.label for place in group.survey.places]
+    return dict(zip(labels, group.survey.optima, strict=True))

@@ -1,4 +1,4 @@
-"""The statement on transfer: gaps, rates, the pair of loss laws and the verdict of every group."""
+"""What a study says about transfer: gaps, rates, laws of loss and the verdict of every group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from sweeper.analysis import (
     GAPS,
     REPLICATED,
     Economy,
-    Gap,
     Gaps,
     Law,
     Optimum,
@@ -28,12 +27,15 @@ from sweeper.analysis import (
     measure_gaps,
     rates_of,
     reference_of,
+    run_cost,
 )
-from sweeper.answers.drift import DriftStatement, Group
+from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
 from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import all_refused, group_label
-from sweeper.answers.jsonable import number
+from sweeper.answers.groups import StudyGroup, all_refused
+from sweeper.answers.jsonable import encoded, jsonable
+from sweeper.answers.view import inquire
 from sweeper.errors import AnalysisRefusal
+from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,10 @@ class Overlay:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Transfer:
+class Transfer(StudyGroup):
     """What is said about transfer in one group.
 
     Attributes:
-        variant, settings: the group.
         exponent: the rule that settings are transferred by, in octaves per doubling.
         reference: what the gaps are measured from.
         rows: the gaps, one a scale.
@@ -67,8 +68,6 @@ class Transfer:
         evidence: which trials it rests on.
     """
 
-    variant: str
-    settings: Mapping[str, Any]
     exponent: float
     reference: Reference
     rows: tuple[ScaleGaps, ...]
@@ -78,29 +77,16 @@ class Transfer:
     left_out: Mapping[float, str]
     evidence: Evidence
 
-    @property
-    def label(self) -> str:
-        """How messages name the group."""
-        return group_label(self.variant, self.settings)
 
-
-@dataclass(frozen=True, kw_only=True)
-class NoTransfer:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NoTransfer(StudyGroup):
     """A group that could not answer.
 
     Attributes:
-        variant, settings: the group.
         refused: why.
     """
 
-    variant: str
-    settings: Mapping[str, Any]
     refused: str
-
-    @property
-    def label(self) -> str:
-        """How messages name the group."""
-        return group_label(self.variant, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +105,7 @@ class TransferStatement:
         """Returns the statement as plain values under stable keys; what is infinite or unknown
         is null."""
         return {
-            "study": self.study,
-            "scale": self.scale,
-            "hyperparameter": self.hyperparameter,
-            "reference": self.reference,
-            "estimator": self.estimator,
+            **encoded(self, "study scale hyperparameter reference estimator"),
             "groups": [_group_json(group) for group in self.groups],
             "notes": list(self.notes),
         }
@@ -167,7 +149,7 @@ def transfer_statement(
 
 
 def transfer_of(
-    group: Group, *, reference: str = "largest", economy: Economy | None = None
+    group: DriftGroup, *, reference: str = "largest", economy: Economy | None = None
 ) -> Transfer:
     """Returns what one group says about transfer.
 
@@ -197,7 +179,7 @@ def transfer_of(
     )
 
 
-def _usable(group: Group) -> tuple[Optimum, ...]:
+def _usable(group: DriftGroup) -> tuple[Optimum, ...]:
     """Returns the located optima of a group, the largest scale among them."""
     located = tuple(optimum for optimum in group.optima if optimum.located)
     if len(located) < 2:
@@ -215,7 +197,7 @@ def _usable(group: Group) -> tuple[Optimum, ...]:
     return located
 
 
-def _bounded(group: Group) -> dict[float, str]:
+def _bounded(group: DriftGroup) -> dict[float, str]:
     return {
         optimum.scale: "its optimum is only a bound"
         for optimum in group.optima
@@ -239,7 +221,7 @@ def _rivals(optima: Sequence[Optimum], exponent: float, reference: str, name: st
     return found
 
 
-def _overlay(group: Group, optima: Sequence[Optimum]) -> Overlay:
+def _overlay(group: DriftGroup, optima: Sequence[Optimum]) -> Overlay:
     errors = {optimum.scale: optimum.noise / math.sqrt(optimum.seeds) for optimum in optima}
     measured = [r for r in group.regret if r.scale in errors]
     sure = [r for r in measured if r.certainty == "measured"]
@@ -267,7 +249,7 @@ def _law(losses: Mapping[float, float], errors: Mapping[float, float]) -> Law | 
 
 
 def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
-    head = {"variant": group.variant, "settings": dict(group.settings)}
+    head = encoded(group, "variant settings")
     if isinstance(group, NoTransfer):
         return head | {"refused": group.refused}
     return head | {"refused": None} | transfer_json(group)
@@ -276,71 +258,88 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
 def transfer_json(group: Transfer) -> dict[str, Any]:
     """Returns gaps, rates, verdict and laws under stable keys; what is infinite or unknown is
     null."""
-    pace = group.pace
+    pace, rates = group.pace, group.rates
     return {
         "exponent": group.exponent,
         "reference": {
-            "scale": number(group.reference.scale),
+            "scale": jsonable(group.reference.scale),
             "log2": float(group.reference.log2[0]),
             "loss": float(group.reference.loss[0]),
-            "curvature": number(group.reference.curvature),
+            "curvature": jsonable(group.reference.curvature),
         },
-        "gaps": [_row_json(row) for row in group.rows],
-        "rates": {
-            name: _rate_json(group.rates[name]) if name in group.rates else None for name in GAPS
-        },
+        "gaps": [
+            encoded(row, f"scale {' '.join(GAPS)} expected_c=expected c_over_a=ratio")
+            for row in group.rows
+        ],
+        "rates": {name: _rate_json(rates.get(name)) for name in GAPS},
         "verdict": {
-            "speed": pace.speed,
-            "why": pace.why,
-            "lead": None if pace.lead is None else _rate_json(pace.lead),
-            "useful": pace.useful,
-            "free": pace.free,
-            "free_from": number(pace.free_from),
+            **encoded(pace, "speed why"),
+            "lead": _rate_json(pace.lead),
+            **encoded(pace, "useful free free_from"),
         },
         "laws": {
             "base": group.overlay.base,
             "tuned": _law_json(group.overlay.tuned),
             "transferred": _law_json(group.overlay.transferred),
         },
-        "left_out": [{"scale": s, "why": why} for s, why in group.left_out.items()],
+        "left_out": left_out_json(group.left_out),
         "evidence": group.evidence.to_json(),
     }
 
 
-def _row_json(row: ScaleGaps) -> dict[str, Any]:
-    gaps = {name: _gap_json(getattr(row, name)) for name in GAPS}
-    return {
-        "scale": row.scale,
-        **gaps,
-        "expected_c": number(row.expected),
-        "c_over_a": number(row.ratio),
-    }
-
-
-def _gap_json(gap: Gap) -> dict[str, float | None]:
-    return {key: number(value) for key, value in vars(gap).items()}
-
-
-def _rate_json(rate: Rate) -> dict[str, Any]:
-    return {
-        "value": rate.value,
-        "low": number(rate.low),
-        "high": number(rate.high),
-        "scales": list(rate.scales),
-    }
+def _rate_json(rate: Rate | None) -> dict[str, Any] | None:
+    return None if rate is None else encoded(rate, "value low high scales")
 
 
 def _law_json(law: Law | None) -> dict[str, Any] | None:
     if law is None:
         return None
     (term,) = law.terms
+    exponent = encoded(term, "exponent exponent_low=low exponent_high=high")
     return {
-        "asymptote": law.asymptote,
-        "asymptote_low": number(law.low),
-        "asymptote_high": number(law.high),
+        **encoded(law, "asymptote asymptote_low=low asymptote_high=high"),
         "amplitude": term.amplitude,
-        "exponent": term.exponent,
-        "exponent_low": number(term.low),
-        "exponent_high": number(term.high),
+        **exponent,
         "flags": list(law.flags),
     }
+
+
+def transfers_of(
+    store: Store,
+    name: str,
+    hyperparameter: str | None = None,
+    *,
+    scale: str | None = None,
+    horizon: str | None = None,
+    reference: str = "largest",
+    estimator: str = "spline",
+    allow_holes: bool = False,
+) -> list[TransferStatement]:
+    """Returns gaps, rates and verdicts of a study, one statement a hyperparameter.
+
+    Args:
+        store: the store.
+        name: name of the study.
+        hyperparameter: which one, a name or a formula; None takes those of the study's claims,
+            else the first that is swept over positive numbers.
+        scale, horizon: see :func:`inquire`.
+        reference: ``largest`` or ``limit``.
+        estimator: how an optimum is read off its points.
+        allow_holes: answer although neighbours of a minimum are missing.
+
+    Raises:
+        UnknownNameError: there is no such study, scale, hyperparameter, reference or estimator.
+        RequestError: a formula or horizon is none.
+        AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
+    """
+    wanted = () if hyperparameter is None else (hyperparameter,)
+    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    found = []
+    for column in inquiry.hyperparameters:
+        drifts = inquiry.statement(
+            column, estimator=estimator, allow_holes=allow_holes, partial=True
+        )
+        cost = run_cost(inquiry.rows(column), inquiry.scale)
+        economy = None if cost is None else Economy(cost_exponent=cost.exponent)
+        found.append(transfer_statement(drifts, reference=reference, economy=economy))
+    return found

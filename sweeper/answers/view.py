@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweeper.analysis import DEFAULT, Claim
-from sweeper.answers.axes import Axes, Axis
-from sweeper.answers.drift import DriftStatement, drift_statement
-from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.profile import profiled
-from sweeper.answers.swept import (
+from sweeper.answers.axes import (
+    Axes,
+    Axis,
     claims_of,
     column_of,
     is_positive,
@@ -19,6 +17,9 @@ from sweeper.answers.swept import (
     with_tokens_per_param,
     without_log2,
 )
+from sweeper.answers.drift import DriftStatement, drift_statement
+from sweeper.answers.horizons import Horizon, at_horizons
+from sweeper.answers.profile import profiled
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import Store, StudyRecord

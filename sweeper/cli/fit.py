@@ -73,7 +73,7 @@ def fit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
-    from sweeper.answers import rules_of, statement_json
+    from sweeper.answers import rules_of
     from sweeper.cli.status import name_of
     from sweeper.cli.text import print_json
     from sweeper.store import Store
@@ -89,7 +89,7 @@ def fit_command(
             allow_holes=allow_holes,
         )
     if as_json:
-        print_json(statement_json(statement))
+        print_json(statement.to_json())
     else:
         _print_rules(statement)
 

@@ -78,7 +78,7 @@ def plain_line(view: View) -> str:
     return (
         f"[{duration(view.elapsed)}] {finished}/{view.total} trials"
         f" ({view.diverged} diverged), {view.running} running, {view.failed} failed,"
-        f" {quantity(view.flops_rate)}FLOP/s on {len(view.slots)} slots{left}"
+        f" {quantity(view.flops_rate, 'FLOP/s')} on {len(view.slots)} slots{left}"
     )
 
 
@@ -98,7 +98,7 @@ def render(view: View, scale: str) -> Group:
             Text(f"{view.diverged} diverged", style="yellow" if view.diverged else "dim"),
             Text(f"{view.failed} failed", style="red" if view.failed else "dim"),
             Text(f"{view.rate * 60:.3g} trials/min"),
-            Text(f"{quantity(view.flops_rate)}FLOP/s"),
+            Text(f"{quantity(view.flops_rate, 'FLOP/s')}"),
         ]
     )
     notes = Text("\n".join(view.notes[-3:]), style="yellow")

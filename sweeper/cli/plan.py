@@ -85,19 +85,19 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     for row in prices:
         hours = _hours(row, slots)
         low, high = row.params
-        params = quantity(low) if low == high else f"{quantity(low)}to {quantity(high)}"
+        params = quantity(low) if low == high else f"{quantity(low)} to {quantity(high)}"
         table.add_row(
             f"{row.scale:g}",
             str(row.trials),
             str(row.left),
-            params.strip(),
-            quantity(row.flops).strip(),
+            params,
+            quantity(row.flops),
             "unknown" if hours is None else f"{hours:.3f}",
             row.source if row.left else "nothing left to run",
         )
     out.print(table)
     left = sum(row.left for row in prices)
-    flops = quantity(sum(row.flops for row in prices)).strip()
+    flops = quantity(sum(row.flops for row in prices))
     times = [_hours(row, slots) for row in prices]
     known = sum(hours for hours in times if hours is not None)
     total = "unknown" if None in times else duration(3600 * known)

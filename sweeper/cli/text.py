@@ -17,7 +17,7 @@ from sweeper.words import power
 
 if TYPE_CHECKING:
     from sweeper.analysis import Optimum, Regret
-    from sweeper.answers import DriftStatement, Evidence, Group
+    from sweeper.answers import DriftGroup, DriftStatement, Evidence
 
 WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
@@ -63,7 +63,7 @@ def print_statements(statements: Sequence[DriftStatement]) -> None:
             _print_group(out, statement, group)
 
 
-def _print_group(out: Console, statement: DriftStatement, group: Group) -> None:
+def _print_group(out: Console, statement: DriftStatement, group: DriftGroup) -> None:
     out.print(f"\n{group.label}", style="bold cyan")
     if group.optima:
         out.print(_optima_table(statement, group))
@@ -108,7 +108,7 @@ def say(out: Console, sentence: str | Text) -> None:
     out.print(Padding(sentence, (0, 0, 0, 2)))
 
 
-def _optima_table(statement: DriftStatement, group: Group) -> Table:
+def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     """Returns one row a scale; the column of compute only where something is priced."""
     regret = {row.scale: row for row in group.regret}
     cells = [_cells(optimum, regret.get(optimum.scale)) for optimum in group.optima]

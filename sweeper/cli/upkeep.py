@@ -114,7 +114,7 @@ def _words(found: Sequence[Waste]) -> str:
     from sweeper.words import quantity
 
     sums = _sums(found)
-    return f"{sums['files']} file{'s' * (sums['files'] != 1)}, {quantity(sums['bytes'])}B"
+    return f"{sums['files']} file{'s' * (sums['files'] != 1)}, {quantity(sums['bytes'], 'B')}"
 
 
 LISTED = 20

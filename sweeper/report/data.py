@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.answers import DriftStatement, Group, Inquiry, group_label
+from sweeper.answers import DriftGroup, DriftStatement, Inquiry, group_label
 from sweeper.errors import RequestError
 from sweeper.study import find_card
 from workloads.workload import unit_of
@@ -49,7 +49,7 @@ class Answer:
         return tuple(dict.fromkeys(self.trials["group"]))
 
     @property
-    def groups(self) -> dict[str, Group]:
+    def groups(self) -> dict[str, DriftGroup]:
         """The groups by name."""
         found = {group_label(g.variant, g.settings): g for g in self.statement.groups}
         return {name: found[name] for name in self.labels}

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.analysis import Claim, Ruling
-from sweeper.answers import Group
+from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
+from sweeper.answers import DriftGroup
 from sweeper.report.data import Answer
-from sweeper.report.words import (
-    DRIFT_FLAGS,
-    OPTIMUM_FLAGS,
-    brief,
-    compute_words,
-    drift_words,
-    fixed,
-    regret_note,
-    regret_words,
-    signed,
-    span,
-    value_span,
-)
+from sweeper.words import brief, fixed, minus, signed, span, value_span
 
 BADGES: Mapping[Ruling, tuple[str, str]] = {
     "holds": ("holds", "good"),
@@ -28,6 +17,23 @@ BADGES: Mapping[Ruling, tuple[str, str]] = {
     "inconclusive": ("is inconclusive", "open"),
 }
 """Words and look of each verdict."""
+
+OPTIMUM_FLAGS: Mapping[Flag, str] = {
+    "censored_low": "at the lower edge of the grid: the optimum may lie below",
+    "censored_high": "at the upper edge of the grid: the optimum may lie above",
+    "cliff": "next to a diverged point: the optimum lies before it",
+    "bimodal": "two separate minima, closer than the noise",
+    "flat": "interval wider than the grid",
+    "sparse": "neighbours of the minimum have no result",
+}
+
+DRIFT_FLAGS: Mapping[DriftFlag, str] = {
+    "censored": "some optima are bounds only",
+    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
+    "scattered": "optima scatter round the line more than their noise explains",
+    "estimators_disagree": "interval stretched to what other estimators say",
+    "left_out": "scales without an optimum are left out",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +110,7 @@ def grids(answer: Answer) -> list[Grid]:
     return [grid for grid in made if grid.rows]
 
 
-def _optima_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _optima_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (
             name,
@@ -127,7 +133,7 @@ def _optima_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
 
 
-def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _left_out_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (name, f"{scale:g}", why)
         for name, group in groups.items()
@@ -138,7 +144,7 @@ def _left_out_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
 
 
-def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _drift_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = []
     for name, group in groups.items():
         drift = group.drift
@@ -163,7 +169,7 @@ def _drift_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
     return Grid(title=title, headings=headings, rows=tuple(rows), words=1)
 
 
-def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
+def _regret_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
     rows = [
         (
             name,
@@ -189,3 +195,34 @@ def _regret_grid(answer: Answer, groups: dict[str, Group]) -> Grid:
         rows=tuple(rows),
         words=1,
     )
+
+
+def drift_words(drift: Drift, scale: str) -> str:
+    """Returns a drift as one sentence."""
+    return (
+        f"{signed(drift.slope)} octaves per doubling of {scale}, "
+        f"95% interval {span(drift.low, drift.high)}"
+    )
+
+
+def regret_words(cost: Regret) -> str:
+    """Returns a regret in nats, as far as it is known."""
+    if cost.certainty == "unknown":
+        return "unknown"
+    if cost.certainty == "infinite":
+        return "diverges"
+    text = minus(f"{cost.regret:.4f}")
+    return f"≥ {text}" if cost.certainty == "at_least" else text
+
+
+def compute_words(cost: Regret) -> str:
+    """Returns the factor of compute that a regret throws away, as far as it is known."""
+    if not math.isfinite(cost.compute):
+        return "–"
+    bound = "≥ " if cost.certainty == "at_least" else ""
+    return f"{bound}×{cost.compute:.2f}{' (extrapolated)' if cost.compute_note else ''}"
+
+
+def regret_note(cost: Regret) -> str:
+    """Returns what there is to know about a regret besides the number."""
+    return cost.note or ("below the noise floor" if cost.harmless else "")

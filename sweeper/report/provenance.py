@@ -11,8 +11,8 @@ import pandas as pd
 
 from sweeper.answers import Inquiry
 from sweeper.outcome import ACCEPTED
-from sweeper.report.words import duration, plural
 from sweeper.store import IMPORTED, Account, Store
+from sweeper.words import duration, plural
 
 CODE_DIGITS = 12
 """Digits of a commit or fingerprint that are shown."""
@@ -136,4 +136,4 @@ def _device_time(results: pd.DataFrame) -> str:
     seconds = results["device_seconds"].sum()
     if results["device_seconds"].isna().all():
         return "not recorded"
-    return f"{duration(float(seconds))} for {plural(len(results), 'trial')}"
+    return f"{duration(float(seconds), digits=0)} for {plural(len(results), 'trial')}"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sweeper.analysis import Optimum, transfer_base
-from sweeper.answers import Group
+from sweeper.answers import DriftGroup
 from sweeper.outcome import ACCEPTED
 from sweeper.report.data import Answer
 
@@ -155,13 +155,13 @@ def lines_table(answer: Answer) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "kind", "rule", "scale", "log2", "low", "high"])
 
 
-def _scales(group: Group) -> np.ndarray:
+def _scales(group: DriftGroup) -> np.ndarray:
     ends = np.log2([group.optima[0].scale, group.optima[-1].scale])
     margin = 0.15 * max(1.0, ends[1] - ends[0]) / 2
     return np.linspace(ends[0] - margin, ends[1] + margin, LINE_SAMPLES)
 
 
-def _drift_lines(name: str, group: Group) -> Iterator[dict[str, Any]]:
+def _drift_lines(name: str, group: DriftGroup) -> Iterator[dict[str, Any]]:
     drift = group.drift
     if drift is None:
         return
@@ -171,7 +171,7 @@ def _drift_lines(name: str, group: Group) -> Iterator[dict[str, Any]]:
     yield from _fan(name, "drift", group, pivot, middle, (drift.slope, drift.low, drift.high))
 
 
-def _claim_lines(name: str, group: Group) -> Iterator[dict[str, Any]]:
+def _claim_lines(name: str, group: DriftGroup) -> Iterator[dict[str, Any]]:
     if all(optimum.censored for optimum in group.optima):
         return
     base = transfer_base(group.optima)
@@ -184,7 +184,7 @@ def _claim_lines(name: str, group: Group) -> Iterator[dict[str, Any]]:
 def _fan(
     name: str,
     kind: str,
-    group: Group,
+    group: DriftGroup,
     pivot: float,
     middle: float,
     slopes: tuple[float, float, float],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.answers.drift import Group, drift_statement
+from sweeper.answers.drift import DriftGroup, drift_statement
 
 WIDTHS = tuple(2.0 ** (k / 2) for k in range(15, 29))
 """Half octaves from 2^7.5 to 2^14."""
@@ -60,7 +60,7 @@ def converging(
     return pd.DataFrame(rows)
 
 
-def group_of(frame: pd.DataFrame, **options: Any) -> Group:
+def group_of(frame: pd.DataFrame, **options: Any) -> DriftGroup:
     """Returns the only group of a study, its optima read by a spline."""
     given: dict[str, Any] = {
         "study": "converging",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planted import parabola, steep_to_the_right, trials
 
 from sweeper.analysis.scaling.claim import Claim
-from sweeper.answers.drift import Group, drift_statement
+from sweeper.answers.drift import DriftGroup, drift_statement
 from sweeper.errors import AnalysisRefusal
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)
@@ -39,7 +39,7 @@ def studies(draw: st.DrawFn) -> pd.DataFrame:
     )
 
 
-def group_of(frame: pd.DataFrame, **options: Any) -> Group:
+def group_of(frame: pd.DataFrame, **options: Any) -> DriftGroup:
     given_: dict[str, Any] = {
         "study": "planted",
         "scale": "width",
@@ -51,7 +51,7 @@ def group_of(frame: pd.DataFrame, **options: Any) -> Group:
     return drift_statement(frame, **(given_ | options)).groups[0]
 
 
-def ends(group: Group, shift: float = 0.0) -> list[float]:
+def ends(group: DriftGroup, shift: float = 0.0) -> list[float]:
     """Returns all estimates and interval ends of a group, optima less a shift in octaves."""
     numbers = [v - shift for o in group.optima for v in (o.log2, o.low, o.high)]
     if group.drift is not None:
@@ -59,7 +59,7 @@ def ends(group: Group, shift: float = 0.0) -> list[float]:
     return numbers
 
 
-def says(group: Group) -> tuple[Any, ...]:
+def says(group: DriftGroup) -> tuple[Any, ...]:
     """Returns what a group says apart from numbers."""
     return (
         group.refused is None,
@@ -68,7 +68,7 @@ def says(group: Group) -> tuple[Any, ...]:
     )
 
 
-def assert_same(left: Group, right: Group, shift: float = 0.0) -> None:
+def assert_same(left: DriftGroup, right: DriftGroup, shift: float = 0.0) -> None:
     assert says(left) == says(right)
     assert ends(right, shift) == pytest.approx(ends(left), abs=CLOSE)
 

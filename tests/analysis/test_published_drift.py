@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sweeper.analysis.optimum.optimum import Optimum
-from sweeper.answers.drift import Group, drift_statement
+from sweeper.answers.drift import DriftGroup, drift_statement
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "tests/fixtures/published"
@@ -38,7 +38,7 @@ def published(name: str) -> pd.DataFrame:
     return pd.read_csv(path).assign(seed=0, outcome="completed")
 
 
-def openwebtext(**options: Any) -> dict[str, Group]:
+def openwebtext(**options: Any) -> dict[str, DriftGroup]:
     frame = published("openwebtext_width.csv")
     frame["variant"] = frame["optimizer"] + "/" + frame["parametrization"]
     statement = drift_statement(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from made_studies import Made
 
-from sweeper.answers.fits import predictions_of, rules_of
+from sweeper.answers.prediction import predictions_of
+from sweeper.answers.rules import rules_of
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store.store import Store
 

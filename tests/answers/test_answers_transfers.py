@@ -10,9 +10,8 @@ import pytest
 from made_studies import Made
 
 from sweeper.analysis.transfer.advice import Advice
-from sweeper.answers.advice import Given
-from sweeper.answers.transfer import Transfer
-from sweeper.answers.transfers import counsels_of, transfers_of
+from sweeper.answers.advice import Given, counsels_of
+from sweeper.answers.transfer import Transfer, transfers_of
 from sweeper.errors import RequestError, UnknownNameError
 from sweeper.store.store import Store
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from planted_studies import CLAIM, Planted
 
-from sweeper.answers.estimates import keep_estimates
+from sweeper.answers.drift import keep_estimates
 from sweeper.answers.view import inquire, statements_of
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 from sweeper.store.store import Store

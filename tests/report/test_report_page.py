@@ -15,13 +15,14 @@ import yaml
 from matplotlib.image import imread
 from planted_studies import Planted
 
-from sweeper.answers.drift import Group
+from sweeper.answers.drift import DriftGroup
 from sweeper.answers.view import statements_of
 from sweeper.errors import AnalysisRefusal, EnvironmentFault, RequestError, UnknownNameError
 from sweeper.report.folder import Folder, slug
+from sweeper.report.html_tables import regret_words
 from sweeper.report.page import write_report
-from sweeper.report.words import fixed, regret_words, signed, span, value_span
 from sweeper.store.store import Store
+from sweeper.words import fixed, signed, span, value_span
 
 
 class Reader(HTMLParser):
@@ -99,7 +100,7 @@ def test_every_number_of_the_tables_is_the_statements(finished: Store, page: Rea
             assert row in [cells[: len(row)] for cells in page.rows]
 
 
-def optimum_rows(group: Group) -> list[list[str]]:
+def optimum_rows(group: DriftGroup) -> list[list[str]]:
     return [
         [
             group.variant,
@@ -116,13 +117,13 @@ def optimum_rows(group: Group) -> list[list[str]]:
     ]
 
 
-def drift_row(group: Group) -> list[str]:
+def drift_row(group: DriftGroup) -> list[str]:
     assert group.drift is not None
     drift = group.drift
     return [group.variant, signed(drift.slope, 3), span(drift.low, drift.high, 3)]
 
 
-def regret_rows(group: Group) -> list[list[str]]:
+def regret_rows(group: DriftGroup) -> list[list[str]]:
     return [
         [
             group.variant,

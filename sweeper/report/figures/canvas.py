@@ -21,7 +21,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
-from sweeper.report.words import quantity
+from sweeper.words import quantity
 
 DPI = 130
 WIDTH = 10.0

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from sweeper.report.figures import canvas
-from sweeper.report.words import signed, span
+from sweeper.words import signed, span
 
 DRIFT_COLOUR = "#0072b2"
 CLAIM_COLOUR = "#e69f00"
