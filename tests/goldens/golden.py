@@ -232,6 +232,7 @@ def steady(text: str) -> str:
     text = re.sub(r"(Usage: |Try ')python -m \S+?sweeper\b", r"\1sweeper", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "KEY", text)
     text = re.sub(r' *"commit [^"]*",\n|(?<=commits\n)[^\n]*|(?<=torch\n)[^\n]*', "", text)
+    text = re.sub(r"(?m)[ \t]+$", "", text)  # the padding depends on how the program is named
     return NUMBER.sub(lambda found: short(found.group()), text)
 
 
