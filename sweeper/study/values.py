@@ -203,10 +203,13 @@ Pack = Annotated[
     BeforeValidator(_pack),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}, NUMBER_TEXT]}),
 ]
+_METHODS = list(search_methods())
 Method = Annotated[
     str,
     BeforeValidator(_method),
-    WithJsonSchema({"type": "string", "enum": list(search_methods())}),
+    WithJsonSchema(
+        ({"enum": _METHODS} if len(_METHODS) > 1 else {"const": _METHODS[0]}) | {"type": "string"}
+    ),
 ]
 Goal = Annotated[Literal["min", "max"], BeforeValidator(_goal)]
 Cpus = Annotated[

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy
 import pyarrow
 import pytest
-from import_files import sweep_rows, take, write_csv, write_parquet
+from import_files import sweep_rows, take, write_csv
+from pyarrow import parquet
 
-from sweeper.imports.files import open_sheet, release_batches
 from sweeper.store import studies as members
 from sweeper.store.store import Store
 
@@ -63,12 +66,35 @@ def test_a_trial_with_a_corrected_result_joins_those_that_lie_there(tmp_path: Pa
         assert sorted(store.frame("theirs")["loss"])[0] == 2.5
 
 
+RESIDENT = """
+import re, sys
+from pathlib import Path
+from sweeper.imports.files import open_sheet, release_batches
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\\s+(\\d+)", status)[1])
+
+small, large = (open_sheet(Path(name)) for name in sys.argv[1:])
+list(small.batches(["loss"]))  # what reading itself needs is loaded
+release_batches()
+before = resident()
+batches = list(large.batches(["loss", "lr"]))
+held = resident() - before
+del batches
+release_batches()
+print(held, resident() - before)
+"""
+"""Prints by how many KiB a process grows with the batches of a file, and after them."""
+
+
 def test_batches_that_were_read_leave_no_memory_behind(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "runs.parquet", sweep_rows(range(2000)))
-    pool = pyarrow.default_memory_pool()
-    held = pool.bytes_allocated()
-    sheet = open_sheet(path)
-    rows = sum(len(batch["loss"]) for batch in sheet.batches(["loss", "lr"]))
-    release_batches()
-    assert rows == 40_000
-    assert pool.bytes_allocated() <= held + 40_000
+    paths = [tmp_path / "small.parquet", tmp_path / "large.parquet"]
+    for path, rows in zip(paths, (1_000, 1_000_000), strict=True):
+        column = numpy.random.default_rng(0).random(rows)
+        parquet.write_table(pyarrow.table({"loss": column, "lr": column}), path)
+    code = [sys.executable, "-c", RESIDENT, *map(str, paths)]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    held, left = map(int, done.stdout.split())
+    assert held > 10_000
+    assert left < held / 4
