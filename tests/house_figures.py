@@ -106,11 +106,12 @@ class House:
     @property
     def slips(self) -> dict[str, str]:
         """The short modules that a single one imports, each with that one; what is never imported
-        by name (entry points, migrations, what is discovered) is none."""
+        by name (entry points, migrations, what is discovered), or by the spec that brings it in,
+        is none."""
         return {
             name: next(iter(self.importers[name]))
             for name in self.lonely
-            if self.lines(name) < SHORT
+            if self.lines(name) < SHORT and ".specs." not in next(iter(self.importers[name]))
         }
 
     @property

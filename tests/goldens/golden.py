@@ -226,6 +226,7 @@ def steady(text: str) -> str:
     """Returns a text without clocks, hosts, versions and places, its numbers shortened."""
     text = re.sub(re.escape(os.getcwd()), "HERE", text)
     text = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?[\d.+:Z]*( UTC)?", "WHEN", text)
+    text = re.sub(r"(?<=device time\n)[^\n]*|(?<=device time )[\d.]+ \w+", "TIME", text)
     text = re.sub(r"(?<=in )[\d.]+ (s|min)\b", "TIME", text)
     text = re.sub(r"on [^\n\",]*(Processor|CPU|EPYC|Xeon)[^\n\",]*", "on DEVICE", text)
     text = re.sub(r"(?m)^\[[\d.]+ (s|min|h)\] .*\n", "", text)  # progress

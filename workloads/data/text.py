@@ -27,7 +27,7 @@ _READ_BYTES = 1 << 20
 """Bytes that are checked for UTF-8 at once."""
 
 
-def load(source: str) -> Corpus:
+def load_corpus(source: str) -> Corpus:
     """Returns the documents of a text; a second call in a process reads nothing.
 
     A file or folder is looked at again when its size or time of change is another.

@@ -15,7 +15,7 @@ from workloads.data import bpe
 from workloads.data.cache import Ids, gathered, kept
 from workloads.data.corpus import JOINT, Corpus
 from workloads.data.sources import known_kind, path_of, tokenizer_of
-from workloads.data.text import load
+from workloads.data.text import load_corpus
 from workloads.data.token_files import Chunks, TokenFiles, load_token_files
 from workloads.data.vocabulary import BYTES, GPT2, vocabulary_of
 from workloads.workload import Config, DataUnavailableError
@@ -95,7 +95,7 @@ def read_tokens(config: Config) -> Tokens:
     if known_kind(source) == "bin":
         files = load_token_files(Path(str(path_of(source))))
         return _from_files(files, vocabulary_of(config), tokenizer_of(config))
-    return _encoded(load(source), known_kind(source), str(tokenizer_of(config)))
+    return _encoded(load_corpus(source), known_kind(source), str(tokenizer_of(config)))
 
 
 @lru_cache(maxsize=4)

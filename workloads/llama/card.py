@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard
-from workloads.data import corpus_fingerprint, kind_of
-from workloads.llama.checks import faults, head_faults
+from workloads.data import kind_of
+from workloads.llama.checks import corpus_fingerprint, faults, head_faults
 from workloads.llama.plan import canonical, derived
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of

