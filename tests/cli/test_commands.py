@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,14 @@ def test_trials_that_another_process_runs_are_waited_for(
         keys = [item.trial.key for item in planned[:5]]
         other = Owner(id="elsewhere", host="elsewhere", pid=7)
         store.claim(keys, owner=other, lease_s=600)
-        timer = threading.Timer(5.0, store.release, [other])
+
+        def released_once_all_else_is_done() -> None:
+            while store.account("planted").pending:
+                time.sleep(0.2)
+            time.sleep(2)  # the run finds nothing to do, and says for whom it waits
+            store.release(other)
+
+        timer = threading.Thread(target=released_once_all_else_is_done)
         timer.start()
         run = sweeper("run", study, "--executor", "inline")
         timer.join()

@@ -22,7 +22,8 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 
 
 def packed(*header: int, content: bytes) -> bytes:
-    return gzip.compress(struct.pack(f">{len(header)}I", *header) + content, 1)
+    packed = struct.pack(f">{len(header)}I", *header) + content
+    return gzip.compress(packed, 1, mtime=0)
 
 
 @pytest.fixture(scope="module")

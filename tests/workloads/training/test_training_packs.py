@@ -31,7 +31,7 @@ RATES: list[dict[str, Any]] = [
     {"seed": 0, "learning_rate": 2.0**-6, "weight_decay": 0.002},
     {"seed": 1, "learning_rate": 2.0**-8, "weight_decay": 0.01},
     {"seed": 0, "learning_rate": 2.0**60, "weight_decay": 0.01},  # diverges
-    {"seed": 7, "learning_rate": 2.0**-7, "weight_decay": 0.001},
+    {"seed": 7, "learning_rate": 2.0**-9, "weight_decay": 0.001},
 ]
 
 
