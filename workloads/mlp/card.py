@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard
-from workloads.data import images_fingerprint, is_source
-from workloads.mlp.plan import canonical, derived, steps_of
+from workloads.data import images_fingerprint
+from workloads.mlp.plan import canonical, derived, faults
 from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of
 from workloads.mlp.tensors import leaves_of
-from workloads.parametrization import TensorKind, rule_faults
+from workloads.parametrization import TensorKind
 from workloads.settings import completed
-from workloads.training import has_one_horizon, run_faults
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
-
-HORIZONS = ("steps", "epochs")
 
 
 class MlpCard(ModelCard):
@@ -120,48 +117,6 @@ def cuda_pack_size(shape: MlpShape) -> int:
     activations = 4 * (shape.depth + 1) * shape.width + shape.features
     member_bytes = 16 * shape.params + 4 * shape.batch_size * activations
     return max(1, min(64, 2 * 132 // tiles, (8 << 30) // member_bytes))
-
-
-def faults(config: Config) -> Iterator[Problem]:
-    """Yields every fault of the combination of settings."""
-    yield from _data_faults(config)
-    yield from run_faults(config, HORIZONS)
-    yield from _depth_faults(config)
-    yield from _optimizer_faults(config)
-    if is_source(config["data"]):
-        yield from _rule_faults(config)
-
-
-def _data_faults(config: Config) -> Iterator[Problem]:
-    if not is_source(config["data"]):
-        yield Problem(
-            keys=("data",),
-            message=f"data {config['data']!r} is no source; use digits, fashion-mnist, or "
-            "fashion-mnist:FOLDER with the folder of its four idx files",
-        )
-
-
-def _depth_faults(config: Config) -> Iterator[Problem]:
-    if config.get("base_depth") is not None and not config["residual"]:
-        yield Problem(
-            keys=("base_depth", "residual"),
-            message=f"base_depth {config['base_depth']} asks for a rule over depth, which divides "
-            "residual branches, and residual is false; set residual: true or remove base_depth",
-        )
-
-
-def _optimizer_faults(config: Config) -> Iterator[Problem]:
-    if config["optimizer"] == "muonclip":
-        yield Problem(
-            keys=("optimizer",),
-            message="optimizer muonclip scales down queries and keys of attention, and an mlp "
-            "has none; use muon with nesterov: false, which is what is left of it",
-        )
-
-
-def _rule_faults(config: Config) -> Iterator[Problem]:
-    steps = steps_of(config) if has_one_horizon(config, HORIZONS) else None
-    yield from rule_faults(config, leaves_of(config), steps)
 
 
 MLP: Card = MlpCard()

@@ -1,15 +1,18 @@
-"""The canonical ``mlp`` config and all that follows from it before a step is trained."""
+"""What is wrong with an ``mlp`` config, its canonical form, and all that follows from it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from workloads.data import absolute, sizes_of
+from workloads.data import absolute, is_source, sizes_of
 from workloads.mlp.shape import shape_of
 from workloads.mlp.tensors import gain_of, leaves_of
-from workloads.parametrization import rule_results, settled
-from workloads.training import warmup_steps
-from workloads.workload import Config
+from workloads.parametrization import rule_faults, rule_results, settled
+from workloads.training import has_one_horizon, run_faults, warmup_steps
+from workloads.workload import Config, Problem
+
+HORIZONS = ("steps", "epochs")
 
 
 def canonical(config: Config) -> dict[str, Any]:
@@ -50,3 +53,45 @@ def steps_of(config: Config) -> int:
         return int(config["steps"])
     examples = config["epochs"] * sizes_of(config["data"]).train
     return max(1, int(examples // config["batch_size"]))
+
+
+def faults(config: Config) -> Iterator[Problem]:
+    """Yields every fault of the combination of settings."""
+    yield from _data_faults(config)
+    yield from run_faults(config, HORIZONS)
+    yield from _depth_faults(config)
+    yield from _optimizer_faults(config)
+    if is_source(config["data"]):
+        yield from _rule_faults(config)
+
+
+def _data_faults(config: Config) -> Iterator[Problem]:
+    if not is_source(config["data"]):
+        yield Problem(
+            keys=("data",),
+            message=f"data {config['data']!r} is no source; use digits, fashion-mnist, or "
+            "fashion-mnist:FOLDER with the folder of its four idx files",
+        )
+
+
+def _depth_faults(config: Config) -> Iterator[Problem]:
+    if config.get("base_depth") is not None and not config["residual"]:
+        yield Problem(
+            keys=("base_depth", "residual"),
+            message=f"base_depth {config['base_depth']} asks for a rule over depth, which divides "
+            "residual branches, and residual is false; set residual: true or remove base_depth",
+        )
+
+
+def _optimizer_faults(config: Config) -> Iterator[Problem]:
+    if config["optimizer"] == "muonclip":
+        yield Problem(
+            keys=("optimizer",),
+            message="optimizer muonclip scales down queries and keys of attention, and an mlp "
+            "has none; use muon with nesterov: false, which is what is left of it",
+        )
+
+
+def _rule_faults(config: Config) -> Iterator[Problem]:
+    steps = steps_of(config) if has_one_horizon(config, HORIZONS) else None
+    yield from rule_faults(config, leaves_of(config), steps)
