@@ -1,12 +1,12 @@
 """A study's question put to the analysis: the trials that it sees, and what comes back."""
 
-from .advice import Counsel as Counsel
-from .advice import Given as Given
-from .advice import counsels_of as counsels_of
-from .advice import general_counsel as general_counsel
+from .advice import BudgetAdvice as BudgetAdvice
+from .advice import Constants as Constants
+from .advice import budget_advice as budget_advice
+from .advice import general_advice as general_advice
+from .comparison import ComparedVariant as ComparedVariant
 from .comparison import Comparison as Comparison
-from .comparison import Rival as Rival
-from .comparison import Side as Side
+from .comparison import VariantResult as VariantResult
 from .comparison import compare as compare
 from .comparison import standing as standing
 from .drift import DriftGroup as DriftGroup
@@ -27,6 +27,6 @@ from .transfer import NoTransfer as NoTransfer
 from .transfer import Transfer as Transfer
 from .transfer import TransferStatement as TransferStatement
 from .transfer import transfers_of as transfers_of
-from .view import Inquiry as Inquiry
-from .view import inquire as inquire
+from .view import StudyView as StudyView
 from .view import statements_of as statements_of
+from .view import view_study as view_study

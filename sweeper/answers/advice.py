@@ -31,13 +31,13 @@ from sweeper.answers.evidence import Evidence
 from sweeper.answers.groups import all_refused, group_label
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
-from sweeper.answers.view import inquire
+from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class Constants:
     """What the reader says instead of having it read off the study; None leaves it to the study.
 
     Attributes:
@@ -55,21 +55,21 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class StudyLandscape:
     """A landscape and what it rests on.
 
     Attributes:
-        land: the landscape.
+        landscape: the landscape.
         beta: rate of the optimum; None where it moves along a line, without a limit in sight.
         assumptions: a sentence each.
     """
 
-    land: Landscape
+    landscape: Landscape
     beta: float | None
     assumptions: tuple[str, ...]
 
 
-def plain_landscape(given: Given, target: float) -> Reading:
+def plain_landscape(given: Constants, target: float) -> StudyLandscape:
     """Returns the landscape of the theory, whose constants are 1, without a study.
 
     Args:
@@ -89,7 +89,7 @@ def plain_landscape(given: Given, target: float) -> Reading:
     assert given.beta is not None
     assert given.cost_exponent is not None
     assert given.run_flops is not None
-    land = Landscape(
+    landscape = Landscape(
         asymptote=0.0,
         amplitude=1.0,
         alpha=given.alpha,
@@ -102,8 +102,8 @@ def plain_landscape(given: Given, target: float) -> Reading:
         whole=True,
         finest=0.0,
     )
-    return Reading(
-        land=land,
+    return StudyLandscape(
+        landscape=landscape,
         beta=given.beta,
         assumptions=(
             "no study gives the constants, so they are 1, as in the theory: loss scale^-alpha, "
@@ -115,8 +115,8 @@ def plain_landscape(given: Given, target: float) -> Reading:
 
 
 def read_landscape(
-    group: DriftGroup, frame: pd.DataFrame, *, scale: str, target: float, given: Given
-) -> Reading:
+    group: DriftGroup, frame: pd.DataFrame, *, scale: str, target: float, given: Constants
+) -> StudyLandscape:
     """Returns the landscape of one group of a study.
 
     Args:
@@ -144,7 +144,7 @@ def read_landscape(
     movement, beta, moves = _movement(group, optima, given.beta)
     cost, costs = _cost(frame, scale, target, given)
     span = float(largest.grid[-1] - largest.grid[0])
-    land = Landscape(
+    landscape = Landscape(
         asymptote=asymptote,
         amplitude=amplitude,
         alpha=alpha,
@@ -158,15 +158,15 @@ def read_landscape(
         noise=largest.noise,
         found=_found(largest),
     )
-    return Reading(
-        land=land,
+    return StudyLandscape(
+        landscape=landscape,
         beta=beta,
         assumptions=(
             law,
             moves,
             costs,
-            f"the loss rises by {land.curvature:.3g} / 2 per octave^2 off the optimum at every "
-            f"scale, as at {largest.scale:g}",
+            f"the loss rises by {landscape.curvature:.3g} / 2 per octave^2 off the optimum at "
+            f"every scale, as at {largest.scale:g}",
             f"{span:.3g} octaves have to be searched, as at {largest.scale:g}, and before the "
             "search the optimum may be anywhere in them",
             *_alike(given.hyperparameters),
@@ -270,7 +270,7 @@ def _size(optima: Sequence[Optimum], exponent: float, beta: float) -> float:
     return float(np.polyfit(scales**-beta, places, 1)[0])
 
 
-def _cost(frame: pd.DataFrame, scale: str, target: float, given: Given) -> tuple[RunCost, str]:
+def _cost(frame: pd.DataFrame, scale: str, target: float, given: Constants) -> tuple[RunCost, str]:
     """Returns the cost of a run, and a sentence on where it comes from."""
     read = run_cost(frame, scale)
     if given.run_flops is not None:
@@ -298,7 +298,7 @@ def _cost(frame: pd.DataFrame, scale: str, target: float, given: Given) -> tuple
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Counsel:
+class BudgetAdvice:
     """Advice from one group of a study.
 
     Attributes:
@@ -344,7 +344,7 @@ class Counsel:
         }
 
 
-def counsels_of(
+def budget_advice(
     store: Store,
     name: str,
     hyperparameter: str | None = None,
@@ -353,8 +353,8 @@ def counsels_of(
     horizon: str | None = None,
     target: float,
     budget: float,
-    given: Given,
-) -> list[Counsel]:
+    given: Constants,
+) -> list[BudgetAdvice]:
     """Returns advice for a budget, one a group of a study.
 
     Args:
@@ -371,73 +371,73 @@ def counsels_of(
         AnalysisRefusal: there is no result yet, or no group can advise; says why each.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
     found = []
-    for column in inquiry.hyperparameters:
-        rows = inquiry.rows(column)
-        statement = inquiry.statement(column)
+    for column in view.hyperparameters:
+        rows = view.rows(column)
+        statement = view.statement(column)
         for group in statement.groups:
             part = _part(rows, group)
             found.append(
-                _counsel(statement, group, part, target=target, budget=budget, given=given)
+                _advised(statement, group, part, target=target, budget=budget, given=given)
             )
-    if all(counsel.advice is None for counsel in found):
-        raise all_refused((counsel.label, counsel.refused or "") for counsel in found)
+    if all(each.advice is None for each in found):
+        raise all_refused((each.label, each.refused or "") for each in found)
     return found
 
 
-def general_counsel(*, target: float, budget: float, given: Given) -> Counsel:
+def general_advice(*, target: float, budget: float, given: Constants) -> BudgetAdvice:
     """Returns advice without a study, from exponents alone.
 
     Raises:
         AnalysisRefusal: an exponent is missing or out of range, or the budget too small.
     """
-    reading = plain_landscape(given, target)
-    grows = _growth(reading, given)
-    return Counsel(
+    read = plain_landscape(given, target)
+    grows = _growth(read, given)
+    return BudgetAdvice(
         study=None,
         scale=None,
         hyperparameter=None,
         variant=None,
         settings={},
-        advice=advise(reading.land, target=target, budget=budget),
+        advice=advise(read.landscape, target=target, budget=budget),
         growth=grows,
-        assumptions=reading.assumptions,
+        assumptions=read.assumptions,
         refused=None,
     )
 
 
-def _growth(reading: Reading, given: Given) -> Growth | None:
+def _growth(read: StudyLandscape, given: Constants) -> Growth | None:
     """Returns how strategies scale with compute; None where the optimum has no rate."""
-    if reading.beta is None:
+    if read.beta is None:
         return None
     economy = Economy(
-        cost_exponent=reading.land.cost.exponent, hyperparameters=given.hyperparameters
+        cost_exponent=read.landscape.cost.exponent, hyperparameters=given.hyperparameters
     )
-    return growth(reading.land.alpha, reading.beta, economy)
+    return growth(read.landscape.alpha, read.beta, economy)
 
 
-def _counsel(
+def _advised(
     statement: DriftStatement,
     group: DriftGroup,
     rows: pd.DataFrame,
     *,
     target: float,
     budget: float,
-    given: Given,
-) -> Counsel:
+    given: Constants,
+) -> BudgetAdvice:
     advice: Advice | None = None
     grows: Growth | None = None
     assumptions: tuple[str, ...] = ()
     refused: str | None = None
     try:
-        reading = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
-        advice = advise(reading.land, target=target, budget=budget)
-        assumptions = reading.assumptions
-        grows = _growth(reading, given)
+        read = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
+        advice = advise(read.landscape, target=target, budget=budget)
+        assumptions = read.assumptions
+        grows = _growth(read, given)
     except AnalysisRefusal as refusal:
         refused = str(refusal)
-    return Counsel(
+    return BudgetAdvice(
         study=statement.study,
         scale=statement.scale,
         hyperparameter=statement.hyperparameter,

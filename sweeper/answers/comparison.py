@@ -28,9 +28,9 @@ from sweeper.analysis import (
     tuned_losses,
 )
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.evidence import Evidence, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
-from sweeper.answers.view import Inquiry, inquire
+from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Side:
+class VariantResult:
     """One variant of a comparison.
 
     Attributes:
@@ -47,7 +47,7 @@ class Side:
         tuned: its tuned losses.
         frontier: the same against the cost that is compared.
         law: the law of that frontier; None where it has none.
-        lawless: why it has none, else None.
+        no_law: why it has none, else None.
         evidence: the trials behind it.
     """
 
@@ -56,7 +56,7 @@ class Side:
     tuned: Tuned
     frontier: Frontier
     law: Law | None
-    lawless: str | None
+    no_law: str | None
     evidence: Evidence
 
     @property
@@ -71,70 +71,70 @@ class Side:
         return tuple(found[point.label] for point in self.frontier.points)
 
 
-def read_side(
-    inquiry: Inquiry,
+def read_variant(
+    view: StudyView,
     variant: str,
     metric: Cost,
     *,
     estimator: str = DEFAULT,
     allow_holes: bool = False,
     seed: int = 0,
-) -> Side:
+) -> VariantResult:
     """Returns a variant of a study with its tuned losses and their law.
 
     Args:
-        inquiry: the study.
+        view: the study.
         variant: name of the variant.
         metric: the cost that is compared.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
-        seed: seed of the law's interval; a seed of its own keeps sides independent.
+        seed: seed of the law's interval; a seed of its own keeps variants independent.
 
     Raises:
         UnknownNameError: there is no such estimator.
         AnalysisRefusal: no tuned loss can be read, or their cost is unknown.
     """
-    rows = inquiry.trials[inquiry.trials["variant"] == variant]
-    column = _tuned_column(inquiry, rows)
-    settings = [c for c in inquiry.swept if c != column and _differs(inquiry, rows, c)]
+    rows = view.trials[view.trials["variant"] == variant]
+    column = _tuned_column(view, rows)
+    settings = [c for c in view.swept if c != column and _differs(view, rows, c)]
     tuned = tuned_losses(
         rows,
-        name=f"{inquiry.study.name}:{variant}",
-        scale=inquiry.scale,
+        name=f"{view.study.name}:{variant}",
+        scale=view.scale,
         hyperparameter=column,
         settings=settings,
         estimator=estimator,
         allow_holes=allow_holes,
     )
     frontier = tuned.frontier(metric)
-    law, lawless = None, None
+    law, no_law = None, None
     try:
         law = frontier_law(frontier, seed=seed)
     except AnalysisRefusal as refusal:
-        lawless = str(refusal)
-    return Side(
-        study=inquiry.study.name,
+        no_law = str(refusal)
+    return VariantResult(
+        study=view.study.name,
         variant=variant,
         tuned=tuned,
         frontier=frontier,
         law=law,
-        lawless=lawless,
-        evidence=gather(rows, [inquiry.scale, *([] if column is None else [column]), *settings]),
+        no_law=no_law,
+        evidence=evidence_of(rows, [view.scale, *([] if column is None else [column]), *settings]),
     )
 
 
-def _tuned_column(inquiry: Inquiry, rows: pandas.DataFrame) -> str | None:
+def _tuned_column(view: StudyView, rows: pandas.DataFrame) -> str | None:
     """Returns the hyperparameter that is tuned: the first of the claims' and of the others that
     is swept over positive numbers at one scale and leaves the compute alone."""
-    for column in dict.fromkeys([*inquiry.claims, *inquiry.swept]):
-        tunable = column not in inquiry.scales and _differs(inquiry, rows, column)
-        if tunable and _is_positive(rows[column]) and not _costs(inquiry, rows, column):
+    for column in dict.fromkeys([*view.claims, *view.swept]):
+        tunable = column not in view.scales and _differs(view, rows, column)
+        if tunable and _is_positive(rows[column]) and not _costs(view, rows, column):
             return column
     return None
 
 
-def _differs(inquiry: Inquiry, rows: pandas.DataFrame, column: str) -> bool:
-    return bool((rows.groupby(inquiry.scale)[column].nunique(dropna=False) > 1).any())
+def _differs(view: StudyView, rows: pandas.DataFrame, column: str) -> bool:
+    return bool((rows.groupby(view.scale)[column].nunique(dropna=False) > 1).any())
 
 
 def _is_positive(values: pandas.Series[Any]) -> bool:
@@ -146,9 +146,9 @@ def _is_positive(values: pandas.Series[Any]) -> bool:
     return bool((pandas.to_numeric(values, errors="coerce") > 0).all())
 
 
-def _costs(inquiry: Inquiry, rows: pandas.DataFrame, column: str) -> bool:
+def _costs(view: StudyView, rows: pandas.DataFrame, column: str) -> bool:
     """Returns whether a setting changes the compute where all others are equal."""
-    others = [c for c in (inquiry.scale, *inquiry.swept) if c != column]
+    others = [c for c in (view.scale, *view.swept) if c != column]
     return bool((rows.groupby(others, dropna=False)["flops"].nunique() > 1).any())
 
 
@@ -157,16 +157,16 @@ Standing = Literal["ahead", "level", "behind", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rival:
+class ComparedVariant:
     """A variant measured against the baseline.
 
     Attributes:
-        side: the variant.
+        result: the variant.
         saving: its multipliers, one a point of its frontier.
         fitted: the same by fitted laws; empty where a side has no law.
     """
 
-    side: Side
+    result: VariantResult
     saving: Saving
     fitted: tuple[Fitted, ...]
 
@@ -178,13 +178,13 @@ class Comparison:
     Attributes:
         metric: ``compute`` (training FLOPs of the model) or ``seconds`` (on the device).
         baseline: the baseline.
-        rivals: the others, in the order asked for.
+        others: the others, in the order asked for.
         notes: what to know before reading the numbers, a sentence each.
     """
 
     metric: Cost
-    baseline: Side
-    rivals: tuple[Rival, ...]
+    baseline: VariantResult
+    others: tuple[ComparedVariant, ...]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -202,16 +202,16 @@ class Comparison:
             "baseline_evidence": base.evidence.to_json(),
             "others": [
                 {
-                    "study": rival.side.study,
-                    "variant": rival.side.variant,
-                    "points": list(_points_json(rival)),
-                    "shared_seeds": _shared_json(rival.saving.shared),
-                    "trend": jsonable(rival.saving.trend),
-                    "law": _law_json(rival.side),
-                    "evidence": rival.side.evidence.to_json(),
-                    "left_out": left_out_json(rival.side.tuned.left_out, "label"),
+                    "study": other.result.study,
+                    "variant": other.result.variant,
+                    "points": list(_points_json(other)),
+                    "shared_seeds": _shared_json(other.saving.shared),
+                    "trend": jsonable(other.saving.trend),
+                    "law": _law_json(other.result),
+                    "evidence": other.result.evidence.to_json(),
+                    "left_out": left_out_json(other.result.tuned.left_out, "label"),
                 }
-                for rival in self.rivals
+                for other in self.others
             ],
             "left_out": left_out_json(base.tuned.left_out, "label"),
             "notes": list(self.notes),
@@ -251,53 +251,53 @@ def compare(
         RequestError: the baseline names several variants, or nothing else is compared.
         AnalysisRefusal: the results cannot carry a multiplier; the message says why.
     """
-    inquiries = {name: inquire(store, name) for name in dict([baseline, *others])}
-    ours = _only(inquiries[baseline[0]], baseline[1])
+    views = {name: view_study(store, name) for name in dict([baseline, *others])}
+    ours = _only(views[baseline[0]], baseline[1])
     theirs = [
-        (inquiries[study], variant)
+        (views[study], variant)
         for study, asked in others
-        for variant in _variants(inquiries[study], asked)
+        for variant in _variants(views[study], asked)
         if (study, variant) != (baseline[0], ours)
     ]
     if not theirs:
         raise RequestError(
             f"nothing to compare with {baseline[0]}:{ours}; name another variant or study"
         )
-    _require_one_metric(list(inquiries.values()))
-    read = partial(read_side, metric=metric, estimator=estimator, allow_holes=allow_holes)
-    base = read(inquiries[baseline[0]], ours)
+    _require_one_metric(list(views.values()))
+    read = partial(read_variant, metric=metric, estimator=estimator, allow_holes=allow_holes)
+    base = read(views[baseline[0]], ours)
     require_baseline(base.frontier)
-    sides = [read(study, variant, seed=place) for place, (study, variant) in enumerate(theirs, 1)]
+    found = [read(study, variant, seed=place) for place, (study, variant) in enumerate(theirs, 1)]
     return Comparison(
         metric=metric,
         baseline=base,
-        rivals=tuple(_rival(base, side) for side in sides),
-        notes=tuple(_notes(base, sides, metric, list(inquiries.values()))),
+        others=tuple(_compared(base, one) for one in found),
+        notes=tuple(_notes(base, found, metric, list(views.values()))),
     )
 
 
-def _variants(inquiry: Inquiry, asked: str | None) -> tuple[str, ...]:
-    known = tuple(dict.fromkeys(inquiry.trials["variant"]))
+def _variants(view: StudyView, asked: str | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(view.trials["variant"]))
     if asked is None:
         return known
     if asked not in known:
-        raise UnknownNameError(f"variant of {inquiry.study.name}", asked, known)
+        raise UnknownNameError(f"variant of {view.study.name}", asked, known)
     return (asked,)
 
 
-def _only(inquiry: Inquiry, asked: str | None) -> str:
-    known = _variants(inquiry, asked)
+def _only(view: StudyView, asked: str | None) -> str:
+    known = _variants(view, asked)
     if len(known) != 1:
-        names = ", ".join(f"{inquiry.study.name}:{variant}" for variant in known)
+        names = ", ".join(f"{view.study.name}:{variant}" for variant in known)
         raise RequestError(
-            f"the baseline {inquiry.study.name} has {len(known)} variants; name one: {names}"
+            f"the baseline {view.study.name} has {len(known)} variants; name one: {names}"
         )
     return known[0]
 
 
-def _require_one_metric(inquiries: Sequence[Inquiry]) -> None:
-    for inquiry in inquiries:
-        study, first = inquiry.study, inquiries[0].study
+def _require_one_metric(views: Sequence[StudyView]) -> None:
+    for view in views:
+        study, first = view.study, views[0].study
         if study.goal == "max":
             raise AnalysisRefusal(
                 f"study {study.name} compares {study.metric}, of which more is better; "
@@ -310,16 +310,16 @@ def _require_one_metric(inquiries: Sequence[Inquiry]) -> None:
             )
 
 
-def _rival(base: Side, side: Side) -> Rival:
+def _compared(base: VariantResult, one: VariantResult) -> ComparedVariant:
     fitted: tuple[Fitted, ...] = ()
-    if base.law is not None and side.law is not None:
-        compute = np.exp(side.frontier.ln_compute)
-        fitted = fitted_multipliers(base.law, side.law, compute)
-    return Rival(side=side, saving=saving(base.frontier, side.frontier), fitted=fitted)
+    if base.law is not None and one.law is not None:
+        compute = np.exp(one.frontier.ln_compute)
+        fitted = fitted_multipliers(base.law, one.law, compute)
+    return ComparedVariant(result=one, saving=saving(base.frontier, one.frontier), fitted=fitted)
 
 
 def _notes(
-    base: Side, sides: Sequence[Side], metric: Cost, inquiries: Sequence[Inquiry]
+    base: VariantResult, found: Sequence[VariantResult], metric: Cost, views: Sequence[StudyView]
 ) -> Iterator[str]:
     if base.frontier.dominated:
         yield (
@@ -332,21 +332,21 @@ def _notes(
             f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
             "baseline may be better than it looks, and the multipliers too high"
         )
-    workloads = sorted({inquiry.study.workload for inquiry in inquiries})
+    workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"
-    code = dict.fromkeys(side.evidence.versions for side in (base, *sides))
+    code = dict.fromkeys(one.evidence.versions for one in (base, *found))
     if len(code) > 1:
         said = "; ".join(", ".join(versions) or "not recorded" for versions in code)
         yield f"the variants come from different code: {said}"
-    devices = sorted({device for side in (base, *sides) for device in side.evidence.devices})
+    devices = sorted({device for one in (base, *found) for device in one.evidence.devices})
     if metric == "seconds" and len(devices) > 1:
         yield f"seconds are from different devices: {', '.join(devices)}"
 
 
-def _points_json(rival: Rival) -> Iterator[dict[str, Any]]:
-    fitted = rival.fitted or [None] * len(rival.saving.multipliers)
-    rows = zip(rival.side.points, rival.saving.multipliers, fitted, strict=True)
+def _points_json(other: ComparedVariant) -> Iterator[dict[str, Any]]:
+    fitted = other.fitted or [None] * len(other.saving.multipliers)
+    rows = zip(other.result.points, other.saving.multipliers, fitted, strict=True)
     for point, multiplier, by_law in rows:
         yield {
             **encoded(point, _POINT),
@@ -369,10 +369,10 @@ def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
     return {"points": len(shared.pairs), **encoded(shared, "measured correlation")}
 
 
-def _law_json(side: Side) -> dict[str, Any]:
-    law = side.law
+def _law_json(one: VariantResult) -> dict[str, Any]:
+    law = one.law
     if law is None:
-        return {"refused": side.lawless}
+        return {"refused": one.no_law}
     term = law.terms[0]
     return {
         "asymptote": encoded(law, "value=asymptote low high"),

@@ -27,7 +27,7 @@ from sweeper.analysis import (
     run_flops,
     transfer_regret,
 )
-from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.evidence import Evidence, evidence_of
 from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
@@ -204,7 +204,7 @@ def _analyse(
         verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
         refused=refused,
         left_out=located.refused,
-        evidence=gather(part, columns),
+        evidence=evidence_of(part, columns),
     )
 
 

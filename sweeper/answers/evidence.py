@@ -53,7 +53,7 @@ class Evidence:
         return encoded(self, f"{columns} keys" if keys else columns)
 
 
-def gather(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:
+def evidence_of(frame: pd.DataFrame, point: Sequence[str]) -> Evidence:
     """Returns the evidence of one group; a row that stands there twice counts once.
 
     Args:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud, require_columns
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.evidence import Evidence, evidence_of
 from sweeper.answers.groups import StudyGroup, all_refused, groups_of
 from sweeper.answers.jsonable import encoded, jsonable
-from sweeper.answers.view import Inquiry
+from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 
 
@@ -131,7 +131,7 @@ def _analyse(
         **group,
         optima={scales[index]: found for index, found in sorted(located.optima.items())},
         left_out=dict(sorted(left_out.items())),
-        evidence=gather(part, (scale, *names)),
+        evidence=evidence_of(part, (scale, *names)),
     )
 
 
@@ -188,31 +188,31 @@ def axes_json(optimum: JointOptimum) -> list[dict[str, Any]]:
     ]
 
 
-def joint_answer(inquiry: Inquiry, *, allow_holes: bool = False) -> JointStatement:
+def joint_answer(view: StudyView, *, allow_holes: bool = False) -> JointStatement:
     """Returns the joint optima of the two hyperparameters that were asked for.
 
     Args:
-        inquiry: made with two hyperparameters.
+        view: made with two hyperparameters.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
         RequestError: not two hyperparameters were asked for.
         AnalysisRefusal: no trial has a result, or no scale has a joint optimum.
     """
-    if len(inquiry.asked) != 2:
+    if len(view.asked) != 2:
         raise RequestError(
-            f"a joint optimum is of two hyperparameters, not of {len(inquiry.asked)}; name two, "
+            f"a joint optimum is of two hyperparameters, not of {len(view.asked)}; name two, "
             "for example learning_rate,weight_decay"
         )
-    inquiry.require_results()
-    view = inquiry.view(*inquiry.asked)
-    one, other = inquiry.asked
+    view.require_results()
+    chosen = view.select(*view.asked)
+    one, other = view.asked
     return joint_statement(
-        view.rows,
-        study=inquiry.study.name,
-        scale=inquiry.scale,
+        chosen.rows,
+        study=view.study.name,
+        scale=view.scale,
         hyperparameters=(one, other),
-        settings=view.settings,
+        settings=chosen.settings,
         allow_holes=allow_holes,
-        notes=view.notes,
+        notes=chosen.notes,
     )

@@ -12,7 +12,7 @@ from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
 from sweeper.answers.groups import all_refused
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
-from sweeper.answers.view import Inquiry
+from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store import Store
 
@@ -193,15 +193,15 @@ def predictions_of(
             f"{', '.join(absent)}; add --at {absent[0]}=VALUE"
         )
     asked = sorted(target, key=lambda scale: scale not in own)
-    inquiry, columns = with_scales(store, name, asked, hyperparameters)
+    view, columns = with_scales(store, name, asked, hyperparameters)
     at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
-    varying, notes = _varying(inquiry, at)
-    statement = fitted(inquiry, varying, model=model, estimator=estimator, allow_holes=allow_holes)
+    varying, notes = _varying(view, at)
+    statement = fitted(view, varying, model=model, estimator=estimator, allow_holes=allow_holes)
     return predictions(statement, {column: at[column] for column in varying}, notes=notes)
 
 
 def _varying(
-    inquiry: Inquiry, target: Mapping[str, float]
+    view: StudyView, target: Mapping[str, float]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the scales of a target that vary in the study, and a note on each of the others.
 
@@ -209,7 +209,7 @@ def _varying(
     """
     kept, notes = [], []
     for name, value in target.items():
-        held = inquiry.trials[name].dropna().unique()
+        held = view.trials[name].dropna().unique()
         if len(held) != 1:
             kept.append(name)
         elif held[0] == value:

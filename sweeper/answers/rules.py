@@ -28,11 +28,11 @@ from sweeper.analysis import (
 )
 from sweeper.answers.axes import Axes, claims_of
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, gather
+from sweeper.answers.evidence import Evidence, evidence_of
 from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
 from sweeper.answers.joint import axes_json
 from sweeper.answers.jsonable import encoded
-from sweeper.answers.view import Inquiry, inquire
+from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store, StudyRecord
 
@@ -97,7 +97,7 @@ class RuleStatement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class RuleRequest:
     """What rules are asked for.
 
     Attributes:
@@ -141,44 +141,44 @@ class Question:
         estimator_named(self.estimator)
 
 
-def rule_groups(frame: pd.DataFrame, question: Question) -> tuple[RuleGroup, ...]:
+def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, ...]:
     """Returns the rules of every group: of two hyperparameters, one each.
 
     Args:
         frame: one row a trial with ``variant``, ``seed``, ``loss``, ``outcome``, the scales,
             the hyperparameters and the settings.
-        question: what is asked for.
+        request: what is asked for.
 
     Raises:
         AnalysisRefusal: a column is missing, or no group can answer; says why each.
     """
-    point = [*question.scales, *question.hyperparameters]
-    columns = ["variant", *question.settings, *point, "seed", "loss", "outcome"]
+    point = [*request.scales, *request.hyperparameters]
+    columns = ["variant", *request.settings, *point, "seed", "loss", "outcome"]
     require_columns(frame, columns)
     groups: list[RuleGroup] = []
-    for group, part in groups_of(frame, question.settings):
-        groups += _groups(part, group, question)
+    for group, part in groups_of(frame, request.settings):
+        groups += _groups(part, group, request)
     if all(group.refused is not None for group in groups):
         raise all_refused((group.label, group.refused or "") for group in groups)
     return tuple(groups)
 
 
 def _groups(
-    part: pd.DataFrame, group: Mapping[str, Any], question: Question
+    part: pd.DataFrame, group: Mapping[str, Any], request: RuleRequest
 ) -> Iterator[RuleGroup]:
-    names = question.hyperparameters
-    evidence = gather(part, [*question.scales, *names])
+    names = request.hyperparameters
+    evidence = evidence_of(part, [*request.scales, *names])
     found: Survey | JointSurvey | None = None
     rules: dict[str, Rule] = {}
     refused: dict[str, str] = {}
     try:
-        found = _surveyed(part, question)
+        found = _surveyed(part, request)
     except AnalysisRefusal as refusal:
         refused = dict.fromkeys(names, str(refusal))
     if found is not None:
         for name in names:
             try:
-                rules[name] = _rule(found, name, question)
+                rules[name] = _rule(found, name, request)
             except AnalysisRefusal as refusal:
                 refused[name] = str(refusal)
     for name in names:
@@ -194,45 +194,45 @@ def _groups(
         )
 
 
-def _surveyed(part: pd.DataFrame, question: Question) -> Survey | JointSurvey:
+def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
     """Returns the optima of all places of a group.
 
     Raises:
         AnalysisRefusal: the trials cannot be read, or a place has no optimum and holes are not
             allowed.
     """
-    names = question.hyperparameters
+    names = request.hyperparameters
     found: Survey | JointSurvey
     if len(names) == 1:
         found = survey(
             part,
-            scales=question.scales,
+            scales=request.scales,
             hyperparameter=names[0],
-            estimator=question.estimator,
-            allow_holes=question.allow_holes,
-            resamples=question.resamples,
-            seed=question.seed,
+            estimator=request.estimator,
+            allow_holes=request.allow_holes,
+            resamples=request.resamples,
+            seed=request.seed,
         )
     else:
         found = joint_survey(
             part,
-            scales=question.scales,
+            scales=request.scales,
             hyperparameters=(names[0], names[1]),
-            allow_holes=question.allow_holes,
-            resamples=question.resamples,
-            seed=question.seed,
+            allow_holes=request.allow_holes,
+            resamples=request.resamples,
+            seed=request.seed,
         )
-    if not found.optima or (found.refused and not question.allow_holes):
+    if not found.optima or (found.refused and not request.allow_holes):
         raise AnalysisRefusal(few(found.refused.values()))
     return found
 
 
-def _rule(found: Survey | JointSurvey, name: str, question: Question) -> Rule:
+def _rule(found: Survey | JointSurvey, name: str, request: RuleRequest) -> Rule:
     return fit_rule(
         found.sightings(name) if isinstance(found, JointSurvey) else found.sightings,
         hyperparameter=name,
-        scales=question.scales,
-        model=question.model,
+        scales=request.scales,
+        model=request.model,
         left_out=bool(found.refused),
     )
 
@@ -296,8 +296,8 @@ def rules_of(
         AnalysisRefusal: there is no result yet, or no group can answer.
     """
     along = tuple(scales) or own_scales(store.study(name))
-    inquiry, columns = with_scales(store, name, along, hyperparameters)
-    return fitted(inquiry, columns, model=model, estimator=estimator, allow_holes=allow_holes)
+    view, columns = with_scales(store, name, along, hyperparameters)
+    return fitted(view, columns, model=model, estimator=estimator, allow_holes=allow_holes)
 
 
 def own_scales(record: StudyRecord) -> tuple[str, ...]:
@@ -307,71 +307,71 @@ def own_scales(record: StudyRecord) -> tuple[str, ...]:
 
 def with_scales(
     store: Store, name: str, scales: Sequence[str], hyperparameters: Sequence[str]
-) -> tuple[Inquiry, tuple[str, ...]]:
+) -> tuple[StudyView, tuple[str, ...]]:
     """Returns the study with a column for every scale, and the names of these columns."""
-    inquiry = inquire(store, name, scale=scales[0], hyperparameters=hyperparameters)
-    axes = Axes(store, name, inquiry.trials, inquiry.swept)
-    names = (inquiry.scale, *(axes.find(scale).name for scale in scales[1:]))
-    twice = next((n for n in names if (*names, *inquiry.asked).count(n) > 1), None)
+    view = view_study(store, name, scale=scales[0], hyperparameters=hyperparameters)
+    axes = Axes(store, name, view.trials, view.swept)
+    names = (view.scale, *(axes.find(scale).name for scale in scales[1:]))
+    twice = next((n for n in names if (*names, *view.asked).count(n) > 1), None)
     if twice is not None:
         raise RequestError(f"{twice} is asked for twice; scales and hyperparameters must differ")
-    known = tuple(dict.fromkeys((*inquiry.scales, *names)))
-    return replace(inquiry, trials=axes.trials, scales=known), names
+    known = tuple(dict.fromkeys((*view.scales, *names)))
+    return replace(view, trials=axes.trials, scales=known), names
 
 
 def fitted(
-    inquiry: Inquiry, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
+    view: StudyView, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
 ) -> RuleStatement:
-    inquiry.require_results()
+    view.require_results()
     found: list[RuleGroup] = []
     notes: list[str] = []
-    for asked in _together(inquiry):
+    for asked in _together(view):
         if len(asked) == 2 and estimator != DEFAULT:
             raise RequestError(
                 f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
                 f"out, or fit one alone with --hyperparameter {asked[0]}"
             )
-        view = inquiry.view(*asked)
-        notes += view.notes
-        question = Question(
+        chosen = view.select(*asked)
+        notes += chosen.notes
+        request = RuleRequest(
             scales=scales,
             hyperparameters=asked,
-            settings=_settings(inquiry, view.rows, scales, asked),
+            settings=_settings(view, chosen.rows, scales, asked),
             model=model,
             estimator=estimator,
             allow_holes=allow_holes,
         )
-        found += rule_groups(view.rows, question)
+        found += rule_groups(chosen.rows, request)
     return RuleStatement(
-        study=inquiry.study.name,
+        study=view.study.name,
         scales=scales,
         groups=tuple(found),
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _together(inquiry: Inquiry) -> list[tuple[str, ...]]:
+def _together(view: StudyView) -> list[tuple[str, ...]]:
     """Returns the hyperparameters to fit, those in one tuple together."""
-    if inquiry.asked:
-        return [inquiry.asked]
-    record = inquiry.study
+    if view.asked:
+        return [view.asked]
+    record = view.study
     own = tuple(name for name in record.document.get("hyperparameters", ()))
     if len(own) == 2:
         return [own]
-    claimed = tuple(claims_of(inquiry.trials, record))
-    return [(column,) for column in claimed or inquiry.hyperparameters]
+    claimed = tuple(claims_of(view.trials, record))
+    return [(column,) for column in claimed or view.hyperparameters]
 
 
 def _settings(
-    inquiry: Inquiry, rows: pd.DataFrame, scales: Sequence[str], asked: Sequence[str]
+    view: StudyView, rows: pd.DataFrame, scales: Sequence[str], asked: Sequence[str]
 ) -> tuple[str, ...]:
     """Returns the other swept columns that differ at one combination of the scales."""
     used = {*scales, *asked}
-    used |= {part for name in asked for part in inquiry.parts.get(name, ())}
+    used |= {part for name in asked for part in view.parts.get(name, ())}
     here = rows.groupby(["variant", *scales], dropna=False)
     return tuple(
         column
-        for column in inquiry.swept
+        for column in view.swept
         if column not in used and bool((here[column].nunique(dropna=False) > 1).any())
     )
 

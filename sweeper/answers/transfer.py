@@ -33,13 +33,13 @@ from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
 from sweeper.answers.evidence import Evidence
 from sweeper.answers.groups import StudyGroup, all_refused
 from sweeper.answers.jsonable import encoded, jsonable
-from sweeper.answers.view import inquire
+from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overlay:
+class LossLaws:
     """The loss laws of tuned and of transferred settings, to be laid over one another.
 
     Attributes:
@@ -63,7 +63,7 @@ class Transfer(StudyGroup):
         rows: the gaps, one a scale.
         rates: rate by the name of the gap, where it has one.
         pace: the verdict.
-        overlay: the pair of loss laws.
+        laws: the loss laws of tuned and of transferred settings.
         left_out: scale to the reason why it takes no part.
         evidence: which trials it rests on.
     """
@@ -73,7 +73,7 @@ class Transfer(StudyGroup):
     rows: tuple[ScaleGaps, ...]
     rates: Mapping[str, Rate]
     pace: Pace
-    overlay: Overlay
+    laws: LossLaws
     left_out: Mapping[float, str]
     evidence: Evidence
 
@@ -163,7 +163,7 @@ def transfer_of(
     family = family_of(optima, name=name, exponent=group.exponent)
     chosen = reference_of(reference, family, largest)
     gaps = measure_gaps(family, chosen)
-    rivals = _rivals(optima, group.exponent, reference, name)
+    others = _other_gaps(optima, group.exponent, reference, name)
     hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
     return Transfer(
         variant=group.variant,
@@ -171,9 +171,9 @@ def transfer_of(
         exponent=group.exponent,
         reference=chosen,
         rows=gaps.rows,
-        rates=rates_of(gaps, rivals, hold=hold),
-        pace=judge_pace(gaps, rivals, hold=hold, economy=economy),
-        overlay=_overlay(group, optima),
+        rates=rates_of(gaps, others, hold=hold),
+        pace=judge_pace(gaps, others, hold=hold, economy=economy),
+        laws=_loss_laws(group, optima),
         left_out=dict(group.left_out) | _bounded(group),
         evidence=group.evidence,
     )
@@ -205,7 +205,9 @@ def _bounded(group: DriftGroup) -> dict[float, str]:
     }
 
 
-def _rivals(optima: Sequence[Optimum], exponent: float, reference: str, name: str) -> list[Gaps]:
+def _other_gaps(
+    optima: Sequence[Optimum], exponent: float, reference: str, name: str
+) -> list[Gaps]:
     """Returns the gaps as the other compared estimators read them, where all scales have one."""
     found = []
     for other in COMPARED:
@@ -221,11 +223,11 @@ def _rivals(optima: Sequence[Optimum], exponent: float, reference: str, name: st
     return found
 
 
-def _overlay(group: DriftGroup, optima: Sequence[Optimum]) -> Overlay:
+def _loss_laws(group: DriftGroup, optima: Sequence[Optimum]) -> LossLaws:
     errors = {optimum.scale: optimum.noise / math.sqrt(optimum.seeds) for optimum in optima}
     measured = [r for r in group.regret if r.scale in errors]
     sure = [r for r in measured if r.certainty == "measured"]
-    return Overlay(
+    return LossLaws(
         base=optima[0].scale,
         tuned=_law({r.scale: r.tuned for r in measured}, errors),
         transferred=_law({r.scale: r.transferred for r in sure}, errors),
@@ -245,7 +247,7 @@ def _law(losses: Mapping[float, float], errors: Mapping[float, float]) -> Law | 
             resamples=200,
         )
     except AnalysisRefusal:
-        return None  # Too few scales, or losses all alike: the overlay has no such curve.
+        return None  # Too few scales, or losses all alike: there is no such law.
 
 
 def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
@@ -278,9 +280,9 @@ def transfer_json(group: Transfer) -> dict[str, Any]:
             **encoded(pace, "useful free free_from"),
         },
         "laws": {
-            "base": group.overlay.base,
-            "tuned": _law_json(group.overlay.tuned),
-            "transferred": _law_json(group.overlay.transferred),
+            "base": group.laws.base,
+            "tuned": _law_json(group.laws.tuned),
+            "transferred": _law_json(group.laws.transferred),
         },
         "left_out": left_out_json(group.left_out),
         "evidence": group.evidence.to_json(),
@@ -322,7 +324,7 @@ def transfers_of(
         name: name of the study.
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
-        scale, horizon: see :func:`inquire`.
+        scale, horizon: see :func:`view_study`.
         reference: ``largest`` or ``limit``.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
@@ -333,13 +335,11 @@ def transfers_of(
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
     found = []
-    for column in inquiry.hyperparameters:
-        drifts = inquiry.statement(
-            column, estimator=estimator, allow_holes=allow_holes, partial=True
-        )
-        cost = run_cost(inquiry.rows(column), inquiry.scale)
+    for column in view.hyperparameters:
+        drifts = view.statement(column, estimator=estimator, allow_holes=allow_holes, partial=True)
+        cost = run_cost(view.rows(column), view.scale)
         economy = None if cost is None else Economy(cost_exponent=cost.exponent)
         found.append(transfer_statement(drifts, reference=reference, economy=economy))
     return found

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class AskedAxes:
     """What was asked.
 
     Attributes:
@@ -43,10 +43,10 @@ class Question:
     freed: tuple[str, ...]
 
 
-def ask(
+def asked_axes(
     axes: Axes, record: StudyRecord, scale: str | None, hyperparameters: Sequence[str]
-) -> Question:
-    """Returns a question, its axes found among the trials.
+) -> AskedAxes:
+    """Returns the axes of a question, found among the trials.
 
     Args:
         axes: finds them.
@@ -64,7 +64,7 @@ def ask(
     _require_two_axes(along, asked)
     _require_spread(axes, record, along if scale is not None else None, asked)
     freed = _freed(axes, along, record)
-    return Question(scale=along, hyperparameters=tuple(asked), freed=freed)
+    return AskedAxes(scale=along, hyperparameters=tuple(asked), freed=freed)
 
 
 def _freed(axes: Axes, scale: Axis, record: StudyRecord) -> tuple[str, ...]:
@@ -109,11 +109,11 @@ def _require_spread(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class View:
+class Selection:
     """What tells about one or several hyperparameters.
 
     Attributes:
-        rows: the trials, see :meth:`Inquiry.rows`.
+        rows: the trials, see :meth:`StudyView.rows`.
         settings: columns that make the groups, with the variant.
         notes: sentences on which trials count.
     """
@@ -124,7 +124,7 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Inquiry:
+class StudyView:
     """A study as the analysis reads it.
 
     Attributes:
@@ -187,7 +187,7 @@ class Inquiry:
         infinite, which have no log2. Of the combinations that give an effective hyperparameter
         one value, only the best counts (:func:`profiled`).
         """
-        return self.view(*hyperparameters).rows
+        return self.select(*hyperparameters).rows
 
     def settings(self, *hyperparameters: str) -> tuple[str, ...]:
         """Returns the other swept columns that take more than one value at some scale; with the
@@ -215,18 +215,18 @@ class Inquiry:
             UnknownNameError: there is no such estimator.
         """
         self.require_results()
-        view = self.view(hyperparameter)
+        chosen = self.select(hyperparameter)
         return drift_statement(
-            view.rows,
+            chosen.rows,
             study=self.study.name,
             scale=self.scale,
             hyperparameter=hyperparameter,
-            settings=view.settings,
+            settings=chosen.settings,
             claims=self.claims.get(hyperparameter, ()),
             estimator=estimator,
             allow_holes=allow_holes,
             partial=partial,
-            notes=view.notes,
+            notes=chosen.notes,
         )
 
     def require_results(self) -> None:
@@ -241,7 +241,7 @@ class Inquiry:
                 "yet; sweeper run starts it, sweeper status says where it stands"
             )
 
-    def view(self, *names: str) -> View:
+    def select(self, *names: str) -> Selection:
         """Returns the trials that tell about hyperparameters, with what to know about them."""
         rows, notes = self._applying(names), list(self.notes)
         for name in names:
@@ -266,7 +266,7 @@ class Inquiry:
                     f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
                 )
             rows = best
-        return View(rows=rows, settings=groups, notes=tuple(notes))
+        return Selection(rows=rows, settings=groups, notes=tuple(notes))
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
         rows = self.trials
@@ -291,14 +291,14 @@ class Inquiry:
         return bool((here.nunique(dropna=False) > 1).any())
 
 
-def inquire(
+def view_study(
     store: Store,
     name: str,
     *,
     scale: str | None = None,
     hyperparameters: Sequence[str] = (),
     horizon: str | None = None,
-) -> Inquiry:
+) -> StudyView:
     """Returns a study of the store as the analysis reads it.
 
     Args:
@@ -326,25 +326,25 @@ def inquire(
     columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
     columns += [read.column] if read is not None and read.column not in columns else []
     axes = Axes(store, name, trials, columns)
-    question = ask(axes, record, scale, hyperparameters)
-    swept = tuple(column for column in columns if column not in question.freed)
-    own = question.scale.name == record.scale
+    asked = asked_axes(axes, record, scale, hyperparameters)
+    swept = tuple(column for column in columns if column not in asked.freed)
+    own = asked.scale.name == record.scale
     claims = claims_of(trials, record)
-    return Inquiry(
+    return StudyView(
         study=record,
         trials=axes.trials,
-        scale=question.scale.name,
+        scale=asked.scale.name,
         swept=swept,
         claims={column: each if own else () for column, each in claims.items()},
-        asked=tuple(axis.name for axis in question.hyperparameters),
+        asked=tuple(axis.name for axis in asked.hyperparameters),
         parts={
-            axis.name: axis.parts for axis in question.hyperparameters if axis.name not in columns
+            axis.name: axis.parts for axis in asked.hyperparameters if axis.name not in columns
         },
         scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
         horizon=read.column if read is not None and read.column in swept else None,
         notes=(
             *(read.notes if read is not None else ()),
-            *_claim_notes(record, own, question.scale.name),
+            *_claim_notes(record, own, asked.scale.name),
         ),
     )
 
@@ -373,7 +373,7 @@ def statements_of(
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
         scale: along which axis; None takes the study's.
-        horizon: see :func:`inquire`.
+        horizon: see :func:`view_study`.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
 
@@ -383,9 +383,9 @@ def statements_of(
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    inquiry = inquire(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
-    inquiry.require_results()
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view.require_results()
     return [
-        inquiry.statement(column, estimator=estimator, allow_holes=allow_holes)
-        for column in inquiry.hyperparameters
+        view.statement(column, estimator=estimator, allow_holes=allow_holes)
+        for column in view.hyperparameters
     ]

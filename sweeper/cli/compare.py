@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Fitted, SharedSeeds
-    from sweeper.answers import Comparison, Rival, Side
+    from sweeper.answers import ComparedVariant, Comparison, VariantResult
 
 
 class MetricName(StrEnum):
@@ -80,38 +80,38 @@ def _print(comparison: Comparison) -> None:
     print_evidence(out, comparison.baseline.evidence)
     for note in comparison.notes:
         say(out, f"note: {note}")
-    for rival in comparison.rivals:
-        out.print(f"\n{rival.side.name}", style="bold cyan")
-        out.print(_table(rival))
-        _print_left_out(out, rival.side)
-        say(out, _verdict(rival))
-        if not math.isnan(rival.saving.multipliers[0].low):
-            say(out, _seeds(rival.saving.shared))
-        for side in (comparison.baseline, rival.side):
-            if side.lawless is not None:
-                say(out, f"no law of {side.name}: {side.lawless}")
-        print_evidence(out, rival.side.evidence)
+    for other in comparison.others:
+        out.print(f"\n{other.result.name}", style="bold cyan")
+        out.print(_table(other))
+        _print_left_out(out, other.result)
+        say(out, _verdict(other))
+        if not math.isnan(other.saving.multipliers[0].low):
+            say(out, _seeds(other.saving.shared))
+        for one in (comparison.baseline, other.result):
+            if one.no_law is not None:
+                say(out, f"no law of {one.name}: {one.no_law}")
+        print_evidence(out, other.result.evidence)
 
 
-def _print_left_out(out: Console, side: Side) -> None:
+def _print_left_out(out: Console, one: VariantResult) -> None:
     from sweeper.cli.text import say
 
-    for why in side.tuned.left_out.values():
-        say(out, f"no tuned loss of {side.name}: {why}")
+    for why in one.tuned.left_out.values():
+        say(out, f"no tuned loss of {one.name}: {why}")
 
 
-def _table(rival: Rival) -> Table:
+def _table(other: ComparedVariant) -> Table:
     from rich.table import Table
 
     from sweeper.answers import standing
 
-    timed = any(not math.isnan(point.seconds) for point in rival.side.points)
+    timed = any(not math.isnan(point.seconds) for point in other.result.points)
     costs = ("FLOPs", "seconds") if timed else ("FLOPs",)
     table = Table(box=None, padding=(0, 1), pad_edge=True)
     for heading in ("point", "loss", *costs, "multiplier", "95% interval", "by laws", ""):
         table.add_column(heading, justify="left" if heading in ("point", "") else "right")
-    fitted = rival.fitted or [None] * len(rival.side.points)
-    rows = zip(rival.side.points, rival.saving.multipliers, fitted, strict=True)
+    fitted = other.fitted or [None] * len(other.result.points)
+    rows = zip(other.result.points, other.saving.multipliers, fitted, strict=True)
     for point, multiplier, law in rows:
         stands = standing(multiplier)
         words = ["" if stands == "unknown" else str(stands)]
@@ -147,11 +147,11 @@ def _interval(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}" if math.isfinite(high) else f"{low:.3f} up"
 
 
-def _verdict(rival: Rival) -> str:
+def _verdict(other: ComparedVariant) -> str:
     """Returns what the multipliers say, in a sentence."""
     from sweeper.answers import standing
 
-    found = rival.saving.multipliers
+    found = other.saving.multipliers
     values = [multiplier.value for multiplier in found]
     span = f"{min(values):.3g}" if len(values) == 1 else f"{min(values):.3g} to {max(values):.3g}"
     stands = [standing(multiplier) for multiplier in found]
@@ -159,7 +159,7 @@ def _verdict(rival: Rival) -> str:
     said = f"multiplier {span}; {', '.join(counts)} of {len(found)} points"
     if "unknown" in stands:
         said = f"multiplier {span}; whether that beats the noise is unknown: no seeds tell it"
-    trend = rival.saving.trend
+    trend = other.saving.trend
     if trend is None:
         return f"{said}."
     return f"{said}. {_course(trend.exponent, trend.low, trend.high)}"

@@ -11,10 +11,10 @@ from sweeper.analysis import DEFAULT, JointOptimum
 from sweeper.answers import (
     JointGroup,
     JointStatement,
-    inquire,
     joint_answer,
     keep_estimates,
     statements_of,
+    view_study,
 )
 from sweeper.cli.status import name_of
 from sweeper.cli.text import (
@@ -55,8 +55,8 @@ def joint_command(
         RequestError: not two names.
     """
     pair = [name.strip() for name in names.split(",") if name.strip()]
-    inquiry = inquire(store, study, scale=scale, hyperparameters=pair, horizon=horizon)
-    statement = joint_answer(inquiry, allow_holes=allow_holes)
+    view = view_study(store, study, scale=scale, hyperparameters=pair, horizon=horizon)
+    statement = joint_answer(view, allow_holes=allow_holes)
     if as_json:
         print_json(statement.to_json(keys=keys))
     else:

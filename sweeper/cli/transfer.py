@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Advice, Gap, Growth, Law, Rate
-    from sweeper.answers import Counsel, Transfer, TransferStatement
+    from sweeper.answers import BudgetAdvice, Transfer, TransferStatement
 
 
 VERDICTS = {
@@ -159,7 +159,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
-    pace, overlay = group.pace, group.overlay
+    pace = group.pace
     words = {"a": "alpha (a)", "b": "beta (b)", "c": "rate of c"}
     rates = [f"{words[name]} {_rate(rate)}" for name, rate in group.rates.items()]
     said = [f"no optimum at {statement.scale} {s:g}: {why}" for s, why in group.left_out.items()]
@@ -167,7 +167,10 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
         said.append(f"settings are moved by {group.exponent:+g} octaves per doubling, as claimed")
     scale = statement.scale
     said.append(f"gaps close as {scale}^-rate: {', '.join(rates)}" if rates else "no rates")
-    pair = {"tuned": overlay.tuned, f"transferred from {overlay.base:g}": overlay.transferred}
+    pair = {
+        "tuned": group.laws.tuned,
+        f"transferred from {group.laws.base:g}": group.laws.transferred,
+    }
     laws = [f"{name} {_law(law, scale)}" for name, law in pair.items() if law is not None]
     if laws:
         said.append(f"loss: {'; '.join(laws)}")
@@ -231,11 +234,11 @@ def advise_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say at which proxy to tune, and how finely, to spend a budget of FLOPs best."""
-    from sweeper.answers import Given, counsels_of, general_counsel
+    from sweeper.answers import Constants, budget_advice, general_advice
     from sweeper.cli.status import name_of
     from sweeper.store import Store
 
-    given = Given(
+    given = Constants(
         alpha=alpha,
         beta=beta,
         cost_exponent=cost_exponent,
@@ -244,10 +247,10 @@ def advise_command(
     )
     if study is None:
         _require_no_study_options(hyperparameter, scale, horizon)
-        counsels = [general_counsel(target=target, budget=flops, given=given)]
+        found = [general_advice(target=target, budget=flops, given=given)]
     else:
         with Store.open(store, create=False) as opened:
-            counsels = counsels_of(
+            found = budget_advice(
                 opened,
                 name_of(study),
                 hyperparameter,
@@ -257,7 +260,7 @@ def advise_command(
                 budget=flops,
                 given=given,
             )
-    _print(counsels, target=target, flops=flops, as_json=as_json)
+    _print(found, target=target, flops=flops, as_json=as_json)
 
 
 def _require_no_study_options(*values: str | None) -> None:
@@ -267,13 +270,13 @@ def _require_no_study_options(*values: str | None) -> None:
         raise RequestError(f"{lost[0]} chooses what is read off a study; name the study too")
 
 
-def _print(counsels: Sequence[Counsel], *, target: float, flops: float, as_json: bool) -> None:
+def _print(found: Sequence[BudgetAdvice], *, target: float, flops: float, as_json: bool) -> None:
     from sweeper.cli.text import console, print_json, say
 
-    first = counsels[0]
+    first = found[0]
     if as_json:
         head = {"study": first.study, "scale": first.scale, "target": target, "flops": flops}
-        groups = [counsel.to_json() for counsel in counsels]
+        groups = [group.to_json() for group in found]
         print_json(head | {"groups": groups, "notes": list(first.notes)})
         return
     out = console()
@@ -281,27 +284,27 @@ def _print(counsels: Sequence[Counsel], *, target: float, flops: float, as_json:
     out.print(f"\n{what} on {flops:.3g} FLOPs", style="bold")
     for note in first.notes:
         say(out, f"note: {note}")
-    for counsel in counsels:
-        _print_counsel(out, counsel)
+    for group in found:
+        _print_group(out, group)
 
 
-def _print_counsel(out: Console, counsel: Counsel) -> None:
+def _print_group(out: Console, group: BudgetAdvice) -> None:
     from sweeper.cli.text import print_evidence, say
 
-    name = f"{counsel.label}: {counsel.hyperparameter}" if counsel.study else counsel.label
+    name = f"{group.label}: {group.hyperparameter}" if group.study else group.label
     out.print(f"\n{name}", style="bold cyan")
-    if counsel.advice is None:
-        say(out, f"no advice: {counsel.refused}")
+    if group.advice is None:
+        say(out, f"no advice: {group.refused}")
         return
-    out.print(_advice_table(counsel.advice))
-    said = [*counsel.advice.sentences]
-    if counsel.growth is not None:
-        said.append(_growth(counsel.growth))
-    said += [f"assumed: {assumption}" for assumption in counsel.assumptions]
+    out.print(_advice_table(group.advice))
+    said = [*group.advice.sentences]
+    if group.growth is not None:
+        said.append(_growth(group.growth))
+    said += [f"assumed: {assumption}" for assumption in group.assumptions]
     for sentence in said:
         say(out, sentence)
-    if counsel.evidence is not None:
-        print_evidence(out, counsel.evidence)
+    if group.evidence is not None:
+        print_evidence(out, group.evidence)
 
 
 def _advice_table(advice: Advice) -> Table:

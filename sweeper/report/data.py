@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.answers import DriftGroup, DriftStatement, Inquiry, group_label
+from sweeper.answers import DriftGroup, DriftStatement, StudyView, group_label
 from sweeper.errors import RequestError
 from sweeper.study import find_card
 from workloads.workload import unit_of
@@ -55,22 +55,22 @@ class Answer:
         return {name: found[name] for name in self.labels}
 
 
-def answer_of(inquiry: Inquiry, hyperparameter: str, *, allow_holes: bool = False) -> Answer:
+def answer_of(view: StudyView, hyperparameter: str, *, allow_holes: bool = False) -> Answer:
     """Returns the answer about one hyperparameter, as far as the results go.
 
     Raises:
         AnalysisRefusal: the hyperparameter applies to none of the trials, or none has a result.
     """
-    study, settings = inquiry.study, inquiry.settings(hyperparameter)
+    study, settings = view.study, view.settings(hyperparameter)
     return Answer(
         study=study.name,
-        scale=inquiry.scale,
+        scale=view.scale,
         hyperparameter=hyperparameter,
         settings=settings,
         metric=study.metric if study.goal == "min" else f"minus {study.metric}",
         unit=_unit(study.workload, study.metric),
-        trials=_labelled(inquiry.rows(hyperparameter), settings),
-        statement=inquiry.statement(hyperparameter, allow_holes=allow_holes, partial=True),
+        trials=_labelled(view.rows(hyperparameter), settings),
+        statement=view.statement(hyperparameter, allow_holes=allow_holes, partial=True),
     )
 
 

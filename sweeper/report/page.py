@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
-from sweeper.answers import inquire
+from sweeper.answers import view_study
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.report.folder import Folder
 from sweeper.report.section import Section, section_of
@@ -39,18 +39,16 @@ def write_report(
         EnvironmentFault: the folder cannot be written.
         StoreError: the store cannot be read.
     """
-    inquiries = [inquire(store, name) for name in dict.fromkeys(names)]
-    if not inquiries:
+    views = [view_study(store, name) for name in dict.fromkeys(names)]
+    if not views:
         raise RequestError("report: no study is named; give the names of one or more studies")
-    if not any(inquiry.has_results for inquiry in inquiries):
+    if not any(view.has_results for view in views):
         raise AnalysisRefusal(
-            f"report: no trial of {', '.join(inquiry.study.name for inquiry in inquiries)} has a "
+            f"report: no trial of {', '.join(view.study.name for view in views)} has a "
             "result yet; sweeper run starts them, sweeper status says where they stand"
         )
     folder = Folder(Path(out))
-    sections = [
-        section_of(store, inquiry, folder, allow_holes=allow_holes) for inquiry in inquiries
-    ]
+    sections = [section_of(store, view, folder, allow_holes=allow_holes) for view in views]
     return folder.page(render_page(sections, store=store.shown, made=datetime.now(UTC)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.answers import Inquiry
+from sweeper.answers import StudyView
 from sweeper.outcome import ACCEPTED
 from sweeper.store import IMPORTED, Account, Store
 from sweeper.words import duration, plural
@@ -46,22 +46,22 @@ class Fact:
     warning: str = ""
 
 
-def evidence_of(store: Store, inquiry: Inquiry) -> list[Fact]:
+def evidence_of(store: Store, view: StudyView) -> list[Fact]:
     """Returns the evidence of a study.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    account = store.account(inquiry.study.name)
-    trials = inquiry.trials.drop_duplicates("key")
+    account = store.account(view.study.name)
+    trials = view.trials.drop_duplicates("key")
     results = trials[trials["outcome"].isin(ACCEPTED)]
     rows = store.query(_SOURCES).rows
-    mine = [row[1:] for row in rows if row[0] == inquiry.study.name]
+    mine = [row[1:] for row in rows if row[0] == view.study.name]
     hosts, versions, data = (_counted((row[i], row[3]) for row in mine) for i in range(3))
-    workload = inquiry.study.workload
+    workload = view.study.workload
     return [
         Fact(name="trials", text=_account_words(account), warning=_causes(account)),
-        Fact(name="seeds", text=_seeds(inquiry)),
+        Fact(name="seeds", text=_seeds(view)),
         _sources("devices", _column(results, "device"), "losses of different devices differ"),
         Fact(name="hosts", text=_listing(hosts)),
         _sources("commits", _column(results, "commit"), "trials of different code are compared"),
@@ -69,13 +69,13 @@ def evidence_of(store: Store, inquiry: Inquiry) -> list[Fact]:
         _sources(f"version of {workload}", versions, "trials of different code are compared"),
         _sources("data", data, "trials on different data are compared"),
         Fact(name="device time", text=_device_time(results)),
-        *_origin(inquiry),
+        *_origin(view),
     ]
 
 
-def _origin(inquiry: Inquiry) -> list[Fact]:
+def _origin(view: StudyView) -> list[Fact]:
     """The file that the last import read, if the study is an imported one."""
-    origin = inquiry.study.document.get("imported")
+    origin = view.study.document.get("imported")
     if origin is None:
         return []
     where = f", rows with {' and '.join(origin['where'])}" if origin["where"] else ""
@@ -94,9 +94,9 @@ def _causes(account: Account) -> str:
     return "; ".join(f"{cause.count} failed: {cause.cause}" for cause in account.causes)
 
 
-def _seeds(inquiry: Inquiry) -> str:
-    trials = inquiry.trials
-    place = ["variant", inquiry.study.scale, *inquiry.swept]
+def _seeds(view: StudyView) -> str:
+    trials = view.trials
+    place = ["variant", view.study.scale, *view.swept]
     answered = trials["outcome"].isin(ACCEPTED).groupby([trials[p] for p in place], dropna=False)
     counts = answered.sum()
     counts = counts[counts > 0]

@@ -9,7 +9,7 @@ from datetime import datetime
 import pandas as pd
 import yaml
 
-from sweeper.answers import Inquiry
+from sweeper.answers import StudyView
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
 from sweeper.report import tables
@@ -66,17 +66,17 @@ class Section:
     trials: str
 
 
-def section_of(store: Store, inquiry: Inquiry, folder: Folder, *, allow_holes: bool) -> Section:
+def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bool) -> Section:
     """Returns the section of a study and writes its images and tables.
 
     Raises:
         StoreError: the store cannot be read.
         EnvironmentFault: the folder cannot be written.
     """
-    study = inquiry.study
+    study = view.study
     stem = folder.stem(study.name)
-    notices = list(_unfinished(inquiry))
-    answers, refusals = _answers(inquiry, allow_holes=allow_holes)
+    notices = list(_unfinished(view))
+    answers, refusals = _answers(view, allow_holes=allow_holes)
     chapters: list[Chapter] = []
     for answer in answers:
         album = Album(answer=answer, folder=folder, stem=stem)
@@ -89,30 +89,30 @@ def section_of(store: Store, inquiry: Inquiry, folder: Folder, *, allow_holes: b
         question=study.question,
         notices=[*notices, *refusals],
         chapters=chapters,
-        evidence=evidence_of(store, inquiry),
+        evidence=evidence_of(store, view),
         updated=study.updated_at,
         document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
-        trials=folder.csv(f"{stem}-trials", inquiry.trials),
+        trials=folder.csv(f"{stem}-trials", view.trials),
     )
 
 
-def _answers(inquiry: Inquiry, *, allow_holes: bool) -> tuple[list[Answer], list[str]]:
+def _answers(view: StudyView, *, allow_holes: bool) -> tuple[list[Answer], list[str]]:
     """Returns the answers, and why others cannot be given; none before the first result."""
-    if not inquiry.has_results:
+    if not view.has_results:
         return [], []
     answers: list[Answer] = []
     try:
-        for name in inquiry.hyperparameters:
-            answers.append(answer_of(inquiry, name, allow_holes=allow_holes))
+        for name in view.hyperparameters:
+            answers.append(answer_of(view, name, allow_holes=allow_holes))
     except AnalysisRefusal as refusal:
         return answers, [str(refusal)]
     return answers, []
 
 
-def _unfinished(inquiry: Inquiry) -> Iterator[str]:
-    trials = inquiry.trials.drop_duplicates("key")
+def _unfinished(view: StudyView) -> Iterator[str]:
+    trials = view.trials.drop_duplicates("key")
     missing = int((~trials["outcome"].isin(ACCEPTED)).sum())
-    if not inquiry.has_results:
+    if not view.has_results:
         yield (
             f"None of the {len(trials)} trials of this study has a result yet; a later report "
             "will show them."

@@ -42,7 +42,7 @@ def groups() -> dict[str, Transfer]:
 def test_the_printed_laws_come_out_of_the_curves(
     groups: dict[str, Transfer], variant: str, which: str
 ) -> None:
-    law = getattr(groups[variant].overlay, which)
+    law = getattr(groups[variant].laws, which)
     found = (law.asymptote, law.terms[0].exponent)
     assert found == pytest.approx(PRINTED[variant][which], abs=0.01)
 

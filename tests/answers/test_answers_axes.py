@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_studies import Made
 
-from sweeper.answers.view import inquire, statements_of
+from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store.store import Store
 
@@ -106,21 +106,21 @@ def test_the_rate_of_a_role_is_read_from_what_each_trial_really_had(store: Store
     assert slope(store, hyperparameter="learning_rate.hidden") == pytest.approx(
         plain - 1, abs=1e-4
     )
-    inquiry = inquire(store, "made", hyperparameters=["learning_rate.hidden.qkv"])
-    row = inquiry.trials.iloc[0]
+    view = view_study(store, "made", hyperparameters=["learning_rate.hidden.qkv"])
+    row = view.trials.iloc[0]
     assert row["learning_rate.hidden.qkv"] == 2 * row["learning_rate"]
 
 
 def test_a_tensor_without_a_group_of_its_own_has_that_of_its_role(store: Store) -> None:
     Made(axes={"width": WIDTHS, "learning_rate": RATES}, loss=by_rate, derived=roles).save(store)
     names = ["learning_rate.hidden.mlp_in", "learning_rate.hidden"]
-    trials = inquire(store, "made", hyperparameters=names).trials
+    trials = view_study(store, "made", hyperparameters=names).trials
     assert trials[names[0]].tolist() == trials[names[1]].tolist()
 
 
 def test_the_timescale_is_the_share_of_the_run_over_which_weights_forget(store: Store) -> None:
     Made(axes={"width": WIDTHS, "learning_rate": RATES}, loss=by_rate, derived=roles).save(store)
-    trials = inquire(store, "made", hyperparameters=["timescale"]).trials
+    trials = view_study(store, "made", hyperparameters=["timescale"]).trials
     share = trials["learning_rate"] * 32 / trials["width"] / 16
     assert trials["timescale"].tolist() == pytest.approx((1 / (share * 100)).tolist())
     assert slope(store, hyperparameter="timescale") == pytest.approx(-(slope(store) - 1), abs=1e-4)
@@ -202,10 +202,10 @@ def test_a_scale_that_goes_with_the_one_asked_about_makes_no_groups(store: Store
         return by_rate(config, seed) if config["batch_size"] == config["width"] else math.nan
 
     Made(axes=axes, loss=diagonal, scales=["width", "batch_size"]).save(store)
-    inquiry = inquire(store, "made")
-    answered = inquiry.trials[inquiry.trials["outcome"] == "completed"]
-    object.__setattr__(inquiry, "trials", answered)
-    assert inquiry.settings("learning_rate") == ()
+    view = view_study(store, "made")
+    answered = view.trials[view.trials["outcome"] == "completed"]
+    object.__setattr__(view, "trials", answered)
+    assert view.settings("learning_rate") == ()
 
 
 def test_trials_without_weight_decay_are_left_out_of_its_axis_and_said_so(store: Store) -> None:
@@ -226,11 +226,11 @@ def test_trials_without_weight_decay_are_left_out_of_its_axis_and_said_so(store:
 def test_unknown_names_are_refused_with_the_nearest_ones(store: Store) -> None:
     Made(axes={"width": WIDTHS, "learning_rate": RATES}, loss=by_rate, derived=roles).save(store)
     with pytest.raises(UnknownNameError, match=r"did you mean 'learning_rate\.hidden'"):
-        inquire(store, "made", hyperparameters=["learning_rate.hiden"])
+        view_study(store, "made", hyperparameters=["learning_rate.hiden"])
     with pytest.raises(UnknownNameError, match="did you mean 'learning_rate'"):
-        inquire(store, "made", hyperparameters=["learning_rat*width"])
+        view_study(store, "made", hyperparameters=["learning_rat*width"])
     with pytest.raises(UnknownNameError, match="did you mean 'params'"):
-        inquire(store, "made", scale="parms")
+        view_study(store, "made", scale="parms")
 
 
 @pytest.mark.parametrize(
@@ -253,4 +253,4 @@ def test_axes_that_cannot_be_read_are_refused(
     axes = {"width": WIDTHS, "learning_rate": RATES, "kind": ["a"], "offset": [-1]}
     Made(axes=axes, loss=by_rate, derived=roles, hidden_axes=["kind", "offset"]).save(store)
     with pytest.raises((AnalysisRefusal, RequestError), match=why):
-        inquire(store, "made", **question)
+        view_study(store, "made", **question)

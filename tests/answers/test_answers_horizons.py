@@ -10,7 +10,7 @@ import pytest
 from made_studies import Made
 
 from sweeper.answers.horizons import DECAYING
-from sweeper.answers.view import inquire, statements_of
+from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store.store import Store
 
@@ -72,14 +72,14 @@ def test_one_horizon_is_asked_for_by_tokens_or_by_share(
     store: Store, asked: str, column: str, place: float
 ) -> None:
     study().save(store)
-    inquiry = inquire(store, "made", horizon=asked)
-    assert inquiry.horizon == column
-    assert set(inquiry.trials[column]) == {place}
-    (group,) = inquiry.statement("learning_rate").groups
+    view = view_study(store, "made", horizon=asked)
+    assert view.horizon == column
+    assert set(view.trials[column]) == {place}
+    (group,) = view.statement("learning_rate").groups
     assert group.optima[0].log2 == pytest.approx(-5, abs=0.05)
     expected = 505 if asked == "505" else 500
-    assert set(inquiry.trials["tokens"]) == {expected}
-    assert inquiry.trials["flops"].iloc[0] == pytest.approx(1e6 * expected / 1000)
+    assert set(view.trials["tokens"]) == {expected}
+    assert view.trials["flops"].iloc[0] == pytest.approx(1e6 * expected / 1000)
 
 
 def test_a_trial_that_diverges_later_counts_until_then(store: Store) -> None:
@@ -95,7 +95,7 @@ def test_a_trial_that_diverges_later_counts_until_then(store: Store) -> None:
         )
 
     study(loss=loss, marks=marks).save(store)
-    trials = inquire(store, "made", horizon="all").trials
+    trials = view_study(store, "made", horizon="all").trials
     outcome = trials.groupby(["learning_rate", "horizon_tokens"])["outcome"].unique().map(list)
     assert outcome[2**-4, 250] == outcome[2**-4, 1000] == ["completed"]
     assert outcome[2**-3, 250] == ["completed"]
@@ -116,11 +116,11 @@ def test_runs_of_different_lengths_share_horizons_by_share(store: Store) -> None
         return [(step, 10 * step, loss_at(config, seed, i / 4)) for i, step in enumerate(at, 1)]
 
     study(derived=derived, marks=marks).save(store)
-    inquiry = inquire(store, "made", horizon="all")
-    assert inquiry.horizon == "horizon_share"
-    counts = inquiry.trials.groupby("horizon_share").size()
+    view = view_study(store, "made", horizon="all")
+    assert view.horizon == "horizon_share"
+    counts = view.trials.groupby("horizon_share").size()
     assert counts.to_dict() == {0.25: 48, 0.5: 48, 0.75: 48, 1.0: 48}
-    half = inquiry.trials[inquiry.trials["horizon_share"] == 0.5]
+    half = view.trials[view.trials["horizon_share"] == 0.5]
     assert half.groupby("width")["tokens"].first().to_dict() == {32: 505, 64: 995, 128: 2000}
 
 
@@ -129,8 +129,8 @@ def test_marks_that_some_trials_lack_are_no_common_horizon(store: Store) -> None
         return quarters(config, seed)[1 if config["width"] == 128 else 0 :]
 
     study(marks=marks).save(store)
-    inquiry = inquire(store, "made", horizon="all")
-    assert set(inquiry.trials["horizon_tokens"]) == {500, 750, 1000}
+    view = view_study(store, "made", horizon="all")
+    assert set(view.trials["horizon_tokens"]) == {500, 750, 1000}
     (statement,) = statements_of(store, "made", horizon="250")
     assert [optimum.scale for optimum in statement.groups[0].optima] == [32, 64]
     assert any("left out are only width 128" in note for note in statement.notes)
@@ -165,19 +165,19 @@ def test_a_metric_to_be_maximised_is_turned_round_at_marks_too(store: Store) -> 
 def test_what_is_no_horizon_is_refused(store: Store, asked: str) -> None:
     study().save(store)
     with pytest.raises(RequestError, match="a number of tokens such as 1e6, or a share"):
-        inquire(store, "made", horizon=asked)
+        view_study(store, "made", horizon=asked)
 
 
 def test_a_horizon_without_a_mark_is_refused_with_those_that_there_are(store: Store) -> None:
     study().save(store)
     with pytest.raises(AnalysisRefusal, match="at these tokens: 250, 500, 750, 1000"):
-        inquire(store, "made", horizon="600")
+        view_study(store, "made", horizon="600")
     study(name="bare", marks=lambda config, seed: ()).save(store)
     with pytest.raises(AnalysisRefusal, match=r"at these shares of the run: 1$"):
-        inquire(store, "bare", horizon="0.5")
+        view_study(store, "bare", horizon="0.5")
 
 
 def test_a_study_without_results_has_no_horizon(store: Store) -> None:
     study(loss=lambda config, seed: math.nan).save(store)
     with pytest.raises(AnalysisRefusal, match="no marks inside their runs"):
-        inquire(store, "made", horizon="all")
+        view_study(store, "made", horizon="all")

@@ -10,7 +10,7 @@ import pytest
 from made_studies import Made
 
 from sweeper.analysis.transfer.advice import Advice
-from sweeper.answers.advice import Given, counsels_of
+from sweeper.answers.advice import Constants, budget_advice
 from sweeper.answers.transfer import Transfer, transfers_of
 from sweeper.errors import RequestError, UnknownNameError
 from sweeper.store.store import Store
@@ -82,9 +82,11 @@ def test_a_horizon_has_gaps_of_its_own(made: Store) -> None:
 def advice(store: Store, target: float, **options: Any) -> Advice:
     """Returns the advice for a hundred runs of a model of width 1024."""
     budget = 100 * 72e3 * 1024**2
-    (counsel,) = counsels_of(store, "made", target=target, budget=budget, given=Given(), **options)
-    assert counsel.advice is not None, counsel.refused
-    return counsel.advice
+    (each,) = budget_advice(
+        store, "made", target=target, budget=budget, given=Constants(), **options
+    )
+    assert each.advice is not None, each.refused
+    return each.advice
 
 
 def test_advice_along_parameters_is_that_along_the_width(made: Store) -> None:
@@ -107,4 +109,4 @@ def test_unknown_scales_and_horizons_are_refused(made: Store) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'width'"):
         transfers_of(made, "made", scale="wdith")
     with pytest.raises(RequestError, match="a share of the run"):
-        counsels_of(made, "made", horizon="soon", target=1e3, budget=1e18, given=Given())
+        budget_advice(made, "made", horizon="soon", target=1e3, budget=1e18, given=Constants())

@@ -9,7 +9,7 @@ import pytest
 from planted_studies import CLAIM, Planted
 
 from sweeper.answers.drift import keep_estimates
-from sweeper.answers.view import inquire, statements_of
+from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 from sweeper.store.store import Store
 
@@ -59,7 +59,7 @@ def test_a_study_without_results_is_refused(store: Store) -> None:
 def test_a_metric_to_be_maximised_is_turned_round(store: Store) -> None:
     Planted(name="up", goal="max").save(store)
     Planted(name="down").save(store)
-    assert inquire(store, "up").trials["loss"].min() > 2.0
+    assert view_study(store, "up").trials["loss"].min() > 2.0
     (up,), (down,) = statements_of(store, "up"), statements_of(store, "down")
     for one, other in zip(up.groups, down.groups, strict=True):
         assert [o.log2 for o in one.optima] == [o.log2 for o in other.optima]
@@ -68,18 +68,18 @@ def test_a_metric_to_be_maximised_is_turned_round(store: Store) -> None:
 def test_variants_without_the_hyperparameter_are_left_out(store: Store) -> None:
     study = Planted(claims=())
     study.save(store)
-    inquiry = inquire(store, "planted")
-    inquiry.trials.loc[inquiry.trials["variant"] == "sp", "learning_rate"] = float("nan")
-    assert set(inquiry.rows("learning_rate")["variant"]) == {"mup"}
+    view = view_study(store, "planted")
+    view.trials.loc[view.trials["variant"] == "sp", "learning_rate"] = float("nan")
+    assert set(view.rows("learning_rate")["variant"]) == {"mup"}
 
 
 def test_swept_tokens_per_parameter_become_the_declared_ratios(store: Store) -> None:
     # A thousand tokens on width^2 parameters: 0.98, 0.24 and 0.061 tokens per parameter.
     Planted(unseen={"tokens_per_param": [0.06, 0.25, 1]}).save(store)
-    inquiry = inquire(store, "planted")
-    found = inquiry.trials.groupby("width")["tokens_per_param"].unique().map(list).to_dict()
+    view = view_study(store, "planted")
+    found = view.trials.groupby("width")["tokens_per_param"].unique().map(list).to_dict()
     assert found == {32: [1.0], 64: [0.25], 128: [0.06]}
-    assert inquiry.swept == ("learning_rate", "tokens_per_param")
+    assert view.swept == ("learning_rate", "tokens_per_param")
 
 
 def test_estimates_are_kept_with_open_sides_unknown(store: Store) -> None:

@@ -115,7 +115,7 @@ def test_the_planted_multiplier_is_read_from_a_store(race: Store) -> None:
 
 def test_a_study_alone_means_all_its_other_variants(race: Store) -> None:
     found = compare(race, ("race", "adam"), [("race", None)])
-    assert [rival.side.name for rival in found.rivals] == ["race:muon"]
+    assert [other.result.name for other in found.others] == ["race:muon"]
 
 
 def test_seconds_are_compared_where_asked_for(race: Store) -> None:
@@ -142,7 +142,7 @@ def test_a_study_of_tuned_losses_needs_no_hyperparameter(store: Store) -> None:
     save(store, record, multipliers={"adam": 1.0, "muon": 2.0}, rates=())
     found = compare(store, ("race", "adam"), [("race", "muon")])
     assert found.baseline.tuned.hyperparameter is None
-    values = [m.value for m in found.rivals[0].saving.multipliers]
+    values = [m.value for m in found.others[0].saving.multipliers]
     assert values == pytest.approx([2.0] * 4)
     point = found.to_json()["others"][0]["points"][0]
     assert (point["error"], point["low"], point["standing"]) == (None, None, "unknown")

@@ -143,14 +143,14 @@ def test_two_gaps_above_the_noise_are_no_verdict() -> None:
 
 
 def test_the_pair_of_laws_is_that_of_the_plant() -> None:
-    overlay = transfer(converging(**FAST)).overlay
-    assert overlay.base == 32
-    assert overlay.tuned is not None
-    assert overlay.tuned.asymptote == pytest.approx(3, abs=1e-3)
-    assert overlay.tuned.terms[0].exponent == pytest.approx(0.5, abs=1e-3)
+    laws = transfer(converging(**FAST)).laws
+    assert laws.base == 32
+    assert laws.tuned is not None
+    assert laws.tuned.asymptote == pytest.approx(3, abs=1e-3)
+    assert laws.tuned.terms[0].exponent == pytest.approx(0.5, abs=1e-3)
     # Transferred from 32 the loss is above by curvature / 2 (60/32 - 60/n)^2, at 2048 0.085.
-    assert overlay.transferred is not None
-    there = overlay.transferred.at(scale=2048.0).loss
+    assert laws.transferred is not None
+    there = laws.transferred.at(scale=2048.0).loss
     assert there - (3 + 5 * 2048**-0.5) == pytest.approx(
         0.025 * (60 / 32 - 60 / 2048) ** 2, abs=0.02
     )

@@ -22,7 +22,7 @@ from import_files import (
 )
 from sample_store import dump, study
 
-from sweeper.answers.view import inquire, statements_of
+from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import RequestError
 from sweeper.imports.request import ClaimedRule
 from sweeper.store.files.curves import read_curves
@@ -245,9 +245,9 @@ def test_a_table_of_tuned_losses_needs_no_hyperparameter(store: Store, tmp_path:
         seed=None,
     )
 
-    inquiry = inquire(store, "theirs")
-    assert inquiry.trials["flops"].tolist() == [1e18, 1e19, 1e18, 1e19]
-    assert inquiry.has_results
+    view = view_study(store, "theirs")
+    assert view.trials["flops"].tolist() == [1e18, 1e19, 1e18, 1e19]
+    assert view.has_results
 
 
 def test_other_settings_that_vary_make_groups(store: Store, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_long_table_of_two_scales_and_two_hyperparameters_is_a_study(
     assert done.trials["completed"] == 1936
     document = store.study("theirs").document
     assert document["scales"] == ["N", "D"] and document["hyperparameters"] == ["lr", "bs"]
-    frame = inquire(store, "theirs").trials
+    frame = view_study(store, "theirs").trials
     assert (frame["params"] == frame["N"]).all() and (frame["tokens"] == frame["D"]).all()
     low = frame.loc[frame.groupby(["N", "D"])["loss"].idxmin()]
     assert len(low) == 16

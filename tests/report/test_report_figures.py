@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 from planted_studies import Planted
 
-from sweeper.answers.view import inquire
+from sweeper.answers.view import view_study
 from sweeper.report import tables
 from sweeper.report.data import Answer, answer_of
 from sweeper.report.figures import canvas
@@ -72,7 +72,7 @@ def draw_frontier(answer: Answer) -> bytes:
 
 @pytest.fixture(scope="module")
 def answer(finished: Store) -> Answer:
-    return answer_of(inquire(finished, "planted"), "learning_rate")
+    return answer_of(view_study(finished, "planted"), "learning_rate")
 
 
 @pytest.mark.parametrize("draw", [draw_loss, draw_drift, draw_regret, draw_frontier])
@@ -146,7 +146,7 @@ def strip_pixels(answer: Answer) -> int:
 def test_only_a_diverged_trial_makes_the_strip_of_crosses(store: Store) -> None:
     Planted(name="tame", octaves=tuple(range(-8, -2)), drifts={"mup": 0.0}).save(store)
     Planted(name="wild", drifts={"sp": -1.0}).save(store)
-    tame, wild = (answer_of(inquire(store, n), "learning_rate") for n in ("tame", "wild"))
+    tame, wild = (answer_of(view_study(store, n), "learning_rate") for n in ("tame", "wild"))
     assert not np.isinf(tables.points_table(tame)["loss"]).any()
     assert np.isinf(tables.points_table(wild)["loss"]).any()
     assert strip_pixels(tame) < 200  # the grey of antialiased lines
@@ -155,7 +155,7 @@ def test_only_a_diverged_trial_makes_the_strip_of_crosses(store: Store) -> None:
 
 def test_a_bound_looks_different_from_an_optimum(store: Store) -> None:
     Planted(octaves=tuple(range(-9, -2)), drifts={"up": 1.0}).save(store)
-    answer = answer_of(inquire(store, "planted"), "learning_rate")
+    answer = answer_of(view_study(store, "planted"), "learning_rate")
     data = loss_tables(answer)
     assert "censored_high" in data.optima["flags"].iloc[-1]
     names = {"hyperparameter": "learning_rate", "scale": "width", "axis": "loss"}
@@ -169,7 +169,7 @@ def test_names_with_odd_characters_are_drawn_as_they_are(store: Store) -> None:
     # Warnings are errors here: a missing glyph or a broken formula would show.
     drifts = {"a $x_{2}$ <b>": 0.0, "_hidden 実験 \U0001f600 " + "long " * 20: -0.5}
     Planted(drifts=drifts).save(store)
-    answer = answer_of(inquire(store, "planted"), "learning_rate")
+    answer = answer_of(view_study(store, "planted"), "learning_rate")
     for draw in (draw_loss, draw_drift, draw_regret, draw_frontier):
         assert pixels(draw(answer)).std() > 10
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from planted_studies import Planted
 
-from sweeper.answers.view import inquire
+from sweeper.answers.view import view_study
 from sweeper.report import tables
 from sweeper.report.data import Answer, answer_of
 from sweeper.report.html_tables import grids
@@ -18,7 +18,7 @@ from sweeper.store.store import Store
 
 @pytest.fixture(scope="module")
 def answer(finished: Store) -> Answer:
-    return answer_of(inquire(finished, "planted"), "learning_rate")
+    return answer_of(view_study(finished, "planted"), "learning_rate")
 
 
 def test_optima_are_those_of_the_statement(answer: Answer) -> None:
@@ -113,7 +113,7 @@ def test_lines_are_the_drift_and_the_claim(answer: Answer) -> None:
 
 def test_a_refused_group_keeps_its_place_and_its_reason(store: Store) -> None:
     Planted(drifts={"fine": 0.0, "edge": 4.0}).save(store)
-    answer = answer_of(inquire(store, "planted"), "learning_rate")
+    answer = answer_of(view_study(store, "planted"), "learning_rate")
     drift = tables.drift_table(answer).set_index("group")
     assert drift.loc["fine", "refused"] == ""
     assert "inside the grid" in str(drift.loc["edge", "refused"])
@@ -123,7 +123,7 @@ def test_a_refused_group_keeps_its_place_and_its_reason(store: Store) -> None:
 
 def test_a_study_without_any_drift_still_has_its_optima(store: Store) -> None:
     Planted(widths=(32,)).save(store)
-    answer = answer_of(inquire(store, "planted"), "learning_rate")
+    answer = answer_of(view_study(store, "planted"), "learning_rate")
     assert len(tables.points_table(answer)) == 32
     assert tables.optima_table(answer)["scale"].tolist() == [32, 32]
     drift = tables.drift_table(answer)
@@ -138,7 +138,7 @@ def test_tuned_losses_stand_at_their_parameters(answer: Answer) -> None:
 
 
 def test_regret_is_priced_in_compute_by_the_groups_own_losses(finished: Store) -> None:
-    answer = answer_of(inquire(finished, "planted"), "learning_rate")
+    answer = answer_of(view_study(finished, "planted"), "learning_rate")
     rows = tables.regret_table(answer).set_index(["group", "scale"])
     assert rows.loc[("sp", 32.0), "compute"] == pytest.approx(1, abs=1e-6)
     assert rows.loc[("sp", 64.0), "regret"] == pytest.approx(0.05, abs=0.02)

@@ -21,7 +21,7 @@ from sweeper.analysis.transfer.advice import (
     advise,
 )
 from sweeper.analysis.transfer.economy import Economy, growth
-from sweeper.answers.advice import Given, Reading, plain_landscape, read_landscape
+from sweeper.answers.advice import Constants, StudyLandscape, plain_landscape, read_landscape
 from sweeper.errors import AnalysisRefusal
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)
@@ -49,9 +49,9 @@ def study(**options: Any) -> pd.DataFrame:
     return converging(**(planted | options))
 
 
-def read(frame: pd.DataFrame, target: float = 8192, **given: Any) -> Reading:
+def read(frame: pd.DataFrame, target: float = 8192, **given: Any) -> StudyLandscape:
     group = group_of(frame, estimator="quadratic")
-    return read_landscape(group, frame, scale="width", target=target, given=Given(**given))
+    return read_landscape(group, frame, scale="width", target=target, given=Constants(**given))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_exponents_without_sense_are_refused(alpha: float, beta: float) -> None:
 
 def test_the_landscape_of_a_study_is_what_was_planted() -> None:
     reading = read(study())
-    land = reading.land
+    land = reading.landscape
     assert (land.asymptote, land.amplitude, land.alpha) == pytest.approx((3, 5, 0.5), rel=1e-3)
     assert land.curvature == pytest.approx(0.05, rel=1e-3)
     assert reading.beta == pytest.approx(0.8, abs=1e-3)
@@ -240,8 +240,8 @@ def test_the_landscape_of_a_study_is_what_was_planted() -> None:
 def test_an_optimum_without_a_rate_is_extrapolated_by_its_drift() -> None:
     reading = read(study(optimum=(-6.0, 0.0, 1.0), noise=2e-3))
     assert reading.beta is None
-    assert abs(reading.land.movement.slope) < 0.1
-    assert reading.land.movement.error > 0
+    assert abs(reading.landscape.movement.slope) < 0.1
+    assert reading.landscape.movement.error > 0
     assert any("goes on moving" in sentence for sentence in reading.assumptions)
 
 
@@ -250,8 +250,8 @@ def test_a_largest_scale_without_an_optimum_leaves_the_drift_of_the_others() -> 
     frame = frame[(frame["width"] < 1024) | (frame["learning_rate"] < 2.0**-6.6)]
     reading = read(frame)
     assert reading.beta is None
-    assert reading.land.found is not None
-    assert reading.land.found.scale == 512
+    assert reading.landscape.found is not None
+    assert reading.landscape.found.scale == 512
     with pytest.raises(AnalysisRefusal, match="up to 1024"):
         read(frame, target=1000)
 
@@ -259,11 +259,11 @@ def test_a_largest_scale_without_an_optimum_leaves_the_drift_of_the_others() -> 
 def test_what_is_given_takes_the_place_of_what_is_read() -> None:
     frame = study()
     reading = read(frame, alpha=0.5, beta=0.8, cost_exponent=4.0, run_flops=1e20)
-    assert reading.land.amplitude == pytest.approx(5, rel=1e-3)
-    assert reading.land.movement.size == pytest.approx(-40, rel=1e-3)
-    assert reading.land.cost.of(8192) == pytest.approx(1e20)
-    assert reading.land.cost.of(4096) == pytest.approx(1e20 / 16)
-    assert read(frame, cost_exponent=3.0).land.cost.exponent == 3.0
+    assert reading.landscape.amplitude == pytest.approx(5, rel=1e-3)
+    assert reading.landscape.movement.size == pytest.approx(-40, rel=1e-3)
+    assert reading.landscape.cost.of(8192) == pytest.approx(1e20)
+    assert reading.landscape.cost.of(4096) == pytest.approx(1e20 / 16)
+    assert read(frame, cost_exponent=3.0).landscape.cost.exponent == 3.0
 
 
 def test_a_study_without_flops_needs_them_given() -> None:
@@ -272,7 +272,7 @@ def test_a_study_without_flops_needs_them_given() -> None:
         read(frame)
     with pytest.raises(AnalysisRefusal, match="--cost-exponent"):
         read(frame, run_flops=1e20)
-    assert read(frame, run_flops=1e20, cost_exponent=2.0).land.cost.of(8192) == 1e20
+    assert read(frame, run_flops=1e20, cost_exponent=2.0).landscape.cost.of(8192) == 1e20
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_two_scales_need_alpha_given() -> None:
     frame = study(widths=(32, 64))
     with pytest.raises(AnalysisRefusal, match="or give --alpha"):
         read(frame)
-    assert read(frame, alpha=0.5).land.asymptote == pytest.approx(3, abs=1e-3)
+    assert read(frame, alpha=0.5).landscape.asymptote == pytest.approx(3, abs=1e-3)
 
 
 def test_losses_that_rise_with_the_scale_are_refused() -> None:
@@ -307,10 +307,14 @@ def test_losses_that_rise_with_the_scale_are_refused() -> None:
 
 def test_without_a_study_everything_must_be_given() -> None:
     with pytest.raises(AnalysisRefusal, match="--beta, --run-flops must be given"):
-        plain_landscape(Given(alpha=0.5, cost_exponent=2.0), 1024)
-    reading = plain_landscape(Given(alpha=0.52, beta=0.8, cost_exponent=2.0, run_flops=1e18), 1024)
-    assert reading.land.price(0.25) == pytest.approx(0.25)
-    assert reading.land.movement.squared(4, 1024) == pytest.approx((4**-0.8 - 1024**-0.8) ** 2)
+        plain_landscape(Constants(alpha=0.5, cost_exponent=2.0), 1024)
+    reading = plain_landscape(
+        Constants(alpha=0.52, beta=0.8, cost_exponent=2.0, run_flops=1e18), 1024
+    )
+    assert reading.landscape.price(0.25) == pytest.approx(0.25)
+    assert reading.landscape.movement.squared(4, 1024) == pytest.approx(
+        (4**-0.8 - 1024**-0.8) ** 2
+    )
 
 
 def test_the_cost_of_runs_is_read_off_their_flops() -> None:
