@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption
+from sweeper.cli.options import HolesOption, JsonOption, StoreOption, name_of, open_store
+from sweeper.cli.text import console, grid, print_evidence, print_group, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,18 +37,14 @@ def compare(
     metric: Annotated[
         MetricName, typer.Option(help="Training FLOPs, or seconds on the device.")
     ] = MetricName.compute,
-    allow_holes: Annotated[
-        bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
-    ] = False,
+    allow_holes: HolesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how much compute, or time, one variant saves over another at equal loss."""
     from sweeper.answers import compare as compared
-    from sweeper.cli.text import print_json
-    from sweeper.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         comparison = compared(
             opened,
             _named(baseline),
@@ -63,25 +60,20 @@ def compare(
 
 def _named(asked: str) -> tuple[str, str | None]:
     """Returns study and variant of ``study`` or ``study:variant``."""
-    from sweeper.cli.status import name_of
-
     study, colon, variant = asked.partition(":")
     return name_of(study), variant if colon else None
 
 
 def _print(comparison: Comparison) -> None:
-    from sweeper.cli.text import console, print_evidence, say
-
     out = console()
     what = "compute" if comparison.metric == "compute" else "device time"
     out.print(f"\n{what} multipliers over {comparison.baseline.name}", style="bold")
     say(out, f"how many times its {what} the baseline needs for the same loss")
     _print_left_out(out, comparison.baseline)
     print_evidence(out, comparison.baseline.evidence)
-    for note in comparison.notes:
-        say(out, f"note: {note}")
+    say(out, *(f"note: {note}" for note in comparison.notes))
     for other in comparison.others:
-        out.print(f"\n{other.result.name}", style="bold cyan")
+        print_group(out, other.result.name)
         out.print(_table(other))
         _print_left_out(out, other.result)
         say(out, _verdict(other))
@@ -94,38 +86,35 @@ def _print(comparison: Comparison) -> None:
 
 
 def _print_left_out(out: Console, one: VariantResult) -> None:
-    from sweeper.cli.text import say
-
     for why in one.tuned.left_out.values():
         say(out, f"no tuned loss of {one.name}: {why}")
 
 
 def _table(other: ComparedVariant) -> Table:
-    from rich.table import Table
-
     from sweeper.answers import standing
 
     timed = any(not math.isnan(point.seconds) for point in other.result.points)
     costs = ("FLOPs", "seconds") if timed else ("FLOPs",)
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    for heading in ("point", "loss", *costs, "multiplier", "95% interval", "by laws", ""):
-        table.add_column(heading, justify="left" if heading in ("point", "") else "right")
+    headings = ("point", "loss", *costs, "multiplier", "95% interval", "by laws", "")
+    cells = []
     fitted = other.fitted or [None] * len(other.result.points)
     rows = zip(other.result.points, other.saving.multipliers, fitted, strict=True)
     for point, multiplier, law in rows:
         stands = standing(multiplier)
         words = ["" if stands == "unknown" else str(stands)]
         words += ["extrapolated"] * multiplier.extrapolated + ["at least"] * point.bound
-        table.add_row(
-            point.label,
-            f"{point.loss:.4f}",
-            *map(_number, (point.flops, point.seconds)[: len(costs)]),
-            f"{multiplier.value:.3f}",
-            _interval(multiplier.low, multiplier.high),
-            _by_law(law, multiplier.value),
-            ", ".join(filter(None, words)),
+        cells.append(
+            (
+                point.label,
+                f"{point.loss:.4f}",
+                *map(_number, (point.flops, point.seconds)[: len(costs)]),
+                f"{multiplier.value:.3f}",
+                _interval(multiplier.low, multiplier.high),
+                _by_law(law, multiplier.value),
+                ", ".join(filter(None, words)),
+            )
         )
-    return table
+    return grid(headings, cells, words=("point", ""))
 
 
 def _number(value: float) -> str:

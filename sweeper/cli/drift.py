@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
+from rich.text import Text
 
-from sweeper.analysis import DEFAULT, JointOptimum
-from sweeper.answers import (
-    JointGroup,
-    JointStatement,
-    joint_answer,
-    keep_estimates,
-    statements_of,
-    view_study,
+from sweeper.cli.options import (
+    EstimatorName,
+    EstimatorOption,
+    HolesOption,
+    HorizonOption,
+    JsonOption,
+    ScaleOption,
+    StoreOption,
+    StrictOption,
+    StudyName,
+    name_of,
+    named,
+    open_store,
 )
-from sweeper.cli.status import name_of
 from sweeper.cli.text import (
-    claims_broken,
     console,
+    flag_words,
+    grid,
+    interval,
+    one_or_all,
+    power_interval,
     print_evidence,
+    print_group,
+    print_heading,
     print_json,
-    print_statements,
     say,
+    with_power,
 )
 from sweeper.errors import RequestError
-from sweeper.store import Store
-from sweeper.words import power
+
+if TYPE_CHECKING:
+    from sweeper.analysis import Optimum, Regret
+    from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
 SMALL_EXPONENT = 0.005
 """What two decimals would not show."""
@@ -38,95 +53,214 @@ ON_RIDGE = (
 )
 
 
-def joint_command(
-    store: Store,
-    study: str,
-    names: str,
-    *,
-    scale: str | None,
-    horizon: str | None,
-    allow_holes: bool,
-    as_json: bool,
-    keys: bool,
+def drift(
+    study: StudyName,
+    store: StoreOption = None,
+    hyperparameter: Annotated[
+        str | None,
+        named(
+            "--hyperparameter --hp",
+            "A setting, learning_rate.hidden, timescale, or a formula such as "
+            "learning_rate*weight_decay (default: those of the claims, else the first swept).",
+        ),
+    ] = None,
+    joint: Annotated[
+        str | None,
+        named(
+            "--joint",
+            "Two hyperparameters: their joint optimum and its principal axes instead.",
+            "NAME,NAME",
+        ),
+    ] = None,
+    scale: ScaleOption = None,
+    horizon: HorizonOption = None,
+    estimator: EstimatorOption = EstimatorName.skewed,
+    allow_holes: HolesOption = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="In the JSON, name the trials behind each group.")
+    ] = False,
 ) -> None:
-    """Prints the joint optima of two hyperparameters.
+    """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
+    from sweeper.answers import joint_answer, keep_estimates, statements_of, view_study
 
-    Raises:
-        RequestError: not two names.
-    """
-    pair = [name.strip() for name in names.split(",") if name.strip()]
-    view = view_study(store, study, scale=scale, hyperparameters=pair, horizon=horizon)
-    statement = joint_answer(view, allow_holes=allow_holes)
-    if as_json:
-        print_json(statement.to_json(keys=keys))
+    default = estimator is EstimatorName.skewed
+    if keys and not as_json:
+        raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
+    if joint is not None and (hyperparameter is not None or strict or not default):
+        raise RequestError(
+            "--joint names both hyperparameters, fits a paraboloid and judges no claim; "
+            "leave --hyperparameter, --estimator and --strict out"
+        )
+    with open_store(store) as opened:
+        name = name_of(study)
+        if joint is not None:
+            pair = [each.strip() for each in joint.split(",") if each.strip()]
+            view = view_study(opened, name, scale=scale, hyperparameters=pair, horizon=horizon)
+            together = joint_answer(view, allow_holes=allow_holes)
+        else:
+            statements = statements_of(
+                opened,
+                name,
+                hyperparameter=hyperparameter,
+                scale=scale,
+                horizon=horizon,
+                estimator=estimator.value,
+                allow_holes=allow_holes,
+            )
+            # The table of estimates holds the study's own question: its scale, its runs' ends.
+            if default and scale is None and horizon is None:
+                keep_estimates(opened, statements)
+    if as_json and joint is not None:
+        print_json(together.to_json(keys=keys))
+    elif as_json:
+        print_json(one_or_all([statement.to_json(keys=keys) for statement in statements]))
+    elif joint is not None:
+        _print_joint(together)
     else:
-        print_joint(statement)
+        print_statements(statements)
+    raise typer.Exit(1 if strict and claims_broken(statements) else 0)
 
 
-def print_joint(statement: JointStatement) -> None:
+def claims_broken(statements: Sequence[DriftStatement]) -> bool:
+    """Returns True if any claim of any group is broken."""
+    return any(
+        verdict.ruling == "broken"
+        for statement in statements
+        for group in statement.groups
+        for verdict in group.verdicts
+    )
+
+
+def print_statements(statements: Sequence[DriftStatement]) -> None:
+    """Prints every group: its optima, drift, regret and verdicts."""
+    out = console()
+    for statement in statements:
+        title = f"{statement.study}: best {statement.hyperparameter} against {statement.scale}"
+        print_heading(out, title, statement.notes)
+        for group in statement.groups:
+            print_group(out, group.label)
+            if group.optima:
+                out.print(_optima_table(statement, group))
+            say(out, *_sentences(statement, group))
+            print_evidence(out, group.evidence)
+            for verdict in group.verdicts:
+                head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
+                say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+
+
+def _sentences(statement: DriftStatement, group: DriftGroup) -> Iterator[str]:
+    if any(_compute(row).endswith("*") for row in group.regret):
+        yield "* extrapolated beyond the tuned losses"
+    for scale, why in group.left_out.items():
+        yield f"no optimum at {statement.scale} {scale:g}: {why}"
+    if (drift := group.drift) is not None:
+        yield (
+            f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
+            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}"
+        )
+    elif group.refused is not None:
+        yield f"no drift: {group.refused}"
+
+
+def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
+    """Returns one row a scale; the column of compute only where something is priced."""
+    regret = {row.scale: row for row in group.regret}
+    rows = [_cells(optimum, regret.get(optimum.scale)) for optimum in group.optima]
+    priced = any(row["compute"] for row in rows)
+    shown = [name for name in rows[0] if priced or name != "compute"]
+    headings = [statement.scale if name == "scale" else name for name in shown]
+    return grid(headings, [[row[name] for name in shown] for row in rows])
+
+
+def _cells(optimum: Optimum, regret: Regret | None) -> dict[str, str]:
+    return {
+        "scale": f"{optimum.scale:g}",
+        "optimum": with_power(optimum.value),
+        "95% interval": power_interval(optimum.low, optimum.high),
+        "loss": f"{optimum.loss:.4f}",
+        "regret": _regret(regret),
+        "compute": _compute(regret),
+        "trials": f"{optimum.answered}/{optimum.declared}",
+        "flags": flag_words(optimum.flags),
+    }
+
+
+def _regret(row: Regret | None) -> str:
+    if row is None or row.certainty == "unknown":
+        return "unknown"
+    if row.certainty == "infinite":
+        return "diverges"
+    share = f" ({row.percent:.2g}%)" if math.isfinite(row.percent) else ""
+    words = " (noise)" if row.harmless else share
+    least = "at least " if row.certainty == "at_least" else ""
+    return f"{least}{row.regret:+.4f}{words}"
+
+
+def _compute(row: Regret | None) -> str:
+    """Returns the factor of compute that transfer throws away, where it is not noise."""
+    if row is None or row.harmless or not math.isfinite(row.compute):
+        return ""
+    star = "*" if row.compute_note else ""
+    return f"{'≥' if row.certainty == 'at_least' else ''}×{row.compute:.2f}{star}"
+
+
+def _print_joint(statement: JointStatement) -> None:
     """Prints every group: the joint optimum per scale and its principal axes."""
     out = console()
     pair = " and ".join(statement.hyperparameters)
-    out.print(f"\n{statement.study}: best {pair} together against {statement.scale}", style="bold")
-    for note in statement.notes:
-        say(out, f"note: {note}")
+    title = f"{statement.study}: best {pair} together against {statement.scale}"
+    print_heading(out, title, statement.notes)
     for group in statement.groups:
-        _print_group(out, statement, group)
+        print_group(out, group.label)
+        optima = group.optima.values()
+        if optima:
+            out.print(_joint_table(statement, group))
+        for scale, why in group.left_out.items():
+            say(out, f"no joint optimum at {statement.scale} {scale:g}: {why}")
+        if any(optimum.axes for optimum in optima):
+            out.print(_axes_table(statement, group))
+        if any("ridge" in flags for optimum in optima for flags in optimum.flags):
+            say(out, ON_RIDGE)
+        print_evidence(out, group.evidence)
 
 
-def _print_group(out: Console, statement: JointStatement, group: JointGroup) -> None:
-    out.print(f"\n{group.label}", style="bold cyan")
-    if group.optima:
-        out.print(_table(statement, group))
-    for scale, why in group.left_out.items():
-        say(out, f"no joint optimum at {statement.scale} {scale:g}: {why}")
-    if any(optimum.axes for optimum in group.optima.values()):
-        out.print(_axes_table(statement, group))
-    if any("ridge" in flags for optimum in group.optima.values() for flags in optimum.flags):
-        say(out, ON_RIDGE)
-    print_evidence(out, group.evidence)
-
-
-def _table(statement: JointStatement, group: JointGroup) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    for heading in (statement.scale, "hyperparameter", "optimum", "95% interval", "loss", "flags"):
-        words = heading in ("hyperparameter", "flags")
-        table.add_column(heading, justify="left" if words else "right")
-    for scale, optimum in group.optima.items():
-        for axis, name in enumerate(optimum.names):
-            value = float(2.0 ** optimum.log2[axis])
-            table.add_row(
-                f"{scale:g}" if axis == 0 else "",
-                name,
-                f"{value:.3g} = {power(value)}",
-                _interval(optimum, axis),
-                f"{optimum.loss:.4f}" if axis == 0 else "",
-                ", ".join(flag.replace("_", " ") for flag in optimum.flags[axis]),
-            )
-    return table
-
-
-def _interval(optimum: JointOptimum, axis: int) -> str:
-    ends = (float(optimum.low[axis]), float(optimum.high[axis]))
-    return " to ".join(f"2^{end:.2f}" if math.isfinite(end) else "open" for end in ends)
+def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
+    headings = (statement.scale, "hyperparameter", "optimum", "95% interval", "loss", "flags")
+    rows = [
+        (
+            f"{scale:g}" if axis == 0 else "",
+            name,
+            with_power(float(2.0 ** optimum.log2[axis])),
+            power_interval(float(optimum.low[axis]), float(optimum.high[axis])),
+            f"{optimum.loss:.4f}" if axis == 0 else "",
+            flag_words(optimum.flags[axis]),
+        )
+        for scale, optimum in group.optima.items()
+        for axis, name in enumerate(optimum.names)
+    ]
+    return grid(headings, rows, words=("hyperparameter", "flags"))
 
 
 def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
     """Returns the principal axes, the most curved first, with the interval along each."""
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    for heading in (statement.scale, "principal axis", "curvature", "95% along it, octaves"):
-        table.add_column(heading, justify="left" if heading == "principal axis" else "right")
+    rows = []
     for scale, optimum in group.optima.items():
         for place, axis in enumerate(optimum.axes):
             lead = _lead(axis.direction)
             ends = (axis.low, axis.high) if axis.direction[lead] > 0 else (-axis.high, -axis.low)
-            table.add_row(
-                f"{scale:g}" if place == 0 else "",
-                _combination(statement.hyperparameters, axis.direction),
-                f"{axis.curvature:.3g}",
-                " to ".join(map(_offset, ends)),
+            rows.append(
+                (
+                    f"{scale:g}" if place == 0 else "",
+                    _combination(statement.hyperparameters, axis.direction),
+                    f"{axis.curvature:.3g}",
+                    # Adding zero turns minus zero into zero.
+                    interval(*ends, lambda octaves: f"{round(octaves, 2) + 0.0:+.2f}"),
+                )
             )
-    return table
+    headings = (statement.scale, "principal axis", "curvature", "95% along it, octaves")
+    return grid(headings, rows, words=("principal axis",))
 
 
 def _combination(names: tuple[str, str], direction: tuple[float, float]) -> str:
@@ -143,69 +277,3 @@ def _combination(names: tuple[str, str], direction: tuple[float, float]) -> str:
 def _lead(direction: tuple[float, float]) -> int:
     """Returns which hyperparameter has the larger exponent, the first if they look equal."""
     return 0 if abs(direction[0]) >= abs(direction[1]) * (1 - SMALL_EXPONENT) else 1
-
-
-def _offset(octaves: float) -> str:
-    # Adding zero turns minus zero into zero.
-    return f"{round(octaves, 2) + 0.0:+.2f}" if math.isfinite(octaves) else "open"
-
-
-def drift_command(
-    study: str,
-    *,
-    store: str | None,
-    hyperparameter: str | None,
-    joint: str | None,
-    scale: str | None,
-    horizon: str | None,
-    estimator: str,
-    allow_holes: bool,
-    strict: bool,
-    as_json: bool,
-    keys: bool,
-) -> int:
-    """Prints optima, drift, regret and verdicts; returns the exit code.
-
-    Raises:
-        RequestError: ``joint`` stands beside an option that is about one hyperparameter, or
-            keys are asked for without JSON.
-    """
-    if keys and not as_json:
-        raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
-    with Store.open(store, create=False) as opened:
-        name = name_of(study)
-        if joint is not None:
-            if hyperparameter is not None or strict or estimator != DEFAULT:
-                raise RequestError(
-                    "--joint names both hyperparameters, fits a paraboloid and judges no claim; "
-                    "leave --hyperparameter, --estimator and --strict out"
-                )
-            joint_command(
-                opened,
-                name,
-                joint,
-                scale=scale,
-                horizon=horizon,
-                allow_holes=allow_holes,
-                as_json=as_json,
-                keys=keys,
-            )
-            return 0
-        statements = statements_of(
-            opened,
-            name,
-            hyperparameter=hyperparameter,
-            scale=scale,
-            horizon=horizon,
-            estimator=estimator,
-            allow_holes=allow_holes,
-        )
-        # The table of estimates holds the study's own question: its scale, the end of its runs.
-        if estimator == DEFAULT and scale is None and horizon is None:
-            keep_estimates(opened, statements)
-    if as_json:
-        documents = [statement.to_json(keys=keys) for statement in statements]
-        print_json(documents[0] if len(documents) == 1 else documents)
-    else:
-        print_statements(statements)
-    return 1 if strict and claims_broken(statements) else 0

@@ -11,11 +11,30 @@ import typer
 from sweeper.cli.options import (
     EstimatorName,
     EstimatorOption,
+    HolesOption,
     JsonOption,
     StoreOption,
     StudyName,
+    name_of,
+    named,
+    names_of,
+    open_store,
+)
+from sweeper.cli.text import (
+    console,
+    flag_words,
+    grid,
+    interval,
+    power_interval,
+    print_evidence,
+    print_group,
+    print_heading,
+    print_json,
+    say,
+    with_power,
 )
 from sweeper.errors import RequestError
+from sweeper.words import power
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +42,8 @@ if TYPE_CHECKING:
 
     from sweeper.analysis import Rule
     from sweeper.answers import Predicted, PredictionStatement, RuleGroup, RuleStatement
+
+COMMAS = "names are separated by commas, as in lr,bs"
 
 
 class ModelChoice(StrEnum):
@@ -36,35 +57,28 @@ class ModelChoice(StrEnum):
 
 HyperparameterOption = Annotated[
     str | None,
-    typer.Option(
-        "--hyperparameter",
-        "--hp",
-        metavar="NAME[,NAME]",
-        help="Which one, or two that are tuned together (default: an imported study's two, else "
+    named(
+        "--hyperparameter --hp",
+        "Which one, or two that are tuned together (default: an imported study's two, else "
         "those of the claims, else the first swept).",
-        show_default=False,
+        "NAME[,NAME]",
     ),
 ]
 ModelOption = Annotated[
     ModelChoice, typer.Option(help="Form of the rule; auto decides by the largest held out.")
 ]
-HolesOption = Annotated[
-    bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
-]
 
 
-def fit_command(
+def fit(
     study: StudyName,
     store: StoreOption = None,
     hyperparameter: HyperparameterOption = None,
     scales: Annotated[
         str | None,
-        typer.Option(
-            "--scales",
-            "--scale",
-            metavar="NAME[,NAME]",
-            help="Scales of the rule (default: the study's), for example width or params,tokens.",
-            show_default=False,
+        named(
+            "--scales --scale",
+            "Scales of the rule (default: the study's), for example width or params,tokens.",
+            "NAME[,NAME]",
         ),
     ] = None,
     model: ModelOption = ModelChoice.auto,
@@ -74,16 +88,13 @@ def fit_command(
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
     from sweeper.answers import rules_of
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import print_json
-    from sweeper.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         statement = rules_of(
             opened,
             name_of(study),
-            hyperparameters=names_of(hyperparameter, "--hyperparameter"),
-            scales=names_of(scales, "--scales"),
+            hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
+            scales=names_of(scales, "--scales", COMMAS),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -94,80 +105,51 @@ def fit_command(
         _print_rules(statement)
 
 
-def names_of(text: str | None, option: str) -> tuple[str, ...]:
-    """Returns the names in the text of an option; none without it.
-
-    Raises:
-        RequestError: a name is empty.
-    """
-    if text is None:
-        return ()
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise RequestError(f"{option} {text!r}: names are separated by commas, as in lr,bs")
-    return names
-
-
 def _print_rules(statement: RuleStatement) -> None:
-    from sweeper.cli.text import console, print_evidence, say
 
     out = console()
-    out.print(f"\n{statement.study}: rules over {', '.join(statement.scales)}", style="bold")
-    for note in statement.notes:
-        say(out, f"note: {note}")
+    scales = ", ".join(statement.scales)
+    print_heading(out, f"{statement.study}: rules over {scales}", statement.notes)
     for group in statement.groups:
         together = f" (tuned together with {group.partner})" if group.partner else ""
-        out.print(f"\n{group.label}: {group.hyperparameter}{together}", style="bold cyan")
+        print_group(out, f"{group.label}: {group.hyperparameter}{together}")
         if group.rule is None:
             say(out, f"no rule: {group.refused}")
             continue
         out.print(_places(statement, group.rule))
-        for sentence in _sentences(group, group.rule):
-            say(out, sentence)
-        for place, why in group.left_out.items():
-            say(out, f"no optimum at {place}: {why}")
+        say(out, *_sentences(group, group.rule))
+        say(out, *(f"no optimum at {place}: {why}" for place, why in group.left_out.items()))
         print_evidence(out, group.evidence)
 
 
 def _places(statement: RuleStatement, rule: Rule) -> Table:
-    from rich.table import Table
-
-    from sweeper.words import power
-
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    for heading in (*statement.scales, "optimum", "95% interval", "rule", "weight", "flags"):
-        table.add_column(heading, justify="left" if heading == "flags" else "right")
     fit = rule.fit
     fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
-    for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True):
-        table.add_row(
+    rows = [
+        (
             *(f"{size:g}" for size in found.scales.values()),
-            f"{2.0**found.log2:.3g} = {power(2.0**found.log2)}",
+            with_power(2.0**found.log2),
             power_interval(found.low, found.high),
             f"{2.0**value:.3g}",
             f"{leverage:.0%}",
-            ", ".join(flag.replace("_", " ") for flag in found.flags),
+            flag_words(found.flags),
         )
-    return table
+        for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
+    ]
+    return grid((*statement.scales, "optimum", "95% interval", "rule", "weight", "flags"), rows)
 
 
 def _sentences(group: RuleGroup, rule: Rule) -> list[str]:
-    from sweeper.words import power
-
     product = " × ".join(f"{term.scale}^{term.exponent:.3f}" for term in rule.terms)
     said = [f"power law: {rule.hyperparameter} = {power(2.0**rule.intercept.value)} × {product}"]
     said += [
         f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
-        f"{_end(term.low)} to {_end(term.high)}"
+        f"{interval(term.low, term.high)}"
         for term in rule.terms
     ]
     said.append(_choice(rule))
-    said += [_held_sentence(group, rule, scale) for scale in dict.fromkeys(_without(rule))]
-    return said
-
-
-def _without(rule: Rule) -> list[str]:
-    return [held.without for held in rule.held]
+    without = dict.fromkeys(held.without for held in rule.held)
+    return said + [_held_sentence(group, rule, scale) for scale in without]
 
 
 def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
@@ -194,19 +176,10 @@ def _choice(rule: Rule) -> str:
     return f"predicts by: {rule.model} (octaves off at the largest held out: {errors})"
 
 
-def power_interval(low: float, high: float) -> str:
-    """Returns an interval given in log2, for example ``2^-5.10 to open``."""
-    return " to ".join(f"2^{end:.2f}" if math.isfinite(end) else "open" for end in (low, high))
-
-
-def _end(value: float) -> str:
-    return f"{value:+.3f}" if math.isfinite(value) else "open"
-
-
 Target = Annotated[float | None, typer.Option(help="At the target.", show_default=False)]
 
 
-def predict_command(
+def predict(
     study: StudyName,
     store: StoreOption = None,
     width: Target = None,
@@ -225,9 +198,6 @@ def predict_command(
 ) -> None:
     """Predict the best setting at a scale that was not measured, and what it may cost."""
     from sweeper.answers import predictions_of
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import print_json
-    from sweeper.store import Store
 
     named = {"width": width, "depth": depth, "params": params, "tokens": tokens}
     target = {name: value for name, value in named.items() if value is not None}
@@ -235,12 +205,12 @@ def predict_command(
         if name in target:
             raise RequestError(f"{name} is given twice at the target")
         target[name] = value
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         statement = predictions_of(
             opened,
             name_of(study),
             target,
-            hyperparameters=names_of(hyperparameter, "--hyperparameter"),
+            hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -263,30 +233,24 @@ def _assignment(text: str) -> tuple[str, float]:
 
 
 def _print_predictions(statement: PredictionStatement) -> None:
-    from sweeper.cli.text import console, print_evidence, say
 
     out = console()
     target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
-    out.print(f"\n{statement.study}: prediction for {target}", style="bold")
-    for note in statement.notes:
-        say(out, f"note: {note}")
+    print_heading(out, f"{statement.study}: prediction for {target}", statement.notes)
     for one in statement.groups:
-        out.print(f"\n{one.group.label}: {one.group.hyperparameter}", style="bold cyan")
+        print_group(out, f"{one.group.label}: {one.group.hyperparameter}")
         _print_prediction(out, one)
         print_evidence(out, one.group.evidence)
 
 
 def _print_prediction(out: Console, one: Predicted) -> None:
-    from sweeper.cli.text import say
-    from sweeper.words import power
-
     found = one.prediction
     if found is None:
         say(out, f"no prediction: {one.refused}")
         return
     say(
         out,
-        f"{found.value:.4g} = {power(found.value)}, 95% interval {_ends(found.low, found.high)} "
+        f"{found.value:.4g} = {power(found.value)}, 95% interval {_values(found.low, found.high)} "
         f"({power_interval(found.low, found.high)}), by the {found.model} rule",
     )
     if found.regret is not None:
@@ -297,10 +261,8 @@ def _print_prediction(out: Console, one: Predicted) -> None:
         say(out, f"together with {one.group.partner}: {one.joint_regret:.2g}")
     for name, value in found.others.items():
         say(out, f"the {name} rule, which is not excluded, says {2.0**value:.4g}")
-    say(out, "assumes:")
-    for sentence in found.assumptions:
-        say(out, f"- {sentence}")
+    say(out, "assumes:", *(f"- {sentence}" for sentence in found.assumptions))
 
 
-def _ends(low: float, high: float) -> str:
-    return " to ".join(f"{2.0**end:.3g}" if math.isfinite(end) else "open" for end in (low, high))
+def _values(low: float, high: float) -> str:
+    return interval(low, high, lambda end: f"{2.0**end:.3g}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption
+from sweeper.cli.options import JsonOption, StoreOption, named, names_of
+from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,23 +33,18 @@ class Goal(StrEnum):
 
 
 def _column(flag: str, meaning: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        flag, metavar="COLUMN", help=meaning, show_default=False
-    )
-    return option
+    return named(flag, meaning, "COLUMN")
 
 
 def _columns(flag: str, meaning: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        flag, metavar="COLUMN,...", help=meaning, show_default=False
-    )
-    return option
+    return named(flag, meaning, "COLUMN,...")
 
 
+COMMAS = "write column names with one comma between them"
 Names = str | None
 
 
-def import_command(
+def import_results(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON.")],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
     scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
@@ -79,17 +75,17 @@ def import_command(
     as_json: JsonOption = False,
 ) -> None:
     """Make a study of results from elsewhere: a table, a W&B export, published numbers."""
-    from sweeper.imports import ImportRequest, import_results
+    from sweeper import imports
     from sweeper.store import Store
 
-    request = ImportRequest(
+    request = imports.ImportRequest(
         file=file,
         study=study,
-        scales=_listed("--scale", scale),
+        scales=names_of(scale, "--scale", COMMAS),
         objective=objective,
-        hyperparameters=_listed("--hp", hp),
-        variant=_listed("--variant", variant),
-        fixed=_listed("--fixed", fixed),
+        hyperparameters=names_of(hp, "--hp", COMMAS),
+        variant=names_of(variant, "--variant", COMMAS),
+        fixed=names_of(fixed, "--fixed", COMMAS),
         seed=seed,
         where=tuple(_condition(text) for text in where or ()),
         goal=goal.value,
@@ -103,17 +99,8 @@ def import_command(
         replace=replace,
     )
     with Store.open(store) as opened:
-        done = import_results(opened, request)
+        done = imports.import_results(opened, request)
     _print(done, hyperparameters=request.hyperparameters, as_json=as_json)
-
-
-def _listed(flag: str, text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise RequestError(f"{flag} {text!r}: write column names with one comma between them")
-    return names
 
 
 def _condition(text: str) -> tuple[str, str]:
@@ -140,8 +127,6 @@ def _claim(text: str) -> ClaimedRule:
 
 
 def _print(done: Imported, *, hyperparameters: Sequence[str], as_json: bool) -> None:
-    from sweeper.cli.text import console, print_json
-
     if as_json:
         print_json(asdict(done))
         return

@@ -1,12 +1,21 @@
-"""Options that several commands share."""
+"""What several commands are given: their shared options, studies by name or file, the store."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.errors import RequestError, StoreError, UnknownNameError
+
+if TYPE_CHECKING:
+    from sweeper.store import Store
+    from sweeper.study import Study
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
 ]
@@ -25,6 +34,9 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
+HolesOption = Annotated[
+    bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
+]
 ScaleOption = Annotated[
     str | None,
     typer.Option("--scale", help="Along which axis (default: the study's).", show_default=False),
@@ -52,3 +64,70 @@ class EstimatorName(StrEnum):
 EstimatorOption = Annotated[
     EstimatorName, typer.Option(help="How an optimum is read off its points.")
 ]
+
+
+def named(flag: str, meaning: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    """Returns an option that names something and by default nothing."""
+    option: typer.models.OptionInfo = typer.Option(
+        *flag.split(), metavar=metavar, help=meaning, show_default=False
+    )
+    return option
+
+
+def names_of(text: str | None, option: str, hint: str) -> tuple[str, ...]:
+    """Returns the names in the text of an option; none without it.
+
+    Raises:
+        RequestError: a name is empty; the hint says how names are written.
+    """
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise RequestError(f"{option} {text!r}: {hint}")
+    return names
+
+
+def open_store(store: str | None, *, read_only: bool = False) -> Store:
+    """Returns the store that results are read from; it is not made where there is none."""
+    from sweeper.store import Store
+
+    return Store.open(store, create=False, read_only=read_only)
+
+
+def name_of(study: str) -> str:
+    """Returns the name of a study, given its name or its file."""
+    if study.endswith((".yaml", ".yml")) or "/" in study:
+        from sweeper.study import load_study
+
+        return load_study(study).name
+    return study
+
+
+def runnable_study(path: Path, *, store: str | None) -> Study:
+    """Returns the study of a file; says what is wrong with the name of a study in its place.
+
+    Raises:
+        RequestError: what is given is the name of a study in the store.
+        StudyError: the file has faults, or there is none.
+    """
+    from sweeper.study import load_study
+
+    if not path.exists():
+        # Where there is no store or no such study, the missing file is what is wrong.
+        with suppress(StoreError, UnknownNameError):
+            raise RequestError(_why_no_file(str(path), store))
+    return load_study(path)
+
+
+def _why_no_file(name: str, store: str | None) -> str:
+    from sweeper.store import IMPORTED
+
+    with open_store(store, read_only=True) as opened:
+        workload = opened.study(name).workload
+    if workload == IMPORTED:
+        return (
+            f"study {name} holds imported results and there is nothing to run; sweeper drift "
+            f"{name} reads them, sweeper import brings in more"
+        )
+    return f"{name} is the name of a study in the store; to plan or run it, give its file"

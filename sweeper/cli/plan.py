@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
+import typer
 
-from sweeper.cli.files import runnable_study
-from sweeper.cli.text import console, print_json
-from sweeper.engine import Timings, local_processors, make_packs
+from sweeper.cli.options import JsonOption, StoreOption, StudyFile, runnable_study
+from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
-from sweeper.store import Store
-from sweeper.study import Price, Study, expand, plan_warnings, price, remaining, unique_trials
 from sweeper.words import duration, quantity
 
+if TYPE_CHECKING:
+    from sweeper.study import Price, Study
 
-def plan_command(path: Path, *, store: str | None, probe: bool, as_json: bool) -> None:
-    """Prints what would run and what it costs; runs nothing but a short probe."""
-    study = runnable_study(path, store=store)
-    planned = expand(study)
+
+def plan(
+    study: StudyFile,
+    store: StoreOption = None,
+    probe: Annotated[
+        bool,
+        typer.Option(help="Time a few steps per shape where no finished trial tells."),
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would run: trials, parameters, FLOPs and hours per scale."""
+    from sweeper.engine import Timings, make_packs
+    from sweeper.store import Store
+    from sweeper.study import expand, plan_warnings, price, remaining, unique_trials
+
+    asked = runnable_study(study, store=store)
+    planned = expand(asked)
     with Store.open(store) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))
-        timings = Timings(study, opened, planned, probe=probe)
+        timings = Timings(asked, opened, planned, probe=probe)
         prices = price(planned, accepted, timings.seconds)
-    left = remaining(planned, accepted)
-    packs = len(make_packs(study, left))
-    slots = slots_here(study, prices)
+    packs = len(make_packs(asked, remaining(planned, accepted)))
+    slots = _slots_here(asked, prices)
     warnings = plan_warnings(planned)
     if as_json:
-        document = _document(study, prices, len(planned), packs, slots)
+        document = _document(asked, prices, len(planned), packs, slots)
         print_json({**document, "warnings": warnings})
         return
-    _print_table(study, prices, packs, slots)
+    _print_table(asked, prices, packs, slots)
     for warning in warnings:
         console().print(f"warning: {warning}")
 
 
-def slots_here(study: Study, prices: list[Price]) -> int:
+def _slots_here(study: Study, prices: list[Price]) -> int:
     """Returns how many trials of the widest need run at a time on this machine."""
+    from sweeper.engine import local_processors
+
     cpus = max(study.resources.cpus_at(row.scale) for row in prices)
     return max(1, int(local_processors() / cpus))
 
@@ -79,23 +93,23 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     out = console()
     if study.question:
         out.print(study.question)
-    table = Table(box=None, padding=(0, 2))
-    for heading in (study.scale, "trials", "to run", "parameters", "FLOPs", "hours", "from"):
-        table.add_column(heading, justify="right" if heading != "from" else "left")
+    rows = []
     for row in prices:
         hours = _hours(row, slots)
         low, high = row.params
-        params = quantity(low) if low == high else f"{quantity(low)} to {quantity(high)}"
-        table.add_row(
-            f"{row.scale:g}",
-            str(row.trials),
-            str(row.left),
-            params,
-            quantity(row.flops),
-            "unknown" if hours is None else f"{hours:.3f}",
-            row.source if row.left else "nothing left to run",
+        rows.append(
+            (
+                f"{row.scale:g}",
+                str(row.trials),
+                str(row.left),
+                quantity(low) if low == high else f"{quantity(low)} to {quantity(high)}",
+                quantity(row.flops),
+                "unknown" if hours is None else f"{hours:.3f}",
+                row.source if row.left else "nothing left to run",
+            )
         )
-    out.print(table)
+    headings = (study.scale, "trials", "to run", "parameters", "FLOPs", "hours", "from")
+    out.print(grid(headings, rows, words=("from",), padding=2))
     left = sum(row.left for row in prices)
     flops = quantity(sum(row.flops for row in prices))
     times = [_hours(row, slots) for row in prices]
@@ -107,8 +121,12 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     )
 
 
-def init_command(path: Path, *, workload: str, force: bool) -> None:
-    """Writes a commented study file."""
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
+    workload: Annotated[str, typer.Option(help="Workload of the study.")] = "llama",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented study file to start from."""
     from sweeper.study import study_template
 
     if path.exists() and not force:
@@ -121,8 +139,8 @@ def init_command(path: Path, *, workload: str, force: bool) -> None:
     console().print(f"wrote {path}; next: sweeper plan {path}, then sweeper run {path}")
 
 
-def schema_command() -> None:
-    """Prints the JSON Schema of study files."""
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
     from sweeper.study import study_schema
 
     print(json.dumps(study_schema(), indent=2))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.table import Table
+import typer
 
-from sweeper.cli.text import console, print_json
+from sweeper.cli.options import JsonOption, named
+from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.study import by_name, canonical_value, condition, find_card, scalar, siblings
-from workloads.workload import Card, HasScalingRules, RuleTable, ScaledTensor
+
+if TYPE_CHECKING:
+    from workloads.workload import Card, RuleTable, ScaledTensor
 
 _HEADINGS = {
     "learning_rate": "learning rate",
@@ -20,29 +22,45 @@ _HEADINGS = {
 }
 
 
-def rules_command(
-    named: Mapping[str, str | int | None],
-    *,
-    assignments: Sequence[str],
-    workload: str,
-    as_json: bool,
+def rules(
+    optimizer: Annotated[
+        str | None, named("--optimizer", "Optimizer of the hidden matrices.")
+    ] = None,
+    parametrization: Annotated[
+        str | None, named("--parametrization", "Scaling rule, for example mup.")
+    ] = None,
+    base_width: Annotated[
+        int | None, named("--base-width", "Width that the rule is relative to.")
+    ] = None,
+    width: Annotated[int | None, named("--width", "Width of the model.")] = None,
+    base_depth: Annotated[
+        int | None, named("--base-depth", "Depth that the rule is relative to.")
+    ] = None,
+    depth: Annotated[int | None, named("--depth", "Depth of the model.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
+    ] = None,
+    workload: Annotated[str, typer.Option(help="Workload whose tensors are shown.")] = "llama",
+    as_json: JsonOption = False,
 ) -> None:
-    """Prints the factors of a rule.
+    """Show what a scaling rule does to each kind of tensor, over its value at the base width."""
+    from sweeper.study import by_name, condition, find_card
+    from workloads.workload import HasScalingRules
 
-    Args:
-        named: settings with an option of their own; None where it is not given.
-        assignments: further settings, as ``NAME=VALUE``.
-        workload: name of the workload.
-        as_json: whether to print JSON.
-
-    Raises:
-        RequestError: a setting or a combination of settings is not allowed.
-    """
+    named_settings = {
+        "optimizer": optimizer,
+        "parametrization": parametrization,
+        "base_width": base_width,
+        "width": width,
+        "base_depth": base_depth,
+        "depth": depth,
+    }
     card = find_card(workload)
     if not isinstance(card, HasScalingRules):
         raise RequestError(f"workload {workload!r} has no scaling rules to show")
-    given = {name: value for name, value in named.items() if value is not None}
-    config = _config(card, given, assignments)
+    given = {name: value for name, value in named_settings.items() if value is not None}
+    config = _config(card, given, assignments or [])
     try:
         table = card.rules(config)
     except ValueError as fault:
@@ -60,6 +78,8 @@ def rules_command(
 
 def _config(card: Card, named: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Returns the given settings in canonical values."""
+    from sweeper.study import by_name, scalar
+
     settings = by_name(card.settings)
     given: dict[str, Any] = dict(named)
     for assignment in assignments:
@@ -73,6 +93,8 @@ def _config(card: Card, named: Mapping[str, Any], assignments: Sequence[str]) ->
 
 
 def _value(settings: Mapping[str, Any], name: str, value: Any) -> Any:
+    from sweeper.study import canonical_value, siblings
+
     if name not in settings or name == "seed":
         known = siblings(name, [known for known in settings if known != "seed"])
         raise UnknownNameError("setting", name, known)
@@ -111,15 +133,12 @@ def _print(table: RuleTable, idle: Sequence[str]) -> None:
     out.print(f"{config['parametrization']}: {table.source}")
     out.print(f"width {config['width']} over base width {base}; every number is over its base")
     rows = {**table.roles, **table.leaves}
-    grid = Table(box=None, padding=(0, 2))
-    grid.add_column("tensor")
-    grid.add_column("optimizer")
-    for heading in _HEADINGS.values():
-        grid.add_column(heading, justify="right")
-    for name, row in rows.items():
-        numbers = (f"{row.factors[key]:.4g}" for key in _HEADINGS)
-        grid.add_row(name, row.optimizer, *numbers)
-    out.print(grid)
+    cells = [
+        (name, row.optimizer, *(f"{row.factors[key]:.4g}" for key in _HEADINGS))
+        for name, row in rows.items()
+    ]
+    words = ("tensor", "optimizer")
+    out.print(grid((*words, *_HEADINGS.values()), cells, words=words, padding=2))
     if table.branch_multiplier != 1:
         out.print(f"residual branches are multiplied by {table.branch_multiplier:.4g}")
     for line in _formulas(rows):

@@ -5,59 +5,79 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from sweeper.cli.files import runnable_study
-from sweeper.cli.live import LiveView
+import typer
+
+from sweeper.cli.drift import claims_broken, print_statements
+from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyFile, runnable_study
 from sweeper.cli.text import console, print_json
-from sweeper.engine import Executor, Limits, Run, RunSummary, graceful
 from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
-from sweeper.store import Store
-from sweeper.study import Study
 from sweeper.words import duration
 
+if TYPE_CHECKING:
+    from sweeper.engine import Run, RunSummary
+    from sweeper.store import Store
+    from sweeper.study import Study
 
-def run_command(
-    path: Path,
-    *,
-    store: str | None,
-    executor: Executor,
-    address: str | None,
-    checkpoint_seconds: float,
-    hang_seconds: float,
-    strict: bool,
-    as_json: bool,
-) -> int:
-    """Runs a study file and returns the exit code.
 
-    Raises:
-        Interrupted: a signal ended the run before all was done.
-        RequestError: options that exclude each other.
-    """
-    if executor == "inline" and address is not None:
+class ExecutorName(StrEnum):
+    """Where trials run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+def run(
+    study: StudyFile,
+    store: StoreOption = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="ray, or inline: in this process, without Ray.")
+    ] = ExecutorName.ray,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a running Ray cluster: auto, or HOST:PORT."),
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between checkpoints of a trial.")
+    ] = 300.0,
+    hang_seconds: Annotated[
+        float,
+        typer.Option(min=0.0, help="End a Ray worker that is silent for so long; 0 never."),
+    ] = 1800.0,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what remains of a study, then show how its optimum moves. Run again to resume."""
+    from sweeper.cli.live import LiveView
+    from sweeper.engine import Limits, Run, graceful
+    from sweeper.store import Store
+
+    if executor is ExecutorName.inline and address is not None:
         raise RequestError(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
         )
-    study = runnable_study(path, store=store)
+    asked = runnable_study(study, store=store)
     with Store.open(store, checked=True) as opened:
-        run = Run(
-            study,
+        work = Run(
+            asked,
             opened,
-            executor=executor,
+            executor=executor.value,
             address=address,
             checkpoint_seconds=checkpoint_seconds,
             limits=Limits(hang_seconds=hang_seconds or math.inf),
         )
-        print(_opening(study, run), file=sys.stderr)
-        with graceful(run), LiveView(run.progress.view, stream=sys.stderr, scale=study.scale):
-            summary = run.execute()
+        print(_opening(asked, work), file=sys.stderr)
+        with graceful(work), LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale):
+            summary = work.execute()
         if summary.interrupted:
             raise Interrupted(
                 f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
-                f"nothing is lost: sweeper run {path} goes on"
+                f"nothing is lost: sweeper run {study} goes on"
             )
-        return _answer(study, opened, summary, strict=strict, as_json=as_json)
+        raise typer.Exit(_answer(asked, opened, summary, strict=strict, as_json=as_json))
 
 
 def _opening(study: Study, run: Run) -> str:
@@ -76,7 +96,6 @@ def _answer(
     study: Study, store: Store, summary: RunSummary, *, strict: bool, as_json: bool
 ) -> int:
     from sweeper.answers import keep_estimates, statements_of
-    from sweeper.cli.text import claims_broken, print_statements
 
     refusal: str | None = None
     try:

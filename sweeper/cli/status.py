@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
-from sweeper.cli.text import console, print_json
+from sweeper.cli.options import (
+    HolesOption,
+    JsonOption,
+    OneStudy,
+    StoreOption,
+    name_of,
+    open_store,
+)
+from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
-from sweeper.store import Account, Store
+
+if TYPE_CHECKING:
+    from sweeper.store import Account
 
 SQL_LINE = 100_000
 """Width of a table of rows: it is never cut, since it may be piped to another program."""
@@ -20,18 +31,9 @@ SQL_WIDTH = 64
 """Longest value that a table of rows shows; --json prints values whole."""
 
 
-def name_of(study: str) -> str:
-    """Returns the name of a study, given its name or its file."""
-    if study.endswith((".yaml", ".yml")) or "/" in study:
-        from sweeper.study import load_study
-
-        return load_study(study).name
-    return study
-
-
-def status_command(study: str | None, *, store: str | None, as_json: bool) -> None:
-    """Prints where every declared trial stands, of one study or all."""
-    with Store.open(store, create=False) as opened:
+def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Account for every declared trial: done, diverged, running, pending, failed."""
+    with open_store(store) as opened:
         names = (
             [name_of(study)] if study is not None else [record.name for record in opened.studies()]
         )
@@ -48,14 +50,12 @@ def status_command(study: str | None, *, store: str | None, as_json: bool) -> No
 
 def _print_accounts(accounts: dict[str, Account]) -> None:
     out = console()
-    table = Table(box=None, padding=(0, 2))
     counts = ("declared", "done", "diverged", "running", "pending", "failed", "hidden")
-    table.add_column("study")
-    for count in counts:
-        table.add_column(count, justify="right")
-    for name, account in accounts.items():
-        table.add_row(name, *(str(getattr(account, count)) for count in counts))
-    out.print(table)
+    rows = [
+        (name, *(str(getattr(account, count)) for count in counts))
+        for name, account in accounts.items()
+    ]
+    out.print(grid(("study", *counts), rows, words=("study",), padding=2))
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
@@ -63,22 +63,33 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
             out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")
 
 
-def report_command(
-    studies: Sequence[str], *, out: Path, store: str | None, allow_holes: bool
+def report(
+    studies: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path(
+        "sweeper-report"
+    ),
+    store: StoreOption = None,
+    allow_holes: HolesOption = False,
 ) -> None:
-    """Writes the report of one or more studies."""
+    """Write a self-contained HTML page, its figures as PNG and the tables behind them as CSV."""
     from sweeper.report import write_report
 
-    with Store.open(store, create=False) as opened:
-        page = write_report(
-            opened, [name_of(study) for study in studies], out, allow_holes=allow_holes
-        )
+    with open_store(store) as opened:
+        names = [name_of(study) for study in studies]
+        page = write_report(opened, names, out, allow_holes=allow_holes)
     console().print(f"wrote {page}")
 
 
-def sql_command(query: str, *, store: str | None, as_json: bool) -> None:
-    """Prints the rows of a query."""
-    with Store.open(store, create=False, read_only=True) as opened:
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="A query; it cannot write.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the store's database (read-only)."""
+    with open_store(store, read_only=True) as opened:
         answer = opened.query(query)
     if as_json:
         print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,11 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.words import power
+from sweeper.words import plural, power
 
 if TYPE_CHECKING:
-    from sweeper.analysis import Optimum, Regret
-    from sweeper.answers import DriftGroup, DriftStatement, Evidence
+    from sweeper.answers import Evidence
 
 WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
@@ -39,52 +38,42 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
-def claims_broken(statements: Sequence[DriftStatement]) -> bool:
-    """Returns True if any claim of any group is broken."""
-    return any(
-        verdict.ruling == "broken"
-        for statement in statements
-        for group in statement.groups
-        for verdict in group.verdicts
-    )
+def one_or_all(documents: Sequence[dict[str, Any]]) -> Any:
+    """Returns a single document by itself, several as a list."""
+    return documents[0] if len(documents) == 1 else list(documents)
 
 
-def print_statements(statements: Sequence[DriftStatement]) -> None:
-    """Prints every group: its optima, drift, regret and verdicts."""
-    out = console()
-    for statement in statements:
-        out.print(
-            f"\n{statement.study}: best {statement.hyperparameter} against {statement.scale}",
-            style="bold",
-        )
-        for note in statement.notes:
-            say(out, f"note: {note}")
-        for group in statement.groups:
-            _print_group(out, statement, group)
+def print_heading(out: Console, title: str, notes: Iterable[str] = ()) -> None:
+    """Prints what an answer is about, and what to know before reading it."""
+    out.print(f"\n{title}", style="bold")
+    say(out, *(f"note: {note}" for note in notes))
 
 
-def _print_group(out: Console, statement: DriftStatement, group: DriftGroup) -> None:
-    out.print(f"\n{group.label}", style="bold cyan")
-    if group.optima:
-        out.print(_optima_table(statement, group))
-    if any(_compute(row).endswith("*") for row in group.regret):
-        say(out, "* extrapolated beyond the tuned losses")
-    for scale, why in group.left_out.items():
-        say(out, f"no optimum at {statement.scale} {scale:g}: {why}")
-    if group.drift is not None:
-        drift = group.drift
-        say(
-            out,
-            f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
-            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}",
-        )
-    elif group.refused is not None:
-        say(out, f"no drift: {group.refused}")
-    print_evidence(out, group.evidence)
-    for verdict in group.verdicts:
-        claim = verdict.claim
-        head = f"claim {claim.exponent:g} ± {claim.tolerance:g}: "
-        say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+def print_group(out: Console, label: str) -> None:
+    """Prints the name of a group over what is said of it."""
+    out.print(f"\n{label}", style="bold cyan")
+
+
+def say(out: Console, *sentences: str | Text) -> None:
+    """Prints sentences under their group, the further lines of each indented like its first."""
+    for sentence in sentences:
+        out.print(Padding(sentence, (0, 0, 0, 2)))
+
+
+def grid(
+    headings: Iterable[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    words: Collection[str] = ("flags",),
+    padding: int = 1,
+) -> Table:
+    """Returns a table, its columns of words set left and all others, numbers, set right."""
+    table = Table(box=None, padding=(0, padding))
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in words else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def print_evidence(out: Console, evidence: Evidence) -> None:
@@ -94,68 +83,28 @@ def print_evidence(out: Console, evidence: Evidence) -> None:
         parts.append(f"{evidence.diverged} of them diverged")
     if evidence.seeds is not None:
         low, high = evidence.seeds
-        seeds = f"{low} to {high} seeds" if low != high else f"{low} seed{'s' * (low != 1)}"
-        parts.append(f"{seeds} a point")
+        parts.append(f"{f'{low} to {high} seeds' if low != high else plural(low, 'seed')} a point")
     if len(evidence.devices) == 1:
         parts.append(f"on {evidence.devices[0]}")
     say(out, ", ".join(parts))
-    for warning in evidence.warnings:
-        say(out, Text.assemble(("warning: ", "bold yellow"), warning))
+    say(out, *(Text.assemble(("warning: ", "bold yellow"), each) for each in evidence.warnings))
 
 
-def say(out: Console, sentence: str | Text) -> None:
-    """Prints a sentence under its group, its further lines indented like the first."""
-    out.print(Padding(sentence, (0, 0, 0, 2)))
+def with_power(value: float) -> str:
+    """Returns a setting with its power of two, for example ``0.0156 = 2^-6``."""
+    return f"{value:.3g} = {power(value)}"
 
 
-def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
-    """Returns one row a scale; the column of compute only where something is priced."""
-    regret = {row.scale: row for row in group.regret}
-    cells = [_cells(optimum, regret.get(optimum.scale)) for optimum in group.optima]
-    priced = any(row["compute"] for row in cells)
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    headings = [name for name in cells[0] if priced or name != "compute"]
-    for heading in headings:
-        shown = statement.scale if heading == "scale" else heading
-        table.add_column(shown, justify="left" if heading == "flags" else "right")
-    for row in cells:
-        table.add_row(*(row[heading] for heading in headings))
-    return table
+def power_interval(low: float, high: float) -> str:
+    """Returns an interval given in log2, for example ``2^-5.10 to open``."""
+    return interval(low, high, lambda end: f"2^{end:.2f}")
 
 
-def _cells(optimum: Optimum, regret: Regret | None) -> dict[str, str]:
-    return {
-        "scale": f"{optimum.scale:g}",
-        "optimum": f"{optimum.value:.3g} = {power(optimum.value)}",
-        "95% interval": _interval(optimum),
-        "loss": f"{optimum.loss:.4f}",
-        "regret": _regret(regret),
-        "compute": _compute(regret),
-        "trials": f"{optimum.answered}/{optimum.declared}",
-        "flags": ", ".join(flag.replace("_", " ") for flag in optimum.flags),
-    }
+def interval(low: float, high: float, end: Callable[[float], str] = "{:+.3f}".format) -> str:
+    """Returns an interval, its infinite ends as ``open`` and the others as ``end`` says them."""
+    return " to ".join(end(each) if math.isfinite(each) else "open" for each in (low, high))
 
 
-def _interval(optimum: Optimum) -> str:
-    low = f"2^{optimum.low:.2f}" if math.isfinite(optimum.low) else "open"
-    high = f"2^{optimum.high:.2f}" if math.isfinite(optimum.high) else "open"
-    return f"{low} to {high}"
-
-
-def _regret(row: Regret | None) -> str:
-    if row is None or row.certainty == "unknown":
-        return "unknown"
-    if row.certainty == "infinite":
-        return "diverges"
-    share = f" ({row.percent:.2g}%)" if math.isfinite(row.percent) else ""
-    words = " (noise)" if row.harmless else share
-    least = "at least " if row.certainty == "at_least" else ""
-    return f"{least}{row.regret:+.4f}{words}"
-
-
-def _compute(row: Regret | None) -> str:
-    """Returns the factor of compute that transfer throws away, where it is not noise."""
-    if row is None or row.harmless or not math.isfinite(row.compute):
-        return ""
-    star = "*" if row.compute_note else ""
-    return f"{'≥' if row.certainty == 'at_least' else ''}×{row.compute:.2f}{star}"
+def flag_words(flags: Iterable[str]) -> str:
+    """Returns the flags of an optimum as they are read."""
+    return ", ".join(flag.replace("_", " ") for flag in flags)

@@ -6,12 +6,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HorizonOption, JsonOption, ScaleOption, StoreOption, StudyName
+from sweeper.cli.options import (
+    HolesOption,
+    HorizonOption,
+    JsonOption,
+    ScaleOption,
+    StoreOption,
+    StudyName,
+    name_of,
+    named,
+    open_store,
+)
+from sweeper.cli.text import (
+    console,
+    grid,
+    one_or_all,
+    print_evidence,
+    print_group,
+    print_heading,
+    print_json,
+    say,
+)
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
@@ -37,7 +56,7 @@ class ReferenceName(StrEnum):
     limit = "limit"
 
 
-class ReaderName(StrEnum):
+class CurvedEstimator(StrEnum):
     """How an optimum is read off its points; all of them know the curvature."""
 
     spline = "spline"
@@ -46,16 +65,14 @@ class ReaderName(StrEnum):
     skewed = "skewed"
 
 
-def transfer_command(
+def transfer(
     study: StudyName,
     store: StoreOption = None,
     hyperparameter: Annotated[
         str | None,
-        typer.Option(
-            "--hyperparameter",
-            "--hp",
-            help="Which one (default: those of the claims, else the first swept).",
-            show_default=False,
+        named(
+            "--hyperparameter --hp",
+            "Which one (default: those of the claims, else the first swept).",
         ),
     ] = None,
     scale: ScaleOption = None,
@@ -64,20 +81,15 @@ def transfer_command(
         ReferenceName, typer.Option(help="Measure from the largest scale, or an extrapolated one.")
     ] = ReferenceName.largest,
     estimator: Annotated[
-        ReaderName, typer.Option(help="How an optimum is read off its points.")
-    ] = ReaderName.spline,
-    allow_holes: Annotated[
-        bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
-    ] = False,
+        CurvedEstimator, typer.Option(help="How an optimum is read off its points.")
+    ] = CurvedEstimator.spline,
+    allow_holes: HolesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the gaps to the largest scale, how fast they close, and whether transfer pays."""
     from sweeper.answers import transfers_of
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import console, print_json
-    from sweeper.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         statements = transfers_of(
             opened,
             name_of(study),
@@ -89,8 +101,7 @@ def transfer_command(
             allow_holes=allow_holes,
         )
     if as_json:
-        documents = [statement.to_json() for statement in statements]
-        print_json(documents[0] if len(documents) == 1 else documents)
+        print_json(one_or_all([statement.to_json() for statement in statements]))
         return
     out = console()
     for statement in statements:
@@ -99,31 +110,21 @@ def transfer_command(
 
 def _print_statement(out: Console, statement: TransferStatement) -> None:
     from sweeper.answers import NoTransfer
-    from sweeper.cli.text import print_evidence, say
 
     base = "the largest scale" if statement.reference == "largest" else "the extrapolated limit"
-    out.print(
-        f"\n{statement.study}: gaps of {statement.hyperparameter} to {base}, over "
-        f"{statement.scale}",
-        style="bold",
-    )
-    for note in statement.notes:
-        say(out, f"note: {note}")
+    title = f"{statement.study}: gaps of {statement.hyperparameter} to {base}, over "
+    print_heading(out, title + statement.scale, statement.notes)
     for group in statement.groups:
-        out.print(f"\n{group.label}", style="bold cyan")
+        print_group(out, group.label)
         if isinstance(group, NoTransfer):
             say(out, f"no answer: {group.refused}")
             continue
         out.print(_table(statement, group))
-        for sentence in _sentences(statement, group):
-            say(out, sentence)
+        say(out, *_sentences(statement, group))
         print_evidence(out, group.evidence)
 
 
 def _table(statement: TransferStatement, group: Transfer) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
     headings = (
         statement.scale,
         "a: loss gap",
@@ -132,10 +133,8 @@ def _table(statement: TransferStatement, group: Transfer) -> Table:
         "curvature b²/2",
         "c/a",
     )
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for row in group.rows:
-        table.add_row(
+    rows = [
+        (
             f"{row.scale:g}",
             _gap(row.a),
             _gap(row.b),
@@ -143,7 +142,9 @@ def _table(statement: TransferStatement, group: Transfer) -> Table:
             f"{row.expected:.3g}",
             "" if math.isnan(row.ratio) else f"{row.ratio:.2g}",
         )
-    return table
+        for row in group.rows
+    ]
+    return grid(headings, rows)
 
 
 def _gap(gap: Gap) -> str:
@@ -189,8 +190,7 @@ def _free(group: Transfer) -> str:
 
 
 def _rate(rate: Rate) -> str:
-    low = f"{rate.low:.2f}" if math.isfinite(rate.low) else "open"
-    high = f"{rate.high:.2f}" if math.isfinite(rate.high) else "open"
+    low, high = (f"{end:.2f}" if math.isfinite(end) else "open" for end in (rate.low, rate.high))
     return f"{rate.value:.2f} [{low}, {high}]"
 
 
@@ -211,7 +211,7 @@ NAMES = {
 """Strategies in the reader's words."""
 
 
-def advise_command(
+def advise(
     target: Annotated[
         float, typer.Option("--target", "--target-width", help="Scale of the model wanted.")
     ],
@@ -235,8 +235,6 @@ def advise_command(
 ) -> None:
     """Say at which proxy to tune, and how finely, to spend a budget of FLOPs best."""
     from sweeper.answers import Constants, budget_advice, general_advice
-    from sweeper.cli.status import name_of
-    from sweeper.store import Store
 
     given = Constants(
         alpha=alpha,
@@ -249,7 +247,7 @@ def advise_command(
         _require_no_study_options(hyperparameter, scale, horizon)
         found = [general_advice(target=target, budget=flops, given=given)]
     else:
-        with Store.open(store, create=False) as opened:
+        with open_store(store) as opened:
             found = budget_advice(
                 opened,
                 name_of(study),
@@ -271,8 +269,6 @@ def _require_no_study_options(*values: str | None) -> None:
 
 
 def _print(found: Sequence[BudgetAdvice], *, target: float, flops: float, as_json: bool) -> None:
-    from sweeper.cli.text import console, print_json, say
-
     first = found[0]
     if as_json:
         head = {"study": first.study, "scale": first.scale, "target": target, "flops": flops}
@@ -281,18 +277,14 @@ def _print(found: Sequence[BudgetAdvice], *, target: float, flops: float, as_jso
         return
     out = console()
     what = f"{first.study}: {first.scale} {target:g}" if first.study else f"scale {target:g}"
-    out.print(f"\n{what} on {flops:.3g} FLOPs", style="bold")
-    for note in first.notes:
-        say(out, f"note: {note}")
+    print_heading(out, f"{what} on {flops:.3g} FLOPs", first.notes)
     for group in found:
-        _print_group(out, group)
+        _print_advice(out, group)
 
 
-def _print_group(out: Console, group: BudgetAdvice) -> None:
-    from sweeper.cli.text import print_evidence, say
-
+def _print_advice(out: Console, group: BudgetAdvice) -> None:
     name = f"{group.label}: {group.hyperparameter}" if group.study else group.label
-    out.print(f"\n{name}", style="bold cyan")
+    print_group(out, name)
     if group.advice is None:
         say(out, f"no advice: {group.refused}")
         return
@@ -301,38 +293,33 @@ def _print_group(out: Console, group: BudgetAdvice) -> None:
     if group.growth is not None:
         said.append(_growth(group.growth))
     said += [f"assumed: {assumption}" for assumption in group.assumptions]
-    for sentence in said:
-        say(out, sentence)
+    say(out, *said)
     if group.evidence is not None:
         print_evidence(out, group.evidence)
 
 
 def _advice_table(advice: Advice) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    table.add_column("strategy")
-    for heading in ("tuned at", "model", "points", "octaves apart", "runs", "FLOPs", "loss", "+"):
-        table.add_column(heading, justify="right")
-    for option in advice.options:
-        tuned = option.points > 0
-        table.add_row(
+    numbers = ("tuned at", "model", "points", "octaves apart", "runs", "FLOPs", "loss", "+")
+    rows = [
+        (
             NAMES[option.strategy],
             "" if option.proxy is None else f"{option.proxy:g}",
             f"{option.scale:g}",
-            f"{option.points}" if tuned else "",
-            f"{option.resolution:.2g}" if tuned else "",
+            f"{option.points}" if option.points else "",
+            f"{option.resolution:.2g}" if option.points else "",
             f"{option.runs}",
             f"{option.flops:.3g}",
             f"{option.loss:.4f}",
             f"{option.excess:.2g}",
         )
-    return table
+        for option in advice.options
+    ]
+    return grid(("strategy", *numbers), rows, words=("strategy",))
 
 
 def _growth(growth: Growth) -> str:
     free = "tuning is asymptotically free" if growth.free else "tuning is never free"
-    if not growth.free and isfinite(growth.free_from):
+    if not growth.free and math.isfinite(growth.free_from):
         free = f"tuning would be free from beta {growth.free_from:.2f} on"
     useful = "is" if growth.useful else "is not"
     return (

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, OneStudy, StoreOption, StudyName
+from sweeper.cli.options import (
+    JsonOption,
+    OneStudy,
+    StoreOption,
+    StudyName,
+    name_of,
+    open_store,
+)
+from sweeper.cli.text import console, print_json
+from sweeper.words import plural, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sweeper.store import Verification, Waste
 
 
-def retry_command(
+def retry(
     study: StudyName,
     failed: Annotated[
         bool, typer.Option("--failed", help="All failed trials (the default).")
@@ -34,12 +42,8 @@ def retry_command(
     as_json: JsonOption = False,
 ) -> None:
     """Make trials pending again; a plain run never repeats a failed one."""
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import console, print_json
-    from sweeper.store import Store
-
     name, keys = name_of(study), key or []
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         done = opened.retry(
             name, failed=failed or not (diverged or keys), diverged=diverged, keys=keys
         )
@@ -53,7 +57,7 @@ def retry_command(
         (len(done.pending), "had neither failed nor a result: pending as before"),
     ):
         if count:
-            out.print(f"{name}: {_trials(count)} {what}")
+            out.print(f"{name}: {plural(count, 'trial')} {what}")
     if any(vars(done).values()):
         out.print(
             f"next: sweeper run {study if study != name else '(with the file of the study)'}"
@@ -63,14 +67,10 @@ def retry_command(
         out.print(f"{name}: no trial has {kind}; nothing was changed")
 
 
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
-
-
 KINDS = ("checkpoint", "temporary", "withdrawn")
 
 
-def prune_command(
+def prune(
     study: OneStudy = None,
     hidden: Annotated[
         bool, typer.Option("--hidden", help="Also checkpoints of trials no study declares.")
@@ -83,12 +83,8 @@ def prune_command(
     as_json: JsonOption = False,
 ) -> None:
     """Remove checkpoints and unfinished files that nothing needs; running trials keep theirs."""
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import console, print_json
-    from sweeper.store import Store
-
     name = name_of(study) if study else None
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, dry_run=dry_run)
     if as_json:
         kinds = {kind: _sums([item for item in found if item.kind == kind]) for kind in KINDS}
@@ -111,29 +107,23 @@ def _sums(found: Sequence[Waste]) -> dict[str, int]:
 
 
 def _words(found: Sequence[Waste]) -> str:
-    from sweeper.words import quantity
-
     sums = _sums(found)
-    return f"{sums['files']} file{'s' * (sums['files'] != 1)}, {quantity(sums['bytes'], 'B')}"
+    return f"{plural(sums['files'], 'file')}, {quantity(sums['bytes'], 'B')}"
 
 
 LISTED = 20
 """Findings of one kind that are printed; --json has them all."""
 
 
-def verify_command(
+def verify(
     study: OneStudy = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be rebuilt.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that database, curves and checkpoints are whole and agree."""
-    from sweeper.cli.status import name_of
-    from sweeper.cli.text import print_json
-    from sweeper.store import Store
-
     name = name_of(study) if study else None
-    with Store.open(store, create=False, read_only=not repair) as opened:
+    with open_store(store, read_only=not repair) as opened:
         found = opened.verify(name, repair=repair)
     if as_json:
         print_json(_document(name, found))
@@ -165,8 +155,6 @@ def _document(name: str | None, found: Verification) -> dict[str, object]:
 
 
 def _print(found: Verification, *, repair: bool) -> None:
-    from sweeper.cli.text import console
-
     out = console()
     out.print(
         f"looked at {found.trials} trials, {found.results} results, {found.curves} curve files "
@@ -193,12 +181,8 @@ def _verdict(found: Verification, *, repair: bool) -> str:
         return "everything is whole and agrees"
     mended = len(found.findings) - found.left
     if not found.left:
-        return f"{_faults(mended)}, all mended"
+        return f"{plural(mended, 'fault')}, all mended"
     can = sum(finding.repair is not None for finding in found.findings)
     if repair:
-        return f"{_faults(len(found.findings))}: {mended} mended, {found.left} left to you"
-    return f"{_faults(found.left)}, of which `sweeper verify --repair` mends {can}"
-
-
-def _faults(number: int) -> str:
-    return f"{number} fault{'s' * (number != 1)}"
+        return f"{plural(len(found.findings), 'fault')}: {mended} mended, {found.left} left to you"
+    return f"{plural(found.left, 'fault')}, of which `sweeper verify --repair` mends {can}"

@@ -156,8 +156,8 @@ def test_a_rule_needs_its_base(sweeper: Sweeper) -> None:
 
 def test_rules_are_shown_without_torch() -> None:
     code = (
-        "import sys; from sweeper.cli.rules import rules_command; "
-        "rules_command({'width': 64}, assignments=[], workload='llama', as_json=True); "
+        "import sys; from sweeper.cli.rules import rules; "
+        "rules(width=64, as_json=True); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
