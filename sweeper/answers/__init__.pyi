@@ -9,6 +9,10 @@ from .comparison import Comparison as Comparison
 from .comparison import VariantResult as VariantResult
 from .comparison import compare as compare
 from .comparison import standing as standing
+from .drift import CLAIM as CLAIM
+from .drift import DRIFT as DRIFT
+from .drift import OPTIMUM as OPTIMUM
+from .drift import REGRET as REGRET
 from .drift import DriftGroup as DriftGroup
 from .drift import DriftStatement as DriftStatement
 from .drift import keep_estimates as keep_estimates
@@ -17,6 +21,8 @@ from .groups import group_label as group_label
 from .joint import JointGroup as JointGroup
 from .joint import JointStatement as JointStatement
 from .joint import joint_answer as joint_answer
+from .jsonable import columns_of as columns_of
+from .jsonable import plain as plain
 from .prediction import Predicted as Predicted
 from .prediction import PredictionStatement as PredictionStatement
 from .prediction import predictions_of as predictions_of

@@ -28,7 +28,7 @@ from sweeper.analysis import (
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement
 from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import all_refused, group_label
+from sweeper.answers.groups import all_refused, group_label, groups_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
 from sweeper.answers.view import view_study
@@ -374,10 +374,9 @@ def budget_advice(
     view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
     found = []
     for column in view.hyperparameters:
-        rows = view.rows(column)
-        statement = view.statement(column)
-        for group in statement.groups:
-            part = _part(rows, group)
+        chosen, statement = view.select(column), view.statement(column)
+        parts = groups_of(chosen.rows, chosen.settings)
+        for group, (_, part) in zip(statement.groups, parts, strict=True):
             found.append(
                 _advised(statement, group, part, target=target, budget=budget, given=given)
             )
@@ -450,11 +449,3 @@ def _advised(
         evidence=group.evidence,
         notes=statement.notes,
     )
-
-
-def _part(rows: pd.DataFrame, group: DriftGroup) -> pd.DataFrame:
-    """Returns the rows of a group."""
-    keep = rows["variant"].astype(str) == group.variant
-    for name, value in group.settings.items():
-        keep &= rows[name].isna() if value is None else rows[name] == value
-    return rows[keep]

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweeper.analysis import Claim
+import numpy as np
+import pandas as pd
+
+from sweeper.analysis import SAME_LOG2_DECIMALS, Claim, Floats
 from sweeper.answers.formula import Formula, parse_formula
-from sweeper.answers.profile import without_rounding
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store, StudyRecord
-
-if TYPE_CHECKING:
-    import pandas
-
-    from sweeper.analysis import Floats
 
 ALIASES = {"timescale": "1/(weight_decay.hidden*steps)"}
 """Names of formulas. The timescale is that of arXiv 2405.13698, section 3: steps over which the
@@ -28,6 +25,10 @@ RATES = ("learning_rate", "weight_decay", "weight_decay_timescale")
 
 GROUPS = "groups"
 """Key under which derived quantities hold the hyperparameters of each role."""
+
+ROUNDING = 1 / 64
+"""Octaves by which products of settings may differ that were written with three digits: two
+factors are each off by up to half a percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Axes:
     """Finds axes of a study by name and adds the effective ones to its trials."""
 
     def __init__(
-        self, store: Store, study: str, trials: pandas.DataFrame, swept: Sequence[str]
+        self, store: Store, study: str, trials: pd.DataFrame, swept: Sequence[str]
     ) -> None:
         self._store = store
         self._study = study
@@ -158,23 +159,19 @@ def _name(place: Sequence[str]) -> str:
     return ".".join(place)
 
 
-def _is_numeric(values: pandas.Series[Any]) -> bool:
-    import pandas
-
-    if pandas.api.types.is_bool_dtype(values):
+def _is_numeric(values: pd.Series[Any]) -> bool:
+    if pd.api.types.is_bool_dtype(values):
         return False
-    if pandas.api.types.is_numeric_dtype(values):
+    if pd.api.types.is_numeric_dtype(values):
         return True
     present = values.dropna()
     return not present.map(lambda value: isinstance(value, bool | str | list | Mapping)).any()
 
 
-def _numbers(values: pandas.Series[Any], name: str) -> Floats:
-    import pandas
-
+def _numbers(values: pd.Series[Any], name: str) -> Floats:
     if not _is_numeric(values) or values.isna().all():
         raise AnalysisRefusal(f"{name} holds no numbers, so no axis can be made of it")
-    numbers = pandas.to_numeric(values).to_numpy(dtype="float64")
+    numbers = pd.to_numeric(values).to_numpy(dtype="float64")
     if (numbers < 0).any():
         raise AnalysisRefusal(
             f"{name} = {numbers[numbers < 0][0]:g} in {int((numbers < 0).sum())} of "
@@ -189,7 +186,7 @@ def swept_names(record: StudyRecord) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts for name in part.get("sweep", {})))
 
 
-def column_of(trials: pandas.DataFrame, record: StudyRecord, setting: str) -> str:
+def column_of(trials: pd.DataFrame, record: StudyRecord, setting: str) -> str:
     """Returns the column of a setting; one that collides with a fixed column has a prefix.
 
     Raises:
@@ -204,7 +201,7 @@ def column_of(trials: pandas.DataFrame, record: StudyRecord, setting: str) -> st
     )
 
 
-def claims_of(trials: pandas.DataFrame, record: StudyRecord) -> dict[str, tuple[Claim, ...]]:
+def claims_of(trials: pd.DataFrame, record: StudyRecord) -> dict[str, tuple[Claim, ...]]:
     """Returns the claims of a study by column of the hyperparameter.
 
     Raises:
@@ -219,38 +216,100 @@ def claims_of(trials: pandas.DataFrame, record: StudyRecord) -> dict[str, tuple[
     return {column: tuple(claims) for column, claims in found.items()}
 
 
-def with_tokens_per_param(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
+def with_tokens_per_param(trials: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
     """Adds tokens per parameter where it is swept: configs hold the steps that it became.
 
     Runs are whole batches long, so the nearest declared ratio is meant.
     """
-    import numpy
-
     name = "tokens_per_param"
     axes = [record.document, *record.document.get("variants", {}).values()]
     lists = [axis for part in axes if isinstance(axis := part.get("sweep", {}).get(name), list)]
     if name in trials.columns or not lists:
         return trials
-    declared = numpy.array(sorted({float(value) for axis in lists for value in axis}))
+    declared = np.array(sorted({float(value) for axis in lists for value in axis}))
     ratio = (trials["tokens"] / trials["params"]).to_numpy(dtype=float)
-    distance = numpy.abs(numpy.log2(ratio)[:, None] - numpy.log2(declared)[None, :])
-    return trials.assign(**{name: declared[numpy.argmin(distance, axis=1)]})
+    distance = np.abs(np.log2(ratio)[:, None] - np.log2(declared)[None, :])
+    return trials.assign(**{name: declared[np.argmin(distance, axis=1)]})
 
 
-def without_log2(values: pandas.Series[Any]) -> pandas.Series[Any]:
+def without_log2(values: pd.Series[Any]) -> pd.Series[Any]:
     """Returns where a column is 0 or infinite; anything else wrong is refused by the analysis."""
-    import pandas
-
-    numbers = pandas.to_numeric(values, errors="coerce")
+    numbers = pd.to_numeric(values, errors="coerce")
     return (numbers == 0) | (numbers == float("inf"))
 
 
-def is_positive(values: pandas.Series[Any]) -> bool:
+def is_positive(values: pd.Series[Any]) -> bool:
     """Returns whether a column holds two or more positive numbers and nothing else."""
-    import pandas
-
     present = values.dropna()
     if present.map(lambda value: isinstance(value, bool | str | list)).any():
         return False
-    numbers = pandas.to_numeric(present, errors="coerce")
+    numbers = pd.to_numeric(present, errors="coerce")
     return bool((numbers > 0).all() and numbers.nunique() > 1)
+
+
+def without_rounding(values: Floats) -> Floats:
+    """Returns values of an effective hyperparameter, those made one that rounding sets apart.
+
+    Tables hold settings with a few digits, so that products which mean one value differ in the
+    last. Neighbours within :data:`ROUNDING` are one, the middle of the lowest and the highest of
+    them. Where a chain of neighbours is longer than twice that, the values were drawn and not
+    laid on a grid, and all stay as they are.
+
+    Args:
+        values: shape [n]; what is not positive and finite stays as it is.
+    """
+    out = values.astype(np.float64)
+    usable = np.isfinite(out) & (out > 0)
+    places, index = np.unique(np.log2(out[usable]), return_inverse=True)
+    clusters = np.split(places, np.flatnonzero(np.diff(places) > ROUNDING) + 1)
+    if any(len(cluster) and np.ptp(cluster) > 2 * ROUNDING for cluster in clusters):
+        return out
+    middles = [np.full(len(c), (c[0] + c[-1]) / 2) for c in clusters if len(c)]
+    if middles:
+        moved = 2.0 ** np.concatenate(middles)[index]
+        alone = np.concatenate([np.full(len(c), len(c) == 1) for c in clusters])[index]
+        out[usable] = np.where(alone, out[usable], moved)
+    return out
+
+
+def profiled(
+    frame: pd.DataFrame, *, place: Sequence[str], axes: Sequence[str], parts: Sequence[str]
+) -> pd.DataFrame:
+    """Returns, of all combinations of the parts at one place, the rows of the best one.
+
+    Learning rate times weight decay, say, has one value for many pairs of the two; the optimum
+    of the product is that of the lowest loss which any of them reaches. The best combination has
+    the lowest mean loss over its seeds; a diverged seed makes it infinite, and combinations
+    without a result count last. Ties go to the smallest values of the parts.
+
+    Args:
+        frame: trials with ``loss``, ``outcome`` and the columns below.
+        place: columns that set one curve apart from another: variant, settings and scale.
+        axes: columns of the effective hyperparameters, positive numbers; two values are one
+            where their log2 agree as on any grid.
+        parts: columns that the effective hyperparameters are made of.
+    """
+    where = [frame[name] for name in place] + [_log2(frame[name]) for name in axes]
+    here = frame.groupby(where, dropna=False, sort=False).ngroup()
+    pair = frame.groupby([here, *(frame[name] for name in parts)], dropna=False).ngroup()
+    if not pair.groupby(here).nunique().gt(1).any():
+        return frame
+    mean = _losses(frame).groupby(pair).mean()
+    ranking = pd.DataFrame({"here": here, "pair": pair}).drop_duplicates()
+    # Pairs are numbered by rising parts, so a stable order settles ties the same way always.
+    ranking = ranking.assign(mean=ranking["pair"].map(mean)).sort_values(
+        ["here", "mean", "pair"], na_position="last"
+    )
+    best = ranking.drop_duplicates("here")["pair"]
+    return frame[pair.isin(best)]
+
+
+def _log2(values: pd.Series[float]) -> pd.Series[float]:
+    numbers = pd.to_numeric(values).astype("float64")
+    return pd.Series(np.round(np.log2(numbers), SAME_LOG2_DECIMALS), index=values.index)
+
+
+def _losses(frame: pd.DataFrame) -> pd.Series[float]:
+    """Returns the loss of every row, +inf if it diverged, NaN without a result."""
+    loss = frame["loss"].where(frame["outcome"] == "completed")
+    return loss.mask(frame["outcome"] == "diverged", np.inf)

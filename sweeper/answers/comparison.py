@@ -27,6 +27,7 @@ from sweeper.analysis import (
     saving,
     tuned_losses,
 )
+from sweeper.answers.axes import is_positive
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
@@ -128,22 +129,14 @@ def _tuned_column(view: StudyView, rows: pandas.DataFrame) -> str | None:
     is swept over positive numbers at one scale and leaves the compute alone."""
     for column in dict.fromkeys([*view.claims, *view.swept]):
         tunable = column not in view.scales and _differs(view, rows, column)
-        if tunable and _is_positive(rows[column]) and not _costs(view, rows, column):
+        whole = tunable and bool(rows[column].notna().all()) and is_positive(rows[column])
+        if whole and not _costs(view, rows, column):
             return column
     return None
 
 
 def _differs(view: StudyView, rows: pandas.DataFrame, column: str) -> bool:
     return bool((rows.groupby(view.scale)[column].nunique(dropna=False) > 1).any())
-
-
-def _is_positive(values: pandas.Series[Any]) -> bool:
-    """Returns whether all are positive numbers, with no gap."""
-    import pandas
-
-    if values.map(lambda value: isinstance(value, bool | str | list)).any():
-        return False
-    return bool((pandas.to_numeric(values, errors="coerce") > 0).all())
 
 
 def _costs(view: StudyView, rows: pandas.DataFrame, column: str) -> bool:

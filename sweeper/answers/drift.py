@@ -28,7 +28,7 @@ from sweeper.analysis import (
     transfer_regret,
 )
 from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
+from sweeper.answers.groups import Statement, StudyGroup, few, groups_of, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Estimate, Store
@@ -56,7 +56,6 @@ class DriftGroup(StudyGroup):
         exponent: the rule that the regrets transfer by: the first claim's, else 0.
         regret: one a scale; empty where no scale can serve as base.
         verdicts: one a claim; empty where there is no drift.
-        refused: why the group has no drift; None if it has one.
         left_out: scale to the reason why it has no optimum.
         evidence: which trials it rests on.
     """
@@ -66,26 +65,24 @@ class DriftGroup(StudyGroup):
     exponent: float
     regret: tuple[Regret, ...]
     verdicts: tuple[Verdict, ...]
-    refused: str | None
     left_out: Mapping[float, str]
     evidence: Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftStatement:
+class DriftStatement(Statement):
     """The statement of a study about one hyperparameter along one scale.
 
     Attributes:
-        study, scale, hyperparameter: what it is about.
+        scale, hyperparameter: what it is about.
         groups: what is said about each variant and setting.
-        notes: sentences that the reader should know of every group.
     """
 
-    study: str
     scale: str
     hyperparameter: str
     groups: tuple[DriftGroup, ...]
-    notes: tuple[str, ...] = ()
+
+    HEAD = "study scale hyperparameter"
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
@@ -96,11 +93,7 @@ class DriftStatement:
         Args:
             keys: list the keys of the trials behind each group.
         """
-        return {
-            **encoded(self, "study scale hyperparameter"),
-            "groups": [group_json(group, keys=keys) for group in self.groups],
-            "notes": list(self.notes),
-        }
+        return self.document(_group_json(group, keys=keys) for group in self.groups)
 
 
 def drift_statement(
@@ -162,8 +155,8 @@ def drift_statement(
         )
         for group, part in groups_of(frame, settings)
     )
-    if not partial and all(group.refused is not None for group in groups):
-        raise all_refused((group.label, group.refused or "") for group in groups)
+    if not partial:
+        require_an_answer(groups)
     return DriftStatement(
         study=study,
         scale=scale,
@@ -231,7 +224,7 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
 
 
-def group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
+def _group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
     """Returns a group as plain values under stable keys, its trials' keys only if asked for."""
     return {
         **encoded(group, "variant settings"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from sweeper.answers.jsonable import plain
+from sweeper.answers.jsonable import encoded, plain
 from sweeper.errors import AnalysisRefusal
 from sweeper.words import setting
 
@@ -27,15 +27,37 @@ class StudyGroup:
     Attributes:
         variant: name of the variant.
         settings: values of the settings that make the group.
+        refused: why it cannot answer; None if it can.
     """
 
     variant: str
     settings: Mapping[str, Any]
+    refused: str | None = None
 
     @property
     def label(self) -> str:
         """How messages name the group, for example ``mup, weight_decay 0.1``."""
         return group_label(self.variant, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statement:
+    """What a study says, a group at a time; what about stands in the classes below it.
+
+    Attributes:
+        study: its name.
+        notes: sentences that the reader should know of every group.
+    """
+
+    study: str
+    notes: tuple[str, ...] = ()
+
+    HEAD: ClassVar[str]
+    """Columns of the statement itself."""
+
+    def document(self, groups: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """Returns the statement around its groups, as plain values under stable keys."""
+        return {**encoded(self, self.HEAD), "groups": list(groups), "notes": list(self.notes)}
 
 
 def groups_of(
@@ -74,6 +96,18 @@ def all_refused(reasons: Iterable[tuple[str, str]]) -> AnalysisRefusal:
         if label not in who:
             who.append(label)
     return AnalysisRefusal("\n".join(f"{_named(who)}: {why}" for why, who in labels.items()))
+
+
+def require_an_answer(groups: Iterable[StudyGroup]) -> None:
+    """Checks that any group can answer.
+
+    Raises:
+        AnalysisRefusal: none can; says why each.
+    """
+    reasons = [(group.label, group.refused) for group in groups]
+    refused = [(label, why) for label, why in reasons if why is not None]
+    if len(refused) == len(reasons):
+        raise all_refused(refused)
 
 
 def few(reasons: Collection[str]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud, require_columns
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import StudyGroup, all_refused, groups_of
+from sweeper.answers.groups import Statement, StudyGroup, all_refused, groups_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
@@ -33,20 +33,19 @@ class JointGroup(StudyGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointStatement:
+class JointStatement(Statement):
     """The statement of a study about two hyperparameters at once.
 
     Attributes:
-        study, scale, hyperparameters: what it is about.
+        scale, hyperparameters: what it is about.
         groups: what is said about each variant and setting.
-        notes: sentences that the reader should know of every group.
     """
 
-    study: str
     scale: str
     hyperparameters: tuple[str, str]
     groups: tuple[JointGroup, ...]
-    notes: tuple[str, ...] = ()
+
+    HEAD = "study scale hyperparameters"
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys, null for infinite ones.
@@ -54,11 +53,7 @@ class JointStatement:
         Args:
             keys: list the keys of the trials behind each group.
         """
-        return {
-            **encoded(self, "study scale hyperparameters"),
-            "groups": [_group_json(group, keys=keys) for group in self.groups],
-            "notes": list(self.notes),
-        }
+        return self.document(_group_json(group, keys=keys) for group in self.groups)
 
 
 def joint_statement(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
-from sweeper.answers.groups import all_refused
+from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
 from sweeper.answers.view import StudyView
@@ -18,7 +18,7 @@ from sweeper.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Predicted:
+class Predicted(StudyGroup):
     """What is predicted for one hyperparameter of a group.
 
     Attributes:
@@ -26,38 +26,30 @@ class Predicted:
         prediction: None where the group has none.
         joint_regret: loss expected to be lost by following the predictions of this and its
             partner together; None where tuned alone or unknown.
-        refused: why there is no prediction; None if there is one.
     """
 
     group: RuleGroup
     prediction: Prediction | None
     joint_regret: float | None
-    refused: str | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PredictionStatement:
+class PredictionStatement(Statement):
     """The predictions of a study.
 
     Attributes:
-        study: its name.
         target: value by name of the scale.
         groups: one a variant, setting and hyperparameter.
-        notes: sentences that the reader should know of every group.
     """
 
-    study: str
     target: Mapping[str, float]
     groups: tuple[Predicted, ...]
-    notes: tuple[str, ...] = ()
+
+    HEAD = "study target"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
-        return {
-            **encoded(self, "study target"),
-            "groups": [_json(one) for one in self.groups],
-            "notes": list(self.notes),
-        }
+        return self.document(map(_json, self.groups))
 
 
 def predictions(
@@ -74,8 +66,7 @@ def predictions(
         AnalysisRefusal: no group can answer; says why each.
     """
     found = tuple(_predicted(statement.groups, target))
-    if all(one.prediction is None for one in found):
-        raise all_refused((one.group.label, one.refused or "") for one in found)
+    require_an_answer(found)
     return PredictionStatement(
         study=statement.study,
         target={name: float(target[name]) for name in statement.scales},
@@ -101,6 +92,8 @@ def _predicted(groups: Sequence[RuleGroup], target: Mapping[str, float]) -> Iter
         if index in made and twin in made:
             regret = _joint_regret((group, groups[twin]), (made[index], made[twin]))
         yield Predicted(
+            variant=group.variant,
+            settings=group.settings,
             group=group,
             prediction=made.get(index),
             joint_regret=regret,

@@ -29,7 +29,7 @@ from sweeper.analysis import (
 from sweeper.answers.axes import Axes, claims_of
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import StudyGroup, all_refused, few, groups_of
+from sweeper.answers.groups import Statement, StudyGroup, few, groups_of, require_an_answer
 from sweeper.answers.joint import axes_json
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.view import StudyView, view_study
@@ -48,7 +48,6 @@ class RuleGroup(StudyGroup):
         costs: what the held-out predictions cost in loss where they were measured, in the order
             of ``rule.held``; None where the loss there is not measured.
         survey: the optima of all places; None where the trials could not be read.
-        refused: why the group has no rule; None if it has one.
         evidence: which trials it rests on.
     """
 
@@ -57,7 +56,6 @@ class RuleGroup(StudyGroup):
     rule: Rule | None
     costs: tuple[float | None, ...]
     survey: Survey | JointSurvey | None
-    refused: str | None
     evidence: Evidence
 
     @property
@@ -72,28 +70,22 @@ class RuleGroup(StudyGroup):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RuleStatement:
+class RuleStatement(Statement):
     """The rules of a study over its scales.
 
     Attributes:
-        study: its name.
         scales: names of the scales.
         groups: one a variant, setting and hyperparameter.
-        notes: sentences that the reader should know of every group.
     """
 
-    study: str
     scales: tuple[str, ...]
     groups: tuple[RuleGroup, ...]
-    notes: tuple[str, ...] = ()
+
+    HEAD = "study scales"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the rules as plain values; what is infinite or unknown is null."""
-        return {
-            **encoded(self, "study scales"),
-            "groups": [_group_json(group) for group in self.groups],
-            "notes": list(self.notes),
-        }
+        return self.document(map(_group_json, self.groups))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +150,7 @@ def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, .
     groups: list[RuleGroup] = []
     for group, part in groups_of(frame, request.settings):
         groups += _groups(part, group, request)
-    if all(group.refused is not None for group in groups):
-        raise all_refused((group.label, group.refused or "") for group in groups)
+    require_an_answer(groups)
     return tuple(groups)
 
 
@@ -336,7 +327,7 @@ def fitted(
         request = RuleRequest(
             scales=scales,
             hyperparameters=asked,
-            settings=_settings(view, chosen.rows, scales, asked),
+            settings=view.settings_at(chosen.rows, asked, scales),
             model=model,
             estimator=estimator,
             allow_holes=allow_holes,
@@ -360,20 +351,6 @@ def _together(view: StudyView) -> list[tuple[str, ...]]:
         return [own]
     claimed = tuple(claims_of(view.trials, record))
     return [(column,) for column in claimed or view.hyperparameters]
-
-
-def _settings(
-    view: StudyView, rows: pd.DataFrame, scales: Sequence[str], asked: Sequence[str]
-) -> tuple[str, ...]:
-    """Returns the other swept columns that differ at one combination of the scales."""
-    used = {*scales, *asked}
-    used |= {part for name in asked for part in view.parts.get(name, ())}
-    here = rows.groupby(["variant", *scales], dropna=False)
-    return tuple(
-        column
-        for column in view.swept
-        if column not in used and bool((here[column].nunique(dropna=False) > 1).any())
-    )
 
 
 _REFUSED: dict[str, Any] = {

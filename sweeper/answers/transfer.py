@@ -31,7 +31,7 @@ from sweeper.analysis import (
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
 from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import StudyGroup, all_refused
+from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
@@ -80,35 +80,25 @@ class Transfer(StudyGroup):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoTransfer(StudyGroup):
-    """A group that could not answer.
-
-    Attributes:
-        refused: why.
-    """
-
-    refused: str
+    """A group that could not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferStatement:
+class TransferStatement(Statement):
     """The statement of a study on the transfer of one hyperparameter along one scale."""
 
-    study: str
     scale: str
     hyperparameter: str
     reference: str
     estimator: str
     groups: tuple[Transfer | NoTransfer, ...]
-    notes: tuple[str, ...] = ()
+
+    HEAD = "study scale hyperparameter reference estimator"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys; what is infinite or unknown
         is null."""
-        return {
-            **encoded(self, "study scale hyperparameter reference estimator"),
-            "groups": [_group_json(group) for group in self.groups],
-            "notes": list(self.notes),
-        }
+        return self.document(map(_group_json, self.groups))
 
 
 def transfer_statement(
@@ -133,9 +123,7 @@ def transfer_statement(
             groups.append(
                 NoTransfer(variant=group.variant, settings=group.settings, refused=str(refusal))
             )
-    refused = [g for g in groups if isinstance(g, NoTransfer)]
-    if len(refused) == len(groups):
-        raise all_refused((group.label, group.refused) for group in refused)
+    require_an_answer(groups)
     names = {optimum.estimator for group in statement.groups for optimum in group.optima}
     return TransferStatement(
         study=statement.study,
@@ -251,17 +239,13 @@ def _law(losses: Mapping[float, float], errors: Mapping[float, float]) -> Law | 
 
 
 def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
-    head = encoded(group, "variant settings")
-    if isinstance(group, NoTransfer):
-        return head | {"refused": group.refused}
-    return head | {"refused": None} | transfer_json(group)
-
-
-def transfer_json(group: Transfer) -> dict[str, Any]:
     """Returns gaps, rates, verdict and laws under stable keys; what is infinite or unknown is
     null."""
+    head = encoded(group, "variant settings refused")
+    if isinstance(group, NoTransfer):
+        return head
     pace, rates = group.pace, group.rates
-    return {
+    return head | {
         "exponent": group.exponent,
         "reference": {
             "scale": jsonable(group.reference.scale),

@@ -13,13 +13,13 @@ from sweeper.answers.axes import (
     claims_of,
     column_of,
     is_positive,
+    profiled,
     swept_names,
     with_tokens_per_param,
     without_log2,
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.profile import profiled
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import Store, StudyRecord
@@ -192,7 +192,7 @@ class StudyView:
     def settings(self, *hyperparameters: str) -> tuple[str, ...]:
         """Returns the other swept columns that take more than one value at some scale; with the
         variant they make the groups."""
-        return self._groups(self._applying(hyperparameters), hyperparameters)
+        return self.settings_at(self._applying(hyperparameters), hyperparameters, (self.scale,))
 
     def statement(
         self,
@@ -249,7 +249,7 @@ class StudyView:
             if bare.any() and not bare.all():
                 rows = rows[~bare]
                 notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
-        groups = self._groups(rows, names)
+        groups = self.settings_at(rows, names, (self.scale,))
         tuned = [name for name in self.study.document.get("hyperparameters", ()) if name in groups]
         if tuned:
             notes.append(
@@ -274,21 +274,24 @@ class StudyView:
             rows = rows[rows.groupby("variant")[name].transform("count") > 0]
         return rows
 
-    def _groups(self, rows: pandas.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
+    def settings_at(
+        self, rows: pandas.DataFrame, names: Sequence[str], scales: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Returns the other swept columns that make groups: the horizon, and those that take
+        more than one value at one combination of the scales. What goes with a scale makes no
+        groups, since each would have a single scale."""
         used = {part for name in names for part in (name, *self.parts.get(name, ()))}
+        rest = [column for column in self.swept if column not in {*used, *scales}]
+        here = rows.groupby(["variant", *scales], dropna=False)
         return tuple(
             column
-            for column in self.swept
-            if column not in used and (column == self.horizon or self._sets_apart(rows, column))
+            for column in rest
+            if column == self.horizon
+            or (
+                rows[column].nunique(dropna=False) > 1
+                and bool((here[column].nunique(dropna=False) > 1).any())
+            )
         )
-
-    def _sets_apart(self, rows: pandas.DataFrame, column: str) -> bool:
-        """Returns whether a column differs at one scale; what goes with the scale makes no
-        groups, since each would have a single scale."""
-        if rows[column].nunique(dropna=False) < 2:
-            return False
-        here = rows.groupby(["variant", self.scale], dropna=False)[column]
-        return bool((here.nunique(dropna=False) > 1).any())
 
 
 def view_study(

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
-from sweeper.answers import DriftGroup
-from sweeper.report.data import Answer
+from sweeper.report.tables import ReportData
 from sweeper.words import brief, fixed, minus, signed, span, value_span
 
 BADGES: Mapping[Ruling, tuple[str, str]] = {
@@ -37,7 +36,7 @@ DRIFT_FLAGS: Mapping[DriftFlag, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class PageTable:
     """A table of the page.
 
     Attributes:
@@ -55,7 +54,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """One line of the answer.
+    """One line of the data.
 
     Attributes:
         group: which group it is about.
@@ -70,47 +69,46 @@ class Sentence:
     text: str
 
 
-def sentences(answer: Answer) -> list[Sentence]:
+def sentences(data: ReportData) -> list[Sentence]:
     """Returns the verdicts; of a group without claims its drift, of one that refused why."""
     found = []
-    for name, group in answer.groups.items():
+    for name, group in data.groups.items():
         if group.drift is None:
             text = group.refused or ""
             found.append(Sentence(group=name, claim="", badge=("no answer", "open"), text=text))
         elif not group.verdicts:
-            text = f"{_subject(answer)} moves by {drift_words(group.drift, answer.scale)}."
+            text = f"{_subject(data)} moves by {drift_words(group.drift, data.scale)}."
             found.append(Sentence(group=name, claim="", badge=("measured", "open"), text=text))
         for verdict in group.verdicts:
-            claim = _claim_words(answer, verdict.claim)
+            claim = _claim_words(data, verdict.claim)
             badge, text = BADGES[verdict.ruling], f"{verdict.why}."
             found.append(Sentence(group=name, claim=claim, badge=badge, text=text))
     return found
 
 
-def _subject(answer: Answer) -> str:
-    return f"the best {answer.hyperparameter}"
+def _subject(data: ReportData) -> str:
+    return f"the best {data.hyperparameter}"
 
 
-def _claim_words(answer: Answer, claim: Claim) -> str:
-    band = f"within {claim.tolerance:g} octaves per doubling of {answer.scale}"
+def _claim_words(data: ReportData, claim: Claim) -> str:
+    band = f"within {claim.tolerance:g} octaves per doubling of {data.scale}"
     if claim.exponent == 0:
-        return f"the claim that {_subject(answer)} stays put ({band})"
-    return f"the claim that {_subject(answer)} moves by {signed(claim.exponent)} ({band})"
+        return f"the claim that {_subject(data)} stays put ({band})"
+    return f"the claim that {_subject(data)} moves by {signed(claim.exponent)} ({band})"
 
 
-def grids(answer: Answer) -> list[Grid]:
-    """Returns the tables of an answer that have any row."""
-    groups = answer.groups
+def page_tables(data: ReportData) -> list[PageTable]:
+    """Returns the tables of a hyperparameter that have any row."""
     made = [
-        _optima_grid(answer, groups),
-        _left_out_grid(answer, groups),
-        _drift_grid(answer, groups),
-        _regret_grid(answer, groups),
+        _optima_table(data),
+        _left_out_table(data),
+        _drift_table(data),
+        _regret_table(data),
     ]
-    return [grid for grid in made if grid.rows]
+    return [table for table in made if table.rows]
 
 
-def _optima_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
+def _optima_table(data: ReportData) -> PageTable:
     rows = [
         (
             name,
@@ -124,29 +122,29 @@ def _optima_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
             f"{optimum.answered} of {optimum.declared}",
             "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags),
         )
-        for name, group in groups.items()
+        for name, group in data.groups.items()
         for optimum in group.optima
     ]
-    headings = ("group", answer.scale, "optimum", "95% interval", "log2", "95% interval of log2")
+    headings = ("group", data.scale, "optimum", "95% interval", "log2", "95% interval of log2")
     tail = ("loss", "points", "trials", "remarks")
-    title = f"Best {answer.hyperparameter} at each {answer.scale}"
-    return Grid(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
+    title = f"Best {data.hyperparameter} at each {data.scale}"
+    return PageTable(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
 
 
-def _left_out_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
+def _left_out_table(data: ReportData) -> PageTable:
     rows = [
         (name, f"{scale:g}", why)
-        for name, group in groups.items()
+        for name, group in data.groups.items()
         if group.drift is not None  # Else the refusal has named them already.
         for scale, why in group.left_out.items()
     ]
-    headings = ("group", answer.scale, "why")
-    return Grid(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
+    headings = ("group", data.scale, "why")
+    return PageTable(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
 
 
-def _drift_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
+def _drift_table(data: ReportData) -> PageTable:
     rows = []
-    for name, group in groups.items():
+    for name, group in data.groups.items():
         drift = group.drift
         if drift is None:
             continue  # The sentence above the figures says why.
@@ -161,15 +159,15 @@ def _drift_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
                 "; ".join(DRIFT_FLAGS[flag] for flag in drift.flags),
             )
         )
-    headings = ("group", "drift", "95% interval", f"{answer.scale} used", "bend, 95%", "remarks")
+    headings = ("group", "drift", "95% interval", f"{data.scale} used", "bend, 95%", "remarks")
     title = (
-        f"Drift of {answer.hyperparameter}, octaves per doubling of {answer.scale} "
+        f"Drift of {data.hyperparameter}, octaves per doubling of {data.scale} "
         "(bend: change of the drift per doubling)"
     )
-    return Grid(title=title, headings=headings, rows=tuple(rows), words=1)
+    return PageTable(title=title, headings=headings, rows=tuple(rows), words=1)
 
 
-def _regret_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
+def _regret_table(data: ReportData) -> PageTable:
     rows = [
         (
             name,
@@ -183,13 +181,13 @@ def _regret_grid(answer: Answer, groups: dict[str, DriftGroup]) -> Grid:
             fixed(cost.floor),
             regret_note(cost),
         )
-        for name, group in groups.items()
+        for name, group in data.groups.items()
         for cost in group.regret
     ]
-    headings = ("group", answer.scale, "transferred setting", "loss tuned", "loss transferred")
+    headings = ("group", data.scale, "transferred setting", "loss tuned", "loss transferred")
     tail = ("regret", "percent", "in compute", "noise floor", "remarks")
-    unit = f", {answer.unit}" if answer.unit else ""
-    return Grid(
+    unit = f", {data.unit}" if data.unit else ""
+    return PageTable(
         title=f"Regret of transfer instead of tuning{unit}",
         headings=(*headings, *tail),
         rows=tuple(rows),

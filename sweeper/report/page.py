@@ -2,20 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
-from sweeper.answers import view_study
+from sweeper.answers import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.outcome import ACCEPTED
+from sweeper.report.figures import ANSWER, DETAILS, Picture, draw_pictures
 from sweeper.report.folder import Folder
-from sweeper.report.section import Section, section_of
-from sweeper.store import Store
+from sweeper.report.html_tables import PageTable, Sentence, page_tables, sentences
+from sweeper.report.provenance import Fact, evidence_of
+from sweeper.report.tables import (
+    ReportData,
+    best_trials,
+    points_table,
+    report_data,
+    training_table,
+)
+from sweeper.store import Store, read_curves
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """What a section says about one hyperparameter.
+
+    Attributes:
+        hyperparameter: its name.
+        sentences: the answer: verdicts, drifts, refusals.
+        figures: loss and drift, shown before the tables.
+        tables: the numbers.
+        details: further figures, shown after the tables.
+    """
+
+    hyperparameter: str
+    sentences: list[Sentence]
+    figures: list[Picture]
+    tables: list[PageTable]
+    details: list[Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Everything about one study.
+
+    Attributes:
+        anchor: identifier within the page.
+        name, question: the study's.
+        notices: what the reader has to know first: unfinished, empty, unreadable curves.
+        chapters: one a hyperparameter.
+        evidence: what the answers rest on.
+        updated: when the study was last saved.
+        document: the study file as YAML.
+        trials: name of the CSV file with all trials.
+    """
+
+    anchor: str
+    name: str
+    question: str
+    notices: list[str]
+    chapters: list[Chapter]
+    evidence: list[Fact]
+    updated: datetime | None
+    document: str
+    trials: str
 
 
 def write_report(
@@ -70,3 +128,77 @@ def render_page(sections: Sequence[Section], *, store: str, made: datetime) -> s
     return environment.get_template("page.html").render(
         sections=sections, store=store, made=made, version=sweeper.__version__
     )
+
+
+def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bool) -> Section:
+    """Returns the section of a study and writes its images and tables.
+
+    Raises:
+        StoreError: the store cannot be read.
+        EnvironmentFault: the folder cannot be written.
+    """
+    study = view.study
+    stem = folder.stem(study.name)
+    notices = list(_unfinished(view))
+    answers, refusals = _answers(view, allow_holes=allow_holes)
+    chapters: list[Chapter] = []
+    for data in answers:
+        curves, warnings = _training(store, data)
+        chapters.append(_chapter(replace(data, curves=curves), folder, stem))
+        notices += [*data.statement.notes, *warnings]
+    return Section(
+        anchor=stem,
+        name=study.name,
+        question=study.question,
+        notices=[*notices, *refusals],
+        chapters=chapters,
+        evidence=evidence_of(store, view),
+        updated=study.updated_at,
+        document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
+        trials=folder.csv(f"{stem}-trials", view.trials),
+    )
+
+
+def _answers(view: StudyView, *, allow_holes: bool) -> tuple[list[ReportData], list[str]]:
+    """Returns the answers, and why others cannot be given; none before the first result."""
+    if not view.has_results:
+        return [], []
+    answers: list[ReportData] = []
+    try:
+        for name in view.hyperparameters:
+            answers.append(report_data(view, name, allow_holes=allow_holes))
+    except AnalysisRefusal as refusal:
+        return answers, [str(refusal)]
+    return answers, []
+
+
+def _unfinished(view: StudyView) -> Iterator[str]:
+    trials = view.trials.drop_duplicates("key")
+    missing = int((~trials["outcome"].isin(ACCEPTED)).sum())
+    if not view.has_results:
+        yield (
+            f"None of the {len(trials)} trials of this study has a result yet; a later report "
+            "will show them."
+        )
+    elif missing:
+        yield (
+            f"{missing} of {len(trials)} trials have no result yet. What follows rests on the "
+            "others and may change."
+        )
+
+
+def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
+    return Chapter(
+        hyperparameter=data.hyperparameter,
+        sentences=sentences(data),
+        figures=draw_pictures(ANSWER, data, folder, stem),
+        tables=page_tables(data),
+        details=draw_pictures(DETAILS, data, folder, stem),
+    )
+
+
+def _training(store: Store, data: ReportData) -> tuple[pd.DataFrame, list[str]]:
+    best = best_trials(points_table(data))
+    files = store.curve_files(data.study)
+    curves, warnings = read_curves({key: files[key] for key in best["key"] if key in files})
+    return training_table(best, curves), warnings

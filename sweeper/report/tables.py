@@ -1,22 +1,37 @@
-"""The tables of a report: each is drawn or shown, and written beside the page as CSV.
+"""What a report shows of one hyperparameter of a study: the data, and the tables made of them.
 
-A table is a data frame with a column ``group`` and the columns named in its function. Numbers
-are those of the statement, unrounded; log2 positions are of the hyperparameter.
+A table is drawn or shown, and written beside the page as CSV: a data frame with a column ``group``
+and the columns named in its function. Numbers are those of the statement, unrounded; log2
+positions are of the hyperparameter.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sweeper.analysis import Optimum, transfer_base
-from sweeper.answers import DriftGroup
+from sweeper.answers import (
+    CLAIM,
+    DRIFT,
+    OPTIMUM,
+    REGRET,
+    DriftGroup,
+    DriftStatement,
+    StudyView,
+    columns_of,
+    group_label,
+    plain,
+)
+from sweeper.errors import RequestError
 from sweeper.outcome import ACCEPTED
-from sweeper.report.data import Answer
+from sweeper.study import find_card
+from workloads.workload import unit_of
 
 FIT_SAMPLES = 41
 """Points of a fitted curve."""
@@ -27,16 +42,102 @@ FIT_REACH = 2
 LINE_SAMPLES = 33
 """Points of a drift line, so that its fan is smooth where one edge is open."""
 
+SMOOTHING = 0.02
+"""Width of the running mean as a share of the curve's points."""
 
-def points_table(answer: Answer) -> pd.DataFrame:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportData:
+    """What a study says about one hyperparameter, as figures and tables read it.
+
+    Attributes:
+        study: name of the study.
+        scale: column of the scale.
+        hyperparameter: column of the hyperparameter.
+        settings: columns that make the groups, with the variant.
+        metric: what is compared; lower is better.
+        unit: unit of the metric; empty if it is not known.
+        trials: one row a trial with the column ``group`` added.
+        statement: what the analysis says; its groups may be without a drift.
+        curves: training curves, from :func:`training_table`; may have no row.
+    """
+
+    study: str
+    scale: str
+    hyperparameter: str
+    settings: tuple[str, ...]
+    metric: str
+    unit: str
+    trials: pd.DataFrame
+    statement: DriftStatement
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def axis(self) -> str:
+        """The metric as an axis names it, with its unit."""
+        return f"{self.metric} ({self.unit})" if self.unit else self.metric
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all groups, those without an answer too, in the order of the study."""
+        return tuple(dict.fromkeys(self.trials["group"]))
+
+    @property
+    def groups(self) -> dict[str, DriftGroup]:
+        """The groups by name."""
+        found = {group.label: group for group in self.statement.groups}
+        return {name: found[name] for name in self.labels}
+
+    def present(self, table: pd.DataFrame) -> list[str]:
+        """Returns the groups that a table speaks of, in the order of the study."""
+        return [name for name in self.labels if name in set(table["group"])]
+
+
+def report_data(view: StudyView, hyperparameter: str, *, allow_holes: bool = False) -> ReportData:
+    """Returns what a study says about one hyperparameter, as far as the results go.
+
+    Raises:
+        AnalysisRefusal: the hyperparameter applies to none of the trials, or none has a result.
+    """
+    study, chosen = view.study, view.select(hyperparameter)
+    return ReportData(
+        study=study.name,
+        scale=view.scale,
+        hyperparameter=hyperparameter,
+        settings=chosen.settings,
+        metric=study.metric if study.goal == "min" else f"minus {study.metric}",
+        unit=_unit(study.workload, study.metric),
+        trials=_labelled(chosen.rows, chosen.settings),
+        statement=view.statement(hyperparameter, allow_holes=allow_holes, partial=True),
+    )
+
+
+def _unit(workload: str, metric: str) -> str:
+    """Returns the unit of a metric; empty where the workload's card cannot be loaded."""
+    try:
+        return unit_of(find_card(workload), metric)
+    except RequestError:
+        return ""
+
+
+def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
+    columns = [trials["variant"], *(trials[name] for name in settings)]
+    labels = [
+        group_label(str(variant), dict(zip(settings, map(plain, values), strict=True)))
+        for variant, *values in zip(*columns, strict=True)
+    ]
+    return trials.assign(group=labels)
+
+
+def points_table(data: ReportData) -> pd.DataFrame:
     """Returns every trial with a result: scale, value, log2, seed, outcome, loss (inf where it
     diverged) and key."""
-    rows = answer.trials[answer.trials["outcome"].isin(ACCEPTED)]
-    value = rows[answer.hyperparameter].astype(float)
+    rows = data.trials[data.trials["outcome"].isin(ACCEPTED)]
+    value = rows[data.hyperparameter].astype(float)
     table = pd.DataFrame(
         {
             "group": rows["group"],
-            "scale": rows[answer.scale].astype(float),
+            "scale": rows[data.scale].astype(float),
             "value": value,
             "log2": np.log2(value.where(value > 0)),
             "seed": rows["seed"],
@@ -46,7 +147,7 @@ def points_table(answer: Answer) -> pd.DataFrame:
             "key": rows["key"],
         }
     )
-    order = table["group"].map({name: place for place, name in enumerate(answer.labels)})
+    order = table["group"].map({name: place for place, name in enumerate(data.labels)})
     ordered = table.assign(order=order).sort_values(["order", "scale", "log2", "seed"])
     return ordered.drop(columns="order").reset_index(drop=True)
 
@@ -63,40 +164,30 @@ def means_table(points: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def optima_table(answer: Answer) -> pd.DataFrame:
+def _rows(data: ReportData, records: str, columns: str) -> list[dict[str, Any]]:
+    """Returns the records of all groups, such as their ``optima``, one a row; flags are one
+    text."""
+    rows = [
+        {"group": name, "exponent": group.exponent, **columns_of(record, columns)}
+        for name, group in data.groups.items()
+        for record in getattr(group, records)
+    ]
+    return [row | {"flags": " ".join(row.get("flags", ()))} for row in rows]
+
+
+def optima_table(data: ReportData) -> pd.DataFrame:
     """Returns the optima: scale, value, log2, low and high (log2, infinite where open), loss,
     points, seeds, trials, declared, noise, noise_source, estimator, flags."""
-    rows = [
-        {
-            "group": name,
-            "scale": optimum.scale,
-            "value": optimum.value,
-            "log2": optimum.log2,
-            "low": optimum.low,
-            "high": optimum.high,
-            "loss": optimum.loss,
-            "points": optimum.points,
-            "seeds": optimum.seeds,
-            "trials": optimum.answered,
-            "declared": optimum.declared,
-            "noise": optimum.noise,
-            "noise_source": optimum.noise_source,
-            "estimator": optimum.estimator,
-            "flags": " ".join(optimum.flags),
-        }
-        for name, group in answer.groups.items()
-        for optimum in group.optima
-    ]
     place = ["group", "scale", "value", "log2", "low", "high", "loss"]
     evidence = ["points", "seeds", "trials", "declared", "noise", "noise_source", "estimator"]
-    return pd.DataFrame(rows, columns=[*place, *evidence, "flags"])
+    return pd.DataFrame(_rows(data, "optima", OPTIMUM), columns=[*place, *evidence, "flags"])
 
 
-def fits_table(answer: Answer) -> pd.DataFrame:
+def fits_table(data: ReportData) -> pd.DataFrame:
     """Returns the fitted curves where they describe the data: scale, log2, loss."""
     rows = [
         {"group": name, "scale": optimum.scale, "log2": place, "loss": loss}
-        for name, group in answer.groups.items()
+        for name, group in data.groups.items()
         for optimum in group.optima
         if not optimum.censored
         for place, loss in _samples(optimum)
@@ -118,28 +209,20 @@ def _samples(optimum: Optimum) -> Iterator[tuple[float, float]]:
             yield place, loss
 
 
-def drift_table(answer: Answer) -> pd.DataFrame:
+def drift_table(data: ReportData) -> pd.DataFrame:
     """Returns one row a group: slope, low, high (octaves per doubling), intercept (log2 at scale
     1), scatter (octaves), flags, refused."""
     rows = []
-    for name, group in answer.groups.items():
-        row: dict[str, Any] = {"group": name, "flags": "", "refused": group.refused or ""}
-        if (drift := group.drift) is not None:
-            row |= {
-                "slope": drift.slope,
-                "low": drift.low,
-                "high": drift.high,
-                "intercept": drift.intercept,
-                "scatter": drift.scatter,
-                "flags": " ".join(drift.flags),
-            }
-        rows.append(row)
+    for name, group in data.groups.items():
+        row: dict[str, Any] = {"group": name, "flags": (), "refused": group.refused or ""}
+        row |= {} if group.drift is None else columns_of(group.drift, DRIFT)
+        rows.append(row | {"flags": " ".join(row["flags"])})
     columns = ["group", "slope", "low", "high", "intercept", "scatter", "flags", "refused"]
     numbers = dict.fromkeys(columns[1:6], "float64")
     return pd.DataFrame(rows, columns=columns).astype(numbers)
 
 
-def lines_table(answer: Answer) -> pd.DataFrame:
+def lines_table(data: ReportData) -> pd.DataFrame:
     """Returns the lines of the drift figure: kind (``drift`` or ``claim``), rule (the slope of
     the line), scale, log2, low, high.
 
@@ -148,7 +231,7 @@ def lines_table(answer: Answer) -> pd.DataFrame:
     """
     rows = [
         row
-        for name, group in answer.groups.items()
+        for name, group in data.groups.items()
         if group.optima
         for row in (*_drift_lines(name, group), *_claim_lines(name, group))
     ]
@@ -205,65 +288,64 @@ def _fan(
         }
 
 
-def claims_table(answer: Answer) -> pd.DataFrame:
+def claims_table(data: ReportData) -> pd.DataFrame:
     """Returns the verdicts: exponent, tolerance, verdict, why."""
-    rows = [
-        {
-            "group": name,
-            "exponent": verdict.claim.exponent,
-            "tolerance": verdict.claim.tolerance,
-            "verdict": verdict.ruling,
-            "why": verdict.why,
-        }
-        for name, group in answer.groups.items()
-        for verdict in group.verdicts
-    ]
-    return pd.DataFrame(rows, columns=["group", "exponent", "tolerance", "verdict", "why"])
+    columns = ["group", "exponent", "tolerance", "verdict", "why"]
+    return pd.DataFrame(_rows(data, "verdicts", CLAIM), columns=columns)
 
 
-def regret_table(answer: Answer) -> pd.DataFrame:
+def regret_table(data: ReportData) -> pd.DataFrame:
     """Returns what transfer costs: scale, exponent, log2 and value of the transferred setting,
     tuned, transferred, regret, percent, compute, floor, certainty, harmless, note."""
-    rows = [
-        {
-            "group": name,
-            "scale": cost.scale,
-            "exponent": group.exponent,
-            "log2": cost.log2,
-            "value": 2.0**cost.log2,
-            "tuned": cost.tuned,
-            "transferred": cost.transferred,
-            "regret": cost.regret,
-            "percent": cost.percent,
-            "compute": cost.compute,
-            "floor": cost.floor,
-            "certainty": cost.certainty,
-            "harmless": cost.harmless,
-            "note": cost.note,
-        }
-        for name, group in answer.groups.items()
-        for cost in group.regret
-    ]
+    rows = [row | {"value": 2.0 ** row["log2"]} for row in _rows(data, "regret", REGRET)]
     numbers = ["log2", "value", "tuned", "transferred", "regret", "percent", "compute", "floor"]
     columns = ["group", "scale", "exponent", *numbers, "certainty", "harmless", "note"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def frontier_table(answer: Answer) -> pd.DataFrame:
+def frontier_table(data: ReportData) -> pd.DataFrame:
     """Returns the tuned loss against size: scale, params, loss, censored."""
     params: Mapping[Any, float] = (
-        answer.trials.groupby(["group", answer.scale])["params"].mean().to_dict()
+        data.trials.groupby(["group", data.scale])["params"].mean().to_dict()
     )
-    rows = [
-        {
-            "group": name,
-            "scale": optimum.scale,
-            "params": params[name, optimum.scale],
-            "loss": optimum.loss,
-            "censored": optimum.censored,
-        }
-        for name, group in answer.groups.items()
-        for optimum in group.optima
-    ]
+    rows = _rows(data, "optima", "scale loss censored")
+    rows = [row | {"params": params[row["group"], row["scale"]]} for row in rows]
     table = pd.DataFrame(rows, columns=["group", "scale", "params", "loss", "censored"])
     return table[table["params"] > 0]
+
+
+def best_trials(points: pd.DataFrame) -> pd.DataFrame:
+    """Returns the completed trial with the lowest loss of each group and scale."""
+    finite = points[np.isfinite(points["loss"])]
+    best = finite.groupby(["group", "scale"], sort=False)["loss"].idxmin()
+    lowest: pd.DataFrame = finite[finite.index.isin(best)]
+    return lowest
+
+
+def training_table(best: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Returns the curves of the best trials: scale, value, seed, key, tokens, train_loss and
+    smoothed (its running mean).
+
+    Args:
+        best: rows of :func:`best_trials`.
+        curves: curves with the columns key, tokens and train_loss.
+    """
+    columns = ["group", "scale", "value", "seed", "key", "tokens", "train_loss", "smoothed"]
+    if "train_loss" not in curves.columns:
+        return pd.DataFrame(columns=columns)
+    parts = [_smoothed(row, curves[curves["key"] == row["key"]]) for _, row in best.iterrows()]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _smoothed(row: pd.Series[Any], curve: pd.DataFrame) -> pd.DataFrame:
+    known = curve.dropna(subset=["train_loss"]).sort_values("tokens")
+    window = smoothing_window(len(known))
+    mean = known["train_loss"].rolling(window, center=True, min_periods=1).mean()
+    names = ["group", "scale", "value", "seed"]
+    return known.assign(smoothed=mean, **{name: row[name] for name in names})
+
+
+def smoothing_window(points: int) -> int:
+    """Returns the odd number of neighbouring points that are averaged."""
+    return 2 * int(SMOOTHING * points / 2 + 0.5) + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.answers.profile import profiled, without_rounding
+from sweeper.answers.axes import profiled, without_rounding
 
 PLACE = {"place": ["variant", "width"], "axes": ["product"], "parts": ["rate", "decay"]}
 

@@ -15,12 +15,12 @@ from planted_studies import Planted
 
 from sweeper.answers.view import view_study
 from sweeper.report import tables
-from sweeper.report.data import Answer, answer_of
 from sweeper.report.figures import canvas
 from sweeper.report.figures.drift import DriftTables, drift_figure
 from sweeper.report.figures.loss import LossTables, loss_figure, loss_limits
 from sweeper.report.figures.regret import frontier_figure, regret_figure
-from sweeper.report.figures.training import best_trials, training_figure, training_table
+from sweeper.report.figures.training import training_figure
+from sweeper.report.tables import ReportData, best_trials, report_data, training_table
 from sweeper.store.files.curves import read_curves
 from sweeper.store.store import Store
 
@@ -32,7 +32,7 @@ def pixels(image: bytes) -> NDArray[np.uint8]:
     return (imread(io.BytesIO(image), format="png")[..., :3] * 255).round().astype(np.uint8)
 
 
-def loss_tables(answer: Answer) -> LossTables:
+def loss_tables(answer: ReportData) -> LossTables:
     points = tables.points_table(answer)
     return LossTables(
         points=points,
@@ -42,7 +42,7 @@ def loss_tables(answer: Answer) -> LossTables:
     )
 
 
-def draw_loss(answer: Answer) -> bytes:
+def draw_loss(answer: ReportData) -> bytes:
     return loss_figure(
         loss_tables(answer),
         answer.labels,
@@ -52,7 +52,7 @@ def draw_loss(answer: Answer) -> bytes:
     )
 
 
-def draw_drift(answer: Answer) -> bytes:
+def draw_drift(answer: ReportData) -> bytes:
     data = DriftTables(
         optima=tables.optima_table(answer),
         drift=tables.drift_table(answer),
@@ -62,22 +62,22 @@ def draw_drift(answer: Answer) -> bytes:
     return drift_figure(data, answer.labels, hyperparameter="learning_rate", scale="width")
 
 
-def draw_regret(answer: Answer) -> bytes:
+def draw_regret(answer: ReportData) -> bytes:
     return regret_figure(tables.regret_table(answer), answer.labels, answer)
 
 
-def draw_frontier(answer: Answer) -> bytes:
+def draw_frontier(answer: ReportData) -> bytes:
     return frontier_figure(tables.frontier_table(answer), answer.labels, answer)
 
 
 @pytest.fixture(scope="module")
-def answer(finished: Store) -> Answer:
-    return answer_of(view_study(finished, "planted"), "learning_rate")
+def answer(finished: Store) -> ReportData:
+    return report_data(view_study(finished, "planted"), "learning_rate")
 
 
 @pytest.mark.parametrize("draw", [draw_loss, draw_drift, draw_regret, draw_frontier])
 def test_a_figure_is_the_same_bytes_twice_and_not_blank(
-    answer: Answer, draw: Callable[[Answer], bytes]
+    answer: ReportData, draw: Callable[[ReportData], bytes]
 ) -> None:
     image = draw(answer)
     assert image == draw(answer)
@@ -90,7 +90,9 @@ def test_a_figure_is_the_same_bytes_twice_and_not_blank(
         assert len(np.unique(part.reshape(-1, 3), axis=0)) > 50
 
 
-def test_training_curves_are_drawn_from_the_stores_files(finished: Store, answer: Answer) -> None:
+def test_training_curves_are_drawn_from_the_stores_files(
+    finished: Store, answer: ReportData
+) -> None:
     points = tables.points_table(answer)
     best = best_trials(points)
     assert len(best) == 6
@@ -139,14 +141,14 @@ def test_limits_of_equal_or_no_losses_are_a_range() -> None:
     assert math.isfinite(low) and low < high
 
 
-def strip_pixels(answer: Answer) -> int:
+def strip_pixels(answer: ReportData) -> int:
     return int((pixels(draw_loss(answer)) == STRIP).all(axis=-1).sum())
 
 
 def test_only_a_diverged_trial_makes_the_strip_of_crosses(store: Store) -> None:
     Planted(name="tame", octaves=tuple(range(-8, -2)), drifts={"mup": 0.0}).save(store)
     Planted(name="wild", drifts={"sp": -1.0}).save(store)
-    tame, wild = (answer_of(view_study(store, n), "learning_rate") for n in ("tame", "wild"))
+    tame, wild = (report_data(view_study(store, n), "learning_rate") for n in ("tame", "wild"))
     assert not np.isinf(tables.points_table(tame)["loss"]).any()
     assert np.isinf(tables.points_table(wild)["loss"]).any()
     assert strip_pixels(tame) < 200  # the grey of antialiased lines
@@ -155,7 +157,7 @@ def test_only_a_diverged_trial_makes_the_strip_of_crosses(store: Store) -> None:
 
 def test_a_bound_looks_different_from_an_optimum(store: Store) -> None:
     Planted(octaves=tuple(range(-9, -2)), drifts={"up": 1.0}).save(store)
-    answer = answer_of(view_study(store, "planted"), "learning_rate")
+    answer = report_data(view_study(store, "planted"), "learning_rate")
     data = loss_tables(answer)
     assert "censored_high" in data.optima["flags"].iloc[-1]
     names = {"hyperparameter": "learning_rate", "scale": "width", "axis": "loss"}
@@ -169,12 +171,12 @@ def test_names_with_odd_characters_are_drawn_as_they_are(store: Store) -> None:
     # Warnings are errors here: a missing glyph or a broken formula would show.
     drifts = {"a $x_{2}$ <b>": 0.0, "_hidden 実験 \U0001f600 " + "long " * 20: -0.5}
     Planted(drifts=drifts).save(store)
-    answer = answer_of(view_study(store, "planted"), "learning_rate")
+    answer = report_data(view_study(store, "planted"), "learning_rate")
     for draw in (draw_loss, draw_drift, draw_regret, draw_frontier):
         assert pixels(draw(answer)).std() > 10
 
 
-def test_a_users_own_style_does_not_reach_the_figures(answer: Answer) -> None:
+def test_a_users_own_style_does_not_reach_the_figures(answer: ReportData) -> None:
     import matplotlib
 
     usual = draw_regret(answer)

@@ -11,17 +11,17 @@ from planted_studies import Planted
 
 from sweeper.answers.view import view_study
 from sweeper.report import tables
-from sweeper.report.data import Answer, answer_of
-from sweeper.report.html_tables import grids
+from sweeper.report.html_tables import page_tables
+from sweeper.report.tables import ReportData, report_data
 from sweeper.store.store import Store
 
 
 @pytest.fixture(scope="module")
-def answer(finished: Store) -> Answer:
-    return answer_of(view_study(finished, "planted"), "learning_rate")
+def answer(finished: Store) -> ReportData:
+    return report_data(view_study(finished, "planted"), "learning_rate")
 
 
-def test_optima_are_those_of_the_statement(answer: Answer) -> None:
+def test_optima_are_those_of_the_statement(answer: ReportData) -> None:
     expected = [
         (group.variant, o.scale, o.value, o.log2, o.low, o.high, o.loss, " ".join(o.flags))
         for group in sorted(answer.statement.groups, key=lambda g: answer.labels.index(g.variant))
@@ -32,7 +32,7 @@ def test_optima_are_those_of_the_statement(answer: Answer) -> None:
     assert list(table.itertuples(index=False, name=None)) == expected
 
 
-def test_drift_claims_and_regret_are_those_of_the_statement(answer: Answer) -> None:
+def test_drift_claims_and_regret_are_those_of_the_statement(answer: ReportData) -> None:
     drift = tables.drift_table(answer).set_index("group")
     claims = tables.claims_table(answer).set_index("group")
     regret = tables.regret_table(answer)
@@ -50,7 +50,7 @@ def test_drift_claims_and_regret_are_those_of_the_statement(answer: Answer) -> N
         np.testing.assert_array_equal(mine["regret"], [cost.regret for cost in group.regret])
 
 
-def test_points_are_the_results_of_the_store(answer: Answer, finished: Store) -> None:
+def test_points_are_the_results_of_the_store(answer: ReportData, finished: Store) -> None:
     columns = ["variant", "key", "width", "learning_rate", "loss", "seed", "outcome"]
     frame = finished.frame("planted")[columns]
     points = tables.points_table(answer)
@@ -84,7 +84,7 @@ def test_a_mean_with_a_diverged_seed_is_infinite() -> None:
     assert means["diverged"].tolist() == [1, 0]
 
 
-def test_a_fit_passes_through_its_optimum(answer: Answer) -> None:
+def test_a_fit_passes_through_its_optimum(answer: ReportData) -> None:
     fits, optima = tables.fits_table(answer), tables.optima_table(answer)
     inside = optima[~optima["flags"].str.contains("censored|cliff")]
     assert len(inside) >= 5
@@ -95,7 +95,7 @@ def test_a_fit_passes_through_its_optimum(answer: Answer) -> None:
         assert loss == pytest.approx(row["loss"], abs=2e-3)
 
 
-def test_lines_are_the_drift_and_the_claim(answer: Answer) -> None:
+def test_lines_are_the_drift_and_the_claim(answer: ReportData) -> None:
     lines = tables.lines_table(answer)
     for name, group in answer.groups.items():
         assert group.drift is not None
@@ -113,7 +113,7 @@ def test_lines_are_the_drift_and_the_claim(answer: Answer) -> None:
 
 def test_a_refused_group_keeps_its_place_and_its_reason(store: Store) -> None:
     Planted(drifts={"fine": 0.0, "edge": 4.0}).save(store)
-    answer = answer_of(view_study(store, "planted"), "learning_rate")
+    answer = report_data(view_study(store, "planted"), "learning_rate")
     drift = tables.drift_table(answer).set_index("group")
     assert drift.loc["fine", "refused"] == ""
     assert "inside the grid" in str(drift.loc["edge", "refused"])
@@ -123,7 +123,7 @@ def test_a_refused_group_keeps_its_place_and_its_reason(store: Store) -> None:
 
 def test_a_study_without_any_drift_still_has_its_optima(store: Store) -> None:
     Planted(widths=(32,)).save(store)
-    answer = answer_of(view_study(store, "planted"), "learning_rate")
+    answer = report_data(view_study(store, "planted"), "learning_rate")
     assert len(tables.points_table(answer)) == 32
     assert tables.optima_table(answer)["scale"].tolist() == [32, 32]
     drift = tables.drift_table(answer)
@@ -131,20 +131,20 @@ def test_a_study_without_any_drift_still_has_its_optima(store: Store) -> None:
     assert drift["refused"].str.contains("at least 2").all()
 
 
-def test_tuned_losses_stand_at_their_parameters(answer: Answer) -> None:
+def test_tuned_losses_stand_at_their_parameters(answer: ReportData) -> None:
     frontier = tables.frontier_table(answer)
     np.testing.assert_array_equal(frontier["params"], frontier["scale"] ** 2)
     np.testing.assert_array_equal(frontier["loss"], tables.optima_table(answer)["loss"])
 
 
 def test_regret_is_priced_in_compute_by_the_groups_own_losses(finished: Store) -> None:
-    answer = answer_of(view_study(finished, "planted"), "learning_rate")
+    answer = report_data(view_study(finished, "planted"), "learning_rate")
     rows = tables.regret_table(answer).set_index(["group", "scale"])
     assert rows.loc[("sp", 32.0), "compute"] == pytest.approx(1, abs=1e-6)
     assert rows.loc[("sp", 64.0), "regret"] == pytest.approx(0.05, abs=0.02)
     # 2 + n^-1/2 falls by 0.052 from 32 to 64, at four times the FLOPs: nearly all is lost.
     assert 2.5 < rows.loc[("sp", 64.0), "compute"] < 6
     assert rows.loc["mup", "compute"].to_numpy() == pytest.approx(1, abs=0.3)
-    (grid,) = [grid for grid in grids(answer) if grid.title.startswith("Regret")]
+    (grid,) = [grid for grid in page_tables(answer) if grid.title.startswith("Regret")]
     assert "in compute" in grid.headings
     assert any("×" in cell for row in grid.rows for cell in row)

@@ -10,10 +10,12 @@ import functools
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -60,6 +62,27 @@ LONGEST_NAME = 48
 """Characters of a group's name that fit above a panel."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure of the page before it is drawn.
+
+    Attributes:
+        kind: part of the names of its images.
+        title: what it shows, as a heading.
+        caption: how to read it.
+        labels: groups that it has to show.
+        draw: returns an image of some of them as PNG.
+        tables: what is behind it, by the name of its CSV file.
+    """
+
+    kind: str
+    title: str
+    caption: str
+    labels: Sequence[str]
+    draw: Callable[[Sequence[str]], bytes]
+    tables: Mapping[str, pd.DataFrame]
+
+
 def render(draw: Callable[[Figure], None], *, height: float, width: float = WIDTH) -> bytes:
     """Returns a figure as PNG, without a date or version in it.
 
@@ -87,6 +110,21 @@ def panels(figure: Figure, count: int, *, share: bool = True) -> list[Axes]:
     for axis in axes[max(0, count - columns) : count]:
         axis.xaxis.set_tick_params(labelbottom=True)
     return axes[:count]
+
+
+def name_panels(axes: Sequence[Axes], titles: Sequence[str], *, x: str, y: str) -> None:
+    """Gives panels their titles, and names the axes at the left and the lower edge."""
+    for place, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+        panel.set_title(title, loc="left")
+        if place % 2 == 0:
+            panel.set_ylabel(y)
+        if place >= len(axes) - 2:
+            panel.set_xlabel(x)
+
+
+def is_bound(flags: str) -> bool:
+    """Returns whether an optimum of such flags is only a bound."""
+    return bool({"censored_low", "censored_high", "cliff"} & set(flags.split()))
 
 
 def panel_height(count: int) -> float:

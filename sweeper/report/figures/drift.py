@@ -13,6 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from sweeper.report.figures import canvas
+from sweeper.report.tables import (
+    ReportData,
+    claims_table,
+    drift_table,
+    lines_table,
+    optima_table,
+)
 from sweeper.words import signed, span
 
 DRIFT_COLOUR = "#0072b2"
@@ -30,6 +37,38 @@ class DriftTables:
     claims: pd.DataFrame
 
 
+def drift_drawing(data: ReportData) -> canvas.Drawing | None:
+    """Returns the optimum against the scale; None without optima at two scales."""
+    tables = DriftTables(
+        optima=optima_table(data),
+        drift=drift_table(data),
+        lines=lines_table(data),
+        claims=claims_table(data),
+    )
+    if tables.optima["scale"].nunique() < 2:
+        return None
+    caption = (
+        "Optima with their 95% intervals; an arrow is an interval that the grid leaves open. "
+        "The blue line is the drift; its fan shows the 95% interval of the slope, turned "
+        "round the middle of the scales."
+    )
+    if not tables.claims.empty:
+        caption += (
+            " The dashed line is the claim, from the optimum that would be transferred, and "
+            "its fan the tolerance."
+        )
+    return canvas.Drawing(
+        kind="drift",
+        title=f"Best {data.hyperparameter} against {data.scale}",
+        caption=caption,
+        labels=data.present(tables.optima),
+        draw=lambda labels: drift_figure(
+            tables, labels, hyperparameter=data.hyperparameter, scale=data.scale
+        ),
+        tables=vars(tables),
+    )
+
+
 def drift_figure(
     tables: DriftTables, labels: Sequence[str], *, hyperparameter: str, scale: str
 ) -> bytes:
@@ -45,18 +84,15 @@ def drift_figure(
 
     def draw(figure: Figure) -> None:
         axes = canvas.panels(figure, len(labels))
-        for place, (panel, name) in enumerate(zip(axes, labels, strict=True)):
+        for panel, name in zip(axes, labels, strict=True):
             canvas.scale_ticks(panel, scales)
             margin = 2.0 ** (0.06 * max(1.0, float(np.log2(scales[-1] / scales[0]))))
             panel.set_xlim(scales[0] / margin, scales[-1] * margin)
             panel.set_ylim(*limits)
             canvas.power_ticks(panel.yaxis, *limits)
             _draw_panel(panel, tables, name, limits)
-            panel.set_title(_title(tables, name), loc="left")
-            if place % 2 == 0:
-                panel.set_ylabel(canvas.plain(f"best {hyperparameter}"))
-            if place >= len(labels) - 2:
-                panel.set_xlabel(canvas.plain(f"{scale} (log2 axis)"))
+        x, y = canvas.plain(f"{scale} (log2 axis)"), canvas.plain(f"best {hyperparameter}")
+        canvas.name_panels(axes, [_title(tables, name) for name in labels], x=x, y=y)
         canvas.legend(figure, _handles(tables))
 
     return canvas.render(draw, height=canvas.panel_height(len(labels)))
@@ -104,7 +140,7 @@ def _draw_panel(panel: Axes, tables: DriftTables, name: str, limits: tuple[float
 
 
 def _draw_optimum(panel: Axes, optimum: pd.Series[Any], limits: tuple[float, float]) -> None:
-    x, censored = optimum["scale"], _is_bound(str(optimum["flags"]))
+    x, censored = optimum["scale"], canvas.is_bound(str(optimum["flags"]))
     low, high = max(optimum["low"], limits[0]), min(optimum["high"], limits[1])
     panel.plot([x, x], [low, high], color=POINT_COLOUR, lw=1.4, zorder=3)
     for end, open_side, arrow in ((low, optimum["low"], "v"), (high, optimum["high"], "^")):
@@ -114,14 +150,10 @@ def _draw_optimum(panel: Axes, optimum: pd.Series[Any], limits: tuple[float, flo
     panel.plot(x, optimum["log2"], marker="o", ms=7, mfc=face, mec=POINT_COLOUR, mew=1.5, zorder=4)
 
 
-def _is_bound(flags: str) -> bool:
-    return bool({"censored_low", "censored_high", "cliff"} & set(flags.split()))
-
-
 def _handles(tables: DriftTables) -> list[Any]:
     dot = {"marker": "o", "ms": 7, "color": POINT_COLOUR}
     handles: list[Any] = [canvas.key_of("optimum, 95% interval", lw=1.4, **dot)]
-    if tables.optima["flags"].map(_is_bound).any():
+    if tables.optima["flags"].map(canvas.is_bound).any():
         handles.append(canvas.key_of("bound only", ls="", mfc="white", **dot))
     kinds = set(tables.lines["kind"])
     if "drift" in kinds:

@@ -14,6 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sweeper.report.figures import canvas
+from sweeper.report.tables import (
+    ReportData,
+    fits_table,
+    means_table,
+    optima_table,
+    points_table,
+)
 
 NEAR_OCTAVES = 2.5
 """Points this near to a curve's minimum decide how much of the loss axis is shown."""
@@ -36,6 +43,36 @@ class LossTables:
     means: pd.DataFrame
     fits: pd.DataFrame
     optima: pd.DataFrame
+
+
+def loss_drawing(data: ReportData) -> canvas.Drawing | None:
+    """Returns the loss against the hyperparameter; None without results."""
+    points = points_table(data).dropna(subset=["log2"])
+    if points.empty:
+        return None
+    tables = LossTables(
+        points=points,
+        means=means_table(points),
+        fits=fits_table(data),
+        optima=optima_table(data),
+    )
+    return canvas.Drawing(
+        kind="loss",
+        title=f"{data.metric} against {data.hyperparameter}",
+        caption="Points joined by thin lines are means over seeds. The thick line is the fit "
+        "round the minimum, the large marker its optimum, with the 95% interval as a bar; an "
+        "open marker with an arrow is a bound, because the best point lies at an edge of the "
+        "grid or next to a divergence. Losses far above the minima leave the panel at the top.",
+        labels=data.labels,
+        draw=lambda labels: loss_figure(
+            tables,
+            labels,
+            hyperparameter=data.hyperparameter,
+            scale=data.scale,
+            axis=data.axis,
+        ),
+        tables=vars(tables),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,13 +107,10 @@ def loss_figure(
 
     def draw(figure: Figure) -> None:
         axes = canvas.panels(figure, len(labels))
-        for place, (panel, name) in enumerate(zip(axes, labels, strict=True)):
+        for panel, name in zip(axes, labels, strict=True):
             _draw_panel(panel, tables, name, frame)
-            panel.set_title(canvas.name(name), loc="left")
-            if place % 2 == 0:
-                panel.set_ylabel(canvas.plain(axis))
-            if place >= len(labels) - 2:
-                panel.set_xlabel(canvas.plain(f"{hyperparameter} (log2 axis)"))
+        x, y = canvas.plain(f"{hyperparameter} (log2 axis)"), canvas.plain(axis)
+        canvas.name_panels(axes, [canvas.name(name) for name in labels], x=x, y=y)
         canvas.legend(figure, _handles(tables, frame, scale))
 
     return canvas.render(draw, height=canvas.panel_height(len(labels)))
@@ -189,8 +223,7 @@ def _draw_means(panel: Axes, means: pd.DataFrame, frame: _Frame, scale: float) -
 
 
 def _draw_optimum(panel: Axes, optimum: pd.Series[Any], frame: _Frame) -> None:
-    flags = str(optimum["flags"]).split()
-    censored = bool({"censored_low", "censored_high", "cliff"} & set(flags))
+    censored = canvas.is_bound(str(optimum["flags"]))
     colour, x, y = frame.colours[optimum["scale"]], optimum["log2"], optimum["loss"]
     low, high = max(optimum["low"], frame.x[0]), min(optimum["high"], frame.x[1])
     panel.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="butt", zorder=4)

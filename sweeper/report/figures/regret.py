@@ -10,21 +10,53 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sweeper.report.data import Answer
 from sweeper.report.figures import canvas
+from sweeper.report.tables import ReportData, frontier_table, regret_table
 
 HEIGHT = 4.3
 DODGE = 0.03
 """Octaves of the scale between two groups, so that equal regrets do not hide each other."""
 
 
-def regret_figure(regret: pd.DataFrame, labels: Sequence[str], answer: Answer) -> bytes:
+def regret_drawing(data: ReportData) -> canvas.Drawing | None:
+    """Returns the regret per scale; None where no group has a base."""
+    regret = regret_table(data)
+    if regret.empty:
+        return None
+    return canvas.Drawing(
+        kind="regret",
+        title="What transfer costs",
+        caption="Loss at the setting transferred from the smallest scale with an optimum inside "
+        "its grid, minus the loss at each scale's own optimum. Below the dotted line of its "
+        "colour a difference is noise. Groups stand a little apart to be told apart.",
+        labels=data.present(regret),
+        draw=lambda labels: regret_figure(regret, labels, data),
+        tables={"regret": regret},
+    )
+
+
+def frontier_drawing(data: ReportData) -> canvas.Drawing | None:
+    """Returns the tuned loss against parameters; None where these are unknown."""
+    frontier = frontier_table(data)
+    if frontier.empty or frontier["params"].nunique() < 2:
+        return None
+    return canvas.Drawing(
+        kind="frontier",
+        title=f"{data.metric} at the optimum against size",
+        caption="The fitted loss at each scale's own optimum.",
+        labels=data.present(frontier),
+        draw=lambda labels: frontier_figure(frontier, labels, data),
+        tables={"frontier": frontier},
+    )
+
+
+def regret_figure(regret: pd.DataFrame, labels: Sequence[str], data: ReportData) -> bytes:
     """Returns the regret per scale as PNG.
 
     Args:
         regret: from :func:`regret_table`.
         labels: groups to draw.
-        answer: names of the scale and of the loss's unit.
+        data: names of the scale and of the loss's unit.
     """
     scales = sorted(regret["scale"].unique().tolist())
     top = _top(regret)
@@ -40,15 +72,15 @@ def regret_figure(regret: pd.DataFrame, labels: Sequence[str], answer: Answer) -
             aside = 2.0 ** (DODGE * (place - (len(shown) - 1) / 2))
             _draw_regret(panel, rows.assign(scale=rows["scale"] * aside), styles[name], top)
         panel.set_ylim(-0.05 * top, 1.1 * top)
-        panel.set_xlabel(canvas.plain(f"{answer.scale} (log2 axis)"))
-        panel.set_ylabel(canvas.plain(f"regret of transfer{_unit(answer)}"))
+        panel.set_xlabel(canvas.plain(f"{data.scale} (log2 axis)"))
+        panel.set_ylabel(canvas.plain(f"regret of transfer{_unit(data)}"))
         canvas.legend(figure, _regret_handles(regret, shown, styles), columns=3)
 
     return canvas.render(draw, height=HEIGHT + 0.22 * np.ceil(len(shown) / 3))
 
 
-def _unit(answer: Answer) -> str:
-    return f" ({answer.unit})" if answer.unit else f" in {answer.metric}"
+def _unit(data: ReportData) -> str:
+    return f" ({data.unit})" if data.unit else f" in {data.metric}"
 
 
 def _top(regret: pd.DataFrame) -> float:
@@ -81,13 +113,13 @@ def _regret_handles(
     return handles
 
 
-def frontier_figure(frontier: pd.DataFrame, labels: Sequence[str], answer: Answer) -> bytes:
+def frontier_figure(frontier: pd.DataFrame, labels: Sequence[str], data: ReportData) -> bytes:
     """Returns the tuned loss against parameters as PNG.
 
     Args:
         frontier: from :func:`frontier_table`.
         labels: groups to draw.
-        answer: names of the scale and of the metric.
+        data: names of the scale and of the metric.
     """
     styles = canvas.group_styles(labels)
 
@@ -101,7 +133,7 @@ def frontier_figure(frontier: pd.DataFrame, labels: Sequence[str], answer: Answe
             open_look = styles[name] | {"mfc": "white", "linestyle": ""}
             panel.plot(bound["params"], bound["loss"], ms=6, zorder=4, **open_look)
         panel.set_xlabel("parameters")
-        panel.set_ylabel(canvas.plain(f"{answer.axis}, at the optimum"))
+        panel.set_ylabel(canvas.plain(f"{data.axis}, at the optimum"))
         handles = [canvas.key_of(canvas.name(name), lw=1.6, **styles[name]) for name in labels]
         if frontier["censored"].any():
             open_look = {"marker": "o", "mfc": "white", "color": "#555555", "ls": ""}
