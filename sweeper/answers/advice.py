@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from sweeper.analysis import (
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement
 from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import all_refused, group_label, groups_of
+from sweeper.answers.groups import Statement, StudyGroup, groups_of, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
 from sweeper.answers.view import view_study
@@ -298,40 +298,34 @@ def _cost(frame: pd.DataFrame, scale: str, target: float, given: Constants) -> t
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BudgetAdvice:
-    """Advice from one group of a study.
+class BudgetAdvice(StudyGroup):
+    """Advice from one group of a study, or without one.
 
     Attributes:
-        study, scale, hyperparameter, variant, settings: the group; None and empty without one.
+        hyperparameter: whose optimum it rests on; None without a study.
         advice: what to do; None where the group refused it.
         growth: how the strategies scale with compute; None where the optimum has no rate.
         assumptions: what the advice rests on, a sentence each.
-        refused: why there is no advice; None if there is one.
         evidence: which trials it rests on; None without a study.
-        notes: sentences that the reader should know of every group.
     """
 
-    study: str | None
-    scale: str | None
-    hyperparameter: str | None
-    variant: str | None
-    settings: Mapping[str, Any]
-    advice: Advice | None
-    growth: Growth | None
-    assumptions: tuple[str, ...]
-    refused: str | None
+    hyperparameter: str | None = None
+    advice: Advice | None = None
+    growth: Growth | None = None
+    assumptions: tuple[str, ...] = ()
     evidence: Evidence | None = None
-    notes: tuple[str, ...] = ()
 
     @property
-    def label(self) -> str:
-        """How messages name the group."""
-        return group_label(self.variant or "no study", self.settings)
+    def title(self) -> str:
+        """The group with its hyperparameter."""
+        return f"{self.label}: {self.hyperparameter}" if self.hyperparameter else "no study"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the advice as plain values under stable keys; what is infinite is null."""
         head = {
-            **encoded(self, "hyperparameter variant settings refused"),
+            "hyperparameter": self.hyperparameter,
+            "variant": self.variant or None,
+            **encoded(self, "settings refused"),
             "evidence": self.evidence and self.evidence.to_json(),
         }
         if self.advice is None:
@@ -344,6 +338,31 @@ class BudgetAdvice:
         }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AdviceStatement(Statement):
+    """Advice for a budget.
+
+    Attributes:
+        study: what it is read off; empty without one.
+        scale: along what; None without a study.
+        target: scale that is wanted.
+        flops: budget of all runs together.
+        groups: one a hyperparameter, variant and setting.
+    """
+
+    scale: str | None
+    target: float
+    flops: float
+    groups: tuple[BudgetAdvice, ...]
+
+    HEAD = "scale target flops"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the advice as plain values under stable keys; what is infinite is null."""
+        groups = [group.to_json() for group in self.groups]
+        return {"study": self.study or None, **self.document(groups)}
+
+
 def budget_advice(
     store: Store,
     name: str,
@@ -354,8 +373,8 @@ def budget_advice(
     target: float,
     budget: float,
     given: Constants,
-) -> list[BudgetAdvice]:
-    """Returns advice for a budget, one a group of a study.
+) -> AdviceStatement:
+    """Returns advice for a budget from every group of a study.
 
     Args:
         store: the store.
@@ -372,38 +391,41 @@ def budget_advice(
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
     view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
-    found = []
+    found: list[BudgetAdvice] = []
+    notes: list[tuple[str, ...]] = []
     for column in view.hyperparameters:
         chosen, statement = view.select(column), view.statement(column)
         parts = groups_of(chosen.rows, chosen.settings)
+        notes.append(statement.notes)
         for group, (_, part) in zip(statement.groups, parts, strict=True):
-            found.append(
-                _advised(statement, group, part, target=target, budget=budget, given=given)
-            )
-    if all(each.advice is None for each in found):
-        raise all_refused((each.label, each.refused or "") for each in found)
-    return found
+            advised = _advised(statement, group, part, target=target, budget=budget, given=given)
+            found.append(advised)
+    require_an_answer(found)
+    return AdviceStatement(
+        study=name,
+        scale=view.scale,
+        target=target,
+        flops=budget,
+        groups=tuple(found),
+        notes=notes[0],
+    )
 
 
-def general_advice(*, target: float, budget: float, given: Constants) -> BudgetAdvice:
+def general_advice(*, target: float, budget: float, given: Constants) -> AdviceStatement:
     """Returns advice without a study, from exponents alone.
 
     Raises:
         AnalysisRefusal: an exponent is missing or out of range, or the budget too small.
     """
     read = plain_landscape(given, target)
-    grows = _growth(read, given)
-    return BudgetAdvice(
-        study=None,
-        scale=None,
-        hyperparameter=None,
-        variant=None,
+    group = BudgetAdvice(
+        variant="",
         settings={},
+        growth=_growth(read, given),
         advice=advise(read.landscape, target=target, budget=budget),
-        growth=grows,
         assumptions=read.assumptions,
-        refused=None,
     )
+    return AdviceStatement(study="", scale=None, target=target, flops=budget, groups=(group,))
 
 
 def _growth(read: StudyLandscape, given: Constants) -> Growth | None:
@@ -425,27 +447,16 @@ def _advised(
     budget: float,
     given: Constants,
 ) -> BudgetAdvice:
-    advice: Advice | None = None
-    grows: Growth | None = None
-    assumptions: tuple[str, ...] = ()
-    refused: str | None = None
+    head: dict[str, Any] = {
+        "variant": group.variant,
+        "settings": group.settings,
+        "hyperparameter": statement.hyperparameter,
+        "evidence": group.evidence,
+    }
     try:
         read = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
         advice = advise(read.landscape, target=target, budget=budget)
-        assumptions = read.assumptions
         grows = _growth(read, given)
     except AnalysisRefusal as refusal:
-        refused = str(refusal)
-    return BudgetAdvice(
-        study=statement.study,
-        scale=statement.scale,
-        hyperparameter=statement.hyperparameter,
-        variant=group.variant,
-        settings=group.settings,
-        advice=advice,
-        growth=grows,
-        assumptions=assumptions,
-        refused=refused,
-        evidence=group.evidence,
-        notes=statement.notes,
-    )
+        return BudgetAdvice(**head, refused=str(refusal))
+    return BudgetAdvice(**head, advice=advice, growth=grows, assumptions=read.assumptions)

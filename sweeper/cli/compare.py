@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeper.cli.options import HolesOption, JsonOption, StoreOption, name_of, open_store
-from sweeper.cli.text import console, grid, print_evidence, print_group, print_json, say
+from sweeper.cli.text import Said, evidence_lines, grid, noted, print_answer, print_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from sweeper.analysis import Fitted, SharedSeeds
@@ -65,29 +65,34 @@ def _named(asked: str) -> tuple[str, str | None]:
 
 
 def _print(comparison: Comparison) -> None:
-    out = console()
-    what = "compute" if comparison.metric == "compute" else "device time"
-    out.print(f"\n{what} multipliers over {comparison.baseline.name}", style="bold")
-    say(out, f"how many times its {what} the baseline needs for the same loss")
-    _print_left_out(out, comparison.baseline)
-    print_evidence(out, comparison.baseline.evidence)
-    say(out, *(f"note: {note}" for note in comparison.notes))
-    for other in comparison.others:
-        print_group(out, other.result.name)
-        out.print(_table(other))
-        _print_left_out(out, other.result)
-        say(out, _verdict(other))
-        if not math.isnan(other.saving.multipliers[0].low):
-            say(out, _seeds(other.saving.shared))
-        for one in (comparison.baseline, other.result):
-            if one.no_law is not None:
-                say(out, f"no law of {one.name}: {one.no_law}")
-        print_evidence(out, other.result.evidence)
+    what, base = (
+        "compute" if comparison.metric == "compute" else "device time",
+        comparison.baseline,
+    )
+    lead = [
+        f"how many times its {what} the baseline needs for the same loss",
+        *_left_out(base),
+        *evidence_lines(base.evidence),
+        *noted(comparison.notes),
+    ]
+    groups = ((other.result.name, _said(base, other)) for other in comparison.others)
+    print_answer(f"{what} multipliers over {base.name}", lead, groups)
 
 
-def _print_left_out(out: Console, one: VariantResult) -> None:
-    for why in one.tuned.left_out.values():
-        say(out, f"no tuned loss of {one.name}: {why}")
+def _said(base: VariantResult, other: ComparedVariant) -> Iterator[Said]:
+    yield _table(other)
+    yield from _left_out(other.result)
+    yield _verdict(other)
+    if not math.isnan(other.saving.multipliers[0].low):
+        yield _seeds(other.saving.shared)
+    for one in (base, other.result):
+        if one.no_law is not None:
+            yield f"no law of {one.name}: {one.no_law}"
+    yield from evidence_lines(other.result.evidence)
+
+
+def _left_out(one: VariantResult) -> list[str]:
+    return [f"no tuned loss of {one.name}: {why}" for why in one.tuned.left_out.values()]
 
 
 def _table(other: ComparedVariant) -> Table:

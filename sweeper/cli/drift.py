@@ -25,17 +25,16 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import (
-    console,
+    Said,
+    evidence_lines,
     flag_words,
     grid,
     interval,
+    noted,
     one_or_all,
     power_interval,
-    print_evidence,
-    print_group,
-    print_heading,
+    print_answer,
     print_json,
-    say,
     with_power,
 )
 from sweeper.errors import RequestError
@@ -135,22 +134,15 @@ def claims_broken(statements: Sequence[DriftStatement]) -> bool:
 
 def print_statements(statements: Sequence[DriftStatement]) -> None:
     """Prints every group: its optima, drift, regret and verdicts."""
-    out = console()
     for statement in statements:
         title = f"{statement.study}: best {statement.hyperparameter} against {statement.scale}"
-        print_heading(out, title, statement.notes)
-        for group in statement.groups:
-            print_group(out, group.label)
-            if group.optima:
-                out.print(_optima_table(statement, group))
-            say(out, *_sentences(statement, group))
-            print_evidence(out, group.evidence)
-            for verdict in group.verdicts:
-                head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
-                say(out, Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}"))
+        groups = ((group.label, _said(statement, group)) for group in statement.groups)
+        print_answer(title, noted(statement.notes), groups)
 
 
-def _sentences(statement: DriftStatement, group: DriftGroup) -> Iterator[str]:
+def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
+    if group.optima:
+        yield _optima_table(statement, group)
     if any(_compute(row).endswith("*") for row in group.regret):
         yield "* extrapolated beyond the tuned losses"
     for scale, why in group.left_out.items():
@@ -162,6 +154,10 @@ def _sentences(statement: DriftStatement, group: DriftGroup) -> Iterator[str]:
         )
     elif group.refused is not None:
         yield f"no drift: {group.refused}"
+    yield from evidence_lines(group.evidence)
+    for verdict in group.verdicts:
+        head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
+        yield Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}")
 
 
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
@@ -208,22 +204,23 @@ def _compute(row: Regret | None) -> str:
 
 def _print_joint(statement: JointStatement) -> None:
     """Prints every group: the joint optimum per scale and its principal axes."""
-    out = console()
     pair = " and ".join(statement.hyperparameters)
     title = f"{statement.study}: best {pair} together against {statement.scale}"
-    print_heading(out, title, statement.notes)
-    for group in statement.groups:
-        print_group(out, group.label)
-        optima = group.optima.values()
-        if optima:
-            out.print(_joint_table(statement, group))
-        for scale, why in group.left_out.items():
-            say(out, f"no joint optimum at {statement.scale} {scale:g}: {why}")
-        if any(optimum.axes for optimum in optima):
-            out.print(_axes_table(statement, group))
-        if any("ridge" in flags for optimum in optima for flags in optimum.flags):
-            say(out, ON_RIDGE)
-        print_evidence(out, group.evidence)
+    groups = ((group.label, _said_jointly(statement, group)) for group in statement.groups)
+    print_answer(title, noted(statement.notes), groups)
+
+
+def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said]:
+    optima = group.optima.values()
+    if optima:
+        yield _joint_table(statement, group)
+    for scale, why in group.left_out.items():
+        yield f"no joint optimum at {statement.scale} {scale:g}: {why}"
+    if any(optimum.axes for optimum in optima):
+        yield _axes_table(statement, group)
+    if any("ridge" in flags for optimum in optima for flags in optimum.flags):
+        yield ON_RIDGE
+    yield from evidence_lines(group.evidence)
 
 
 def _joint_table(statement: JointStatement, group: JointGroup) -> Table:

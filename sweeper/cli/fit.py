@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,23 +22,21 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import (
-    console,
+    Said,
+    evidence_lines,
     flag_words,
     grid,
     interval,
+    noted,
     power_interval,
-    print_evidence,
-    print_group,
-    print_heading,
+    print_answer,
     print_json,
-    say,
     with_power,
 )
 from sweeper.errors import RequestError
 from sweeper.words import power
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from sweeper.analysis import Rule
@@ -106,20 +105,35 @@ def fit(
 
 
 def _print_rules(statement: RuleStatement) -> None:
+    title = f"{statement.study}: rules over {', '.join(statement.scales)}"
+    groups = ((_name(group), _said(statement, group)) for group in statement.groups)
+    print_answer(title, noted(statement.notes), groups)
 
-    out = console()
-    scales = ", ".join(statement.scales)
-    print_heading(out, f"{statement.study}: rules over {scales}", statement.notes)
-    for group in statement.groups:
-        together = f" (tuned together with {group.partner})" if group.partner else ""
-        print_group(out, f"{group.label}: {group.hyperparameter}{together}")
-        if group.rule is None:
-            say(out, f"no rule: {group.refused}")
-            continue
-        out.print(_places(statement, group.rule))
-        say(out, *_sentences(group, group.rule))
-        say(out, *(f"no optimum at {place}: {why}" for place, why in group.left_out.items()))
-        print_evidence(out, group.evidence)
+
+def _name(group: RuleGroup) -> str:
+    together = f" (tuned together with {group.partner})" if group.partner else ""
+    return f"{group.label}: {group.hyperparameter}{together}"
+
+
+def _said(statement: RuleStatement, group: RuleGroup) -> Iterator[Said]:
+    rule = group.rule
+    if rule is None:
+        yield f"no rule: {group.refused}"
+        return
+    yield _places(statement, rule)
+    product = " × ".join(f"{term.scale}^{term.exponent:.3f}" for term in rule.terms)
+    yield f"power law: {rule.hyperparameter} = {power(2.0**rule.intercept.value)} × {product}"
+    for term in rule.terms:
+        yield (
+            f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
+            f"{interval(term.low, term.high)}"
+        )
+    yield _choice(rule)
+    for scale in dict.fromkeys(held.without for held in rule.held):
+        yield _held_sentence(group, rule, scale)
+    for place, why in group.left_out.items():
+        yield f"no optimum at {place}: {why}"
+    yield from evidence_lines(group.evidence)
 
 
 def _places(statement: RuleStatement, rule: Rule) -> Table:
@@ -137,19 +151,6 @@ def _places(statement: RuleStatement, rule: Rule) -> Table:
         for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
     ]
     return grid((*statement.scales, "optimum", "95% interval", "rule", "weight", "flags"), rows)
-
-
-def _sentences(group: RuleGroup, rule: Rule) -> list[str]:
-    product = " × ".join(f"{term.scale}^{term.exponent:.3f}" for term in rule.terms)
-    said = [f"power law: {rule.hyperparameter} = {power(2.0**rule.intercept.value)} × {product}"]
-    said += [
-        f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
-        f"{interval(term.low, term.high)}"
-        for term in rule.terms
-    ]
-    said.append(_choice(rule))
-    without = dict.fromkeys(held.without for held in rule.held)
-    return said + [_held_sentence(group, rule, scale) for scale in without]
 
 
 def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
@@ -199,8 +200,8 @@ def predict(
     """Predict the best setting at a scale that was not measured, and what it may cost."""
     from sweeper.answers import predictions_of
 
-    named = {"width": width, "depth": depth, "params": params, "tokens": tokens}
-    target = {name: value for name, value in named.items() if value is not None}
+    given = {"width": width, "depth": depth, "params": params, "tokens": tokens}
+    target = {name: value for name, value in given.items() if value is not None}
     for name, value in map(_assignment, at or []):
         if name in target:
             raise RequestError(f"{name} is given twice at the target")
@@ -233,36 +234,32 @@ def _assignment(text: str) -> tuple[str, float]:
 
 
 def _print_predictions(statement: PredictionStatement) -> None:
-
-    out = console()
     target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
-    print_heading(out, f"{statement.study}: prediction for {target}", statement.notes)
-    for one in statement.groups:
-        print_group(out, f"{one.group.label}: {one.group.hyperparameter}")
-        _print_prediction(out, one)
-        print_evidence(out, one.group.evidence)
+    title = f"{statement.study}: prediction for {target}"
+    groups = ((f"{one.label}: {one.group.hyperparameter}", one) for one in statement.groups)
+    print_answer(
+        title, noted(statement.notes), ((label, _said_ahead(one)) for label, one in groups)
+    )
 
 
-def _print_prediction(out: Console, one: Predicted) -> None:
+def _said_ahead(one: Predicted) -> Iterator[Said]:
     found = one.prediction
     if found is None:
-        say(out, f"no prediction: {one.refused}")
-        return
-    say(
-        out,
-        f"{found.value:.4g} = {power(found.value)}, 95% interval {_values(found.low, found.high)} "
-        f"({power_interval(found.low, found.high)}), by the {found.model} rule",
-    )
-    if found.regret is not None:
-        say(out, f"expected to cost {found.regret:.2g} in loss against tuning at the target")
+        yield f"no prediction: {one.refused}"
     else:
-        say(out, "what it may cost is unknown: the interval is open, or no curvature is known")
-    if one.joint_regret is not None:
-        say(out, f"together with {one.group.partner}: {one.joint_regret:.2g}")
-    for name, value in found.others.items():
-        say(out, f"the {name} rule, which is not excluded, says {2.0**value:.4g}")
-    say(out, "assumes:", *(f"- {sentence}" for sentence in found.assumptions))
-
-
-def _values(low: float, high: float) -> str:
-    return interval(low, high, lambda end: f"{2.0**end:.3g}")
+        yield (
+            f"{found.value:.4g} = {power(found.value)}, 95% interval "
+            f"{interval(found.low, found.high, lambda end: f'{2.0**end:.3g}')} "
+            f"({power_interval(found.low, found.high)}), by the {found.model} rule"
+        )
+        if found.regret is not None:
+            yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
+        else:
+            yield "what it may cost is unknown: the interval is open, or no curvature is known"
+        if one.joint_regret is not None:
+            yield f"together with {one.group.partner}: {one.joint_regret:.2g}"
+        for name, value in found.others.items():
+            yield f"the {name} rule, which is not excluded, says {2.0**value:.4g}"
+        yield "assumes:"
+        yield from (f"- {sentence}" for sentence in found.assumptions)
+    yield from evidence_lines(one.group.evidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,6 +17,9 @@ from sweeper.words import plural, power
 
 if TYPE_CHECKING:
     from sweeper.answers import Evidence
+
+Said = Table | Text | str
+"""A table of a group, or a sentence about it."""
 
 WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
@@ -43,21 +46,32 @@ def one_or_all(documents: Sequence[dict[str, Any]]) -> Any:
     return documents[0] if len(documents) == 1 else list(documents)
 
 
-def print_heading(out: Console, title: str, notes: Iterable[str] = ()) -> None:
-    """Prints what an answer is about, and what to know before reading it."""
-    out.print(f"\n{title}", style="bold")
-    say(out, *(f"note: {note}" for note in notes))
+def print_answer(
+    title: str, lead: Iterable[Said], groups: Iterable[tuple[str, Iterable[Said]]]
+) -> None:
+    """Prints an answer.
+
+    Args:
+        title: what it is about.
+        lead: what to know before reading it, for example :func:`noted`.
+        groups: name of each group and what is said of it.
+    """
+    out = console()
+    for heading, style, said in (
+        (title, "bold", lead),
+        *((label, "bold cyan", said) for label, said in groups),
+    ):
+        out.print(f"\n{heading}", style=style)
+        for each in said:
+            if isinstance(each, Table):
+                out.print(each)
+            else:  # indented, its further lines like its first
+                out.print(Padding(each, (0, 0, 0, 2)))
 
 
-def print_group(out: Console, label: str) -> None:
-    """Prints the name of a group over what is said of it."""
-    out.print(f"\n{label}", style="bold cyan")
-
-
-def say(out: Console, *sentences: str | Text) -> None:
-    """Prints sentences under their group, the further lines of each indented like its first."""
-    for sentence in sentences:
-        out.print(Padding(sentence, (0, 0, 0, 2)))
+def noted(notes: Iterable[str]) -> list[str]:
+    """Returns the notes of an answer as sentences."""
+    return [f"note: {note}" for note in notes]
 
 
 def grid(
@@ -76,8 +90,8 @@ def grid(
     return table
 
 
-def print_evidence(out: Console, evidence: Evidence) -> None:
-    """Prints what a group rests on, and what its results should share and do not."""
+def evidence_lines(evidence: Evidence) -> Iterator[Said]:
+    """Yields what a group rests on, and what its results should share and do not."""
     parts = [f"rests on {evidence.trials} of {evidence.declared} trials"]
     if evidence.diverged:
         parts.append(f"{evidence.diverged} of them diverged")
@@ -86,8 +100,9 @@ def print_evidence(out: Console, evidence: Evidence) -> None:
         parts.append(f"{f'{low} to {high} seeds' if low != high else plural(low, 'seed')} a point")
     if len(evidence.devices) == 1:
         parts.append(f"on {evidence.devices[0]}")
-    say(out, ", ".join(parts))
-    say(out, *(Text.assemble(("warning: ", "bold yellow"), each) for each in evidence.warnings))
+    yield ", ".join(parts)
+    for warning in evidence.warnings:
+        yield Text.assemble(("warning: ", "bold yellow"), warning)
 
 
 def with_power(value: float) -> str:

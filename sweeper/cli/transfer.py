@@ -4,7 +4,7 @@ budget."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,23 +22,21 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import (
-    console,
+    Said,
+    evidence_lines,
     grid,
+    noted,
     one_or_all,
-    print_evidence,
-    print_group,
-    print_heading,
+    print_answer,
     print_json,
-    say,
 )
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from sweeper.analysis import Advice, Gap, Growth, Law, Rate
-    from sweeper.answers import BudgetAdvice, Transfer, TransferStatement
+    from sweeper.answers import BudgetAdvice, NoTransfer, Transfer, TransferStatement
 
 
 VERDICTS = {
@@ -103,25 +101,26 @@ def transfer(
     if as_json:
         print_json(one_or_all([statement.to_json() for statement in statements]))
         return
-    out = console()
     for statement in statements:
-        _print_statement(out, statement)
+        _print_statement(statement)
 
 
-def _print_statement(out: Console, statement: TransferStatement) -> None:
-    from sweeper.answers import NoTransfer
-
+def _print_statement(statement: TransferStatement) -> None:
     base = "the largest scale" if statement.reference == "largest" else "the extrapolated limit"
     title = f"{statement.study}: gaps of {statement.hyperparameter} to {base}, over "
-    print_heading(out, title + statement.scale, statement.notes)
-    for group in statement.groups:
-        print_group(out, group.label)
-        if isinstance(group, NoTransfer):
-            say(out, f"no answer: {group.refused}")
-            continue
-        out.print(_table(statement, group))
-        say(out, *_sentences(statement, group))
-        print_evidence(out, group.evidence)
+    groups = ((group.label, _said(statement, group)) for group in statement.groups)
+    print_answer(title + statement.scale, noted(statement.notes), groups)
+
+
+def _said(statement: TransferStatement, group: Transfer | NoTransfer) -> Iterator[Said]:
+    from sweeper.answers import NoTransfer
+
+    if isinstance(group, NoTransfer):
+        yield f"no answer: {group.refused}"
+    else:
+        yield _table(statement, group)
+        yield from _sentences(statement, group)
+        yield from evidence_lines(group.evidence)
 
 
 def _table(statement: TransferStatement, group: Transfer) -> Table:
@@ -245,7 +244,7 @@ def advise(
     )
     if study is None:
         _require_no_study_options(hyperparameter, scale, horizon)
-        found = [general_advice(target=target, budget=flops, given=given)]
+        found = general_advice(target=target, budget=flops, given=given)
     else:
         with open_store(store) as opened:
             found = budget_advice(
@@ -258,7 +257,12 @@ def advise(
                 budget=flops,
                 given=given,
             )
-    _print(found, target=target, flops=flops, as_json=as_json)
+    if as_json:
+        print_json(found.to_json())
+        return
+    what = f"{found.study}: {found.scale} {target:g}" if found.study else f"scale {target:g}"
+    groups = ((group.title, _said_of_budget(group)) for group in found.groups)
+    print_answer(f"{what} on {flops:.3g} FLOPs", noted(found.notes), groups)
 
 
 def _require_no_study_options(*values: str | None) -> None:
@@ -268,34 +272,17 @@ def _require_no_study_options(*values: str | None) -> None:
         raise RequestError(f"{lost[0]} chooses what is read off a study; name the study too")
 
 
-def _print(found: Sequence[BudgetAdvice], *, target: float, flops: float, as_json: bool) -> None:
-    first = found[0]
-    if as_json:
-        head = {"study": first.study, "scale": first.scale, "target": target, "flops": flops}
-        groups = [group.to_json() for group in found]
-        print_json(head | {"groups": groups, "notes": list(first.notes)})
-        return
-    out = console()
-    what = f"{first.study}: {first.scale} {target:g}" if first.study else f"scale {target:g}"
-    print_heading(out, f"{what} on {flops:.3g} FLOPs", first.notes)
-    for group in found:
-        _print_advice(out, group)
-
-
-def _print_advice(out: Console, group: BudgetAdvice) -> None:
-    name = f"{group.label}: {group.hyperparameter}" if group.study else group.label
-    print_group(out, name)
+def _said_of_budget(group: BudgetAdvice) -> Iterator[Said]:
     if group.advice is None:
-        say(out, f"no advice: {group.refused}")
+        yield f"no advice: {group.refused}"
         return
-    out.print(_advice_table(group.advice))
-    said = [*group.advice.sentences]
+    yield _advice_table(group.advice)
+    yield from group.advice.sentences
     if group.growth is not None:
-        said.append(_growth(group.growth))
-    said += [f"assumed: {assumption}" for assumption in group.assumptions]
-    say(out, *said)
+        yield _growth(group.growth)
+    yield from (f"assumed: {assumption}" for assumption in group.assumptions)
     if group.evidence is not None:
-        print_evidence(out, group.evidence)
+        yield from evidence_lines(group.evidence)
 
 
 def _advice_table(advice: Advice) -> Table:

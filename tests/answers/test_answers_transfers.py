@@ -82,9 +82,10 @@ def test_a_horizon_has_gaps_of_its_own(made: Store) -> None:
 def advice(store: Store, target: float, **options: Any) -> Advice:
     """Returns the advice for a hundred runs of a model of width 1024."""
     budget = 100 * 72e3 * 1024**2
-    (each,) = budget_advice(
+    found = budget_advice(
         store, "made", target=target, budget=budget, given=Constants(), **options
     )
+    (each,) = found.groups
     assert each.advice is not None, each.refused
     return each.advice
 
