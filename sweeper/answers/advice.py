@@ -27,8 +27,7 @@ from sweeper.analysis import (
     run_cost,
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement
-from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import Statement, StudyGroup, groups_of, require_an_answer
+from sweeper.answers.groups import Evidence, Statement, StudyGroup, groups_of, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
 from sweeper.answers.view import view_study
@@ -395,7 +394,7 @@ def budget_advice(
     notes: list[tuple[str, ...]] = []
     for column in view.hyperparameters:
         chosen, statement = view.select(column), view.statement(column)
-        parts = groups_of(chosen.rows, chosen.settings)
+        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column))
         notes.append(statement.notes)
         for group, (_, part) in zip(statement.groups, parts, strict=True):
             advised = _advised(statement, group, part, target=target, budget=budget, given=given)

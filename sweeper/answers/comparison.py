@@ -29,7 +29,7 @@ from sweeper.analysis import (
 )
 from sweeper.answers.axes import is_positive
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, evidence_of
+from sweeper.answers.groups import Evidence, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError

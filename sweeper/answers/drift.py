@@ -23,12 +23,17 @@ from sweeper.analysis import (
     locate,
     measure_drift,
     measured_curves,
-    require_columns,
     run_flops,
     transfer_regret,
 )
-from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import Statement, StudyGroup, few, groups_of, require_an_answer
+from sweeper.answers.groups import (
+    Evidence,
+    Statement,
+    StudyGroup,
+    few,
+    groups_of,
+    require_an_answer,
+)
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Estimate, Store
@@ -138,8 +143,6 @@ def drift_statement(
     estimator_named(estimator)
     if resamples < 100:
         raise AnalysisRefusal(f"resamples = {resamples}: a 95% interval needs at least 100")
-    columns = ["variant", *settings, scale, hyperparameter, "seed", "loss", "outcome"]
-    require_columns(frame, columns)
     groups = tuple(
         _analyse(
             part,
@@ -153,7 +156,7 @@ def drift_statement(
                 "seed": seed,
             },
         )
-        for group, part in groups_of(frame, settings)
+        for group, part in groups_of(frame, settings, (scale, hyperparameter))
     )
     if not partial:
         require_an_answer(groups)
@@ -197,7 +200,6 @@ def _analyse(
         verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
         refused=refused,
         left_out=located.refused,
-        evidence=evidence_of(part, columns),
     )
 
 

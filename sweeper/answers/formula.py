@@ -77,20 +77,20 @@ def parse_formula(text: str) -> Formula:
     Raises:
         RequestError: the text is no formula; says where it goes wrong.
     """
-    reader = _Reader(text)
-    coefficient, powers = reader.product()
-    reader.end()
+    parser = _Parser(text)
+    coefficient, powers = parser.product()
+    parser.end()
     kept = {name: power for name, power in powers.items() if power}
     if not (np.isfinite(coefficient) and coefficient > 0):
-        raise reader.wrong(f"its number is {coefficient:g}, which must be positive and finite")
+        raise parser.wrong(f"its number is {coefficient:g}, which must be positive and finite")
     if not kept:
-        raise reader.wrong("it names no column")
+        raise parser.wrong("it names no column")
     if (largest := max(map(abs, kept.values()))) > LARGEST_EXPONENT:
-        raise reader.wrong(f"exponent {largest:g} is beyond {LARGEST_EXPONENT:g}")
+        raise parser.wrong(f"exponent {largest:g} is beyond {LARGEST_EXPONENT:g}")
     return Formula(text="".join(text.split()), coefficient=coefficient, powers=kept)
 
 
-class _Reader:
+class _Parser:
     """Reads a text from left to right."""
 
     def __init__(self, text: str) -> None:

@@ -8,10 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud, require_columns
+from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import Statement, StudyGroup, all_refused, groups_of
+from sweeper.answers.groups import (
+    Evidence,
+    Statement,
+    StudyGroup,
+    all_refused,
+    groups_of,
+)
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
@@ -86,12 +91,10 @@ def joint_statement(
         AnalysisRefusal: a column is missing, or no scale of any group has a joint optimum; says
             why each.
     """
-    columns = ["variant", *settings, scale, *hyperparameters, "seed", "loss", "outcome"]
-    require_columns(frame, columns)
     options = {"allow_holes": allow_holes, "resamples": resamples, "seed": seed}
     groups = [
         _analyse(part, group, scale, hyperparameters, options)
-        for group, part in groups_of(frame, settings)
+        for group, part in groups_of(frame, settings, (scale, *hyperparameters))
     ]
     if not any(group.optima for group in groups):
         raise all_refused((g.label, why) for g in groups for why in g.left_out.values())
@@ -126,7 +129,6 @@ def _analyse(
         **group,
         optima={scales[index]: found for index, found in sorted(located.optima.items())},
         left_out=dict(sorted(left_out.items())),
-        evidence=evidence_of(part, (scale, *names)),
     )
 
 

@@ -23,13 +23,18 @@ from sweeper.analysis import (
     fit_rule,
     joint_survey,
     regret_at,
-    require_columns,
     survey,
 )
 from sweeper.answers.axes import Axes, claims_of
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.evidence import Evidence, evidence_of
-from sweeper.answers.groups import Statement, StudyGroup, few, groups_of, require_an_answer
+from sweeper.answers.groups import (
+    Evidence,
+    Statement,
+    StudyGroup,
+    few,
+    groups_of,
+    require_an_answer,
+)
 from sweeper.answers.joint import axes_json
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.view import StudyView, view_study
@@ -145,10 +150,8 @@ def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, .
         AnalysisRefusal: a column is missing, or no group can answer; says why each.
     """
     point = [*request.scales, *request.hyperparameters]
-    columns = ["variant", *request.settings, *point, "seed", "loss", "outcome"]
-    require_columns(frame, columns)
     groups: list[RuleGroup] = []
-    for group, part in groups_of(frame, request.settings):
+    for group, part in groups_of(frame, request.settings, point):
         groups += _groups(part, group, request)
     require_an_answer(groups)
     return tuple(groups)
@@ -158,7 +161,6 @@ def _groups(
     part: pd.DataFrame, group: Mapping[str, Any], request: RuleRequest
 ) -> Iterator[RuleGroup]:
     names = request.hyperparameters
-    evidence = evidence_of(part, [*request.scales, *names])
     found: Survey | JointSurvey | None = None
     rules: dict[str, Rule] = {}
     refused: dict[str, str] = {}
@@ -181,7 +183,6 @@ def _groups(
             costs=_costs(found, rules, name),
             survey=found,
             refused=refused.get(name),
-            evidence=evidence,
         )
 
 

@@ -30,8 +30,7 @@ from sweeper.analysis import (
     run_cost,
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
-from sweeper.answers.evidence import Evidence
-from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
+from sweeper.answers.groups import Evidence, Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
@@ -323,7 +322,7 @@ def transfers_of(
     found = []
     for column in view.hyperparameters:
         drifts = view.statement(column, estimator=estimator, allow_holes=allow_holes, partial=True)
-        cost = run_cost(view.rows(column), view.scale)
+        cost = run_cost(view.select(column).rows, view.scale)
         economy = None if cost is None else Economy(cost_exponent=cost.exponent)
         found.append(transfer_statement(drifts, reference=reference, economy=economy))
     return found

@@ -113,7 +113,7 @@ class Selection:
     """What tells about one or several hyperparameters.
 
     Attributes:
-        rows: the trials, see :meth:`StudyView.rows`.
+        rows: the trials, see :meth:`StudyView.select`.
         settings: columns that make the groups, with the variant.
         notes: sentences on which trials count.
     """
@@ -180,20 +180,6 @@ class StudyView:
             "optimum to track; sweep for example learning_rate"
         )
 
-    def rows(self, *hyperparameters: str) -> pandas.DataFrame:
-        """Returns the trials that tell about hyperparameters.
-
-        Those are the trials of the variants to which they apply, without those where one is 0 or
-        infinite, which have no log2. Of the combinations that give an effective hyperparameter
-        one value, only the best counts (:func:`profiled`).
-        """
-        return self.select(*hyperparameters).rows
-
-    def settings(self, *hyperparameters: str) -> tuple[str, ...]:
-        """Returns the other swept columns that take more than one value at some scale; with the
-        variant they make the groups."""
-        return self.settings_at(self._applying(hyperparameters), hyperparameters, (self.scale,))
-
     def statement(
         self,
         hyperparameter: str,
@@ -242,7 +228,13 @@ class StudyView:
             )
 
     def select(self, *names: str) -> Selection:
-        """Returns the trials that tell about hyperparameters, with what to know about them."""
+        """Returns the trials that tell about hyperparameters, with what to know about them.
+
+        Those are the trials of the variants to which they apply, without those where one is 0 or
+        infinite, which have no log2. Of the combinations that give an effective hyperparameter
+        one value, only the best counts (:func:`profiled`). The other swept columns that take
+        more than one value at some scale make the groups, with the variant.
+        """
         rows, notes = self._applying(names), list(self.notes)
         for name in names:
             bare = without_log2(rows[name])

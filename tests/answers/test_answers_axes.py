@@ -205,7 +205,7 @@ def test_a_scale_that_goes_with_the_one_asked_about_makes_no_groups(store: Store
     view = view_study(store, "made")
     answered = view.trials[view.trials["outcome"] == "completed"]
     object.__setattr__(view, "trials", answered)
-    assert view.settings("learning_rate") == ()
+    assert view.select("learning_rate").settings == ()
 
 
 def test_trials_without_weight_decay_are_left_out_of_its_axis_and_said_so(store: Store) -> None:

@@ -70,7 +70,7 @@ def test_variants_without_the_hyperparameter_are_left_out(store: Store) -> None:
     study.save(store)
     view = view_study(store, "planted")
     view.trials.loc[view.trials["variant"] == "sp", "learning_rate"] = float("nan")
-    assert set(view.rows("learning_rate")["variant"]) == {"mup"}
+    assert set(view.select("learning_rate").rows["variant"]) == {"mup"}
 
 
 def test_swept_tokens_per_parameter_become_the_declared_ratios(store: Store) -> None:

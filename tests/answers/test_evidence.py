@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from planted import trials
 
-from sweeper.answers.evidence import evidence_of
+from sweeper.answers.groups import evidence_of
 
 POINT = ["width", "learning_rate"]
 
