@@ -99,27 +99,27 @@ def _table(other: ComparedVariant) -> Table:
     from sweeper.answers import standing
 
     timed = any(not math.isnan(point.seconds) for point in other.result.points)
-    costs = ("FLOPs", "seconds") if timed else ("FLOPs",)
-    headings = ("point", "loss", *costs, "multiplier", "95% interval", "by laws", "")
-    cells = []
     fitted = other.fitted or [None] * len(other.result.points)
-    rows = zip(other.result.points, other.saving.multipliers, fitted, strict=True)
-    for point, multiplier, law in rows:
+    rows = []
+    for point, multiplier, law in zip(
+        other.result.points, other.saving.multipliers, fitted, strict=True
+    ):
         stands = standing(multiplier)
         words = ["" if stands == "unknown" else str(stands)]
         words += ["extrapolated"] * multiplier.extrapolated + ["at least"] * point.bound
-        cells.append(
-            (
-                point.label,
-                f"{point.loss:.4f}",
-                *map(_number, (point.flops, point.seconds)[: len(costs)]),
-                f"{multiplier.value:.3f}",
-                _interval(multiplier.low, multiplier.high),
-                _by_law(law, multiplier.value),
-                ", ".join(filter(None, words)),
-            )
+        rows.append(
+            [
+                ("point", point.label),
+                ("loss", f"{point.loss:.4f}"),
+                ("FLOPs", _number(point.flops)),
+                *[("seconds", _number(point.seconds))] * timed,
+                ("multiplier", f"{multiplier.value:.3f}"),
+                ("95% interval", _interval(multiplier.low, multiplier.high)),
+                ("by laws", _by_law(law, multiplier.value)),
+                ("", ", ".join(filter(None, words))),
+            ]
         )
-    return grid(headings, cells, words=("point", ""))
+    return grid(rows, words=("point", ""))
 
 
 def _number(value: float) -> str:

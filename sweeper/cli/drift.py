@@ -40,7 +40,7 @@ from sweeper.cli.text import (
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from sweeper.analysis import Optimum, Regret
+    from sweeper.analysis import Regret
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
 SMALL_EXPONENT = 0.005
@@ -163,24 +163,22 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     """Returns one row a scale; the column of compute only where something is priced."""
     regret = {row.scale: row for row in group.regret}
-    rows = [_cells(optimum, regret.get(optimum.scale)) for optimum in group.optima]
-    priced = any(row["compute"] for row in rows)
-    shown = [name for name in rows[0] if priced or name != "compute"]
-    headings = [statement.scale if name == "scale" else name for name in shown]
-    return grid(headings, [[row[name] for name in shown] for row in rows])
-
-
-def _cells(optimum: Optimum, regret: Regret | None) -> dict[str, str]:
-    return {
-        "scale": f"{optimum.scale:g}",
-        "optimum": with_power(optimum.value),
-        "95% interval": power_interval(optimum.low, optimum.high),
-        "loss": f"{optimum.loss:.4f}",
-        "regret": _regret(regret),
-        "compute": _compute(regret),
-        "trials": f"{optimum.answered}/{optimum.declared}",
-        "flags": flag_words(optimum.flags),
-    }
+    priced = any(_compute(row) for row in group.regret)
+    return grid(
+        [
+            [
+                (statement.scale, f"{optimum.scale:g}"),
+                ("optimum", with_power(optimum.value)),
+                ("95% interval", power_interval(optimum.low, optimum.high)),
+                ("loss", f"{optimum.loss:.4f}"),
+                ("regret", _regret(regret.get(optimum.scale))),
+                *[("compute", _compute(regret.get(optimum.scale)))] * priced,
+                ("trials", f"{optimum.answered}/{optimum.declared}"),
+                ("flags", flag_words(optimum.flags)),
+            ]
+            for optimum in group.optima
+        ]
+    )
 
 
 def _regret(row: Regret | None) -> str:
@@ -224,20 +222,19 @@ def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said
 
 
 def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
-    headings = (statement.scale, "hyperparameter", "optimum", "95% interval", "loss", "flags")
     rows = [
-        (
-            f"{scale:g}" if axis == 0 else "",
-            name,
-            with_power(float(2.0 ** optimum.log2[axis])),
-            power_interval(float(optimum.low[axis]), float(optimum.high[axis])),
-            f"{optimum.loss:.4f}" if axis == 0 else "",
-            flag_words(optimum.flags[axis]),
-        )
+        [
+            (statement.scale, f"{scale:g}" if axis == 0 else ""),
+            ("hyperparameter", name),
+            ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
+            ("95% interval", power_interval(float(optimum.low[axis]), float(optimum.high[axis]))),
+            ("loss", f"{optimum.loss:.4f}" if axis == 0 else ""),
+            ("flags", flag_words(optimum.flags[axis])),
+        ]
         for scale, optimum in group.optima.items()
         for axis, name in enumerate(optimum.names)
     ]
-    return grid(headings, rows, words=("hyperparameter", "flags"))
+    return grid(rows, words=("hyperparameter", "flags"))
 
 
 def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
@@ -248,16 +245,17 @@ def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
             lead = _lead(axis.direction)
             ends = (axis.low, axis.high) if axis.direction[lead] > 0 else (-axis.high, -axis.low)
             rows.append(
-                (
-                    f"{scale:g}" if place == 0 else "",
-                    _combination(statement.hyperparameters, axis.direction),
-                    f"{axis.curvature:.3g}",
-                    # Adding zero turns minus zero into zero.
-                    interval(*ends, lambda octaves: f"{round(octaves, 2) + 0.0:+.2f}"),
-                )
+                [
+                    (statement.scale, f"{scale:g}" if place == 0 else ""),
+                    ("principal axis", _combination(statement.hyperparameters, axis.direction)),
+                    ("curvature", f"{axis.curvature:.3g}"),
+                    (
+                        "95% along it, octaves",
+                        interval(*ends, lambda octaves: f"{round(octaves, 2) + 0.0:+.2f}"),
+                    ),
+                ]
             )
-    headings = (statement.scale, "principal axis", "curvature", "95% along it, octaves")
-    return grid(headings, rows, words=("principal axis",))
+    return grid(rows, words=("principal axis",))
 
 
 def _combination(names: tuple[str, str], direction: tuple[float, float]) -> str:

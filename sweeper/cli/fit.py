@@ -106,7 +106,7 @@ def fit(
 
 def _print_rules(statement: RuleStatement) -> None:
     title = f"{statement.study}: rules over {', '.join(statement.scales)}"
-    groups = ((_name(group), _said(statement, group)) for group in statement.groups)
+    groups = ((_name(group), _said(group)) for group in statement.groups)
     print_answer(title, noted(statement.notes), groups)
 
 
@@ -115,12 +115,12 @@ def _name(group: RuleGroup) -> str:
     return f"{group.label}: {group.hyperparameter}{together}"
 
 
-def _said(statement: RuleStatement, group: RuleGroup) -> Iterator[Said]:
+def _said(group: RuleGroup) -> Iterator[Said]:
     rule = group.rule
     if rule is None:
         yield f"no rule: {group.refused}"
         return
-    yield _places(statement, rule)
+    yield _places(rule)
     product = " × ".join(f"{term.scale}^{term.exponent:.3f}" for term in rule.terms)
     yield f"power law: {rule.hyperparameter} = {power(2.0**rule.intercept.value)} × {product}"
     for term in rule.terms:
@@ -136,21 +136,21 @@ def _said(statement: RuleStatement, group: RuleGroup) -> Iterator[Said]:
     yield from evidence_lines(group.evidence)
 
 
-def _places(statement: RuleStatement, rule: Rule) -> Table:
+def _places(rule: Rule) -> Table:
     fit = rule.fit
     fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
     rows = [
-        (
-            *(f"{size:g}" for size in found.scales.values()),
-            with_power(2.0**found.log2),
-            power_interval(found.low, found.high),
-            f"{2.0**value:.3g}",
-            f"{leverage:.0%}",
-            flag_words(found.flags),
-        )
+        [
+            *((name, f"{size:g}") for name, size in found.scales.items()),
+            ("optimum", with_power(2.0**found.log2)),
+            ("95% interval", power_interval(found.low, found.high)),
+            ("rule", f"{2.0**value:.3g}"),
+            ("weight", f"{leverage:.0%}"),
+            ("flags", flag_words(found.flags)),
+        ]
         for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
     ]
-    return grid((*statement.scales, "optimum", "95% interval", "rule", "weight", "flags"), rows)
+    return grid(rows)
 
 
 def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:

@@ -98,18 +98,20 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
         hours = _hours(row, slots)
         low, high = row.params
         rows.append(
-            (
-                f"{row.scale:g}",
-                str(row.trials),
-                str(row.left),
-                quantity(low) if low == high else f"{quantity(low)} to {quantity(high)}",
-                quantity(row.flops),
-                "unknown" if hours is None else f"{hours:.3f}",
-                row.source if row.left else "nothing left to run",
-            )
+            [
+                (study.scale, f"{row.scale:g}"),
+                ("trials", str(row.trials)),
+                ("to run", str(row.left)),
+                (
+                    "parameters",
+                    quantity(low) if low == high else f"{quantity(low)} to {quantity(high)}",
+                ),
+                ("FLOPs", quantity(row.flops)),
+                ("hours", "unknown" if hours is None else f"{hours:.3f}"),
+                ("from", row.source if row.left else "nothing left to run"),
+            ]
         )
-    headings = (study.scale, "trials", "to run", "parameters", "FLOPs", "hours", "from")
-    out.print(grid(headings, rows, words=("from",), padding=2))
+    out.print(grid(rows, words=("from",), padding=2))
     left = sum(row.left for row in prices)
     flops = quantity(sum(row.flops for row in prices))
     times = [_hours(row, slots) for row in prices]

@@ -134,11 +134,14 @@ def _print(table: RuleTable, idle: Sequence[str]) -> None:
     out.print(f"width {config['width']} over base width {base}; every number is over its base")
     rows = {**table.roles, **table.leaves}
     cells = [
-        (name, row.optimizer, *(f"{row.factors[key]:.4g}" for key in _HEADINGS))
+        [
+            ("tensor", name),
+            ("optimizer", row.optimizer),
+            *((heading, f"{row.factors[key]:.4g}") for key, heading in _HEADINGS.items()),
+        ]
         for name, row in rows.items()
     ]
-    words = ("tensor", "optimizer")
-    out.print(grid((*words, *_HEADINGS.values()), cells, words=words, padding=2))
+    out.print(grid(cells, words=("tensor", "optimizer"), padding=2))
     if table.branch_multiplier != 1:
         out.print(f"residual branches are multiplied by {table.branch_multiplier:.4g}")
     for line in _formulas(rows):

@@ -52,10 +52,13 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
     out = console()
     counts = ("declared", "done", "diverged", "running", "pending", "failed", "hidden")
     rows = [
-        (name, *(str(getattr(account, count)) for count in counts))
+        [
+            ("study", name),
+            *((count, str(getattr(account, count))) for count in counts),
+        ]
         for name, account in accounts.items()
     ]
-    out.print(grid(("study", *counts), rows, words=("study",), padding=2))
+    out.print(grid(rows, words=("study",), padding=2))
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Said = Table | Text | str
 """A table of a group, or a sentence about it."""
 
+Row = Sequence[tuple[str, str]]
+"""The heading of each column and the cell below it: names of a study may be alike, so no dict."""
+
 WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
 
@@ -74,19 +77,13 @@ def noted(notes: Iterable[str]) -> list[str]:
     return [f"note: {note}" for note in notes]
 
 
-def grid(
-    headings: Iterable[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    words: Collection[str] = ("flags",),
-    padding: int = 1,
-) -> Table:
-    """Returns a table, its columns of words set left and all others, numbers, set right."""
+def grid(rows: Sequence[Row], *, words: Collection[str] = ("flags",), padding: int = 1) -> Table:
+    """Returns a table of rows; columns of words are set left and all others, numbers, right."""
     table = Table(box=None, padding=(0, padding))
-    for heading in headings:
+    for heading, _ in rows[0]:
         table.add_column(heading, justify="left" if heading in words else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell for _, cell in row))
     return table
 
 

@@ -124,26 +124,18 @@ def _said(statement: TransferStatement, group: Transfer | NoTransfer) -> Iterato
 
 
 def _table(statement: TransferStatement, group: Transfer) -> Table:
-    headings = (
-        statement.scale,
-        "a: loss gap",
-        "b: octaves",
-        "c: cost of transfer",
-        "curvature b²/2",
-        "c/a",
-    )
     rows = [
-        (
-            f"{row.scale:g}",
-            _gap(row.a),
-            _gap(row.b),
-            _gap(row.c),
-            f"{row.expected:.3g}",
-            "" if math.isnan(row.ratio) else f"{row.ratio:.2g}",
-        )
+        [
+            (statement.scale, f"{row.scale:g}"),
+            ("a: loss gap", _gap(row.a)),
+            ("b: octaves", _gap(row.b)),
+            ("c: cost of transfer", _gap(row.c)),
+            ("curvature b²/2", f"{row.expected:.3g}"),
+            ("c/a", "" if math.isnan(row.ratio) else f"{row.ratio:.2g}"),
+        ]
         for row in group.rows
     ]
-    return grid(headings, rows)
+    return grid(rows)
 
 
 def _gap(gap: Gap) -> str:
@@ -286,22 +278,21 @@ def _said_of_budget(group: BudgetAdvice) -> Iterator[Said]:
 
 
 def _advice_table(advice: Advice) -> Table:
-    numbers = ("tuned at", "model", "points", "octaves apart", "runs", "FLOPs", "loss", "+")
     rows = [
-        (
-            NAMES[option.strategy],
-            "" if option.proxy is None else f"{option.proxy:g}",
-            f"{option.scale:g}",
-            f"{option.points}" if option.points else "",
-            f"{option.resolution:.2g}" if option.points else "",
-            f"{option.runs}",
-            f"{option.flops:.3g}",
-            f"{option.loss:.4f}",
-            f"{option.excess:.2g}",
-        )
+        [
+            ("strategy", NAMES[option.strategy]),
+            ("tuned at", "" if option.proxy is None else f"{option.proxy:g}"),
+            ("model", f"{option.scale:g}"),
+            ("points", f"{option.points}" if option.points else ""),
+            ("octaves apart", f"{option.resolution:.2g}" if option.points else ""),
+            ("runs", f"{option.runs}"),
+            ("FLOPs", f"{option.flops:.3g}"),
+            ("loss", f"{option.loss:.4f}"),
+            ("+", f"{option.excess:.2g}"),
+        ]
         for option in advice.options
     ]
-    return grid(("strategy", *numbers), rows, words=("strategy",))
+    return grid(rows, words=("strategy",))
 
 
 def _growth(growth: Growth) -> str:

@@ -37,19 +37,15 @@ DRIFT_FLAGS: Mapping[DriftFlag, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PageTable:
-    """A table of the page.
+    """A table of the page, whose first and last columns hold words.
 
     Attributes:
         title: heading.
-        headings: names of the columns.
-        rows: texts by row.
-        words: number of columns, counted from the right, that hold words.
+        rows: heading of each column and the cell below it, a row each.
     """
 
     title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 0
+    rows: list[list[tuple[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,89 +106,83 @@ def page_tables(data: ReportData) -> list[PageTable]:
 
 def _optima_table(data: ReportData) -> PageTable:
     rows = [
-        (
-            name,
-            f"{optimum.scale:g}",
-            brief(optimum.value),
-            value_span(optimum.low, optimum.high),
-            signed(optimum.log2),
-            span(optimum.low, optimum.high),
-            fixed(optimum.loss),
-            str(optimum.points),
-            f"{optimum.answered} of {optimum.declared}",
-            "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags),
-        )
+        [
+            ("group", name),
+            (data.scale, f"{optimum.scale:g}"),
+            ("optimum", brief(optimum.value)),
+            ("95% interval", value_span(optimum.low, optimum.high)),
+            ("log2", signed(optimum.log2)),
+            ("95% interval of log2", span(optimum.low, optimum.high)),
+            ("loss", fixed(optimum.loss)),
+            ("points", str(optimum.points)),
+            ("trials", f"{optimum.answered} of {optimum.declared}"),
+            ("remarks", "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags)),
+        ]
         for name, group in data.groups.items()
         for optimum in group.optima
     ]
-    headings = ("group", data.scale, "optimum", "95% interval", "log2", "95% interval of log2")
-    tail = ("loss", "points", "trials", "remarks")
-    title = f"Best {data.hyperparameter} at each {data.scale}"
-    return PageTable(title=title, headings=(*headings, *tail), rows=tuple(rows), words=1)
+    return PageTable(title=f"Best {data.hyperparameter} at each {data.scale}", rows=rows)
 
 
 def _left_out_table(data: ReportData) -> PageTable:
     rows = [
-        (name, f"{scale:g}", why)
+        [
+            ("group", name),
+            (data.scale, f"{scale:g}"),
+            ("why", why),
+        ]
         for name, group in data.groups.items()
         if group.drift is not None  # Else the refusal has named them already.
         for scale, why in group.left_out.items()
     ]
-    headings = ("group", data.scale, "why")
-    return PageTable(title="Without an optimum", headings=headings, rows=tuple(rows), words=1)
+    return PageTable(title="Without an optimum", rows=rows)
 
 
 def _drift_table(data: ReportData) -> PageTable:
-    rows = []
-    for name, group in data.groups.items():
-        drift = group.drift
-        if drift is None:
-            continue  # The sentence above the figures says why.
-        bend = drift.bend
-        rows.append(
+    rows = [
+        [
+            ("group", name),
+            ("drift", signed(drift.slope, 3)),
+            ("95% interval", span(drift.low, drift.high, 3)),
+            (f"{data.scale} used", ", ".join(f"{scale:g}" for scale in drift.scales_used)),
             (
-                name,
-                signed(drift.slope, 3),
-                span(drift.low, drift.high, 3),
-                ", ".join(f"{scale:g}" for scale in drift.scales_used),
-                "–" if bend is None else f"{signed(bend.value)} {span(bend.low, bend.high)}",
-                "; ".join(DRIFT_FLAGS[flag] for flag in drift.flags),
-            )
-        )
-    headings = ("group", "drift", "95% interval", f"{data.scale} used", "bend, 95%", "remarks")
+                "bend, 95%",
+                "–"
+                if (bend := drift.bend) is None
+                else f"{signed(bend.value)} {span(bend.low, bend.high)}",
+            ),
+            ("remarks", "; ".join(DRIFT_FLAGS[flag] for flag in drift.flags)),
+        ]
+        for name, group in data.groups.items()
+        # Where there is none, the sentence above the figures says why.
+        if (drift := group.drift) is not None
+    ]
     title = (
         f"Drift of {data.hyperparameter}, octaves per doubling of {data.scale} "
         "(bend: change of the drift per doubling)"
     )
-    return PageTable(title=title, headings=headings, rows=tuple(rows), words=1)
+    return PageTable(title=title, rows=rows)
 
 
 def _regret_table(data: ReportData) -> PageTable:
     rows = [
-        (
-            name,
-            f"{cost.scale:g}",
-            brief(2.0**cost.log2),
-            fixed(cost.tuned),
-            fixed(cost.transferred),
-            regret_words(cost),
-            fixed(cost.percent, 2),
-            compute_words(cost),
-            fixed(cost.floor),
-            regret_note(cost),
-        )
+        [
+            ("group", name),
+            (data.scale, f"{cost.scale:g}"),
+            ("transferred setting", brief(2.0**cost.log2)),
+            ("loss tuned", fixed(cost.tuned)),
+            ("loss transferred", fixed(cost.transferred)),
+            ("regret", regret_words(cost)),
+            ("percent", fixed(cost.percent, 2)),
+            ("in compute", compute_words(cost)),
+            ("noise floor", fixed(cost.floor)),
+            ("remarks", regret_note(cost)),
+        ]
         for name, group in data.groups.items()
         for cost in group.regret
     ]
-    headings = ("group", data.scale, "transferred setting", "loss tuned", "loss transferred")
-    tail = ("regret", "percent", "in compute", "noise floor", "remarks")
     unit = f", {data.unit}" if data.unit else ""
-    return PageTable(
-        title=f"Regret of transfer instead of tuning{unit}",
-        headings=(*headings, *tail),
-        rows=tuple(rows),
-        words=1,
-    )
+    return PageTable(title=f"Regret of transfer instead of tuning{unit}", rows=rows)
 
 
 def drift_words(drift: Drift, scale: str) -> str:

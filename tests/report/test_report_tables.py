@@ -146,5 +146,4 @@ def test_regret_is_priced_in_compute_by_the_groups_own_losses(finished: Store) -
     assert 2.5 < rows.loc[("sp", 64.0), "compute"] < 6
     assert rows.loc["mup", "compute"].to_numpy() == pytest.approx(1, abs=0.3)
     (grid,) = [grid for grid in page_tables(answer) if grid.title.startswith("Regret")]
-    assert "in compute" in grid.headings
-    assert any("×" in cell for row in grid.rows for cell in row)
+    assert any("×" in cell for row in grid.rows for name, cell in row if name == "in compute")
