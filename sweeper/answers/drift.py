@@ -288,5 +288,10 @@ def _estimates(group: DriftGroup) -> Iterator[Estimate]:
             text=f"{verdict.ruling}: {verdict.why}",
         )
     for cost in group.regret:
-        note = cost.note or ("below the noise floor" if cost.harmless else "")
+        note = regret_note(cost)
         yield Estimate(kind="regret", **place, scale=cost.scale, value=cost.regret, text=note)
+
+
+def regret_note(cost: Regret) -> str:
+    """Returns what there is to know about a regret besides the number."""
+    return cost.note or ("below the noise floor" if cost.harmless else "")

@@ -65,10 +65,8 @@ def _named(asked: str) -> tuple[str, str | None]:
 
 
 def _print(comparison: Comparison) -> None:
-    what, base = (
-        "compute" if comparison.metric == "compute" else "device time",
-        comparison.baseline,
-    )
+    base = comparison.baseline
+    what = "compute" if comparison.metric == "compute" else "device time"
     lead = [
         f"how many times its {what} the baseline needs for the same loss",
         *_left_out(base),

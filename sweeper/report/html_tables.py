@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
+from sweeper.answers import regret_note
 from sweeper.report.tables import ReportData
 from sweeper.words import brief, fixed, minus, signed, span, value_span
 
@@ -209,8 +210,3 @@ def compute_words(cost: Regret) -> str:
         return "–"
     bound = "≥ " if cost.certainty == "at_least" else ""
     return f"{bound}×{cost.compute:.2f}{' (extrapolated)' if cost.compute_note else ''}"
-
-
-def regret_note(cost: Regret) -> str:
-    """Returns what there is to know about a regret besides the number."""
-    return cost.note or ("below the noise floor" if cost.harmless else "")
