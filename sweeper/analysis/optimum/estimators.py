@@ -56,6 +56,16 @@ class Vertices:
     loss: Floats
     curvature: Floats
 
+    def part(self, rows: slice) -> Vertices:
+        """Returns what was said about some of the curves."""
+        return Vertices(
+            log2=self.log2[rows],
+            low=self.low[rows],
+            high=self.high[rows],
+            loss=self.loss[rows],
+            curvature=self.curvature[rows],
+        )
+
 
 Estimator = Callable[[Floats, Floats, float], Vertices]
 """(log2 [K], losses [R, K], standard error of a loss) -> vertices of R curves."""

@@ -144,13 +144,14 @@ def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: F
     error = error_of(curve, noise)
     fit = smooth(curve, error)
     losses = resampled(curve, fit, noise, rng, luck)
-    names = dict.fromkeys((*COMPARED, estimator))
-    measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], error) for n in names}
+    every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
+    measured, draws = {}, {}
+    for name in dict.fromkeys((*COMPARED, estimator)):
+        found = ESTIMATORS[name](curve.log2, every, error)
+        measured[name] = found.part(slice(0, 1))
+        draws[name] = _shifted(found)
     if noise.source == "grid bracket":
-        draws = dict.fromkeys(names, _bracket_draws(curve, rng, len(luck)))
-    else:
-        centre = fit.centre[None, :]
-        draws = {n: _draws(n, curve.log2, losses, centre, error, measured[n]) for n in names}
+        draws = dict.fromkeys(measured, _bracket_draws(curve, rng, len(luck)))
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
@@ -179,19 +180,19 @@ def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: F
     )
 
 
-def _draws(
-    name: str, log2: Floats, losses: Floats, centre: Floats, error: float, measured: Vertices
-) -> Vertices:
+def _shifted(found: Vertices) -> Vertices:
     """Returns an estimator's errors on resamples, put on top of its estimate.
 
     Resamples are drawn round a smooth centre, where the estimator may read another optimum than
     on the measured curve; that difference is no error and is taken out.
+
+    Args:
+        found: what it says of the measured curve, of the centre, and of the resamples.
     """
-    drawn = ESTIMATORS[name](log2, losses, error)
-    truth = ESTIMATORS[name](log2, centre, error)
-    if measured.low[0] != measured.high[0] or truth.low[0] != truth.high[0]:
+    drawn = found.part(slice(2, None))
+    if (found.low[:2] != found.high[:2]).any():
         return drawn
-    shift = measured.log2 - truth.log2
+    shift = found.log2[0] - found.log2[1]
     return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
 
 

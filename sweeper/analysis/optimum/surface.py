@@ -135,7 +135,7 @@ def find_windows(
         inside |= losses <= np.min(losses, axis=1, keepdims=True) + tolerance
     return Windows(
         lowest=lowest,
-        weights=fall_off(losses, lowest, inside, tolerance, wall),
+        weights=fall_off(losses, lowest, inside, tolerance, wall)[0],
         low=np.min(np.where(inside[:, :, None], log2, np.inf), axis=1),
         high=np.max(np.where(inside[:, :, None], log2, -np.inf), axis=1),
     )

@@ -38,7 +38,8 @@ class Basin:
             with one basin, shape [R]; -inf or +inf where the grid ends, the position of the
             nearest diverged point where the neighbour diverged.
         bounded: True where the lowest point has a finite neighbour on both sides, shape [R].
-        typical: median excess loss of the window above its minimum, shape [R].
+        typical: median excess loss of the window above its minimum, shape [R]; NaN where all
+            points of the window weigh 1, which need no such yardstick.
     """
 
     lowest: Ints
@@ -71,7 +72,7 @@ def find_basins(
     begins, ends = begin[lowest], end[lowest]
     first, last = _window(losses, lowest, begins, ends, reach, tolerance)
     inside = (places >= first[:, None]) & (places <= last[:, None])
-    weights = fall_off(losses, lowest, inside, tolerance, wall)
+    weights, typical = fall_off(losses, lowest, inside, tolerance, wall)
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
     return Basin(
         lowest=lowest,
@@ -81,7 +82,7 @@ def find_basins(
         low=padded[lowest],
         high=padded[lowest + 2],
         bounded=(lowest > begins) & (lowest < ends),
-        typical=_median(_excess(losses, lowest, inside), inside)[:, 0],
+        typical=typical,
     )
 
 
@@ -111,8 +112,11 @@ def _window(
     )
 
 
-def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
-    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside, [R, K].
+def fall_off(
+    losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float
+) -> tuple[Floats, Floats]:
+    """Returns the weights exp(-(excess / (wall * median excess))^2) inside the window, 0 outside,
+    shape [R, K], and the median excess loss of each window, shape [R]; NaN with an endless wall.
 
     Args:
         losses: losses, shape [R, K].
@@ -121,21 +125,13 @@ def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall
         tolerance, wall: as in :func:`find_basins`.
     """
     if np.isinf(wall):
-        return inside.astype(np.float64)
-    excess = _excess(losses, lowest, inside)
-    width = np.maximum(wall * _median(excess, inside), tolerance)
+        return inside.astype(np.float64), np.full(len(losses), np.nan)
+    least = np.take_along_axis(losses, lowest[:, None], axis=1)
+    excess = np.where(inside, losses - least, np.inf)
+    middle = np.sum(inside, axis=1, keepdims=True) // 2
+    typical = np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
+    width = np.maximum(wall * typical, tolerance)
     # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
     ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
-    return np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
-
-
-def _excess(losses: Floats, lowest: Ints, inside: Bools) -> Floats:
-    """Returns losses above the lowest one, +inf outside the window, shape [R, K]."""
-    least = np.take_along_axis(losses, lowest[:, None], axis=1)
-    return np.where(inside, losses - least, np.inf)
-
-
-def _median(excess: Floats, inside: Bools) -> Floats:
-    """Returns the median excess loss of each window, shape [R, 1]."""
-    middle = np.sum(inside, axis=1, keepdims=True) // 2
-    return np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
+    weights = np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
+    return weights, typical[:, 0]
