@@ -1,4 +1,4 @@
-"""Causal attention of a pack, and the largest logits of its heads.
+"""Causal attention of a pack, the largest logits of its heads, and what clips them.
 
 Legend: E members of the pack, B sequences, T tokens a sequence, D width, H heads, K size of a
 head.
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.workload import Config
+from workloads.optimizers import Peaks, QKClip
+from workloads.workload import Config, Resolved
 
 RMS_EPSILON = 1e-6
 """Added to the mean square in every RMSNorm."""
@@ -92,6 +93,27 @@ def attention_scale(config: Config) -> float | None:
     if config["attention_scale"] == "sqrt":
         return None
     return sqrt(config["base_head_dim"]) / float(config["head_dim"])
+
+
+def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
+    """Returns the QK-clip of a resolved config, or None where there is nothing to clip.
+
+    With QK-norm queries and keys have norm K^(1/2) at most, so that no logit exceeds K times the
+    scale; a threshold from there on never acts.
+    """
+    config = plan.config
+    if config["optimizer"] != "muonclip":
+        return None
+    size = config["head_dim"]
+    bound = size * (attention_scale(config) or size**-0.5)
+    if config["qk_norm"] and bound <= config["qk_clip_threshold"]:
+        return None
+    return QKClip(
+        peaks,
+        threshold=config["qk_clip_threshold"],
+        alpha=config["qk_clip_alpha"],
+        frequency=config["qk_clip_frequency"],
+    )
 
 
 def largest_products(q: Tensor, k: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.llama.attention import RMS_EPSILON, Attention
+from workloads.llama.attention import RMS_EPSILON, Attention, qk_clip_of
 from workloads.llama.parameters import specs_of, units_of
 from workloads.llama.readout import Readout
 from workloads.llama.shape import shape_of
-from workloads.optimizers import Unit, qk_clip_of
+from workloads.optimizers import Unit
 from workloads.training import CACHED, TokenStream, Training, compute_dtype
 from workloads.workload import Card, Member, Resolved
 

@@ -9,7 +9,7 @@ from pack_runs import TINY
 
 from workloads.llama.card import LLAMA
 from workloads.llama.parameters import specs_of, units_of
-from workloads.optimizers.optimizer import Unit
+from workloads.optimizers.layout import Unit
 from workloads.workload import Resolved
 
 
