@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.data.corpus import JOINT
-from workloads.data.vocabulary import GPT2
+from workloads.data.sources import GPT2
 from workloads.workload import DataUnavailableError
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from workloads.data import bpe
 from workloads.data.cache import Ids, gathered, kept
 from workloads.data.corpus import JOINT, Corpus
-from workloads.data.sources import known_kind, path_of, tokenizer_of
+from workloads.data.draws import WINDOWS, drawn
+from workloads.data.sources import BYTES, GPT2, known_kind, path_of, tokenizer_of, vocabulary_of
 from workloads.data.text import load_corpus
 from workloads.data.token_files import Chunks, TokenFiles, load_token_files
-from workloads.data.vocabulary import BYTES, GPT2, vocabulary_of
 from workloads.workload import Config, DataUnavailableError
 
 Windows = NDArray[np.int64]
@@ -27,9 +27,6 @@ IN_MEMORY_BYTES = 1 << 25
 
 PREPARED_VERSION = 1
 """Raise it whenever the same text would be cut, split or encoded differently."""
-
-_ORDER_STREAM = 0x5EED
-"""Second half of the key of the generator: sets data order apart from any other use of a seed."""
 
 
 class Stream(Protocol):
@@ -159,9 +156,7 @@ def _mean_bytes(held_out: Chunks, tokenizer: str | None) -> float | None:
 def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
     """Returns the batch of one step: random windows of a token stream.
 
-    A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws the
-    starts, so a step's batch depends on nothing that came before it: a resumed run sees the same
-    batches, and so does every model of one seed, whatever its width.
+    Their starts depend on seed and step alone, see :func:`drawn`.
 
     Args:
         stream: tokens, [n].
@@ -182,9 +177,7 @@ def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int
             f"{len(stream)} training tokens hold no window of context {context} and a target; "
             "lower context or use a larger text"
         )
-    key = np.array([seed % 2**64, _ORDER_STREAM], dtype=np.uint64)
-    counter = np.array([0, 0, step, 0], dtype=np.uint64)
-    draws = np.random.Philox(key=key, counter=counter).random_raw(batch_size)
+    draws = drawn(batch_size, seed=seed, step=step, use=WINDOWS)
     return _windows(stream, draws % np.uint64(room), context)
 
 
