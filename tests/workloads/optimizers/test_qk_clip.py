@@ -11,8 +11,8 @@ from torch import Tensor
 from workloads.llama.attention import qk_clip_of
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
+from workloads.llama.stream import TokenStream
 from workloads.optimizers.qk_clip import QKClip
-from workloads.training.streams import TokenStream
 from workloads.workload import Member, Resolved
 
 CONFIG: dict[str, Any] = {
