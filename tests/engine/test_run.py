@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,7 @@ def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> No
     assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, True)
 
 
-def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
+def test_trials_taken_over_by_another_run_are_dropped(store: Store, tmp_path: Path) -> None:
     study = planted(
         fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
     )
@@ -109,8 +111,8 @@ def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
 
     def steal() -> None:
         text = "update attempts set state = 'lost_worker', expires_at = null"
-        with store._database.write() as connection:
-            connection.exec_driver_sql(text)
+        with closing(sqlite3.connect(tmp_path / "store" / "sweeper.db")) as link, link:
+            link.execute(text)
         (claim,) = store.claim([key], owner=thief, lease_s=60)
         outcome = Outcome(key=key, attempt=claim.attempt, kind="completed", step=50)
         later(0.7, lambda: store.record(outcome, objective=7.0))
