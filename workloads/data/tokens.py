@@ -61,27 +61,33 @@ class Tokens:
 
 
 class Tokenizer(NamedTuple):
-    """How documents become tokens: what stands between two, and what one becomes."""
+    """How documents become tokens: what stands between two, and what makes one into its own."""
 
     vocabulary: int
     dtype: type[np.unsignedinteger[Any]]
     joint: Ids
-    encode: Callable[[bytes], Ids]
+    encoder: Callable[[], Callable[[bytes], Ids]]
+
+
+def _as_bytes() -> Callable[[bytes], Ids]:
+    return partial(np.frombuffer, dtype=np.uint8)
 
 
 TOKENIZERS = {
-    "bytes": Tokenizer(
-        BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), partial(np.frombuffer, dtype=np.uint8)
-    ),
-    "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encode),
+    "bytes": Tokenizer(BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), _as_bytes),
+    "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encoder),
 }
 
 
-def read_tokens(config: Config) -> Tokens:
+def read_tokens(config: Config, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> Tokens:
     """Returns the tokens that a completed or canonical config names.
 
     A second call in a process reads nothing. GPT-2 tokens, and the bytes of large texts, are
     prepared once on a machine and mapped from disk.
+
+    Args:
+        config: completed or canonical.
+        in_memory_bytes: size of the largest text whose bytes are held in memory.
 
     Raises:
         DataUnavailableError: the source is missing, altered or unreadable, holds ids that are
@@ -92,15 +98,16 @@ def read_tokens(config: Config) -> Tokens:
     if known_kind(source) == "bin":
         files = load_token_files(Path(str(path_of(source))))
         return _from_files(files, vocabulary_of(config), tokenizer_of(config))
-    return _encoded(load_corpus(source), known_kind(source), str(tokenizer_of(config)))
+    corpus, tokenizer = load_corpus(source), str(tokenizer_of(config))
+    return _encoded(corpus, known_kind(source), tokenizer, in_memory_bytes)
 
 
 @lru_cache(maxsize=4)
-def _encoded(corpus: Corpus, kind: str, name: str) -> Tokens:
+def _encoded(corpus: Corpus, kind: str, name: str, in_memory_bytes: int) -> Tokens:
     tokenizer = TOKENIZERS[name]
     parts = [partial(_pieces, corpus, tokenizer, held_out=flag) for flag in (False, True)]
     size = corpus.train_bytes + corpus.held_out_bytes
-    if name == "bytes" and size <= IN_MEMORY_BYTES:
+    if name == "bytes" and size <= in_memory_bytes:
         streams = [gathered(part(), tokenizer.dtype) for part in parts]
     else:
         file = f"{kind}-{name}-{corpus.sha256}.v{PREPARED_VERSION}"
@@ -117,10 +124,11 @@ def _encoded(corpus: Corpus, kind: str, name: str) -> Tokens:
 
 def _pieces(corpus: Corpus, tokenizer: Tokenizer, *, held_out: bool) -> Iterator[Ids]:
     """Yields the tokens of the documents of one part and of what joins them."""
+    encode = tokenizer.encoder()
     for number, document in enumerate(corpus.part(held_out=held_out)):
         if number:
             yield tokenizer.joint
-        yield tokenizer.encode(document)
+        yield encode(document)
 
 
 @lru_cache(maxsize=4)
