@@ -141,14 +141,8 @@ def given_settings(raw: Mapping[str, Any], known: Collection[str]) -> Iterator[G
 
 def place_of(raw: Mapping[str, Any], name: str) -> Place:
     """Returns where a mapping holds a setting, itself or nested; empty where it does not."""
-    if name in raw:
-        return (name,)
-    for key, value in raw.items():
-        if isinstance(value, Mapping) and name.startswith(f"{key}."):
-            inner = place_of(value, name.removeprefix(f"{key}."))
-            if inner:
-                return (key, *inner)
-    return ()
+    found = (given.place for given in given_settings(raw, [name]) if given.name == name)
+    return next(found, ())
 
 
 def siblings(name: str, known: Collection[str]) -> list[str]:
@@ -176,10 +170,19 @@ def _typed(setting: Setting, raw: Any) -> Any:
         if isinstance(raw, bool):
             return raw
         raise ValueError(f"{shown(raw)} is not true or false")
+    if setting.kind == "choice" and text(raw) not in setting.choices:
+        raise ValueError(f"{shown(raw)} is not a choice{_nearest(raw, setting.choices)}")
+    return text(raw)
+
+
+def text(raw: Any) -> str:
+    """Returns text, which may be empty.
+
+    Raises:
+        ValueError: it is something else.
+    """
     if not isinstance(raw, str):
         raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
-    if setting.kind == "choice" and raw not in setting.choices:
-        raise ValueError(f"{shown(raw)} is not a choice{_nearest(raw, setting.choices)}")
     return raw
 
 
