@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
 from sweeper.engine.packing import Pack, task_of
-from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Limits, Retries
+from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths
+from sweeper.study import Budget
 from sweeper.trial import Trial
 
 
@@ -71,7 +72,7 @@ class Dispatcher:
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
-        ceiling: what the study may spend.
+        budget: what the study may spend; None is no limit.
         retries: what is run again, and how often.
         idle_deaths: worker processes that may die in a row without having begun anything.
 
@@ -100,7 +101,7 @@ class Dispatcher:
         note: Callable[[str], None] = lambda text: None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
-        ceiling: Ceiling | None = None,
+        budget: Budget | None = None,
         retries: Retries | None = None,
         idle_deaths: int = Limits.idle_deaths,
     ) -> None:
@@ -118,7 +119,7 @@ class Dispatcher:
         self._propose = propose
         self._news = False
         self._checkpoint_seconds = checkpoint_seconds
-        self._budget = Budget(ceiling or Ceiling())
+        self._spending = Spending(budget or Budget())
         self._retries = retries or Retries()
         self._breaker = Breaker()
         self._deaths, self._idle_deaths = 0, idle_deaths
@@ -149,7 +150,7 @@ class Dispatcher:
     @property
     def ceiling_reached(self) -> str | None:
         """The budget that left no room for a trial, in words; None if none did."""
-        return self._budget.reached
+        return self._spending.reached
 
     def stop(self) -> None:
         """Hands out nothing more; orders in flight may still end."""
@@ -162,7 +163,7 @@ class Dispatcher:
         """Puts trials on the bill that earlier runs have trained."""
         with self._lock:
             for trial in trials:
-                self._budget.book(trial)
+                self._spending.book(trial)
 
     def add(self, packs: Iterable[Pack]) -> None:
         """Has packs wait, each at the end of the line of its shape."""
@@ -173,7 +174,7 @@ class Dispatcher:
 
     def grow(self) -> None:
         """Adds what is proposed now, unless the run is ending."""
-        if not self._stopping and self._budget.reached is None:
+        if not self._stopping and self._spending.reached is None:
             self.add(self._propose())
         self._news = False
 
@@ -223,8 +224,8 @@ class Dispatcher:
             pack = waiting.popleft()
             members = []
             for trial in pack.trials:
-                if self._budget.has_room(trial):
-                    self._budget.book(trial)
+                if self._spending.has_room(trial):
+                    self._spending.book(trial)
                     members.append(trial)
             if members:
                 packs.append(Pack(shape=shape, trials=tuple(members), avoid=pack.avoid))
@@ -286,8 +287,9 @@ class Dispatcher:
         return {number: frozenset(keys) for number, keys in found.items()}
 
     def _leave(self, trial: Trial, shape: Shape) -> None:
+        """Leaves a trial to the controller that has claimed it."""
         self.refused.add(trial.key)
-        self._budget.refund(trial)
+        self._spending.refund(trial)
         self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
 
     # Events -----------------------------------------------------------------------------------

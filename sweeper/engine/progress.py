@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
 from sweeper.engine.policy import flops_of
@@ -243,9 +243,7 @@ class Progress:
             if known is None or self._sign * value < self._sign * known.objective:
                 self._best[place] = Best(objective=value, setting=setting, trials=trials)
             else:
-                self._best[place] = Best(
-                    objective=known.objective, setting=known.setting, trials=trials
-                )
+                self._best[place] = replace(known, trials=trials)
 
     def view(self) -> View:
         """Returns a snapshot."""

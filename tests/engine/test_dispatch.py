@@ -9,8 +9,9 @@ from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted, trials_of
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
-from sweeper.engine.policy import MAX_LOSSES, Ceiling, Limits
+from sweeper.engine.policy import MAX_LOSSES, Limits
 from sweeper.outcome import Outcome
+from sweeper.study.sections import Budget
 
 
 def test_trials_are_claimed_only_when_they_are_handed_out() -> None:
@@ -86,9 +87,9 @@ def test_shapes_are_served_apart() -> None:
     assert office.take(small) == []
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(0, 0), (1, 1), (4, 4), (6, 6), (100, 6)])
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (4, 4), (6, 6), (100, 6)])
 def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: int) -> None:
-    office = dispatcher(Desk(), packs_of(planted(), size=4), ceiling=Ceiling(trials=limit))
+    office = dispatcher(Desk(), packs_of(planted(), size=4), budget=Budget(trials=limit))
     orders = office.take(SHAPE, 10)
     assert len(keys(orders)) == expected
     assert office.ceiling_reached == (None if limit >= 6 else f"{limit} trials")
@@ -98,7 +99,7 @@ def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: in
 
 
 def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=5))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(trials=5))
     office.spend(trials_of(planted("earlier", sweep={"width": [16]})))
     assert len(office.take(SHAPE, 10)) == 2
     assert office.ceiling_reached == "5 trials"
@@ -107,25 +108,25 @@ def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
 def test_the_flops_of_started_trials_never_exceed_the_budget() -> None:
     packs = packs_of(planted())
     costs = [float(pack.trials[0].derived["flops"]) for pack in packs]
-    ceiling = Ceiling(flops=sum(costs[:4]) + 0.5 * costs[4])
-    office = dispatcher(Desk(), packs, ceiling=ceiling)
+    budget = Budget(flops=sum(costs[:4]) + 0.5 * costs[4])
+    office = dispatcher(Desk(), packs, budget=budget)
     orders = office.take(SHAPE, 10)
     assert len(orders) == 4
-    assert sum(task.flops for order in orders for task in order.tasks) <= (ceiling.flops or 0)
+    assert sum(task.flops for order in orders for task in order.tasks) <= (budget.flops or 0)
     assert office.ceiling_reached is not None
     assert "FLOPs" in office.ceiling_reached
 
 
 def test_no_trial_is_started_after_the_budget_of_time() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(seconds=0.0))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(hours=1e-9))
     assert office.take(SHAPE, 10) == []
-    assert office.ceiling_reached == "0 hours"
+    assert office.ceiling_reached == "1e-09 hours"
     assert office.finished
 
 
 def test_a_spent_budget_leaves_nothing_waiting() -> None:
     study = planted(sweep={"seed": list(range(50))})
-    office = dispatcher(Desk(), packs_of(study), ceiling=Ceiling(trials=1))
+    office = dispatcher(Desk(), packs_of(study), budget=Budget(trials=1))
     (order,) = office.take(SHAPE, 2)
     assert office.waiting(SHAPE) == 0
     finish(office, order)
@@ -134,7 +135,7 @@ def test_a_spent_budget_leaves_nothing_waiting() -> None:
 
 def test_a_trial_that_runs_once_more_is_not_billed_twice() -> None:
     desk = Desk()
-    office = dispatcher(desk, packs_of(planted()), ceiling=Ceiling(trials=6))
+    office = dispatcher(desk, packs_of(planted()), budget=Budget(trials=6))
     first, *others = office.take(SHAPE, 6)
     for order in others:
         finish(office, order)
@@ -145,7 +146,7 @@ def test_a_trial_that_runs_once_more_is_not_billed_twice() -> None:
 
 
 def test_a_trial_lost_after_the_budget_was_spent_still_runs_again() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=2))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(trials=2))
     first, _ = office.take(SHAPE, 6)
     assert office.ceiling_reached == "2 trials"
     office.handle(Lost(order=first.number, reason="power"))
@@ -155,7 +156,7 @@ def test_a_trial_lost_after_the_budget_was_spent_still_runs_again() -> None:
 def test_a_refused_trial_costs_nothing_of_the_budget() -> None:
     packs = packs_of(planted())
     desk = Desk(taken={packs[0].trials[0].key})
-    office = dispatcher(desk, packs, ceiling=Ceiling(trials=2))
+    office = dispatcher(desk, packs, budget=Budget(trials=2))
     taken = [order for _ in range(6) for order in office.take(SHAPE)]
     assert len(taken) == 2
 

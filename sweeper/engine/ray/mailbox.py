@@ -76,7 +76,7 @@ class _Hold:
     process: WorkerProcess
     order: int
     spoke: float
-    doomed: str | None = None
+    ended_because: str | None = None
     drop: frozenset[str] = field(default=frozenset())
 
 
@@ -234,10 +234,10 @@ class Mailbox:
         found = [
             hold
             for hold in self._held.values()
-            if hold.doomed is None and _now() - hold.spoke > limit
+            if hold.ended_because is None and _now() - hold.spoke > limit
         ]
         for hold in found:
-            hold.doomed = f"it said nothing for {limit:g} seconds and was ended"
+            hold.ended_because = f"it said nothing for {limit:g} seconds and was ended"
         return tuple(hold.process for hold in found)
 
     def _post(self, events: Sequence[Event]) -> None:
@@ -252,7 +252,7 @@ class Mailbox:
         if hold is None or hold.process == process:
             return
         del self._held[slot]
-        how = hold.doomed or reason
+        how = hold.ended_because or reason
         what = f"the worker process of {slot} on {hold.process.host} died"
         reason = f"{what}: {how}" if how else what
         self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.process.node)])
