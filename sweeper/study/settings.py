@@ -192,12 +192,9 @@ def _nearest(raw: str, choices: Sequence[str]) -> str:
 
 
 def _within(setting: Setting, value: int | float) -> bool:
-    if setting.low is not None:
-        if setting.low_open and value <= setting.low:
-            return False
-        if value < setting.low:
-            return False
-    return setting.high is None or value <= setting.high
+    low, high = setting.low, setting.high
+    above = low is None or value > low or (value == low and not setting.low_open)
+    return above and (high is None or value <= high)
 
 
 def _bounds(setting: Setting) -> str:
