@@ -7,7 +7,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
 from sweeper.engine.policy import Limits
@@ -56,28 +56,21 @@ class StoreRetry:
             StoreAway: the store stayed away, or waiting was ended.
             StoreError: the store is there and something else is wrong.
         """
-        since = self._clock()
-        for number, seconds in enumerate(_waits()):
+        since, seconds, away = self._clock(), FIRST_WAIT, False
+        while True:
             try:
                 answer = function()
             except StoreAway as fault:
-                if number == 0:
+                if not away:
                     self._note(f"waiting for the store: {fault}")
+                away = True
                 if self._clock() - since > self._limit or self._wait(seconds):
                     raise
+                seconds = min(2 * seconds, LONGEST_WAIT)
             else:
-                if number:
-                    away = self._clock() - since
-                    self._note(f"the store is back after {away:.0f} s")
+                if away:
+                    self._note(f"the store is back after {self._clock() - since:.0f} s")
                 return answer
-        raise AssertionError("the waits never end")
-
-
-def _waits() -> Iterator[float]:
-    seconds = FIRST_WAIT
-    while True:
-        yield seconds
-        seconds = min(2 * seconds, LONGEST_WAIT)
 
 
 class LeaseKeeper:

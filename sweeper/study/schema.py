@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.study.axes import GEOMETRIC_RANGE, LOG2_RANGE, axis_schema, number_schema
-from sweeper.study.settings import NUMERIC, SEED, condition
+from sweeper.study.settings import KINDS, NUMERIC, SEED, condition
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card, known_workloads
 from workloads.workload import Card, Setting
@@ -38,16 +38,14 @@ def study_schema() -> dict[str, Any]:
 
 def setting_schema(setting: Setting) -> dict[str, Any]:
     """Returns the JSON schema of one value of a setting."""
+    kind = KINDS[setting.kind].json_type
     if setting.kind in NUMERIC:
         low = "exclusiveMinimum" if setting.low_open else "minimum"
-        kind = "integer" if setting.kind == "int" else "number"
         bounds = {"type": kind, low: setting.low, "maximum": setting.high}
         given = {key: bound for key, bound in bounds.items() if bound is not None}
         kinds = number_schema(**given)["anyOf"]
-    elif setting.kind == "choice":
-        kinds = [{"enum": list(setting.choices)}]
     else:
-        kinds = [{"type": "boolean" if setting.kind == "bool" else "string"}]
+        kinds = [{"enum": list(setting.choices)} if setting.choices else {"type": kind}]
     if setting.optional:
         kinds.append({"type": "null"})
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
