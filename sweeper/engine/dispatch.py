@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -183,21 +183,12 @@ class Dispatcher:
         with self._lock:
             return [shape for shape, packs in self._waiting.items() if packs]
 
-    def active(self) -> list[Shape]:
-        """Returns the shapes that have packs waiting or orders in flight."""
+    def demand(self) -> dict[Shape, int]:
+        """Returns how many slots of each shape have work: packs that wait and orders in flight."""
         with self._lock:
-            flying = [flight.order.shape for flight in self._flying.values()]
-            return list(dict.fromkeys([*self.shapes(), *flying]))
-
-    def waiting(self, shape: Shape) -> int:
-        """Returns the number of packs that wait for a slot of a shape."""
-        with self._lock:
-            return len(self._waiting.get(shape, ()))
-
-    def flying(self, shape: Shape) -> int:
-        """Returns the number of orders of a shape that are handed out and not ended."""
-        with self._lock:
-            return sum(flight.order.shape == shape for flight in self._flying.values())
+            slots = Counter({shape: len(self._waiting[shape]) for shape in self.shapes()})
+            slots.update(flight.order.shape for flight in self._flying.values())
+            return slots
 
     # Orders -----------------------------------------------------------------------------------
 

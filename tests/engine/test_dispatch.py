@@ -21,8 +21,7 @@ def test_trials_are_claimed_only_when_they_are_handed_out() -> None:
     first = office.take(SHAPE)
     assert desk.claims == [(first[0].tasks[0].key,)]
     assert first[0].tasks[0].attempt == 1
-    assert office.waiting(SHAPE) == 5
-    assert office.flying(SHAPE) == 1
+    assert office.demand() == {SHAPE: 6}, "one in flight and five that wait"
 
 
 def test_several_packs_are_claimed_in_one_transaction_and_in_order() -> None:
@@ -73,7 +72,7 @@ def test_an_order_is_in_flight_until_its_last_member_ends() -> None:
         office.handle(Ended(order=order.number, outcome=outcome))
         assert len(desk.recorded) == number
     assert office.finished
-    assert office.active() == []
+    assert office.demand() == {}
 
 
 def test_shapes_are_served_apart() -> None:
@@ -83,7 +82,7 @@ def test_shapes_are_served_apart() -> None:
     assert office.shapes() == [small, large]
     office.take(small, 2)
     assert office.shapes() == [large]
-    assert office.active() == [large, small]
+    assert list(office.demand().items()) == [(large, 6), (small, 2)]
     assert office.take(small) == []
 
 
@@ -128,7 +127,7 @@ def test_a_spent_budget_leaves_nothing_waiting() -> None:
     study = planted(sweep={"seed": list(range(50))})
     office = dispatcher(Desk(), packs_of(study), budget=Budget(trials=1))
     (order,) = office.take(SHAPE, 2)
-    assert office.waiting(SHAPE) == 0
+    assert office.shapes() == []
     finish(office, order)
     assert office.finished
 
@@ -218,7 +217,7 @@ def test_a_loss_reported_twice_counts_once() -> None:
     for _ in range(5):
         office.handle(Lost(order=order.number, reason="power"))
     assert len(desk.recorded) == 1
-    assert office.waiting(SHAPE) == 1
+    assert office.demand() == {SHAPE: 1}
 
 
 def test_a_late_word_of_a_worker_given_up_is_recorded_all_the_same() -> None:
@@ -228,7 +227,7 @@ def test_a_late_word_of_a_worker_given_up_is_recorded_all_the_same() -> None:
     office.handle(Lost(order=order.number, reason="network"))
     finish(office, order)
     assert [outcome.kind for outcome in desk.recorded] == ["lost_worker", "completed"]
-    assert office.waiting(SHAPE) == 1, "the store will refuse it, which is not known here"
+    assert office.demand() == {SHAPE: 1}, "the store will refuse it, which is not known here"
 
 
 def test_a_withdrawn_order_ends_as_stopped() -> None:
@@ -237,7 +236,7 @@ def test_a_withdrawn_order_ends_as_stopped() -> None:
     order = office.take(SHAPE)[0]
     office.withdraw(order.number)
     assert [outcome.kind for outcome in desk.recorded] == ["stopped", "stopped"]
-    assert office.flying(SHAPE) == 0
+    assert office.demand() == {SHAPE: 2}, "the packs that waited beside it"
     office.withdraw(order.number)
     assert len(desk.recorded) == 2
 

@@ -61,10 +61,9 @@ class SlotProposer(_Unsaved, SearchAlgorithm):
     def next_trial(self) -> TuneTrial | None:
         """Returns one more slot, or None while there are enough."""
         parked = self._dispatcher.parked & self._live.keys()
-        for shape in self._dispatcher.active():
+        for shape, wanted in self._dispatcher.demand().items():
             live = sum(at == shape for name, at in self._live.items() if name not in parked)
             idle = sum(self._live[name] == shape for name in parked)
-            wanted = self._dispatcher.waiting(shape) + self._dispatcher.flying(shape)
             if live < min(max(1, self._capacity.slots(shape) - idle), wanted):
                 return self._slot(shape)
         return None
