@@ -65,10 +65,10 @@ class Dispatcher:
         record: takes an outcome to the store (and must not block for long).
         flush: returns once everything recorded so far is in the store.
         forgive: makes failures that were a place's fault count no more, in the store.
-        allow_retry: hears which trials are to be claimed once more although they failed.
-        observe: hears every event after it was dealt with.
-        ordered: hears every order that is handed out.
-        note: hears what a person should know.
+        allow_retry: is given the keys that may be claimed once more although they failed.
+        observe: is given every event after it was dealt with.
+        ordered: is given every order that is handed out.
+        note: is given what a person should know, a sentence a call.
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
@@ -117,7 +117,7 @@ class Dispatcher:
         self._ordered = ordered
         self._note = note
         self._propose = propose
-        self._news = False
+        self._news = False  # whether outcomes have come in since `propose` was called
         self._checkpoint_seconds = checkpoint_seconds
         self._spending = Spending(budget or Budget())
         self._retries = retries or Retries()
@@ -160,7 +160,7 @@ class Dispatcher:
             self._waiting.clear()
 
     def spend(self, trials: Iterable[Trial]) -> None:
-        """Puts trials on the bill that earlier runs have trained."""
+        """Counts trials that earlier runs have trained against the budget."""
         with self._lock:
             for trial in trials:
                 self._spending.book(trial)
@@ -286,7 +286,7 @@ class Dispatcher:
     # Events -----------------------------------------------------------------------------------
 
     def handle(self, *events: Event) -> None:
-        """Takes in what workers said; a late word about an order that was given up is still
+        """Takes in what workers reported; an outcome of an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
         for event in events:
             self._handle(event)
@@ -369,7 +369,7 @@ class Dispatcher:
         self._news = True
         self._failures[outcome.key] = pack
         if place in self.health.quarantined:
-            return  # a place that is in doubt does not speak for the whole run
+            return  # that a faulty place fails a trial says nothing about the whole run
         reason = self._breaker.failed(cause(outcome.kind, outcome.error))
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")

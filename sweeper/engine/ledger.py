@@ -30,7 +30,7 @@ class StoreRetry:
     """Calls a function of the store again for as long as the store may come back.
 
     Args:
-        note: hears once that the store is away, and once that it is back.
+        note: is told once that the store is away, and once that it is back.
         wait: sleeps, and returns True if it is no use to go on waiting.
         limit: seconds to wait in all.
         clock: tells the time, in seconds.
@@ -79,7 +79,7 @@ class LeaseKeeper:
     Args:
         store: where claims are kept.
         store_retry: waits for a store that is away.
-        note: hears what a person should know.
+        note: is given what a person should know, a sentence a call.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
         owner: who claims; None is this process.
@@ -175,7 +175,7 @@ class Recorder:
         store: where to.
         metric: the study's metric, copied into the results table as the objective.
         fatal: called once, on the writer thread, if outcomes can no longer be kept.
-        note: hears what a person should know while the run goes on.
+        note: is given what a person should know while the run goes on.
         retry_seconds: waits between tries of a write that failed.
 
     Raises:

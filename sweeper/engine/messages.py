@@ -1,4 +1,4 @@
-"""What the controller hands to a worker, and what it hears back: plain, picklable values."""
+"""What the controller hands to a worker, and what a worker reports: plain, picklable values."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Retries:
             attempt: number of the attempt.
             event: what is known of the loss.
             kept: step of the newest checkpoint. A trial that gets further each time is hit by
-                accidents; one that is guilty dies at the same place.
+                accidents; one that kills its workers does so at the same step.
         """
         lost = partial(Outcome, key=key, attempt=attempt, step=kept)
         if kept > self._kept.get(key, 0):
@@ -143,7 +143,7 @@ class Health:
     fails elsewhere too the place is cleared, and has to fail twice as often to be suspected again.
 
     Args:
-        note: hears of every place that is quarantined, or taken back.
+        note: is told of every place that is quarantined, or used again.
         clock: tells the time, in seconds.
     """
 
@@ -298,13 +298,13 @@ class Spending:
         return self.reached is None
 
     def book(self, trial: Trial) -> None:
-        """Puts a trial on the bill, once."""
+        """Counts a trial, once."""
         if trial.key not in self._booked:
             self._booked.add(trial.key)
             self._flops += flops_of(trial)
 
     def refund(self, trial: Trial) -> None:
-        """Takes a trial that was not started after all off the bill."""
+        """Counts a trial that was not started after all no longer."""
         if trial.key in self._booked:
             self._booked.discard(trial.key)
             self._flops -= flops_of(trial)

@@ -180,7 +180,7 @@ class Progress:
             if not flight.keys:
                 del self._flights[event.order]
         if outcome.key in self._finished:
-            return  # a late word: a worker that was thought lost, and its replacement
+            return  # reported twice: by a worker that was thought lost, and by its replacement
         if outcome.accepted or outcome.kind in FAILED:
             self._totals.flops_done += 0.0 if event.adopted else outcome.flops
             self._totals.adopted += event.adopted

@@ -73,7 +73,7 @@ class Run:
         checkpoint_seconds: seconds between checkpoints of a trial.
         limits: how long it waits, and how often it tries; None are the usual ones.
         search: proposes the trials; None is the one that the study names.
-        observe: hears every event of the engine, on the thread that it comes in on.
+        observe: is given every event of the engine, on the thread that it comes in on.
         owner: who claims trials; None is this process.
         stopped: is set by :meth:`stop`, and waited for; None makes one.
 

@@ -205,7 +205,7 @@ def check_shapes(shapes: Sequence[Shape], *, may_grow: bool, note: Callable[[str
     Args:
         shapes: what slots need.
         may_grow: True if nodes may join; such trials then wait for them, and a note says so.
-        note: hears about them.
+        note: is given a sentence about each.
 
     Raises:
         ClusterError: they would wait for ever.

@@ -71,11 +71,12 @@ class Exchanged:
 
 @dataclass
 class _Hold:
-    """An order in the hands of a process."""
+    """An order that a process has: when it was last heard of, in seconds of the event loop; why
+    it was ended, if it was; and the keys that it has to let go."""
 
     process: WorkerProcess
     order: int
-    spoke: float
+    heard: float
     ended_because: str | None = None
     drop: frozenset[str] = field(default=frozenset())
 
@@ -111,7 +112,7 @@ class Mailbox:
             process: the slot's process; another one with an order still in hand means that the
                 process before it died.
             shape: resources of the slot.
-            events: what happened in the slot since it last spoke.
+            events: what happened in the slot since it last asked.
             patience: seconds to wait for an order.
         """
         self._post(events)
@@ -125,7 +126,7 @@ class Mailbox:
             order = self._pick(shape, process.place, choosy=not late)
             if order is not None:
                 self._held[slot] = _Hold(process, order.number, _now())
-                # Said here, since the slot's next word may be as far away as a long step.
+                # Reported here: the slot posts again only after its first step, which may be long.
                 began = Started(
                     order=order.number,
                     slot=slot,
@@ -148,7 +149,7 @@ class Mailbox:
         hold = self._held.get(slot)
         if hold is None:
             return Reply(stop=self._closed)
-        hold.spoke = _now()
+        hold.heard = _now()
         return Reply(stop=self._closed, drop=hold.drop)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
@@ -221,7 +222,7 @@ class Mailbox:
         return None
 
     def _drop(self, drop: Mapping[int, frozenset[str]]) -> None:
-        """Orders in hand hear of it with their next word; in those that wait it is cut out."""
+        """Takes members out of orders that wait; slots that have theirs are told as they post."""
         if not drop:
             return
         for hold in self._held.values():
@@ -234,7 +235,7 @@ class Mailbox:
         found = [
             hold
             for hold in self._held.values()
-            if hold.ended_because is None and _now() - hold.spoke > limit
+            if hold.ended_because is None and _now() - hold.heard > limit
         ]
         for hold in found:
             hold.ended_because = f"it said nothing for {limit:g} seconds and was ended"

@@ -137,7 +137,7 @@ def run_ray(
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
             it held runs again.
-        note: hears what a person should know while the run goes on.
+        note: is given what a person should know while the run goes on.
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
