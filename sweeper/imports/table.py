@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -296,9 +296,18 @@ class Deduplicated:
     set_aside: int
 
 
-def deduplicated(rows: Rows) -> Deduplicated | tuple[int, ...]:
-    """Returns one row a cell and step of sorted rows; or, if two results of one cell and step
-    differ, the numbers of the first such rows, followed by how many cells are like that."""
+class Conflict(NamedTuple):
+    """Results of one cell and step that differ: the numbers of the first two such rows, and how
+    many cells have some."""
+
+    first: int
+    second: int
+    cells: int
+
+
+def deduplicated(rows: Rows) -> Deduplicated | Conflict:
+    """Returns one row a cell and step of rows sorted by them; or, if two results of one cell and
+    step differ, where."""
     rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
     starts = first_rows(rows)
     best = np.minimum.reduceat(rank, starts)
@@ -309,7 +318,8 @@ def deduplicated(rows: Rows) -> Deduplicated | tuple[int, ...]:
     if again.any():
         odd = again & ~_agree(rows)
         if odd.any():
-            return _conflict(rows, odd)
+            first, second = rows.row[int(np.argmax(odd)) :][:2]
+            return Conflict(int(first), int(second), len(np.unique(rows.cell[1:][odd])))
         rows = rows.take(np.concatenate([[True], ~again]))
     return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
 
@@ -327,9 +337,3 @@ def _agree(rows: Rows) -> NDArray[np.bool_]:
         same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
         agree &= same | ~result
     return agree
-
-
-def _conflict(rows: Rows, odd: NDArray[np.bool_]) -> tuple[int, ...]:
-    first = int(np.argmax(odd))
-    count = len(np.unique(rows.cell[1:][odd]))
-    return int(rows.row[first]), int(rows.row[first + 1]), count
