@@ -11,7 +11,14 @@ from sweeper.engine.packing import shape_at
 from sweeper.engine.worker import processor
 from sweeper.errors import DataError
 from sweeper.store import Probe, Store
-from sweeper.study import PlannedTrial, Source, Study, shape_digest, shape_settings, unique_trials
+from sweeper.study import (
+    PlannedTrial,
+    SecondsFrom,
+    Study,
+    shape_digest,
+    shape_settings,
+    unique_trials,
+)
 from sweeper.trial import Trial
 from workloads.workload import DataUnavailableError, Member
 
@@ -38,10 +45,10 @@ class Timings:
         self._store = store
         self._scales = {item.trial.key: item.scale for item in planned}
         self._probe = probe
-        self._step_seconds: dict[str, tuple[float | None, Source]] = {}
+        self._step_seconds: dict[str, tuple[float | None, SecondsFrom]] = {}
         self._finished = self._finished_shapes(planned)
 
-    def seconds(self, trial: Trial) -> tuple[float | None, Source]:
+    def seconds(self, trial: Trial) -> tuple[float | None, SecondsFrom]:
         """Returns the device seconds of a trial, and from what they are known."""
         digest = shape_digest(self._study, trial.config)
         if digest not in self._step_seconds:
@@ -59,7 +66,7 @@ class Timings:
             shapes.setdefault(digest, []).append(seconds)
         return shapes
 
-    def _measure(self, digest: str, trial: Trial) -> tuple[float | None, Source]:
+    def _measure(self, digest: str, trial: Trial) -> tuple[float | None, SecondsFrom]:
         finished = self._finished.get(digest)
         if finished:
             return sum(finished) / len(finished), "finished trials"

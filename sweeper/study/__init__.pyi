@@ -2,7 +2,7 @@
 
 from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
-from .plan import Source as Source
+from .plan import SecondsFrom as SecondsFrom
 from .plan import expand as expand
 from .plan import plan_trial as plan_trial
 from .plan import plan_warnings as plan_warnings
