@@ -13,6 +13,7 @@ from sweeper.analysis.optimum import (
     REPLICATED,
     Bools,
     Floats,
+    Optimum,
     Sighting,
     quantile_interval,
     rival_of,
@@ -20,7 +21,7 @@ from sweeper.analysis.optimum import (
     stretch,
 )
 from sweeper.analysis.scaling.models import Model
-from sweeper.analysis.scaling.regression import plane_weights, scatter_round
+from sweeper.analysis.scaling.regression import allowed_slopes, plane_weights, scatter_round
 
 LEAST_SD = 1e-6
 """Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
@@ -32,6 +33,9 @@ UPPER = 0.975
 NUDGE = 1e-4
 """Step of the parameters in numerical derivatives."""
 
+OPEN = (np.array(-np.inf), np.array(np.inf))
+"""Any number: what a resample says that leaves it open."""
+
 Quantity = Callable[[Floats], Floats]
 """From parameters of a model [R, q] to a number each [R]."""
 
@@ -42,12 +46,16 @@ class Span:
 
     Attributes:
         value, low, high: the number and its interval; an open end is infinite.
+        noise_half: half width of the interval from the noise of the losses alone.
+        stretched: by how much other estimators widened the interval.
         draws: the number in every resample, shape [R]; NaN where a resample leaves it open.
     """
 
     value: float
     low: float
     high: float
+    noise_half: float
+    stretched: float
     draws: Floats = field(repr=False)
 
 
@@ -93,14 +101,19 @@ class Observed:
     hold: bool
 
     @classmethod
-    def of(cls, sightings: Sequence[Sighting], scales: Sequence[str]) -> Observed:
-        """Returns the optima of places, at least one of them located, as arrays."""
+    def of(cls, sightings: Sequence[Sighting] | Sequence[Optimum], scales: Floats) -> Observed:
+        """Returns the optima of places, at least one of them located, as arrays.
+
+        Args:
+            sightings: the optima, n of them.
+            scales: values of the scales there, shape [n, s].
+        """
         main = sightings[0].estimator
         located = np.array([sighting.located for sighting in sightings])
         sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in sightings]
         typical = float(np.median(np.array(sd)[located]))
         return cls(
-            u=np.log2([[sighting.scales[name] for name in scales] for sighting in sightings]),
+            u=np.log2(scales),
             log2=np.array([sighting.log2 for sighting in sightings]),
             located=located,
             # A bound is as noisy as a typical optimum, however still its lowest point stands.
@@ -173,12 +186,31 @@ class Fit:
         out[inside] = np.einsum("nq,qn->n", jacobian, plane_weights(jacobian, self.sd[inside]))
         return out
 
+    def exponent(self, index: int) -> Span:
+        """Returns the octaves per doubling of a power law's scale, by its index.
+
+        A resample whose bounds leave the likelihood without a maximum, which only ever steeper
+        lines approach, counts with all slopes that meet its bounds if there is one scale, else
+        as saying nothing.
+        """
+        seen, allowed = self.observed, OPEN
+        if seen.u.shape[1] == 1:
+            bounds = seen.bounds[seen.main]
+            allowed = allowed_slopes(seen.u[:, 0], bounds.lows, bounds.highs)
+        return self.span(lambda parameters: parameters[:, 1 + index], allowed=allowed)
+
     def place(self, u: Floats) -> Span:
         """Returns log2 of the optimum at a place [s]: the rule there, and how far a single
         place scatters round it."""
         return self.span(lambda parameters: self.model.values(parameters, u[None, :])[:, 0], 1.0)
 
-    def span(self, quantity: Quantity, own: float = 0.0) -> Span:
+    def span(
+        self,
+        quantity: Quantity,
+        own: float = 0.0,
+        *,
+        allowed: tuple[Floats, Floats] = OPEN,
+    ) -> Span:
         """Returns a number computed from the parameters, with its interval.
 
         The percentiles over the resampled chain (losses -> optima -> parameters), widened by
@@ -188,27 +220,56 @@ class Fit:
         Args:
             quantity: from parameters [R, q] to the number, shape [R].
             own: how often the scatter of a single place adds to that of the rule.
+            allowed: lowest and highest number, shape [R] each, that a resample allows; counted
+                where it leaves the number open.
         """
         value = float(quantity(self.parameters[None, :])[0])
         draws = quantity(self.draws)
         open_end = ~np.isfinite(draws)
         low, high = quantile_interval(
-            np.where(open_end, -np.inf, draws), np.where(open_end, np.inf, draws)
+            np.where(open_end, allowed[0], draws), np.where(open_end, allowed[1], draws)
         )
         single, dof = self._dofs(quantity)
         ratio = float(stdtrit(dof, UPPER) / stdtrit(single, UPPER))
         low, high = value - (value - low) * ratio, value + (high - value) * ratio
+        noise_half = (high - low) / 2
         low, high = min(low, value), max(high, value)
         if self.scatter > 0:
             spread = float(np.sum(self._counts(quantity) ** 2)) + own
-            noise = robust_sd(_closed(draws)) ** 2
+            noise = robust_sd(_closed(draws, allowed)) ** 2
             low, high = self._widened(value, (low, high), dof, noise, self.scatter**2 * spread)
         rivals = [
             rival_of(float(quantity(other)[0]), _closed(quantity(more)), _closed(draws))
             for other, more in self._rivals
         ]
-        low, high = stretch(value, low, high, rivals, hold=self.observed.hold)
-        return Span(value=value, low=low, high=high, draws=draws)
+        left, right = stretch(value, low, high, rivals, hold=self.observed.hold)
+        return Span(
+            value=value,
+            low=left,
+            high=right,
+            noise_half=noise_half,
+            stretched=max(low - left, 0.0) + max(right - high, 0.0),
+            draws=draws,
+        )
+
+    def by_estimator(self) -> dict[str, Floats]:
+        """Returns the parameters [q] by estimator."""
+        return {
+            name: self._parameters(self.sd, resampled=False, name=name)[0]
+            for name in self.observed.bounds
+        }
+
+    def refitted(self, keep: Bools) -> Floats:
+        """Returns the parameters [q] without some places, all others weighed as before.
+
+        Args:
+            keep: the places that stay, shape [n].
+        """
+        return np.asarray(
+            replace(self, observed=self.observed.at(keep))._parameters(
+                self.sd[keep], resampled=False
+            )[0]
+        )
 
     @cached_property
     def _rivals(self) -> list[tuple[Floats, Floats]]:
@@ -249,7 +310,7 @@ class Fit:
 
     def _dofs(self, quantity: Quantity) -> tuple[float, float]:
         """Returns the degrees of freedom that the resamples of a typical optimum stand for, and
-        those of a number, as :func:`measure_drift` counts them.
+        those of a number (Satterthwaite).
 
         Places with a noise level of their own, from their own seeds, average its error out; a
         pooled level counts once.
@@ -288,7 +349,7 @@ class Fit:
         return value - float(np.hypot(down, add)), value + float(np.hypot(up, add))
 
 
-def _bounds(sightings: Sequence[Sighting], name: str) -> Bounds:
+def _bounds(sightings: Sequence[Sighting] | Sequence[Optimum], name: str) -> Bounds:
     return Bounds(
         low=np.stack([s.measured[name].low for s in sightings], axis=1),
         high=np.stack([s.measured[name].high for s in sightings], axis=1),
@@ -297,8 +358,9 @@ def _bounds(sightings: Sequence[Sighting], name: str) -> Bounds:
     )
 
 
-def _closed(draws: Floats) -> Floats:
-    """Returns the resamples that give a number; zeros if none does."""
+def _closed(draws: Floats, allowed: tuple[Floats, Floats] = OPEN) -> Floats:
+    """Returns a number in every resample, shape [R]; where one leaves it open, what it allows
+    that lies nearest to the median of the others, or to zero without any."""
     finite = np.isfinite(draws)
     middle = float(np.median(draws[finite])) if finite.any() else 0.0
-    return np.where(finite, draws, middle)
+    return np.where(finite, draws, np.clip(middle, *allowed))

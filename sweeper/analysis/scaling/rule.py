@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from sweeper.analysis.optimum import Sighting
 from sweeper.analysis.scaling.fit import Fit, Observed, Span
 from sweeper.analysis.scaling.holdout import Candidate, Held, compare, require_spread, try_form
@@ -109,7 +111,8 @@ def fit_rule(
     if model not in CHOICES:
         raise UnknownNameError("model", model, CHOICES)
     require_places(sightings, scales)
-    observed = Observed.of(sightings, scales)
+    places = np.array([[sighting.scales[name] for name in scales] for sighting in sightings])
+    observed = Observed.of(sightings, places)
     require_spread(observed.u[observed.located], scales)
     tried = compare({name: try_form(name, observed, sightings, scales) for name in MODELS})
     chosen = _chosen(tried, model)
@@ -129,7 +132,7 @@ def fit_rule(
 
 
 def _term(law: Fit, scale: str, index: int) -> Term:
-    span = law.span(lambda parameters: parameters[:, index + 1])
+    span = law.exponent(index)
     return Term(scale=scale, exponent=span.value, low=span.low, high=span.high)
 
 
