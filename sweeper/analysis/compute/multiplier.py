@@ -131,7 +131,7 @@ class Trend:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FittedMultiplier:
     """A multiplier by the fitted laws of both frontiers instead of their points.
 
     Attributes:
@@ -228,7 +228,7 @@ def frontier_law(frontier: Frontier, *, resamples: int = 1000, seed: int = 0) ->
     )
 
 
-def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[Fitted, ...]:
+def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[FittedMultiplier, ...]:
     """Returns the multipliers by two laws of compute at places [M].
 
     The laws are to come from different seeds, so that their draws are independent.
@@ -243,7 +243,7 @@ def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[Fitt
             draws = baseline.scales_at(losses, baseline.draws[:count]) / place
             low, high = quantile_interval(draws, draws)
             low, high = min(low, value), max(high, value)
-        found.append(Fitted(value=value, low=low, high=high))
+        found.append(FittedMultiplier(value=value, low=low, high=high))
     return tuple(found)
 
 

@@ -18,5 +18,5 @@ from .noise import Noise as Noise
 from .noise import error_of as error_of
 from .noise import pooled_noise as pooled_noise
 from .optimum import Optimum as Optimum
-from .sites import Sighting as Sighting
+from .sites import SiteOptimum as SiteOptimum
 from .window import Bools as Bools

@@ -1,4 +1,4 @@
-"""Readers of a joint optimum: each reads R clouds over the same points at once."""
+"""Estimators of a joint optimum: each reads R clouds over the same points at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeper.analysis.optimum.surface import (
 from sweeper.analysis.optimum.window import WALL, Bools
 
 MAIN = "quadratic2d"
-"""The reader behind an optimum."""
+"""The estimator behind an optimum."""
 
 REACH = 2.0
 """Grid steps on each side of the lowest point in its window: up to 25 points."""
@@ -43,7 +43,7 @@ with a steep side (exp(b t) - b t, b near 1)."""
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JointVertices:
-    """What a reader says about R clouds.
+    """What an estimator says about R clouds.
 
     Attributes:
         log2: the estimate, shape [R, 2]; the lowest point where the optimum is only bounded.
@@ -59,7 +59,7 @@ class JointVertices:
     hessian: Floats
 
 
-Reader = Callable[[Cloud, Floats, float], tuple[Windows, Surfaces]]
+JointEstimator = Callable[[Cloud, Floats, float], tuple[Windows, Surfaces]]
 """(cloud, losses [R, K], standard error of a loss) -> windows and surfaces of R clouds."""
 
 
@@ -85,8 +85,12 @@ def cubic2d(cloud: Cloud, losses: Floats, error: float) -> tuple[Windows, Surfac
     return windows, fit
 
 
-READERS: dict[str, Reader] = {MAIN: quadratic2d, "narrow2d": narrow2d, "cubic2d": cubic2d}
-"""Readers by name; their disagreement is part of every interval."""
+JOINT_ESTIMATORS: dict[str, JointEstimator] = {
+    MAIN: quadratic2d,
+    "narrow2d": narrow2d,
+    "cubic2d": cubic2d,
+}
+"""Estimators by name; their disagreement is part of every interval."""
 
 
 def _windows(cloud: Cloud, losses: Floats, reach: float, tolerance: float, wall: float) -> Windows:
@@ -101,16 +105,16 @@ def _windows(cloud: Cloud, losses: Floats, reach: float, tolerance: float, wall:
     )
 
 
-def read_cloud(name: str, cloud: Cloud, losses: Floats, error: float) -> JointVertices:
-    """Returns what a reader says about R clouds.
+def estimate_joint(name: str, cloud: Cloud, losses: Floats, error: float) -> JointVertices:
+    """Returns what an estimator says about R clouds.
 
     Args:
-        name: a key of :data:`READERS`.
+        name: a key of :data:`JOINT_ESTIMATORS`.
         cloud: the points.
         losses: losses there, shape [R, K]; +inf where the cloud's mean is.
         error: standard error of a loss.
     """
-    windows, fit = READERS[name](cloud, losses, error)
+    windows, fit = JOINT_ESTIMATORS[name](cloud, losses, error)
     place, hessian, found = fit.minima()
     there = found[:, None]
     exact = np.where(there, _inside(place, hessian, found, windows), cloud.log2[windows.lowest])

@@ -10,15 +10,15 @@ from numpy.random import Generator
 
 from sweeper.analysis.optimum.cloud import Cloud, holes_near, named
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.interval import Rival, quantile_interval, rival_of, stretch
+from sweeper.analysis.optimum.interval import RivalEstimate, quantile_interval, rival_of, stretch
 from sweeper.analysis.optimum.joint_estimators import (
+    JOINT_ESTIMATORS,
     MAIN,
     REACH,
-    READERS,
     JointVertices,
     cloud_noise,
+    estimate_joint,
     quadratic2d,
-    read_cloud,
     smooth_cloud,
 )
 from sweeper.analysis.optimum.joint_optimum import JointFlag, JointOptimum, PrincipalAxis
@@ -79,8 +79,8 @@ def locate_jointly(
     noise = cloud_noise(list(kept.values()))
     rng = np.random.default_rng(seed)
     # One share of what the noise level leaves open for all places: they share the level.
-    luck = rng.uniform(size=resamples)
-    optima = {i: _optimum(cloud, noise, rng, luck) for i, cloud in kept.items()}
+    chi2_quantiles = rng.uniform(size=resamples)
+    optima = {i: _optimum(cloud, noise, rng, chi2_quantiles) for i, cloud in kept.items()}
     return JointlyLocated(optima=optima, refused=refused)
 
 
@@ -116,12 +116,12 @@ def require_joint_minimum(cloud: Cloud, *, allow_holes: bool) -> None:
         )
 
 
-def _optimum(cloud: Cloud, noise: Noise, rng: Generator, luck: Floats) -> JointOptimum:
+def _optimum(cloud: Cloud, noise: Noise, rng: Generator, chi2_quantiles: Floats) -> JointOptimum:
     error = error_of(cloud, noise)
     means = cloud.means[None, :]
     smooth = smooth_cloud(cloud, error)
-    measured = {name: read_cloud(name, cloud, means, error) for name in READERS}
-    draws = _draws(cloud, smooth, noise, measured, rng, luck)
+    measured = {name: estimate_joint(name, cloud, means, error) for name in JOINT_ESTIMATORS}
+    draws = _draws(cloud, smooth, noise, measured, rng, chi2_quantiles)
     windows, fit = quadratic2d(cloud, means, error)
     main = measured[MAIN]
     axes = _principal_axes(main, draws[MAIN])
@@ -158,19 +158,19 @@ def _draws(
     noise: Noise,
     measured: Mapping[str, JointVertices],
     rng: Generator,
-    luck: Floats,
+    chi2_quantiles: Floats,
 ) -> dict[str, JointVertices]:
-    """Returns the readers' errors on resamples, put on top of their estimates."""
+    """Returns the estimators' errors on resamples, put on top of their estimates."""
     if noise.source == "grid bracket":
-        return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(luck)))
+        return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(chi2_quantiles)))
     error = error_of(cloud, noise)
-    losses = resampled(cloud, smooth, noise, rng, luck)
+    losses = resampled(cloud, smooth, noise, rng, chi2_quantiles)
     found = {}
     for name, vertex in measured.items():
-        drawn = read_cloud(name, cloud, losses, error)
-        truth = read_cloud(name, cloud, smooth.centre[None, :], error)
+        drawn = estimate_joint(name, cloud, losses, error)
+        truth = estimate_joint(name, cloud, smooth.centre[None, :], error)
         if np.all(vertex.low == vertex.high) and np.all(truth.low == truth.high):
-            # Round the smooth centre a reader may read another optimum than on the measured
+            # Round the smooth centre an estimator may read another optimum than on the measured
             # points; that difference is no error and is taken out.
             shift = vertex.log2 - truth.log2
             moved = {part: getattr(drawn, part) + shift for part in ("log2", "low", "high")}
@@ -237,9 +237,11 @@ def _intervals(
         said: list[JointFlag] = list(edges[k])
         bottom, top = quantile_interval(spread.low[:, k], spread.high[:, k])
         if not said:
-            hold = noise.source not in REPLICATED
+            contain_all = noise.source not in REPLICATED
             others = _rivals(measured, draws, k)
-            bottom, top = stretch(float(main.log2[0, k]), bottom, top, others, hold=hold)
+            bottom, top = stretch(
+                float(main.log2[0, k]), bottom, top, others, contain_all=contain_all
+            )
         low[k] = min(bottom, float(main.low[0, k]))
         high[k] = max(top, float(main.high[0, k]))
         if twin is not None:
@@ -259,7 +261,7 @@ def _intervals(
 
 def _rivals(
     measured: Mapping[str, JointVertices], draws: Mapping[str, JointVertices], axis: int
-) -> list[Rival]:
+) -> list[RivalEstimate]:
     main = draws[MAIN].log2[:, axis]
     return [
         rival_of(float(measured[name].log2[0, axis]), draws[name].log2[:, axis], main)

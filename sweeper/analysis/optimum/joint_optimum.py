@@ -69,7 +69,7 @@ class JointOptimum:
         cloud: the measured points.
         fit: the paraboloid (R = 1).
         windows: the window that it was fitted in (R = 1).
-        measured: what every reader says, R = 1.
+        measured: what every estimator says, R = 1.
         draws: the same of every resample.
     """
 
@@ -110,7 +110,7 @@ class JointOptimum:
         return np.asarray(1 / np.diag(np.linalg.inv(self.hessian)))
 
     def vertices(self, axis: int) -> tuple[dict[str, Vertices], dict[str, Vertices]]:
-        """Returns what readers say of one hyperparameter, measured and resampled."""
+        """Returns what estimators say of one hyperparameter, measured and resampled."""
         return (
             {name: _of_axis(vertex, axis) for name, vertex in self.measured.items()},
             {name: _of_axis(vertex, axis) for name, vertex in self.draws.items()},

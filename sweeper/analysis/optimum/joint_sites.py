@@ -1,4 +1,4 @@
-"""Joint optima at all places of a group, and what they say of each hyperparameter."""
+"""Joint optima at all sites of a group, and what they say of each hyperparameter."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
-from sweeper.analysis.optimum.sites import Place, Sighting, split_places
+from sweeper.analysis.optimum.sites import Site, SiteOptimum, split_sites
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JointSurvey:
-    """Joint optima of two hyperparameters at all places of a group.
+    """Joint optima of two hyperparameters at all sites of a group.
 
     Attributes:
         names: the two hyperparameters, as the optima have them.
-        places: places that have a joint optimum, in order.
+        sites: sites that have a joint optimum, in order.
         optima: their joint optima.
-        refused: place to the sentence that says why it has none.
+        refused: site to the sentence that says why it has none.
     """
 
     names: tuple[str, str]
-    places: tuple[Place, ...]
+    sites: tuple[Site, ...]
     optima: tuple[JointOptimum, ...]
     refused: Mapping[str, str]
 
-    def sightings(self, hyperparameter: str) -> tuple[Sighting, ...]:
-        """Returns what every place says of one of the two hyperparameters."""
+    def site_optima(self, hyperparameter: str) -> tuple[SiteOptimum, ...]:
+        """Returns what every site says of one of the two hyperparameters."""
         axis = self.names.index(hyperparameter)
         return tuple(
-            _sighting(place, optimum, axis)
-            for place, optimum in zip(self.places, self.optima, strict=True)
+            _site_optimum(site, optimum, axis)
+            for site, optimum in zip(self.sites, self.optima, strict=True)
         )
 
 
@@ -61,24 +61,24 @@ def joint_survey(
     Raises:
         AnalysisRefusal: the trials cannot be read as clouds of points.
     """
-    parts = list(split_places(frame, scales))
+    parts = list(split_sites(frame, scales))
     # By name, so that the resamples come in one order whichever is asked for first.
     first, second = sorted(hyperparameters)
     names = (first, second)
-    clouds = [measured_cloud(part, names=names, label=place.label) for place, part in parts]
+    clouds = [measured_cloud(part, names=names, label=site.label) for site, part in parts]
     located = locate_jointly(clouds, allow_holes=allow_holes, resamples=resamples, seed=seed)
     return JointSurvey(
         names=names,
-        places=tuple(parts[index][0] for index in located.optima),
+        sites=tuple(parts[index][0] for index in located.optima),
         optima=tuple(located.optima.values()),
         refused={parts[index][0].label: why for index, why in located.refused.items()},
     )
 
 
-def _sighting(place: Place, optimum: JointOptimum, axis: int) -> Sighting:
+def _site_optimum(site: Site, optimum: JointOptimum, axis: int) -> SiteOptimum:
     measured, draws = optimum.vertices(axis)
-    return Sighting(
-        place=place,
+    return SiteOptimum(
+        site=site,
         log2=float(optimum.log2[axis]),
         low=float(optimum.low[axis]),
         high=float(optimum.high[axis]),

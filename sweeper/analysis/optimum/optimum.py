@@ -66,7 +66,7 @@ class Optimum:
         grid: log2 positions of all points with a result, rising, shape [K].
         losses: seed means there, +inf where diverged, shape [K].
         shape: the fitted polynomial near the minimum.
-        draws: resampled vertices by estimator, R each; one generator's luck is shared by all.
+        draws: resampled vertices by estimator, R each; all from the same random draws.
         measured: the vertex of the measured curve by estimator, R = 1.
     """
 

@@ -1,4 +1,4 @@
-"""Places: combinations of scales, and what the trials at each say of one hyperparameter."""
+"""Sites: combinations of scales, and what the trials at each say of one hyperparameter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeper.errors import AnalysisRefusal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Site:
     """One combination of scales.
 
     Attributes:
@@ -33,11 +33,11 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sighting:
-    """What one place says of one hyperparameter.
+class SiteOptimum:
+    """What one site says of one hyperparameter.
 
     Attributes:
-        place: where.
+        site: where.
         log2: log2 of the best value; the lowest grid point where it is only bounded.
         low, high: 95% interval in log2; infinite where the data set no bound.
         loss: fitted loss at the optimum.
@@ -52,7 +52,7 @@ class Sighting:
         draws: resampled vertices by estimator, R each.
     """
 
-    place: Place
+    site: Site
     log2: float
     low: float
     high: float
@@ -71,7 +71,7 @@ class Sighting:
     @property
     def scales(self) -> Mapping[str, float]:
         """Value by name of the scale."""
-        return self.place.scales
+        return self.site.scales
 
     @property
     def located(self) -> bool:
@@ -80,9 +80,7 @@ class Sighting:
         return bool(vertex.low[0] == vertex.high[0])
 
 
-def split_places(
-    frame: pd.DataFrame, scales: Sequence[str]
-) -> Iterator[tuple[Place, pd.DataFrame]]:
+def split_sites(frame: pd.DataFrame, scales: Sequence[str]) -> Iterator[tuple[Site, pd.DataFrame]]:
     """Yields every combination of the scales with its trials, in one order whatever
     the order of the rows and of the scales.
 
@@ -100,33 +98,33 @@ def split_places(
                 "fitted in log2 of the scale, so only positive finite numbers can be one; leave "
                 "those trials out or choose other scales"
             )
-    # By name, so that the places, and with them the resamples, come in one order.
+    # By name, so that the sites, and with them the resamples, come in one order.
     names = sorted(scales)
     for key, rows in frame.groupby([numbers[name] for name in names], sort=True):
         found = dict(zip(names, np.asarray(key, dtype=np.float64).tolist(), strict=True))
-        yield Place(scales={name: found[name] for name in scales}), rows
+        yield Site(scales={name: found[name] for name in scales}), rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Survey:
-    """Optima of one hyperparameter at all places of a group.
+    """Optima of one hyperparameter at all sites of a group.
 
     Attributes:
-        places: places that have an optimum, in order.
+        sites: sites that have an optimum, in order.
         optima: their optima.
-        refused: place to the sentence that says why it has none.
+        refused: site to the sentence that says why it has none.
     """
 
-    places: tuple[Place, ...]
+    sites: tuple[Site, ...]
     optima: tuple[Optimum, ...]
     refused: Mapping[str, str]
 
     @property
-    def sightings(self) -> tuple[Sighting, ...]:
-        """What every place says of the hyperparameter."""
+    def site_optima(self) -> tuple[SiteOptimum, ...]:
+        """What every site says of the hyperparameter."""
         return tuple(
-            sighting_of(place, optimum)
-            for place, optimum in zip(self.places, self.optima, strict=True)
+            site_optimum_of(site, optimum)
+            for site, optimum in zip(self.sites, self.optima, strict=True)
         )
 
 
@@ -153,40 +151,40 @@ def survey(
         AnalysisRefusal: the trials cannot be read as curves.
         UnknownNameError: there is no such estimator.
     """
-    places, curves = _curves(frame, scales, hyperparameter)
+    sites, curves = _curves(frame, scales, hyperparameter)
     located = locate(
         curves, estimator=estimator, allow_holes=allow_holes, resamples=resamples, seed=seed
     )
     return Survey(
-        places=tuple(places[int(optimum.scale)] for optimum in located.optima),
+        sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
-        refused={places[int(i)].label: why for i, why in located.refused.items()},
+        refused={sites[int(i)].label: why for i, why in located.refused.items()},
     )
 
 
 def _curves(
     frame: pd.DataFrame, scales: Sequence[str], hyperparameter: str
-) -> tuple[list[Place], list[Curve]]:
-    """Returns the places and a curve each, whose scale is the number of its place."""
+) -> tuple[list[Site], list[Curve]]:
+    """Returns the sites and a curve each, whose scale is the number of its site."""
     if len(scales) == 1:
         curves = list(measured_curves(frame, scale=scales[0], hyperparameter=hyperparameter))
-        places = [Place(scales={scales[0]: curve.scale}) for curve in curves]
+        sites = [Site(scales={scales[0]: curve.scale}) for curve in curves]
     else:
-        places, curves = [], []
-        for place, part in split_places(frame, scales):
+        sites, curves = [], []
+        for site, part in split_sites(frame, scales):
             curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
-            places.append(place)
+            sites.append(site)
     numbered = [
-        replace(curve, scale=float(index), label=place.label)
-        for index, (place, curve) in enumerate(zip(places, curves, strict=True))
+        replace(curve, scale=float(index), label=site.label)
+        for index, (site, curve) in enumerate(zip(sites, curves, strict=True))
     ]
-    return places, numbered
+    return sites, numbered
 
 
-def sighting_of(place: Place, optimum: Optimum) -> Sighting:
+def site_optimum_of(site: Site, optimum: Optimum) -> SiteOptimum:
     """Returns what an optimum says of its hyperparameter."""
-    return Sighting(
-        place=place,
+    return SiteOptimum(
+        site=site,
         log2=optimum.log2,
         low=optimum.low,
         high=optimum.high,

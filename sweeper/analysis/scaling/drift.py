@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sweeper.analysis.optimum import Optimum, quantile_interval
-from sweeper.analysis.scaling.fit import Fit, Observed
+from sweeper.analysis.scaling.fit import RegressionData, RuleFit
 from sweeper.analysis.scaling.models import Power
 from sweeper.analysis.scaling.regression import plane_weights
 from sweeper.errors import AnalysisRefusal
@@ -94,10 +94,10 @@ class Drift:
 def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift:
     """Returns the drift of a group's optima.
 
-    The power law of one scale as :class:`Fit` fits it, with its interval: a weighted regression
-    with 1 / (s_i^2 + tau^2) as weights, where s_i is the resampled standard deviation of an
-    optimum and tau^2 the scatter round the line beyond it (DerSimonian and Laird 1986, equation
-    8), counted where noise alone would rarely give as much.
+    The power law of one scale as :class:`RuleFit` fits it, with its interval: a weighted
+    regression with 1 / (s_i^2 + tau^2) as weights, where s_i is the resampled standard deviation
+    of an optimum and tau^2 the scatter round the line beyond it (DerSimonian and Laird 1986,
+    equation 8), counted where noise alone would rarely give as much.
 
     Args:
         optima: one a scale, from one call of :func:`locate`.
@@ -107,8 +107,8 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
         AnalysisRefusal: fewer than two scales, or fewer than two optima that are not bounds.
     """
     _require_scales(optima)
-    data = Observed.of(optima, np.array([[optimum.scale] for optimum in optima]))
-    fit = Fit(data, Power(1))
+    data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
+    fit = RuleFit(data, Power(1))
     slope, u = fit.exponent(0), data.u[:, 0]
     stretched = slope.stretched if np.isfinite(slope.stretched) else 0.0
     censored = tuple(optimum.scale for optimum in optima if not optimum.located)
@@ -156,27 +156,27 @@ def advice(optimum: Optimum) -> str:
     return f"{place}, the {side} edge: extend the grid there"
 
 
-def _bend(optima: Sequence[Optimum], fit: Fit) -> Bend | None:
-    inside = fit.observed.located
+def _bend(optima: Sequence[Optimum], fit: RuleFit) -> Bend | None:
+    inside = fit.data.located
     if inside.sum() < 3:
         return None
-    u = fit.observed.u[inside, 0]
+    u = fit.data.u[inside, 0]
     v = u - u.mean()
     row = 2 * plane_weights(np.stack([np.ones_like(v), v, v * v], axis=1), fit.sd[inside])[2]
-    draws = [optimum.draws[fit.observed.main].log2 for optimum in optima if optimum.located]
+    draws = [optimum.draws[fit.data.main].log2 for optimum in optima if optimum.located]
     bends = np.stack(draws, axis=1) @ row
     low, high = quantile_interval(bends, bends)
-    return Bend(value=float(row @ fit.observed.log2[inside]), low=low, high=high)
+    return Bend(value=float(row @ fit.data.log2[inside]), low=low, high=high)
 
 
-def _leave_one_out(scales: Sequence[float], fit: Fit) -> tuple[LeftOut, ...]:
+def _leave_one_out(scales: Sequence[float], fit: RuleFit) -> tuple[LeftOut, ...]:
     if len(scales) < 3:
         return ()
     found = []
     for out, scale in enumerate(scales):
         keep = np.arange(len(scales)) != out
         change = None
-        if fit.observed.located[keep].sum() >= 2:
+        if fit.data.located[keep].sum() >= 2:
             change = float(fit.refitted(keep)[1] - fit.parameters[1])
         found.append(LeftOut(scale=scale, change=change))
     return tuple(found)

@@ -43,7 +43,7 @@ class RateFit:
     draws: Floats
     extra: float
 
-    def less(self, other: RateFit, part: Callable[[Floats], Floats]) -> RateFit:
+    def minus(self, other: RateFit, part: Callable[[Floats], Floats]) -> RateFit:
         """Returns this rate minus a function of another, resample by resample."""
         step = 1e-4
         at = part(other.value + np.array([-step, 0.0, step]))
@@ -54,19 +54,19 @@ class RateFit:
             extra=float(np.hypot(self.extra, slope * other.extra)),
         )
 
-    def interval(self, rivals: Sequence[RateFit] = (), *, hold: bool = False) -> Interval:
+    def interval(self, rivals: Sequence[RateFit] = (), *, contain_all: bool = False) -> Interval:
         """Returns the 95% interval, stretched to what other estimators say.
 
         Args:
-            rivals: the same rate by other estimators, with resamples that share the luck.
-            hold: whether the interval must hold every rival in any case.
+            rivals: the same rate by other estimators, with resamples that share the random draws.
+            contain_all: whether the interval must hold every rival in any case.
         """
         low = high = self.value
         if len(self.draws):
             low, high = quantile_interval(self.draws, self.draws)
             others = [rival_of(o.value, o.draws, self.draws) for o in rivals]
             low, high = min(low, self.value), max(high, self.value)
-            low, high = stretch(self.value, low, high, others, hold=hold)
+            low, high = stretch(self.value, low, high, others, contain_all=contain_all)
         low = self.value - float(np.hypot(self.value - low, self.extra))
         return low, self.value + float(np.hypot(high - self.value, self.extra))
 

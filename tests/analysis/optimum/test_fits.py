@@ -11,7 +11,7 @@ from scipy.stats import norm, truncnorm
 
 from sweeper.analysis.optimum.estimators import ESTIMATORS, estimator_named
 from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
-from sweeper.analysis.optimum.window import find_basins
+from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.analysis.scaling.regression import (
     allowed_slopes,
     fit_planes,
@@ -154,16 +154,16 @@ def test_a_steep_wall_at_the_end_of_the_window_hardly_moves_the_vertex(
 def test_the_window_is_cut_at_a_divergence() -> None:
     y = losses(-5.2)[None, :].copy()
     y[0, GRID >= -4 + 1] = np.inf
-    basin = find_basins(GRID, y, reach=2)
-    assert (GRID[basin.first[0]], GRID[basin.last[0]]) == (-7.0, -4.0)
+    window = find_fit_windows(GRID, y, reach=2)
+    assert (GRID[window.first[0]], GRID[window.last[0]]) == (-7.0, -4.0)
     assert ESTIMATORS["quadratic"](GRID, y, 0.0).log2[0] == pytest.approx(-5.2)
 
 
 def test_a_fine_grid_is_read_over_all_points_within_the_noise() -> None:
     fine = np.arange(-8, -2, 0.125)
     y = 2 + 0.04 * (fine + 5) ** 2
-    narrow = find_basins(fine, y[None, :], reach=2)
-    wide = find_basins(fine, y[None, :], reach=2, tolerance=0.04)
+    narrow = find_fit_windows(fine, y[None, :], reach=2)
+    wide = find_fit_windows(fine, y[None, :], reach=2, tolerance=0.04)
     assert narrow.last[0] - narrow.first[0] == 4
     assert (fine[wide.first[0]], fine[wide.last[0]]) == (-6.0, -4.0)
 

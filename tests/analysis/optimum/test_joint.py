@@ -200,7 +200,7 @@ def surfaces_over_scales(noise: float = 0.0) -> pd.DataFrame:
 def joint_rules(frame: pd.DataFrame) -> dict[str, Rule]:
     found = joint_survey(frame, scales=("N", "D"), hyperparameters=("lr", "bs"), resamples=200)
     return {
-        name: fit_rule(found.sightings(name), hyperparameter=name, scales=("N", "D"))
+        name: fit_rule(found.site_optima(name), hyperparameter=name, scales=("N", "D"))
         for name in ("lr", "bs")
     }
 
