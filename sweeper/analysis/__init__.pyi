@@ -31,15 +31,15 @@ from .optimum.estimators import estimator_named as estimator_named
 from .optimum.interval import quantile_interval as quantile_interval
 from .optimum.joint_locate import locate_jointly as locate_jointly
 from .optimum.joint_optimum import JointOptimum as JointOptimum
-from .optimum.joint_sites import JointSurvey as JointSurvey
-from .optimum.joint_sites import joint_survey as joint_survey
 from .optimum.locate import Located as Located
 from .optimum.locate import locate as locate
 from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
+from .optimum.sites import JointSurvey as JointSurvey
 from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
+from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim
 from .scaling.claim import Ruling as Ruling

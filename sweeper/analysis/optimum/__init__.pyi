@@ -7,6 +7,7 @@ from .curve import require_columns as require_columns
 from .estimators import DEFAULT as DEFAULT
 from .estimators import Estimator as Estimator
 from .estimators import estimator_named as estimator_named
+from .interval import interval_round as interval_round
 from .interval import quantile_interval as quantile_interval
 from .interval import rival_of as rival_of
 from .interval import robust_sd as robust_sd

@@ -39,15 +39,17 @@ TOLERANCE_SIGMAS = 3.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vertices:
-    """What an estimator says about R curves.
+    """What an estimator says about R curves, or about R clouds of two hyperparameters.
 
     Attributes:
-        log2: the estimate, shape [R]; the lowest grid point where the optimum is only bounded.
-        low, high: the set that the curve allows, shape [R]: the estimate itself, or its bounds
-            where the minimum lies at an edge, beside a divergence or in a window without a
-            minimum.
+        log2: the estimate, shape [R], or [R, 2] of two hyperparameters; the lowest point where
+            the optimum is only bounded.
+        low, high: the set that the losses allow, shaped like ``log2``: the estimate itself, or
+            its bounds where the minimum lies at an edge, beside a divergence or in a window
+            without a minimum.
         loss: fitted loss at the estimate, shape [R].
-        curvature: second derivative there in loss / octave^2, shape [R]; NaN if unknown.
+        curvature: second derivatives there in loss / octave^2, shape [R], or [R, 2, 2] of two
+            hyperparameters; NaN if unknown.
     """
 
     log2: Floats

@@ -43,6 +43,20 @@ def quantile_interval(low: Floats, high: Floats) -> tuple[float, float]:
     )
 
 
+def interval_round(value: float, draws: Floats) -> tuple[float, float]:
+    """Returns the 95% interval of resampled numbers, with the measured one in it.
+
+    Args:
+        value: the measured number.
+        draws: the number in every resample, shape [R]; one that is NaN could be anything.
+    """
+    unknown = np.isnan(draws)
+    low, high = quantile_interval(
+        np.where(unknown, -np.inf, draws), np.where(unknown, np.inf, draws)
+    )
+    return min(low, value), max(high, value)
+
+
 def rival_of(measured: float, draws: Floats, main: Floats) -> RivalEstimate:
     """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
     low, high = quantile_interval(draws, draws)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.estimators import TOLERANCE_SIGMAS
+from sweeper.analysis.optimum.estimators import TOLERANCE_SIGMAS, Vertices
 from sweeper.analysis.optimum.noise import Noise, Smooth, error_of, replicate_noise, residual_noise
 from sweeper.analysis.optimum.surface import (
     Surfaces,
@@ -39,24 +38,6 @@ LEAST_POINTS = 9
 CUBIC_PRIOR = 0.3
 """Typical ratio of cubic to quadratic terms, per octave: that of basins of the learning rate
 with a steep side (exp(b t) - b t, b near 1)."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class JointVertices:
-    """What an estimator says about R clouds.
-
-    Attributes:
-        log2: the estimate, shape [R, 2]; the lowest point where the optimum is only bounded.
-        low, high: the set that the cloud allows in each hyperparameter, shape [R, 2].
-        loss: fitted loss at the estimate, shape [R].
-        hessian: second derivatives there in loss / octave^2, shape [R, 2, 2]; NaN if unknown.
-    """
-
-    log2: Floats
-    low: Floats
-    high: Floats
-    loss: Floats
-    hessian: Floats
 
 
 JointEstimator = Callable[[Cloud, Floats, float], tuple[Windows, Surfaces]]
@@ -105,7 +86,7 @@ def _windows(cloud: Cloud, losses: Floats, reach: float, tolerance: float, wall:
     )
 
 
-def estimate_joint(name: str, cloud: Cloud, losses: Floats, error: float) -> JointVertices:
+def estimate_joint(name: str, cloud: Cloud, losses: Floats, error: float) -> Vertices:
     """Returns what an estimator says about R clouds.
 
     Args:
@@ -123,12 +104,12 @@ def estimate_joint(name: str, cloud: Cloud, losses: Floats, error: float) -> Joi
     # says no more than that the minimum is somewhere in it.
     low = np.where(exact <= finite.min(axis=0), -np.inf, exact)
     high = np.where(exact >= finite.max(axis=0), np.inf, exact)
-    vertices = JointVertices(
+    vertices = Vertices(
         log2=exact,
         low=np.where(there, low, windows.low),
         high=np.where(there, high, windows.high),
         loss=np.where(found, fit.each_at(exact), np.min(losses, axis=1)),
-        hessian=np.where(found[:, None, None], hessian, np.nan),
+        curvature=np.where(found[:, None, None], hessian, np.nan),
     )
     return _bounded(cloud, losses, windows, vertices)
 
@@ -149,9 +130,7 @@ def _inside(place: Floats, hessian: Floats, found: Bools, windows: Windows) -> F
     return out
 
 
-def _bounded(
-    cloud: Cloud, losses: Floats, windows: Windows, exact: JointVertices
-) -> JointVertices:
+def _bounded(cloud: Cloud, losses: Floats, windows: Windows, exact: Vertices) -> Vertices:
     """Turns estimates into bounds where the lowest point is at an edge or beside a divergence.
 
     The other hyperparameter is then the best one at that edge only, and says nothing.
@@ -159,12 +138,12 @@ def _bounded(
     brackets, lowest = cloud.brackets, windows.lowest
     bounded = brackets.bounded[lowest]
     every: Bools = np.all(bounded, axis=1, keepdims=True)
-    return JointVertices(
+    return Vertices(
         log2=np.where(every, exact.log2, cloud.log2[lowest]),
         low=np.where(every, exact.low, np.where(bounded, -np.inf, brackets.low[lowest])),
         high=np.where(every, exact.high, np.where(bounded, np.inf, brackets.high[lowest])),
         loss=np.where(every[:, 0], exact.loss, np.min(losses, axis=1)),
-        hessian=np.where(every[:, :, None], exact.hessian, np.nan),
+        curvature=np.where(every[:, :, None], exact.curvature, np.nan),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.estimators import Vertices
-from sweeper.analysis.optimum.joint_estimators import MAIN, JointVertices
+from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.noise import NoiseSource
 from sweeper.analysis.optimum.surface import Surfaces, Windows
 
@@ -92,8 +92,8 @@ class JointOptimum:
     cloud: Cloud = field(repr=False)
     fit: Surfaces = field(repr=False)
     windows: Windows = field(repr=False)
-    measured: Mapping[str, JointVertices] = field(repr=False)
-    draws: Mapping[str, JointVertices] = field(repr=False)
+    measured: Mapping[str, Vertices] = field(repr=False)
+    draws: Mapping[str, Vertices] = field(repr=False)
 
     @property
     def located(self) -> bool:
@@ -128,8 +128,8 @@ class JointOptimum:
         return value - self.loss if math.isfinite(value) else None
 
 
-def _of_axis(vertex: JointVertices, axis: int) -> Vertices:
-    hessian = vertex.hessian
+def _of_axis(vertex: Vertices, axis: int) -> Vertices:
+    hessian = vertex.curvature
     other = 1 - axis
     curvature = hessian[:, axis, axis] - hessian[:, 0, 1] ** 2 / hessian[:, other, other]
     return Vertices(

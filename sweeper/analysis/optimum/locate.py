@@ -196,10 +196,20 @@ def _draws(
     on the measured curve; that difference is no error and is taken out.
     """
     drawn = ESTIMATORS[name](log2, losses, error)
-    truth = ESTIMATORS[name](log2, centre, error)
-    if measured.low[0] != measured.high[0] or truth.low[0] != truth.high[0]:
+    return moved_to(measured, ESTIMATORS[name](log2, centre, error), drawn)
+
+
+def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
+    """Returns resamples moved by the distance from the centre's optimum to the measured one.
+
+    Args:
+        measured, centre: the optima of the measured points and of the smooth centre that
+            resamples are drawn round; where one is only bounded, nothing is moved.
+        drawn: the optima of the resamples.
+    """
+    if any(np.any(one.low != one.high) for one in (measured, centre)):
         return drawn
-    shift = measured.log2 - truth.log2
+    shift = measured.log2 - centre.log2
     return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.analysis.optimum import Floats
+from sweeper.analysis.scaling.claim import interval_text
 from sweeper.analysis.transfer.economy import Economy, free_exponent
 from sweeper.analysis.transfer.gaps import GAPS, Gaps
 from sweeper.analysis.transfer.rate import FASTEST, OPEN, RateFit
@@ -163,7 +164,7 @@ def _speed(gaps: Gaps, lead: Rate) -> tuple[Speed, str]:
     alpha, beta = gaps.rates["a"].value, gaps.rates["b"].value
     found = (
         f"beta {beta:.2f} against alpha / 2 = {alpha / 2:.2f}: lead {lead.value:+.2f}, "
-        f"95% interval {_span(lead)}"
+        f"95% interval {interval_text(lead.low, lead.high, 2)}"
     )
     if lead.low > 0 and lead.value > MARGIN:
         return "fast", f"{found}, so c vanishes against a{_ratios(gaps)}"
@@ -210,9 +211,3 @@ def _unrated(gaps: Gaps, names: Sequence[str]) -> str:
         f"{' and '.join(parts)}, and a rate that can be judged needs {LEAST_SCALES}{most}; to "
         "settle it: more seeds, or a wider range of scales"
     )
-
-
-def _span(rate: Rate) -> str:
-    left = f"[{rate.low:+.2f}" if math.isfinite(rate.low) else "(open"
-    right = f"{rate.high:+.2f}]" if math.isfinite(rate.high) else "open)"
-    return f"{left}, {right}"

@@ -12,7 +12,7 @@ from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
-from sweeper.analysis.optimum.joint_sites import joint_survey
+from sweeper.analysis.optimum.sites import joint_survey
 from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal
 
