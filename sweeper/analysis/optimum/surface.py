@@ -121,7 +121,7 @@ def find_windows(
         spacing: grid step of each hyperparameter, shape [2].
         reach: grid steps on each side of the lowest point that belong to the window.
         least: points that a window has at least, the nearest first, so far as there are any.
-        tolerance, wall: as in :func:`find_basins`.
+        tolerance, wall: as in :func:`find_fit_windows`.
     """
     finite = np.isfinite(losses[0])
     lowest = np.argmin(losses, axis=1)

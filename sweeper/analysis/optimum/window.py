@@ -1,4 +1,4 @@
-"""The basin of a curve: its lowest point, the window that is fitted, and the bracket.
+"""The window of a curve: its lowest point, the window that is fitted, and the bracket.
 
 Everything is done for R curves at once (the measured one has R = 1, its resamples have many),
 all of them over the same K points with the same points diverged.
@@ -27,7 +27,7 @@ LEAST_WEIGHT = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Basin:
+class FitWindow:
     """Where R curves have their minima, as indices into the K points.
 
     Attributes:
@@ -52,10 +52,10 @@ class Basin:
     typical: Floats
 
 
-def find_basins(
+def find_fit_windows(
     log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, wall: float = WALL
-) -> Basin:
-    """Returns the basins of R curves.
+) -> FitWindow:
+    """Returns the windows of R curves.
 
     Args:
         log2: positions of the points, rising, shape [K].
@@ -74,7 +74,7 @@ def find_basins(
     inside = (places >= first[:, None]) & (places <= last[:, None])
     weights, typical = fall_off(losses, lowest, inside, tolerance, wall)
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
-    return Basin(
+    return FitWindow(
         lowest=lowest,
         first=first,
         last=last,
@@ -122,7 +122,7 @@ def fall_off(
         losses: losses, shape [R, K].
         lowest: index of the smallest loss, shape [R].
         inside: the points of the window, all of them finite, shape [R, K].
-        tolerance, wall: as in :func:`find_basins`.
+        tolerance, wall: as in :func:`find_fit_windows`.
     """
     if np.isinf(wall):
         return inside.astype(np.float64), np.full(len(losses), np.nan)
