@@ -168,7 +168,7 @@ class _Sums:
             normal[:, higher, higher] += np.maximum(penalty, least)
         normal[~self.enough] = np.eye(size)
         right[~self.enough] = 0.0
-        coefficients: Floats = np.linalg.solve(normal, right[..., None])[..., 0]
+        coefficients = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
         coefficients /= self.unit[:, None] ** each
         coefficients[:, 0] += self.base
         return Polynomials(origin=self.origin, coefficients=coefficients)
