@@ -13,7 +13,7 @@ import numpy as np
 from sweeper.analysis import (
     DEFAULT,
     Cost,
-    Fitted,
+    FittedMultiplier,
     Frontier,
     Law,
     Multiplier,
@@ -161,7 +161,7 @@ class ComparedVariant:
 
     result: VariantResult
     saving: Saving
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FittedMultiplier, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -304,7 +304,7 @@ def _require_one_metric(views: Sequence[StudyView]) -> None:
 
 
 def _compared(base: VariantResult, one: VariantResult) -> ComparedVariant:
-    fitted: tuple[Fitted, ...] = ()
+    fitted: tuple[FittedMultiplier, ...] = ()
     if base.law is not None and one.law is not None:
         compute = np.exp(one.frontier.ln_compute)
         fitted = fitted_multipliers(base.law, one.law, compute)

@@ -17,13 +17,13 @@ from sweeper.analysis import (
     Gaps,
     Law,
     Optimum,
-    Pace,
     Rate,
     Reference,
     ScaleGaps,
+    TransferVerdict,
     family_of,
     fit_law,
-    judge_pace,
+    judge_transfer,
     measure_gaps,
     rates_of,
     reference_of,
@@ -61,7 +61,7 @@ class Transfer(StudyGroup):
         reference: what the gaps are measured from.
         rows: the gaps, one a scale.
         rates: rate by the name of the gap, where it has one.
-        pace: the verdict.
+        verdict: whether transfer is fast and useful.
         laws: the loss laws of tuned and of transferred settings.
         left_out: scale to the reason why it takes no part.
         evidence: which trials it rests on.
@@ -71,7 +71,7 @@ class Transfer(StudyGroup):
     reference: Reference
     rows: tuple[ScaleGaps, ...]
     rates: Mapping[str, Rate]
-    pace: Pace
+    verdict: TransferVerdict
     laws: LossLaws
     left_out: Mapping[float, str]
     evidence: Evidence
@@ -151,15 +151,15 @@ def transfer_of(
     chosen = reference_of(reference, family, largest)
     gaps = measure_gaps(family, chosen)
     others = _other_gaps(optima, group.exponent, reference, name)
-    hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
+    contain_all = any(optimum.noise_source not in REPLICATED for optimum in optima)
     return Transfer(
         variant=group.variant,
         settings=group.settings,
         exponent=group.exponent,
         reference=chosen,
         rows=gaps.rows,
-        rates=rates_of(gaps, others, hold=hold),
-        pace=judge_pace(gaps, others, hold=hold, economy=economy),
+        rates=rates_of(gaps, others, contain_all=contain_all),
+        verdict=judge_transfer(gaps, others, contain_all=contain_all, economy=economy),
         laws=_loss_laws(group, optima),
         left_out=dict(group.left_out) | _bounded(group),
         evidence=group.evidence,
@@ -243,7 +243,7 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
     head = encoded(group, "variant settings refused")
     if isinstance(group, NoTransfer):
         return head
-    pace, rates = group.pace, group.rates
+    verdict, rates = group.verdict, group.rates
     return head | {
         "exponent": group.exponent,
         "reference": {
@@ -258,9 +258,9 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
         ],
         "rates": {name: _rate_json(rates.get(name)) for name in GAPS},
         "verdict": {
-            **encoded(pace, "speed why"),
-            "lead": _rate_json(pace.lead),
-            **encoded(pace, "useful free free_from"),
+            **encoded(verdict, "speed why"),
+            "lead": _rate_json(verdict.lead),
+            **encoded(verdict, "useful free free_from"),
         },
         "laws": {
             "base": group.laws.base,

@@ -138,7 +138,7 @@ def _said(group: RuleGroup) -> Iterator[Said]:
 
 def _places(rule: Rule) -> Table:
     fit = rule.fit
-    fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
+    fitted = fit.model.values(fit.parameters[None, :], fit.data.u)[0].tolist()
     rows = [
         [
             *((name, f"{size:g}") for name, size in found.scales.items()),
@@ -148,7 +148,7 @@ def _places(rule: Rule) -> Table:
             ("weight", f"{leverage:.0%}"),
             ("flags", flag_words(found.flags)),
         ]
-        for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
+        for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
     ]
     return grid(rows)
 
@@ -163,9 +163,9 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     lost = f"costs at most {max(0.0, *costs):.2g} in loss" if costs else "its loss is not measured"
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
-        f"{'worst' if len(held) > 1 else 'found'} at {worst.sighting.place.label}: predicted "
+        f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
         f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
-        f"{2.0**worst.sighting.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
+        f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
     )
 
 

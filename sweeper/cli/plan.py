@@ -28,11 +28,12 @@ def plan(
 ) -> None:
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
     from sweeper.engine import Timings, make_packs
+    from sweeper.search import make_search
     from sweeper.store import Store
-    from sweeper.study import expand, plan_warnings, price, remaining, unique_trials
+    from sweeper.study import plan_warnings, price, remaining, unique_trials
 
     asked = runnable_study(study, store=store)
-    planned = expand(asked)
+    planned = [proposal.trial for proposal in make_search(asked).ask()]
     with Store.open(store) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))
         timings = Timings(asked, opened, planned, probe=probe)
