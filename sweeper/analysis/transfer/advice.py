@@ -322,8 +322,8 @@ def _ties(land: Landscape, ranked: tuple[Option, ...]) -> Iterator[str]:
     other = cheapest if cheaper else near[0]
     advantage = f"is cheaper, {other.flops:.3g} FLOPs, and" if cheaper else "is as good:"
     yield (
-        f"{_name(other)} {advantage} worse by only {other.excess - best.excess:.2g}, less than the "
-        f"noise of one run ({land.noise:.2g})"
+        f"{_name(other)} {advantage} worse by only {other.excess - best.excess:.2g}, less than "
+        f"the noise of one run ({land.noise:.2g})"
     )
 
 
