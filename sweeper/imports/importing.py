@@ -60,10 +60,8 @@ class ImportedStudy:
         cells: list[tuple[Plain, ...]],
         rows: Rows,
         source: Mapping[str, Any],
-        paths: Paths,
     ) -> None:
         self._request, self._cells, self._source = request, cells, source
-        self._paths = paths
         self.variants = _variants(request.variant, cells)
         self._runs = Runs(rows, cells, steps=request.step is not None)
         self._trials = [self._trial(run) for run in self._runs]
@@ -111,11 +109,12 @@ class ImportedStudy:
         if self._request.step is None:
             return 0
         had = store.results_of(trial.key for trial in self._trials)
-        return write_curves(
-            (self._paths.curve(trial.key, 1), self._curve(run.path))
+        curves = (
+            (Paths.curve(trial.key, 1), self._curve(run.path))
             for run, trial in self._by_key()
             if run.path is not None and trial.key not in had
         )
+        return write_curves(store.paths.files, curves)
 
     def _by_key(self) -> Iterator[tuple[Run, Trial]]:
         """The runs in the order in which the database looks trials up: rows and files that lie in
@@ -173,7 +172,7 @@ class ImportedStudy:
         )
 
     def _place(self, trial: Trial) -> str:
-        return self._paths.relative(self._paths.curve(trial.key, 1))
+        return Paths.curve(trial.key, 1)
 
     def _marks(self, run: Run) -> Iterator[Mark]:
         if run.path is None or self._marked is None:
@@ -323,7 +322,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     release_batches()
     sorted_rows = _one_row_each(sheet, reader, request)
     source = {"source": sheet.path.name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source, store.paths)
+    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace

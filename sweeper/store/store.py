@@ -14,7 +14,7 @@ from sweeper.store import attempts as leases
 from sweeper.store import frames as derived
 from sweeper.store import studies as members
 from sweeper.store.database import Database
-from sweeper.store.files import Paths, Renaming, curve_files
+from sweeper.store.files import Paths
 from sweeper.store.integrity import require_whole
 from sweeper.store.location import locate
 from sweeper.store.outcomes import Recording, record_new
@@ -35,6 +35,7 @@ from sweeper.store.records import (
 )
 from sweeper.store.schema import open_database
 from sweeper.store.upkeep import (
+    Renaming,
     Verification,
     Waste,
     find_waste,
@@ -60,7 +61,7 @@ class Store:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     @classmethod
     def open(
@@ -108,17 +109,17 @@ class Store:
 
     def close(self) -> None:
         """Closes all connections to the database."""
-        self._database.close()
+        self.database.close()
 
     @property
     def paths(self) -> Paths:
-        """The owner of the paths of curves and checkpoints."""
-        return self._database.location.paths
+        """The names of curves and checkpoints, and where they are."""
+        return self.database.location.paths
 
     @property
     def shown(self) -> str:
         """The store's place for messages, without a password."""
-        return self._database.location.shown
+        return self.database.location.shown
 
     # Studies ----------------------------------------------------------------------------------
 
@@ -128,8 +129,8 @@ class Store:
         Trials that the store does not know are added; members that are no longer declared are
         hidden and never deleted; declared ones that had been hidden come back.
         """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             return members.save_study(connection, now, record, declared)
 
     def add_trials(self, study: str, added: Sequence[Membership], *, first: int) -> None:
@@ -140,13 +141,13 @@ class Store:
             added: the members.
             first: position of the first of them among the study's trials, from 0.
         """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             members.add_members(connection, now, study, added, first)
 
     def studies(self) -> list[StudyRecord]:
         """Returns all studies, the oldest first."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return members.all_studies(connection)
 
     def study(self, name: str) -> StudyRecord:
@@ -155,36 +156,36 @@ class Store:
         Raises:
             UnknownNameError: there is none of this name.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return members.find_study(connection, name)
 
     # What is done -----------------------------------------------------------------------------
 
     def results_of(self, keys: Iterable[str]) -> dict[str, str]:
         """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return accounts.results_of(connection, keys)
 
     def outcomes_of(self, keys: Iterable[str]) -> dict[str, Outcome]:
         """Returns the accepted outcomes by key, with their final metrics; without marks, curve
         and what is known of the machine."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return accounts.outcomes_of(connection, keys)
 
     def step_seconds(self, keys: Sequence[str]) -> dict[str, float]:
         """Returns device seconds per optimizer step by key, for the completed trials."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return accounts.step_seconds(connection, keys)
 
     def failures_of(self, keys: Iterable[str]) -> dict[str, Failure]:
         """Returns the failures of the trials without a result whose last attempt failed."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return accounts.failures_of(connection, keys)
 
     def worker_deaths(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns how many workers died under each trial since it was last excused, by key; 0
         is left out. Controllers and whole nodes that died are not among them."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return accounts.worker_deaths(connection, keys)
 
     def account(self, study: str) -> Account:
@@ -193,9 +194,9 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             members.find_study(connection, study)
-            return accounts.account(connection, self._database.now(connection), study)
+            return accounts.account(connection, self.database.now(connection), study)
 
     # Attempts ---------------------------------------------------------------------------------
 
@@ -214,28 +215,28 @@ class Store:
         Returns:
             The claims, in the order of the keys.
         """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             return leases.claim(connection, now, keys, owner, lease_s)
 
     def heartbeat(self, owner: Owner, lease_s: float) -> frozenset[str]:
         """Renews the leases of an owner; returns the keys that it still holds. What it had
         claimed and is not among them has ended, or was given to somebody else."""
-        with self._database.write() as connection:
-            return leases.heartbeat(connection, self._database.now(connection), owner, lease_s)
+        with self.database.write() as connection:
+            return leases.heartbeat(connection, self.database.now(connection), owner, lease_s)
 
     def release(self, owner: Owner) -> int:
         """Closes what an owner still runs as ``stopped``, so that anybody may claim it; returns
         the number of attempts. The owner claims nothing more: to this process it is gone, even
         if the store cannot be told."""
         owner.retire()
-        with self._database.write() as connection:
-            return leases.release(connection, self._database.now(connection), owner)
+        with self.database.write() as connection:
+            return leases.release(connection, self.database.now(connection), owner)
 
     def holders(self, keys: Sequence[str]) -> dict[str, Holder]:
         """Returns who runs which of the trials now, by key; what nobody runs is left out."""
-        with self._database.read() as connection:
-            return leases.holders(connection, self._database.now(connection), keys)
+        with self.database.read() as connection:
+            return leases.holders(connection, self.database.now(connection), keys)
 
     def record(self, outcome: Outcome, *, objective: float | None) -> bool:
         """Keeps how an attempt ended; returns True if it is the accepted result of its trial.
@@ -253,8 +254,8 @@ class Store:
         """Keeps several outcomes, all or none; returns for each what :meth:`record` returns."""
         if not entries:
             return []
-        with self._database.write() as connection:
-            now = self._database.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             recording = Recording(connection, now, [outcome.key for outcome, _ in entries])
             verdicts = [recording.add(outcome, objective) for outcome, objective in entries]
             recording.write()
@@ -281,8 +282,8 @@ class Store:
             RequestError: trials would be hidden and ``replace`` is not asked for, or the study
                 of this name is no imported one.
         """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             changes = members.save_study(connection, now, record, declared)
             if changes.hidden and not replace:
                 raise RequestError(
@@ -301,7 +302,7 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return frames.trial_frame(
                 connection, members.find_study(connection, study), hidden=hidden
             )
@@ -312,7 +313,7 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return frames.mark_frame(connection, members.find_study(connection, study))
 
     def derived_places(self, study: str) -> list[derived.Place]:
@@ -321,7 +322,7 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return derived.derived_places(connection, members.find_study(connection, study).name)
 
     def derived(
@@ -332,19 +333,18 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             record = members.find_study(connection, study)
             return derived.derived_frame(connection, record.name, wanted)
 
-    def curve_files(self, study: str) -> dict[str, Path]:
+    def curve_files(self, study: str) -> dict[str, str]:
         """Returns the curve file of each result of a study that has one, by key.
 
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
-            found = frames.curve_files(connection, members.find_study(connection, study))
-        return {key: self.paths.absolute(relative) for key, relative in found.items()}
+        with self.database.read() as connection:
+            return frames.curve_files(connection, members.find_study(connection, study))
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Returns the answer to one reading statement; nothing can be written with it.
@@ -352,14 +352,14 @@ class Store:
         Raises:
             RequestError: the statement is wrong, or would write.
         """
-        return run_query(self._database.location, sql, parameters)
+        return run_query(self.database.location, sql, parameters)
 
     # Notes ------------------------------------------------------------------------------------
 
     def save_probe(self, probe: Probe) -> None:
         """Keeps a measured speed in place of an older one of the same circumstances."""
-        with self._database.write() as connection:
-            notes.save_probe(connection, self._database.now(connection), probe)
+        with self.database.write() as connection:
+            notes.save_probe(connection, self.database.now(connection), probe)
 
     def probe_for(
         self,
@@ -383,7 +383,7 @@ class Store:
             step_seconds=0.0,
             steps=0,
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return notes.find_probe(connection, wanted)
 
     def save_estimates(self, study: str, hyperparameter: str, rows: Sequence[Estimate]) -> None:
@@ -392,9 +392,9 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             members.find_study(connection, study)
-            now = self._database.now(connection)
+            now = self.database.now(connection)
             notes.save_estimates(connection, now, study, hyperparameter, rows)
 
     def estimates(self, study: str, hyperparameter: str) -> list[Estimate]:
@@ -403,7 +403,7 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             members.find_study(connection, study)
             return notes.find_estimates(connection, study, hyperparameter)
 
@@ -418,10 +418,10 @@ class Store:
         keys: Sequence[str] = (),
     ) -> Retried:
         """Makes trials of a study pending again, all or none (:func:`upkeep.retry_trials`)."""
-        with Renaming() as renaming, self._database.write() as connection:
+        with Renaming(self.paths.files) as renaming, self.database.write() as connection:
             return retry_trials(
                 connection,
-                self._database.now(connection),
+                self.database.now(connection),
                 self.paths,
                 renaming,
                 study,
@@ -433,7 +433,7 @@ class Store:
     def forgive(self, keys: Sequence[str]) -> None:
         """Makes the ended attempts of trials without a result count no more, so that the trials
         wait to be run again."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             forgive(connection, keys)
 
     def prune(
@@ -450,21 +450,21 @@ class Store:
         Raises:
             UnknownNameError: there is no such study.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             scope = None if study is None else members.member_keys(connection, study)
             found = find_waste(
-                connection, self._database, scope, hidden=hidden, withdrawn=withdrawn
+                connection, self.database, scope, hidden=hidden, withdrawn=withdrawn
             )
-        return found if dry_run else remove(self._database, found)
+        return found if dry_run else remove(self.database, found)
 
     def verify(self, study: str | None = None, *, repair: bool = False) -> Verification:
         """Checks database, curves and checkpoints, and mends them if asked to
         (:func:`upkeep.verify_store`)."""
-        return verify_store(self._database, study, repair=repair)
+        return verify_store(self.database, study, repair=repair)
 
     def orphans(self) -> int:
         """Returns how many trials have a curve file on disk and no result in the database, be
         it that the database was lost. Running them takes those results over."""
-        files = list(curve_files(self.paths))
-        with self._database.read() as connection:
+        files = list(self.paths.curve_files())
+        with self.database.read() as connection:
             return orphans(connection, files)

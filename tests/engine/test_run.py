@@ -11,6 +11,7 @@ from typing import Any
 import altered_card
 import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
+from on_disk import on_disk
 
 from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
@@ -109,7 +110,7 @@ def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
 
     def steal() -> None:
         text = "update attempts set state = 'lost_worker', expires_at = null"
-        with store._database.write() as connection:
+        with store.database.write() as connection:
             connection.exec_driver_sql(text)
         (claim,) = store.claim([key], owner=thief, lease_s=60)
         outcome = Outcome(key=key, attempt=claim.attempt, kind="completed", step=50)
@@ -296,9 +297,9 @@ def test_checkpoints_that_a_killed_controller_left_of_a_finished_trial_are_remov
     inline(study, store).execute()
     done, stranger = trials_of(study)[0].key, "0" * 64
     for key in (done, stranger):
-        path = store.paths.checkpoint(key, 3)
+        path = on_disk(store.paths).checkpoint(key, 3)
         path.parent.mkdir(parents=True)
         path.touch()
     assert inline(study, store).execute().reused == 6
-    assert not store.paths.checkpoint_folder(done).exists()
-    assert store.paths.checkpoint(stranger, 3).exists(), "it may be of another database"
+    assert not on_disk(store.paths).checkpoint_folder(done).exists()
+    assert on_disk(store.paths).checkpoint(stranger, 3).exists(), "it may be of another database"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from on_disk import on_disk
 from sample_store import outcome, save, spawn
 from store_places import written
 
@@ -174,7 +175,7 @@ def test_the_half_made_store_of_a_killed_process_is_cleared_away(tmp_path: Path)
 def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         keys = save(store, 2)
-        reader = sqlite3.connect(store.paths.database, isolation_level=None)
+        reader = sqlite3.connect(on_disk(store.paths).database, isolation_level=None)
         reader.execute("begin")
         assert reader.execute("select count(*) from results").fetchone() == (0,)
 

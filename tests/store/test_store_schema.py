@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from old_stores import restore_baseline
+from on_disk import on_disk
 from sample_store import save, study
 from store_places import written
 
@@ -132,7 +133,7 @@ def test_another_programs_database_is_left_alone(location: str) -> None:
 def test_a_damaged_file_is_told_and_never_started_over(tmp_path: Path, cut: str) -> None:
     with Store.open(tmp_path) as store:
         save(store, 200)
-        file = store.paths.database
+        file = on_disk(store.paths).database
     size = file.stat().st_size
     if cut == "overwritten":
         file.write_bytes(b"\0" * size)

@@ -5,6 +5,7 @@ from .finding import Finding as Finding
 from .prune import Waste as Waste
 from .prune import find_waste as find_waste
 from .prune import remove as remove
+from .retry import Renaming as Renaming
 from .retry import forgive as forgive
 from .retry import retry_trials as retry_trials
 from .verify import Verification as Verification

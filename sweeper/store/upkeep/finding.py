@@ -25,5 +25,5 @@ class Finding:
     what: str
     remedy: str
     key: str | None = None
-    repair: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    repair: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     repaired: bool = False

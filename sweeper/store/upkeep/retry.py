@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
@@ -13,7 +15,7 @@ from sweeper.errors import RequestError
 from sweeper.store.accounts import failures_of
 from sweeper.store.attempts import RUNNING, holders
 from sweeper.store.database import CHUNK, rows_in
-from sweeper.store.files import Paths, Renaming
+from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
 from sweeper.store.studies import find_study
 from sweeper.store.tables import attempts, marks, results, study_trials
@@ -23,6 +25,40 @@ FEWEST_DIGITS = 6
 
 LISTED = 5
 """Trials that a message names."""
+
+
+class Renaming:
+    """Context that takes its renamings back if its body raises.
+
+    It is entered before the transaction that it goes with. A process that dies between the two
+    leaves a file under its new name and the database as it was, which `sweeper verify` mends.
+    """
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+        self._done: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            for source, target in reversed(self._done):
+                self._files.rename(target, source)
+
+    def move(self, source: str, target: str) -> None:
+        """Renames a file; one that is not there is left out.
+
+        Raises:
+            StoreError: its folder cannot be written.
+        """
+        if self._files.rename(source, target):
+            self._done.append((source, target))
 
 
 @dataclass(frozen=True)
@@ -147,9 +183,9 @@ def _withdraw(
     for row in list(rows_in(connection, statement, results.c.trial_key, keys)):
         # A file of another attempt would be taken over just like that of the withdrawn result.
         files = set(paths.curves_of(row.trial_key))
-        files |= {paths.absolute(row.curve)} if row.curve else set()
-        for path in sorted(files):
-            renaming.move(path, paths.withdrawn(path))
+        files |= {row.curve} if row.curve else set()
+        for name in sorted(files):
+            renaming.move(name, paths.withdrawn(name))
     for chunk in _chunks(keys):
         for table in (marks, results):
             connection.execute(delete(table).where(table.c.trial_key.in_(chunk)))

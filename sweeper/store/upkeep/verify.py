@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from sweeper import trial
 from sweeper.store.database import Database, rows_in
-from sweeper.store.files import CurveFile, checkpoint_folders, curve_files
+from sweeper.store.files import CurveFile
 from sweeper.store.integrity import dangling_rows, require_whole
 from sweeper.store.studies import member_keys, scale_values
 from sweeper.store.tables import results, trials
@@ -104,8 +103,8 @@ def verify_store(database: Database, study: str | None, *, repair: bool) -> Veri
     """
     require_whole(database, thorough=True)
     # Listed first: what is written from here on is of trials that are seen to be running.
-    files = list(curve_files(database.location.paths))
-    folders = list(checkpoint_folders(database.location.paths))
+    files = list(database.location.paths.curve_files())
+    folders = list(database.location.paths.checkpoint_folders())
     with database.read() as connection:
         scope = None if study is None else member_keys(connection, study)
         keys = sorted(scope if scope is not None else _all_keys(connection))
@@ -128,7 +127,7 @@ def _findings(
     keys: list[str],
     scope: set[str] | None,
     files: list[CurveFile],
-    folders: list[tuple[str, Path]],
+    folders: list[tuple[str, str]],
 ) -> Iterator[Finding]:
     yield from dangling_rows(connection, database)
     for check in (altered_trials, stale_attempts, wrong_attempts, stray_marks, wrong_objectives):

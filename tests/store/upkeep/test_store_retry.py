@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from ended_trials import end
+from ended_trials import end, there
 from sample_store import ELSEWHERE, dump, members, save, study, trials
 
 from sweeper.errors import RequestError, StoreError, UnknownNameError
@@ -65,7 +65,7 @@ def test_a_withdrawn_result_leaves_its_metrics_and_a_curve_that_nobody_takes_ove
     kept = [(number, state, *map(bool, flags)) for number, state, *flags in rows]
     assert kept == [(number, "completed", False, True, False) for number in (1, 2)]
     assert store.paths.curves_of(keys[0]) == []
-    assert all(store.paths.withdrawn(path).exists() for path in (curve, late))
+    assert all(there(store, *map(store.paths.withdrawn, (curve, late))))
     (claim,) = store.claim(keys, owner=Owner.here(), lease_s=60)
     assert claim.attempt == 3
     end(store, keys[0], attempt=3)
@@ -169,6 +169,5 @@ def test_a_withdrawal_that_cannot_be_committed_gives_the_curve_its_name_back(
     with pytest.raises(StoreError, match="full"):
         store.retry("widths", keys=[keys[0]])
 
-    assert curve.exists()
-    assert not store.paths.withdrawn(curve).exists()
+    assert there(store, curve, store.paths.withdrawn(curve)) == [True, False]
     assert dump(store) == before
