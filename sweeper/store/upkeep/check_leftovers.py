@@ -8,10 +8,10 @@ from functools import partial
 from sqlalchemy import Connection, select
 
 from sweeper.store.attempts import RUNNING, close_lost, liveness, lost_reason
-from sweeper.store.database import Database, rows_in
+from sweeper.store.database import Database, current_time, rows_in
 from sweeper.store.files import FileStore, Paths, read_journal
 from sweeper.store.tables import attempts
-from sweeper.store.upkeep.finding import Finding
+from sweeper.store.upkeep.check_results import Finding
 from sweeper.store.upkeep.prune import Standing, Waste, find_waste, remove
 
 
@@ -19,7 +19,7 @@ def stale_attempts(
     connection: Connection, database: Database, keys: Collection[str]
 ) -> Iterator[Finding]:
     """Yields attempts that are marked as running and that nobody runs."""
-    now, is_alive = database.now(connection), liveness()
+    now, is_alive = current_time(connection), liveness()
     running = select(attempts).where(attempts.c.state == RUNNING)
     for row in rows_in(connection, running, attempts.c.trial_key, keys):
         reason = lost_reason(row, now, is_alive)
@@ -44,7 +44,7 @@ def bad_checkpoints(
         database: which one.
         folders: keys of trials and the folders of their checkpoints.
     """
-    standing = Standing(connection, database, [key for key, _ in folders])
+    standing = Standing(connection, [key for key, _ in folders])
     paths = database.location.paths
     for key, folder in folders:
         if key in standing.running or not paths.files.names(folder):
@@ -66,12 +66,13 @@ def needless_files(
     connection: Connection, database: Database, scope: Collection[str] | None
 ) -> Iterator[Finding]:
     """Yields unfinished files of dead writers, and checkpoints of trials with a result."""
-    found = find_waste(connection, database, scope, hidden=False, withdrawn=False)
+    paths = database.location.paths
+    found = find_waste(connection, paths, scope, hidden=False, withdrawn=False)
     for item in found:
         if item.kind == "temporary" or item.name.endswith("/"):
             yield Finding(
                 kind=item.kind,
-                where=database.location.paths.files.shown(item.name),
+                where=paths.files.shown(item.name),
                 what=f"nothing needs it: {item.why}",
                 remedy="it is removed",
                 key=item.key,
@@ -108,7 +109,7 @@ def _remove_files(files: FileStore, names: Sequence[str]) -> None:
 
 def _close(database: Database, key: str) -> None:
     with database.write() as connection:
-        close_lost(connection, database.now(connection), [key])
+        close_lost(connection, [key])
 
 
 def _remove_waste(database: Database, item: Waste) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, func, select
 from sweeper.store.attempts import holders
 from sweeper.store.database import Database, present_in, rows_in
 from sweeper.store.files import FileStore, Paths, files_below, read_journal
+from sweeper.store.studies import member_keys
 from sweeper.store.tables import results, study_trials, trials
 
 OLD_SECONDS = 86_400.0
@@ -51,7 +52,6 @@ class Standing:
 
     Args:
         connection: an open transaction.
-        database: whose clock says which leases have lapsed.
         keys: keys of the trials.
 
     Attributes:
@@ -61,7 +61,7 @@ class Standing:
         running: those that somebody runs now.
     """
 
-    def __init__(self, connection: Connection, database: Database, keys: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, keys: Sequence[str]) -> None:
         here = study_trials.c.trial_key
         shown = func.max(case((study_trials.c.hidden, 0), else_=1)).label("shown")
         placed = rows_in(connection, select(here, shown).group_by(here), here, keys)
@@ -69,12 +69,40 @@ class Standing:
         self.known = present_in(connection, trials.c.key, keys)
         self.done = present_in(connection, results.c.trial_key, keys)
         self.hidden = self.known - declared
-        self.running = set(holders(connection, database.now(connection), keys))
+        self.running = set(holders(connection, keys))
+
+
+def prune(
+    database: Database,
+    study: str | None = None,
+    *,
+    hidden: bool = False,
+    withdrawn: bool = False,
+    dry_run: bool = False,
+) -> list[Waste]:
+    """Removes files that nothing needs (:func:`find_waste`), and returns what they were.
+
+    Args:
+        database: whose files are looked through.
+        study: name of a study whose files alone are looked at.
+        hidden: remove the checkpoints of hidden trials, too.
+        withdrawn: remove the curves of withdrawn results, too.
+        dry_run: remove nothing.
+
+    Raises:
+        UnknownNameError: there is no such study.
+        StoreError: a folder cannot be read, or a file not be removed.
+    """
+    paths = database.location.paths
+    with database.read() as connection:
+        scope = None if study is None else member_keys(connection, study)
+        found = find_waste(connection, paths, scope, hidden=hidden, withdrawn=withdrawn)
+    return found if dry_run else remove(database, found)
 
 
 def find_waste(
     connection: Connection,
-    database: Database,
+    paths: Paths,
     scope: Collection[str] | None,
     *,
     hidden: bool,
@@ -87,7 +115,7 @@ def find_waste(
 
     Args:
         connection: an open transaction.
-        database: whose files are looked through.
+        paths: the files that are looked through.
         scope: keys of the trials to look at; None looks at all files.
         hidden: count the checkpoints of hidden trials among them.
         withdrawn: count the curves of withdrawn results among them.
@@ -95,13 +123,12 @@ def find_waste(
     Raises:
         StoreError: a folder cannot be read.
     """
-    paths = database.location.paths
     files = paths.files
     folders = [item for item in paths.checkpoint_folders() if scope is None or item[0] in scope]
     begun = [item for item in paths.unfinished_files() if scope is None or item[0] in scope]
     kept = [item for item in paths.withdrawn_files() if scope is None or item[0] in scope]
     keys = {key for key, _ in (*folders, *begun, *kept) if key is not None}
-    standing = Standing(connection, database, sorted(keys))
+    standing = Standing(connection, sorted(keys))
     found = [
         *(
             item
@@ -130,7 +157,7 @@ def remove(database: Database, found: Iterable[Waste]) -> list[Waste]:
         group = by_key[start : start + GROUP]
         keys = [items[0].key for items in group if items[0].key is not None]
         with database.write() as connection:
-            running = holders(connection, database.now(connection), keys)
+            running = holders(connection, keys)
             for item in (item for items in group for item in items if item.key not in running):
                 database.location.paths.files.remove(item.name)
                 removed.append(item)

@@ -12,13 +12,17 @@ from sqlalchemy import Connection, Row, select, update
 from sweeper import trial
 from sweeper.store.database import Database, rows_in
 from sweeper.store.files import CurveFile
-from sweeper.store.integrity import dangling_rows, require_whole
 from sweeper.store.studies import member_keys, scale_values
 from sweeper.store.tables import results, trials
 from sweeper.store.upkeep.check_curves import stray_curves, wrong_curves
 from sweeper.store.upkeep.check_leftovers import bad_checkpoints, needless_files, stale_attempts
-from sweeper.store.upkeep.check_results import stray_marks, wrong_attempts, wrong_objectives
-from sweeper.store.upkeep.finding import Finding
+from sweeper.store.upkeep.check_results import (
+    Finding,
+    dangling_rows,
+    stray_marks,
+    wrong_attempts,
+    wrong_objectives,
+)
 
 
 def altered_trials(
@@ -86,7 +90,9 @@ class Verification:
         return sum(not finding.repaired for finding in self.findings)
 
 
-def verify_store(database: Database, study: str | None, *, repair: bool) -> Verification:
+def verify_store(
+    database: Database, study: str | None = None, *, repair: bool = False
+) -> Verification:
     """Checks database, curves and checkpoints against each other.
 
     Args:
@@ -101,7 +107,7 @@ def verify_store(database: Database, study: str | None, *, repair: bool) -> Veri
             was not, since the disk is full or may not be written.
         UnknownNameError: there is no such study.
     """
-    require_whole(database, thorough=True)
+    database.require_whole(thorough=True)
     # Listed first: what is written from here on is of trials that are seen to be running.
     files = list(database.location.paths.curve_files())
     folders = list(database.location.paths.checkpoint_folders())
