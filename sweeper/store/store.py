@@ -185,6 +185,6 @@ class Store:
     # Upkeep
     retry = _uses(upkeep.retry_trials)
     forgive = _writes(upkeep.forgive)
-    prune = _uses(upkeep.prune)
+    prune = _uses(upkeep.prune_store)
     verify = _uses(upkeep.verify_store)
     orphans = _uses(upkeep.orphans)

@@ -3,7 +3,7 @@
 from .check_curves import orphans as orphans
 from .check_results import Finding as Finding
 from .prune import Waste as Waste
-from .prune import prune as prune
+from .prune import prune_store as prune_store
 from .retry import forgive as forgive
 from .retry import retry_trials as retry_trials
 from .verify import Verification as Verification

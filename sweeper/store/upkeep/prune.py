@@ -72,7 +72,7 @@ class Standing:
         self.running = set(holders(connection, keys))
 
 
-def prune(
+def prune_store(
     database: Database,
     study: str | None = None,
     *,
