@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workloads.data import batch, read_tokens
-from workloads.llama import LLAMA, RMS_EPSILON, Llama, LlamaTrainer
-from workloads.training import Schedule
+from workloads.llama import LLAMA, Llama
+from workloads.training import RMS_EPSILON, Schedule
 from workloads.workload import Member, Resolved
 
 BARE_WIDTHS = (64, 128, 256)
@@ -157,7 +157,7 @@ def steps_of(runs: Sequence[Iterator[Any]], number: int) -> Callable[[], None]:
 def trainer(resolved: Resolved, seeds: Sequence[int]) -> Iterator[Any]:
     """Returns the steps of a pack with one member a seed."""
     members = [Member(config=resolved.config, seed=seed) for seed in seeds]
-    return LlamaTrainer(members, threads=1, device="cpu").run()
+    return LLAMA.trainer()(members, threads=1, device="cpu").run()
 
 
 def against_bare(width: int, *, turns: int, steps: int) -> dict[str, Any]:

@@ -11,8 +11,12 @@ import pytest
 from sweeper.cli.app import app
 from sweeper.store.tables import metadata
 from workloads.optimizers.coefficients import NEWTON_SCHULZ
-from workloads.optimizers.settings import block_settings, power_settings
-from workloads.optimizers.spec import OPTIMIZERS, algorithm_settings
+from workloads.optimizers.spec import (
+    OPTIMIZERS,
+    algorithm_settings,
+    block_settings,
+    power_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

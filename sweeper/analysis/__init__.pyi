@@ -6,7 +6,7 @@ from .compute.frontier import Frontier as Frontier
 from .compute.frontier import require_baseline as require_baseline
 from .compute.law import Law as Law
 from .compute.law import fit_law as fit_law
-from .compute.multiplier import Fitted as Fitted
+from .compute.multiplier import FittedMultiplier as FittedMultiplier
 from .compute.multiplier import Multiplier as Multiplier
 from .compute.multiplier import Saving as Saving
 from .compute.multiplier import SharedSeeds as SharedSeeds
@@ -31,15 +31,15 @@ from .optimum.estimators import estimator_named as estimator_named
 from .optimum.interval import quantile_interval as quantile_interval
 from .optimum.joint_locate import locate_jointly as locate_jointly
 from .optimum.joint_optimum import JointOptimum as JointOptimum
-from .optimum.joint_sites import JointSurvey as JointSurvey
-from .optimum.joint_sites import joint_survey as joint_survey
 from .optimum.locate import Located as Located
 from .optimum.locate import locate as locate
 from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
-from .optimum.sites import Sighting as Sighting
+from .optimum.sites import JointSurvey as JointSurvey
+from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
+from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim
 from .scaling.claim import Ruling as Ruling
@@ -49,7 +49,7 @@ from .scaling.drift import Drift as Drift
 from .scaling.drift import DriftFlag as DriftFlag
 from .scaling.drift import measure_drift as measure_drift
 from .scaling.holdout import Candidate as Candidate
-from .scaling.holdout import Held as Held
+from .scaling.holdout import HeldOut as HeldOut
 from .scaling.models import Offset as Offset
 from .scaling.prediction import Prediction as Prediction
 from .scaling.prediction import predict_at as predict_at
@@ -57,7 +57,7 @@ from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
 from .transfer.advice import Advice as Advice
-from .transfer.advice import Found as Found
+from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape
 from .transfer.advice import Movement as Movement
 from .transfer.advice import advise as advise
@@ -78,7 +78,7 @@ from .transfer.regret import regret_at as regret_at
 from .transfer.regret import run_flops as run_flops
 from .transfer.regret import transfer_base as transfer_base
 from .transfer.regret import transfer_regret as transfer_regret
-from .transfer.verdict import Pace as Pace
 from .transfer.verdict import Rate as Rate
-from .transfer.verdict import judge_pace as judge_pace
+from .transfer.verdict import TransferVerdict as TransferVerdict
+from .transfer.verdict import judge_transfer as judge_transfer
 from .transfer.verdict import rates_of as rates_of

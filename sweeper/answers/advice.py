@@ -14,8 +14,8 @@ from sweeper.analysis import (
     Advice,
     Economy,
     Floats,
-    Found,
     Growth,
+    KnownOptimum,
     Landscape,
     Movement,
     Optimum,
@@ -174,10 +174,10 @@ def read_landscape(
     )
 
 
-def _found(largest: Optimum) -> Found | None:
+def _found(largest: Optimum) -> KnownOptimum | None:
     """Returns the optimum of the largest scale, if its interval is closed."""
     width = largest.high - largest.low
-    return Found(scale=largest.scale, error=width / 3.92) if math.isfinite(width) else None
+    return KnownOptimum(scale=largest.scale, error=width / 3.92) if math.isfinite(width) else None
 
 
 def _alike(count: int) -> tuple[str, ...]:

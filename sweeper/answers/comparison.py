@@ -13,7 +13,7 @@ import numpy as np
 from sweeper.analysis import (
     DEFAULT,
     Cost,
-    Fitted,
+    FittedMultiplier,
     Frontier,
     Law,
     Multiplier,
@@ -168,7 +168,7 @@ class Rival:
 
     side: Side
     saving: Saving
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FittedMultiplier, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -311,7 +311,7 @@ def _require_one_metric(inquiries: Sequence[Inquiry]) -> None:
 
 
 def _rival(base: Side, side: Side) -> Rival:
-    fitted: tuple[Fitted, ...] = ()
+    fitted: tuple[FittedMultiplier, ...] = ()
     if base.law is not None and side.law is not None:
         compute = np.exp(side.frontier.ln_compute)
         fitted = fitted_multipliers(base.law, side.law, compute)

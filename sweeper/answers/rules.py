@@ -13,7 +13,7 @@ from sweeper.analysis import (
     CHOICES,
     DEFAULT,
     Candidate,
-    Held,
+    HeldOut,
     JointOptimum,
     JointSurvey,
     Offset,
@@ -229,7 +229,7 @@ def _surveyed(part: pd.DataFrame, question: Question) -> Survey | JointSurvey:
 
 def _rule(found: Survey | JointSurvey, name: str, question: Question) -> Rule:
     return fit_rule(
-        found.sightings(name) if isinstance(found, JointSurvey) else found.sightings,
+        found.site_optima(name) if isinstance(found, JointSurvey) else found.site_optima,
         hyperparameter=name,
         scales=question.scales,
         model=question.model,
@@ -246,12 +246,12 @@ def _costs(
     return tuple(_cost(found, rules, held) for held in rules[name].held)
 
 
-def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: Held) -> float | None:
-    place = held.sighting.place
+def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: HeldOut) -> float | None:
+    site = held.site_optimum.site
     if isinstance(found, Survey):
-        cost = regret_at(found.optima[found.places.index(place)], held.predicted.value)
+        cost = regret_at(found.optima[found.sites.index(site)], held.predicted.value)
         return cost.regret if cost.certainty == "measured" else None
-    optimum = found.optima[found.places.index(place)]
+    optimum = found.optima[found.sites.index(site)]
     setting = []
     for name in found.names:
         others = rules[name].held if name in rules else ()
@@ -262,8 +262,8 @@ def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: Held) ->
     return optimum.rise(np.array(setting))
 
 
-def _same(one: Held, other: Held) -> bool:
-    return one.sighting.place == other.sighting.place and one.without == other.without
+def _same(one: HeldOut, other: HeldOut) -> bool:
+    return one.site_optimum.site == other.site_optimum.site and one.without == other.without
 
 
 def rules_of(
@@ -459,13 +459,13 @@ def _held_out_json(group: RuleGroup, rule: Rule) -> dict[str, Any] | None:
     }
 
 
-def _held_json(held: Held, cost: float | None) -> dict[str, Any]:
+def _held_json(held: HeldOut, cost: float | None) -> dict[str, Any]:
     return {
-        **encoded(held, "without_largest=without scales=sighting.scales"),
+        **encoded(held, "without_largest=without scales=site_optimum.scales"),
         "predicted_log2": held.predicted.value,
         "predicted": 2.0**held.predicted.value,
-        **encoded(held, "low high found_log2=sighting.log2"),
-        "found": 2.0**held.sighting.log2,
+        **encoded(held, "low high found_log2=site_optimum.log2"),
+        "found": 2.0**held.site_optimum.log2,
         **encoded(held, "inside error_octaves=error"),
         "regret": cost,
     }
@@ -473,7 +473,7 @@ def _held_json(held: Held, cost: float | None) -> dict[str, Any]:
 
 def _places_json(group: RuleGroup, rule: Rule) -> list[dict[str, Any]]:
     fit, joint = rule.fit, _joint_by_place(group)
-    fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
+    fitted = fit.model.values(fit.parameters[None, :], fit.data.u)[0].tolist()
     return [
         {
             **encoded(found, "scales log2"),
@@ -482,14 +482,14 @@ def _places_json(group: RuleGroup, rule: Rule) -> list[dict[str, Any]]:
             "fitted_log2": value,
             "leverage": leverage,
             **encoded(found, "loss curvature flags estimator seeds trials=answered declared"),
-            "axes": axes_json(joint[found.place.label]) if found.place.label in joint else [],
+            "axes": axes_json(joint[found.site.label]) if found.site.label in joint else [],
         }
-        for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True)
+        for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
     ]
 
 
 def _joint_by_place(group: RuleGroup) -> Mapping[str, JointOptimum]:
     if not isinstance(group.survey, JointSurvey):
         return {}
-    labels = [place.label for place in group.survey.places]
+    labels = [site.label for site in group.survey.sites]
     return dict(zip(labels, group.survey.optima, strict=True))

@@ -17,13 +17,13 @@ from sweeper.analysis import (
     Gaps,
     Law,
     Optimum,
-    Pace,
     Rate,
     Reference,
     ScaleGaps,
+    TransferVerdict,
     family_of,
     fit_law,
-    judge_pace,
+    judge_transfer,
     measure_gaps,
     rates_of,
     reference_of,
@@ -62,7 +62,7 @@ class Transfer(StudyGroup):
         reference: what the gaps are measured from.
         rows: the gaps, one a scale.
         rates: rate by the name of the gap, where it has one.
-        pace: the verdict.
+        verdict: whether transfer is fast and useful.
         overlay: the pair of loss laws.
         left_out: scale to the reason why it takes no part.
         evidence: which trials it rests on.
@@ -72,7 +72,7 @@ class Transfer(StudyGroup):
     reference: Reference
     rows: tuple[ScaleGaps, ...]
     rates: Mapping[str, Rate]
-    pace: Pace
+    verdict: TransferVerdict
     overlay: Overlay
     left_out: Mapping[float, str]
     evidence: Evidence
@@ -164,15 +164,15 @@ def transfer_of(
     chosen = reference_of(reference, family, largest)
     gaps = measure_gaps(family, chosen)
     rivals = _rivals(optima, group.exponent, reference, name)
-    hold = any(optimum.noise_source not in REPLICATED for optimum in optima)
+    contain_all = any(optimum.noise_source not in REPLICATED for optimum in optima)
     return Transfer(
         variant=group.variant,
         settings=group.settings,
         exponent=group.exponent,
         reference=chosen,
         rows=gaps.rows,
-        rates=rates_of(gaps, rivals, hold=hold),
-        pace=judge_pace(gaps, rivals, hold=hold, economy=economy),
+        rates=rates_of(gaps, rivals, contain_all=contain_all),
+        verdict=judge_transfer(gaps, rivals, contain_all=contain_all, economy=economy),
         overlay=_overlay(group, optima),
         left_out=dict(group.left_out) | _bounded(group),
         evidence=group.evidence,
@@ -258,7 +258,7 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
 def transfer_json(group: Transfer) -> dict[str, Any]:
     """Returns gaps, rates, verdict and laws under stable keys; what is infinite or unknown is
     null."""
-    pace, rates = group.pace, group.rates
+    verdict, rates = group.verdict, group.rates
     return {
         "exponent": group.exponent,
         "reference": {
@@ -273,9 +273,9 @@ def transfer_json(group: Transfer) -> dict[str, Any]:
         ],
         "rates": {name: _rate_json(rates.get(name)) for name in GAPS},
         "verdict": {
-            **encoded(pace, "speed why"),
-            "lead": _rate_json(pace.lead),
-            **encoded(pace, "useful free free_from"),
+            **encoded(verdict, "speed why"),
+            "lead": _rate_json(verdict.lead),
+            **encoded(verdict, "useful free free_from"),
         },
         "laws": {
             "base": group.overlay.base,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from sweeper.analysis import Fitted, SharedSeeds
+    from sweeper.analysis import FittedMultiplier, SharedSeeds
     from sweeper.answers import Comparison, Rival, Side
 
 
@@ -132,7 +132,7 @@ def _number(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{value:.3g}"
 
 
-def _by_law(law: Fitted | None, value: float) -> str:
+def _by_law(law: FittedMultiplier | None, value: float) -> str:
     """Returns the multiplier by fitted laws, and how far it is from the interpolated one."""
     if law is None:
         return "no law"

@@ -138,8 +138,8 @@ def _places(statement: RuleStatement, rule: Rule) -> Table:
     for heading in (*statement.scales, "optimum", "95% interval", "rule", "weight", "flags"):
         table.add_column(heading, justify="left" if heading == "flags" else "right")
     fit = rule.fit
-    fitted = fit.model.values(fit.parameters[None, :], fit.observed.u)[0].tolist()
-    for found, value, leverage in zip(rule.sightings, fitted, rule.leverage, strict=True):
+    fitted = fit.model.values(fit.parameters[None, :], fit.data.u)[0].tolist()
+    for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True):
         table.add_row(
             *(f"{size:g}" for size in found.scales.values()),
             f"{2.0**found.log2:.3g} = {power(2.0**found.log2)}",
@@ -180,9 +180,9 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     lost = f"costs at most {max(0.0, *costs):.2g} in loss" if costs else "its loss is not measured"
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
-        f"{'worst' if len(held) > 1 else 'found'} at {worst.sighting.place.label}: predicted "
+        f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
         f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
-        f"{2.0**worst.sighting.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
+        f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
     )
 
 

@@ -11,15 +11,17 @@ from sweeper.cli.files import runnable_study
 from sweeper.cli.text import console, print_json
 from sweeper.engine import Timings, local_processors, make_packs
 from sweeper.errors import RequestError
+from sweeper.search import make_search
 from sweeper.store import Store
-from sweeper.study import Price, Study, expand, plan_warnings, price, remaining, unique_trials
+from sweeper.study import Price, Study, plan_warnings, price, remaining, unique_trials
 from sweeper.words import duration, quantity
 
 
 def plan_command(path: Path, *, store: str | None, probe: bool, as_json: bool) -> None:
-    """Prints what would run and what it costs; runs nothing but a short probe."""
+    """Prints what the study's search proposes at first, before any outcome, and what it costs;
+    runs nothing but a short probe."""
     study = runnable_study(path, store=store)
-    planned = expand(study)
+    planned = [proposal.trial for proposal in make_search(study).ask()]
     with Store.open(store) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))
         timings = Timings(study, opened, planned, probe=probe)

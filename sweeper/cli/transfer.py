@@ -159,7 +159,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
-    pace, overlay = group.pace, group.overlay
+    verdict, overlay = group.verdict, group.overlay
     words = {"a": "alpha (a)", "b": "beta (b)", "c": "rate of c"}
     rates = [f"{words[name]} {_rate(rate)}" for name, rate in group.rates.items()]
     said = [f"no optimum at {statement.scale} {s:g}: {why}" for s, why in group.left_out.items()]
@@ -171,18 +171,20 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
     laws = [f"{name} {_law(law, scale)}" for name, law in pair.items() if law is not None]
     if laws:
         said.append(f"loss: {'; '.join(laws)}")
-    said.append(f"verdict: {VERDICTS[pace.speed]}: {pace.why}")
-    said.append(f"better than tuning directly: {pace.useful}; asymptotically free: {_free(group)}")
+    said.append(f"verdict: {VERDICTS[verdict.speed]}: {verdict.why}")
+    said.append(
+        f"better than tuning directly: {verdict.useful}; asymptotically free: {_free(group)}"
+    )
     return said
 
 
 def _free(group: Transfer) -> str:
-    least = group.pace.free_from
+    least = group.verdict.free_from
     if math.isnan(least):
-        return group.pace.free
+        return group.verdict.free
     if math.isinf(least):
         return "no, whatever beta"
-    return f"{group.pace.free} (from beta {least:.2f} on)"
+    return f"{group.verdict.free} (from beta {least:.2f} on)"
 
 
 def _rate(rate: Rate) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
 from sweeper.engine.packing import Pack, task_of
-from sweeper.engine.policy import Breaker, Budget, Ceiling, Health, Limits, Retries
+from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths
+from sweeper.study import Budget
 from sweeper.trial import Trial
 
 
@@ -64,14 +65,14 @@ class Dispatcher:
         record: takes an outcome to the store (and must not block for long).
         flush: returns once everything recorded so far is in the store.
         forgive: makes failures that were a place's fault count no more, in the store.
-        allow_retry: hears which trials are to be claimed once more although they failed.
-        observe: hears every event after it was dealt with.
-        ordered: hears every order that is handed out.
-        note: hears what a person should know.
+        allow_retry: is given the keys that may be claimed once more although they failed.
+        observe: is given every event after it was dealt with.
+        ordered: is given every order that is handed out.
+        note: is given what a person should know, a sentence a call.
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
-        ceiling: what the study may spend.
+        budget: what the study may spend; None is no limit.
         retries: what is run again, and how often.
         idle_deaths: worker processes that may die in a row without having begun anything.
 
@@ -100,7 +101,7 @@ class Dispatcher:
         note: Callable[[str], None] = lambda text: None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
-        ceiling: Ceiling | None = None,
+        budget: Budget | None = None,
         retries: Retries | None = None,
         idle_deaths: int = Limits.idle_deaths,
     ) -> None:
@@ -116,9 +117,9 @@ class Dispatcher:
         self._ordered = ordered
         self._note = note
         self._propose = propose
-        self._news = False
+        self._news = False  # whether outcomes have come in since `propose` was called
         self._checkpoint_seconds = checkpoint_seconds
-        self._budget = Budget(ceiling or Ceiling())
+        self._spending = Spending(budget or Budget())
         self._retries = retries or Retries()
         self._breaker = Breaker()
         self._deaths, self._idle_deaths = 0, idle_deaths
@@ -149,7 +150,7 @@ class Dispatcher:
     @property
     def ceiling_reached(self) -> str | None:
         """The budget that left no room for a trial, in words; None if none did."""
-        return self._budget.reached
+        return self._spending.reached
 
     def stop(self) -> None:
         """Hands out nothing more; orders in flight may still end."""
@@ -159,10 +160,10 @@ class Dispatcher:
             self._waiting.clear()
 
     def spend(self, trials: Iterable[Trial]) -> None:
-        """Puts trials on the bill that earlier runs have trained."""
+        """Counts trials that earlier runs have trained against the budget."""
         with self._lock:
             for trial in trials:
-                self._budget.book(trial)
+                self._spending.book(trial)
 
     def add(self, packs: Iterable[Pack]) -> None:
         """Has packs wait, each at the end of the line of its shape."""
@@ -173,7 +174,7 @@ class Dispatcher:
 
     def grow(self) -> None:
         """Adds what is proposed now, unless the run is ending."""
-        if not self._stopping and self._budget.reached is None:
+        if not self._stopping and self._spending.reached is None:
             self.add(self._propose())
         self._news = False
 
@@ -182,21 +183,12 @@ class Dispatcher:
         with self._lock:
             return [shape for shape, packs in self._waiting.items() if packs]
 
-    def active(self) -> list[Shape]:
-        """Returns the shapes that have packs waiting or orders in flight."""
+    def demand(self) -> dict[Shape, int]:
+        """Returns how many slots of each shape have work: packs that wait and orders in flight."""
         with self._lock:
-            flying = [flight.order.shape for flight in self._flying.values()]
-            return list(dict.fromkeys([*self.shapes(), *flying]))
-
-    def waiting(self, shape: Shape) -> int:
-        """Returns the number of packs that wait for a slot of a shape."""
-        with self._lock:
-            return len(self._waiting.get(shape, ()))
-
-    def flying(self, shape: Shape) -> int:
-        """Returns the number of orders of a shape that are handed out and not ended."""
-        with self._lock:
-            return sum(flight.order.shape == shape for flight in self._flying.values())
+            slots = Counter({shape: len(self._waiting[shape]) for shape in self.shapes()})
+            slots.update(flight.order.shape for flight in self._flying.values())
+            return slots
 
     # Orders -----------------------------------------------------------------------------------
 
@@ -223,8 +215,8 @@ class Dispatcher:
             pack = waiting.popleft()
             members = []
             for trial in pack.trials:
-                if self._budget.has_room(trial):
-                    self._budget.book(trial)
+                if self._spending.has_room(trial):
+                    self._spending.book(trial)
                     members.append(trial)
             if members:
                 packs.append(Pack(shape=shape, trials=tuple(members), avoid=pack.avoid))
@@ -286,14 +278,15 @@ class Dispatcher:
         return {number: frozenset(keys) for number, keys in found.items()}
 
     def _leave(self, trial: Trial, shape: Shape) -> None:
+        """Leaves a trial to the controller that has claimed it."""
         self.refused.add(trial.key)
-        self._budget.refund(trial)
+        self._spending.refund(trial)
         self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
 
     # Events -----------------------------------------------------------------------------------
 
     def handle(self, *events: Event) -> None:
-        """Takes in what workers said; a late word about an order that was given up is still
+        """Takes in what workers reported; an outcome of an order that was given up is still
         recorded (the store keeps it as an extra attempt)."""
         for event in events:
             self._handle(event)
@@ -376,7 +369,7 @@ class Dispatcher:
         self._news = True
         self._failures[outcome.key] = pack
         if place in self.health.quarantined:
-            return  # a place that is in doubt does not speak for the whole run
+            return  # that a faulty place fails a trial says nothing about the whole run
         reason = self._breaker.failed(cause(outcome.kind, outcome.error))
         if reason is not None and not self._stopping:
             self._break(f"the run only fails, and was ended: {reason}")

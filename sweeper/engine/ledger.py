@@ -7,7 +7,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
 from sweeper.engine.policy import Limits
@@ -29,7 +29,7 @@ class StoreRetry:
     """Calls a function of the store again for as long as the store may come back.
 
     Args:
-        note: hears once that the store is away, and once that it is back.
+        note: is told once that the store is away, and once that it is back.
         wait: sleeps, and returns True if it is no use to go on waiting.
         limit: seconds to wait in all.
         clock: tells the time, in seconds.
@@ -55,28 +55,21 @@ class StoreRetry:
             StoreAway: the store stayed away, or waiting was ended.
             StoreError: the store is there and something else is wrong.
         """
-        since = self._clock()
-        for number, seconds in enumerate(_waits()):
+        since, seconds, away = self._clock(), FIRST_WAIT, False
+        while True:
             try:
                 answer = function()
             except StoreAway as fault:
-                if number == 0:
+                if not away:
                     self._note(f"waiting for the store: {fault}")
+                away = True
                 if self._clock() - since > self._limit or self._wait(seconds):
                     raise
+                seconds = min(2 * seconds, LONGEST_WAIT)
             else:
-                if number:
-                    away = self._clock() - since
-                    self._note(f"the store is back after {away:.0f} s")
+                if away:
+                    self._note(f"the store is back after {self._clock() - since:.0f} s")
                 return answer
-        raise AssertionError("the waits never end")
-
-
-def _waits() -> Iterator[float]:
-    seconds = FIRST_WAIT
-    while True:
-        yield seconds
-        seconds = min(2 * seconds, LONGEST_WAIT)
 
 
 class LeaseKeeper:
@@ -85,7 +78,7 @@ class LeaseKeeper:
     Args:
         store: where claims are kept.
         store_retry: waits for a store that is away.
-        note: hears what a person should know.
+        note: is given what a person should know, a sentence a call.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
         owner: who claims; None is this process.
@@ -181,7 +174,7 @@ class Recorder:
         store: where to.
         metric: the study's metric, copied into the results table as the objective.
         fatal: called once, on the writer thread, if outcomes can no longer be kept.
-        note: hears what a person should know while the run goes on.
+        note: is given what a person should know while the run goes on.
         retry_seconds: waits between tries of a write that failed.
 
     Raises:

@@ -1,7 +1,8 @@
-"""What the controller hands to a worker, and what it hears back: plain, picklable values."""
+"""What the controller hands to a worker, and what a worker reports: plain, picklable values."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,13 @@ class Shape:
     def device(self) -> str:
         """Device string for the trainer."""
         return "cuda" if self.gpus > 0 else "cpu"
+
+    def fitting(self, cpus: float, gpus: float) -> int:
+        """Returns how many slots of this shape so many processors and accelerators hold."""
+        fits = cpus / self.cpus if self.cpus else math.inf
+        if self.gpus:
+            fits = min(fits, gpus / self.gpus)
+        return int(fits + 1e-9)
 
     def __str__(self) -> str:
         return f"cpu{self.cpus:g}-gpu{self.gpus:g}{'-alone' if self.alone else ''}"

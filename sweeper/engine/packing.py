@@ -97,10 +97,8 @@ def make_packs(
         processors: of the whole cluster; None is this machine.
         accelerators: GPUs of the whole cluster; None is this machine.
     """
-    machine = (
-        local_processors() if processors is None else processors,
-        local_accelerators() if accelerators is None else accelerators,
-    )
+    cpus = local_processors() if processors is None else processors
+    gpus = local_accelerators() if accelerators is None else accelerators
     groups: dict[tuple[Shape, str], list[PlannedTrial]] = {}
     alone = [item for item in planned if item.trial.key in short]
     for item in planned:
@@ -111,20 +109,12 @@ def make_packs(
     packs = [
         Pack(shape=shape, trials=tuple(item.trial for item in members[start:end]))
         for (shape, _), members in groups.items()
-        for start, end in _cuts(study, shape, members, _slots(shape, *machine))
+        for start, end in _cuts(study, shape, members, max(1, shape.fitting(cpus, gpus)))
     ]
     return packs + [
         Pack(shape=replace(shape_at(study, item.scale), alone=True), trials=(item.trial,))
         for item in alone
     ]
-
-
-def _slots(shape: Shape, processors: int, accelerators: int) -> int:
-    """How many slots of a shape such a machine holds, at least one."""
-    fits = processors / shape.cpus
-    if shape.gpus:
-        fits = min(fits, accelerators / shape.gpus)
-    return max(1, int(fits + 1e-9))
 
 
 def _cuts(

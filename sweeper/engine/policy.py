@@ -10,6 +10,7 @@ from functools import partial
 
 from sweeper.engine.messages import Lost, Shape
 from sweeper.outcome import Outcome
+from sweeper.study import Budget
 from sweeper.trial import Trial
 
 MAX_LOSSES = 3
@@ -24,19 +25,15 @@ is given up."""
 class Retries:
     """Counts the ends of trials by cause.
 
-    Infrastructure is free of charge up to a cap, a shortage of memory is met once with a device
-    of the trial's own, and a bug is not tried again.
-
-    Args:
-        losses, short: see :meth:`remember`.
+    Ends that are not the trial's fault cost it nothing up to a cap; one that ran out of memory is
+    tried once more on a device of its own; a bug is not tried again.
     """
 
-    def __init__(self, losses: Mapping[str, int] | None = None, short: Collection[str] = ()):
+    def __init__(self) -> None:
         self._losses: Counter[str] = Counter()
         self._accidents: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
         self._short: set[str] = set()
-        self.remember(losses or {}, short)
 
     def remember(self, losses: Mapping[str, int], short: Collection[str]) -> None:
         """Takes in what earlier runs saw of trials that are new to this one.
@@ -57,7 +54,7 @@ class Retries:
             attempt: number of the attempt.
             event: what is known of the loss.
             kept: step of the newest checkpoint. A trial that gets further each time is hit by
-                accidents; one that is guilty dies at the same place.
+                accidents; one that kills its workers does so at the same step.
         """
         lost = partial(Outcome, key=key, attempt=attempt, step=kept)
         if kept > self._kept.get(key, 0):
@@ -128,8 +125,8 @@ CAUSES_SHOWN = 5
 
 
 @dataclass
-class _Question:
-    """A suspect's trial, which another place is asked about."""
+class _Check:
+    """A trial that runs again elsewhere, to tell whether the place that failed it is at fault."""
 
     key: str
     since: float
@@ -139,14 +136,14 @@ class _Question:
 class Health:
     """Scores of places (a node, or its accelerators).
 
-    Failing alone convicts nobody: a trial may fail everywhere. A place is quarantined once
-    :data:`STREAK` different trials in a row have failed there and one of them has succeeded
-    somewhere else. To find that out a suspect's trial is run once more elsewhere, and until that
-    has ended the suspect is given nothing, so that it cannot eat the queue; where the trial
-    fails too the place is cleared, and has to fail twice as often to be suspected again.
+    Failures alone say nothing about a place: a trial may fail everywhere. A place is quarantined
+    once :data:`STREAK` different trials in a row have failed there and one of them has succeeded
+    somewhere else. To find that out a trial of a suspect place is run once more elsewhere, and
+    until that has ended the suspect is given no orders, which it would only fail. If the trial
+    fails elsewhere too the place is cleared, and has to fail twice as often to be suspected again.
 
     Args:
-        note: hears of every place that is quarantined, or taken back.
+        note: is told of every place that is quarantined, or used again.
         clock: tells the time, in seconds.
     """
 
@@ -161,29 +158,29 @@ class Health:
         self._known: set[str] = set()
         self._streaks: dict[str, dict[str, bool]] = {}
         self._patience: dict[str, int] = {}
-        self._asked: dict[str, _Question] = {}
-        self._convicted: set[str] = set()
+        self._checks: dict[str, _Check] = {}
+        self._at_fault: set[str] = set()
         self.expected = 1
 
     @property
     def quarantined(self) -> frozenset[str]:
-        """Places that are given nothing: convicted ones, and suspects for the time being."""
+        """Places that are given no orders: those at fault, and suspects while they are checked."""
         late = self._clock() - PROBATION_SECONDS
-        for place, question in list(self._asked.items()):
-            if not question.begun and question.since < late:
+        for place, check in list(self._checks.items()):
+            if not check.begun and check.since < late:
                 self._clear(place)  # nobody else is there to answer
-        return frozenset(self._convicted | self._asked.keys())
+        return frozenset(self._at_fault | self._checks.keys())
 
     def began(self, place: str, keys: Collection[str] = ()) -> None:
         """Notes that a place is at work, and on which trials."""
         self._known.add(place)
-        for suspect, question in self._asked.items():
-            question.begun |= suspect != place and question.key in keys
+        for suspect, check in self._checks.items():
+            check.begun |= suspect != place and check.key in keys
 
     def succeeded(self, place: str, key: str) -> set[str]:
         """Notes a result; returns the trials to run again because their place failed them."""
         self._streaks.pop(place, None)
-        self._asked.pop(place, None)
+        self._checks.pop(place, None)
         again: set[str] = set()
         for other, streak in list(self._streaks.items()):
             if other != place and key in streak:
@@ -194,7 +191,7 @@ class Health:
 
     def failed(self, place: str, key: str) -> bool:
         """Notes a failure; returns whether another place should be asked about the trial."""
-        suspects = [other for other, asked in self._asked.items() if asked.key == key]
+        suspects = [other for other, check in self._checks.items() if check.key == key]
         for suspect in suspects:
             if suspect != place:  # it fails elsewhere too
                 self._clear(suspect)
@@ -207,7 +204,7 @@ class Health:
             and self._others(place)
         )
         if ask:
-            self._asked[place] = _Question(key, self._clock())
+            self._checks[place] = _Check(key, self._clock())
         return ask
 
     def gone(self, place: str) -> None:
@@ -216,8 +213,8 @@ class Health:
         self._known.discard(place)
         if self.quarantined and not self._known - self.quarantined:
             self._note(f"no other place is left: {_listed(self.quarantined)} is used again")
-            self._convicted.clear()
-            self._asked.clear()
+            self._at_fault.clear()
+            self._checks.clear()
 
     def _others(self, place: str) -> bool:
         """Whether another place is there to answer, or should come up soon."""
@@ -225,14 +222,14 @@ class Health:
         return bool(known - self.quarantined - {place}) or self.expected > len(known)
 
     def _clear(self, place: str) -> None:
-        self._asked.pop(place, None)
+        self._checks.pop(place, None)
         self._streaks.pop(place, None)
         self._patience[place] = 2 * self._patience.get(place, STREAK)
 
     def _quarantine(self, place: str) -> set[str]:
         streak = self._streaks.pop(place)
-        self._asked.pop(place, None)
-        self._convicted.add(place)
+        self._checks.pop(place, None)
+        self._at_fault.add(place)
         self._note(
             f"{place} is quarantined: the last {len(streak)} trials there failed, and "
             f"{sum(streak.values())} of them succeeded elsewhere; it is given nothing more in "
@@ -273,33 +270,19 @@ def _listed(places: frozenset[str]) -> str:
     return ", ".join(sorted(places))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """What a study may spend; None is no limit.
-
-    Attributes:
-        flops: training FLOPs of all trials that were started.
-        trials: number of trials that were started.
-        seconds: wall seconds of this run after which no further trial is started.
-    """
-
-    flops: float | None = None
-    trials: int | None = None
-    seconds: float | None = None
-
-
-class Budget:
-    """Books trials against a ceiling, each once however often it is run.
+class Spending:
+    """Books trials against a study's budget, each once however often it is run.
 
     Args:
-        ceiling: what may be spent.
+        budget: training FLOPs and number of all trials that were started, and wall hours of this
+            run after which no further trial is started.
 
     Attributes:
         reached: the limit that left no room for a trial, in words; None if none did.
     """
 
-    def __init__(self, ceiling: Ceiling) -> None:
-        self._ceiling = ceiling
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._started_at = time.monotonic()
         self._booked: set[str] = set()
         self._flops = 0.0
@@ -315,26 +298,26 @@ class Budget:
         return self.reached is None
 
     def book(self, trial: Trial) -> None:
-        """Puts a trial on the bill, once."""
+        """Counts a trial, once."""
         if trial.key not in self._booked:
             self._booked.add(trial.key)
             self._flops += flops_of(trial)
 
     def refund(self, trial: Trial) -> None:
-        """Takes a trial that was not started after all off the bill."""
+        """Counts a trial that was not started after all no longer."""
         if trial.key in self._booked:
             self._booked.discard(trial.key)
             self._flops -= flops_of(trial)
 
     def _over(self, trial: Trial) -> str | None:
-        ceiling = self._ceiling
-        if ceiling.trials is not None and len(self._booked) + 1 > ceiling.trials:
-            return f"{ceiling.trials} trials"
-        if ceiling.flops is not None and self._flops + flops_of(trial) > ceiling.flops:
-            return f"{ceiling.flops:.3g} FLOPs"
+        budget = self._budget
+        if budget.trials is not None and len(self._booked) + 1 > budget.trials:
+            return f"{budget.trials} trials"
+        if budget.flops is not None and self._flops + flops_of(trial) > budget.flops:
+            return f"{budget.flops:.3g} FLOPs"
         elapsed = time.monotonic() - self._started_at
-        if ceiling.seconds is not None and elapsed >= ceiling.seconds:
-            return f"{ceiling.seconds / 3600:g} hours"
+        if budget.hours is not None and elapsed >= 3600 * budget.hours:
+            return f"{budget.hours:g} hours"
         return None
 
 

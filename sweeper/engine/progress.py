@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
 from sweeper.engine.policy import flops_of
@@ -15,7 +15,7 @@ from sweeper.outcome import FAILED, Outcome, last_line
 from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
-Place = tuple[str, float]
+VariantScale = tuple[str, float]
 """A variant and a value of the scale."""
 
 SAID_PER_CAUSE = 5
@@ -24,12 +24,12 @@ SAID_PER_CAUSE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best trial so far at one place.
+    """The best trial so far of one variant at one scale.
 
     Attributes:
         objective: value of the study's metric.
         setting: the hyperparameters of that trial, by name.
-        trials: finished trials at this place.
+        trials: finished trials there.
     """
 
     objective: float
@@ -65,14 +65,14 @@ class View:
     rate: float
     flops_rate: float
     left: float | None
-    best: Mapping[Place, Best]
+    best: Mapping[VariantScale, Best]
     slots: tuple[str, ...]
     notes: tuple[str, ...]
     adopted: int = 0
 
 
 @dataclass
-class _Flight:
+class _RunningOrder:
     flops: float
     keys: set[str]
     fraction: float = 0.0
@@ -107,14 +107,14 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trials: dict[str, Trial] = {}
-        self._places: dict[str, list[Place]] = {}
+        self._places: dict[str, list[VariantScale]] = {}
         self._hyperparameters = tuple(hyperparameters)
         self._metric = metric
         self._sign = 1.0 if goal == "min" else -1.0
         self._totals = _Totals()
         self._flops_left = 0.0
-        self._flights: dict[int, _Flight] = {}
-        self._best: dict[Place, Best] = {}
+        self._flights: dict[int, _RunningOrder] = {}
+        self._best: dict[VariantScale, Best] = {}
         self._slots: dict[str, None] = {}
         self._failed: set[str] = set()
         self._causes: Counter[str] = Counter()
@@ -147,7 +147,7 @@ class Progress:
         """Notes the members of an order that was handed out."""
         flops = sum(task.flops for task in order.tasks)
         with self._lock:
-            self._flights[order.number] = _Flight(flops, {task.key for task in order.tasks})
+            self._flights[order.number] = _RunningOrder(flops, {task.key for task in order.tasks})
             self._failed -= {task.key for task in order.tasks}
 
     def handle(self, event: Event) -> None:
@@ -172,7 +172,7 @@ class Progress:
             elif isinstance(event, Ended):
                 self._ended(event, flight)
 
-    def _ended(self, event: Ended, flight: _Flight | None) -> None:
+    def _ended(self, event: Ended, flight: _RunningOrder | None) -> None:
         outcome = event.outcome
         self._totals.notes.extend(event.warnings)
         if flight is not None:
@@ -180,7 +180,7 @@ class Progress:
             if not flight.keys:
                 del self._flights[event.order]
         if outcome.key in self._finished:
-            return  # a late word: a worker that was thought lost, and its replacement
+            return  # reported twice: by a worker that was thought lost, and by its replacement
         if outcome.accepted or outcome.kind in FAILED:
             self._totals.flops_done += 0.0 if event.adopted else outcome.flops
             self._totals.adopted += event.adopted
@@ -243,9 +243,7 @@ class Progress:
             if known is None or self._sign * value < self._sign * known.objective:
                 self._best[place] = Best(objective=value, setting=setting, trials=trials)
             else:
-                self._best[place] = Best(
-                    objective=known.objective, setting=known.setting, trials=trials
-                )
+                self._best[place] = replace(known, trials=trials)
 
     def view(self) -> View:
         """Returns a snapshot."""

@@ -14,7 +14,7 @@ class Proposals:
     """The trials of a study, as far as its search has proposed them; all of them are in the store.
 
     The store is the only memory: a new search is told the outcomes that are there and proposes
-    what the one before it did, and a search at work hears of outcomes from the store too.
+    what the one before it did, and a search at work is told the outcomes that the store has, too.
 
     Args:
         study: what is asked.

@@ -13,7 +13,7 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Event, Started
 from sweeper.engine.packing import Pack, make_packs
-from sweeper.engine.policy import Ceiling, Limits, Retries
+from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import Host, hostname
@@ -73,7 +73,7 @@ class Run:
         checkpoint_seconds: seconds between checkpoints of a trial.
         limits: how long it waits, and how often it tries; None are the usual ones.
         search: proposes the trials; None is the one that the study names.
-        observe: hears every event of the engine, on the thread that it comes in on.
+        observe: is given every event of the engine, on the thread that it comes in on.
         owner: who claims trials; None is this process.
         stopped: is set by :meth:`stop`, and waited for; None makes one.
 
@@ -151,7 +151,7 @@ class Run:
             note=self.progress.note,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
-            ceiling=self._ceiling(),
+            budget=study.budget,
             retries=self._retries,
             idle_deaths=limits.idle_deaths,
         )
@@ -203,8 +203,9 @@ class Run:
         return self._store_retry.call(self._take_up)
 
     def _take_up(self) -> list[Pack]:
-        """Takes what has been proposed since the last time into all books; returns what of it is
-        left to run. Nothing has changed if the store could not be read."""
+        """Enters the trials proposed since the last time into progress, leases, retries and
+        budget; returns what of them is left to run. Changes nothing if the store cannot be read.
+        """
         planned = self._proposals.planned[self._taken :]
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
         had = self._store.outcomes_of(new)
@@ -300,14 +301,6 @@ class Run:
         dispatcher = self.dispatcher
         spent = dispatcher.ceiling_reached is not None
         return self._stop.is_set() or dispatcher.fault is not None or spent
-
-    def _ceiling(self) -> Ceiling:
-        budget = self.study.budget
-        return Ceiling(
-            flops=budget.flops,
-            trials=budget.trials,
-            seconds=None if budget.hours is None else budget.hours * 3600,
-        )
 
     def summary(self, seconds: float) -> RunSummary:
         """Returns what was done so far, in so many seconds."""

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
+from sweeper.engine.messages import Shape
 from sweeper.engine.packing import shape_at
 from sweeper.engine.worker import processor
 from sweeper.errors import DataError
 from sweeper.store import Probe, Store
-from sweeper.study import PlannedTrial, Source, Study, shape_digest, shape_settings
+from sweeper.study import (
+    PlannedTrial,
+    SecondsFrom,
+    Study,
+    shape_digest,
+    shape_settings,
+    unique_trials,
+)
 from sweeper.trial import Trial
 from workloads.workload import DataUnavailableError, Member
 
@@ -36,10 +45,10 @@ class Timings:
         self._store = store
         self._scales = {item.trial.key: item.scale for item in planned}
         self._probe = probe
-        self._step_seconds: dict[str, tuple[float | None, Source]] = {}
+        self._step_seconds: dict[str, tuple[float | None, SecondsFrom]] = {}
         self._finished = self._finished_shapes(planned)
 
-    def seconds(self, trial: Trial) -> tuple[float | None, Source]:
+    def seconds(self, trial: Trial) -> tuple[float | None, SecondsFrom]:
         """Returns the device seconds of a trial, and from what they are known."""
         digest = shape_digest(self._study, trial.config)
         if digest not in self._step_seconds:
@@ -49,7 +58,7 @@ class Timings:
         return (None if per_step is None else per_step * steps), source
 
     def _finished_shapes(self, planned: Sequence[PlannedTrial]) -> dict[str, list[float]]:
-        trials = {item.trial.key: item.trial for item in planned}
+        trials = unique_trials(planned)
         spent = self._store.step_seconds(list(trials))
         shapes: dict[str, list[float]] = {}
         for key, seconds in spent.items():
@@ -57,7 +66,7 @@ class Timings:
             shapes.setdefault(digest, []).append(seconds)
         return shapes
 
-    def _measure(self, digest: str, trial: Trial) -> tuple[float | None, Source]:
+    def _measure(self, digest: str, trial: Trial) -> tuple[float | None, SecondsFrom]:
         finished = self._finished.get(digest)
         if finished:
             return sum(finished) / len(finished), "finished trials"
@@ -66,29 +75,31 @@ class Timings:
         shape = shape_at(self._study, self._scales[trial.key])
         device = shape.device if shape.gpus else processor()
         pack = self._study.resources.pack
-        size = (
-            pack
-            if isinstance(pack, int)
-            else self._study.card.pack_size(trial.config, shape.device)
-        )
-        known = self._store.probe_for(
-            workload=trial.workload,
-            workload_version=trial.version,
-            shape=shape_settings(self._study, trial.config),
-            device=device,
-            threads=shape.threads,
-            pack=size,
-        )
+        if pack == "auto":
+            pack = self._study.card.pack_size(trial.config, shape.device)
+        what: dict[str, Any] = {
+            "workload": trial.workload,
+            "workload_version": trial.version,
+            "shape": shape_settings(self._study, trial.config),
+            "device": device,
+            "threads": shape.threads,
+            "pack": pack,
+        }
+        known = self._store.probe_for(**what)
         if known is None:
-            known = self._train(trial, shape.threads, shape.device, device, size)
+            known = Probe(**what, **self._train(trial, shape, pack))
             self._store.save_probe(known)
         return known.step_seconds / known.pack, "probe"
 
-    def _train(self, trial: Trial, threads: int, where: str, device: str, size: int) -> Probe:
+    def _train(self, trial: Trial, shape: Shape, size: int) -> dict[str, Any]:
+        """Trains a pack of copies of a trial for a moment; returns the seconds until it began,
+        those of a step, and the steps that were timed."""
         members = [Member(config=trial.config, seed=trial.seed) for _ in range(size)]
         began = time.perf_counter()
         try:
-            trainer = self._study.card.trainer()(members, threads=threads, device=where)
+            trainer = self._study.card.trainer()(
+                members, threads=shape.threads, device=shape.device
+            )
         except DataUnavailableError as fault:
             raise DataError(str(fault)) from fault
         ends = [time.perf_counter()]
@@ -100,14 +111,8 @@ class Timings:
         # A trial that ends before it is warm is timed as it is.
         first = WARM_STEPS if len(ends) > WARM_STEPS + 1 else 0
         steps = len(ends) - 1 - first
-        return Probe(
-            workload=trial.workload,
-            workload_version=trial.version,
-            shape=shape_settings(self._study, trial.config),
-            device=device,
-            threads=threads,
-            pack=size,
-            startup_seconds=ends[0] - began,
-            step_seconds=(ends[-1] - ends[first]) / max(1, steps),
-            steps=steps,
-        )
+        return {
+            "startup_seconds": ends[0] - began,
+            "step_seconds": (ends[-1] - ends[first]) / max(1, steps),
+            "steps": steps,
+        }

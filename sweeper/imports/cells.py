@@ -131,20 +131,12 @@ def _of_strings(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
     empty = compute.or_(absent, array.is_null()).to_numpy(zero_copy_only=False)
     try:
         numbers = compute.cast(compute.if_else(pyarrow.array(~empty), array, None), "float64")
-    except pyarrow.ArrowInvalid:
-        return _one_by_one(array.to_pylist(), empty)
-    return numbers.to_numpy(zero_copy_only=False), empty, None
-
-
-def _one_by_one(
-    texts: list[str | None], empty: NDArray[np.bool_]
-) -> tuple[Floats, NDArray[np.bool_], int | None]:
-    """The slow way, which finds the first cell that is no number."""
-    values = np.full(len(texts), np.nan)
-    for place, text in enumerate(texts):
-        if not empty[place]:
+        return numbers.to_numpy(zero_copy_only=False), empty, None
+    except pyarrow.ArrowInvalid:  # one cell at least is no number; find the first, one by one
+        values = np.full(len(array), np.nan)
+        for place in map(int, np.flatnonzero(~empty)):
             try:
-                values[place] = float(str(text).replace("_", "?"))
+                values[place] = float(array[place].as_py().replace("_", "?"))
             except ValueError:
                 return values, empty, place
-    return values, empty, None
+        return values, empty, None

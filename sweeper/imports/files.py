@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _reading(path: Path) -> Iterator[list[str]]:
     except FileNotFoundError:
         raise _refusal(path, "no such file") from None
     except UnicodeDecodeError as error:
-        raise _refusal(path, f"{_encoding_words(error.start)}") from error
+        raise _refusal(path, _encoding_words(error.start)) from error
     except (OSError, EOFError, pyarrow.ArrowException) as error:
         why = " ".join(str(error).split())
         if "invalid UTF8" in why:
@@ -248,18 +249,16 @@ def _records(path: Path) -> Iterator[dict[str, str]]:
     with _reading(path), _stream(path) as source:
         text = io.TextIOWrapper(source, encoding="utf-8-sig")
         first = next((line for line in text if line.strip()), "")
+        items: Iterable[tuple[int, Any]]
         if first.lstrip().startswith("["):
-            yield from _listed(path, first + text.read())
-            return
-        lines = (line for part in ([first], text) for line in part)
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _record(path, _loaded(path, line, f"record {number}"), number)
-
-
-def _listed(path: Path, text: str) -> Iterator[dict[str, str]]:
-    for number, item in enumerate(_loaded(path, text, "the list"), start=1):
-        yield _record(path, item, number)
+            items = enumerate(_loaded(path, first + text.read(), "the list"), start=1)
+        else:
+            lines = enumerate(chain([first], text), start=1)
+            items = ((n, _loaded(path, line, f"record {n}")) for n, line in lines if line.strip())
+        for number, item in items:
+            if not isinstance(item, dict):
+                raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
+            yield dict(_flat(item, ""))
 
 
 def _loaded(path: Path, text: str, what: str) -> Any:
@@ -267,12 +266,6 @@ def _loaded(path: Path, text: str, what: str) -> Any:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise _refusal(path, f"{what} is not JSON: {error}; write one object a line") from error
-
-
-def _record(path: Path, item: Any, number: int) -> dict[str, str]:
-    if not isinstance(item, dict):
-        raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-    return dict(_flat(item, ""))
 
 
 def _flat(item: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,8 @@ class Rows:
     step: Codes
     extras: Mapping[str, Floats]
 
-    def part(self, start: int, end: int) -> Rows:
-        """Returns the rows from one place to before another, without copying them."""
-        return self.take(slice(start, end))
-
     def take(self, chosen: NDArray[Any] | slice) -> Rows:
-        """Returns the chosen rows, given their places or a mask."""
+        """Returns the chosen rows, given their places, a mask, or a slice, which copies none."""
         return Rows(
             cell=self.cell[chosen],
             row=self.row[chosen],
@@ -283,3 +279,61 @@ def _hint(value: Plain) -> str:
     if "," in text:
         return "; write numbers with a decimal point and without thousands separators"
     return "; units, powers and words have to be written out, for example 0.001 or 1.9e8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deduplicated:
+    """Rows of which each cell and step has one.
+
+    Attributes:
+        rows: sorted by cell and step.
+        repeated: rows that said again what another one says.
+        set_aside: rows without a result beside others of the same cell that have one.
+    """
+
+    rows: Rows
+    repeated: int
+    set_aside: int
+
+
+class Conflict(NamedTuple):
+    """Results of one cell and step that differ: the numbers of the first two such rows, and how
+    many cells have some."""
+
+    first: int
+    second: int
+    cells: int
+
+
+def deduplicated(rows: Rows) -> Deduplicated | Conflict:
+    """Returns one row a cell and step of rows sorted by them; or, if two results of one cell and
+    step differ, where."""
+    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
+    starts = first_rows(rows)
+    best = np.minimum.reduceat(rank, starts)
+    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
+    aside = int((~kept).sum())
+    rows = rows.take(kept) if aside else rows
+    again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
+    if again.any():
+        odd = again & ~_agree(rows)
+        if odd.any():
+            first, second = rows.row[int(np.argmax(odd)) :][:2]
+            return Conflict(int(first), int(second), len(np.unique(rows.cell[1:][odd])))
+        rows = rows.take(np.concatenate([[True], ~again]))
+    return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
+
+
+def first_rows(rows: Rows) -> NDArray[np.intp]:
+    """Returns the place of the first row of each cell, of rows sorted by cell."""
+    return np.flatnonzero(np.concatenate([[True], np.diff(rows.cell) != 0]))
+
+
+def _agree(rows: Rows) -> NDArray[np.bool_]:
+    """Whether each row but the first says what the one before it says."""
+    agree: NDArray[np.bool_] = np.diff(rows.kind) == 0
+    result = rows.kind[1:] == COMPLETED
+    for values in (rows.value, *rows.extras.values()):
+        same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+        agree &= same | ~result
+    return agree

@@ -2,7 +2,7 @@
 
 from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
-from .plan import Source as Source
+from .plan import SecondsFrom as SecondsFrom
 from .plan import expand as expand
 from .plan import plan_trial as plan_trial
 from .plan import plan_warnings as plan_warnings
@@ -12,6 +12,7 @@ from .plan import shape_digest as shape_digest
 from .plan import shape_settings as shape_settings
 from .plan import unique_trials as unique_trials
 from .schema import study_schema as study_schema
+from .sections import Budget as Budget
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
 from .settings import condition as condition

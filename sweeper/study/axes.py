@@ -23,9 +23,6 @@ MAX_VALUES = 10_000
 
 _FORMS = "a list of values, {log2: [from, to], step: 1} or {geometric: [low, high], count: n}"
 _NUMBER = r"[-+]?(?:\.\d+|\d[\d_]*(?:\.\d*)?)(?:[eE][-+]?\d+)?"
-NUMBER_PATTERN = rf"^\s*{_NUMBER}\s*(\*\*\s*{_NUMBER}\s*)?$"
-"""Regular expression of a number written as text, for schemas."""
-
 _PLAIN = re.compile(rf"\s*({_NUMBER})\s*\Z")
 _POWER = re.compile(rf"\s*({_NUMBER})\s*\*\*\s*({_NUMBER})\s*\Z")
 
@@ -246,3 +243,44 @@ def _settled(value: float) -> float:
         if math.isclose(mantissa, power, rel_tol=1e-13):
             return math.ldexp(0.5, exponent + shift)
     return float(f"{value:.12g}")
+
+
+# JSON schemas -----------------------------------------------------------------------------------
+
+
+def number_schema(**bounds: Any) -> dict[str, Any]:
+    """Returns the JSON schema of a number, which may be written as text.
+
+    Args:
+        bounds: keywords for one that is not text, such as ``minimum``.
+    """
+    text = {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*(\*\*\s*{_NUMBER}\s*)?$"}
+    return {"anyOf": [{"type": "number", **bounds}, text]}
+
+
+def _range_schema(kind: str, companion: str, **of_companion: Any) -> dict[str, Any]:
+    pair = {"type": "array", "items": number_schema(), "minItems": 2, "maxItems": 2}
+    return {
+        "type": "object",
+        "properties": {kind: pair, companion: number_schema(**of_companion)},
+        "required": [kind, companion] if companion == "count" else [kind],
+        "additionalProperties": False,
+    }
+
+
+LOG2_RANGE = _range_schema("log2", "step", exclusiveMinimum=0)
+"""JSON schema of powers of two."""
+
+GEOMETRIC_RANGE = _range_schema("geometric", "count", type="integer", minimum=2)
+"""JSON schema of a geometric range."""
+
+
+def axis_schema(values: dict[str, Any], *, ranges: bool = True) -> dict[str, Any]:
+    """Returns the JSON schema of an axis whose values have a given schema.
+
+    Args:
+        values: schema of one value.
+        ranges: whether log2 and geometric ranges make sense for it.
+    """
+    listed = {"type": "array", "items": values, "minItems": 1, "uniqueItems": True}
+    return {"anyOf": [listed, LOG2_RANGE, GEOMETRIC_RANGE]} if ranges else listed

@@ -105,7 +105,7 @@ def shape_digest(study: Study, config: Mapping[str, Any]) -> str:
     return canonical_json(shape_settings(study, config))
 
 
-Source = Literal["finished trials", "probe", "unknown"]
+SecondsFrom = Literal["finished trials", "probe", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +128,10 @@ class Price:
     params: tuple[int, int]
     flops: float
     device_seconds: float | None
-    source: Source
+    source: SecondsFrom
 
 
-Seconds = Callable[[Trial], tuple[float | None, Source]]
+Seconds = Callable[[Trial], tuple[float | None, SecondsFrom]]
 """Estimates the device seconds of one trial, and says from what."""
 
 
@@ -159,7 +159,7 @@ def price(
     return rows
 
 
-def _seconds(left: Sequence[Trial], seconds: Seconds) -> tuple[float | None, Source]:
+def _seconds(left: Sequence[Trial], seconds: Seconds) -> tuple[float | None, SecondsFrom]:
     estimates = [seconds(trial) for trial in left]
     if not estimates:
         return 0.0, "finished trials"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.study.settings import NUMERIC, SEED, condition
+from sweeper.study.axes import GEOMETRIC_RANGE, LOG2_RANGE, axis_schema, number_schema
+from sweeper.study.settings import KINDS, NUMERIC, SEED, condition
 from sweeper.study.study import Study
-from sweeper.study.values import GEOMETRIC_RANGE, LOG2_RANGE, NUMBER_TEXT, axis_schema
 from sweeper.study.workloads import find_card, known_workloads
 from workloads.workload import Card, Setting
 
@@ -38,9 +38,14 @@ def study_schema() -> dict[str, Any]:
 
 def setting_schema(setting: Setting) -> dict[str, Any]:
     """Returns the JSON schema of one value of a setting."""
-    kinds = [_kind(setting)]
+    kind = KINDS[setting.kind].json_type
     if setting.kind in NUMERIC:
-        kinds.append(NUMBER_TEXT)
+        low = "exclusiveMinimum" if setting.low_open else "minimum"
+        bounds = {"type": kind, low: setting.low, "maximum": setting.high}
+        given = {key: bound for key, bound in bounds.items() if bound is not None}
+        kinds = number_schema(**given)["anyOf"]
+    else:
+        kinds = [{"enum": list(setting.choices)} if setting.choices else {"type": kind}]
     if setting.optional:
         kinds.append({"type": "null"})
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
@@ -121,16 +126,3 @@ def _documented(setting: Setting) -> dict[str, Any]:
 
 def _description(setting: Setting) -> str:
     return f"{setting.doc} Only where {condition(setting)}." if setting.when else setting.doc
-
-
-def _kind(setting: Setting) -> dict[str, Any]:
-    if setting.kind in NUMERIC:
-        schema: dict[str, Any] = {"type": "integer" if setting.kind == "int" else "number"}
-        if setting.low is not None:
-            schema["exclusiveMinimum" if setting.low_open else "minimum"] = setting.low
-        if setting.high is not None:
-            schema["maximum"] = setting.high
-        return schema
-    if setting.kind == "choice":
-        return {"enum": list(setting.choices)}
-    return {"type": "boolean" if setting.kind == "bool" else "string"}

@@ -9,7 +9,7 @@ A canonical value has the declared type and lies within the declared bounds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -29,6 +29,53 @@ SEED = Setting(
 """The one setting that every workload has and no card lists."""
 
 NUMERIC = frozenset({"int", "float"})
+
+
+class ValueKind(NamedTuple):
+    """What is common to all settings of a kind.
+
+    Attributes:
+        read: returns a value in its one form, or raises a ValueError that says what is wrong.
+        words: what is allowed, in words; of a choice its settings say it.
+        json_type: the type in a JSON schema.
+        first: a value for the first draft of a study.
+    """
+
+    read: Callable[[Any], Any]
+    words: str
+    json_type: str
+    first: Any
+
+
+def text(raw: Any) -> str:
+    """Returns text, which may be empty.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(raw, str):
+        raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
+    return raw
+
+
+def _boolean(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError(f"{shown(raw)} is not true or false")
+    return raw
+
+
+def _float(raw: Any) -> float:
+    return float(number(raw)) + 0.0  # -0.0 and 0.0 are one value
+
+
+KINDS: Mapping[str, ValueKind] = {
+    "int": ValueKind(whole_number, "a whole number", "integer", 1),
+    "float": ValueKind(_float, "a number", "number", 1.0),
+    "bool": ValueKind(_boolean, "true or false", "boolean", False),
+    "choice": ValueKind(text, "", "string", None),
+    "text": ValueKind(text, "text", "string", "?"),
+}
+"""The kinds of setting, as :class:`workloads.workload.Setting` names them."""
 
 
 def canonical_value(setting: Setting, raw: Any) -> Any:
@@ -59,13 +106,7 @@ def axis_values(setting: Setting, axis: Axis) -> list[Any]:
 
 def allowed(setting: Setting) -> str:
     """Returns what a setting may be, in words."""
-    words = {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "choice": ", ".join(setting.choices),
-        "text": "text",
-    }[setting.kind]
+    words = ", ".join(setting.choices) or KINDS[setting.kind].words
     if setting.kind in NUMERIC:
         words += _bounds(setting)
     return f"{words}, or null" if setting.optional else words
@@ -141,14 +182,8 @@ def given_settings(raw: Mapping[str, Any], known: Collection[str]) -> Iterator[G
 
 def place_of(raw: Mapping[str, Any], name: str) -> Place:
     """Returns where a mapping holds a setting, itself or nested; empty where it does not."""
-    if name in raw:
-        return (name,)
-    for key, value in raw.items():
-        if isinstance(value, Mapping) and name.startswith(f"{key}."):
-            inner = place_of(value, name.removeprefix(f"{key}."))
-            if inner:
-                return (key, *inner)
-    return ()
+    found = (given.place for given in given_settings(raw, [name]) if given.name == name)
+    return next(found, ())
 
 
 def siblings(name: str, known: Collection[str]) -> list[str]:
@@ -168,19 +203,10 @@ def siblings(name: str, known: Collection[str]) -> list[str]:
 
 
 def _typed(setting: Setting, raw: Any) -> Any:
-    if setting.kind == "int":
-        return whole_number(raw)
-    if setting.kind == "float":
-        return float(number(raw)) + 0.0  # -0.0 and 0.0 are one value
-    if setting.kind == "bool":
-        if isinstance(raw, bool):
-            return raw
-        raise ValueError(f"{shown(raw)} is not true or false")
-    if not isinstance(raw, str):
-        raise ValueError(f"{shown(raw)} is not text (quote it if it is meant to be)")
-    if setting.kind == "choice" and raw not in setting.choices:
+    value = KINDS[setting.kind].read(raw)
+    if setting.kind == "choice" and value not in setting.choices:
         raise ValueError(f"{shown(raw)} is not a choice{_nearest(raw, setting.choices)}")
-    return raw
+    return value
 
 
 def _nearest(raw: str, choices: Sequence[str]) -> str:
@@ -189,12 +215,9 @@ def _nearest(raw: str, choices: Sequence[str]) -> str:
 
 
 def _within(setting: Setting, value: int | float) -> bool:
-    if setting.low is not None:
-        if setting.low_open and value <= setting.low:
-            return False
-        if value < setting.low:
-            return False
-    return setting.high is None or value <= setting.high
+    low, high = setting.low, setting.high
+    above = low is None or value > low or (value == low and not setting.low_open)
+    return above and (high is None or value <= high)
 
 
 def _bounds(setting: Setting) -> str:

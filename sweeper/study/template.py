@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from sweeper.errors import RequestError, StudyError
-from sweeper.study.settings import allowed, condition
+from sweeper.study.settings import KINDS, allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card
@@ -57,8 +57,7 @@ def _guess(card: Card, workload: str) -> FirstStudy:
 
 
 def _first_value(setting: Setting) -> str:
-    guesses = {"int": 1, "float": 1.0, "bool": False, "text": "?"}
-    return _yaml(setting.choices[0] if setting.kind == "choice" else guesses[setting.kind])
+    return _yaml(setting.choices[0] if setting.choices else KINDS[setting.kind].first)
 
 
 def _refused(text: str) -> list[str]:

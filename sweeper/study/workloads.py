@@ -13,19 +13,8 @@ from workloads.workload import Card, Setting
 GROUP = "sweeper.workloads"
 """Entry point group under which packages register their cards."""
 
-MEMBERS = (
-    "name",
-    "version",
-    "doc",
-    "settings",
-    "metrics",
-    "problems",
-    "resolve",
-    "data_fingerprint",
-    "pack_size",
-    "trainer",
-)
-"""What makes an object a card."""
+MEMBERS = tuple(name for name in vars(Card) if not name.startswith("_"))
+"""What makes an object a card: name, version and so on, as the protocol declares them."""
 
 RESERVED = frozenset({"seed", "sweep"})
 """Names that a card may not give to a setting: they have a meaning in every study."""

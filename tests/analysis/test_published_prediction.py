@@ -41,7 +41,7 @@ def foretold(frame: pd.DataFrame, series: str) -> Foretold:
     largest = float(frame["width"].max())
     small = frame[frame["width"] <= largest / 8]
     found = survey(small, scales=("width",), hyperparameter="learning_rate")
-    rule = fit_rule(found.sightings, hyperparameter="learning_rate", scales=("width",))
+    rule = fit_rule(found.site_optima, hyperparameter="learning_rate", scales=("width",))
     prediction = predict_at(rule, {"width": largest})
     top = frame[frame["width"] == largest]
     (optimum,) = survey(top, scales=("width",), hyperparameter="learning_rate").optima

@@ -69,4 +69,4 @@ def test_transfer_of_muon_costs_a_twentieth_of_the_loss_gap(groups: dict[str, Tr
 
 
 def test_neither_is_called_fast_on_four_gaps(groups: dict[str, Transfer]) -> None:
-    assert {group.pace.speed for group in groups.values()} == {"not distinguishable"}
+    assert {group.verdict.speed for group in groups.values()} == {"not distinguishable"}

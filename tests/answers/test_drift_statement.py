@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -214,10 +213,3 @@ def test_regret_transfers_by_the_first_claim() -> None:
     assert group.exponent == -0.5
     assert max(regret.regret for regret in group.regret) == pytest.approx(0, abs=1e-4)
     assert state(frame, claims=[]).groups[0].regret[-1].regret > 0.05
-
-
-def test_a_whole_study_takes_less_than_a_second() -> None:
-    frame = two_variants()
-    began = time.perf_counter()
-    state(frame, resamples=1000)
-    assert time.perf_counter() - began < 1.0 * 3  # measured 0.15 s; the machine may be busy

@@ -52,7 +52,11 @@ def test_exact_curves_give_the_planted_rates(reference: str) -> None:
     assert group.rates["a"].value == pytest.approx(0.5, abs=1e-4)
     assert group.rates["b"].value == pytest.approx(1.0, abs=1e-4)
     assert group.rates["c"].value == pytest.approx(2.0, abs=2e-4)
-    assert (group.pace.speed, group.pace.useful, group.pace.free) == ("fast", "yes", "yes")
+    assert (group.verdict.speed, group.verdict.useful, group.verdict.free) == (
+        "fast",
+        "yes",
+        "yes",
+    )
 
 
 def test_gaps_to_the_largest_scale_are_what_was_planted() -> None:
@@ -81,7 +85,7 @@ def test_noise_leaves_clear_verdicts_alone(
     planted: dict[str, Any], speed: str, reference: str
 ) -> None:
     group = transfer(converging(**planted, noise=1e-3), reference)
-    assert group.pace.speed == speed
+    assert group.verdict.speed == speed
     beta = planted["optimum"][2]
     assert group.rates["b"].low < beta < group.rates["b"].high
 
@@ -90,11 +94,11 @@ def test_noise_leaves_clear_verdicts_alone(
 @pytest.mark.parametrize("reference", ["largest", "limit"])
 def test_the_two_layer_relu_network_is_not_called_fast(noise: float, reference: str) -> None:
     group = transfer(converging(**RELU, noise=noise, draw=3), reference)
-    assert group.pace.speed == "not distinguishable"
-    assert group.pace.useful == "undecided"
-    assert group.pace.lead is not None
-    assert abs(group.pace.lead.value) < 0.1
-    assert "to settle it" in group.pace.why
+    assert group.verdict.speed == "not distinguishable"
+    assert group.verdict.useful == "undecided"
+    assert group.verdict.lead is not None
+    assert abs(group.verdict.lead.value) < 0.1
+    assert "to settle it" in group.verdict.why
 
 
 def test_a_straight_drift_is_not_fast_although_its_gaps_to_the_largest_close() -> None:
@@ -104,7 +108,7 @@ def test_a_straight_drift_is_not_fast_although_its_gaps_to_the_largest_close() -
     move = 2.0 ** (-0.3 * np.log2(frame["width"] / 32))
     group = transfer(frame.assign(learning_rate=frame["learning_rate"] * move))
     assert group.rates["b"].value == pytest.approx(0, abs=1e-3)
-    assert group.pace.speed == "slow"
+    assert group.verdict.speed == "slow"
 
 
 def test_the_claimed_rule_takes_the_drift_out_of_the_gaps() -> None:
@@ -129,17 +133,17 @@ def test_what_is_below_the_noise_is_zero_and_has_no_rate() -> None:
         assert row.c.floor >= 0.75 * error
         assert row.b.floor == pytest.approx(np.sqrt(2 * row.c.floor / group.reference.curvature))
     assert set(group.rates) == {"a"}
-    assert group.pace.speed == "not distinguishable"
-    assert "above its noise floor" in group.pace.why
-    assert "0 of 6 scales" in group.pace.why
+    assert group.verdict.speed == "not distinguishable"
+    assert "above its noise floor" in group.verdict.why
+    assert "0 of 6 scales" in group.verdict.why
 
 
 def test_two_gaps_above_the_noise_are_no_verdict() -> None:
     planted = FAST | {"widths": (32, 64, 2048)}
     group = transfer(converging(**planted))
     assert group.rates["b"].value == pytest.approx(1, abs=1e-3)
-    assert group.pace.speed == "not distinguishable"
-    assert "needs 3" in group.pace.why
+    assert group.verdict.speed == "not distinguishable"
+    assert "needs 3" in group.verdict.why
 
 
 def test_the_pair_of_laws_is_that_of_the_plant() -> None:
@@ -158,8 +162,8 @@ def test_the_pair_of_laws_is_that_of_the_plant() -> None:
 
 def test_free_tuning_depends_on_the_price_of_a_run() -> None:
     group = group_of(converging(**(FAST | {"optimum": (-6.0, -6.0, 0.32)})))
-    cheap = transfer_of(group, economy=Economy(cost_exponent=4.0)).pace
-    dear = transfer_of(group, economy=Economy(cost_exponent=0.8, hyperparameters=2)).pace
+    cheap = transfer_of(group, economy=Economy(cost_exponent=4.0)).verdict
+    dear = transfer_of(group, economy=Economy(cost_exponent=0.8, hyperparameters=2)).verdict
     assert (cheap.free, dear.free) == ("yes", "no")
     assert cheap.free_from == pytest.approx(0.5 * 4 / (8 - 0.5), abs=1e-3)
     assert dear.free_from == pytest.approx(0.5 * 0.8 / (1.6 - 1.0), abs=1e-2)
@@ -208,7 +212,7 @@ def test_order_and_repetition_of_rows_change_nothing() -> None:
 def test_losses_in_bits_give_the_same_rates_and_verdict() -> None:
     frame = converging(**FAST, noise=1e-3)
     nats, bits = transfer(frame), transfer(frame.assign(loss=frame["loss"] / np.log(2)))
-    assert bits.pace.speed == nats.pace.speed
+    assert bits.verdict.speed == nats.verdict.speed
     for name, rate in nats.rates.items():
         other = bits.rates[name]
         assert (other.value, other.low, other.high) == pytest.approx(

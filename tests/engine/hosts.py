@@ -13,6 +13,9 @@ from sweeper.engine.worker.host import Host
 from sweeper.outcome import Outcome
 
 PLANTED: Mapping[str, Any] = {"width": 32, "learning_rate": 0.02, "steps": 12}
+ONE_STEP = 0.0
+"""Seconds in which a host makes one step."""
+
 RATES = (0.01, 0.02, 0.04)
 
 
@@ -35,8 +38,8 @@ def finish(host: Host) -> list[Event]:
 
 def advance_to(host: Host, step: int) -> None:
     """Goes on until the running members have done ``step`` steps."""
-    while max(record.step for record in host._records.values()) < step:
-        host._one_step()
+    while max(host.running.values(), default=0) < step:
+        host.advance(ONE_STEP)
 
 
 def curves(order: Order, outcomes: Sequence[Outcome]) -> dict[str, str]:

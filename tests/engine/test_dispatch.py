@@ -9,8 +9,9 @@ from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted, trials_of
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
-from sweeper.engine.policy import MAX_LOSSES, Ceiling, Limits
+from sweeper.engine.policy import MAX_LOSSES, Limits
 from sweeper.outcome import Outcome
+from sweeper.study.sections import Budget
 
 
 def test_trials_are_claimed_only_when_they_are_handed_out() -> None:
@@ -20,8 +21,7 @@ def test_trials_are_claimed_only_when_they_are_handed_out() -> None:
     first = office.take(SHAPE)
     assert desk.claims == [(first[0].tasks[0].key,)]
     assert first[0].tasks[0].attempt == 1
-    assert office.waiting(SHAPE) == 5
-    assert office.flying(SHAPE) == 1
+    assert office.demand() == {SHAPE: 6}, "one in flight and five that wait"
 
 
 def test_several_packs_are_claimed_in_one_transaction_and_in_order() -> None:
@@ -72,7 +72,7 @@ def test_an_order_is_in_flight_until_its_last_member_ends() -> None:
         office.handle(Ended(order=order.number, outcome=outcome))
         assert len(desk.recorded) == number
     assert office.finished
-    assert office.active() == []
+    assert office.demand() == {}
 
 
 def test_shapes_are_served_apart() -> None:
@@ -82,13 +82,13 @@ def test_shapes_are_served_apart() -> None:
     assert office.shapes() == [small, large]
     office.take(small, 2)
     assert office.shapes() == [large]
-    assert office.active() == [large, small]
+    assert list(office.demand().items()) == [(large, 6), (small, 2)]
     assert office.take(small) == []
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(0, 0), (1, 1), (4, 4), (6, 6), (100, 6)])
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (4, 4), (6, 6), (100, 6)])
 def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: int) -> None:
-    office = dispatcher(Desk(), packs_of(planted(), size=4), ceiling=Ceiling(trials=limit))
+    office = dispatcher(Desk(), packs_of(planted(), size=4), budget=Budget(trials=limit))
     orders = office.take(SHAPE, 10)
     assert len(keys(orders)) == expected
     assert office.ceiling_reached == (None if limit >= 6 else f"{limit} trials")
@@ -98,7 +98,7 @@ def test_no_more_trials_are_started_than_the_budget_has(limit: int, expected: in
 
 
 def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=5))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(trials=5))
     office.spend(trials_of(planted("earlier", sweep={"width": [16]})))
     assert len(office.take(SHAPE, 10)) == 2
     assert office.ceiling_reached == "5 trials"
@@ -107,34 +107,34 @@ def test_what_earlier_runs_spent_counts_against_the_budget() -> None:
 def test_the_flops_of_started_trials_never_exceed_the_budget() -> None:
     packs = packs_of(planted())
     costs = [float(pack.trials[0].derived["flops"]) for pack in packs]
-    ceiling = Ceiling(flops=sum(costs[:4]) + 0.5 * costs[4])
-    office = dispatcher(Desk(), packs, ceiling=ceiling)
+    budget = Budget(flops=sum(costs[:4]) + 0.5 * costs[4])
+    office = dispatcher(Desk(), packs, budget=budget)
     orders = office.take(SHAPE, 10)
     assert len(orders) == 4
-    assert sum(task.flops for order in orders for task in order.tasks) <= (ceiling.flops or 0)
+    assert sum(task.flops for order in orders for task in order.tasks) <= (budget.flops or 0)
     assert office.ceiling_reached is not None
     assert "FLOPs" in office.ceiling_reached
 
 
 def test_no_trial_is_started_after_the_budget_of_time() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(seconds=0.0))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(hours=1e-9))
     assert office.take(SHAPE, 10) == []
-    assert office.ceiling_reached == "0 hours"
+    assert office.ceiling_reached == "1e-09 hours"
     assert office.finished
 
 
 def test_a_spent_budget_leaves_nothing_waiting() -> None:
     study = planted(sweep={"seed": list(range(50))})
-    office = dispatcher(Desk(), packs_of(study), ceiling=Ceiling(trials=1))
+    office = dispatcher(Desk(), packs_of(study), budget=Budget(trials=1))
     (order,) = office.take(SHAPE, 2)
-    assert office.waiting(SHAPE) == 0
+    assert office.shapes() == []
     finish(office, order)
     assert office.finished
 
 
 def test_a_trial_that_runs_once_more_is_not_billed_twice() -> None:
     desk = Desk()
-    office = dispatcher(desk, packs_of(planted()), ceiling=Ceiling(trials=6))
+    office = dispatcher(desk, packs_of(planted()), budget=Budget(trials=6))
     first, *others = office.take(SHAPE, 6)
     for order in others:
         finish(office, order)
@@ -145,7 +145,7 @@ def test_a_trial_that_runs_once_more_is_not_billed_twice() -> None:
 
 
 def test_a_trial_lost_after_the_budget_was_spent_still_runs_again() -> None:
-    office = dispatcher(Desk(), packs_of(planted()), ceiling=Ceiling(trials=2))
+    office = dispatcher(Desk(), packs_of(planted()), budget=Budget(trials=2))
     first, _ = office.take(SHAPE, 6)
     assert office.ceiling_reached == "2 trials"
     office.handle(Lost(order=first.number, reason="power"))
@@ -155,7 +155,7 @@ def test_a_trial_lost_after_the_budget_was_spent_still_runs_again() -> None:
 def test_a_refused_trial_costs_nothing_of_the_budget() -> None:
     packs = packs_of(planted())
     desk = Desk(taken={packs[0].trials[0].key})
-    office = dispatcher(desk, packs, ceiling=Ceiling(trials=2))
+    office = dispatcher(desk, packs, budget=Budget(trials=2))
     taken = [order for _ in range(6) for order in office.take(SHAPE)]
     assert len(taken) == 2
 
@@ -217,7 +217,7 @@ def test_a_loss_reported_twice_counts_once() -> None:
     for _ in range(5):
         office.handle(Lost(order=order.number, reason="power"))
     assert len(desk.recorded) == 1
-    assert office.waiting(SHAPE) == 1
+    assert office.demand() == {SHAPE: 1}
 
 
 def test_a_late_word_of_a_worker_given_up_is_recorded_all_the_same() -> None:
@@ -227,7 +227,7 @@ def test_a_late_word_of_a_worker_given_up_is_recorded_all_the_same() -> None:
     office.handle(Lost(order=order.number, reason="network"))
     finish(office, order)
     assert [outcome.kind for outcome in desk.recorded] == ["lost_worker", "completed"]
-    assert office.waiting(SHAPE) == 1, "the store will refuse it, which is not known here"
+    assert office.demand() == {SHAPE: 1}, "the store will refuse it, which is not known here"
 
 
 def test_a_withdrawn_order_ends_as_stopped() -> None:
@@ -236,7 +236,7 @@ def test_a_withdrawn_order_ends_as_stopped() -> None:
     order = office.take(SHAPE)[0]
     office.withdraw(order.number)
     assert [outcome.kind for outcome in desk.recorded] == ["stopped", "stopped"]
-    assert office.flying(SHAPE) == 0
+    assert office.demand() == {SHAPE: 2}, "the packs that waited beside it"
     office.withdraw(order.number)
     assert len(desk.recorded) == 2
 

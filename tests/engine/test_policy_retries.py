@@ -27,7 +27,8 @@ def test_a_trial_that_gets_further_each_time_is_not_to_blame() -> None:
 
 
 def test_losses_of_earlier_runs_count() -> None:
-    retries = Retries({"key": MAX_LOSSES - 1})
+    retries = Retries()
+    retries.remember({"key": MAX_LOSSES - 1}, ())
     assert retries.after_loss("key", 9, Lost(order=1, reason="signal 9")).kind == "bug"
 
 
@@ -47,7 +48,8 @@ def test_a_slot_that_is_taken_away_again_and_again_is_not_followed_for_ever() ->
 
 
 def test_a_shortage_of_memory_is_met_once_with_a_device_of_its_own() -> None:
-    retries = Retries(short={"before"})
+    retries = Retries()
+    retries.remember({}, {"before"})
     shape = Shape(cpus=2, gpus=0.25)
     again = retries.after_shortage("key", shape)
     assert again == Shape(cpus=2, gpus=0.25, alone=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +52,11 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def later(seconds: float, what: Callable[[], object]) -> threading.Timer:
-    """Does something from another thread after a moment."""
-    timer = threading.Timer(seconds, what)
-    timer.start()
-    return timer
+def meanwhile(what: Callable[[], object]) -> threading.Thread:
+    """Does something in another thread."""
+    thread = threading.Thread(target=what)
+    thread.start()
+    return thread
 
 
 def test_a_run_waits_for_trials_of_another_one_and_takes_over_what_that_lets_go(
@@ -76,8 +78,7 @@ def test_a_run_waits_for_trials_of_another_one_and_takes_over_what_that_lets_go(
     def waiting() -> bool:
         return any(said in note for note in run.progress.view().notes)
 
-    other_run = threading.Thread(target=lambda: (until(waiting), end()))
-    other_run.start()
+    other_run = meanwhile(lambda: (until(waiting), end()))
     summary = run.execute()
     other_run.join()
     assert (summary.finished, summary.reused, summary.failed_before) == (4, 1, 1)
@@ -94,13 +95,13 @@ def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> No
     run = inline(study, store)
     keys = [trial.key for trial in trials_of(study)]
     store.claim(keys[:2], owner=Owner(id="other", host="another.machine"), lease_s=60)
-    timer = later(1.0, run.stop)
+    watcher = meanwhile(lambda: (until(lambda: len(run.progress.finished) == 4), run.stop()))
     summary = run.execute()
-    timer.join()
+    watcher.join()
     assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, True)
 
 
-def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
+def test_trials_taken_over_by_another_run_are_dropped(store: Store, tmp_path: Path) -> None:
     study = planted(
         fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
     )
@@ -108,20 +109,26 @@ def test_trials_taken_over_by_another_run_are_dropped(store: Store) -> None:
     (key,) = [trial.key for trial in trials_of(study)]
     thief = Owner(id="thief", host="another.machine")
 
-    def steal() -> None:
-        text = "update attempts set state = 'lost_worker', expires_at = null"
-        with store.database.write() as connection:
-            connection.exec_driver_sql(text)
-        (claim,) = store.claim([key], owner=thief, lease_s=60)
-        outcome = Outcome(key=key, attempt=claim.attempt, kind="completed", step=50)
-        later(0.7, lambda: store.record(outcome, objective=7.0))
+    def taken_over() -> bool:
+        said = "1 trials were taken over by another run"
+        return any(said in note for note in run.progress.view().notes)
 
-    timer = later(1.0, steal)
+    def steal() -> None:
+        until(lambda: attempts_of(store) == [("running",)])
+        text = "update attempts set state = 'lost_worker', expires_at = null"
+        with closing(sqlite3.connect(tmp_path / "store" / "sweeper.db")) as link, link:
+            link.execute(text)
+        (claim,) = store.claim([key], owner=thief, lease_s=60)
+        until(taken_over)
+        outcome = Outcome(key=key, attempt=claim.attempt, kind="completed", step=50)
+        store.record(outcome, objective=7.0)
+
+    stealing = meanwhile(steal)
     summary = run.execute()
-    timer.join()
+    stealing.join()
     assert (summary.finished, summary.reused) == (0, 1)
     assert attempts_of(store, "state, accepted") == [("lost_worker", 0), ("completed", 1)]
-    assert any("1 trials were taken over by another run" in n for n in run.progress.view().notes)
+    assert taken_over()
 
 
 @pytest.mark.parametrize("kind", ["bug", "memory"])

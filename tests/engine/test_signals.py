@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -61,9 +60,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 def test_the_end_of_the_grace_ends_the_process_and_says_so() -> None:
     program = started(grace=0.3, heeds=False)
     program.send_signal(signal.SIGTERM)
-    began = time.monotonic()
     _, err = program.communicate(timeout=20)
     assert program.returncode == 3
-    assert time.monotonic() - began < 20
     assert "wrote no checkpoint within 0.3 s" in err
     assert "Traceback" not in err

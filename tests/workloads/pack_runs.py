@@ -101,8 +101,8 @@ def member(seed: int = 0, checkpoint: Path | None = None, **changes: Any) -> Mem
     return Member(config=config, seed=seed, checkpoint=checkpoint)
 
 
-def trainer(*members: Member) -> LlamaTrainer:
-    return LLAMA.trainer()(members, threads=1, device="cpu")
+def trainer(*members: Member, **changes: int) -> LlamaTrainer:
+    return LlamaTrainer(LLAMA, members, threads=1, device="cpu", **changes)
 
 
 def measured(running: LlamaTrainer) -> list[Measurement]:

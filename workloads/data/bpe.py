@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.data.corpus import JOINT
-from workloads.data.vocabulary import GPT2
+from workloads.data.packages import folder_of
+from workloads.data.sources import GPT2
 from workloads.workload import DataUnavailableError
 
 if TYPE_CHECKING:
@@ -35,17 +36,22 @@ nothing but speed."""
 _ADVICE = "install it with: pip install 'sweeper[bpe]'"
 
 
-def encode(document: bytes) -> NDArray[np.uint16]:
-    """Returns the tokens of a document of UTF-8 text, [n]; text never makes an end-of-text.
+def encoder() -> Callable[[bytes], NDArray[np.uint16]]:
+    """Returns a function that makes a document of UTF-8 text into its tokens, [n]; text never
+    makes an end-of-text.
 
     Raises:
         DataUnavailableError: tiktoken or the vocabulary is not installed.
     """
-    found = _encoding().encode_to_numpy(document.decode(), disallowed_special=())
-    return found.astype(np.uint16)
+    encoding = _encoding(_table())
+
+    def encode(document: bytes) -> NDArray[np.uint16]:
+        found = encoding.encode_to_numpy(document.decode(), disallowed_special=())
+        return found.astype(np.uint16)
+
+    return encode
 
 
-@lru_cache(maxsize=1)
 def byte_lengths() -> NDArray[np.int64]:
     """Returns the bytes of text that each token stands for, [50257].
 
@@ -56,13 +62,13 @@ def byte_lengths() -> NDArray[np.int64]:
         DataUnavailableError: the vocabulary is not installed.
     """
     lengths = np.full(GPT2, len(JOINT), dtype=np.int64)
-    for token, number in _ranks().items():
+    for token, number in _ranks(_table()).items():
         lengths[number] = len(token)
     return lengths
 
 
 @lru_cache(maxsize=1)
-def _encoding() -> Encoding:
+def _encoding(table: Path) -> Encoding:
     try:
         from tiktoken import Encoding  # an optional dependency, as is the vocabulary
     except ImportError as error:
@@ -72,19 +78,19 @@ def _encoding() -> Encoding:
     return Encoding(
         "gpt2",
         pat_str=_PIECES,
-        mergeable_ranks=_ranks(),
+        mergeable_ranks=_ranks(table),
         special_tokens={"<|endoftext|>": END_OF_TEXT},
         explicit_n_vocab=GPT2,
     )
 
 
 @lru_cache(maxsize=1)
-def _ranks() -> dict[bytes, int]:
+def _ranks(table: Path) -> dict[bytes, int]:
     """Returns the id of each token but end-of-text."""
-    table = json.loads(_vocabulary())
-    del table["<|endoftext|>"]
+    ids = json.loads(_vocabulary(table))
+    del ids["<|endoftext|>"]
     meant = _alphabet()
-    return {bytes(meant[letter] for letter in token): number for token, number in table.items()}
+    return {bytes(meant[letter] for letter in token): number for token, number in ids.items()}
 
 
 def _alphabet() -> dict[str, int]:
@@ -96,14 +102,17 @@ def _alphabet() -> dict[str, int]:
     return printable | {chr(256 + place): byte for place, byte in enumerate(rest)}
 
 
-def _vocabulary() -> bytes:
+def _table() -> Path:
+    """Returns the file of the table, where its package is installed."""
+    missing = (
+        f"the tokenizer gpt2 needs the vocabulary in {PACKAGE}, which is not installed; {_ADVICE}"
+    )
+    return folder_of(PACKAGE, missing=missing) / VOCABULARY_FILE
+
+
+def _vocabulary(table: Path) -> bytes:
     try:
-        found = Path(str(distribution(PACKAGE).locate_file(VOCABULARY_FILE))).read_bytes()
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(
-            f"the tokenizer gpt2 needs the vocabulary in {PACKAGE}, which is not installed; "
-            f"{_ADVICE}"
-        ) from error
+        found = table.read_bytes()
     except OSError as error:
         raise DataUnavailableError(
             f"the vocabulary of the tokenizer gpt2 cannot be read ({error}); {_ADVICE}"

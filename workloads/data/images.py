@@ -12,10 +12,10 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from math import prod
 from pathlib import Path
 
+from workloads.data.packages import folder_of
 from workloads.workload import DataUnavailableError
 
 DIGITS = "digits"
@@ -118,10 +118,14 @@ def absolute(source: str) -> str:
     return FASHION_PREFIX + os.path.abspath(folder)
 
 
-def load(source: str) -> Images:
+def load(source: str, *, fashion: Path = FASHION_FOLDER) -> Images:
     """Returns the images of a source; a second call in a process reads nothing.
 
     Files are looked at again when the size or time of change of one is another.
+
+    Args:
+        source: ``digits``, ``fashion-mnist`` or ``fashion-mnist:FOLDER``.
+        fashion: folder that ``fashion-mnist`` alone means.
 
     Raises:
         DataUnavailableError: a file is missing, damaged or not the one expected.
@@ -134,7 +138,7 @@ def load(source: str) -> Images:
     if source == DIGITS:
         return _digits()
     name = absolute(source).removeprefix(FASHION_PREFIX)
-    return _fashion(_files(FASHION_FOLDER if source == FASHION else Path(name)))
+    return _fashion(_files(fashion if source == FASHION else Path(name)))
 
 
 def images_fingerprint(source: str) -> str:
@@ -146,16 +150,16 @@ def images_fingerprint(source: str) -> str:
     return f"sha256:{load(source).sha256}"
 
 
-@lru_cache(maxsize=1)
 def _digits() -> Images:
     advice = "install it with: pip install --force-reinstall scikit-learn"
+    missing = f"the digits come with scikit-learn, which is not installed; {advice}"
+    return _digits_in(folder_of("scikit-learn", missing=missing) / DIGITS_FILE, advice)
+
+
+@lru_cache(maxsize=1)
+def _digits_in(path: Path, advice: str) -> Images:
     try:
-        path = Path(str(distribution("scikit-learn").locate_file(DIGITS_FILE)))
         text = _unpacked(path)
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(
-            f"the digits come with scikit-learn, which is not installed; {advice}"
-        ) from error
     except OSError as error:
         raise DataUnavailableError(f"the digits cannot be read ({error}); {advice}") from error
     found = hashlib.sha256(text).hexdigest()

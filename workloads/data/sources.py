@@ -1,10 +1,10 @@
-"""Names of the sources of text and tokens, as a study writes them."""
+"""Sources of text and tokens as a study writes them, their tokenizers and vocabularies."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from workloads.workload import Config
 
@@ -19,6 +19,13 @@ FORMS = (
 
 _HUB = re.compile(r"([\w.-]+/)?[\w.-]+/[\w.-]+")
 """A data set with or without its owner, and its configuration."""
+
+BYTES = 256
+"""Tokens of the tokenizer ``bytes``."""
+
+GPT2 = 50_257
+"""Tokens of the tokenizer ``gpt2``, end-of-text included; also what a token file is taken to be
+of where nothing is said."""
 
 
 def kind_of(source: str) -> Kind | None:
@@ -70,6 +77,32 @@ def tokenizer_of(config: Config) -> str | None:
     whose ids may be of any."""
     given: str | None = config.get("tokenizer")
     return given or (None if kind_of(config["data"]) == "bin" else "bytes")
+
+
+def vocabulary_of(config: Config) -> int:
+    """Returns the number V of different tokens; ids are from 0 to V - 1.
+
+    Args:
+        config: a completed or canonical config; reads data, tokenizer and vocabulary.
+    """
+    given = config.get("vocabulary")
+    if given is not None:
+        return int(given)
+    return BYTES if tokenizer_of(config) == "bytes" else GPT2
+
+
+def canonical_source(config: Config) -> dict[str, Any]:
+    """Returns data, tokenizer and vocabulary in the one form that all their equals share.
+
+    Paths are absolute and the tokenizer of a text is named. The vocabulary of token files is
+    named too, that of a text follows from its tokenizer and is None.
+    """
+    from_files = kind_of(config["data"]) == "bin"
+    return {
+        "data": absolute(config["data"]),
+        "tokenizer": tokenizer_of(config),
+        "vocabulary": vocabulary_of(config) if from_files else None,
+    }
 
 
 def _is_local(rest: str) -> bool:

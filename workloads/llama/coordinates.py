@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama, LlamaTrainer
-from workloads.training import TokenStream
+from workloads.llama.stream import TokenStream
 from workloads.workload import Config, Member
 
 

@@ -1,27 +1,33 @@
 """A Llama-like (or GPT-2-like) language model with a leading ensemble axis, and its trainer.
 
 Legend: E members of the pack, B sequences, T tokens a sequence, D width, F hidden size of the
-MLP, V vocabulary.
+MLP, V vocabulary, S context.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.llama.attention import RMS_EPSILON, Attention
-from workloads.llama.parameters import specs_of, units_of
+from workloads.llama.attention import Attention, qk_clip_of
 from workloads.llama.readout import Readout
-from workloads.llama.shape import shape_of
-from workloads.optimizers import Unit, qk_clip_of
-from workloads.training import CACHED, TokenStream, Training, compute_dtype
-from workloads.workload import Card, Member, Resolved
-
-Observe = Callable[[str, Tensor], None]
-"""Is told the name and the value of an activation, [E, B * T, ...]."""
+from workloads.llama.shape import LOGITS, shape_of
+from workloads.llama.stream import TokenStream
+from workloads.optimizers import Unit
+from workloads.training import (
+    RMS_EPSILON,
+    InitialTensor,
+    Observe,
+    Training,
+    compute_dtype,
+    grouped,
+    initial,
+    tell_nobody,
+)
+from workloads.workload import Card, Config, Member, Resolved
 
 
 class Llama:
@@ -36,43 +42,31 @@ class Llama:
         units: what the parameters make up for an optimizer, by the name of their group.
     """
 
-    def __init__(self, plan: Resolved, *, compute: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, plan: Resolved, *, compute: torch.dtype = torch.float32, logits: int = LOGITS
+    ) -> None:
         """Reads the shape off a resolved config.
 
         Args:
             plan: the resolved config of any member of the pack.
             compute: number format of matrix products and attention; parameters, residual
                 stream and loss keep their own.
+            logits: of a member that are in memory at once, about.
         """
         self._config = plan.config
         self._beta: float = plan.derived["branch_multiplier"]
         self._shape = shape_of(plan.config)
         self._compute = compute
-        self._specs = specs_of(plan)
+        self._tensors = _tensors(plan)
         self._attention = Attention(plan.config, linear=self._linear)
-        self._readout = Readout(self._linear, together=self._shape.tokens_read_out)
-        self.units: Mapping[str, Sequence[Unit]] = units_of(plan, self._specs)
+        self._readout = Readout(self._linear, together=self._shape.tokens_read_out(logits))
+        self.units: Mapping[str, Sequence[Unit]] = grouped(
+            _units(plan.config, self._tensors), plan
+        )
 
     def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters at the start, [E, ...], on the CPU in float32.
-
-        One generator a member draws its tensors in a fixed order, so that a member starts the
-        same in any pack.
-        """
-        members = [self._initial_member(seed) for seed in seeds]
-        return {name: torch.stack([each[name] for each in members]) for name in self._specs}
-
-    def _initial_member(self, seed: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        values = {}
-        for name, spec in self._specs.items():
-            if spec.role == "vector":
-                values[name] = torch.ones(spec.shape)
-            elif spec.std == 0:
-                values[name] = torch.zeros(spec.shape)
-            else:
-                values[name] = torch.randn(spec.shape, generator=generator) * spec.std
-        return values
+        """Returns the parameters at the start, [E, ...], on the CPU in float32."""
+        return initial(self._tensors, seeds)
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of each sequence, [E, B], nats per token.
@@ -111,7 +105,7 @@ class Llama:
                 the residual stream after the embedding and each block (``block 0``, before the
                 last norm), and the logits.
         """
-        tell = observe or _tell_nobody
+        tell = observe or tell_nobody
         last = self._last(parameters, inputs, tell)
         logits = self._linear(last, self._readout_weight(parameters))
         tell("logits", logits)
@@ -131,14 +125,14 @@ class Llama:
             normed = self._norm(parameters, f"{prefix}attention_gain", x)
             found.append(self._attention.peaks(parameters, prefix, normed, size))
             if layer + 1 < self._shape.depth:
-                x = self._block(parameters, layer, x, size, _tell_nobody)
+                x = self._block(parameters, layer, x, size, tell_nobody)
         return torch.stack(found, 1)
 
     def _last(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, tell: Observe | None = None
     ) -> Tensor:
         """Returns the normalised residual stream, [E, B * T, D], after the last block."""
-        tell = tell or _tell_nobody
+        tell = tell or tell_nobody
         x = self._embedded(parameters, inputs)
         tell("embedding", x)
         for layer in range(self._shape.depth):
@@ -186,11 +180,7 @@ class Llama:
 
     def _norm(self, parameters: Mapping[str, Tensor], gain: str, x: Tensor) -> Tensor:
         normed = F.rms_norm(x, x.shape[-1:], eps=RMS_EPSILON)
-        return normed * parameters[gain][:, None] if gain in self._specs else normed
-
-
-def _tell_nobody(name: str, value: Tensor) -> None:
-    pass
+        return normed * parameters[gain][:, None] if gain in self._tensors else normed
 
 
 def _embed(table: Tensor, inputs: Tensor) -> Tensor:
@@ -201,37 +191,84 @@ def _embed(table: Tensor, inputs: Tensor) -> Tensor:
     return rows
 
 
+def _tensors(plan: Resolved) -> dict[str, InitialTensor]:
+    """Returns every tensor by name, in the order in which members draw their initial values."""
+    shape, groups = shape_of(plan.config), plan.derived["groups"]
+    gain = InitialTensor("vector", (shape.width,), 0.0, mean=1.0)
+    spread = float(groups["embedding"]["init_std"])
+    tensors = {"embedding": InitialTensor("embedding", (shape.vocabulary, shape.width), spread)}
+    if shape.learned_positions:
+        table = (shape.context, shape.width)
+        tensors["position"] = InitialTensor("embedding.position", table, spread)
+    block = _block(plan)
+    for layer in range(shape.depth):
+        tensors |= {f"{layer}.{name}": each for name, each in block.items()}
+    if shape.norm_gain:
+        tensors["final_gain"] = gain
+    if not shape.tied_embeddings:
+        table, spread = (shape.vocabulary, shape.width), float(groups["readout"]["init_std"])
+        tensors["readout"] = InitialTensor("readout", table, spread)
+    return tensors
+
+
+def _block(plan: Resolved) -> dict[str, InitialTensor]:
+    """Returns the tensors of a block."""
+    shape, config = shape_of(plan.config), plan.config
+    width, hidden = shape.width, shape.mlp_hidden
+    inner = float(plan.derived["groups"]["hidden"]["init_std"])  # of a matrix with D inputs
+    last = 0.0 if config["zero_init"] else inner
+    square, wide = (width, width), InitialTensor("hidden.mlp_in", (hidden, width), inner)
+    gains = ("attention_gain", "mlp_gain") if shape.norm_gain else ()
+    return {
+        **{name: InitialTensor("hidden.qkv", square, inner) for name in ("query", "key", "value")},
+        "output": InitialTensor("hidden", square, last),
+        **({"gate": wide} if config["mlp"] == "swiglu" else {}),
+        "up": wide,
+        "down": InitialTensor("hidden.mlp_out", (width, hidden), last * (width / hidden) ** 0.5),
+        **{name: InitialTensor("vector", (width,), 0.0, mean=1.0) for name in gains},
+    }
+
+
+def _units(config: Config, tensors: Mapping[str, InitialTensor]) -> Iterator[tuple[str, Unit]]:
+    """Yields each unit and its kind."""
+    qkv = config.get("qkv", "split")
+    heads = config["width"] // config["head_dim"]
+    for name, tensor in tensors.items():
+        layer, _, last = name.rpartition(".")
+        if tensor.kind != "hidden.qkv":
+            yield tensor.kind, Unit(names=(name,), turned=tensor.role == "embedding")
+        elif qkv != "fused":
+            yield tensor.kind, Unit(names=(name,), parts=heads if qkv == "per_head" else 1)
+        elif last == "query":  # on behalf of all three
+            names = tuple(f"{layer}.{each}" for each in ("query", "key", "value"))
+            yield tensor.kind, Unit(names=names)
+
+
 class LlamaTrainer(Training):
     """Trains a pack of ``llama`` trials."""
 
     def __init__(
-        self, card: Card, members: Sequence[Member], *, threads: int, device: str
+        self,
+        card: Card,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        logits: int = LOGITS,
     ) -> None:
-        """Makes model, data and optimizers; see :class:`TrainerFactory`."""
-        plans = [card.resolve(member.config) for member in members]
-        model = Llama(plans[0], compute=compute_dtype(plans[0].config["dtype"], device))
+        """Makes model, data and optimizers; see :class:`TrainerFactory` and, for ``logits``,
+        :class:`Llama`."""
+        plan = card.resolve(members[0].config)
+        shape = shape_of(plan.config)
+        compute = compute_dtype(plan.config["dtype"], device)
+        model = Llama(plan, compute=compute, logits=logits)
         super().__init__(
+            card,
             members,
-            plans,
-            card=card,
             model=model,
-            stream=TokenStream(plans[0].config, device=device),
-            together=members_together(plans[0], len(members), device),
-            qk_clip=qk_clip_of(plans[0], model.peaks),
+            stream=TokenStream(plan.config, device=device),
+            activation=shape.tokens_per_pass * shape.width,
+            qk_clip=qk_clip_of(plan, model.peaks),
             threads=threads,
             device=device,
         )
-
-
-def members_together(plan: Resolved, members: int, device: str) -> int:
-    """Returns how many members go through the model at once.
-
-    On a GPU all of them, to fill it. On a CPU as many as keep one activation of the pack within
-    ``CACHED`` numbers: measured over widths 16 to 128 and 64 to 2048 tokens a step, 8 members
-    then train 1.02 to 3.7 times as fast as one by one, where all of them at once fall to 0.8
-    times for large ones, as every activation has to be fetched from memory.
-    """
-    if device == "cuda":
-        return members
-    shape = shape_of(plan.config)
-    return max(1, min(members, CACHED // (shape.tokens_per_pass * shape.width)))

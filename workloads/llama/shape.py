@@ -80,11 +80,10 @@ class LlamaShape:
         """Tokens of one part of a batch, which go through the model at once."""
         return self.tokens_per_step // self.accumulation
 
-    @property
-    def tokens_read_out(self) -> int:
-        """Tokens of a member that are read out at once, so that their logits are ``LOGITS`` at
-        most; a multiple of 64, which keeps products in step with registers."""
-        return max(64, LOGITS // self.vocabulary // 64 * 64)
+    def tokens_read_out(self, logits: int = LOGITS) -> int:
+        """Returns the tokens of a member that are read out at once, so that they make so many
+        logits at most; a multiple of 64, which keeps products in step with registers."""
+        return max(64, logits // self.vocabulary // 64 * 64)
 
 
 def mlp_hidden(width: int, ratio: float) -> int | None:

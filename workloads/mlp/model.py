@@ -6,37 +6,32 @@ Legend: E members of the pack, B examples, F features, D width, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.mlp.images import ImageStream
 from workloads.mlp.shape import shape_of
+from workloads.mlp.stream import ImageStream
 from workloads.optimizers import Unit
-from workloads.training import CACHED, Training, compute_dtype, sampled
+from workloads.training import (
+    RMS_EPSILON,
+    InitialTensor,
+    Observe,
+    Training,
+    compute_dtype,
+    grouped,
+    initial,
+    sampled,
+    tell_nobody,
+)
 from workloads.workload import Card, Member, Resolved
-
-RMS_EPSILON = 1e-6
-"""Added to the mean square in the norm before each residual branch and before the readout."""
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "gelu": F.gelu,
     "tanh": torch.tanh,
 }
-
-Observe = Callable[[str, Tensor], None]
-"""Is told the name and the value of an activation, [E, B, ...]."""
-
-
-class _Spec(NamedTuple):
-    """One tensor of the model: its group, its shape without E, and the spread of its start."""
-
-    group: str
-    shape: tuple[int, ...]
-    std: float
 
 
 class Mlp:
@@ -60,54 +55,18 @@ class Mlp:
                 stream and loss keep their own.
         """
         self._config = plan.config
-        self._groups: Mapping[str, Mapping[str, float]] = plan.derived["groups"]
         self._beta: float = plan.derived["branch_multiplier"]
         self._shape = shape_of(plan.config)
         self._activation = ACTIVATIONS[plan.config["activation"]]
         self._compute = compute
-        self._specs = self._tensors()
-        self.units: Mapping[str, Sequence[Unit]] = self._units()
-
-    def _units(self) -> dict[str, list[Unit]]:
-        """Returns every tensor as a unit of its group."""
-        units: dict[str, list[Unit]] = {}
-        for name, spec in self._specs.items():
-            units.setdefault(spec.group, []).append(Unit(names=(name,)))
-        return units
-
-    def _tensors(self) -> dict[str, _Spec]:
-        """Returns every tensor in the order in which members draw their initial values."""
-        shape = self._shape
-        layers = ["embedding", *map(str, range(shape.depth)), "readout"]
-        specs = {}
-        for name in layers:
-            role = name if name in ("embedding", "readout") else "hidden"
-            inputs = shape.features if role == "embedding" else shape.width
-            outputs = shape.classes if role == "readout" else shape.width
-            specs[name] = _Spec(role, (outputs, inputs), self._groups[role]["init_std"])
-            if shape.biases:
-                leaf = f"vector.{role}"
-                group = leaf if leaf in self._groups else "vector"
-                specs[f"{name}.bias"] = _Spec(group, (outputs,), 0.0)
-        return specs
+        self._tensors = _tensors(plan)
+        self.units: Mapping[str, Sequence[Unit]] = grouped(
+            ((each.kind, Unit(names=(name,))) for name, each in self._tensors.items()), plan
+        )
 
     def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters at the start, [E, ...], on the CPU in float32.
-
-        One generator a member draws its tensors in a fixed order, so that a member starts the
-        same in any pack. Biases start at 0.
-        """
-        members = [self._initial_member(seed) for seed in seeds]
-        return {name: torch.stack([each[name] for each in members]) for name in self._specs}
-
-    def _initial_member(self, seed: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        return {
-            name: torch.randn(spec.shape, generator=generator) * spec.std
-            if spec.std
-            else torch.zeros(spec.shape)
-            for name, spec in self._specs.items()
-        }
+        """Returns the parameters at the start, [E, ...], on the CPU in float32."""
+        return initial(self._tensors, seeds)
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each example, [E, B], nats.
@@ -145,7 +104,7 @@ class Mlp:
             observe: is told the value after the input layer and after each hidden one, and the
                 logits.
         """
-        tell = observe or _tell_nobody
+        tell = observe or tell_nobody
         x = self._layer(parameters, "embedding", inputs)
         x = x.to(inputs.dtype) if self._config["residual"] else self._activation(x)
         tell("embedding", x)
@@ -181,8 +140,18 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return each.view(labels.shape)
 
 
-def _tell_nobody(name: str, value: Tensor) -> None:
-    pass
+def _tensors(plan: Resolved) -> dict[str, InitialTensor]:
+    """Returns every tensor by name, in the order in which members draw their initial values."""
+    shape, groups = shape_of(plan.config), plan.derived["groups"]
+    tensors = {}
+    for name in ("embedding", *map(str, range(shape.depth)), "readout"):
+        role = name if name in ("embedding", "readout") else "hidden"
+        inputs = shape.features if role == "embedding" else shape.width
+        outputs = shape.classes if role == "readout" else shape.width
+        tensors[name] = InitialTensor(role, (outputs, inputs), groups[role]["init_std"])
+        if shape.biases:
+            tensors[f"{name}.bias"] = InitialTensor(f"vector.{role}", (outputs,), 0.0)
+    return tensors
 
 
 class MlpTrainer(Training):
@@ -192,25 +161,15 @@ class MlpTrainer(Training):
         self, card: Card, members: Sequence[Member], *, threads: int, device: str
     ) -> None:
         """Makes model, data and optimizers; see :class:`TrainerFactory`."""
-        plans = [card.resolve(member.config) for member in members]
-        compute = compute_dtype(plans[0].config["dtype"], device)
+        plan = card.resolve(members[0].config)
+        shape = shape_of(plan.config)
+        examples: int = shape.batch_size // plan.config["accumulation"]  # a pass
         super().__init__(
+            card,
             members,
-            plans,
-            card=card,
-            model=Mlp(plans[0], compute=compute),
-            stream=ImageStream(plans[0].config, device=device),
-            together=members_together(plans[0], len(members), device),
+            model=Mlp(plan, compute=compute_dtype(plan.config["dtype"], device)),
+            stream=ImageStream(plan.config, device=device),
+            activation=examples * shape.width,
             threads=threads,
             device=device,
         )
-
-
-def members_together(plan: Resolved, members: int, device: str) -> int:
-    """Returns how many members go through the model at once: on a GPU all of them, on a CPU as
-    many as keep one activation of the pack within ``CACHED`` numbers."""
-    if device == "cuda":
-        return members
-    shape = shape_of(plan.config)
-    examples: int = shape.batch_size // plan.config["accumulation"]  # a pass
-    return max(1, min(members, CACHED // (examples * shape.width)))

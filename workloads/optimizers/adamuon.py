@@ -7,8 +7,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
 from workloads.optimizers.coefficients import Coefficients
-from workloads.optimizers.muon import look_ahead
-from workloads.optimizers.newton_schulz import newton_schulz
+from workloads.optimizers.muon import look_ahead, newton_schulz
 
 
 class AdaMuon(Matrixwise):

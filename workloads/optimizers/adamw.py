@@ -1,4 +1,4 @@
-"""AdamW over a pack by torch's fused kernel (arXiv 1711.05101, algorithm 2)."""
+"""Adam's update as a formula, and AdamW over a pack by torch's fused kernel."""
 
 from __future__ import annotations
 
@@ -8,12 +8,37 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
-from workloads.optimizers.algorithm import moment
-from workloads.optimizers.optimizer import Group, Parameters
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
+from workloads.optimizers.layout import Parameters
+from workloads.optimizers.optimizer import Group, Optimizer
 
 _HALVES = (torch.bfloat16, torch.float16)
+
+
+class Adam(Algorithm):
+    """U = mhat / (sqrt(vhat) + eps) (arXiv 1412.6980, algorithm 1).
+
+    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; mhat = m / (1 - b1^t), vhat = v / (1 - b2^t).
+    """
+
+    def __init__(self, *, beta1: float, beta2: float) -> None:
+        self._beta1, self._beta2 = beta1, beta2
+
+    def start(self, like: Tensor) -> State:
+        """Returns both moments at zero."""
+        return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
+
+    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
+        """Returns U."""
+        first, second = moment(state, "first"), moment(state, "second")
+        first.lerp_(gradient, 1 - self._beta1)
+        second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+        root = self._unbiased(second, now.step).sqrt_().add_(now.epsilon)
+        return (first / (1 - self._beta1**now.step)).div_(root)
+
+    def _unbiased(self, second: Tensor, step: int) -> Tensor:
+        """Returns vhat, a tensor of its own."""
+        return second / (1 - self._beta2**step)
 
 
 class _Views(NamedTuple):
@@ -24,16 +49,16 @@ class _Views(NamedTuple):
     second: list[Tensor]
 
 
-class FusedAdamW(Stacked):
-    """W <- W - s(t) * (lr * mhat / (sqrt(vhat) + eps) + weight_decay * W).
+class FusedAdamW(Optimizer):
+    """W <- W - s(t) * (lr * mhat / (sqrt(vhat) + eps) + weight_decay * W) (arXiv 1711.05101).
 
-    The same as :class:`Stacked` with :class:`Adam`, up to rounding, and three to five times as
+    The same as :class:`Optimizer` with :class:`Adam`, up to rounding, and three to five times as
     fast on a CPU. torch's fused kernel updates one member after the other over views of the
     stacked tensors: a scalar learning rate a call, the same call whether a member trains alone or
     in a pack. Independent decay is handed to it as decay over rate, since it multiplies the two.
 
     The kernel has one number format for weights and moments, so half precision takes the way of
-    :class:`Stacked`.
+    :class:`Optimizer`.
     """
 
     def __init__(

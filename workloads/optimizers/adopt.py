@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
 
 
-class Adopt(Elementwise):
+class Adopt(Algorithm):
     """U = m, m <- b1 m + (1 - b1) n, n = clip(g / max(sqrt(v), eps), -c, c), c = (t - 1)^(1/4).
 
     The second moment v <- b2 v + (1 - b2) g^2 takes the gradient in after it has been divided by

@@ -1,7 +1,7 @@
 """What an algorithm is: the formula of an update, on a stack of matrices of one shape.
 
 Whatever else an optimizer needs (which tensors, learning rates, decay, members, checkpoints) is
-written once, in :mod:`stacked`.
+written once, in :mod:`optimizer`.
 
 Legend: N matrices of one shape [m, n], m outputs and n inputs; an elementwise algorithm may be
 given tensors of any shape [N, ...].
@@ -9,9 +9,9 @@ given tensors of any shape [N, ...].
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from torch import Tensor
 
@@ -52,14 +52,16 @@ class StepContext:
         )
 
 
-class Algorithm(Protocol):
-    """The formula of an update: W <- W - s(t) * learning rate * U."""
+class Algorithm(ABC):
+    """The formula of an update: W <- W - s(t) * learning rate * U.
 
-    @property
-    def elementwise(self) -> bool:
-        """True if it may be given tensors of any shape, False if it needs matrices."""
-        ...
+    Attributes:
+        elementwise: True if it may be given tensors of any shape, False if it needs matrices.
+    """
 
+    elementwise = True
+
+    @abstractmethod
     def start(self, like: Tensor) -> State:
         """Returns the state before the first update.
 
@@ -68,39 +70,24 @@ class Algorithm(Protocol):
                 [K, m, n] (or [K, ...]); its values mean nothing. What is drawn is drawn from a
                 generator of its own, so that every member starts the same.
         """
-        ...
 
+    @abstractmethod
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U, shaped like the gradient [N, m, n], and takes the gradient into the state.
 
         The gradient may be overwritten; entries of the state may be written in place or replaced
         by others of the same shape. What one matrix holds, NaN included, leaves the others alone.
         """
-        ...
 
     def wants_curvature(self, step: int) -> bool:
         """Returns whether the update of a step reads ``now.curvature``."""
-        ...
-
-
-class Elementwise:
-    """Base of algorithms that may be given tensors of any shape."""
-
-    elementwise = True
-
-    def wants_curvature(self, step: int) -> bool:
-        """Returns whether the update of a step reads ``now.curvature``: never."""
         return False
 
 
-class Matrixwise:
+class Matrixwise(Algorithm):
     """Base of algorithms that need matrices."""
 
     elementwise = False
-
-    def wants_curvature(self, step: int) -> bool:
-        """Returns whether the update of a step reads ``now.curvature``: never."""
-        return False
 
 
 def moment(state: State, name: str) -> Tensor:

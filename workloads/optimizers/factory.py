@@ -8,10 +8,10 @@ from typing import Any
 
 from workloads.optimizers.adamw import FusedAdamW
 from workloads.optimizers.algorithm import Algorithm
-from workloads.optimizers.optimizer import Group, Optimizer, Parameters, Unit
+from workloads.optimizers.layout import Parameters, Unit
+from workloads.optimizers.optimizer import Group, Optimizer
 from workloads.optimizers.spec import SPECS
 from workloads.optimizers.spectral import RootMeanSquare, Spectral
-from workloads.optimizers.stacked import Stacked
 from workloads.workload import Config, Resolved
 
 
@@ -57,7 +57,7 @@ def _optimizer(
     algorithm = SPECS[optimizer].build(plans[0])
     if config["parametrization"] == "normalized":
         algorithm = _normalized(algorithm, name.partition(".")[0], config)
-    return Stacked(parameters, group, algorithm)
+    return Optimizer(parameters, group, algorithm)
 
 
 def _normalized(algorithm: Algorithm, role: str, config: Config) -> Algorithm:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import (
-    Algorithm,
-    Elementwise,
-    Matrixwise,
-    State,
-    StepContext,
-    inner,
-    moment,
-)
+from workloads.optimizers.adamw import Adam
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner
 from workloads.optimizers.linalg import lengths
 
 
@@ -52,24 +44,11 @@ def _of_graft(now: StepContext) -> StepContext:
     return now if own is None else replace(now, epsilons={"epsilon": own})
 
 
-class RMSprop(Elementwise):
+class RMSprop(Adam):
     """U = mhat / (sqrt(v) + eps): Adam without correction of the second moment's bias.
 
-    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; mhat = m / (1 - b1^t), as the RMSprop graft
-    of arXiv 2309.06497 takes the filtered gradient.
+    The RMSprop graft of arXiv 2309.06497, which takes the filtered gradient.
     """
 
-    def __init__(self, *, beta1: float, beta2: float) -> None:
-        self._beta1, self._beta2 = beta1, beta2
-
-    def start(self, like: Tensor) -> State:
-        """Returns both moments at zero."""
-        return {"first": torch.zeros_like(like), "second": torch.zeros_like(like)}
-
-    def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
-        """Returns U."""
-        first, second = moment(state, "first"), moment(state, "second")
-        first.lerp_(gradient, 1 - self._beta1)
-        second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
-        root = second.sqrt().add_(now.epsilon)
-        return (first / (1 - self._beta1**now.step)).div_(root)
+    def _unbiased(self, second: Tensor, step: int) -> Tensor:
+        return second.clone()

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from workloads.optimizers.optimizer import Parameters, Unit
+Parameters = dict[str, Tensor]
+"""Stacked parameters by name, each [E, ...]; shared with the trainer, which may compact it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What an algorithm takes for one matrix: a tensor, several of them, or parts of one.
+
+    Attributes:
+        names: tensors [E, out, in] that lie on top of each other along their outputs; one name
+            for most.
+        parts: number of equal parts, along the outputs, that are a matrix each; 1 for the whole.
+        turned: True if the tensor is stored as [E, in, out], as tables of embeddings are.
+    """
+
+    names: tuple[str, ...]
+    parts: int = 1
+    turned: bool = False
 
 
 class Bucket:
@@ -63,6 +81,11 @@ class Bucket:
 def by_member(stack: Tensor, members: int) -> Tensor:
     """Returns a view [E, K, ...] of a stack [E * K, ...]."""
     return stack.view(members, -1, *stack.shape[1:])
+
+
+def select(tensor: Tensor, index: Sequence[int]) -> Tensor:
+    """Returns a copy of the chosen members of a stacked tensor [E, ...]."""
+    return tensor.index_select(0, torch.tensor(index, dtype=torch.int64, device=tensor.device))
 
 
 def buckets(

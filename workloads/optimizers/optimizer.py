@@ -1,32 +1,16 @@
-"""What an optimizer of a pack is: stacked parameters, one setting a member, plain state."""
+"""The core of every optimizer: buckets, each member's settings, state, decay and checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Parameters = dict[str, Tensor]
-"""Stacked parameters by name, each [E, ...]; shared with the trainer, which may compact it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """What an algorithm takes for one matrix: a tensor, several of them, or parts of one.
-
-    Attributes:
-        names: tensors [E, out, in] that lie on top of each other along their outputs; one name
-            for most.
-        parts: number of equal parts, along the outputs, that are a matrix each; 1 for the whole.
-        turned: True if the tensor is stored as [E, in, out], as tables of embeddings are.
-    """
-
-    names: tuple[str, ...]
-    parts: int = 1
-    turned: bool = False
+from workloads.optimizers.algorithm import Algorithm, State, StepContext
+from workloads.optimizers.layout import Bucket, Parameters, Unit, buckets, by_member, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +50,76 @@ class Group:
         )
 
 
-class Optimizer(Protocol):
-    """Updates the tensors of one group: W <- W - s(t) * (learning_rate * U + weight_decay * W).
+class _Settings(NamedTuple):
+    """What the members of a bucket's stack have been given.
 
-    Members never meet: what one of them holds, NaN included, leaves the bits of the others.
+    Attributes:
+        rates: learning rates, [E, 1, ...], in double precision until they are used.
+        decays: weight decays, likewise.
+        epsilons: by name, [E * K, 1, ...], in the number format of the stack.
     """
 
+    rates: Tensor
+    decays: Tensor
+    epsilons: dict[str, Tensor]
+
+
+class Optimizer:
+    """Drives the tensors of a group by an algorithm.
+
+    W <- W - s(t) * (learning_rate * U + weight_decay * W), where U is the algorithm's and
+    learning rate and weight decay are those of the group. With ``constant_decay`` the second term
+    is not multiplied by s(t). Members never meet: what one of them holds, NaN included, leaves
+    the bits of the others.
+
+    Half-precision parameters have their gradients, state and update in float32.
+    """
+
+    def __init__(self, parameters: Parameters, group: Group, algorithm: Algorithm) -> None:
+        """Makes buckets and state.
+
+        Raises:
+            ValueError: the units cannot be laid out, see :func:`buckets`.
+        """
+        self._parameters = parameters
+        self._group = group
+        self._algorithm = algorithm
+        self._buckets = buckets(group.units, parameters, elementwise=algorithm.elementwise)
+        self._states = [self._start(bucket) for bucket in self._buckets]
+        self._place_settings()
+
+    @property
+    def _members(self) -> int:
+        return len(self._group.learning_rates)
+
+    def _start(self, bucket: Bucket) -> State:
+        """Returns the state of a bucket: that of one member, once for each of them."""
+        one = {name: self._parameters[name][:1] for name in bucket.names}
+        state = self._algorithm.start(_working(torch.zeros_like(bucket.gather(one))))
+        return _mapped(state, lambda each: each.repeat(self._members, *[1] * (each.ndim - 1)))
+
+    def _place_settings(self) -> None:
+        """Puts the members' settings beside each bucket."""
+        self._settings = [self._settings_of(bucket) for bucket in self._buckets]
+
+    def _settings_of(self, bucket: Bucket) -> _Settings:
+        weight = self._parameters[bucket.names[0]]
+        shape = (-1, *[1] * (weight.ndim - 1))
+        dtype = _working(weight[:0]).dtype
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64, device=weight.device)
+
+        return _Settings(
+            rates=column(self._group.learning_rates).view(shape),
+            decays=column(self._group.weight_decays).view(shape),
+            epsilons={
+                name: column(values).to(dtype).repeat_interleave(bucket.matrices).view(shape)
+                for name, values in self._group.epsilons.items()
+            },
+        )
+
+    @torch.no_grad()
     def step(
         self,
         gradients: Mapping[str, Tensor],
@@ -80,7 +128,7 @@ class Optimizer(Protocol):
         step: int,
         curvature: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Updates the parameters in place; may overwrite the gradients.
+        """Updates the group's tensors in place; may overwrite the gradients.
 
         Args:
             gradients: by name, shaped like the parameters, contiguous.
@@ -89,21 +137,94 @@ class Optimizer(Protocol):
             curvature: where :meth:`wants_curvature`, the gradients of the mean loss of this
                 batch on labels sampled from the model.
         """
-        ...
+        curvature = curvature if self.wants_curvature(step) else None
+        for bucket, state, settings in zip(
+            self._buckets, self._states, self._settings, strict=True
+        ):
+            gradient = _working(bucket.gather(gradients))
+            now = self._now(bucket, settings, step, curvature)
+            update = self._algorithm.update(gradient, state, now)
+            _lay_out(state)
+            self._apply(bucket, settings, update, scale)
 
     def wants_curvature(self, step: int) -> bool:
         """Returns whether the update of a step reads ``curvature``."""
-        ...
+        return self._algorithm.wants_curvature(step)
+
+    def _now(
+        self,
+        bucket: Bucket,
+        settings: _Settings,
+        step: int,
+        curvature: Mapping[str, Tensor] | None,
+    ) -> StepContext:
+        return StepContext(
+            step=step,
+            epsilons=settings.epsilons,
+            weights=lambda: _working(bucket.gather(self._parameters)),
+            curvature=None if curvature is None else _working(bucket.gather(curvature)),
+        )
+
+    def _apply(self, bucket: Bucket, settings: _Settings, update: Tensor, scale: float) -> None:
+        """Decays and moves the bucket's weights; rounds those in half precision once."""
+        share = 1.0 if self._group.constant_decay else scale
+        decaying = share > 0 and any(self._group.weight_decays)
+        kept = (1 - share * settings.decays).to(update.dtype) if decaying else None
+        rates = (scale * settings.rates).to(update.dtype)
+        for name, each in bucket.scatter(update, self._members).items():
+            weight = self._parameters[name]
+            exact = _working(weight)
+            if kept is not None:
+                exact.mul_(kept)
+            exact.addcmul_(rates, each, value=-1)
+            if exact is not weight:
+                weight.copy_(exact)
 
     def state(self, member: int) -> dict[str, Tensor]:
-        """Returns views of one member's state, under keys that name tensor and moment."""
-        ...
+        """Returns views of one member's state, [K, ...] each, by bucket and name."""
+        views: dict[str, Tensor] = {}
+        for bucket, state in zip(self._buckets, self._states, strict=True):
+            for name, each in _named(state):
+                views[f"{bucket.key}:{name}"] = by_member(each, self._members)[member]
+        return views
 
     def keep(self, index: Sequence[int]) -> None:
         """Drops all members but those at ``index``; the parameters are compacted elsewhere."""
-        ...
+        members = self._members
+
+        def kept(each: Tensor) -> Tensor:
+            return select(by_member(each, members), index).flatten(0, 1)
+
+        self._states = [_mapped(state, kept) for state in self._states]
+        self._group = self._group.keep(index)
+        self._place_settings()
 
 
-def select(tensor: Tensor, index: Sequence[int]) -> Tensor:
-    """Returns a copy of the chosen members of a stacked tensor [E, ...]."""
-    return tensor.index_select(0, torch.tensor(index, dtype=torch.int64, device=tensor.device))
+def _working(tensor: Tensor) -> Tensor:
+    """Returns a tensor in the number format of the optimizer: float32 for half precision."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _lay_out(state: State) -> None:
+    """Makes every tensor contiguous, as it comes back from a checkpoint: the bits of a product
+    depend on how its factors lie in memory."""
+    for name, each in state.items():
+        if isinstance(each, dict):
+            _lay_out(each)
+        else:
+            state[name] = each.contiguous()
+
+
+def _mapped(state: State, change: Callable[[Tensor], Tensor]) -> State:
+    return {
+        name: _mapped(each, change) if isinstance(each, dict) else change(each)
+        for name, each in state.items()
+    }
+
+
+def _named(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    for name, each in state.items():
+        if isinstance(each, dict):
+            yield from _named(each, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", each

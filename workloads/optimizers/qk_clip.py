@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from workloads.llama import attention_scale
 from workloads.optimizers.linalg import raised
-from workloads.workload import Resolved
 
 Peaks = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 """Parameters and inputs of a batch to the largest attention logit of each head, [E, N, H]."""
@@ -65,24 +63,3 @@ def _scale(weight: Tensor, factors: Tensor) -> None:
     members, heads = factors.shape
     rows = weight.view(members, heads, -1, weight.shape[-1])
     rows.mul_(factors.to(weight.dtype)[..., None, None])
-
-
-def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
-    """Returns the QK-clip of a resolved config, or None where there is nothing to clip.
-
-    With QK-norm queries and keys have norm K^(1/2) at most, so that no logit exceeds K times the
-    scale; a threshold from there on never acts.
-    """
-    config = plan.config
-    if config["optimizer"] != "muonclip":
-        return None
-    size = config["head_dim"]
-    bound = size * (attention_scale(config) or size**-0.5)
-    if config["qk_norm"] and bound <= config["qk_clip_threshold"]:
-        return None
-    return QKClip(
-        peaks,
-        threshold=config["qk_clip_threshold"],
-        alpha=config["qk_clip_alpha"],
-        frequency=config["qk_clip_frequency"],
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
 
 
-class SGD(Elementwise):
+class SGD(Algorithm):
     """U = m / (1 - b^t) with m <- b m + (1 - b) g: the mean of the gradients so far.
 
     The usual sum of gradients is m / (1 - b), so a learning rate here is one there over 1 - b.

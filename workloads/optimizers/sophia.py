@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Elementwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
 
 
-class Sophia(Elementwise):
+class Sophia(Algorithm):
     """U = clip(m / (rho B h + eps), -1, 1) with m <- b1 m + (1 - b1) g.
 
     Every ``frequency`` steps, from the first on, h <- b2 h + (1 - b2) c^2, where c is the gradient

@@ -68,16 +68,15 @@ def _turned(vector: Tensor, towards: Tensor) -> Tensor:
     return torch.where(lengths(unit) > 0.5, unit, vector)
 
 
-class RootMeanSquare:
-    """U = A / RMS(A), where A is the update of another algorithm; zero where A is zero."""
+class RootMeanSquare(Algorithm):
+    """U = A / RMS(A), where A is the update of another algorithm; zero where A is zero.
+
+    It may be given tensors of any shape if the other may.
+    """
 
     def __init__(self, inner: Algorithm) -> None:
         self._inner = inner
-
-    @property
-    def elementwise(self) -> bool:
-        """True if the inner algorithm may be given tensors of any shape."""
-        return self._inner.elementwise
+        self.elementwise = inner.elementwise
 
     def wants_curvature(self, step: int) -> bool:
         """Returns whether the inner algorithm reads ``now.curvature``."""

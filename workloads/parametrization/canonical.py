@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.optimizers import ORTHOGONAL, default_steps, newton_schulz_coefficients, others_of
+from workloads.optimizers import newton_schulz_coefficients
+from workloads.parametrization.checks import warnings
 from workloads.parametrization.decay import CONVENTIONS, decays, is_coupled
-from workloads.parametrization.groups import LeavesOf, groups_of
-from workloads.parametrization.scaling import ratios, scaling_of
-from workloads.parametrization.warnings import warnings
+from workloads.parametrization.groups import LeavesOf, groups_of, settled_optimizers
+from workloads.parametrization.parametrizations import ratios, scaling_of
 from workloads.workload import Config
 
 _IDLE = {"parametrization": "sp", "weight_decay_rule": "none"}
@@ -50,17 +50,6 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
     return {name: value for name, value in _read(result).items() if value is not None}
 
 
-def settled_optimizers(config: Config) -> dict[str, Any]:
-    """Returns a config with what follows for the optimizers filled in."""
-    result = dict(config)
-    if "newton_schulz" in result and result["newton_schulz_steps"] is None:
-        result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
-    result["others"] = others_of(result)
-    if result["others_learning_rate_ratio"] is None:
-        result["others_learning_rate_ratio"] = _others_ratio(result)
-    return result
-
-
 def rule_results(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
     """Returns what follows from the rules of a canonical config: branch_multiplier,
     weight_decay_convention, groups, warnings, and newton_schulz_coefficients where used."""
@@ -75,13 +64,6 @@ def rule_results(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
             config["newton_schulz"], config["newton_schulz_steps"]
         )
     return results
-
-
-def _others_ratio(config: Config) -> float:
-    """Returns the usual learning rate of the others over that of the hidden matrices."""
-    optimizer = config["optimizer"]
-    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
-    return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
 
 
 def _is_constant(config: Config) -> bool:

@@ -24,6 +24,15 @@ DECAY_RULES: Mapping[str, Callable[[float, float], float]] = {
 arXiv 2512.05620, sections 3.4 and 4; the others keep the timescale of arXiv 2405.13698."""
 
 
+DECAY_FORMULAS: Mapping[str, str] = {
+    "none": "{}",
+    "inverse_width": "{} / m",
+    "inverse_learning_rate": "{} / (learning_rate's factor)",
+    "timescale": "{}",
+}
+"""The same written out, around the formula of the parametrization's own factor."""
+
+
 def decays(config: Config) -> bool:
     """Returns whether any weight is decayed."""
     return bool(config["weight_decay"]) or config["weight_decay_rule"] == "timescale"

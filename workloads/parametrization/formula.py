@@ -1,11 +1,57 @@
-"""A scaling rule as a formula: a product of powers of sizes relative to the base model."""
+"""A scaling rule as a formula: a product of powers of how a tensor grows from the base model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
-from workloads.parametrization.growth import SYMBOLS, Growth
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """Numbers of a tensor over those of its counterpart in the base model.
+
+    Attributes:
+        gamma: gradient that arrives at the outputs, beyond its 1 / r_out under maximal updates:
+            1 / N^alpha inside residual blocks whose branches are divided by N^alpha, and
+            sqrt(m) under ``ntk``, whose readout is sqrt(m) larger.
+        depth: N^(alpha - 1) inside residual blocks: each of N updates is to move its branch by
+            that much, so that all of them together move the sum by order one.
+        r_in: inputs.
+        r_out: outputs.
+        n_in: blocks of a blocked preconditioner along the inputs.
+        n_out: blocks along the outputs.
+        std: standard deviation of the initial values.
+        longest: the larger side.
+        m: width of the model.
+    """
+
+    gamma: float = 1.0
+    depth: float = 1.0
+    r_out: float = 1.0
+    r_in: float = 1.0
+    n_out: float = 1.0
+    n_in: float = 1.0
+    std: float = 1.0
+    longest: float = 1.0
+    m: float = 1.0
+
+
+SYMBOLS = tuple(field.name for field in fields(Growth))
+"""The numbers, in the order in which formulas show them."""
+
+MEANINGS = {
+    "gamma": "gradient at the outputs beyond 1 / r_out: 1 / N^alpha in residual blocks, N the "
+    "depth; sqrt(m) under ntk, m the width",
+    "depth": "N^(alpha - 1) in residual blocks",
+    "r_out": "outputs",
+    "r_in": "inputs",
+    "n_out": "preconditioner blocks along the outputs",
+    "n_in": "preconditioner blocks along the inputs",
+    "std": "standard deviation of the initial values",
+    "longest": "the larger side",
+    "m": "width",
+}
+"""Each number in words; all are relative to the base model."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import SPECS, others_of, traits_of, vectors_of
+from workloads.optimizers import ORTHOGONAL, SPECS, default_steps, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
+from workloads.parametrization.parametrizations import Scaling, scaling_of
 from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
-from workloads.parametrization.scaling import Scaling, scaling_of
 from workloads.workload import Config
 
 Group = dict[str, Any]
@@ -20,6 +20,24 @@ other epsilons, and ``init_std``, all absolute."""
 LeavesOf = Callable[[Config], Sequence[TensorKind]]
 """Lists the tensors of a workload's completed config, the one that has a role's name as its key
 before the others of that role."""
+
+
+def settled_optimizers(config: Config) -> dict[str, Any]:
+    """Returns a config with what follows for the optimizers filled in."""
+    result = dict(config)
+    if "newton_schulz" in result and result["newton_schulz_steps"] is None:
+        result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
+    result["others"] = others_of(result)
+    if result["others_learning_rate_ratio"] is None:
+        result["others_learning_rate_ratio"] = _others_ratio(result)
+    return result
+
+
+def _others_ratio(config: Config) -> float:
+    """Returns the usual learning rate of the others over that of the hidden matrices."""
+    optimizer = config["optimizer"]
+    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
+    return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
 
 
 def groups_of(config: Config, leaves: Sequence[TensorKind]) -> dict[str, Group]:

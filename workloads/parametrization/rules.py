@@ -1,22 +1,22 @@
 """Scaling rules as values: how hyperparameters go from the base model to a larger one.
 
 A parametrization says which learning rates, epsilons and initial spreads it has for each role,
-in terms of the maximal-update rules of :mod:`updates`. A rule prints as
-its formulas and gives numbers for a tensor.
+in terms of the maximal-update rules of :mod:`updates`. A rule prints as its formulas and gives
+numbers for a tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 from workloads.optimizers import ORTHOGONAL, spec_of
-from workloads.parametrization.formula import ONE, Monomial, monomial
-from workloads.parametrization.growth import Growth, sizes
+from workloads.parametrization.formula import ONE, Growth, Monomial, monomial
+from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import INSIDE, TensorKind
-from workloads.parametrization.scaling import Scaling
-from workloads.parametrization.updates import STEP, OptimizerTraits, UpdateRule
+from workloads.parametrization.updates import STEP, OptimizerTraits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,55 +56,43 @@ def rule_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Rule
         ValueError: there is no such optimizer.
     """
     maximal = spec_of(method.optimizer).rule(method, leaf)
-    rate = _RATES[scaling.rule.rates](scaling, method, leaf, maximal)
     epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
     return Rule(
-        learning_rate=rate,
+        learning_rate=_rate(scaling, method, leaf, maximal.learning_rate),
         epsilons=epsilons,
         weight_decay=scaling.exponent(leaf.role, "weight_decay"),
         init_std=_init_std(scaling, leaf),
     )
 
 
-_Rate = Callable[[Scaling, OptimizerTraits, TensorKind, UpdateRule], Monomial]
-
-
-def _maximal(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
+def _rate(
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
 ) -> Monomial:
-    return maximal.learning_rate * _depth(scaling)
+    """Returns the factor on the learning rate; ``maximal`` is that of maximal updates."""
+    depth = ONE if scaling.depth_alpha == 1 else monomial(depth=1)  # in residual blocks only
+    match scaling.rule.rates:
+        case "constant":
+            return ONE
+        case "maximal":
+            return maximal * depth
+        case "spectral":
+            return _published(scaling, method, leaf, maximal) * depth
+        case "moonlight":
+            return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
+        case "custom":
+            return scaling.exponent(leaf.role, "learning_rate")
 
 
-def _spectral(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
+def _published(
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
 ) -> Monomial:
-    """LAMB and Shampoo as published; the paper's Shampoo has E = 1/2 and no blocks."""
-    published = maximal.learning_rate
+    """Returns the rate of arXiv 2602.20937, which has its own for LAMB and for Shampoo, there
+    with E = 1/2 and no blocks."""
     if method.optimizer == "lamb":
-        published = monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
-    elif method.optimizer == "shampoo" and method.graft == "none":
-        published = STEP if method.total_exponent(leaf) == 0.5 else published
-    return published * _depth(scaling)
-
-
-def _depth(scaling: Scaling) -> Monomial:
-    """Returns the factor on learning rates in residual blocks, which is 1 for alpha = 1."""
-    return ONE if scaling.depth_alpha == 1 else monomial(depth=1)
-
-
-def _moonlight(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
-) -> Monomial:
-    return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
-
-
-_RATES: Mapping[str, _Rate] = {
-    "constant": lambda scaling, method, leaf, maximal: ONE,
-    "maximal": _maximal,
-    "spectral": _spectral,
-    "moonlight": _moonlight,
-    "custom": lambda scaling, method, leaf, maximal: scaling.exponent(leaf.role, "learning_rate"),
-}
+        return monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
+    if method.optimizer == "shampoo" and method.graft == "none":
+        return STEP if method.total_exponent(leaf) == 0.5 else maximal
+    return maximal
 
 
 def _epsilon(scaling: Scaling, leaf: TensorKind, maximal: Monomial) -> Monomial:
@@ -166,6 +154,34 @@ def growth_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Gr
         gamma=flow * depth**-scaling.depth_alpha,
         depth=depth ** (scaling.depth_alpha - 1),
         m=scaling.width_ratio,
-        **sizes(leaf, block_size=method.block_size, max_dim=method.max_dim),
+        **_sizes(leaf, block_size=method.block_size, max_dim=method.max_dim),
     )
     return Growth(**{**vars(bare), "std": _init_std(scaling, leaf).at(bare)})
+
+
+def _sizes(leaf: TensorKind, *, block_size: int | None, max_dim: int) -> dict[str, float]:
+    """Returns the part of a growth that is geometry: r_in, r_out, n_in, n_out and longest.
+
+    Args:
+        leaf: the tensor.
+        block_size: side of the blocks of a preconditioner; None for no blocks.
+        max_dim: a side longer than this is not cut into blocks.
+    """
+
+    def blocks(here: float, base: float) -> float:
+        if block_size is None or here > max_dim:
+            return 1.0
+        return _blocks(here, block_size) / _blocks(base, block_size)
+
+    longest, base = max(leaf.fan_in, leaf.fan_out), max(leaf.base_fan_in, leaf.base_fan_out)
+    return {
+        "r_in": leaf.fan_in / leaf.base_fan_in,
+        "r_out": leaf.fan_out / leaf.base_fan_out,
+        "n_in": blocks(leaf.fan_in, leaf.base_fan_in),
+        "n_out": blocks(leaf.fan_out, leaf.base_fan_out),
+        "longest": longest / base,
+    }
+
+
+def _blocks(side: float, size: int) -> int:
+    return ceil(side / size - 1e-9)  # a side computed as ratio times width may be off by rounding

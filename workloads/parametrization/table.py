@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from workloads.optimizers import traits_of
-from workloads.parametrization.canonical import settled_optimizers
-from workloads.parametrization.checks import rule_faults
-from workloads.parametrization.decay import is_coupled
-from workloads.parametrization.groups import decay_factor, factors_of, optimizer_of
-from workloads.parametrization.growth import MEANINGS
-from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.parametrization.checks import rule_faults, warnings
+from workloads.parametrization.decay import DECAY_FORMULAS, is_coupled
+from workloads.parametrization.formula import MEANINGS
+from workloads.parametrization.groups import (
+    decay_factor,
+    factors_of,
+    optimizer_of,
+    settled_optimizers,
+)
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Scaling, scaling_of
 from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.rules import rule_of
-from workloads.parametrization.scaling import Scaling, scaling_of
-from workloads.parametrization.warnings import warnings
 from workloads.workload import Config, Problem, RuleTable, ScaledTensor
 
 UNSCALED = {"learning_rate": 1e-9, "steps": 10**9}
 """Required settings on which no rule depends, so that no share of weight decay gets too large."""
-
-_DECAY = {
-    "none": "{}",
-    "inverse_width": "{} / m",
-    "inverse_learning_rate": "{} / (learning_rate's factor)",
-    "timescale": "{}",
-}
-"""Formulas of the weight decay rules."""
 
 
 def rule_table(
@@ -84,7 +78,7 @@ def _row(leaf: TensorKind, config: Config, scaling: Scaling) -> ScaledTensor:
 def _formulas(leaf: TensorKind, config: Config, scaling: Scaling) -> dict[str, str]:
     method = traits_of(optimizer_of(leaf.role, config), config)
     formulas = rule_of(scaling, method, leaf).formulas
-    decay = _DECAY[config["weight_decay_rule"]].format(formulas["weight_decay"])
+    decay = DECAY_FORMULAS[config["weight_decay_rule"]].format(formulas["weight_decay"])
     if is_coupled(config):
         decay += ", times learning_rate's factor"
     return {**formulas, "weight_decay": "never decayed" if leaf.role == "vector" else decay}

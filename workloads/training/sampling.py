@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_LABEL_STREAM = 0x1ABE1
-"""Second half of the key of the generator: sets labels apart from any other use of a seed."""
+from workloads.data import LABELS, drawn
 
 
 def uniform(shape: Sequence[int], *, seed: int, step: int) -> Tensor:
-    """Returns numbers from 0 up to 1 in float64, on the CPU.
-
-    A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws them,
-    so that they depend on nothing else: neither on the pack nor on earlier steps.
+    """Returns numbers from 0 up to 1 in float64, on the CPU; they depend on seed and step alone.
 
     Args:
         shape: of the result.
         seed: seed of the trial, any integer.
         step: number of the step.
     """
-    key = np.array([seed % 2**64, _LABEL_STREAM], dtype=np.uint64)
-    counter = np.array([0, 0, step, 0], dtype=np.uint64)
-    raw = np.random.Philox(key=key, counter=counter).random_raw(int(np.prod(shape)))
+    raw = drawn(math.prod(shape), seed=seed, step=step, use=LABELS)
     return torch.from_numpy((raw >> np.uint64(11)) * 2.0**-53).view(*shape)
 
 

@@ -79,14 +79,14 @@ class Frontier:
         """Whether the errors of all points are known."""
         return bool(np.isfinite([point.error for point in self.points]).all())
 
-    def drawn(self, luck: Floats, levels: Floats) -> Floats:
+    def drawn(self, normals: Floats, levels: Floats) -> Floats:
         """Returns ln losses with their noise, shape [R, K]; the errors have to be known.
 
         The noise level of a draw is what the degrees of freedom leave open, so that percentiles
         widen as Student's t does.
 
         Args:
-            luck: standard normal draws, shape [R, K].
+            normals: standard normal draws, shape [R, K].
             levels: quantile of chi2 that sets the noise level of each draw, shape [R].
         """
         spread = np.ones(len(levels))
@@ -95,7 +95,7 @@ class Frontier:
             spread = np.sqrt(self.dof / chdtri(self.dof, 1 - levels))
         # Relative errors of losses are small, so that ln (L + e) is ln L + e / L.
         relative = np.array([point.error for point in self.points]) / np.exp(self.ln_loss)
-        return np.asarray(self.ln_loss + spread[:, None] * luck * relative)
+        return np.asarray(self.ln_loss + spread[:, None] * normals * relative)
 
 
 def frontier_of(name: str, points: Sequence[FrontierPoint], *, dof: float = math.inf) -> Frontier:

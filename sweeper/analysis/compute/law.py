@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from sweeper.analysis.compute.powers import EXPONENTS, Method, Powers, powers_at
-from sweeper.analysis.optimum import Floats, quantile_interval
+from sweeper.analysis.optimum import Floats, interval_round, quantile_interval
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 LawFlag = Literal[
@@ -104,8 +104,8 @@ class Law:
         spread = self.losses_at(**scales)
         if not len(spread):
             return Predicted(loss=value, low=-np.inf, high=np.inf)
-        low, high = quantile_interval(spread, spread)
-        return Predicted(loss=value, low=min(low, value), high=max(high, value))
+        low, high = interval_round(value, spread)
+        return Predicted(loss=value, low=low, high=high)
 
     def losses_at(self, **scales: float) -> Floats:
         """Returns the resampled losses at a place, shape [R]; none where there is no interval.

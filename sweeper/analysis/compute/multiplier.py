@@ -17,7 +17,7 @@ from sweeper.analysis.compute.frontier import (
     require_baseline,
 )
 from sweeper.analysis.compute.law import Law, fit_law
-from sweeper.analysis.optimum import Floats, quantile_interval
+from sweeper.analysis.optimum import Floats, interval_round
 
 LEAST_DOF = 4
 """Fewer degrees of freedom than this tell no correlation."""
@@ -131,7 +131,7 @@ class Trend:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FittedMultiplier:
     """A multiplier by the fitted laws of both frontiers instead of their points.
 
     Attributes:
@@ -228,7 +228,7 @@ def frontier_law(frontier: Frontier, *, resamples: int = 1000, seed: int = 0) ->
     )
 
 
-def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[Fitted, ...]:
+def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[FittedMultiplier, ...]:
     """Returns the multipliers by two laws of compute at places [M].
 
     The laws are to come from different seeds, so that their draws are independent.
@@ -241,9 +241,8 @@ def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[Fitt
         if count:
             losses = other.losses_at(compute=place)[:count]
             draws = baseline.scales_at(losses, baseline.draws[:count]) / place
-            low, high = quantile_interval(draws, draws)
-            low, high = min(low, value), max(high, value)
-        found.append(Fitted(value=value, low=low, high=high))
+            low, high = interval_round(value, draws)
+        found.append(FittedMultiplier(value=value, low=low, high=high))
     return tuple(found)
 
 
@@ -264,17 +263,8 @@ def _multiplier(
 
 
 def _interval(value: float, draws: Floats | None) -> tuple[float, float]:
-    """Returns the 95% interval of draws with the value in it; NaN without draws.
-
-    A draw that is NaN could be anything.
-    """
-    if draws is None:
-        return math.nan, math.nan
-    unknown = np.isnan(draws)
-    low, high = quantile_interval(
-        np.where(unknown, -np.inf, draws), np.where(unknown, np.inf, draws)
-    )
-    return min(low, value), max(high, value)
+    """Returns the 95% interval of a number; NaN without draws."""
+    return (math.nan, math.nan) if draws is None else interval_round(value, draws)
 
 
 def _trend(own: Floats, ln: Floats, draws: Floats | None) -> Trend | None:

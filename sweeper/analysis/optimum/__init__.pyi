@@ -7,6 +7,7 @@ from .curve import require_columns as require_columns
 from .estimators import DEFAULT as DEFAULT
 from .estimators import Estimator as Estimator
 from .estimators import estimator_named as estimator_named
+from .interval import interval_round as interval_round
 from .interval import quantile_interval as quantile_interval
 from .interval import rival_of as rival_of
 from .interval import robust_sd as robust_sd
@@ -18,5 +19,5 @@ from .noise import Noise as Noise
 from .noise import error_of as error_of
 from .noise import pooled_noise as pooled_noise
 from .optimum import Optimum as Optimum
-from .sites import Sighting as Sighting
+from .sites import SiteOptimum as SiteOptimum
 from .window import Bools as Bools

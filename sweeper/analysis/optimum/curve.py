@@ -97,7 +97,8 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
     )
     cells = _one_row_a_cell(table, scale, hyperparameter)
     return tuple(
-        _curve(cells, part, f"{scale} {cells.scale[part.start]:g}") for part in _runs(cells.scale)
+        _curve(cells, part, f"{scale} {cells.scale[part.start]:g}")
+        for part in equal_runs(cells.scale)
     )
 
 
@@ -178,7 +179,7 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
     result = cells.result[part]
     log2, loss = cells.log2[part][result], cells.loss[part][result]
     seeds = cells.seed[part][result].tolist()
-    points = _runs(log2)
+    points = equal_runs(log2)
     runs = tuple(loss[point] for point in points)
     places = log2[[point.start for point in points]]
     return Curve(
@@ -194,7 +195,7 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
     )
 
 
-def _runs(values: NDArray[Any]) -> list[slice]:
+def equal_runs(values: NDArray[Any]) -> list[slice]:
     """Returns where equal values stand together, in order; none of no values."""
     if not len(values):
         return []

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
-from sweeper.analysis.optimum.window import Basin, find_basins
+from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
 from sweeper.errors import UnknownNameError
 
 REACH = 2
@@ -39,15 +39,17 @@ TOLERANCE_SIGMAS = 3.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vertices:
-    """What an estimator says about R curves.
+    """What an estimator says about R curves, or about R clouds of two hyperparameters.
 
     Attributes:
-        log2: the estimate, shape [R]; the lowest grid point where the optimum is only bounded.
-        low, high: the set that the curve allows, shape [R]: the estimate itself, or its bounds
-            where the minimum lies at an edge, beside a divergence or in a window without a
-            minimum.
+        log2: the estimate, shape [R], or [R, 2] of two hyperparameters; the lowest point where
+            the optimum is only bounded.
+        low, high: the set that the losses allow, shaped like ``log2``: the estimate itself, or
+            its bounds where the minimum lies at an edge, beside a divergence or in a window
+            without a minimum.
         loss: fitted loss at the estimate, shape [R].
-        curvature: second derivative there in loss / octave^2, shape [R]; NaN if unknown.
+        curvature: second derivatives there in loss / octave^2, shape [R], or [R, 2, 2] of two
+            hyperparameters; NaN if unknown.
     """
 
     log2: Floats
@@ -56,6 +58,16 @@ class Vertices:
     loss: Floats
     curvature: Floats
 
+    def part(self, rows: slice) -> Vertices:
+        """Returns what was said about some of the curves."""
+        return Vertices(
+            log2=self.log2[rows],
+            low=self.low[rows],
+            high=self.high[rows],
+            loss=self.loss[rows],
+            curvature=self.curvature[rows],
+        )
+
 
 Estimator = Callable[[Floats, Floats, float], Vertices]
 """(log2 [K], losses [R, K], standard error of a loss) -> vertices of R curves."""
@@ -63,9 +75,9 @@ Estimator = Callable[[Floats, Floats, float], Vertices]
 
 def quadratic(log2: Floats, losses: Floats, error: float) -> Vertices:
     """Vertex of the weighted parabola through the window (see :mod:`window`)."""
-    basin = default_basins(log2, losses, error)
-    fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
-    return _parabola(log2, losses, basin, fit)
+    window = default_windows(log2, losses, error)
+    fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
+    return _parabola(log2, losses, window, fit)
 
 
 def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
@@ -73,24 +85,24 @@ def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
 
     Follows asymmetric curves, whose steep side pushes the vertex of a parabola away.
     """
-    basin, fit = skewed_fit(log2, losses, error)
-    place, curvature = fit.minima(log2[basin.first], log2[basin.last])
-    return _fitted(log2, losses, basin, fit, place, curvature)
+    window, fit = skewed_fit(log2, losses, error)
+    place, curvature = fit.minima(log2[window.first], log2[window.last])
+    return _fitted(log2, losses, window, fit, place, curvature)
 
 
-def default_basins(log2: Floats, losses: Floats, error: float) -> Basin:
-    """Returns the basins that ``quadratic`` fits: five points, more if noise blurs them."""
-    return find_basins(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * error)
+def default_windows(log2: Floats, losses: Floats, error: float) -> FitWindow:
+    """Returns the windows that ``quadratic`` fits: five points, more if noise blurs them."""
+    return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * error)
 
 
-def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[Basin, Polynomials]:
-    """Returns the basins that ``skewed`` fits, and its polynomials."""
+def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[FitWindow, Polynomials]:
+    """Returns the windows that ``skewed`` fits, and its polynomials."""
     tolerance = TOLERANCE_SIGMAS * error
-    basin = find_basins(log2, losses, reach=SKEW_REACH, tolerance=tolerance)
-    noise = np.hypot(error, SKEW_MISFIT * basin.typical)
-    origin = log2[basin.lowest]
-    fit = fit_shrunk(log2, losses, basin.weights, origin, noise=noise, priors=SKEW_PRIORS)
-    return basin, fit
+    window = find_fit_windows(log2, losses, reach=SKEW_REACH, tolerance=tolerance)
+    noise = np.hypot(error, SKEW_MISFIT * window.typical)
+    origin = log2[window.lowest]
+    fit = fit_shrunk(log2, losses, window.weights, origin, noise=noise, priors=SKEW_PRIORS)
+    return window, fit
 
 
 def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
@@ -98,15 +110,15 @@ def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
 
     The estimator of arXiv 2512.05620; noise plays no part.
     """
-    basin = find_basins(log2, losses, reach=1, wall=np.inf)
-    fit = fit_parabolas(log2, losses, basin.weights, log2[basin.lowest])
-    return _parabola(log2, losses, basin, fit)
+    window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
+    fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
+    return _parabola(log2, losses, window, fit)
 
 
 def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
     """The lowest grid point; noise plays no part."""
-    basin = find_basins(log2, losses, reach=1, wall=np.inf)
-    place = log2[basin.lowest]
+    window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
+    place = log2[window.lowest]
     exact = Vertices(
         log2=place,
         low=place,
@@ -114,27 +126,27 @@ def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
         loss=np.min(losses, axis=1),
         curvature=np.full(len(losses), np.nan),
     )
-    return _bounded(log2, losses, basin, exact)
+    return _bounded(log2, losses, window, exact)
 
 
 def spline(log2: Floats, losses: Floats, error: float) -> Vertices:
-    """Minimum of the cubic spline through all finite points of the basin, near the lowest.
+    """Minimum of the cubic spline through the finite points round the lowest.
 
     The estimator that reproduces the fits of arXiv 2512.22768; noise plays no part.
     """
-    basin = find_basins(log2, losses, reach=len(log2), wall=np.inf)
-    place, loss = log2[basin.lowest].copy(), np.min(losses, axis=1)
+    window = find_fit_windows(log2, losses, reach=len(log2), wall=np.inf)
+    place, loss = log2[window.lowest].copy(), np.min(losses, axis=1)
     curvature = np.full(len(losses), np.nan)
-    for first, last in set(zip(basin.first.tolist(), basin.last.tolist(), strict=True)):
+    for first, last in set(zip(window.first.tolist(), window.last.tolist(), strict=True)):
         if last - first < 2:
             continue
-        rows = np.flatnonzero((basin.first == first) & (basin.last == last))
+        rows = np.flatnonzero((window.first == first) & (window.last == last))
         part = slice(first, last + 1)
         curve = CubicSpline(log2[part], losses[rows, part], axis=1)
-        lowest = basin.lowest[rows] - first
+        lowest = window.lowest[rows] - first
         place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
     exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
-    return _bounded(log2, losses, basin, exact)
+    return _bounded(log2, losses, window, exact)
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -165,24 +177,24 @@ def estimator_named(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
-def _parabola(log2: Floats, losses: Floats, basin: Basin, fit: Polynomials) -> Vertices:
+def _parabola(log2: Floats, losses: Floats, window: FitWindow, fit: Polynomials) -> Vertices:
     vertex, curvature = fit.vertices()
-    place = np.clip(vertex, log2[basin.first], log2[basin.last])
-    return _fitted(log2, losses, basin, fit, place, curvature)
+    place = np.clip(vertex, log2[window.first], log2[window.last])
+    return _fitted(log2, losses, window, fit, place, curvature)
 
 
 def _fitted(
     log2: Floats,
     losses: Floats,
-    basin: Basin,
+    window: FitWindow,
     fit: Polynomials,
     minimum: Floats,
     curvature: Floats,
 ) -> Vertices:
     """Returns vertices from the minima of fits inside their windows, NaN where there is none."""
     found = np.isfinite(minimum)
-    left, right = log2[basin.first], log2[basin.last]
-    place = np.where(found, minimum, log2[basin.lowest])
+    left, right = log2[window.first], log2[window.last]
+    place = np.where(found, minimum, log2[window.lowest])
     exact = Vertices(
         log2=place,
         # A window without a minimum says no more than that the minimum is somewhere in it.
@@ -191,10 +203,10 @@ def _fitted(
         loss=np.where(found, fit.at(place[:, None])[:, 0], np.min(losses, axis=1)),
         curvature=curvature,
     )
-    return _bounded(log2, losses, basin, exact)
+    return _bounded(log2, losses, window, exact)
 
 
-def _bounded(log2: Floats, losses: Floats, basin: Basin, exact: Vertices) -> Vertices:
+def _bounded(log2: Floats, losses: Floats, window: FitWindow, exact: Vertices) -> Vertices:
     """Turns estimates into bounds where the minimum is at an edge or beside a divergence."""
     # An estimate on the very edge of the grid was clamped there; a divergence is a true bound.
     floor, ceiling = np.where(np.isfinite(losses[0, [0, -1]]), log2[[0, -1]], [-np.inf, np.inf])
@@ -202,10 +214,10 @@ def _bounded(log2: Floats, losses: Floats, basin: Basin, exact: Vertices) -> Ver
     high = np.where(exact.high >= ceiling, np.inf, exact.high)
     return replace(
         exact,
-        log2=np.where(basin.bounded, exact.log2, log2[basin.lowest]),
-        low=np.where(basin.bounded, low, basin.low),
-        high=np.where(basin.bounded, high, basin.high),
-        loss=np.where(basin.bounded, exact.loss, np.min(losses, axis=1)),
+        log2=np.where(window.bounded, exact.log2, log2[window.lowest]),
+        low=np.where(window.bounded, low, window.low),
+        high=np.where(window.bounded, high, window.high),
+        loss=np.where(window.bounded, exact.loss, np.min(losses, axis=1)),
     )
 
 

@@ -17,7 +17,7 @@ DISAGREE_SIGMAS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class RivalEstimate:
     """Another estimator's answer to the same question.
 
     Attributes:
@@ -43,10 +43,24 @@ def quantile_interval(low: Floats, high: Floats) -> tuple[float, float]:
     )
 
 
-def rival_of(measured: float, draws: Floats, main: Floats) -> Rival:
+def interval_round(value: float, draws: Floats) -> tuple[float, float]:
+    """Returns the 95% interval of resampled numbers, with the measured one in it.
+
+    Args:
+        value: the measured number.
+        draws: the number in every resample, shape [R]; one that is NaN could be anything.
+    """
+    unknown = np.isnan(draws)
+    low, high = quantile_interval(
+        np.where(unknown, -np.inf, draws), np.where(unknown, np.inf, draws)
+    )
+    return min(low, value), max(high, value)
+
+
+def rival_of(measured: float, draws: Floats, main: Floats) -> RivalEstimate:
     """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
     low, high = quantile_interval(draws, draws)
-    return Rival(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
+    return RivalEstimate(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
 
 
 def robust_sd(values: Floats) -> float:
@@ -57,7 +71,7 @@ def robust_sd(values: Floats) -> float:
 
 
 def stretch(
-    value: float, low: float, high: float, rivals: Sequence[Rival], *, hold: bool
+    value: float, low: float, high: float, rivals: Sequence[RivalEstimate], *, contain_all: bool
 ) -> tuple[float, float]:
     """Returns an interval stretched to what rivals say.
 
@@ -70,7 +84,7 @@ def stretch(
     Args:
         value, low, high: the main estimate and its interval.
         rivals: what others say.
-        hold: whether the interval must hold every rival's estimate in any case: for a noise
+        contain_all: whether the interval must hold every rival's estimate in any case: for noise
             that was itself read from a fit and cannot be told from a wrong shape.
     """
     bottom, top = low, high
@@ -82,14 +96,14 @@ def stretch(
         for end in (rival.value - rival.half, rival.value + rival.half):
             bottom = min(bottom, low + share * (end - low)) if np.isfinite(low) else bottom
             top = max(top, high + share * (end - high)) if np.isfinite(high) else top
-        beyond = difference if hold else _beyond_noise(value, rival)
+        beyond = difference if contain_all else _beyond_noise(value, rival)
         bottom = min(bottom, value - beyond) if rival.value < value else bottom
         top = max(top, value + beyond) if rival.value > value else top
     return float(bottom), float(top)
 
 
 def reflect(
-    value: float, low: float, high: float, rivals: Sequence[Rival], *, above: bool
+    value: float, low: float, high: float, rivals: Sequence[RivalEstimate], *, above: bool
 ) -> tuple[float, float]:
     """Returns an interval grown to one side by what rivals say on the other.
 
@@ -108,6 +122,6 @@ def reflect(
     return (low, high + more) if above else (low - more, high)
 
 
-def _beyond_noise(value: float, rival: Rival) -> float:
+def _beyond_noise(value: float, rival: RivalEstimate) -> float:
     """Returns what noise does not explain of a rival's difference to the estimate."""
     return float(np.sqrt(max(0.0, (rival.value - value) ** 2 - rival.scatter**2)))

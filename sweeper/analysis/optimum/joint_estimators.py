@@ -1,15 +1,14 @@
-"""Readers of a joint optimum: each reads R clouds over the same points at once."""
+"""Estimators of a joint optimum: each reads R clouds over the same points at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.estimators import TOLERANCE_SIGMAS
+from sweeper.analysis.optimum.estimators import TOLERANCE_SIGMAS, Vertices
 from sweeper.analysis.optimum.noise import Noise, Smooth, error_of, replicate_noise, residual_noise
 from sweeper.analysis.optimum.surface import (
     Surfaces,
@@ -22,7 +21,7 @@ from sweeper.analysis.optimum.surface import (
 from sweeper.analysis.optimum.window import WALL, Bools
 
 MAIN = "quadratic2d"
-"""The reader behind an optimum."""
+"""The estimator behind an optimum."""
 
 REACH = 2.0
 """Grid steps on each side of the lowest point in its window: up to 25 points."""
@@ -41,25 +40,7 @@ CUBIC_PRIOR = 0.3
 with a steep side (exp(b t) - b t, b near 1)."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class JointVertices:
-    """What a reader says about R clouds.
-
-    Attributes:
-        log2: the estimate, shape [R, 2]; the lowest point where the optimum is only bounded.
-        low, high: the set that the cloud allows in each hyperparameter, shape [R, 2].
-        loss: fitted loss at the estimate, shape [R].
-        hessian: second derivatives there in loss / octave^2, shape [R, 2, 2]; NaN if unknown.
-    """
-
-    log2: Floats
-    low: Floats
-    high: Floats
-    loss: Floats
-    hessian: Floats
-
-
-Reader = Callable[[Cloud, Floats, float], tuple[Windows, Surfaces]]
+JointEstimator = Callable[[Cloud, Floats, float], tuple[Windows, Surfaces]]
 """(cloud, losses [R, K], standard error of a loss) -> windows and surfaces of R clouds."""
 
 
@@ -85,8 +66,12 @@ def cubic2d(cloud: Cloud, losses: Floats, error: float) -> tuple[Windows, Surfac
     return windows, fit
 
 
-READERS: dict[str, Reader] = {MAIN: quadratic2d, "narrow2d": narrow2d, "cubic2d": cubic2d}
-"""Readers by name; their disagreement is part of every interval."""
+JOINT_ESTIMATORS: dict[str, JointEstimator] = {
+    MAIN: quadratic2d,
+    "narrow2d": narrow2d,
+    "cubic2d": cubic2d,
+}
+"""Estimators by name; their disagreement is part of every interval."""
 
 
 def _windows(cloud: Cloud, losses: Floats, reach: float, tolerance: float, wall: float) -> Windows:
@@ -101,16 +86,16 @@ def _windows(cloud: Cloud, losses: Floats, reach: float, tolerance: float, wall:
     )
 
 
-def read_cloud(name: str, cloud: Cloud, losses: Floats, error: float) -> JointVertices:
-    """Returns what a reader says about R clouds.
+def estimate_joint(name: str, cloud: Cloud, losses: Floats, error: float) -> Vertices:
+    """Returns what an estimator says about R clouds.
 
     Args:
-        name: a key of :data:`READERS`.
+        name: a key of :data:`JOINT_ESTIMATORS`.
         cloud: the points.
         losses: losses there, shape [R, K]; +inf where the cloud's mean is.
         error: standard error of a loss.
     """
-    windows, fit = READERS[name](cloud, losses, error)
+    windows, fit = JOINT_ESTIMATORS[name](cloud, losses, error)
     place, hessian, found = fit.minima()
     there = found[:, None]
     exact = np.where(there, _inside(place, hessian, found, windows), cloud.log2[windows.lowest])
@@ -119,12 +104,12 @@ def read_cloud(name: str, cloud: Cloud, losses: Floats, error: float) -> JointVe
     # says no more than that the minimum is somewhere in it.
     low = np.where(exact <= finite.min(axis=0), -np.inf, exact)
     high = np.where(exact >= finite.max(axis=0), np.inf, exact)
-    vertices = JointVertices(
+    vertices = Vertices(
         log2=exact,
         low=np.where(there, low, windows.low),
         high=np.where(there, high, windows.high),
         loss=np.where(found, fit.each_at(exact), np.min(losses, axis=1)),
-        hessian=np.where(found[:, None, None], hessian, np.nan),
+        curvature=np.where(found[:, None, None], hessian, np.nan),
     )
     return _bounded(cloud, losses, windows, vertices)
 
@@ -145,9 +130,7 @@ def _inside(place: Floats, hessian: Floats, found: Bools, windows: Windows) -> F
     return out
 
 
-def _bounded(
-    cloud: Cloud, losses: Floats, windows: Windows, exact: JointVertices
-) -> JointVertices:
+def _bounded(cloud: Cloud, losses: Floats, windows: Windows, exact: Vertices) -> Vertices:
     """Turns estimates into bounds where the lowest point is at an edge or beside a divergence.
 
     The other hyperparameter is then the best one at that edge only, and says nothing.
@@ -155,12 +138,12 @@ def _bounded(
     brackets, lowest = cloud.brackets, windows.lowest
     bounded = brackets.bounded[lowest]
     every: Bools = np.all(bounded, axis=1, keepdims=True)
-    return JointVertices(
+    return Vertices(
         log2=np.where(every, exact.log2, cloud.log2[lowest]),
         low=np.where(every, exact.low, np.where(bounded, -np.inf, brackets.low[lowest])),
         high=np.where(every, exact.high, np.where(bounded, np.inf, brackets.high[lowest])),
         loss=np.where(every[:, 0], exact.loss, np.min(losses, axis=1)),
-        hessian=np.where(every[:, :, None], exact.hessian, np.nan),
+        curvature=np.where(every[:, :, None], exact.curvature, np.nan),
     )
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
 from sweeper.analysis.optimum.cloud import Cloud, holes_near, named
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.interval import Rival, quantile_interval, rival_of, stretch
+from sweeper.analysis.optimum.estimators import Vertices
+from sweeper.analysis.optimum.interval import RivalEstimate, quantile_interval, rival_of, stretch
 from sweeper.analysis.optimum.joint_estimators import (
+    JOINT_ESTIMATORS,
     MAIN,
     REACH,
-    READERS,
-    JointVertices,
     cloud_noise,
+    estimate_joint,
     quadratic2d,
-    read_cloud,
     smooth_cloud,
 )
 from sweeper.analysis.optimum.joint_optimum import JointFlag, JointOptimum, PrincipalAxis
-from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS
+from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS, moved_to
 from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
@@ -79,8 +79,8 @@ def locate_jointly(
     noise = cloud_noise(list(kept.values()))
     rng = np.random.default_rng(seed)
     # One share of what the noise level leaves open for all places: they share the level.
-    luck = rng.uniform(size=resamples)
-    optima = {i: _optimum(cloud, noise, rng, luck) for i, cloud in kept.items()}
+    chi2_quantiles = rng.uniform(size=resamples)
+    optima = {i: _optimum(cloud, noise, rng, chi2_quantiles) for i, cloud in kept.items()}
     return JointlyLocated(optima=optima, refused=refused)
 
 
@@ -116,12 +116,12 @@ def require_joint_minimum(cloud: Cloud, *, allow_holes: bool) -> None:
         )
 
 
-def _optimum(cloud: Cloud, noise: Noise, rng: Generator, luck: Floats) -> JointOptimum:
+def _optimum(cloud: Cloud, noise: Noise, rng: Generator, chi2_quantiles: Floats) -> JointOptimum:
     error = error_of(cloud, noise)
     means = cloud.means[None, :]
     smooth = smooth_cloud(cloud, error)
-    measured = {name: read_cloud(name, cloud, means, error) for name in READERS}
-    draws = _draws(cloud, smooth, noise, measured, rng, luck)
+    measured = {name: estimate_joint(name, cloud, means, error) for name in JOINT_ESTIMATORS}
+    draws = _draws(cloud, smooth, noise, measured, rng, chi2_quantiles)
     windows, fit = quadratic2d(cloud, means, error)
     main = measured[MAIN]
     axes = _principal_axes(main, draws[MAIN])
@@ -134,7 +134,7 @@ def _optimum(cloud: Cloud, noise: Noise, rng: Generator, luck: Floats) -> JointO
         low=low,
         high=high,
         loss=float(main.loss[0]),
-        hessian=main.hessian[0],
+        hessian=main.curvature[0],
         axes=axes,
         points=int(np.isfinite(cloud.means).sum()),
         noise=noise.level,
@@ -156,30 +156,24 @@ def _draws(
     cloud: Cloud,
     smooth: Smooth,
     noise: Noise,
-    measured: Mapping[str, JointVertices],
+    measured: Mapping[str, Vertices],
     rng: Generator,
-    luck: Floats,
-) -> dict[str, JointVertices]:
-    """Returns the readers' errors on resamples, put on top of their estimates."""
+    chi2_quantiles: Floats,
+) -> dict[str, Vertices]:
+    """Returns the estimators' errors on resamples, put on top of their estimates."""
     if noise.source == "grid bracket":
-        return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(luck)))
+        return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(chi2_quantiles)))
     error = error_of(cloud, noise)
-    losses = resampled(cloud, smooth, noise, rng, luck)
+    losses = resampled(cloud, smooth, noise, rng, chi2_quantiles)
     found = {}
     for name, vertex in measured.items():
-        drawn = read_cloud(name, cloud, losses, error)
-        truth = read_cloud(name, cloud, smooth.centre[None, :], error)
-        if np.all(vertex.low == vertex.high) and np.all(truth.low == truth.high):
-            # Round the smooth centre a reader may read another optimum than on the measured
-            # points; that difference is no error and is taken out.
-            shift = vertex.log2 - truth.log2
-            moved = {part: getattr(drawn, part) + shift for part in ("log2", "low", "high")}
-            drawn = replace(drawn, **moved)
-        found[name] = drawn
+        drawn = estimate_joint(name, cloud, losses, error)
+        truth = estimate_joint(name, cloud, smooth.centre[None, :], error)
+        found[name] = moved_to(vertex, truth, drawn)
     return found
 
 
-def _bracket_draws(cloud: Cloud, rng: Generator, resamples: int) -> JointVertices:
+def _bracket_draws(cloud: Cloud, rng: Generator, resamples: int) -> Vertices:
     """Returns draws that are uniform between the neighbours of the lowest point: all that is
     known where nothing tells the noise. An open side stays open."""
     lowest = int(np.argmin(cloud.means))
@@ -189,20 +183,20 @@ def _bracket_draws(cloud: Cloud, rng: Generator, resamples: int) -> JointVertice
     right = np.where(np.isfinite(high), high, bottom)
     place = rng.uniform(left, right, (resamples, 2))
     bounded = brackets.bounded[lowest]
-    return JointVertices(
+    return Vertices(
         log2=place,
         low=np.where(bounded, place, low),
         high=np.where(bounded, place, high),
         loss=np.full(resamples, cloud.means.min()),
-        hessian=np.full((resamples, 2, 2), np.nan),
+        curvature=np.full((resamples, 2, 2), np.nan),
     )
 
 
-def _principal_axes(main: JointVertices, draws: JointVertices) -> tuple[PrincipalAxis, ...]:
+def _principal_axes(main: Vertices, draws: Vertices) -> tuple[PrincipalAxis, ...]:
     """Returns the principal axes, the most curved first; none without a located optimum."""
-    if np.any(main.low != main.high) or not np.isfinite(main.hessian).all():
+    if np.any(main.low != main.high) or not np.isfinite(main.curvature).all():
         return ()
-    curvatures, vectors = np.linalg.eigh(main.hessian[0])
+    curvatures, vectors = np.linalg.eigh(main.curvature[0])
     axes = []
     for k in (1, 0):
         vector = vectors[:, k] * np.sign(vectors[np.argmax(np.abs(vectors[:, k])), k])
@@ -222,8 +216,8 @@ def _principal_axes(main: JointVertices, draws: JointVertices) -> tuple[Principa
 def _intervals(
     cloud: Cloud,
     noise: Noise,
-    measured: Mapping[str, JointVertices],
-    draws: Mapping[str, JointVertices],
+    measured: Mapping[str, Vertices],
+    draws: Mapping[str, Vertices],
     axes: Sequence[PrincipalAxis],
 ) -> tuple[Floats, Floats, tuple[tuple[JointFlag, ...], tuple[JointFlag, ...]]]:
     main, spread = measured[MAIN], draws[MAIN]
@@ -237,9 +231,11 @@ def _intervals(
         said: list[JointFlag] = list(edges[k])
         bottom, top = quantile_interval(spread.low[:, k], spread.high[:, k])
         if not said:
-            hold = noise.source not in REPLICATED
+            contain_all = noise.source not in REPLICATED
             others = _rivals(measured, draws, k)
-            bottom, top = stretch(float(main.log2[0, k]), bottom, top, others, hold=hold)
+            bottom, top = stretch(
+                float(main.log2[0, k]), bottom, top, others, contain_all=contain_all
+            )
         low[k] = min(bottom, float(main.low[0, k]))
         high[k] = max(top, float(main.high[0, k]))
         if twin is not None:
@@ -258,8 +254,8 @@ def _intervals(
 
 
 def _rivals(
-    measured: Mapping[str, JointVertices], draws: Mapping[str, JointVertices], axis: int
-) -> list[Rival]:
+    measured: Mapping[str, Vertices], draws: Mapping[str, Vertices], axis: int
+) -> list[RivalEstimate]:
     main = draws[MAIN].log2[:, axis]
     return [
         rival_of(float(measured[name].log2[0, axis]), draws[name].log2[:, axis], main)

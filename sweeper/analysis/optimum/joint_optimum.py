@@ -12,7 +12,7 @@ import numpy as np
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.estimators import Vertices
-from sweeper.analysis.optimum.joint_estimators import MAIN, JointVertices
+from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.noise import NoiseSource
 from sweeper.analysis.optimum.surface import Surfaces, Windows
 
@@ -69,7 +69,7 @@ class JointOptimum:
         cloud: the measured points.
         fit: the paraboloid (R = 1).
         windows: the window that it was fitted in (R = 1).
-        measured: what every reader says, R = 1.
+        measured: what every estimator says, R = 1.
         draws: the same of every resample.
     """
 
@@ -92,8 +92,8 @@ class JointOptimum:
     cloud: Cloud = field(repr=False)
     fit: Surfaces = field(repr=False)
     windows: Windows = field(repr=False)
-    measured: Mapping[str, JointVertices] = field(repr=False)
-    draws: Mapping[str, JointVertices] = field(repr=False)
+    measured: Mapping[str, Vertices] = field(repr=False)
+    draws: Mapping[str, Vertices] = field(repr=False)
 
     @property
     def located(self) -> bool:
@@ -110,7 +110,7 @@ class JointOptimum:
         return np.asarray(1 / np.diag(np.linalg.inv(self.hessian)))
 
     def vertices(self, axis: int) -> tuple[dict[str, Vertices], dict[str, Vertices]]:
-        """Returns what readers say of one hyperparameter, measured and resampled."""
+        """Returns what estimators say of one hyperparameter, measured and resampled."""
         return (
             {name: _of_axis(vertex, axis) for name, vertex in self.measured.items()},
             {name: _of_axis(vertex, axis) for name, vertex in self.draws.items()},
@@ -128,8 +128,8 @@ class JointOptimum:
         return value - self.loss if math.isfinite(value) else None
 
 
-def _of_axis(vertex: JointVertices, axis: int) -> Vertices:
-    hessian = vertex.hessian
+def _of_axis(vertex: Vertices, axis: int) -> Vertices:
+    hessian = vertex.curvature
     other = 1 - axis
     curvature = hessian[:, axis, axis] - hessian[:, 0, 1] ** 2 / hessian[:, other, other]
     return Vertices(

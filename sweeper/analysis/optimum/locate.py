@@ -15,11 +15,17 @@ from sweeper.analysis.optimum.estimators import (
     ESTIMATORS,
     REACH,
     Vertices,
-    default_basins,
+    default_windows,
     estimator_named,
     skewed_fit,
 )
-from sweeper.analysis.optimum.interval import Rival, quantile_interval, reflect, rival_of, stretch
+from sweeper.analysis.optimum.interval import (
+    RivalEstimate,
+    quantile_interval,
+    reflect,
+    rival_of,
+    stretch,
+)
 from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
@@ -33,7 +39,7 @@ from sweeper.analysis.optimum.noise import (
 )
 from sweeper.analysis.optimum.optimum import Flag, Optimum, Shape
 from sweeper.analysis.optimum.polynomial import fit_parabolas
-from sweeper.analysis.optimum.window import find_basins
+from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.errors import AnalysisRefusal
 
 BUMP_SIGMAS = 3.0
@@ -92,8 +98,8 @@ def locate(
         return Located(optima=(), refused=refused, noise=None)
     noise = pooled_noise(kept)
     rng = np.random.default_rng(seed)
-    luck = rng.uniform(size=resamples)
-    optima = tuple(_optimum(curve, noise, estimator, rng, luck) for curve in kept)
+    chi2_quantiles = rng.uniform(size=resamples)
+    optima = tuple(_optimum(curve, noise, estimator, rng, chi2_quantiles) for curve in kept)
     return Located(optima=optima, refused=refused, noise=noise)
 
 
@@ -117,8 +123,8 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
             f"{where}: no result at {names}, next to the minimum; run or retry those trials, or "
             "allow holes to go on without them"
         )
-    basin = find_basins(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
-    together = int(basin.last[0] - basin.first[0]) + 1
+    window = find_fit_windows(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
+    together = int(window.last[0] - window.first[0]) + 1
     if together < 3:
         raise AnalysisRefusal(
             f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
@@ -140,17 +146,20 @@ def _holes_near_minimum(curve: Curve) -> Floats:
     return np.intersect1d(near, curve.holes)
 
 
-def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: Floats) -> Optimum:
+def _optimum(
+    curve: Curve, noise: Noise, estimator: str, rng: Generator, chi2_quantiles: Floats
+) -> Optimum:
     error = error_of(curve, noise)
     fit = smooth(curve, error)
-    losses = resampled(curve, fit, noise, rng, luck)
-    names = dict.fromkeys((*COMPARED, estimator))
-    measured = {n: ESTIMATORS[n](curve.log2, curve.means[None, :], error) for n in names}
+    losses = resampled(curve, fit, noise, rng, chi2_quantiles)
+    every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
+    measured, draws = {}, {}
+    for name in dict.fromkeys((*COMPARED, estimator)):
+        found = ESTIMATORS[name](curve.log2, every, error)
+        measured[name] = found.part(slice(0, 1))
+        draws[name] = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
     if noise.source == "grid bracket":
-        draws = dict.fromkeys(names, _bracket_draws(curve, rng, len(luck)))
-    else:
-        centre = fit.centre[None, :]
-        draws = {n: _draws(n, curve.log2, losses, centre, error, measured[n]) for n in names}
+        draws = dict.fromkeys(measured, _bracket_draws(curve, rng, len(chi2_quantiles)))
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
@@ -179,19 +188,20 @@ def _optimum(curve: Curve, noise: Noise, estimator: str, rng: Generator, luck: F
     )
 
 
-def _draws(
-    name: str, log2: Floats, losses: Floats, centre: Floats, error: float, measured: Vertices
-) -> Vertices:
-    """Returns an estimator's errors on resamples, put on top of its estimate.
+def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
+    """Returns resamples moved by the distance from the centre's optimum to the measured one.
 
     Resamples are drawn round a smooth centre, where the estimator may read another optimum than
     on the measured curve; that difference is no error and is taken out.
+
+    Args:
+        measured, centre: the optima of the measured points and of the smooth centre that
+            resamples are drawn round; where one is only bounded, nothing is moved.
+        drawn: the optima of the resamples.
     """
-    drawn = ESTIMATORS[name](log2, losses, error)
-    truth = ESTIMATORS[name](log2, centre, error)
-    if measured.low[0] != measured.high[0] or truth.low[0] != truth.high[0]:
+    if any(np.any(one.low != one.high) for one in (measured, centre)):
         return drawn
-    shift = measured.log2 - truth.log2
+    shift = measured.log2 - centre.log2
     return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
 
 
@@ -199,11 +209,11 @@ def _shape(curve: Curve, estimator: str, error: float) -> Shape:
     """Returns the fit that an estimator reads the optimum of a curve from."""
     x, y = curve.log2, curve.means[None, :]
     if estimator == "skewed":
-        basin, fit = skewed_fit(x, y, error)
+        window, fit = skewed_fit(x, y, error)
     else:
-        basin = default_basins(x, y, error)
-        fit = fit_parabolas(x, y, basin.weights, x[basin.lowest])
-    return Shape(weights=basin.weights[0], fit=fit)
+        window = default_windows(x, y, error)
+        fit = fit_parabolas(x, y, window.weights, x[window.lowest])
+    return Shape(weights=window.weights[0], fit=fit)
 
 
 def _interval_and_flags(
@@ -218,9 +228,9 @@ def _interval_and_flags(
     low, high = quantile_interval(spread.low, spread.high)
     if not flags:
         others = _rivals(estimator, measured, draws)
-        hold = noise.source not in REPLICATED
+        contain_all = noise.source not in REPLICATED
         value = float(main.log2[0])
-        low, high = stretch(value, low, high, others, hold=hold)
+        low, high = stretch(value, low, high, others, contain_all=contain_all)
         for above in _cut_off(curve):
             low, high = reflect(value, low, high, others, above=above)
     low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
@@ -252,7 +262,7 @@ def _cut_off(curve: Curve) -> list[bool]:
 
 def _rivals(
     estimator: str, measured: Mapping[str, Vertices], draws: Mapping[str, Vertices]
-) -> list[Rival]:
+) -> list[RivalEstimate]:
     """Returns what the other compared estimators say of the same curve."""
     main = draws[estimator].log2
     return [
@@ -291,13 +301,13 @@ def _twin(curve: Curve, noise: Noise) -> float | None:
 def _bracket_draws(curve: Curve, rng: Generator, resamples: int) -> Vertices:
     """Returns draws that are uniform over the bracket of the lowest point: all that is known
     where nothing tells the noise. An open side stays open."""
-    basin = find_basins(curve.log2, curve.means[None, :], reach=1, wall=np.inf)
-    bottom = float(curve.log2[basin.lowest[0]])
-    low, high = float(basin.low[0]), float(basin.high[0])
+    window = find_fit_windows(curve.log2, curve.means[None, :], reach=1, wall=np.inf)
+    bottom = float(curve.log2[window.lowest[0]])
+    low, high = float(window.low[0]), float(window.high[0])
     left = low if np.isfinite(low) else bottom
     right = high if np.isfinite(high) else bottom
     place = rng.uniform(left, right, resamples)
-    bounded = bool(basin.bounded[0])
+    bounded = bool(window.bounded[0])
     return Vertices(
         log2=place,
         low=place if bounded else np.full(resamples, low),

@@ -13,7 +13,7 @@ from scipy.special import chdtri
 
 from sweeper.analysis.optimum.curve import Curve, Floats
 from sweeper.analysis.optimum.estimators import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
-from sweeper.analysis.optimum.window import WALL, find_basins
+from sweeper.analysis.optimum.window import WALL, find_fit_windows
 
 NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
 """Where the noise of an interval comes from: the seeds of that scale (bootstrap), replicates of
@@ -33,7 +33,7 @@ LEAST_TRACE = 0.1
 """Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
 
 
-class Measured(Protocol):
+class SeededPoints(Protocol):
     """Points with their seeds, as curves and clouds hold them."""
 
     @property
@@ -68,7 +68,7 @@ class Noise:
     source: NoiseSource
 
 
-def error_of(curve: Measured, noise: Noise) -> float:
+def error_of(curve: SeededPoints, noise: Noise) -> float:
     """Returns the standard error of a typical seed mean of a curve."""
     return noise.level / float(np.sqrt(np.median(curve.counts)))
 
@@ -88,8 +88,8 @@ class Smooth:
 
 def smooth(curve: Curve, error: float) -> Smooth:
     """Returns the smooth version of a curve whose seed means have a standard error."""
-    basin, fit = skewed_fit(curve.log2, curve.means[None, :], error)
-    weights, fitted = basin.weights[0], fit.at(curve.log2)[0]
+    window, fit = skewed_fit(curve.log2, curve.means[None, :], error)
+    weights, fitted = window.weights[0], fit.at(curve.log2)[0]
     inside = weights > 0
     centre = curve.means.copy()
     centre[inside] += weights[inside] * (fitted - curve.means)[inside]
@@ -108,12 +108,12 @@ def pooled_noise(curves: Sequence[Curve]) -> Noise:
     return noise
 
 
-def own_seeds(curve: Measured, weights: Floats) -> bool:
+def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
     """Returns whether every point of the window has enough seeds to resample them."""
     return bool(np.all(curve.counts[weights > 0] >= BOOTSTRAP_SEEDS))
 
 
-def interval_dof(curve: Measured, weights: Floats, noise: Noise) -> float:
+def interval_dof(curve: SeededPoints, weights: Floats, noise: Noise) -> float:
     """Returns the degrees of freedom behind the noise of one curve's interval: those of its own
     seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
     if not own_seeds(curve, weights):
@@ -121,7 +121,9 @@ def interval_dof(curve: Measured, weights: Floats, noise: Noise) -> float:
     return _seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)])[1]
 
 
-def resampled(curve: Measured, fit: Smooth, noise: Noise, rng: Generator, luck: Floats) -> Floats:
+def resampled(
+    curve: SeededPoints, fit: Smooth, noise: Noise, rng: Generator, chi2_quantiles: Floats
+) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
 
     Each resample has its own noise level, drawn from what the degrees of freedom leave open
@@ -132,28 +134,32 @@ def resampled(curve: Measured, fit: Smooth, noise: Noise, rng: Generator, luck: 
         fit: its smooth version.
         noise: the pooled noise, for points without seeds of their own.
         rng: draws the seeds and the noise.
-        luck: the quantile of chi2 that each resample takes, shape [R], the same for all scales
-            of a group: they share a pooled level, and must not average its error away.
+        chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
+            all scales of a group: they share a pooled level, and must not average its error away.
     """
     bootstrap = own_seeds(curve, fit.weights)
     deviations = _deviations(curve, fit.weights) if bootstrap else ()
     dof = interval_dof(curve, fit.weights, noise)
     # chdtri inverts the upper tail.
-    spread = np.sqrt(dof / chdtri(dof, 1 - luck)) if dof > 0 else np.zeros(len(luck))
+    spread = (
+        np.sqrt(dof / chdtri(dof, 1 - chi2_quantiles))
+        if dof > 0
+        else np.zeros(len(chi2_quantiles))
+    )
     columns = []
     for index, run in enumerate(curve.runs):
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
-            picks = rng.integers(0, count, size=(len(luck), count))
+            picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
             # Sorted, so that the names of the seeds do not decide which one is drawn.
             shift = np.sort(deviations[index])[picks].mean(axis=1)
         else:
-            shift = rng.standard_normal(len(luck)) * noise.level / np.sqrt(count)
+            shift = rng.standard_normal(len(chi2_quantiles)) * noise.level / np.sqrt(count)
         columns.append(fit.centre[index] + spread * shift)
     return np.stack(columns, axis=1)
 
 
-def _deviations(curve: Measured, weights: Floats) -> tuple[Floats, ...]:
+def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
     """Returns per point the deviations of its seeds, scaled to the runs' variance.
 
     Where all points of the window have the same seeds, what a seed adds to all of them alike
@@ -174,7 +180,7 @@ def _deviations(curve: Measured, weights: Floats) -> tuple[Floats, ...]:
     return tuple(deviations)
 
 
-def _seed_effects(curve: Measured, inside: Sequence[int]) -> tuple[dict[int, float], float]:
+def _seed_effects(curve: SeededPoints, inside: Sequence[int]) -> tuple[dict[int, float], float]:
     """Returns what each seed adds at all points alike, and the degrees of freedom left."""
     free = sum(len(curve.runs[k]) - 1 for k in inside)
     if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < 3:
@@ -190,18 +196,18 @@ def _window(curve: Curve, error: float) -> Floats:
     The window of the shrunk polynomials, with less weight far above the minimum: there the curve
     leaves the cubic that stands for it here, which is not noise.
     """
-    basin = find_basins(
+    window = find_fit_windows(
         curve.log2,
         curve.means[None, :],
         reach=SKEW_REACH,
         tolerance=TOLERANCE_SIGMAS * error,
         wall=WALL / 2,
     )
-    weights: Floats = basin.weights[0]
+    weights: Floats = window.weights[0]
     return weights
 
 
-def replicate_noise(curves: Sequence[Measured], windows: Sequence[Floats]) -> Noise | None:
+def replicate_noise(curves: Sequence[SeededPoints], windows: Sequence[Floats]) -> Noise | None:
     """Returns the noise between seeds, pooled over all windows; None if too little."""
     squares = dof = 0.0
     for curve, weights in zip(curves, windows, strict=True):
@@ -227,7 +233,7 @@ def _residuals(curves: Sequence[Curve], windows: Sequence[Floats]) -> Noise:
 
 
 def residual_noise(
-    measured: Sequence[Measured], windows: Sequence[Floats], designs: Sequence[Floats]
+    measured: Sequence[SeededPoints], windows: Sequence[Floats], designs: Sequence[Floats]
 ) -> Noise:
     """Returns the noise that the weighted residuals of fits through all windows show.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from sweeper.analysis.optimum.curve import Floats
+from sweeper.analysis.optimum.curve import Floats, equal_runs
 from sweeper.analysis.optimum.estimators import Vertices
 from sweeper.analysis.optimum.noise import NoiseSource
 from sweeper.analysis.optimum.polynomial import Polynomials
@@ -66,7 +65,7 @@ class Optimum:
         grid: log2 positions of all points with a result, rising, shape [K].
         losses: seed means there, +inf where diverged, shape [K].
         shape: the fitted polynomial near the minimum.
-        draws: resampled vertices by estimator, R each; one generator's luck is shared by all.
+        draws: resampled vertices by estimator, R each; all from the same random draws.
         measured: the vertex of the measured curve by estimator, R = 1.
     """
 
@@ -124,7 +123,7 @@ class Optimum:
         """
         places = np.asarray(log2, dtype=np.float64)
         out = np.full(places.shape, np.nan)
-        for part in _runs(self.grid, self.losses):
+        for part in equal_runs(np.isfinite(self.losses)):
             x = self.grid[part]
             within = (places >= x[0]) & (places <= x[-1])
             out[within] = self._segment(part, places[within])
@@ -144,10 +143,3 @@ class Optimum:
         # The polynomial, plus the interpolated residuals of the points that it gave up.
         given_up = (1 - weights) * (y - self.shape.fit.at(x)[0])
         return np.asarray(self.shape.fit.at(places)[0] + PchipInterpolator(x, given_up)(places))
-
-
-def _runs(grid: Floats, losses: Floats) -> list[slice]:
-    """Returns the runs of neighbouring points that are all finite or all diverged."""
-    finite = np.isfinite(losses)
-    cuts = [0, *(np.flatnonzero(finite[1:] != finite[:-1]) + 1).tolist(), len(grid)]
-    return [slice(a, b) for a, b in pairwise(cuts)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.analysis.optimum.curve import Floats
 
@@ -100,7 +101,7 @@ def fit_parabolas(log2: Floats, losses: Floats, weights: Floats, origin: Floats)
         weights: weights, shape [R, K].
         origin: where each parabola is centred, shape [R], for the sake of precision.
     """
-    return _fit(log2, losses, weights, origin, np.zeros((len(losses), 0)))
+    return _sums(log2, losses, weights, origin, order=2).fit()
 
 
 def fit_shrunk(
@@ -126,41 +127,74 @@ def fit_shrunk(
         priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
             octave^-1, octave^-2, ...
     """
-    parabolas = fit_parabolas(log2, losses, weights, origin)
-    bend = np.maximum(parabolas.coefficients[:, 2], np.finfo(float).tiny ** 0.25)
-    ridge = noise[:, None] / (bend[:, None] * np.array(priors))
-    return _fit(log2, losses, weights, origin, ridge)
+    sums = _sums(log2, losses, weights, origin, order=2 + len(priors))
+    bend = np.maximum(sums.fit().coefficients[:, 2], np.finfo(float).tiny ** 0.25)
+    return sums.fit(noise[:, None] / (bend[:, None] * np.array(priors)))
 
 
-def _fit(
-    log2: Floats, losses: Floats, weights: Floats, origin: Floats, ridge: Floats
-) -> Polynomials:
-    """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the higher terms."""
-    size = 3 + ridge.shape[1]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sums:
+    """The weighted sums over the points of R curves that polynomials up to some order need.
+
+    Attributes:
+        origin: log2 position that t is measured from, shape [R].
+        base: the smallest loss, shape [R]; losses are relative to it, so that a large offset
+            costs no digits.
+        unit: largest |t| of a weighted point, shape [R]: t is in these units, so that a coarse
+            grid costs no digits either; 1 where fewer than three points have weight.
+        enough: whether at least three points have weight, shape [R].
+        moments: sum_k w_k t_k^j for j up to twice the order, shape [R, 2 order + 1].
+        right: sum_k w_k loss_k t_k^j, shape [R, order + 1].
+    """
+
+    origin: Floats
+    base: Floats
+    unit: Floats
+    enough: NDArray[np.bool_]
+    moments: Floats
+    right: Floats
+
+    def fit(self, ridge: Floats | None = None) -> Polynomials:
+        """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the terms beyond
+        the parabola; parabolas without one."""
+        size = 3 if ridge is None else 3 + ridge.shape[1]
+        each = np.arange(size)
+        normal = self.moments[:, each[:, None] + each]
+        right = self.right[:, :size].copy()
+        if ridge is not None:
+            higher = each[3:]
+            least = LEAST_RIDGE * normal[:, higher, higher]
+            penalty = (ridge / self.unit[:, None] ** higher) ** 2
+            normal[:, higher, higher] += np.maximum(penalty, least)
+        normal[~self.enough] = np.eye(size)
+        right[~self.enough] = 0.0
+        coefficients = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
+        coefficients /= self.unit[:, None] ** each
+        coefficients[:, 0] += self.base
+        return Polynomials(origin=self.origin, coefficients=coefficients)
+
+
+def _sums(log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, order: int) -> _Sums:
     enough = np.sum(weights > 0, axis=1) >= 3
-    # Losses relative to the smallest: a large offset costs no digits.
     base = np.min(losses, axis=1)
     target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
-    moments = np.empty((len(losses), 2 * size - 1))
-    right = np.empty((len(losses), size))
+    moments = np.empty((len(losses), 2 * order + 1))
+    right = np.empty((len(losses), order + 1))
     unit = np.ones(len(losses))
     for place in np.unique(origin):
         rows = origin == place
         t = log2 - place
-        # Positions in units of the window, so that a coarse grid costs no digits either.
         unit[rows] = np.max(np.where(weights[rows] > 0, np.abs(t), 0.0), axis=1)
-        powers = t[:, None] ** np.arange(2 * size - 1)
+        powers = t[:, None] ** np.arange(2 * order + 1)
         moments[rows] = weights[rows] @ powers
-        right[rows] = (weights[rows] * target[rows]) @ powers[:, :size]
-    scale = np.where(enough, unit, 1.0)[:, None] ** np.arange(2 * size - 1)
-    each = np.arange(size)
-    normal = (moments / scale)[:, each[:, None] + each]
-    right /= scale[:, :size]
-    higher = each[3:]
-    least = LEAST_RIDGE * normal[:, higher, higher]
-    normal[:, higher, higher] += np.maximum((ridge / scale[:, 3:size]) ** 2, least)
-    normal[~enough] = np.eye(size)
-    right[~enough] = 0.0
-    coefficients = np.linalg.solve(normal, right[..., None])[..., 0] / scale[:, :size]
-    coefficients[:, 0] += base
-    return Polynomials(origin=origin, coefficients=coefficients)
+        right[rows] = (weights[rows] * target[rows]) @ powers[:, : order + 1]
+    unit = np.where(enough, unit, 1.0)
+    scale = unit[:, None] ** np.arange(2 * order + 1)
+    return _Sums(
+        origin=origin,
+        base=base,
+        unit=unit,
+        enough=enough,
+        moments=moments / scale,
+        right=right / scale[:, : order + 1],
+    )

@@ -1,4 +1,4 @@
-"""Places: combinations of scales, and what the trials at each say of one hyperparameter."""
+"""Sites: combinations of scales, and what the trials at each say of one hyperparameter or two."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, measured_curves, require_columns
 from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
+from sweeper.analysis.optimum.joint_estimators import MAIN
+from sweeper.analysis.optimum.joint_locate import locate_jointly
+from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
 from sweeper.analysis.optimum.noise import NoiseSource
 from sweeper.analysis.optimum.optimum import Optimum
@@ -17,7 +21,7 @@ from sweeper.errors import AnalysisRefusal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Site:
     """One combination of scales.
 
     Attributes:
@@ -33,11 +37,11 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sighting:
-    """What one place says of one hyperparameter.
+class SiteOptimum:
+    """What one site says of one hyperparameter.
 
     Attributes:
-        place: where.
+        site: where.
         log2: log2 of the best value; the lowest grid point where it is only bounded.
         low, high: 95% interval in log2; infinite where the data set no bound.
         loss: fitted loss at the optimum.
@@ -52,7 +56,7 @@ class Sighting:
         draws: resampled vertices by estimator, R each.
     """
 
-    place: Place
+    site: Site
     log2: float
     low: float
     high: float
@@ -71,7 +75,7 @@ class Sighting:
     @property
     def scales(self) -> Mapping[str, float]:
         """Value by name of the scale."""
-        return self.place.scales
+        return self.site.scales
 
     @property
     def located(self) -> bool:
@@ -80,9 +84,7 @@ class Sighting:
         return bool(vertex.low[0] == vertex.high[0])
 
 
-def split_places(
-    frame: pd.DataFrame, scales: Sequence[str]
-) -> Iterator[tuple[Place, pd.DataFrame]]:
+def split_sites(frame: pd.DataFrame, scales: Sequence[str]) -> Iterator[tuple[Site, pd.DataFrame]]:
     """Yields every combination of the scales with its trials, in one order whatever
     the order of the rows and of the scales.
 
@@ -100,33 +102,33 @@ def split_places(
                 "fitted in log2 of the scale, so only positive finite numbers can be one; leave "
                 "those trials out or choose other scales"
             )
-    # By name, so that the places, and with them the resamples, come in one order.
+    # By name, so that the sites, and with them the resamples, come in one order.
     names = sorted(scales)
     for key, rows in frame.groupby([numbers[name] for name in names], sort=True):
         found = dict(zip(names, np.asarray(key, dtype=np.float64).tolist(), strict=True))
-        yield Place(scales={name: found[name] for name in scales}), rows
+        yield Site(scales={name: found[name] for name in scales}), rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Survey:
-    """Optima of one hyperparameter at all places of a group.
+    """Optima of one hyperparameter at all sites of a group.
 
     Attributes:
-        places: places that have an optimum, in order.
+        sites: sites that have an optimum, in order.
         optima: their optima.
-        refused: place to the sentence that says why it has none.
+        refused: site to the sentence that says why it has none.
     """
 
-    places: tuple[Place, ...]
+    sites: tuple[Site, ...]
     optima: tuple[Optimum, ...]
     refused: Mapping[str, str]
 
     @property
-    def sightings(self) -> tuple[Sighting, ...]:
-        """What every place says of the hyperparameter."""
+    def site_optima(self) -> tuple[SiteOptimum, ...]:
+        """What every site says of the hyperparameter."""
         return tuple(
-            sighting_of(place, optimum)
-            for place, optimum in zip(self.places, self.optima, strict=True)
+            site_optimum_of(site, optimum)
+            for site, optimum in zip(self.sites, self.optima, strict=True)
         )
 
 
@@ -153,40 +155,40 @@ def survey(
         AnalysisRefusal: the trials cannot be read as curves.
         UnknownNameError: there is no such estimator.
     """
-    places, curves = _curves(frame, scales, hyperparameter)
+    sites, curves = _curves(frame, scales, hyperparameter)
     located = locate(
         curves, estimator=estimator, allow_holes=allow_holes, resamples=resamples, seed=seed
     )
     return Survey(
-        places=tuple(places[int(optimum.scale)] for optimum in located.optima),
+        sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
-        refused={places[int(i)].label: why for i, why in located.refused.items()},
+        refused={sites[int(i)].label: why for i, why in located.refused.items()},
     )
 
 
 def _curves(
     frame: pd.DataFrame, scales: Sequence[str], hyperparameter: str
-) -> tuple[list[Place], list[Curve]]:
-    """Returns the places and a curve each, whose scale is the number of its place."""
+) -> tuple[list[Site], list[Curve]]:
+    """Returns the sites and a curve each, whose scale is the number of its site."""
     if len(scales) == 1:
         curves = list(measured_curves(frame, scale=scales[0], hyperparameter=hyperparameter))
-        places = [Place(scales={scales[0]: curve.scale}) for curve in curves]
+        sites = [Site(scales={scales[0]: curve.scale}) for curve in curves]
     else:
-        places, curves = [], []
-        for place, part in split_places(frame, scales):
+        sites, curves = [], []
+        for site, part in split_sites(frame, scales):
             curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
-            places.append(place)
+            sites.append(site)
     numbered = [
-        replace(curve, scale=float(index), label=place.label)
-        for index, (place, curve) in enumerate(zip(places, curves, strict=True))
+        replace(curve, scale=float(index), label=site.label)
+        for index, (site, curve) in enumerate(zip(sites, curves, strict=True))
     ]
-    return places, numbered
+    return sites, numbered
 
 
-def sighting_of(place: Place, optimum: Optimum) -> Sighting:
+def site_optimum_of(site: Site, optimum: Optimum) -> SiteOptimum:
     """Returns what an optimum says of its hyperparameter."""
-    return Sighting(
-        place=place,
+    return SiteOptimum(
+        site=site,
         log2=optimum.log2,
         low=optimum.low,
         high=optimum.high,
@@ -201,4 +203,85 @@ def sighting_of(place: Place, optimum: Optimum) -> Sighting:
         declared=optimum.declared,
         measured=optimum.measured,
         draws=optimum.draws,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointSurvey:
+    """Joint optima of two hyperparameters at all sites of a group.
+
+    Attributes:
+        names: the two hyperparameters, as the optima have them.
+        sites: sites that have a joint optimum, in order.
+        optima: their joint optima.
+        refused: site to the sentence that says why it has none.
+    """
+
+    names: tuple[str, str]
+    sites: tuple[Site, ...]
+    optima: tuple[JointOptimum, ...]
+    refused: Mapping[str, str]
+
+    def site_optima(self, hyperparameter: str) -> tuple[SiteOptimum, ...]:
+        """Returns what every site says of one of the two hyperparameters."""
+        axis = self.names.index(hyperparameter)
+        return tuple(
+            _site_optimum(site, optimum, axis)
+            for site, optimum in zip(self.sites, self.optima, strict=True)
+        )
+
+
+def joint_survey(
+    frame: pd.DataFrame,
+    *,
+    scales: Sequence[str],
+    hyperparameters: tuple[str, str],
+    allow_holes: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> JointSurvey:
+    """Returns the joint optimum at every combination of scales.
+
+    Args:
+        frame: trials of one group, with the scales, the hyperparameters, ``seed``, ``loss`` and
+            ``outcome``.
+        scales: columns of the scales.
+        hyperparameters: the two columns whose joint optimum is sought.
+        allow_holes, resamples, seed: as in :func:`locate_jointly`.
+
+    Raises:
+        AnalysisRefusal: the trials cannot be read as clouds of points.
+    """
+    parts = list(split_sites(frame, scales))
+    # By name, so that the resamples come in one order whichever is asked for first.
+    first, second = sorted(hyperparameters)
+    names = (first, second)
+    clouds = [measured_cloud(part, names=names, label=site.label) for site, part in parts]
+    located = locate_jointly(clouds, allow_holes=allow_holes, resamples=resamples, seed=seed)
+    return JointSurvey(
+        names=names,
+        sites=tuple(parts[index][0] for index in located.optima),
+        optima=tuple(located.optima.values()),
+        refused={parts[index][0].label: why for index, why in located.refused.items()},
+    )
+
+
+def _site_optimum(site: Site, optimum: JointOptimum, axis: int) -> SiteOptimum:
+    measured, draws = optimum.vertices(axis)
+    return SiteOptimum(
+        site=site,
+        log2=float(optimum.log2[axis]),
+        low=float(optimum.low[axis]),
+        high=float(optimum.high[axis]),
+        loss=optimum.loss,
+        curvature=float(optimum.curvatures[axis]),
+        flags=optimum.flags[axis],
+        estimator=MAIN,
+        noise_source=optimum.noise_source,
+        noise_dof=optimum.noise_dof,
+        seeds=optimum.seeds,
+        answered=optimum.answered,
+        declared=optimum.declared,
+        measured=measured,
+        draws=draws,
     )

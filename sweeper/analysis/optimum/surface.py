@@ -121,7 +121,7 @@ def find_windows(
         spacing: grid step of each hyperparameter, shape [2].
         reach: grid steps on each side of the lowest point that belong to the window.
         least: points that a window has at least, the nearest first, so far as there are any.
-        tolerance, wall: as in :func:`find_basins`.
+        tolerance, wall: as in :func:`find_fit_windows`.
     """
     finite = np.isfinite(losses[0])
     lowest = np.argmin(losses, axis=1)
@@ -135,7 +135,7 @@ def find_windows(
         inside |= losses <= np.min(losses, axis=1, keepdims=True) + tolerance
     return Windows(
         lowest=lowest,
-        weights=fall_off(losses, lowest, inside, tolerance, wall),
+        weights=fall_off(losses, lowest, inside, tolerance, wall)[0],
         low=np.min(np.where(inside[:, :, None], log2, np.inf), axis=1),
         high=np.max(np.where(inside[:, :, None], log2, -np.inf), axis=1),
     )

@@ -1,4 +1,4 @@
-"""The basin of a curve: its lowest point, the window that is fitted, and the bracket.
+"""The window of a curve: its lowest point, the window that is fitted, and the bracket.
 
 Everything is done for R curves at once (the measured one has R = 1, its resamples have many),
 all of them over the same K points with the same points diverged.
@@ -27,7 +27,7 @@ LEAST_WEIGHT = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Basin:
+class FitWindow:
     """Where R curves have their minima, as indices into the K points.
 
     Attributes:
@@ -38,7 +38,8 @@ class Basin:
             with one basin, shape [R]; -inf or +inf where the grid ends, the position of the
             nearest diverged point where the neighbour diverged.
         bounded: True where the lowest point has a finite neighbour on both sides, shape [R].
-        typical: median excess loss of the window above its minimum, shape [R].
+        typical: median excess loss of the window above its minimum, shape [R]; NaN where all
+            points of the window weigh 1, which need no such yardstick.
     """
 
     lowest: Ints
@@ -51,10 +52,10 @@ class Basin:
     typical: Floats
 
 
-def find_basins(
+def find_fit_windows(
     log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, wall: float = WALL
-) -> Basin:
-    """Returns the basins of R curves.
+) -> FitWindow:
+    """Returns the windows of R curves.
 
     Args:
         log2: positions of the points, rising, shape [K].
@@ -71,9 +72,9 @@ def find_basins(
     begins, ends = begin[lowest], end[lowest]
     first, last = _window(losses, lowest, begins, ends, reach, tolerance)
     inside = (places >= first[:, None]) & (places <= last[:, None])
-    weights = fall_off(losses, lowest, inside, tolerance, wall)
+    weights, typical = fall_off(losses, lowest, inside, tolerance, wall)
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
-    return Basin(
+    return FitWindow(
         lowest=lowest,
         first=first,
         last=last,
@@ -81,7 +82,7 @@ def find_basins(
         low=padded[lowest],
         high=padded[lowest + 2],
         bounded=(lowest > begins) & (lowest < ends),
-        typical=_median(_excess(losses, lowest, inside), inside)[:, 0],
+        typical=typical,
     )
 
 
@@ -111,31 +112,26 @@ def _window(
     )
 
 
-def fall_off(losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float) -> Floats:
-    """Returns exp(-(excess / (wall * median excess))^2) inside the window, 0 outside, [R, K].
+def fall_off(
+    losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float
+) -> tuple[Floats, Floats]:
+    """Returns the weights exp(-(excess / (wall * median excess))^2) inside the window, 0 outside,
+    shape [R, K], and the median excess loss of each window, shape [R]; NaN with an endless wall.
 
     Args:
         losses: losses, shape [R, K].
         lowest: index of the smallest loss, shape [R].
         inside: the points of the window, all of them finite, shape [R, K].
-        tolerance, wall: as in :func:`find_basins`.
+        tolerance, wall: as in :func:`find_fit_windows`.
     """
     if np.isinf(wall):
-        return inside.astype(np.float64)
-    excess = _excess(losses, lowest, inside)
-    width = np.maximum(wall * _median(excess, inside), tolerance)
+        return inside.astype(np.float64), np.full(len(losses), np.nan)
+    least = np.take_along_axis(losses, lowest[:, None], axis=1)
+    excess = np.where(inside, losses - least, np.inf)
+    middle = np.sum(inside, axis=1, keepdims=True) // 2
+    typical = np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
+    width = np.maximum(wall * typical, tolerance)
     # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
     ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
-    return np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
-
-
-def _excess(losses: Floats, lowest: Ints, inside: Bools) -> Floats:
-    """Returns losses above the lowest one, +inf outside the window, shape [R, K]."""
-    least = np.take_along_axis(losses, lowest[:, None], axis=1)
-    return np.where(inside, losses - least, np.inf)
-
-
-def _median(excess: Floats, inside: Bools) -> Floats:
-    """Returns the median excess loss of each window, shape [R, 1]."""
-    middle = np.sum(inside, axis=1, keepdims=True) // 2
-    return np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
+    weights = np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)
+    return weights, typical[:, 0]

@@ -67,7 +67,7 @@ def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
         drift.low > claim.exponent + claim.tolerance
         or drift.high < claim.exponent - claim.tolerance
     )
-    found = f"slope {drift.slope:+.3f}, 95% interval {_span(drift.low, drift.high)}"
+    found = f"slope {drift.slope:+.3f}, 95% interval {interval_text(drift.low, drift.high, 3)}"
     band = f"{claim.exponent:g} ± {claim.tolerance:g} octaves per doubling"
     if inside:
         return Verdict(claim=claim, ruling="holds", why=f"{found}, all of it within {band}")
@@ -81,9 +81,10 @@ def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     return Verdict(claim=claim, ruling="inconclusive", why=why)
 
 
-def _span(low: float, high: float) -> str:
-    left = f"[{low:+.3f}" if math.isfinite(low) else "(open"
-    right = f"{high:+.3f}]" if math.isfinite(high) else "open)"
+def interval_text(low: float, high: float, digits: int) -> str:
+    """Returns an interval with so many decimals, for example ``[-0.41, open)``."""
+    left = f"[{low:+.{digits}f}" if math.isfinite(low) else "(open"
+    right = f"{high:+.{digits}f}]" if math.isfinite(high) else "open)"
     return f"{left}, {right}"
 
 

@@ -13,14 +13,15 @@ from sweeper.analysis.optimum import (
     REPLICATED,
     Bools,
     Floats,
-    Sighting,
+    Optimum,
+    SiteOptimum,
     quantile_interval,
     rival_of,
     robust_sd,
     stretch,
 )
 from sweeper.analysis.scaling.models import Model
-from sweeper.analysis.scaling.regression import plane_weights, scatter_round
+from sweeper.analysis.scaling.regression import allowed_slopes, plane_weights, scatter_round
 
 LEAST_SD = 1e-6
 """Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
@@ -32,6 +33,9 @@ UPPER = 0.975
 NUDGE = 1e-4
 """Step of the parameters in numerical derivatives."""
 
+OPEN = (np.array(-np.inf), np.array(np.inf))
+"""Any number: what a resample says that leaves it open."""
+
 Quantity = Callable[[Floats], Floats]
 """From parameters of a model [R, q] to a number each [R]."""
 
@@ -42,12 +46,16 @@ class Span:
 
     Attributes:
         value, low, high: the number and its interval; an open end is infinite.
+        noise_half: half width of the interval from the noise of the losses alone.
+        stretched: by how much other estimators widened the interval.
         draws: the number in every resample, shape [R]; NaN where a resample leaves it open.
     """
 
     value: float
     low: float
     high: float
+    noise_half: float
+    stretched: float
     draws: Floats = field(repr=False)
 
 
@@ -67,7 +75,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Observed:
+class RegressionData:
     """The optima of one hyperparameter at n places.
 
     Attributes:
@@ -79,7 +87,7 @@ class Observed:
         bounds: what every compared estimator says.
         noise_dof: degrees of freedom behind the noise of each, at least 1, shape [n].
         own_noise: whether it was told by seeds of that place alone, shape [n].
-        hold: whether the noise was read from fits, so that intervals must hold every rival.
+        contain_all: whether the noise was read from fits, so that intervals must hold every rival.
     """
 
     u: Floats
@@ -90,29 +98,40 @@ class Observed:
     bounds: Mapping[str, Bounds]
     noise_dof: Floats
     own_noise: Bools
-    hold: bool
+    contain_all: bool
 
     @classmethod
-    def of(cls, sightings: Sequence[Sighting], scales: Sequence[str]) -> Observed:
-        """Returns the optima of places, at least one of them located, as arrays."""
-        main = sightings[0].estimator
-        located = np.array([sighting.located for sighting in sightings])
-        sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in sightings]
+    def of(
+        cls, site_optima: Sequence[SiteOptimum] | Sequence[Optimum], scales: Floats
+    ) -> RegressionData:
+        """Returns the optima of places, at least one of them located, as arrays.
+
+        Args:
+            site_optima: the optima, n of them.
+            scales: values of the scales there, shape [n, s].
+        """
+        main = site_optima[0].estimator
+        located = np.array([site_optimum.located for site_optimum in site_optima])
+        sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in site_optima]
         typical = float(np.median(np.array(sd)[located]))
         return cls(
-            u=np.log2([[sighting.scales[name] for name in scales] for sighting in sightings]),
-            log2=np.array([sighting.log2 for sighting in sightings]),
+            u=np.log2(scales),
+            log2=np.array([site_optimum.log2 for site_optimum in site_optima]),
             located=located,
             # A bound is as noisy as a typical optimum, however still its lowest point stands.
             noise_sd=np.where(located, sd, np.maximum(sd, typical)),
             main=main,
-            bounds={name: _bounds(sightings, name) for name in sightings[0].measured},
-            noise_dof=np.array([max(1.0, sighting.noise_dof) for sighting in sightings]),
-            own_noise=np.array([sighting.noise_source == "seeds" for sighting in sightings]),
-            hold=any(sighting.noise_source not in REPLICATED for sighting in sightings),
+            bounds={name: _bounds(site_optima, name) for name in site_optima[0].measured},
+            noise_dof=np.array([max(1.0, site_optimum.noise_dof) for site_optimum in site_optima]),
+            own_noise=np.array(
+                [site_optimum.noise_source == "seeds" for site_optimum in site_optima]
+            ),
+            contain_all=any(
+                site_optimum.noise_source not in REPLICATED for site_optimum in site_optima
+            ),
         )
 
-    def at(self, keep: Bools) -> Observed:
+    def at(self, keep: Bools) -> RegressionData:
         """Returns the places that are kept."""
         return replace(
             self,
@@ -127,21 +146,21 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class RuleFit:
     """One model fitted to the optima of n places.
 
     Attributes:
-        observed: the optima.
+        data: the optima.
         model: the model.
     """
 
-    observed: Observed
+    data: RegressionData
     model: Model
 
     @cached_property
     def scatter(self) -> float:
         """Standard deviation of the optima round the rule beyond their noise, in octaves."""
-        seen = self.observed
+        seen = self.data
         inside = seen.located
         parameters = self._parameters(seen.noise_sd, resampled=False)
         jacobian = self._jacobian(parameters[0])
@@ -152,7 +171,7 @@ class Fit:
     @cached_property
     def sd(self) -> Floats:
         """Standard deviations that weigh the places, shape [n]."""
-        return np.hypot(self.observed.noise_sd, self.scatter)
+        return np.hypot(self.data.noise_sd, self.scatter)
 
     @cached_property
     def parameters(self) -> Floats:
@@ -167,18 +186,37 @@ class Fit:
     @cached_property
     def leverage(self) -> Floats:
         """Share of each optimum in its own fitted value, from 0 to 1, shape [n]; 0 for bounds."""
-        inside = self.observed.located
+        inside = self.data.located
         jacobian = self._jacobian(self.parameters)[inside]
         out = np.zeros(len(inside))
         out[inside] = np.einsum("nq,qn->n", jacobian, plane_weights(jacobian, self.sd[inside]))
         return out
+
+    def exponent(self, index: int) -> Span:
+        """Returns the octaves per doubling of a power law's scale, by its index.
+
+        A resample whose bounds leave the likelihood without a maximum, which only ever steeper
+        lines approach, counts with all slopes that meet its bounds if there is one scale, else
+        as saying nothing.
+        """
+        seen, allowed = self.data, OPEN
+        if seen.u.shape[1] == 1:
+            bounds = seen.bounds[seen.main]
+            allowed = allowed_slopes(seen.u[:, 0], bounds.lows, bounds.highs)
+        return self.span(lambda parameters: parameters[:, 1 + index], allowed=allowed)
 
     def place(self, u: Floats) -> Span:
         """Returns log2 of the optimum at a place [s]: the rule there, and how far a single
         place scatters round it."""
         return self.span(lambda parameters: self.model.values(parameters, u[None, :])[:, 0], 1.0)
 
-    def span(self, quantity: Quantity, own: float = 0.0) -> Span:
+    def span(
+        self,
+        quantity: Quantity,
+        site_scatter: float = 0.0,
+        *,
+        allowed: tuple[Floats, Floats] = OPEN,
+    ) -> Span:
         """Returns a number computed from the parameters, with its interval.
 
         The percentiles over the resampled chain (losses -> optima -> parameters), widened by
@@ -187,38 +225,63 @@ class Fit:
 
         Args:
             quantity: from parameters [R, q] to the number, shape [R].
-            own: how often the scatter of a single place adds to that of the rule.
+            site_scatter: how often the scatter of a single place adds to that of the rule.
+            allowed: lowest and highest number, shape [R] each, that a resample allows; counted
+                where it leaves the number open.
         """
         value = float(quantity(self.parameters[None, :])[0])
         draws = quantity(self.draws)
         open_end = ~np.isfinite(draws)
         low, high = quantile_interval(
-            np.where(open_end, -np.inf, draws), np.where(open_end, np.inf, draws)
+            np.where(open_end, allowed[0], draws), np.where(open_end, allowed[1], draws)
         )
         single, dof = self._dofs(quantity)
         ratio = float(stdtrit(dof, UPPER) / stdtrit(single, UPPER))
         low, high = value - (value - low) * ratio, value + (high - value) * ratio
+        noise_half = (high - low) / 2
         low, high = min(low, value), max(high, value)
         if self.scatter > 0:
-            spread = float(np.sum(self._counts(quantity) ** 2)) + own
-            noise = robust_sd(_closed(draws)) ** 2
+            spread = float(np.sum(self._counts(quantity) ** 2)) + site_scatter
+            noise = robust_sd(_closed(draws, allowed)) ** 2
             low, high = self._widened(value, (low, high), dof, noise, self.scatter**2 * spread)
         rivals = [
             rival_of(float(quantity(other)[0]), _closed(quantity(more)), _closed(draws))
             for other, more in self._rivals
         ]
-        low, high = stretch(value, low, high, rivals, hold=self.observed.hold)
-        return Span(value=value, low=low, high=high, draws=draws)
+        left, right = stretch(value, low, high, rivals, contain_all=self.data.contain_all)
+        return Span(
+            value=value,
+            low=left,
+            high=right,
+            noise_half=noise_half,
+            stretched=max(low - left, 0.0) + max(right - high, 0.0),
+            draws=draws,
+        )
+
+    def by_estimator(self) -> dict[str, Floats]:
+        """Returns the parameters [q] by estimator."""
+        return {
+            name: self._parameters(self.sd, resampled=False, name=name)[0]
+            for name in self.data.bounds
+        }
+
+    def refitted(self, keep: Bools) -> Floats:
+        """Returns the parameters [q] without some places, all others weighed as before.
+
+        Args:
+            keep: the places that stay, shape [n].
+        """
+        return np.asarray(
+            replace(self, data=self.data.at(keep))._parameters(self.sd[keep], resampled=False)[0]
+        )
 
     @cached_property
     def _rivals(self) -> list[tuple[Floats, Floats]]:
         """Parameters, measured and resampled, by other estimators and with equal weights."""
-        names = [
-            name for name in self.observed.bounds if name not in (self.observed.main, "argmin")
-        ]
+        names = [name for name in self.data.bounds if name not in (self.data.main, "argmin")]
         alike = np.full(len(self.sd), self.sd.mean())
         choices = [(name, self.sd) for name in names]
-        choices += [(name, alike) for name in (self.observed.main, *names)]
+        choices += [(name, alike) for name in (self.data.main, *names)]
         return [
             (
                 self._parameters(sd, resampled=False, name=n),
@@ -228,20 +291,20 @@ class Fit:
         ]
 
     def _parameters(self, sd: Floats, *, resampled: bool, name: str | None = None) -> Floats:
-        bounds = self.observed.bounds[name or self.observed.main]
+        bounds = self.data.bounds[name or self.data.main]
         low, high = (bounds.lows, bounds.highs) if resampled else (bounds.low, bounds.high)
-        return self.model.fit(self.observed.u, low, high, sd)
+        return self.model.fit(self.data.u, low, high, sd)
 
     def _jacobian(self, parameters: Floats) -> Floats:
         """Returns the derivatives of the rule at the places by its parameters, shape [n, q]."""
         step = NUDGE * np.eye(self.model.size)
-        up = self.model.values(parameters + step, self.observed.u)
-        down = self.model.values(parameters - step, self.observed.u)
+        up = self.model.values(parameters + step, self.data.u)
+        down = self.model.values(parameters - step, self.data.u)
         return np.asarray((up - down).T / (2 * NUDGE))
 
     def _counts(self, quantity: Quantity) -> Floats:
         """Returns by how much each located optimum moves a number, shape [m]."""
-        inside = self.observed.located
+        inside = self.data.located
         step = NUDGE * np.eye(self.model.size)
         change = quantity(self.parameters + step) - quantity(self.parameters - step)
         weights = plane_weights(self._jacobian(self.parameters)[inside], self.sd[inside])
@@ -249,13 +312,13 @@ class Fit:
 
     def _dofs(self, quantity: Quantity) -> tuple[float, float]:
         """Returns the degrees of freedom that the resamples of a typical optimum stand for, and
-        those of a number, as :func:`measure_drift` counts them.
+        those of a number (Satterthwaite).
 
         Places with a noise level of their own, from their own seeds, average its error out; a
         pooled level counts once.
         """
-        inside = self.observed.located
-        dofs, own = self.observed.noise_dof[inside], self.observed.own_noise[inside]
+        inside = self.data.located
+        dofs, own = self.data.noise_dof[inside], self.data.own_noise[inside]
         shares = (self._counts(quantity) * self.sd[inside]) ** 2
         spread = float(np.sum((shares**2 / dofs)[own]))
         if not own.all():
@@ -279,7 +342,7 @@ class Fit:
             noise: its variance from the noise.
             extra: its variance from the scatter.
         """
-        spare = max(1, int(self.observed.located.sum()) - self.model.size)
+        spare = max(1, int(self.data.located.sum()) - self.model.size)
         both = (noise + extra) ** 2 / (noise**2 / dof + extra**2 / spare)
         quantile = float(stdtrit(both, UPPER))
         ratio = quantile / float(stdtrit(dof, UPPER))
@@ -288,17 +351,18 @@ class Fit:
         return value - float(np.hypot(down, add)), value + float(np.hypot(up, add))
 
 
-def _bounds(sightings: Sequence[Sighting], name: str) -> Bounds:
+def _bounds(site_optima: Sequence[SiteOptimum] | Sequence[Optimum], name: str) -> Bounds:
     return Bounds(
-        low=np.stack([s.measured[name].low for s in sightings], axis=1),
-        high=np.stack([s.measured[name].high for s in sightings], axis=1),
-        lows=np.stack([s.draws[name].low for s in sightings], axis=1),
-        highs=np.stack([s.draws[name].high for s in sightings], axis=1),
+        low=np.stack([s.measured[name].low for s in site_optima], axis=1),
+        high=np.stack([s.measured[name].high for s in site_optima], axis=1),
+        lows=np.stack([s.draws[name].low for s in site_optima], axis=1),
+        highs=np.stack([s.draws[name].high for s in site_optima], axis=1),
     )
 
 
-def _closed(draws: Floats) -> Floats:
-    """Returns the resamples that give a number; zeros if none does."""
+def _closed(draws: Floats, allowed: tuple[Floats, Floats] = OPEN) -> Floats:
+    """Returns a number in every resample, shape [R]; where one leaves it open, what it allows
+    that lies nearest to the median of the others, or to zero without any."""
     finite = np.isfinite(draws)
     middle = float(np.median(draws[finite])) if finite.any() else 0.0
-    return np.where(finite, draws, middle)
+    return np.where(finite, draws, np.clip(middle, *allowed))

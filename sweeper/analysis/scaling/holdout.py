@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sweeper.analysis.optimum import Bools, Floats, Sighting, robust_sd
-from sweeper.analysis.scaling.fit import Fit, Observed, Span
+from sweeper.analysis.optimum import Bools, Floats, SiteOptimum, robust_sd
+from sweeper.analysis.scaling.fit import RegressionData, RuleFit, Span
 from sweeper.analysis.scaling.models import Constant, Model, ModelName, Offset, Power
 from sweeper.errors import AnalysisRefusal
 
@@ -28,19 +28,19 @@ SAME_OCTAVES = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Held:
+class HeldOut:
     """A place at the largest value of a scale, predicted from the places without that value.
 
     Attributes:
-        sighting: what was found there.
+        site_optimum: what was found there.
         without: the scale whose largest value was held out.
         fit: the fit to the other places.
         u: log2 of the scales of the place, shape [s].
     """
 
-    sighting: Sighting
+    site_optimum: SiteOptimum
     without: str
-    fit: Fit
+    fit: RuleFit
     u: Floats
 
     @cached_property
@@ -51,20 +51,20 @@ class Held:
     @property
     def distance(self) -> float:
         """Doublings from the largest value that was fitted to the one held out."""
-        return float((self.u - self.fit.observed.u.max(axis=0)).max())
+        return float((self.u - self.fit.data.u.max(axis=0)).max())
 
     @property
     def error_draws(self) -> Floats:
         """The error in every resample, shape [R]; 0 where a resample leaves it open."""
         values = self.fit.model.values(self.fit.draws, self.u[None, :])[:, 0]
-        error = values - self.sighting.draws[self.sighting.estimator].log2
+        error = values - self.site_optimum.draws[self.site_optimum.estimator].log2
         return np.where(np.isfinite(error), error, 0.0)
 
     @property
     def error(self) -> float:
         """Predicted minus found, in octaves."""
         fit = self.fit
-        found = self.sighting.log2
+        found = self.site_optimum.log2
         return float(fit.model.values(fit.parameters[None, :], self.u[None, :])[0, 0]) - found
 
     @property
@@ -83,12 +83,12 @@ class Held:
     @property
     def _noise(self) -> float:
         """Half width of the noise of the found optimum, in octaves."""
-        return NORMAL_95 * robust_sd(self.sighting.draws[self.sighting.estimator].log2)
+        return NORMAL_95 * robust_sd(self.site_optimum.draws[self.site_optimum.estimator].log2)
 
     @property
     def inside(self) -> bool:
         """True where what was found lies in the interval."""
-        return self.low - SAME_OCTAVES <= self.sighting.log2 <= self.high + SAME_OCTAVES
+        return self.low - SAME_OCTAVES <= self.site_optimum.log2 <= self.high + SAME_OCTAVES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,8 +106,8 @@ class Candidate:
     """
 
     name: ModelName
-    fit: Fit | None
-    held: tuple[Held, ...] = ()
+    fit: RuleFit | None
+    held: tuple[HeldOut, ...] = ()
     why_not: str = ""
     behind: float = np.inf
     excess: float = np.inf
@@ -166,28 +166,31 @@ def _model(name: ModelName, u: Floats) -> Model:
 
 
 def try_form(
-    name: ModelName, observed: Observed, sightings: Sequence[Sighting], scales: Sequence[str]
+    name: ModelName,
+    data: RegressionData,
+    site_optima: Sequence[SiteOptimum],
+    scales: Sequence[str],
 ) -> Candidate:
     """Returns a form fitted to all places, and what it says of the largest without them."""
-    why_not = _obstacle(name, observed.u[observed.located])
+    why_not = _obstacle(name, data.u[data.located])
     if why_not:
         return Candidate(name=name, fit=None, why_not=why_not)
-    held: list[Held] = []
-    for scale, rest, out in _holdouts(observed, scales):
-        why_not = _obstacle(name, observed.u[rest & observed.located])
+    held: list[HeldOut] = []
+    for scale, rest, out in _holdouts(data, scales):
+        why_not = _obstacle(name, data.u[rest & data.located])
         if why_not:
             return Candidate(
                 name=name,
-                fit=Fit(observed, _model(name, observed.u)),
+                fit=RuleFit(data, _model(name, data.u)),
                 why_not=f"unchecked: without the largest {scale}, {why_not}",
             )
-        kept = observed.at(rest)
-        fit = Fit(kept, _model(name, kept.u))
+        kept = data.at(rest)
+        fit = RuleFit(kept, _model(name, kept.u))
         held += [
-            Held(sighting=sightings[i], without=scale, fit=fit, u=observed.u[i])
+            HeldOut(site_optimum=site_optima[i], without=scale, fit=fit, u=data.u[i])
             for i in np.flatnonzero(out).tolist()
         ]
-    return Candidate(name=name, fit=Fit(observed, _model(name, observed.u)), held=tuple(held))
+    return Candidate(name=name, fit=RuleFit(data, _model(name, data.u)), held=tuple(held))
 
 
 def _obstacle(name: ModelName, u: Floats) -> str:
@@ -205,13 +208,13 @@ def _obstacle(name: ModelName, u: Floats) -> str:
     return ""
 
 
-def _holdouts(observed: Observed, scales: Sequence[str]) -> Iterator[tuple[str, Bools, Bools]]:
+def _holdouts(data: RegressionData, scales: Sequence[str]) -> Iterator[tuple[str, Bools, Bools]]:
     """Yields each scale with the places that remain without its largest value, and the
     located ones that have it."""
     for index, scale in enumerate(scales):
-        column = observed.u[:, index]
-        top = column == column[observed.located].max()
-        yield scale, column < column[observed.located].max(), top & observed.located
+        column = data.u[:, index]
+        top = column == column[data.located].max()
+        yield scale, column < column[data.located].max(), top & data.located
 
 
 def compare(tried: Mapping[ModelName, Candidate]) -> dict[ModelName, Candidate]:
@@ -243,12 +246,12 @@ def compare(tried: Mapping[ModelName, Candidate]) -> dict[ModelName, Candidate]:
     return out
 
 
-def _error_draws(held: Sequence[Held]) -> Floats:
+def _error_draws(held: Sequence[HeldOut]) -> Floats:
     """Returns the root mean square of the held-out errors in every resample, shape [R]."""
     return _rms(np.stack([one.error_draws for one in held], axis=1))
 
 
-def _in_sigmas(held: Sequence[Held]) -> float:
+def _in_sigmas(held: Sequence[HeldOut]) -> float:
     """Returns the mean square of held-out errors in standard deviations of their noise.
 
     The mean and not the sum: the places share what was fitted, and count as one.

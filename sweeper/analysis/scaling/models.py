@@ -23,8 +23,8 @@ RATES = np.geomspace(0.08, 4.0, 48)
 faster ones not from a constant behind the first scale."""
 
 GOLDEN = (np.sqrt(5) - 1) / 2
-STEPS = 32
-"""Golden sections of the bracket round the best rate: to 2e-7 of its width."""
+STEPS = 40
+"""Golden sections of the bracket round the best rate: to 4e-9 of its width."""
 
 
 class Model(Protocol):
@@ -112,12 +112,11 @@ class Offset:
     def fit(self, u: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
         """Returns limit, amplitude at the reference and rate, shape [R, 3].
 
-        For a given rate the other two are linear; the rate is searched on a grid and refined
-        by golden sections, with bounds filled in by expectation maximisation.
+        Bounds are filled in by expectation maximisation round :func:`fit_levelling`.
         """
-        v = u[:, 0] - self.reference
-        filled = fill_bounds(low, high, sd, lambda y: self.values(_levelling(v, y, sd), u))
-        found = _levelling(v, filled, sd)
+        t = (u[:, 0] - self.reference) * np.log(2)
+        filled = fill_bounds(low, high, sd, lambda y: self.values(fit_levelling(t, y, sd), u))
+        found = fit_levelling(t, filled, sd)
         bounded = np.sum(np.isfinite(low) & np.isfinite(high), axis=1)
         return np.where((bounded >= self.size)[:, None], found, np.nan)
 
@@ -131,38 +130,49 @@ def _with_ones(u: Floats) -> Floats:
     return np.concatenate([np.ones((len(u), 1)), u], axis=1)
 
 
-def _levelling(v: Floats, y: Floats, sd: Floats) -> Floats:
-    """Returns limit, amplitude and rate of y = limit + amplitude 2^(-rate v), shape [R, 3]."""
-    weights = sd**-2 / np.sum(sd**-2)
-    centred = y - (y @ weights)[:, None]
+def fit_levelling(t: Floats, y: Floats, sd: Floats, rates: Floats = RATES) -> Floats:
+    """Returns limit, size and rate of y = limit + size e^(-rate t), shape [R, 3].
 
-    def left(rate: Floats) -> Floats:
-        """Weighted squares that a line in 2^(-rate v) leaves; rate [R] or [R, 1]."""
-        return _line(v, centred, weights, rate)[2]
+    For a given rate the other two are linear, and are eliminated (variable projection, Golub
+    and Pereyra 1973); the rate is searched for.
 
-    squares = np.stack([left(np.full(len(y), rate)) for rate in RATES], axis=1)
-    best = np.argmin(squares, axis=1)
-    below, above = RATES[np.maximum(best - 1, 0)], RATES[np.minimum(best + 1, len(RATES) - 1)]
-    rate = _golden(left, below, above)
-    slope, mean, _ = _line(v, centred, weights, rate)
-    return np.stack([y @ weights - slope * mean, slope, rate], axis=1)
+    Args:
+        t: natural logarithms of n scales, shape [n].
+        y: values there, shape [R, n].
+        sd: standard deviations of the values, positive, shape [n].
+        rates: rates that the search begins with, rising, shape [C].
+    """
+    share = sd**-2 / np.sum(sd**-2)
+    centred = (y - (y @ share)[:, None])[:, None, :]
+
+    def line(rate: Floats) -> tuple[Floats, Floats]:
+        """Returns z = e^(-rate t) less its mean, and the slope of y by it, at rates [R, C]."""
+        z = np.exp(-rate[..., None] * t)
+        z -= (z @ share)[..., None]
+        return z, np.asarray((z * centred) @ share / (z**2 @ share))
+
+    def cost(rate: Floats) -> Floats:
+        z, slope = line(rate)
+        return np.asarray((centred - slope[..., None] * z) ** 2 @ share)
+
+    rate = find_least(cost, rates)
+    size = line(rate[:, None])[1][:, 0]
+    limit = y @ share - size * (np.exp(-rate[:, None] * t) @ share)
+    return np.stack([limit, size, rate], axis=1)
 
 
-def _line(v: Floats, y: Floats, weights: Floats, rate: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns slope of centred y by z = 2^(-rate v), the mean of z, and the squares left."""
-    z = np.exp2(-rate[:, None] * v)
-    mean = z @ weights
-    z = z - mean[:, None]
-    across = z**2 @ weights
-    slope = (z * y) @ weights / across
-    return slope, mean, (y - slope[:, None] * z) ** 2 @ weights
+def find_least(cost: Callable[[Floats], Floats], grid: Floats) -> Floats:
+    """Returns where R costs are least: on a grid first, then by golden sections, shape [R].
 
-
-def _golden(value: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
-    """Returns where functions with one minimum between low and high are least, shape [R]."""
+    Args:
+        cost: from places of shape [1, C] or [R, C] to costs [R, C].
+        grid: places that the search begins with, rising; the ends bound it, shape [C].
+    """
+    best = np.argmin(cost(grid[None, :]), axis=1)
+    low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
     for _ in range(STEPS):
         step = GOLDEN * (high - low)
         left, right = high - step, low + step
-        lower = value(left) <= value(right)
+        lower = np.less_equal(*cost(np.stack([left, right], axis=1)).T)
         low, high = np.where(lower, low, left), np.where(lower, right, high)
     return np.asarray((low + high) / 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sweeper.analysis.optimum import Floats, robust_sd
 from sweeper.analysis.scaling.fit import Span
-from sweeper.analysis.scaling.holdout import NORMAL_95, Held
+from sweeper.analysis.scaling.holdout import NORMAL_95, HeldOut
 from sweeper.analysis.scaling.models import ModelName
 from sweeper.analysis.scaling.regression import plane_weights
 from sweeper.analysis.scaling.rule import Rule
@@ -90,7 +90,7 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
             f"the rule of {rule.hyperparameter} is over {', '.join(rule.scales)}, and has no "
             f"term for {', '.join(unknown)}"
         )
-    seen = rule.fit.observed.u
+    seen = rule.fit.data.u
     doublings = _doublings(seen, u)
     span = rule.fit.place(u)
     others = _others(rule, u)
@@ -156,7 +156,7 @@ def _missed(rule: Rule, distance: float) -> float:
     return distance * float(np.sqrt(np.mean(np.square(rates)))) if rates else 0.0
 
 
-def _excess(held: Held) -> float:
+def _excess(held: HeldOut) -> float:
     return float(np.sqrt(max(0.0, held.error**2 - robust_sd(held.error_draws) ** 2)))
 
 
@@ -166,7 +166,7 @@ def curvature_at(rule: Rule, u: Floats) -> float | None:
     A power law in the scales through the curvatures of the places, where there are more of them
     than parameters and the law is clear of its own scatter; else their geometric mean.
     """
-    kept = [s for s in rule.sightings if s.located and s.curvature > 0]
+    kept = [s for s in rule.site_optima if s.located and s.curvature > 0]
     if not kept:
         return None
     y = np.log2([s.curvature for s in kept])
@@ -196,10 +196,10 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
     if not any(doublings.values()):
         said.append("the target lies within the measured scales: nothing is extrapolated")
     said.append("everything else is as in the study: data, schedule and whatever was fixed")
-    bounded = sum(not sighting.located for sighting in rule.sightings)
+    bounded = sum(not site_optimum.located for site_optimum in rule.site_optima)
     if bounded:
         said.append(
-            f"{bounded} of {len(rule.sightings)} optima are bounds only, and entered as such"
+            f"{bounded} of {len(rule.site_optima)} optima are bounds only, and entered as such"
         )
     said.append("the loss near the target's optimum is a parabola in log2, as curved as the trend")
     return said
@@ -217,7 +217,7 @@ def _checked(rule: Rule) -> str:
 
 
 def _reach(rule: Rule, name: str, doublings: float) -> str:
-    seen = rule.fit.observed.u[:, rule.scales.index(name)]
+    seen = rule.fit.data.u[:, rule.scales.index(name)]
     span, edge = float(np.ptp(seen)), "largest" if doublings > 0 else "smallest"
     far = ", far beyond it" if 2.0 ** abs(doublings) > FAR else ""
     return (

@@ -1,11 +1,11 @@
-"""Lines and linear rules through points that may be known as intervals only, many at once."""
+"""Linear rules through points that may be known as intervals only, many at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.special import fdtri, log_ndtr
 
 from sweeper.analysis.optimum import Bools, Floats
@@ -21,67 +21,6 @@ SCATTER_LEVEL = 0.9
 positive excess as real, a third of all straight lines, put intervals at 98% instead of 95%."""
 
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Lines:
-    """R lines y = intercept + slope u.
-
-    Attributes:
-        intercept, slope: coefficients, shape [R].
-        low, high: slopes that the data allow, shape [R]: the slope itself where at least two
-            points are bounded on both sides, else the slopes that meet every bound.
-    """
-
-    intercept: Floats
-    slope: Floats
-    low: Floats
-    high: Floats
-
-
-def slope_weights(u: Floats, sd: Floats) -> Floats:
-    """Returns c with slope = c . y for the weighted least-squares line, shape [n]."""
-    weights = 1 / sd**2
-    centred = u - np.average(u, weights=weights)
-    return np.asarray(weights * centred / np.sum(weights * centred**2))
-
-
-def fit_lines(u: Floats, low: Floats, high: Floats, sd: Floats) -> Lines:
-    """Returns the lines of highest likelihood for y ~ Normal(intercept + slope u, sd^2).
-
-    A point with low = high is an observation; one with low < high says that y lies between.
-    The likelihood of interval-censored data is maximised by expectation maximisation: bounds
-    are replaced by the mean of the truncated normal, then least squares (Dempster, Laird and
-    Rubin 1977, section 4.3).
-
-    Args:
-        u: abscissae, shape [n], not all equal.
-        low, high: what is known of y, shape [R, n]; an open end is infinite.
-        sd: standard deviations, positive, shape [n].
-    """
-    slopes = slope_weights(u, sd)
-    weights = sd**-2 / np.sum(sd**-2)
-    centre = float(weights @ u)
-    known = low == high
-    y = np.where(known, low, _finite_guess(low, high))
-    todo = np.flatnonzero(~known.all(axis=1))
-    for _ in range(ROUNDS):
-        if not len(todo):
-            break
-        part = y[todo]
-        line = (part @ weights)[:, None] + (part @ slopes)[:, None] * (u - centre)
-        filled = np.where(known[todo], part, truncated_mean(line, sd, low[todo], high[todo]))
-        y[todo] = filled
-        todo = todo[np.max(np.abs(filled - part), axis=1) > CLOSE]
-    slope = y @ slopes
-    enough = np.sum(np.isfinite(low) & np.isfinite(high), axis=1) >= 2
-    allowed_low, allowed_high = _allowed_slopes(u, low, high)
-    return Lines(
-        intercept=y @ weights - slope * centre,
-        slope=slope,
-        low=np.where(enough, slope, np.minimum(slope, allowed_low)),
-        high=np.where(enough, slope, np.maximum(slope, allowed_high)),
-    )
 
 
 def truncated_mean(mean: Floats, sd: Floats, low: Floats, high: Floats) -> Floats:
@@ -109,15 +48,19 @@ def _finite_guess(low: Floats, high: Floats) -> Floats:
     return np.asarray((left + np.where(np.isfinite(high), high, left)) / 2)
 
 
-def _allowed_slopes(u: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Returns the range of slopes between any two points that their bounds allow, shape [R]."""
-    least = np.full(len(low), -np.inf)
-    most = np.full(len(low), np.inf)
-    for first in range(len(u)):
-        for second in range(first + 1, len(u)):
-            run = u[second] - u[first]
-            least = np.maximum(least, (low[:, second] - high[:, first]) / run)
-            most = np.minimum(most, (high[:, second] - low[:, first]) / run)
+def allowed_slopes(u: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Returns the lowest and highest slope of the lines that meet all bounds, shape [R] each.
+
+    Meant for bounds that leave the likelihood without a maximum: one end or both are infinite.
+
+    Args:
+        u: abscissae, shape [n], rising.
+        low, high: what is known of y, shape [R, n]; an open end is infinite.
+    """
+    first, second = np.triu_indices(len(u), k=1)
+    run = u[second] - u[first]
+    least = np.max((low[:, second] - high[:, first]) / run, axis=1)
+    most = np.min((high[:, second] - low[:, first]) / run, axis=1)
     return least, most
 
 
@@ -135,9 +78,10 @@ def fit_planes(design: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
     """Returns the coefficients of highest likelihood for y ~ Normal(design b, sd^2), [R, p].
 
     A point with low = high is an observation; one with low < high says that y lies between.
-    Expectation maximisation as in :func:`fit_lines`, of which this is the
-    form for any number of regressors. Where the points that are bounded on both sides do not
-    determine the coefficients they come back as NaN: the data leave them open.
+    The likelihood of interval-censored data is maximised by expectation maximisation: bounds
+    are replaced by the mean of the truncated normal, then least squares (Dempster, Laird and
+    Rubin 1977, section 4.3). Where the likelihood has no maximum (see :func:`has_maximum`) the
+    coefficients come back as NaN: the data leave them open.
 
     Args:
         design: regressors of the n points, of full rank, shape [n, p].
@@ -146,7 +90,7 @@ def fit_planes(design: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
     """
     weights = plane_weights(design, sd)
     y = fill_bounds(low, high, sd, lambda values: values @ weights.T @ design.T)
-    return np.where(_determined(design, low, high)[:, None], y @ weights.T, np.nan)
+    return np.where(has_maximum(design, low, high)[:, None], y @ weights.T, np.nan)
 
 
 def fill_bounds(
@@ -160,8 +104,7 @@ def fill_bounds(
         fitted: from values of shape [S, n] to those of the fit through them, [S, n].
     """
     known = low == high
-    left = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
-    y = (left + np.where(np.isfinite(high), high, left)) / 2
+    y = _finite_guess(low, high)
     todo = np.flatnonzero(~known.all(axis=1))
     for _ in range(ROUNDS):
         if not len(todo):
@@ -171,17 +114,40 @@ def fill_bounds(
         filled = np.where(known[todo], part, mean)
         y[todo] = filled
         todo = todo[np.max(np.abs(filled - part), axis=1) > CLOSE]
-    return np.asarray(y)
+    return y
 
 
-def _determined(design: Floats, low: Floats, high: Floats) -> Bools:
-    """Returns whether the points bounded on both sides determine the coefficients, [R]."""
-    bounded = np.isfinite(low) & np.isfinite(high)
-    if bounded.all():
+def has_maximum(design: Floats, low: Floats, high: Floats) -> Bools:
+    """Returns whether the likelihood of coefficients has a maximum, shape [R].
+
+    It has none where the coefficients can move in some direction for ever without ever coming
+    nearer to a bound: then it rises on and on, or stays level. Points that are bounded on both
+    sides stop every direction if they determine the coefficients; bounds on one side can stop
+    what is left if they pull against one another, as where the middle one of three optima lies
+    above the grid and both others below what a line through it allows.
+
+    Args:
+        design: regressors of the n points, shape [n, p].
+        low, high: what is known of y, shape [R, n]; an open end is infinite.
+    """
+    sides = np.stack([np.isfinite(low), np.isfinite(high)], axis=1)
+    if sides.all():
         return np.full(len(low), np.linalg.matrix_rank(design) == design.shape[1])
-    patterns, which = np.unique(bounded, axis=0, return_inverse=True)
-    full = np.array([np.linalg.matrix_rank(design[rows]) == design.shape[1] for rows in patterns])
-    return np.asarray(full[which.reshape(-1)])
+    patterns, which = np.unique(sides, axis=0, return_inverse=True)
+    return np.array([_closed(design, *pattern) for pattern in patterns])[which.reshape(-1)]
+
+
+def _closed(design: Floats, below: Bools, above: Bools) -> bool:
+    """Returns whether points bounded below and above, [n] each, stop every direction.
+
+    None but d = 0 has G d >= 0 for the bounds' rows G, if G has full rank and its rows, each
+    counted at least once, add up to nothing (Stiemke's lemma).
+    """
+    rows = np.concatenate([design[below], -design[above]])
+    if np.linalg.matrix_rank(rows) < design.shape[1]:
+        return False
+    left = nnls(rows.T, -rows.sum(axis=0))[1]
+    return bool(left <= CLOSE * np.abs(rows).sum())
 
 
 def scatter_round(design: Floats, y: Floats, sd: Floats, dof: float) -> float:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sweeper.analysis.optimum import Sighting
-from sweeper.analysis.scaling.fit import Fit, Observed, Span
-from sweeper.analysis.scaling.holdout import Candidate, Held, compare, require_spread, try_form
+import numpy as np
+
+from sweeper.analysis.optimum import SiteOptimum
+from sweeper.analysis.scaling.fit import RegressionData, RuleFit, Span
+from sweeper.analysis.scaling.holdout import Candidate, HeldOut, compare, require_spread, try_form
 from sweeper.analysis.scaling.models import ModelName
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
@@ -46,7 +48,7 @@ class Rule:
     Attributes:
         hyperparameter: its name.
         scales: names of the scales.
-        sightings: the places that entered.
+        site_optima: the optima that entered, one a place.
         intercept: log2 of the optimum where every scale is 1, by the power law.
         terms: the power law's exponents, whatever form predicts.
         model: the form that predicts.
@@ -57,7 +59,7 @@ class Rule:
 
     hyperparameter: str
     scales: tuple[str, ...]
-    sightings: tuple[Sighting, ...]
+    site_optima: tuple[SiteOptimum, ...]
     intercept: Span
     terms: tuple[Term, ...]
     model: ModelName
@@ -66,20 +68,20 @@ class Rule:
     leverage: tuple[float, ...] = field(repr=False)
 
     @property
-    def fit(self) -> Fit:
+    def fit(self) -> RuleFit:
         """The fit of the form that predicts."""
         fit = self.candidates[self.model].fit
         assert fit is not None
         return fit
 
     @property
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[HeldOut, ...]:
         """The held-out check of the form that predicts."""
         return self.candidates[self.model].held
 
 
 def fit_rule(
-    sightings: Sequence[Sighting],
+    site_optima: Sequence[SiteOptimum],
     *,
     hyperparameter: str,
     scales: Sequence[str],
@@ -95,9 +97,9 @@ def fit_rule(
     difference under the noise (the one-standard-error rule of Breiman et al. 1984).
 
     Args:
-        sightings: one a place.
+        site_optima: the optima, one a place.
         hyperparameter: its name.
-        scales: names of the scales, each a key of the sightings' places.
+        scales: names of the scales, each a key of the optima's sites.
         model: ``auto``, or the form that predicts.
         left_out: whether places of the group have no optimum; sets a flag.
 
@@ -108,59 +110,62 @@ def fit_rule(
     """
     if model not in CHOICES:
         raise UnknownNameError("model", model, CHOICES)
-    require_places(sightings, scales)
-    observed = Observed.of(sightings, scales)
-    require_spread(observed.u[observed.located], scales)
-    tried = compare({name: try_form(name, observed, sightings, scales) for name in MODELS})
+    require_sites(site_optima, scales)
+    places = np.array(
+        [[site_optimum.scales[name] for name in scales] for site_optimum in site_optima]
+    )
+    data = RegressionData.of(site_optima, places)
+    require_spread(data.u[data.located], scales)
+    tried = compare({name: try_form(name, data, site_optima, scales) for name in MODELS})
     chosen = _chosen(tried, model)
     law = tried["power"].fit
     assert law is not None
     return Rule(
         hyperparameter=hyperparameter,
         scales=tuple(scales),
-        sightings=tuple(sightings),
+        site_optima=tuple(site_optima),
         intercept=law.span(lambda parameters: parameters[:, 0]),
         terms=tuple(_term(law, scale, index) for index, scale in enumerate(scales)),
         model=chosen,
         candidates=tried,
-        flags=_flags(observed, tried[chosen], left_out),
+        flags=_flags(data, tried[chosen], left_out),
         leverage=tuple(law.leverage.tolist()),
     )
 
 
-def _term(law: Fit, scale: str, index: int) -> Term:
-    span = law.span(lambda parameters: parameters[:, index + 1])
+def _term(law: RuleFit, scale: str, index: int) -> Term:
+    span = law.exponent(index)
     return Term(scale=scale, exponent=span.value, low=span.low, high=span.high)
 
 
-def require_places(sightings: Sequence[Sighting], scales: Sequence[str]) -> None:
+def require_sites(site_optima: Sequence[SiteOptimum], scales: Sequence[str]) -> None:
     """Checks that there are enough places with an optimum.
 
     Raises:
         AnalysisRefusal: fewer places than the power law has parameters.
     """
-    inside = [sighting for sighting in sightings if sighting.located]
+    inside = [site_optimum for site_optimum in site_optima if site_optimum.located]
     need = len(scales) + 1
     if len(inside) >= need:
         return
-    edges = "".join(f"; {edge_advice(s)}" for s in sightings if not s.located)
+    edges = "".join(f"; {edge_advice(s)}" for s in site_optima if not s.located)
     raise AnalysisRefusal(
-        f"{len(inside)} of {len(sightings)} places have their optimum inside the grid, and a "
+        f"{len(inside)} of {len(site_optima)} places have their optimum inside the grid, and a "
         f"rule over {', '.join(scales)} needs {need}: add values of the scale{edges}"
     )
 
 
-def edge_advice(sighting: Sighting) -> str:
+def edge_advice(site_optimum: SiteOptimum) -> str:
     """Returns one clause on what an optimum that is only bounded needs."""
-    best = f"at {sighting.place.label} the lowest loss is at {2.0**sighting.log2:.4g}"
-    if "cliff" in sighting.flags:
+    best = f"at {site_optimum.site.label} the lowest loss is at {2.0**site_optimum.log2:.4g}"
+    if "cliff" in site_optimum.flags:
         return f"{best}, next to a diverged point: refine the grid there"
     for flag, side in (("censored_low", "lower"), ("censored_high", "upper")):
-        if flag in sighting.flags:
+        if flag in site_optimum.flags:
             return f"{best}, the {side} edge: extend the grid there"
-    if "conditional" in sighting.flags:
+    if "conditional" in site_optimum.flags:
         return f"{best}, but the other hyperparameter is at an edge: extend its grid there"
-    return f"at {sighting.place.label} the losses have no clear minimum: add seeds there"
+    return f"at {site_optimum.site.label} the losses have no clear minimum: add seeds there"
 
 
 def _chosen(tried: Mapping[ModelName, Candidate], asked: str) -> ModelName:
@@ -173,10 +178,10 @@ def _chosen(tried: Mapping[ModelName, Candidate], asked: str) -> ModelName:
     return name
 
 
-def _flags(observed: Observed, candidate: Candidate, left_out: bool) -> tuple[RuleFlag, ...]:
+def _flags(data: RegressionData, candidate: Candidate, left_out: bool) -> tuple[RuleFlag, ...]:
     assert candidate.fit is not None
     table: dict[RuleFlag, bool] = {
-        "censored": not bool(observed.located.all()),
+        "censored": not bool(data.located.all()),
         "unchecked": not candidate.held,
         "scattered": candidate.fit.scatter > 0,
         "left_out": left_out,

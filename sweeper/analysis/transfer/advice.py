@@ -38,7 +38,7 @@ class Movement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class KnownOptimum:
     """An optimum that is known already.
 
     Attributes:
@@ -80,7 +80,7 @@ class Landscape:
     smallest: float
     whole: bool
     noise: float = 0.0
-    found: Found | None = None
+    found: KnownOptimum | None = None
     finest: float = FINEST
 
     def tuned(self, scale: float) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.analysis.optimum import Floats, quantile_interval, robust_sd
+from sweeper.analysis.optimum import Floats, interval_round, robust_sd
 from sweeper.analysis.transfer.rate import RateFit, fit_rate
 from sweeper.analysis.transfer.reference import Family, Reference
 from sweeper.analysis.transfer.regret import FLOOR_SIGMAS
@@ -182,8 +182,4 @@ def _ends(column: Floats) -> tuple[float, float]:
     measured, drawn = float(column[0]), column[1:]
     if not len(drawn):
         return measured, measured
-    unknown = np.isnan(drawn)
-    low, high = quantile_interval(
-        np.where(unknown, -np.inf, drawn), np.where(unknown, np.inf, drawn)
-    )
-    return float(np.fmin(low, measured)), float(np.fmax(high, measured))
+    return interval_round(measured, drawn)

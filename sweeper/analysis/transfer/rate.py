@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from sweeper.analysis.optimum import Floats, quantile_interval, rival_of, stretch
+from sweeper.analysis.optimum import Floats, interval_round, rival_of, stretch
+from sweeper.analysis.scaling.models import find_least, fit_levelling
+from sweeper.analysis.scaling.regression import plane_weights
 
 SLOWEST, FASTEST = 0.02, 4.0
 """Rates that are told apart from none, and from a gap that is closed at once."""
 
 CELLS = 32
-"""Cells of the grid of rates in each round of the search."""
-
-ROUNDS = 8
-"""Rounds of the search; each narrows the range by CELLS / 2, together below 1e-8."""
+"""Cells of the grid of rates that the search begins with."""
 
 LEAST_LOG_SD = 1e-3
 """Relative error of a gap at the least: keeps the weights of noise-free gaps finite."""
@@ -43,7 +42,7 @@ class RateFit:
     draws: Floats
     extra: float
 
-    def less(self, other: RateFit, part: Callable[[Floats], Floats]) -> RateFit:
+    def minus(self, other: RateFit, part: Callable[[Floats], Floats]) -> RateFit:
         """Returns this rate minus a function of another, resample by resample."""
         step = 1e-4
         at = part(other.value + np.array([-step, 0.0, step]))
@@ -54,19 +53,18 @@ class RateFit:
             extra=float(np.hypot(self.extra, slope * other.extra)),
         )
 
-    def interval(self, rivals: Sequence[RateFit] = (), *, hold: bool = False) -> Interval:
+    def interval(self, rivals: Sequence[RateFit] = (), *, contain_all: bool = False) -> Interval:
         """Returns the 95% interval, stretched to what other estimators say.
 
         Args:
-            rivals: the same rate by other estimators, with resamples that share the luck.
-            hold: whether the interval must hold every rival in any case.
+            rivals: the same rate by other estimators, with resamples that share the random draws.
+            contain_all: whether the interval must hold every rival in any case.
         """
         low = high = self.value
         if len(self.draws):
-            low, high = quantile_interval(self.draws, self.draws)
+            low, high = interval_round(self.value, self.draws)
             others = [rival_of(o.value, o.draws, self.draws) for o in rivals]
-            low, high = min(low, self.value), max(high, self.value)
-            low, high = stretch(self.value, low, high, others, hold=hold)
+            low, high = stretch(self.value, low, high, others, contain_all=contain_all)
         low = self.value - float(np.hypot(self.value - low, self.extra))
         return low, self.value + float(np.hypot(high - self.value, self.extra))
 
@@ -133,7 +131,7 @@ def fit_rate(
         left -= np.average(left, axis=-1, weights=weights)[..., None]
         return np.asarray(np.sum(weights * left**2, axis=-1))
 
-    rates = _search(cost, len(gaps), -power * FASTEST, power * FASTEST)
+    rates = find_least(cost, np.linspace(-power * FASTEST, power * FASTEST, CELLS + 1))
     tangent = _tangent(shape, float(rates[0]))
     tangent -= np.average(tangent, weights=weights)
     extra = _scatter(float(cost(rates[:1, None])[0, 0]), len(t) - 2, weights, tangent)
@@ -143,9 +141,6 @@ def fit_rate(
 def fit_approach(scales: Floats, values: Floats, sd: Floats) -> Approach:
     """Returns the fits of values that go to a limit as a power of the scale.
 
-    Limit and size are linear, and are eliminated; the rate is searched for (variable
-    projection, Golub and Pereyra 1973).
-
     Args:
         scales: scales, shape [n] with n >= 4.
         values: values, shape [rows, n].
@@ -153,35 +148,16 @@ def fit_approach(scales: Floats, values: Floats, sd: Floats) -> Approach:
     """
     middle = float(np.exp(np.mean(np.log(scales))))
     t = np.log(scales / middle)
-    spread = float(np.ptp(values[0])) or 1.0
-    weights = np.hypot(sd, LEAST_LOG_SD * spread) ** -2
-    share = weights / weights.sum()
-    centred = values - (values @ share)[:, None]
-
-    def design(rates: Floats) -> Floats:
-        power = np.exp(-rates[..., None] * t)
-        return np.asarray(power - (power @ share)[..., None])
-
-    def coefficient(rates: Floats) -> Floats:
-        x = design(rates)
-        return np.asarray(
-            np.sum(weights * x * centred[:, None, :], axis=-1) / np.sum(weights * x * x, axis=-1)
-        )
-
-    def cost(rates: Floats) -> Floats:
-        left = centred[:, None, :] - coefficient(rates)[..., None] * design(rates)
-        return np.asarray(np.sum(weights * left**2, axis=-1))
-
-    rates = _search(cost, len(values), SLOWEST, FASTEST)
-    size = coefficient(rates[:, None])[:, 0]
-    limit = values @ share - size * (np.exp(-rates[:, None] * t) @ share)
+    sd = np.hypot(sd, LEAST_LOG_SD * (float(np.ptp(values[0])) or 1.0))
+    found = fit_levelling(t, values, sd, np.linspace(SLOWEST, FASTEST, CELLS + 1))
+    limit, size, rates = found.T
+    power = np.exp(-rates[0] * t)
     # What moves the rate alone: its derivative, less what limit and size can follow.
-    slant = -size[0] * t * np.exp(-rates[0] * t)
-    base = np.stack([np.ones_like(t), np.exp(-rates[0] * t)], axis=1) * np.sqrt(weights)[:, None]
-    follow = np.linalg.lstsq(base, slant * np.sqrt(weights), rcond=None)[0]
-    slant -= base @ follow / np.sqrt(weights)
-    least = float(np.min(cost(rates[:, None])[0]))
-    extra = _scatter(least, len(t) - 3, weights, slant)
+    base = np.stack([np.ones_like(t), power], axis=1)
+    slant = -size[0] * t * power
+    slant -= base @ (plane_weights(base, sd) @ slant)
+    left = values[0] - limit[0] - size[0] * power
+    extra = _scatter(float(np.sum((left / sd) ** 2)), len(t) - 3, sd**-2, slant)
     return Approach(limit=limit, rate=rates, size=size, middle=middle, extra=extra)
 
 
@@ -202,21 +178,6 @@ def _log_distance(rates: Floats, t: Floats, end: float) -> Floats:
     # (1 - e^(-rate run)) / rate is run itself where the rate vanishes.
     closed = np.where(small, run, -np.expm1(-inner) / np.where(small, 1.0, rate))
     return np.asarray(-rate * t + np.log(closed))
-
-
-def _search(cost: Callable[[Floats], Floats], rows: int, low: float, high: float) -> Floats:
-    """Returns the rates of least cost between two bounds, shape [rows]."""
-    left, right = np.full(rows, low), np.full(rows, high)
-    grid = np.linspace(0.0, 1.0, CELLS + 1)
-    for _ in range(ROUNDS):
-        rates = left[:, None] + (right - left)[:, None] * grid
-        best = np.argmin(cost(rates), axis=1)
-        every = np.arange(rows)
-        left, right = (
-            rates[every, np.maximum(best - 1, 0)],
-            rates[every, np.minimum(best + 1, CELLS)],
-        )
-    return np.asarray((left + right) / 2)
 
 
 def _tangent(shape: Callable[[Floats], Floats], rate: float) -> Floats:

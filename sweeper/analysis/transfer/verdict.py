@@ -1,4 +1,4 @@
-"""Pace: whether transfer is fast and useful, from the rates at which the gaps close.
+"""The verdict: whether transfer is fast and useful, from the rates at which the gaps close.
 
 arXiv 2512.22768: with a ~ n^-alpha and b ~ n^-beta transfer is fast if beta > alpha / 2, which
 is also where it beats tuning directly on the same compute.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.analysis.optimum import Floats
+from sweeper.analysis.scaling.claim import interval_text
 from sweeper.analysis.transfer.economy import Economy, free_exponent
 from sweeper.analysis.transfer.gaps import GAPS, Gaps
 from sweeper.analysis.transfer.rate import FASTEST, OPEN, RateFit
@@ -45,7 +46,7 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class TransferVerdict:
     """The verdict.
 
     Attributes:
@@ -65,38 +66,38 @@ class Pace:
     free_from: float
 
 
-def rates_of(gaps: Gaps, rivals: Sequence[Gaps], *, hold: bool) -> dict[str, Rate]:
+def rates_of(gaps: Gaps, rivals: Sequence[Gaps], *, contain_all: bool) -> dict[str, Rate]:
     """Returns the rates of a group with their intervals.
 
     Args:
         gaps: the gaps as the main estimator reads them.
         rivals: the same as others read them.
-        hold: whether intervals must hold all of them, see :func:`interval.stretch`.
+        contain_all: whether intervals must hold all of them, see :func:`interval.stretch`.
     """
     found = {}
     for name, fit in gaps.rates.items():
         others = [rival.rates[name] for rival in rivals if name in rival.rates]
-        found[name] = _rate(fit, others, gaps.kept[name], hold)
+        found[name] = _rate(fit, others, gaps.kept[name], contain_all)
     return found
 
 
-def judge_pace(
-    gaps: Gaps, rivals: Sequence[Gaps], *, hold: bool, economy: Economy | None = None
-) -> Pace:
+def judge_transfer(
+    gaps: Gaps, rivals: Sequence[Gaps], *, contain_all: bool, economy: Economy | None = None
+) -> TransferVerdict:
     """Returns the verdict on a group.
 
     Args:
-        gaps, rivals, hold: as in :func:`rates_of`.
+        gaps, rivals, contain_all: as in :func:`rates_of`.
         economy: cost of a run and number of hyperparameters; the source's r = 2, h = 1 if None.
     """
     economy = economy or Economy()
-    lead = _difference(gaps, rivals, lambda alpha: alpha / 2, hold)
+    lead = _difference(gaps, rivals, lambda alpha: alpha / 2, contain_all)
     alpha = gaps.rates["a"].value if "a" in gaps.rates else math.nan
     free_from = free_exponent(alpha, economy)
     few = [name for name in GAPS[:2] if len(gaps.kept[name]) < LEAST_SCALES]
     if lead is None or few:
         why = _unrated(gaps, few or [name for name in GAPS[:2] if name not in gaps.rates])
-        return Pace(
+        return TransferVerdict(
             speed="not distinguishable",
             why=why,
             lead=lead,
@@ -108,10 +109,10 @@ def judge_pace(
     useful: Mapping[Speed, Answer] = {"fast": "yes", "slow": "no"}
     free: Answer = "no"
     if math.isfinite(free_from):
-        spare = _difference(gaps, rivals, _free_of(economy), hold)
+        spare = _difference(gaps, rivals, _free_of(economy), contain_all)
         assert spare is not None
         free = "yes" if spare.low > 0 else "no" if spare.high < 0 else "undecided"
-    return Pace(
+    return TransferVerdict(
         speed=speed,
         why=why,
         lead=lead,
@@ -133,22 +134,24 @@ def _free_of(economy: Economy) -> Callable[[Floats], Floats]:
 
 
 def _difference(
-    gaps: Gaps, rivals: Sequence[Gaps], part: Callable[[Floats], Floats], hold: bool
+    gaps: Gaps, rivals: Sequence[Gaps], part: Callable[[Floats], Floats], contain_all: bool
 ) -> Rate | None:
     """Returns beta minus a function of alpha; None where either has no rate."""
-    both = [g.rates["b"].less(g.rates["a"], part) for g in (gaps, *rivals) if _has_both(g)]
+    both = [g.rates["b"].minus(g.rates["a"], part) for g in (gaps, *rivals) if _has_both(g)]
     if not _has_both(gaps):
         return None
     kept = tuple(scale for scale in gaps.kept["a"] if scale in gaps.kept["b"])
-    return _rate(both[0], both[1:], kept, hold)
+    return _rate(both[0], both[1:], kept, contain_all)
 
 
 def _has_both(gaps: Gaps) -> bool:
     return "a" in gaps.rates and "b" in gaps.rates
 
 
-def _rate(fit: RateFit, rivals: Sequence[RateFit], scales: tuple[float, ...], hold: bool) -> Rate:
-    low, high = fit.interval(rivals, hold=hold)
+def _rate(
+    fit: RateFit, rivals: Sequence[RateFit], scales: tuple[float, ...], contain_all: bool
+) -> Rate:
+    low, high = fit.interval(rivals, contain_all=contain_all)
     return Rate(
         value=fit.value,
         low=low if low > OPEN - 2 * FASTEST else -math.inf,
@@ -161,7 +164,7 @@ def _speed(gaps: Gaps, lead: Rate) -> tuple[Speed, str]:
     alpha, beta = gaps.rates["a"].value, gaps.rates["b"].value
     found = (
         f"beta {beta:.2f} against alpha / 2 = {alpha / 2:.2f}: lead {lead.value:+.2f}, "
-        f"95% interval {_span(lead)}"
+        f"95% interval {interval_text(lead.low, lead.high, 2)}"
     )
     if lead.low > 0 and lead.value > MARGIN:
         return "fast", f"{found}, so c vanishes against a{_ratios(gaps)}"
@@ -208,9 +211,3 @@ def _unrated(gaps: Gaps, names: Sequence[str]) -> str:
         f"{' and '.join(parts)}, and a rate that can be judged needs {LEAST_SCALES}{most}; to "
         "settle it: more seeds, or a wider range of scales"
     )
-
-
-def _span(rate: Rate) -> str:
-    left = f"[{rate.low:+.2f}" if math.isfinite(rate.low) else "(open"
-    right = f"{rate.high:+.2f}]" if math.isfinite(rate.high) else "open)"
-    return f"{left}, {right}"

@@ -140,13 +140,9 @@ class Capacity:
     def fitting(self, shape: Shape) -> int:
         """Returns the number of slots that fit now, 0 included."""
         self._look()
-        fits = math.inf
-        if shape.cpus:
-            fits = min(fits, self._resources.get("CPU", 0.0) / shape.cpus)
-        if shape.gpus:
-            fits = min(fits, self._resources.get("GPU", 0.0) / shape.gpus)
+        fitting = shape.fitting(self._resources.get("CPU", 0.0), self._resources.get("GPU", 0.0))
         # Trials that want a device of their own are few, and come one after the other.
-        return min(int(fits + 1e-9), 1) if shape.alone else int(fits + 1e-9)
+        return min(fitting, 1) if shape.alone else fitting
 
     def nodes(self) -> int:
         """Returns the number of nodes that have processors for trials."""
@@ -209,7 +205,7 @@ def check_shapes(shapes: Sequence[Shape], *, may_grow: bool, note: Callable[[str
     Args:
         shapes: what slots need.
         may_grow: True if nodes may join; such trials then wait for them, and a note says so.
-        note: hears about them.
+        note: is given a sentence about each.
 
     Raises:
         ClusterError: they would wait for ever.

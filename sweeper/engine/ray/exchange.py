@@ -1,5 +1,5 @@
-"""The controller's thread that keeps the mailbox filled, takes events out, and finds what a lost
-order is laid to."""
+"""The controller's thread that keeps the mailbox filled, takes events out, and finds out whether
+the worker of a lost order died or its whole node."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ ANSWER_SECONDS = 60.0
 
 
 @dataclass
-class _Case:
-    """A loss whose node is being asked for a sign of life."""
+class _OpenLoss:
+    """A loss that may be that of a node: what was lost, Ray's reference to the answer of a task
+    that was sent to the node, and when, in seconds."""
 
     event: Lost
-    sign: Any
+    answer: Any
     since: float
 
 
 class LossClassifier:
-    """Tells the loss of a worker from that of its node; holds losses back until it is known.
+    """Tells the loss of a worker from that of its node; keeps events of losses until it is known.
 
     A worker dies at once with its node, and Ray notices the worker first: only a task on that
     node tells the two apart.
@@ -41,7 +42,7 @@ class LossClassifier:
 
     def __init__(self) -> None:
         self._here = ray.get_runtime_context().get_node_id()
-        self._cases: list[_Case] = []
+        self._open: list[_OpenLoss] = []
 
     def review(self, events: tuple[Event, ...]) -> list[Event]:
         """Returns the events that can be dealt with now, in order: the new ones, but for losses
@@ -49,15 +50,16 @@ class LossClassifier:
         ready: list[Event] = []
         for event in events:
             if isinstance(event, Lost) and not event.node and event.where not in ("", self._here):
-                self._cases.append(_Case(event, on_node(event.where, _answer), time.monotonic()))
+                answer = on_node(event.where, _answer)
+                self._open.append(_OpenLoss(event, answer, time.monotonic()))
             else:
                 ready.append(event)
-        for case in list(self._cases):
-            verdict = _verdict(case)
-            if verdict is not None:
-                self._cases.remove(case)
-                reason = f"{case.event.reason} (its node is gone)" if verdict else None
-                ready.append(replace(case.event, node=verdict, reason=reason or case.event.reason))
+        for loss in list(self._open):
+            gone = _node_is_gone(loss)
+            if gone is not None:
+                self._open.remove(loss)
+                reason = f"{loss.event.reason} (its node is gone)" if gone else None
+                ready.append(replace(loss.event, node=gone, reason=reason or loss.event.reason))
         return ready
 
 
@@ -65,18 +67,18 @@ def _answer() -> bool:
     return True
 
 
-def _verdict(case: _Case) -> bool | None:
+def _node_is_gone(loss: _OpenLoss) -> bool | None:
     """True if the node is gone, False if it lives, None as long as nobody knows."""
-    done, _ = ray.wait([case.sign], timeout=0)
+    done, _ = ray.wait([loss.answer], timeout=0)
     if done:
         try:
-            return not ray.get(case.sign)
+            return not ray.get(loss.answer)
         except ray.exceptions.RayError:
             return True  # nobody there to run it
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    if not any(node["NodeID"] == case.event.where and node["Alive"] for node in nodes):
+    if not any(node["NodeID"] == loss.event.where and node["Alive"] for node in nodes):
         return True
-    return False if time.monotonic() - case.since > ANSWER_SECONDS else None
+    return False if time.monotonic() - loss.since > ANSWER_SECONDS else None
 
 
 READY_PER_SLOT = 2

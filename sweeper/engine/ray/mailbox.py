@@ -71,12 +71,13 @@ class Exchanged:
 
 @dataclass
 class _Hold:
-    """An order in the hands of a process."""
+    """An order that a process has: when it was last heard of, in seconds of the event loop; why
+    it was ended, if it was; and the keys that it has to let go."""
 
     process: WorkerProcess
     order: int
-    spoke: float
-    doomed: str | None = None
+    heard: float
+    ended_because: str | None = None
     drop: frozenset[str] = field(default=frozenset())
 
 
@@ -111,7 +112,7 @@ class Mailbox:
             process: the slot's process; another one with an order still in hand means that the
                 process before it died.
             shape: resources of the slot.
-            events: what happened in the slot since it last spoke.
+            events: what happened in the slot since it last asked.
             patience: seconds to wait for an order.
         """
         self._post(events)
@@ -125,7 +126,7 @@ class Mailbox:
             order = self._pick(shape, process.place, choosy=not late)
             if order is not None:
                 self._held[slot] = _Hold(process, order.number, _now())
-                # Said here, since the slot's next word may be as far away as a long step.
+                # Reported here: the slot posts again only after its first step, which may be long.
                 began = Started(
                     order=order.number,
                     slot=slot,
@@ -148,7 +149,7 @@ class Mailbox:
         hold = self._held.get(slot)
         if hold is None:
             return Reply(stop=self._closed)
-        hold.spoke = _now()
+        hold.heard = _now()
         return Reply(stop=self._closed, drop=hold.drop)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
@@ -221,7 +222,7 @@ class Mailbox:
         return None
 
     def _drop(self, drop: Mapping[int, frozenset[str]]) -> None:
-        """Orders in hand hear of it with their next word; in those that wait it is cut out."""
+        """Takes members out of orders that wait; slots that have theirs are told as they post."""
         if not drop:
             return
         for hold in self._held.values():
@@ -234,10 +235,10 @@ class Mailbox:
         found = [
             hold
             for hold in self._held.values()
-            if hold.doomed is None and _now() - hold.spoke > limit
+            if hold.ended_because is None and _now() - hold.heard > limit
         ]
         for hold in found:
-            hold.doomed = f"it said nothing for {limit:g} seconds and was ended"
+            hold.ended_because = f"it said nothing for {limit:g} seconds and was ended"
         return tuple(hold.process for hold in found)
 
     def _post(self, events: Sequence[Event]) -> None:
@@ -252,7 +253,7 @@ class Mailbox:
         if hold is None or hold.process == process:
             return
         del self._held[slot]
-        how = hold.doomed or reason
+        how = hold.ended_because or reason
         what = f"the worker process of {slot} on {hold.process.host} died"
         reason = f"{what}: {how}" if how else what
         self._post([Lost(order=hold.order, reason=reason, node=node, where=hold.process.node)])

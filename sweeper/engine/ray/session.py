@@ -61,10 +61,9 @@ class SlotProposer(_Unsaved, SearchAlgorithm):
     def next_trial(self) -> TuneTrial | None:
         """Returns one more slot, or None while there are enough."""
         parked = self._dispatcher.parked & self._live.keys()
-        for shape in self._dispatcher.active():
+        for shape, wanted in self._dispatcher.demand().items():
             live = sum(at == shape for name, at in self._live.items() if name not in parked)
             idle = sum(self._live[name] == shape for name in parked)
-            wanted = self._dispatcher.waiting(shape) + self._dispatcher.flying(shape)
             if live < min(max(1, self._capacity.slots(shape) - idle), wanted):
                 return self._slot(shape)
         return None
@@ -138,7 +137,7 @@ def run_ray(
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
             it held runs again.
-        note: hears what a person should know while the run goes on.
+        note: is given what a person should know while the run goes on.
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.

@@ -36,7 +36,7 @@ def end_with_parent() -> None:
 
 
 TUNE_RESULT_SECONDS = 5.0
-"""How long one Tune step lasts: Tune hears a slot's heartbeat, never the single trial."""
+"""How long one Tune step lasts: Tune is told that a slot lives, never of single trials."""
 
 PATIENCE_SECONDS = 2.0
 """How long a slot waits for an order before it asks whether it is still needed."""

@@ -48,7 +48,7 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """The commit of the checkout that this code runs from; None for an installed package."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(sweeper.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     try:

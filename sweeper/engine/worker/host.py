@@ -57,14 +57,21 @@ class Host:
         """True when every member has ended."""
         return all(record.ended for record in self._records.values())
 
+    @property
+    def running(self) -> dict[str, int]:
+        """Steps done by each member of the pack that trains now, by key."""
+        return {task.key: self._records[task.key].step for task in self._running}
+
     def advance(self, seconds: float = SLICE_SECONDS) -> list[Event]:
-        """Trains for about ``seconds`` and returns what happened."""
+        """Trains for about ``seconds``, one step at least, and returns what happened."""
         until = time.monotonic() + seconds
-        while not self.done and time.monotonic() < until:
+        while not self.done:
             try:
                 self._one_step()
             except Exception as fault:
                 self._fail(fault)
+            if time.monotonic() >= until:
+                break
         self._progress()
         return self._taken_events()
 

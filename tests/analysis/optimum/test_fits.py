@@ -11,8 +11,14 @@ from scipy.stats import norm, truncnorm
 
 from sweeper.analysis.optimum.estimators import ESTIMATORS, estimator_named
 from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
-from sweeper.analysis.optimum.window import find_basins
-from sweeper.analysis.scaling.regression import fit_lines, slope_weights, truncated_mean
+from sweeper.analysis.optimum.window import find_fit_windows
+from sweeper.analysis.scaling.regression import (
+    allowed_slopes,
+    fit_planes,
+    has_maximum,
+    plane_weights,
+    truncated_mean,
+)
 from sweeper.errors import UnknownNameError
 
 GRID = np.arange(-9.0, 0.0)
@@ -148,16 +154,16 @@ def test_a_steep_wall_at_the_end_of_the_window_hardly_moves_the_vertex(
 def test_the_window_is_cut_at_a_divergence() -> None:
     y = losses(-5.2)[None, :].copy()
     y[0, GRID >= -4 + 1] = np.inf
-    basin = find_basins(GRID, y, reach=2)
-    assert (GRID[basin.first[0]], GRID[basin.last[0]]) == (-7.0, -4.0)
+    window = find_fit_windows(GRID, y, reach=2)
+    assert (GRID[window.first[0]], GRID[window.last[0]]) == (-7.0, -4.0)
     assert ESTIMATORS["quadratic"](GRID, y, 0.0).log2[0] == pytest.approx(-5.2)
 
 
 def test_a_fine_grid_is_read_over_all_points_within_the_noise() -> None:
     fine = np.arange(-8, -2, 0.125)
     y = 2 + 0.04 * (fine + 5) ** 2
-    narrow = find_basins(fine, y[None, :], reach=2)
-    wide = find_basins(fine, y[None, :], reach=2, tolerance=0.04)
+    narrow = find_fit_windows(fine, y[None, :], reach=2)
+    wide = find_fit_windows(fine, y[None, :], reach=2, tolerance=0.04)
     assert narrow.last[0] - narrow.first[0] == 4
     assert (fine[wide.first[0]], fine[wide.last[0]]) == (-6.0, -4.0)
 
@@ -209,10 +215,10 @@ def test_truncated_means_agree_with_scipy_and_hold_in_the_tails() -> None:
 def test_a_line_through_points_is_weighted_least_squares() -> None:
     rng = np.random.default_rng(2)
     u, y, sd = np.arange(5.0), rng.standard_normal(5), rng.uniform(0.1, 1, 5)
-    line = fit_lines(u, y[None, :], y[None, :], sd)
+    design = np.stack([u, np.ones(5)], axis=1)
     oracle = np.polyfit(u, y, 1, w=1 / sd)
-    assert [line.slope[0], line.intercept[0]] == pytest.approx(oracle)
-    assert slope_weights(u, sd) @ y == pytest.approx(oracle[0])
+    assert fit_planes(design, y[None, :], y[None, :], sd)[0] == pytest.approx(oracle)
+    assert plane_weights(design, sd) @ y == pytest.approx(oracle)
 
 
 def test_a_line_through_bounds_maximises_the_censored_likelihood() -> None:
@@ -229,12 +235,49 @@ def test_a_line_through_bounds_maximises_the_censored_likelihood() -> None:
         return -float(points + np.log(upper - lower).sum())
 
     oracle = minimize(negative, [0.0, 1.0], method="Nelder-Mead", tol=1e-10).x
-    line = fit_lines(u, low[None, :], high[None, :], sd)
-    assert [line.intercept[0], line.slope[0]] == pytest.approx(oracle, abs=1e-4)
+    design = np.stack([np.ones(5), u], axis=1)
+    line = fit_planes(design, low[None, :], high[None, :], sd)
+    assert line[0] == pytest.approx(oracle, abs=1e-4)
 
 
 def test_a_slope_that_bounds_leave_open_is_open() -> None:
     low, high = np.array([[1.0, -np.inf]]), np.array([[1.0, 2.0]])
-    line = fit_lines(np.array([0.0, 1.0]), low, high, np.array([0.1, 0.1]))
-    assert line.low[0] == -np.inf
-    assert line.high[0] == pytest.approx(1.0)
+    u = np.array([0.0, 1.0])
+    least, most = allowed_slopes(u, low, high)
+    assert least[0] == -np.inf
+    assert most[0] == pytest.approx(1.0)
+    design = np.stack([np.ones(2), u], axis=1)
+    assert not has_maximum(design, low, high)[0]
+    assert np.isnan(fit_planes(design, low, high, np.ones(2))).all()
+
+
+def test_bounds_that_pull_against_one_another_have_a_line_of_highest_likelihood() -> None:
+    u, sd = np.arange(3.0), np.array([0.3, 0.4, 0.5])
+    low = np.array([[-4.0, -2.0, -np.inf], [-4.0, -2.0, -5.0], [-4.0, -np.inf, -np.inf]])
+    high = np.array([[-4.0, np.inf, -6.0], [-4.0, np.inf, np.inf], [-4.0, np.inf, -6.0]])
+    design = np.stack([np.ones(3), u], axis=1)
+    # The second row bounds the slope from below only, the third from above only.
+    assert has_maximum(design, low, high).tolist() == [True, False, False]
+
+    def negative(line: np.ndarray) -> float:
+        fit = line[0] + line[1] * u
+        inside = norm.logsf(low[0, 1], fit[1], sd[1]) + norm.logcdf(high[0, 2], fit[2], sd[2])
+        return -float(norm.logpdf(-4.0, fit[0], sd[0]) + inside)
+
+    oracle = minimize(negative, [-4.0, 0.0], method="Nelder-Mead", tol=1e-10).x
+    assert fit_planes(design, low, high, sd)[0] == pytest.approx(oracle, abs=1e-4)
+
+
+def test_a_likelihood_has_a_maximum_where_no_direction_is_free() -> None:
+    rng = np.random.default_rng(0)
+    design = np.stack([np.ones(5), rng.standard_normal(5), rng.standard_normal(5)], axis=1)
+    every = rng.integers(0, 4, size=(300, 5))
+    low = np.where(every & 1, 0.0, -np.inf)
+    high = np.where(every & 2, 1.0, np.inf)
+    directions = rng.standard_normal((200_000, 3)) @ design.T
+    for row in range(len(every)):
+        down, up = np.isfinite(low[row]), np.isfinite(high[row])
+        free = np.all((directions >= 0) | ~down, axis=1) & np.all((directions <= 0) | ~up, axis=1)
+        if free.any():
+            assert not has_maximum(design, low[row : row + 1], high[row : row + 1])[0]
+    assert has_maximum(design, low, high).any()

@@ -12,7 +12,7 @@ from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
-from sweeper.analysis.optimum.joint_sites import joint_survey
+from sweeper.analysis.optimum.sites import joint_survey
 from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal
 
@@ -200,7 +200,7 @@ def surfaces_over_scales(noise: float = 0.0) -> pd.DataFrame:
 def joint_rules(frame: pd.DataFrame) -> dict[str, Rule]:
     found = joint_survey(frame, scales=("N", "D"), hyperparameters=("lr", "bs"), resamples=200)
     return {
-        name: fit_rule(found.sightings(name), hyperparameter=name, scales=("N", "D"))
+        name: fit_rule(found.site_optima(name), hyperparameter=name, scales=("N", "D"))
         for name in ("lr", "bs")
     }
 

@@ -11,7 +11,7 @@ import pytest
 from planted import steep_to_the_right, trials, without
 
 from sweeper.analysis.optimum.curve import measured_curves
-from sweeper.analysis.optimum.interval import Rival, quantile_interval, reflect, stretch
+from sweeper.analysis.optimum.interval import RivalEstimate, quantile_interval, reflect, stretch
 from sweeper.analysis.optimum.locate import Located, locate
 from sweeper.analysis.optimum.noise import pooled_noise
 
@@ -221,25 +221,25 @@ def test_set_valued_resamples_open_an_end_only_when_enough_of_them_do() -> None:
 
 
 def test_rivals_within_noise_leave_an_interval_alone_and_others_stretch_it() -> None:
-    near = Rival(value=0.1, half=0.4, scatter=0.2)
-    assert stretch(0.0, -0.3, 0.3, [near], hold=False) == (-0.3, 0.3)
-    far = Rival(value=1.0, half=0.4, scatter=0.01)
-    low, high = stretch(0.0, -0.3, 0.3, [far], hold=False)
+    near = RivalEstimate(value=0.1, half=0.4, scatter=0.2)
+    assert stretch(0.0, -0.3, 0.3, [near], contain_all=False) == (-0.3, 0.3)
+    far = RivalEstimate(value=1.0, half=0.4, scatter=0.01)
+    low, high = stretch(0.0, -0.3, 0.3, [far], contain_all=False)
     assert low == -0.3
     assert high == pytest.approx(1.4, abs=0.01)
-    blurred = Rival(value=0.5, half=0.4, scatter=0.6)
-    assert stretch(0.0, -0.3, 0.3, [blurred], hold=False) == (-0.3, 0.3)
-    assert stretch(0.0, -0.3, 0.3, [blurred], hold=True) == (-0.3, 0.5)
+    blurred = RivalEstimate(value=0.5, half=0.4, scatter=0.6)
+    assert stretch(0.0, -0.3, 0.3, [blurred], contain_all=False) == (-0.3, 0.3)
+    assert stretch(0.0, -0.3, 0.3, [blurred], contain_all=True) == (-0.3, 0.5)
 
 
 def test_rivals_away_from_a_cliff_show_how_far_the_optimum_may_lie_towards_it() -> None:
-    away = Rival(value=-0.5, half=0.1, scatter=0.3)
-    towards = Rival(value=0.7, half=0.1, scatter=0.0)
+    away = RivalEstimate(value=-0.5, half=0.1, scatter=0.3)
+    towards = RivalEstimate(value=0.7, half=0.1, scatter=0.0)
     low, high = reflect(0.0, -0.2, 0.2, [away, towards], above=True)
     assert (low, high) == pytest.approx((-0.2, 0.6))
     low, high = reflect(0.0, -0.2, 0.2, [away, towards], above=False)
     assert (low, high) == pytest.approx((-0.9, 0.2))
-    within_noise = Rival(value=-0.2, half=0.1, scatter=0.3)
+    within_noise = RivalEstimate(value=-0.2, half=0.1, scatter=0.3)
     assert reflect(0.0, -0.2, 0.2, [within_noise], above=True) == (-0.2, 0.2)
 
 

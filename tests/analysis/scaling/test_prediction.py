@@ -19,7 +19,7 @@ WIDTHS = (32, 64, 128, 256, 512)
 
 def rule_of(frame: pd.DataFrame, resamples: int = 300) -> Rule:
     found = survey(frame, scales=("width",), hyperparameter="learning_rate", resamples=resamples)
-    return fit_rule(found.sightings, hyperparameter="learning_rate", scales=("width",))
+    return fit_rule(found.site_optima, hyperparameter="learning_rate", scales=("width",))
 
 
 def drifting(slope: float = -0.4, noise: float = 0.0, draw: int = 0) -> pd.DataFrame:

@@ -22,7 +22,7 @@ WIDE = (32, 64, 128, 256, 512, 1024)
 
 def rule_of(frame: pd.DataFrame, scales: Sequence[str] = ("width",), **options: Any) -> Rule:
     found = survey(frame, scales=scales, hyperparameter="learning_rate", resamples=300)
-    return fit_rule(found.sightings, hyperparameter="learning_rate", scales=scales, **options)
+    return fit_rule(found.site_optima, hyperparameter="learning_rate", scales=scales, **options)
 
 
 def two_scales(
@@ -126,7 +126,7 @@ def test_the_held_out_place_is_predicted_by_the_others_alone() -> None:
     frame.loc[top, "learning_rate"] *= 4
     rule = rule_of(frame, model="power")
     (held,) = rule.held
-    assert held.sighting.scales == {"width": 1024}
+    assert held.site_optimum.scales == {"width": 1024}
     assert held.error == pytest.approx(-2, abs=1e-6)
     assert not held.inside
 
@@ -176,7 +176,7 @@ def test_exponents_are_covered_as_often_as_stated() -> None:
     for draw in range(draws):
         frame = two_scales(noise=0.01, seeds=2, draw=draw)
         found = survey(frame, scales=("N", "D"), hyperparameter="learning_rate", resamples=200)
-        rule = fit_rule(found.sightings, hyperparameter="learning_rate", scales=("N", "D"))
+        rule = fit_rule(found.site_optima, hyperparameter="learning_rate", scales=("N", "D"))
         truth = (-0.7, 0.3)
         hits += [t.low <= e <= t.high for t, e in zip(rule.terms, truth, strict=True)]
     # Over 200 draws the rates are 0.975 and 0.93, each known to 0.015.

@@ -12,7 +12,7 @@ from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.transfer.economy import Economy, free_exponent
 from sweeper.analysis.transfer.gaps import Gaps, measure_gaps
 from sweeper.analysis.transfer.reference import Family, Reference
-from sweeper.analysis.transfer.verdict import judge_pace
+from sweeper.analysis.transfer.verdict import judge_transfer
 
 WIDE = Width(0.0)
 RIDGE, RISK = WIDE.best()
@@ -92,9 +92,9 @@ def test_transfer_of_random_features_is_fast() -> None:
     assert gaps.rates["c"].value == pytest.approx(2, abs=0.15)
     ratios = [row.ratio for row in gaps.rows]
     assert ratios == sorted(ratios, reverse=True)
-    pace = judge_pace(gaps, [], hold=False)
-    assert (pace.speed, pace.useful) == ("fast", "yes")
-    assert pace.free == "yes"  # beta = 1 is above alpha r / (2 r - alpha h) = 2 / 3
+    verdict = judge_transfer(gaps, [], contain_all=False)
+    assert (verdict.speed, verdict.useful) == ("fast", "yes")
+    assert verdict.free == "yes"  # beta = 1 is above alpha r / (2 r - alpha h) = 2 / 3
 
 
 def test_widths_nearer_the_limit_have_rates_nearer_to_the_theory() -> None:
@@ -153,7 +153,7 @@ def test_a_linear_network_with_two_eigenvalues_is_fast() -> None:
     assert gaps.rates["a"].value == pytest.approx(0.5, abs=0.1)
     assert gaps.rates["b"].value == pytest.approx(0.5, abs=0.1)
     assert gaps.rates["c"].value == pytest.approx(1.0, abs=0.15)
-    assert judge_pace(gaps, [], hold=False).speed == "fast"
+    assert judge_transfer(gaps, [], contain_all=False).speed == "fast"
 
 
 def test_a_linear_network_with_one_eigenvalue_is_not_fast() -> None:
@@ -161,9 +161,9 @@ def test_a_linear_network_with_one_eigenvalue_is_not_fast() -> None:
     assert gaps.rates["b"].value == pytest.approx(0.5, abs=0.1)
     ratios = np.array([row.ratio for row in gaps.rows])
     assert ratios.max() < 2 * ratios.min()  # c / a = Theta(1)
-    pace = judge_pace(gaps, [], hold=False)
-    assert pace.speed != "fast"
-    assert pace.useful != "yes"
+    verdict = judge_transfer(gaps, [], contain_all=False)
+    assert verdict.speed != "fast"
+    assert verdict.useful != "yes"
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_scatter_beyond_the_noise_widens_the_interval_as_regression_does() -> No
 def test_a_difference_of_rates_carries_both_errors() -> None:
     beta = RateFit(value=1.0, draws=np.array([0.9, 1.1]), extra=0.3)
     alpha = RateFit(value=0.6, draws=np.array([0.4, 0.8]), extra=0.8)
-    lead = beta.less(alpha, lambda rate: rate / 2)
+    lead = beta.minus(alpha, lambda rate: rate / 2)
     assert lead.value == pytest.approx(0.7)
     assert lead.draws == pytest.approx([0.7, 0.7])
     assert lead.extra == pytest.approx(0.5)

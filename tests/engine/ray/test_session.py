@@ -97,6 +97,7 @@ def test_a_trial_that_always_kills_its_worker_is_given_up_and_the_others_finish(
     assert max(count for (count,) in per_trial) <= MAX_LOSSES + 1
 
 
+@pytest.mark.timeout(120)
 def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
     ray_cluster: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,10 +115,8 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
             ray.kill(mailboxes[0])
 
     run = joined(study, store, ray_cluster, observe=kill)
-    began = time.monotonic()
     with pytest.raises(ClusterError, match="broke off"):
         run.execute()
-    assert time.monotonic() - began < 60
     account = store.account(study.name)
     assert account.running == 0
     assert adds_up(store, study.name)
@@ -199,14 +198,15 @@ def test_workers_that_cannot_start_end_the_run_with_their_reason(
 
 
 @pytest.mark.parametrize("kind", ["closed port", "no such host"])
-def test_a_cluster_that_does_not_answer_is_told_within_seconds(kind: str, store: Store) -> None:
+def test_a_cluster_that_does_not_answer_is_told_before_ray_tries_for_minutes(
+    kind: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was asked"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     address = f"127.0.0.1:{port}" if kind == "closed port" else "no-such-host.invalid:6379"
-    began = time.monotonic()
     with pytest.raises(ClusterError, match="no Ray cluster answers") as caught:
         Run(planted(), store, executor="ray", address=address).execute()
-    assert time.monotonic() - began < 20
     assert address in str(caught.value)
     assert store.account("planted").running == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import altered_card
 import pytest
 from engine_studies import order_of, outcomes_in, warnings_in
-from hosts import RATES, adopted_in, advance_to, curves, facts, finish, llama, planted
+from hosts import ONE_STEP, RATES, adopted_in, advance_to, curves, facts, finish, llama, planted
 from on_disk import on_disk
 
-from sweeper.engine.messages import Order, Task
+from sweeper.engine.messages import Order
 from sweeper.engine.worker.host import Host
 from sweeper.store.files.checkpoints import read_journal, write_checkpoint
-from workloads.workload import Trainer
+from workloads.workload import TrainerFactory
 
 
 @pytest.mark.parametrize("step", [1, 5, 11])
@@ -124,12 +124,8 @@ def first_steps(order: Order) -> list[int]:
     host = Host(order)
     firsts: dict[str, int] = {}
     while not host.done:
-        try:
-            host._one_step()
-        except ValueError as fault:
-            host._fail(fault)
-        for task in host._running:
-            firsts.setdefault(task.key, host._records[task.key].step)
+        host.advance(ONE_STEP)
+        firsts = {**host.running, **firsts}
     return [firsts[task.key] for task in order.tasks]
 
 
@@ -167,22 +163,22 @@ def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
 def test_a_checkpoint_that_vanishes_before_it_is_loaded_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = order_of(tmp_path, [planted()], checkpoint_seconds=0.0)
-    expected = facts(outcomes_in(finish(Host(order_of(tmp_path / "calm", [planted()])))))
+    name = altered_card.NAME
+    order = order_of(tmp_path, [planted()], checkpoint_seconds=0.0, workload=name)
+    calm = order_of(tmp_path / "calm", [planted()], workload=name)
+    expected = facts(outcomes_in(finish(Host(calm))))
     host = Host(order)
     advance_to(host, 5)
     host.stop()
     (before, newest) = on_disk(order.paths).checkpoints_of(order.tasks[0].key)
-    again = Host(order)
-    build = again._build
 
-    def overtaken(tasks: Sequence[Task]) -> Trainer:
+    def overtaken(card: altered_card.AlteredCard) -> TrainerFactory:
         newest.unlink(missing_ok=True)
         assert before.exists()
-        return build(tasks)
+        return altered_card.AlteredTrainer
 
-    monkeypatch.setattr(again, "_build", overtaken)
-    events = finish(again)
+    monkeypatch.setattr(altered_card.AlteredCard, "trainer", overtaken)
+    events = finish(Host(order))
     assert facts(outcomes_in(events)) == expected
     (warning,) = warnings_in(events)
     assert f"checkpoint {newest} skipped" in warning

@@ -12,7 +12,7 @@ from data_configs import data_config
 
 from workloads.data.text import load_corpus
 from workloads.data.tokens import read_tokens
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 TEXTS = [f"Row {i} tells of {'very ' * (i % 7)}little — nothing new." for i in range(200)]

@@ -7,15 +7,23 @@ import os
 import struct
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_configs import install
 from sklearn.datasets import load_digits
 
-from workloads.data import images
-from workloads.data.images import absolute, images_fingerprint, is_source, load, sizes_of
+from workloads.data.images import (
+    DIGITS_FILE,
+    DIGITS_SHA256,
+    FASHION_FOLDER,
+    absolute,
+    images_fingerprint,
+    is_source,
+    load,
+    sizes_of,
+)
 from workloads.workload import DataUnavailableError
 
 COUNTS = {"train": 60_000, "t10k": 10_000}
@@ -94,7 +102,7 @@ def test_the_fingerprint_is_of_the_data_and_of_nothing_else(copied: Path) -> Non
     assert images_fingerprint(f"fashion-mnist:{copied}") == before
     path.write_bytes(gzip.compress(content[:-1] + b"\3", 9))
     assert images_fingerprint(f"fashion-mnist:{copied}") != before
-    assert images_fingerprint("digits") == f"sha256:{images.DIGITS_SHA256}"
+    assert images_fingerprint("digits") == f"sha256:{DIGITS_SHA256}"
 
 
 def test_a_file_that_changed_is_read_again_and_no_other(copied: Path) -> None:
@@ -138,50 +146,34 @@ def test_a_label_beyond_the_classes_is_refused(copied: Path) -> None:
         load(f"fashion-mnist:{copied}")
 
 
-def test_a_missing_file_is_told_with_what_to_do(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_is_told_with_what_to_do(copied: Path) -> None:
     (copied / "t10k-labels-idx1-ubyte.gz").unlink()
-    monkeypatch.setattr(images, "FASHION_FOLDER", copied)
     with pytest.raises(DataUnavailableError) as refusal:
-        load("fashion-mnist")
+        load("fashion-mnist", fashion=copied)
     message = str(refusal.value)
     assert f"{copied} holds no t10k-labels-idx1-ubyte.gz" in message
     assert "apt-get install dataset-fashion-mnist" in message
     assert "fashion-mnist:FOLDER" in message
 
 
-def test_debians_folder_is_read_where_none_is_given(
-    clothes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(images, "FASHION_FOLDER", clothes)
-    assert load("fashion-mnist") is load(f"fashion-mnist:{clothes}")
+def test_debians_folder_is_read_where_none_is_given(clothes: Path) -> None:
+    assert load("fashion-mnist", fashion=clothes) is load(f"fashion-mnist:{clothes}")
+    assert Path("/usr/share/datasets/fashion-mnist") == FASHION_FOLDER
 
 
 def test_altered_or_missing_digits_are_told_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Elsewhere:
-        def locate_file(self, path: str) -> Path:
-            return tmp_path / path
-
-    images._digits.cache_clear()
-    monkeypatch.setattr(images, "distribution", lambda name: Elsewhere())
+    install(tmp_path, "scikit-learn", "1.0", {})
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DataUnavailableError, match=r"cannot be read.*pip install"):
         load("digits")
-    path = tmp_path / images.DIGITS_FILE
-    path.parent.mkdir(parents=True)
-    path.write_bytes(gzip.compress(b"0,1\n"))
+    install(tmp_path, "scikit-learn", "1.0", {DIGITS_FILE: gzip.compress(b"0,1\n")})
     with pytest.raises(DataUnavailableError, match=r"has SHA-256 .* where .* is expected"):
         load("digits")
-    monkeypatch.undo()
-    monkeypatch.setattr(images, "distribution", lambda name: missing(name))
+    monkeypatch.setattr("sys.path", [])
     with pytest.raises(DataUnavailableError, match="scikit-learn, which is not installed"):
         load("digits")
-
-
-def missing(name: str) -> None:
-    raise PackageNotFoundError(name)
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits ", "fashion-mnist:", "fashion-mnist:a\0b", ""])

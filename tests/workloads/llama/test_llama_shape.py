@@ -81,9 +81,11 @@ def test_the_model_has_as_many_parameters_as_planned(shape: dict[str, Any]) -> N
 
 def test_the_tokens_that_are_read_out_at_once_keep_the_logits_bounded() -> None:
     bytes_alone = shape_of(LLAMA.resolve({**SHAPES[0], "steps": 1, "learning_rate": 0.1}).config)
-    assert bytes_alone.tokens_read_out == 65_536
-    assert replace(bytes_alone, vocabulary=50_257).tokens_read_out == 320
-    assert replace(bytes_alone, vocabulary=1 << 24).tokens_read_out == 64
+    assert bytes_alone.tokens_read_out() == 65_536
+    assert bytes_alone.tokens_read_out(1) == 64
+    assert replace(bytes_alone, vocabulary=1003).tokens_read_out(70 * 1003) == 64
+    assert replace(bytes_alone, vocabulary=50_257).tokens_read_out() == 320
+    assert replace(bytes_alone, vocabulary=1 << 24).tokens_read_out() == 64
 
 
 def test_a_pass_has_a_part_of_the_batch() -> None:

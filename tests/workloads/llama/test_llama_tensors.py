@@ -8,8 +8,8 @@ from typing import Any
 from pack_runs import TINY
 
 from workloads.llama.card import LLAMA
-from workloads.llama.parameters import specs_of, units_of
-from workloads.optimizers.optimizer import Unit
+from workloads.llama.model import Llama
+from workloads.optimizers.layout import Unit
 from workloads.workload import Resolved
 
 
@@ -18,7 +18,7 @@ def resolved(**changes: Any) -> Resolved:
 
 
 def units(plan: Resolved) -> dict[str, list[Unit]]:
-    return units_of(plan, specs_of(plan))
+    return {group: list(each) for group, each in Llama(plan).units.items()}
 
 
 def with_groups(plan: Resolved, *kinds: str) -> Resolved:
@@ -68,11 +68,11 @@ def test_every_head_is_a_matrix_of_its_own() -> None:
 
 def test_tied_embeddings_leave_no_readout() -> None:
     plan = resolved(tied_embeddings=True, optimizer="adamw")
-    assert "readout" not in specs_of(plan) and "readout" not in units(plan)
+    assert "readout" not in Llama(plan).initial([0]) and "readout" not in units(plan)
 
 
 def test_all_tensors_are_in_some_unit_once() -> None:
     for qkv in ("split", "fused", "per_head"):
         plan = resolved(qkv=qkv, norm_gain=True, positions="learned", depth=2)
         names = [name for each in units(plan).values() for unit in each for name in unit.names]
-        assert sorted(names) == sorted(specs_of(plan))
+        assert sorted(names) == sorted(Llama(plan).initial([0]))

@@ -10,7 +10,7 @@ import torch
 from mlp_runs import member
 from sklearn.datasets import load_digits
 
-from workloads.mlp.images import EVALUATION_IMAGES, ImageStream, order
+from workloads.mlp.stream import EVALUATION_IMAGES, ImageStream, order
 
 CONFIG: dict[str, Any] = dict(member().config)
 PIXELS, LABELS = load_digits(return_X_y=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from workloads.data.images import load
 from workloads.mlp.card import MLP
-from workloads.mlp.images import order
+from workloads.mlp.stream import order
 from workloads.training.schedule import Schedule
 from workloads.workload import Member
 

@@ -11,8 +11,8 @@ import torch
 from mlp_runs import trainer
 
 from workloads.mlp.card import MLP
-from workloads.mlp.images import ImageStream
 from workloads.mlp.model import Mlp
+from workloads.mlp.stream import ImageStream
 from workloads.workload import Member
 
 WIDTHS = (64, 512)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm
+from workloads.optimizers.layout import Unit
 from workloads.optimizers.muon import Muon
-from workloads.optimizers.optimizer import Group, Unit
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.optimizer import Group, Optimizer
 
 KELLER_JORDAN = [(3.4445, -4.7750, 2.0315)] * 5
 
@@ -70,7 +70,7 @@ def trained(
 ) -> dict[str, Tensor]:
     """Returns the parameters after one step for each of the gradients, at full rate."""
     parameters = copied(start)
-    optimizer = Stacked(parameters, its_group, algorithm)
+    optimizer = Optimizer(parameters, its_group, algorithm)
     for step, each in enumerate(gradients, start=1):
         optimizer.step(copied(each), scale=1.0, step=step)
     return parameters

@@ -10,8 +10,8 @@ from matrix_cases import copied, draws, group
 from torch import Tensor
 
 from workloads.optimizers.algorithm import Algorithm, StepContext
-from workloads.optimizers.optimizer import Group, Optimizer, Parameters
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.layout import Parameters
+from workloads.optimizers.optimizer import Group, Optimizer
 
 MATRICES = {"a": (5, 3), "b": (4, 4), "twin": (5, 3), "row": (1, 7), "tall": (40, 3)}
 TENSORS = {**MATRICES, "gain": (7,)}
@@ -34,7 +34,7 @@ class Reference(Protocol):
 
 def stacked(algorithm: Algorithm) -> Make:
     """Returns what makes the core drive a group by an algorithm."""
-    return lambda parameters, its_group: Stacked(parameters, its_group, algorithm)
+    return lambda parameters, its_group: Optimizer(parameters, its_group, algorithm)
 
 
 def mixed_group(

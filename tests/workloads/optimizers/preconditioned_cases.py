@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.algorithm import Algorithm
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.grafted import Grafted, RMSprop
-from workloads.optimizers.optimizer import Group, Parameters
+from workloads.optimizers.layout import Parameters
+from workloads.optimizers.optimizer import Group, Optimizer
 from workloads.optimizers.shampoo import Shampoo
 from workloads.optimizers.soap import Soap
-from workloads.optimizers.stacked import Stacked
 
 Matrix = NDArray[np.float64]
 EPSILONS = (1e-3, 1e-2, 0.1)
@@ -80,11 +80,11 @@ class Preconditioned:
     def __init__(self, algorithm: Algorithm) -> None:
         self._algorithm = algorithm
 
-    def __call__(self, parameters: Parameters, group: Group) -> Stacked:
+    def __call__(self, parameters: Parameters, group: Group) -> Optimizer:
         """Returns the optimizer."""
         names = ("epsilon", "graft_epsilon", "adam_epsilon", "basis_epsilon")
         epsilons = dict.fromkeys(names, group.epsilons["epsilon"])
-        return Stacked(parameters, replace(group, epsilons=epsilons), self._algorithm)
+        return Optimizer(parameters, replace(group, epsilons=epsilons), self._algorithm)
 
 
 def array(tensor: Tensor) -> Matrix:

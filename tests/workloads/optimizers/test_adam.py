@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from plain_runs import EPSILONS, PeerUpdates, assert_follows, departure, now, stacked
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.optimizer import Optimizer
 
 BETAS = (0.9, 0.98)

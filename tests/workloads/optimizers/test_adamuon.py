@@ -12,7 +12,7 @@ from pytorch_optimizer import AdaMuon as PeerAdaMuon
 from torch import Tensor
 
 from workloads.optimizers.adamuon import AdaMuon
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.optimizer import Optimizer
 
 RATES, DECAYS = (0.1, 0.02), (0.0, 0.03)
 EPSILONS, NORM_EPSILONS = (1e-8, 0.1), (1e-7, 0.5)
@@ -83,7 +83,7 @@ def test_every_member_follows_the_equations_in_every_form(
         for i in range(2)
     }
     parameters = copied(start)
-    ours = Stacked(parameters, PACK, adamuon(nesterov=nesterov, sign=sign, rms_align=align))
+    ours = Optimizer(parameters, PACK, adamuon(nesterov=nesterov, sign=sign, rms_align=align))
     for step, each in enumerate(gradients, start=1):
         ours.step(copied(each), scale=step / 30, step=step)
         for (name, i), seen in expected.items():
@@ -218,7 +218,7 @@ def test_thin_matrices_follow_the_equations(sides: tuple[int, int]) -> None:
     seen = plain_run(start["thin"][0], columns, 0, nesterov=True, sign=False, align=False)
     settings = group(("thin",), epsilon=(1e-8,), norm_epsilon=(1e-7,))
     parameters = copied(start)
-    ours = Stacked(parameters, settings, adamuon())
+    ours = Optimizer(parameters, settings, adamuon())
     for step, each in enumerate(gradients, start=1):
         ours.step(copied(each), scale=step / 30, step=step)
         torch.testing.assert_close(parameters["thin"][0], seen[step - 1], rtol=1e-10, atol=1e-10)
@@ -248,7 +248,7 @@ def test_a_nan_in_one_member_leaves_the_bits_of_the_others() -> None:
 def test_half_precision_parameters_round_once_a_step() -> None:
     start, gradient = draws(43, 1, steps=2, dtype=torch.bfloat16)
     parameters = copied(start)
-    optimizer = Stacked(parameters, SINGLE, adamuon())
+    optimizer = Optimizer(parameters, SINGLE, adamuon())
     optimizer.step(copied(gradient), scale=1.0, step=1)
     single = trained(
         adamuon(),

@@ -18,10 +18,9 @@ from plain_runs import (
     mixed_group,
 )
 
-from workloads.optimizers.adam import Adam
-from workloads.optimizers.adamw import FusedAdamW
-from workloads.optimizers.optimizer import Group, Optimizer, Parameters
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.adamw import Adam, FusedAdamW
+from workloads.optimizers.layout import Parameters
+from workloads.optimizers.optimizer import Group, Optimizer
 
 BETAS = (0.9, 0.98)
 
@@ -30,8 +29,8 @@ def fused(parameters: Parameters, its_group: Group) -> FusedAdamW:
     return FusedAdamW(parameters, its_group, beta1=BETAS[0], beta2=BETAS[1])
 
 
-def core(parameters: Parameters, its_group: Group) -> Stacked:
-    return Stacked(parameters, its_group, Adam(beta1=BETAS[0], beta2=BETAS[1]))
+def core(parameters: Parameters, its_group: Group) -> Optimizer:
+    return Optimizer(parameters, its_group, Adam(beta1=BETAS[0], beta2=BETAS[1]))
 
 
 def test_every_member_follows_torch_adamw_with_independent_decay() -> None:

@@ -10,8 +10,7 @@ from matrix_cases import copied, draws, group
 from plain_runs import DECAYS, EPSILONS, RATES, Make, ran, stacked
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
-from workloads.optimizers.adamw import FusedAdamW
+from workloads.optimizers.adamw import Adam, FusedAdamW
 from workloads.optimizers.adopt import Adopt
 from workloads.optimizers.dion import Dion
 from workloads.optimizers.lamb import Lamb

@@ -6,7 +6,7 @@ import torch
 from preconditioned_cases import orthogonal
 from torch import Tensor
 
-from workloads.optimizers.linalg import exact_basis, refined_basis
+from workloads.optimizers.soap import exact_basis, refined_basis
 
 EPSILON = torch.full((2, 1, 1), 1e-10, dtype=torch.float64)
 

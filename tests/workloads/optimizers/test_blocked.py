@@ -11,7 +11,7 @@ from torch import Tensor
 from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.grafted import Grafted
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.optimizer import Optimizer
 
 NAMES = ("epsilon", "graft_epsilon", "adam_epsilon", "basis_epsilon")
 EPSILONS = dict.fromkeys(NAMES, (0.001, 0.01))
@@ -99,7 +99,7 @@ def test_weights_curvature_and_epsilons_are_those_of_the_tile() -> None:
     weights, gradients, curvature = draws(1, 2, steps=3, shapes={"a": shape})
     found = copied(weights)
     blocked = Blocked(Mixed(), size=2, max_dim=100)
-    optimizer = Stacked(found, group(["a"], rates=(1.0, 1.0), **epsilons), blocked)
+    optimizer = Optimizer(found, group(["a"], rates=(1.0, 1.0), **epsilons), blocked)
     assert [optimizer.wants_curvature(step) for step in (1, 2)] == [False, True]
     optimizer.step(copied(gradients), scale=1.0, step=2, curvature=curvature)
     scale = torch.tensor([0.5, 3.0], dtype=torch.float64).view(2, 1, 1)
@@ -109,7 +109,7 @@ def test_weights_curvature_and_epsilons_are_those_of_the_tile() -> None:
 def test_the_state_of_a_tile_is_its_matrix_s_and_its_member_s() -> None:
     start = next(draws(2, 2, steps=1, shapes={"a": (5, 4), "b": (5, 4)}))
     its_group = group(["a", "b"], rates=RATES, epsilon=(1e-3, 1e-2))
-    optimizer = Stacked(copied(start), its_group, Blocked(shampoo(), size=2, max_dim=9))
+    optimizer = Optimizer(copied(start), its_group, Blocked(shampoo(), size=2, max_dim=9))
     gradient = next(draws(1, 2, steps=1, shapes={"a": (5, 4), "b": (5, 4)}))
     optimizer.step(copied(gradient), scale=1.0, step=1)
     for member in range(2):

@@ -11,9 +11,8 @@ from matrix_cases import copied, draws
 from torch import Tensor
 
 from workloads.llama.card import LLAMA
-from workloads.optimizers.adam import Adam
 from workloads.optimizers.adamuon import AdaMuon
-from workloads.optimizers.adamw import FusedAdamW
+from workloads.optimizers.adamw import Adam, FusedAdamW
 from workloads.optimizers.adopt import Adopt
 from workloads.optimizers.algorithm import Algorithm
 from workloads.optimizers.blocked import Blocked
@@ -21,15 +20,15 @@ from workloads.optimizers.dion import Dion
 from workloads.optimizers.factory import build
 from workloads.optimizers.grafted import Grafted
 from workloads.optimizers.lamb import Lamb
+from workloads.optimizers.layout import Unit
 from workloads.optimizers.muon import Muon
-from workloads.optimizers.optimizer import Group, Unit
+from workloads.optimizers.optimizer import Group, Optimizer
 from workloads.optimizers.sgd import SGD
 from workloads.optimizers.shampoo import Shampoo
 from workloads.optimizers.soap import Soap
 from workloads.optimizers.sophia import Sophia
 from workloads.optimizers.spec import OPTIMIZERS, SPECS
 from workloads.optimizers.spectral import RootMeanSquare, Spectral
-from workloads.optimizers.stacked import Stacked
 from workloads.workload import Resolved
 
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -184,7 +183,7 @@ def tensors(steps: int = 1, members: int = 1) -> list[dict[str, Tensor]]:
     return list(draws(61, members, steps=steps, dtype=torch.float32, shapes=SHAPES))
 
 
-def by_hand(plan: Resolved, algorithm: Algorithm, start: dict[str, Tensor]) -> Stacked:
+def by_hand(plan: Resolved, algorithm: Algorithm, start: dict[str, Tensor]) -> Optimizer:
     """Returns the optimizer of the hidden matrices over given parameters."""
     settings = plan.derived["groups"]["hidden"]
     group = Group(
@@ -197,7 +196,7 @@ def by_hand(plan: Resolved, algorithm: Algorithm, start: dict[str, Tensor]) -> S
             if setting in plan.config
         },
     )
-    return Stacked(start, group, algorithm)
+    return Optimizer(start, group, algorithm)
 
 
 def test_every_optimizer_has_a_case() -> None:
@@ -299,7 +298,7 @@ def test_a_normalized_update_is_wrapped_by_role() -> None:
         role: spectral if role in ("hidden", "readout") else RootMeanSquare(sgd) for role in UNITS
     }
     references = [
-        Stacked(
+        Optimizer(
             made,
             Group(
                 units=tuple(units),

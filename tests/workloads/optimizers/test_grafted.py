@@ -11,7 +11,7 @@ from plain_runs import TENSORS, assert_follows, stacked
 from preconditioned_cases import ADAM, EPSILONS, Preconditioned, shampoo, soap
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.algorithm import Algorithm, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.grafted import Grafted, RMSprop

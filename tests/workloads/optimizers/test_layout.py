@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workloads.optimizers.layout import Bucket, buckets, by_member
-from workloads.optimizers.optimizer import Unit
+from workloads.optimizers.layout import Bucket, Unit, buckets, by_member
 
 SHAPES = {
     "query": (6, 4),

@@ -21,10 +21,13 @@ from pytorch_optimizer import Muon as PeerMuon
 from pytorch_optimizer import MuonClip as PeerMuonClip
 from torch import Tensor
 
-from workloads.optimizers.coefficients import NEWTON_SCHULZ, newton_schulz_coefficients
+from workloads.optimizers.coefficients import (
+    NEWTON_SCHULZ,
+    Coefficients,
+    newton_schulz_coefficients,
+)
 from workloads.optimizers.muon import Muon, shape_factor
-from workloads.optimizers.newton_schulz import Coefficients
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.optimizer import Optimizer
 
 RATES, DECAYS, EPSILONS = (0.1, 0.02), (0.0, 0.03), (1e-7, 0.5)
 STEPS = 25
@@ -62,7 +65,7 @@ def follows_the_equations(algorithm: Muon, **form: Any) -> None:
     """Fails unless a pack of two goes along with the equations step by step."""
     start, *gradients = draws(7, 2, steps=STEPS + 1)
     parameters, momenta = copied(start), {n: torch.zeros_like(w) for n, w in start.items()}
-    ours = Stacked(parameters, group(rates=RATES, decays=DECAYS, epsilon=EPSILONS), algorithm)
+    ours = Optimizer(parameters, group(rates=RATES, decays=DECAYS, epsilon=EPSILONS), algorithm)
     for step, each in enumerate(gradients, start=1):
         scale = step / 30
         for name, weight in start.items():

@@ -9,8 +9,8 @@ import torch
 from matrix_cases import SHAPES, copied, draws, group, muon, trained
 from torch import Tensor
 
-from workloads.optimizers.optimizer import Unit
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.layout import Unit
+from workloads.optimizers.optimizer import Optimizer
 
 RATES, DECAYS, EPSILONS = (0.1, 0.02), (0.0, 0.03), (1e-7, 0.5)
 STEPS = 25
@@ -97,7 +97,7 @@ def test_members_that_are_kept_go_on_as_if_nothing_had_been_dropped() -> None:
     start, *gradients = draws(5, 2, steps=6, dtype=torch.float32)
     pack = group(rates=RATES, decays=DECAYS, epsilon=EPSILONS)
     whole, cut = copied(start), copied(start)
-    undisturbed, compacted = Stacked(whole, pack, muon()), Stacked(cut, pack, muon())
+    undisturbed, compacted = Optimizer(whole, pack, muon()), Optimizer(cut, pack, muon())
     for step, each in enumerate(gradients, start=1):
         if step == 3:
             compacted.keep([1])
@@ -112,7 +112,7 @@ def test_members_that_are_kept_go_on_as_if_nothing_had_been_dropped() -> None:
 
 def test_a_vector_is_refused() -> None:
     with pytest.raises(ValueError, match=r"g has shape \[1, 4\]; the optimizer takes matrices"):
-        Stacked({"g": torch.ones(1, 4)}, group(("g",), epsilon=(1e-7,)), muon())
+        Optimizer({"g": torch.ones(1, 4)}, group(("g",), epsilon=(1e-7,)), muon())
 
 
 def test_a_nan_in_one_member_leaves_the_bits_of_the_others() -> None:
@@ -131,7 +131,7 @@ def test_a_nan_in_one_member_leaves_the_bits_of_the_others() -> None:
 def test_half_precision_parameters_round_once_a_step_and_keep_their_state_in_float32() -> None:
     start, gradient = draws(26, 1, steps=2, dtype=torch.bfloat16)
     parameters = copied(start)
-    optimizer = Stacked(parameters, group(epsilon=(1e-7,)), muon())
+    optimizer = Optimizer(parameters, group(epsilon=(1e-7,)), muon())
     optimizer.step(copied(gradient), scale=1.0, step=1)
     single = trained(
         muon(),

@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from workloads.optimizers.coefficients import NEWTON_SCHULZ, newton_schulz_coefficients
-from workloads.optimizers.newton_schulz import CACHED, Coefficients, newton_schulz
+from workloads.optimizers.coefficients import (
+    NEWTON_SCHULZ,
+    Coefficients,
+    newton_schulz_coefficients,
+)
+from workloads.optimizers.muon import CACHED, newton_schulz
 
 BANDS = {  # lowest and highest image of singular values from 7e-3, then from 1e-3, up to 1
     ("keller_jordan", None): ((0.682, 1.134), (0.471, 1.202)),

@@ -12,7 +12,8 @@ from plain_runs import departure, ran
 from preconditioned_cases import ALGORITHMS, Preconditioned
 from torch import Tensor
 
-from workloads.optimizers.optimizer import Group, Optimizer, Parameters
+from workloads.optimizers.layout import Parameters
+from workloads.optimizers.optimizer import Group, Optimizer
 
 SHAPES = {"a": (16, 16), "twin": (16, 16), "odd": (7, 13), "long": (3, 140), "row": (1, 9)}
 """Among them a stack of two, sides of more than two panels, and matrices that lie unaligned."""

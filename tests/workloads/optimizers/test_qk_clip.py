@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from workloads.llama.attention import qk_clip_of
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
-from workloads.optimizers.qk_clip import QKClip, qk_clip_of
-from workloads.training.streams import TokenStream
+from workloads.llama.stream import TokenStream
+from workloads.optimizers.qk_clip import QKClip
 from workloads.workload import Member, Resolved
 
 CONFIG: dict[str, Any] = {

@@ -21,7 +21,7 @@ from preconditioned_cases import (
 )
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.algorithm import Algorithm, StepContext
 from workloads.optimizers.blocked import Blocked
 from workloads.optimizers.optimizer import Optimizer

@@ -22,7 +22,7 @@ from preconditioned_cases import (
 )
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.algorithm import StepContext, moment
 from workloads.optimizers.optimizer import Optimizer
 

@@ -19,7 +19,7 @@ from plain_runs import (
 )
 from torch import Tensor
 
-from workloads.optimizers.adam import Adam
+from workloads.optimizers.adamw import Adam
 from workloads.optimizers.adopt import Adopt
 from workloads.optimizers.algorithm import moment
 from workloads.optimizers.optimizer import Optimizer

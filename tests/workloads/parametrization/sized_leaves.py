@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
-from workloads.parametrization.scaling import Scaling
 from workloads.parametrization.updates import OptimizerTraits
 
 

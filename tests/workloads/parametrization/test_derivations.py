@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import Multipliers, multipliers
-from workloads.parametrization.scaling import Scaling
 from workloads.parametrization.updates import OptimizerTraits
 
 Matrix = NDArray[np.float64]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from workloads.parametrization.formula import ONE, monomial
-from workloads.parametrization.growth import Growth
+from workloads.parametrization.formula import ONE, Growth, monomial
 
 
 def test_powers_add_up_and_cancel() -> None:

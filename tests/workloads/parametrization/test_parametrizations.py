@@ -9,9 +9,9 @@ import pytest
 from sized_leaves import factors, leaf_of
 
 from workloads.optimizers.spec import OPTIMIZERS
+from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import Role, TensorKind
 from workloads.parametrization.rules import multipliers
-from workloads.parametrization.scaling import Scaling
 from workloads.parametrization.updates import OptimizerTraits
 
 MATRICES: tuple[Role, ...] = ("embedding", "hidden", "readout")

@@ -9,10 +9,9 @@ import pytest
 from sized_leaves import factors, leaf_of
 
 from workloads.optimizers.spec import OPTIMIZERS
-from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Scaling
 from workloads.parametrization.roles import ROLES, Role
 from workloads.parametrization.rules import rule_of
-from workloads.parametrization.scaling import Scaling
 from workloads.parametrization.updates import OptimizerTraits
 
 ROOT2, ROOT8 = 1.4142135623730951, 2.8284271247461903

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
+from workloads.training.model import Batch
 from workloads.training.pack import Pack
 from workloads.training.passes import Passes
 from workloads.training.sampling import uniform
-from workloads.training.streams import Batch
 from workloads.workload import Resolved
 
 SEEDS = (3, 1, 3)

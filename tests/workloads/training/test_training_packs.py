@@ -12,7 +12,6 @@ import pytest
 import torch
 from pack_runs import OPTIMIZER_RUNS, SMALL, TINY, history, measured, member, trainer
 
-from workloads.llama import shape as llama_shape
 from workloads.llama.card import LLAMA
 from workloads.workload import Member
 
@@ -59,17 +58,17 @@ def test_under_every_optimizer_a_member_has_the_bits_of_its_solo_run(name: str) 
 
 
 def test_bits_do_not_depend_on_the_pack_where_a_large_vocabulary_is_read_out_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     ids = np.random.default_rng(0).integers(0, 1003, 100_000).astype("<u2")
     ids.tofile(tmp_path / "ids.bin")
     data = {"data": f"bin:{tmp_path / 'ids.bin'}", "vocabulary": 1003}
-    monkeypatch.setattr(llama_shape, "LOGITS", 70 * 1003)  # 64 tokens at once, of 96
+    logits = 70 * 1003  # 64 tokens at once, of 96
     changes = {**SMALL, **data, "optimizer": "sophia", "batch_size": 6, "evals": 1}
     members = [member(**changes, **each) for each in (RATES[0], RATES[1], RATES[3])]
-    together = measured(trainer(*members))
+    together = measured(trainer(*members, logits=logits))
     for place, each in enumerate(members):
-        assert history(together, place) == history(measured(trainer(each)))
+        assert history(together, place) == history(measured(trainer(each, logits=logits)))
     assert set(together[-1].metrics) == {"val_loss", "train_loss"}
 
 

@@ -103,7 +103,7 @@ def _sgd(plan: Resolved) -> Algorithm:
 
 
 def _adamw(plan: Resolved) -> Algorithm:
-    from workloads.optimizers.adam import Adam
+    from workloads.optimizers.adamw import Adam
 
     return Adam(beta1=plan.config["beta1"], beta2=plan.config["beta2"])
 

@@ -223,7 +223,7 @@ def _shampoo(plan: Resolved) -> Algorithm:
 
 
 def _grafted(direction: Algorithm, config: Config) -> Algorithm:
-    from workloads.optimizers.adam import Adam
+    from workloads.optimizers.adamw import Adam
     from workloads.optimizers.grafted import Grafted, RMSprop
     from workloads.optimizers.sgd import SGD
 

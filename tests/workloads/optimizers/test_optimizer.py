@@ -10,15 +10,15 @@ from matrix_cases import copied, draws, group
 from torch import Tensor
 
 from workloads.optimizers.algorithm import (
-    Elementwise,
+    Algorithm,
     Matrixwise,
     State,
     StepContext,
     inner,
     moment,
 )
-from workloads.optimizers.optimizer import Unit
-from workloads.optimizers.stacked import Stacked
+from workloads.optimizers.layout import Unit
+from workloads.optimizers.optimizer import Optimizer
 
 RATES, DECAYS = (0.5, 0.25, 0.125), (0.25, 0.0, 0.5)
 MATRICES = {"a": (4, 6), "b": (4, 6), "table": (6, 4), "fused": (8, 6)}
@@ -30,7 +30,7 @@ UNITS = (
 )
 
 
-class Plain(Elementwise):
+class Plain(Algorithm):
     """U = G."""
 
     def start(self, like: Tensor) -> State:
@@ -55,7 +55,7 @@ class Total(Matrixwise):
         return moment(state, "sum") / now.epsilon
 
 
-class Curved(Elementwise):
+class Curved(Algorithm):
     """U is the curvature where there is one, else zero; wanted at even steps."""
 
     def wants_curvature(self, step: int) -> bool:
@@ -83,9 +83,9 @@ def matrices(steps: int, dtype: torch.dtype = torch.float64) -> list[dict[str, T
     return list(draws(51, 3, steps=steps, dtype=dtype, shapes=MATRICES))
 
 
-def total(parameters: dict[str, Tensor], **changes: Any) -> Stacked:
+def total(parameters: dict[str, Tensor], **changes: Any) -> Optimizer:
     settings = {"rates": RATES, "decays": DECAYS, "epsilon": (1.0, 2.0, 4.0), "units": UNITS}
-    return Stacked(parameters, group(**{**settings, **changes}), Total())
+    return Optimizer(parameters, group(**{**settings, **changes}), Total())
 
 
 @pytest.mark.parametrize("constant", [True, False])
@@ -94,7 +94,7 @@ def test_weights_move_by_rate_and_decay_of_their_member_and_the_schedule(constan
     start, gradient = draws(50, 3, steps=2, shapes=shapes)
     parameters = copied(start)
     settings = group(tuple(shapes), rates=RATES, decays=DECAYS, constant_decay=constant)
-    Stacked(parameters, settings, Plain()).step(copied(gradient), scale=0.5, step=1)
+    Optimizer(parameters, settings, Plain()).step(copied(gradient), scale=0.5, step=1)
     for name, weight in start.items():
         for i in range(3):
             share = DECAYS[i] * (1.0 if constant else 0.5)
@@ -106,7 +106,9 @@ def test_constant_decay_goes_on_when_the_schedule_has_come_to_zero() -> None:
     for constant, share in ((True, 0.75), (False, 1.0)):
         parameters = {"w": torch.ones(1, 2, 2)}
         settings = group(("w",), rates=(0.5,), decays=(0.25,), constant_decay=constant)
-        Stacked(parameters, settings, Plain()).step({"w": torch.ones(1, 2, 2)}, scale=0.0, step=9)
+        Optimizer(parameters, settings, Plain()).step(
+            {"w": torch.ones(1, 2, 2)}, scale=0.0, step=9
+        )
         assert torch.equal(parameters["w"], torch.full((1, 2, 2), share))
 
 
@@ -192,7 +194,7 @@ def test_a_member_alone_has_the_bits_that_it_has_in_a_pack() -> None:
     settings = group(rates=RATES, decays=DECAYS, epsilon=(1.0, 2.0, 4.0), units=UNITS)
     for i in range(3):
         solo = {name: value[i : i + 1].clone() for name, value in start.items()}
-        alone = Stacked(solo, settings.keep([i]), Total())
+        alone = Optimizer(solo, settings.keep([i]), Total())
         for step, each in enumerate(gradients, start=1):
             mine = {name: g[i : i + 1].clone() for name, g in each.items()}
             alone.step(mine, scale=0.3, step=step)
@@ -235,7 +237,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(dtype: torch.dty
 def test_curvature_reaches_the_algorithm_at_the_steps_that_want_it_only() -> None:
     start, curvature = matrices(2)
     parameters = copied(start)
-    optimizer = Stacked(parameters, group(rates=RATES, units=UNITS), Curved())
+    optimizer = Optimizer(parameters, group(rates=RATES, units=UNITS), Curved())
     assert [optimizer.wants_curvature(step) for step in (1, 2, 3)] == [False, True, False]
     zero = {name: torch.zeros_like(value) for name, value in start.items()}
     optimizer.step(copied(zero), scale=1.0, step=1, curvature=copied(curvature))
@@ -249,7 +251,7 @@ def test_curvature_reaches_the_algorithm_at_the_steps_that_want_it_only() -> Non
 def test_an_algorithm_sees_the_weights_before_the_update_in_the_shape_of_its_matrices() -> None:
     start, gradient = matrices(2)
     parameters = copied(start)
-    Stacked(parameters, group(rates=RATES, decays=DECAYS, units=UNITS), Reader()).step(
+    Optimizer(parameters, group(rates=RATES, decays=DECAYS, units=UNITS), Reader()).step(
         gradient, scale=1.0, step=1
     )
     for name, weight in start.items():
@@ -260,4 +262,4 @@ def test_an_algorithm_sees_the_weights_before_the_update_in_the_shape_of_its_mat
 
 def test_a_vector_under_an_algorithm_of_matrices_is_refused() -> None:
     with pytest.raises(ValueError, match=r"g has shape \[1, 4\]; the optimizer takes matrices"):
-        Stacked({"g": torch.ones(1, 4)}, group(("g",), epsilon=(1.0,)), Total())
+        Optimizer({"g": torch.ones(1, 4)}, group(("g",), epsilon=(1.0,)), Total())

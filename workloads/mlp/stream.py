@@ -9,16 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workloads.data import Part, load
+from workloads.data import IMAGES, Part, drawn, load
 from workloads.training import Batch
 from workloads.workload import Config
 
 EVALUATION_IMAGES = 1024
 """Images of a member that are evaluated at once, to bound memory; the same in any pack, since
 the size of a product may decide its last bits."""
-
-_ORDER_STREAM = 0x1A6E
-"""Second half of the key of the generator: sets data order apart from any other use of a seed."""
 
 
 class ImageStream:
@@ -70,15 +67,9 @@ class ImageStream:
 
 
 def order(number: int, *, seed: int, step: int, batch_size: int) -> NDArray[np.int64]:
-    """Returns the places, [B], of a step's examples among ``number``, drawn with replacement.
-
-    A counter-based generator (Philox) under the key ``seed`` at the counter ``step`` draws them,
-    so a step's batch depends on nothing that came before it: a resumed run sees the same batches,
-    and so does every model of one seed, whatever its width.
-    """
-    key = np.array([seed % 2**64, _ORDER_STREAM], dtype=np.uint64)
-    counter = np.array([0, 0, step, 0], dtype=np.uint64)
-    draws = np.random.Philox(key=key, counter=counter).random_raw(batch_size)
+    """Returns the places, [B], of a step's examples among ``number``, drawn with replacement;
+    they depend on seed and step alone."""
+    draws = drawn(batch_size, seed=seed, step=step, use=IMAGES)
     return (draws % np.uint64(number)).astype(np.int64)
 
 

@@ -1,52 +1,20 @@
-"""What batches for a pack are, and those of a corpus."""
+"""Batches of tokens for a pack."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from workloads.data import batch, evaluation_windows, read_tokens
+from workloads.training import Batch
 from workloads.workload import Config
 
 EVALUATION_TOKENS = 8192
 """Tokens of a member that are evaluated at once, to bound memory; the same in any pack, since
 the size of a product may decide its last bits."""
-
-
-class Batch(NamedTuple):
-    """Inputs and targets of a pack, [E, B, ...] each; tokens [E, B, T] of a corpus."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-class Stream(Protocol):
-    """The training batches of each seed and the fixed evaluation batches."""
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of classes of a target (different tokens); ln of it is the loss of guessing."""
-        ...
-
-    def training(self, seeds: Sequence[int], *, step: int) -> Batch:
-        """Returns the batch of a step, which depends on (seed, step) only."""
-        ...
-
-    def evaluation(self, members: int) -> Iterator[Batch]:
-        """Yields the held-out data in parts, the same for every member and every trial."""
-        ...
-
-    def metrics(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Returns the metrics of an evaluation.
-
-        Args:
-            means: what :meth:`Model.evaluated` measures, by name, averaged.
-        """
-        ...
 
 
 class TokenStream:

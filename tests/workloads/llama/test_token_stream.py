@@ -8,7 +8,7 @@ import torch
 from pack_runs import member
 
 from workloads.data.tokens import batch, read_tokens
-from workloads.training.streams import EVALUATION_TOKENS, TokenStream
+from workloads.llama.stream import EVALUATION_TOKENS, TokenStream
 from workloads.workload import DataUnavailableError
 
 CONFIG = member().config
