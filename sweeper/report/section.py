@@ -139,5 +139,6 @@ def _chapter(store: Store, answer: Answer, album: Album) -> tuple[Chapter, list[
 def _training(store: Store, answer: Answer) -> tuple[pd.DataFrame, list[str]]:
     best = best_trials(tables.points_table(answer))
     files = store.curve_files(answer.study)
-    curves, warnings = read_curves({key: files[key] for key in best["key"] if key in files})
+    wanted = {key: files[key] for key in best["key"] if key in files}
+    curves, warnings = read_curves(store.paths.files, wanted)
     return training_table(best, curves), warnings
