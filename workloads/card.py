@@ -70,3 +70,22 @@ class ModelCard(ABC):
         """
         full = completed(self.settings, {**UNSCALED, **self.rule_defaults, **config})
         return rule_table(full, self.leaves(full), tuple(self.rule_faults(config)))
+
+
+def cuda_pack_size(*, rows: int, width: int, params: int, kept: int, most: int) -> int:
+    """Returns how many members fill a GPU without filling its memory, from 1; an estimate.
+
+    Occupancy: the smallest matrix product of a step has (rows / 128) x (width / 128) output
+    tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
+    Memory: 16 bytes a parameter (weight, gradient, two moments) and 4 for each number that is
+    kept for the backward pass; half of 16 GiB.
+
+    Args:
+        rows: of the products, tokens or examples of a pass.
+        width: of the model.
+        params: parameters of a member.
+        kept: numbers of a member that are kept for the backward pass.
+        most: the largest size.
+    """
+    tiles = max(1, rows // 128) * max(1, width // 128)
+    return max(1, min(most, 2 * 132 // tiles, (8 << 30) // (16 * params + 4 * kept)))

@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
 from sweeper.engine.policy import Limits
-from sweeper.engine.worker import discard_checkpoints
 from sweeper.errors import StoreAway, StoreError
 from sweeper.outcome import Outcome
-from sweeper.store import Owner, Store
+from sweeper.store import Owner, Store, discard_checkpoints
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0

@@ -16,10 +16,10 @@ from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
-from sweeper.engine.worker import Host, discard_checkpoints, hostname
+from sweeper.engine.worker import Host, hostname
 from sweeper.errors import ClusterError, StoreError
 from sweeper.search import Search, make_search
-from sweeper.store import Owner, Store, checkpoint_folders
+from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
 
@@ -228,7 +228,7 @@ class Run:
         """Removes what a controller left that was killed after it had recorded a result and before
         it had removed the trial's checkpoints; left there, they cost their space alone."""
         try:
-            for key, _ in checkpoint_folders(self._store.paths):
+            for key, _ in self._store.paths.checkpoint_folders():
                 if key in self._before:
                     discard_checkpoints(self._store.paths, key)
         except StoreError as fault:

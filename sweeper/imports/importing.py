@@ -68,7 +68,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     release_batches()
     sorted_rows = _one_row_each(sheet, reader, request)
     source = {"source": sheet.path.name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source, store.paths)
+    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace

@@ -66,7 +66,6 @@ class ImportedStudy:
         cells: settings in the order of the request, and the seed, by number of the cell.
         rows: one row a cell and step, sorted.
         source: the file's name and sha256, which every result is given with its row.
-        paths: where the store has its curves.
 
     Attributes:
         variants: settings of each variant by its name.
@@ -81,10 +80,9 @@ class ImportedStudy:
         cells: list[tuple[Plain, ...]],
         rows: Rows,
         source: Mapping[str, Any],
-        paths: Paths,
     ) -> None:
         self._request, self._cells, self._source = request, cells, source
-        self._rows, self._paths = rows, paths
+        self._rows = rows
         self.variants = _variants(request.variant, cells)
         self._edges = np.append(first_rows(rows), len(rows.cell))
         self._trials = [self._trial(self._run(number)) for number in range(len(cells))]
@@ -133,11 +131,12 @@ class ImportedStudy:
         if self._request.step is None:
             return 0
         had = store.results_of(trial.key for trial in self._trials)
-        return write_curves(
-            (self._paths.curve(trial.key, 1), self._curve(run.path))
+        curves = (
+            (Paths.curve(trial.key, 1), self._curve(run.path))
             for run, trial in self._by_key()
             if run.path is not None and trial.key not in had
         )
+        return write_curves(store.paths.files, curves)
 
     def _by_key(self) -> Iterator[tuple[Run, Trial]]:
         """The runs in the order in which the database looks trials up: rows and files that lie in
@@ -207,12 +206,9 @@ class ImportedStudy:
             wall_seconds=math.nan,
             environment={**self._source, "row": run.row},
             marks=tuple(self._marks(run)),
-            curve=None if run.path is None else self._place(trial),
+            curve=None if run.path is None else Paths.curve(trial.key, 1),
             error="ended without a result where it was run" if run.kind == "failed" else None,
         )
-
-    def _place(self, trial: Trial) -> str:
-        return self._paths.relative(self._paths.curve(trial.key, 1))
 
     def _marks(self, run: Run) -> Iterator[Mark]:
         if run.path is None or self._marked is None:

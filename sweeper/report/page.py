@@ -200,5 +200,6 @@ def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
 def _training(store: Store, data: ReportData) -> tuple[pd.DataFrame, list[str]]:
     best = best_trials(points_table(data))
     files = store.curve_files(data.study)
-    curves, warnings = read_curves({key: files[key] for key in best["key"] if key in files})
+    wanted = {key: files[key] for key in best["key"] if key in files}
+    curves, warnings = read_curves(store.paths.files, wanted)
     return training_table(best, curves), warnings

@@ -1,6 +1,7 @@
 """The store: one database of trials and results, and the files beside it."""
 
 from .files.checkpoints import Journal as Journal
+from .files.checkpoints import discard_checkpoints as discard_checkpoints
 from .files.checkpoints import forget_older as forget_older
 from .files.checkpoints import read_journal as read_journal
 from .files.checkpoints import write_checkpoint as write_checkpoint
@@ -8,10 +9,9 @@ from .files.curves import read_curves as read_curves
 from .files.curves import read_outcome as read_outcome
 from .files.curves import write_curve as write_curve
 from .files.curves import write_curves as write_curves
-from .files.inventory import checkpoint_folders as checkpoint_folders
 from .files.paths import Paths as Paths
-from .files.paths import disk_fault as disk_fault
-from .files.paths import remove_files as remove_files
+from .files.protocol import FileStore as FileStore
+from .files.protocol import disk_fault as disk_fault
 from .owner import Owner as Owner
 from .records import IMPORTED as IMPORTED
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS

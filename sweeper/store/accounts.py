@@ -11,20 +11,22 @@ from sqlalchemy import Connection, Row, case, exists, func, select
 
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
-from sweeper.store.database import rows_in
+from sweeper.store.database import current_time, rows_in
 from sweeper.store.records import Account, Cause, Failure
+from sweeper.store.studies import find_study
 from sweeper.store.tables import attempts, results, study_trials
 
 
 def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
-    """Returns the outcome of each trial that has an accepted result, by key."""
+    """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
     statement = select(results.c.trial_key, results.c.outcome)
     rows = rows_in(connection, statement, results.c.trial_key, keys)
     return {row.trial_key: row.outcome for row in rows}
 
 
 def outcomes_of(connection: Connection, keys: Iterable[str]) -> dict[str, Outcome]:
-    """Returns the accepted outcome of each trial that has one, by key."""
+    """Returns the accepted outcomes by key, with their final metrics; without marks, curve and
+    what is known of the machine."""
     names = ("metrics", "step", "tokens")
     statement = select(
         results.c.trial_key.label("key"),
@@ -37,7 +39,7 @@ def outcomes_of(connection: Connection, keys: Iterable[str]) -> dict[str, Outcom
 
 
 def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
-    """Returns device seconds per optimizer step of each completed trial, by key."""
+    """Returns device seconds per optimizer step by key, for the completed trials."""
     statement = select(results.c.trial_key, results.c.device_seconds, results.c.step).where(
         results.c.outcome == "completed", results.c.step > 0
     )
@@ -66,14 +68,20 @@ def worker_deaths(connection: Connection, keys: Iterable[str]) -> dict[str, int]
     return {row.trial_key: row.lost for row in rows_in(connection, lost.group_by(key), key, keys)}
 
 
-def account(connection: Connection, now: datetime, study: str) -> Account:
-    """Returns the account of a study; a trial of several variants counts once."""
+def account(connection: Connection, study: str) -> Account:
+    """Returns where the trials of a study stand; the parts add up. A trial of several variants
+    counts once.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    find_study(connection, study)
     kinds = _member_counts(connection, study)
     declared = sum(count for (hidden, _), count in kinds.items() if not hidden)
     done, diverged = kinds[False, "completed"], kinds[False, "diverged"]
     # Whoever asks about a finished study need not wait for its attempts.
     rows = _member_attempts(connection, study) if declared > done + diverged else []
-    running = _running(rows, now)
+    running = _running(rows, current_time(connection))
     failures = _failures(rows)
     failed = {key: item for key, item in failures.items() if item.final and key not in running}
     return Account(

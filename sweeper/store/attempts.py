@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from sweeper.errors import StoreError
-from sweeper.store.database import present_in, rows_in
+from sweeper.store.database import current_time, present_in, rows_in
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim, Holder
 from sweeper.store.tables import attempts, results, trials
@@ -20,18 +20,19 @@ RUNNING = "running"
 
 
 def claim(
-    connection: Connection, now: datetime, keys: Iterable[str], owner: Owner, lease_s: float
+    connection: Connection, keys: Iterable[str], *, owner: Owner, lease_s: float
 ) -> list[Claim]:
-    """Claims every key that has no accepted result and that nobody alive is running.
+    """Claims every key without an accepted result that nobody alive is running.
 
-    Attempts whose owner is gone are closed as ``lost_worker`` first.
+    A running attempt is given up (``lost_worker``) when its lease has lapsed, or at once when
+    its owner was a process of this machine that has ended. Of several processes that claim a key
+    at once, one is given it.
 
     Args:
         connection: inside a writing transaction.
-        now: time by the database's clock.
-        keys: keys of trials; a key given twice is claimed once.
+        keys: keys of saved trials; a key given twice is claimed once.
         owner: who will run them.
-        lease_s: seconds until the claim lapses unless it is renewed.
+        lease_s: seconds for which the claim holds unless :func:`heartbeat` renews it.
 
     Returns:
         The claims, in the order of the keys.
@@ -39,10 +40,10 @@ def claim(
     Raises:
         StoreError: a key belongs to no saved trial.
     """
-    wanted = list(dict.fromkeys(keys))
+    now, wanted = current_time(connection), list(dict.fromkeys(keys))
     require_trials(connection, wanted)
     taken = present_in(connection, results.c.trial_key, wanted)
-    taken |= close_lost(connection, now, wanted)
+    taken |= close_lost(connection, wanted)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
     free = [key for key in wanted if key not in taken]
@@ -56,20 +57,19 @@ def claim(
     return claims
 
 
-def heartbeat(
-    connection: Connection, now: datetime, owner: Owner, lease_s: float
-) -> frozenset[str]:
-    """Renews the leases of all attempts that an owner still holds; returns their trials' keys."""
-    expires = now + timedelta(seconds=lease_s)
+def heartbeat(connection: Connection, owner: Owner, lease_s: float) -> frozenset[str]:
+    """Renews the leases of an owner; returns the keys that it still holds. What it had claimed
+    and is not among them has ended, or was given to somebody else."""
+    expires = current_time(connection) + timedelta(seconds=lease_s)
     renewed = update(attempts).where(_held_by(owner)).values(expires_at=expires)
     held = connection.execute(renewed.returning(attempts.c.trial_key))
     return frozenset(held.scalars())
 
 
-def holders(connection: Connection, now: datetime, keys: Sequence[str]) -> dict[str, Holder]:
-    """Returns who runs which of the trials now; what nobody alive runs is left out."""
+def holders(connection: Connection, keys: Sequence[str]) -> dict[str, Holder]:
+    """Returns who runs which of the trials now, by key; what nobody alive runs is left out."""
     running = select(attempts).where(attempts.c.state == RUNNING)
-    is_alive = liveness()
+    now, is_alive = current_time(connection), liveness()
     return {
         row.trial_key: Holder(host=row.host, pid=row.pid, expires_at=row.expires_at)
         for row in rows_in(connection, running, attempts.c.trial_key, keys)
@@ -77,9 +77,10 @@ def holders(connection: Connection, now: datetime, keys: Sequence[str]) -> dict[
     }
 
 
-def release(connection: Connection, now: datetime, owner: Owner) -> int:
-    """Closes all attempts that an owner still holds as ``stopped``; returns their number."""
-    statement = update(attempts).where(_held_by(owner))
+def release(connection: Connection, owner: Owner) -> int:
+    """Closes what an owner still runs as ``stopped``, so that anybody may claim it; returns the
+    number of attempts."""
+    now, statement = current_time(connection), update(attempts).where(_held_by(owner))
     return connection.execute(
         statement.values(state="stopped", ended_at=now, expires_at=None)
     ).rowcount
@@ -159,10 +160,10 @@ def _owner_of(row: Row[Any]) -> Owner:
     return Owner(id=row.owner, host=row.host, pid=row.pid, started=row.process)
 
 
-def close_lost(connection: Connection, now: datetime, keys: Sequence[str]) -> set[str]:
+def close_lost(connection: Connection, keys: Sequence[str]) -> set[str]:
     """Closes the attempts whose owner is gone; returns the keys that are really running."""
     running = select(attempts).where(attempts.c.state == RUNNING)
-    is_alive = liveness()
+    now, is_alive = current_time(connection), liveness()
     alive: set[str] = set()
     lost: list[dict[str, Any]] = []
     for row in rows_in(connection, running, attempts.c.trial_key, keys):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StoreError
-from sweeper.store.faults import store_fault
+from sweeper.store.faults import DAMAGED, store_fault
 from sweeper.store.location import Location
 from sweeper.store.tables import json_text
 
@@ -44,6 +44,9 @@ CONNECT_SECONDS = 10
 CHUNK = 1000
 """Keys in one IN list; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
+MOST_WORDS = 3
+"""Complaints of SQLite that a message repeats."""
+
 _WRITER_LOCK = 0x5357_4545_5045_52  # "SWEEPER"
 
 
@@ -53,16 +56,27 @@ class Database:
     Args:
         location: where the database is.
         read_only: refuse to write, in the database itself.
+        busy_seconds: how long a writer waits for another one before it gives up.
+
+    Attributes:
+        clock: tells the time inside a transaction (:func:`current_time`).
     """
 
-    def __init__(self, location: Location, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        location: Location,
+        *,
+        read_only: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         self.location = location
         self.read_only = read_only
+        self.clock: Callable[[Connection], datetime] = shared_clock
         self.is_sqlite = location.sqlite_file is not None
         self._engine = (
-            _sqlite_engine(location, read_only=read_only)
+            _sqlite_engine(location, read_only=read_only, busy_seconds=busy_seconds)
             if self.is_sqlite
-            else postgres_engine(location, read_only=read_only)
+            else postgres_engine(location, read_only=read_only, busy_seconds=busy_seconds)
         )
 
     @contextmanager
@@ -74,13 +88,10 @@ class Database:
         """
         if self.read_only:
             raise StoreError(f"store {self.location.shown}: it was opened for reading alone")
-        isolation = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
-        with self._translated(), self._engine.connect() as plain:
-            connection = plain.execution_options(sweeper_write=True, **isolation)
-            with connection.begin():
-                if not self.is_sqlite:
-                    connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
-                yield connection
+        with self._transaction(writes=True, isolation="READ COMMITTED") as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -89,29 +100,54 @@ class Database:
         Raises:
             StoreError: the database is out of reach or damaged.
         """
-        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self._translated(), self._engine.connect() as plain:
-            connection = plain.execution_options(sweeper_write=False, **isolation)
-            with connection.begin():
-                yield connection
+        with self._transaction(writes=False, isolation="REPEATABLE READ") as connection:
+            yield connection
 
-    def now(self, connection: Connection) -> datetime:
-        """Returns the time by the database's clock, which all machines of a cluster share."""
-        if self.is_sqlite:
-            return datetime.now(UTC)
-        moment: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
-        return moment.astimezone(UTC)
+    def require_whole(self, *, thorough: bool) -> None:
+        """Raises StoreError if an SQLite file is damaged. A server looks after its files itself.
+
+        Args:
+            thorough: compare indices with their tables, too.
+        """
+        if not self.is_sqlite:
+            return
+        pragma = "integrity_check" if thorough else "quick_check"
+        with self.read() as connection:
+            rows = connection.exec_driver_sql(f"PRAGMA {pragma}({MOST_WORDS})").scalars().all()
+        if rows != ["ok"]:
+            words = "; ".join(" ".join(str(row).split()) for row in rows)
+            raise StoreError(f"store {self.location.shown}: {words}; {DAMAGED}")
 
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _transaction(self, *, writes: bool, isolation: str) -> Iterator[Connection]:
+        options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": self.clock}
+        if not self.is_sqlite:
+            options["isolation_level"] = isolation
         try:
-            yield
+            with self._engine.connect() as plain:
+                connection = plain.execution_options(**options)
+                with connection.begin():
+                    yield connection
         except DBAPIError as error:
             raise store_fault(self.location.shown, error.orig or error) from error
+
+
+def current_time(connection: Connection) -> datetime:
+    """Returns the time by the clock of the database that a transaction is of."""
+    moment: datetime = connection.get_execution_options()["sweeper_clock"](connection)
+    return moment
+
+
+def shared_clock(connection: Connection) -> datetime:
+    """Returns the time by the clock that all machines of a cluster share: the server's."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
+    return moment.astimezone(UTC)
 
 
 def rows_in(
@@ -155,7 +191,7 @@ def _require_psycopg(location: Location) -> None:
         ) from error
 
 
-def _sqlite_engine(location: Location, *, read_only: bool) -> Engine:
+def _sqlite_engine(location: Location, *, read_only: bool, busy_seconds: float) -> Engine:
     file = location.sqlite_file
     assert file is not None
 
@@ -164,7 +200,7 @@ def _sqlite_engine(location: Location, *, read_only: bool) -> Engine:
         link = sqlite3.connect(
             target,
             uri=True,
-            timeout=BUSY_SECONDS,
+            timeout=busy_seconds,
             isolation_level=None,  # transactions are begun below, not by the driver
             check_same_thread=False,  # the pool hands a connection to one thread at a time
         )
@@ -190,7 +226,9 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def postgres_engine(location: Location, *, read_only: bool) -> Engine:
+def postgres_engine(
+    location: Location, *, read_only: bool, busy_seconds: float = BUSY_SECONDS
+) -> Engine:
     """Returns an engine for a PostgreSQL server; nothing is connected yet.
 
     Raises:
@@ -200,7 +238,7 @@ def postgres_engine(location: Location, *, read_only: bool) -> Engine:
     given = location.url.query.get("options", "")
     options = [
         given if isinstance(given, str) else " ".join(given),
-        f"-c lock_timeout={BUSY_SECONDS}s",
+        f"-c lock_timeout={round(1000 * busy_seconds)}ms",
         "-c timezone=UTC",
         f"-c default_transaction_read_only={'on' if read_only else 'off'}",
     ]

@@ -19,7 +19,8 @@ from sweeper.store.records import (
     RESERVED_COLUMNS,
     StudyRecord,
 )
-from sweeper.store.tables import attempts, marks, results, study_trials, trials
+from sweeper.store.studies import find_study
+from sweeper.store.tables import Number, attempts, marks, results, study_trials, trials
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +31,13 @@ Place = tuple[str, ...]
 
 
 def derived_places(connection: Connection, study: str) -> list[Place]:
-    """Returns where numbers stand in the derived quantities of the first trial of each variant,
-    sorted."""
+    """Returns where numbers stand in the derived quantities of the first trial of each variant
+    of a study, sorted.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    find_study(connection, study)
     first = (
         select(study_trials.c.variant, func.min(study_trials.c.position).label("position"))
         .where(study_trials.c.study == study, ~study_trials.c.hidden)
@@ -64,9 +70,13 @@ def derived_frame(
         study: name of the study.
         wanted: column to the places where its number stands, the first that has one counts;
             NaN where none has.
+
+    Raises:
+        UnknownNameError: there is no such study.
     """
     import pandas  # imported here: everything but analysis does without it
 
+    find_study(connection, study)
     columns = [
         (
             func.coalesce(*(_number_at(place) for place in places))
@@ -99,19 +109,15 @@ def _numbers(document: Any, above: Place = ()) -> Iterator[Place]:
 
 
 _VERSIONS = ("commit", "torch", "sweeper")
+_OF_RESULT = [name for name in LAST_COLUMNS if name in results.c and name not in DERIVED_COLUMNS]
 _AS_STORED = (
-    "variant",
-    "key",
-    "seed",
-    "loss",
-    *_VERSIONS,
-    "workload_version",
-    "device_seconds",
-    "wall_seconds",
-    "attempts",
-    "hidden",
+    *("variant", "key", "seed", "loss"),
+    *(*_VERSIONS, "workload_version", *_OF_RESULT, "attempts", "hidden"),
 )
-_NUMBERS = ("loss", *DERIVED_COLUMNS, "device_seconds", "wall_seconds")
+_NUMBERS = (
+    *("loss", *DERIVED_COLUMNS),
+    *(name for name in _OF_RESULT if isinstance(results.c[name].type, Number)),
+)
 
 
 @contextmanager
@@ -128,8 +134,9 @@ def _without_collection() -> Iterator[None]:
 
 
 @_without_collection()
-def trial_frame(connection: Connection, study: StudyRecord, *, hidden: bool) -> pandas.DataFrame:
-    """Returns one row a member of a study, those without a result too, in declared order.
+def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> pandas.DataFrame:
+    """Returns one row a member of a study, those without a result too, in declared order; with
+    ``hidden`` those, too, that the study no longer declares.
 
     Columns: study, variant, key, seed; outcome (completed, diverged, failed or missing); loss
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
@@ -137,9 +144,13 @@ def trial_frame(connection: Connection, study: StudyRecord, *, hidden: bool) -> 
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
     attempts (their number); hidden. A setting whose name is one of these others is found as
     ``setting_<name>``.
+
+    Raises:
+        UnknownNameError: there is no such study.
     """
     import pandas  # imported here: everything but analysis does without it
 
+    study = find_study(connection, name)
     statement = _members(study, hidden=hidden)
     names = [column.name for column in statement.selected_columns]
     rows = connection.execute(statement).all()
@@ -191,14 +202,18 @@ def _documents(
 
 
 @_without_collection()
-def mark_frame(connection: Connection, study: StudyRecord) -> pandas.DataFrame:
+def mark_frame(connection: Connection, study: str) -> pandas.DataFrame:
     """Returns the metrics at token marks of a study's results, one row a measurement.
 
     Columns: variant, key, step (optimizer steps), tokens, metric, value (the metric's unit; NaN
     where it was not finite).
+
+    Raises:
+        UnknownNameError: there is no such study.
     """
     import pandas  # imported here: everything but analysis does without it
 
+    find_study(connection, study)
     columns = ["variant", "key", "step", "tokens", "metric", "value"]
     statement = (
         select(
@@ -210,7 +225,7 @@ def mark_frame(connection: Connection, study: StudyRecord) -> pandas.DataFrame:
             marks.c.value,
         )
         .join(study_trials, study_trials.c.trial_key == marks.c.trial_key)
-        .where(study_trials.c.study == study.name, ~study_trials.c.hidden)
+        .where(study_trials.c.study == study, ~study_trials.c.hidden)
         .order_by(study_trials.c.position, marks.c.step, marks.c.metric)
     )
     rows = [tuple(row) for row in connection.execute(statement)]
@@ -218,12 +233,17 @@ def mark_frame(connection: Connection, study: StudyRecord) -> pandas.DataFrame:
     return frame.astype({"step": "int64", "tokens": "int64", "value": "float64"})
 
 
-def curve_files(connection: Connection, study: StudyRecord) -> dict[str, str]:
-    """Returns the curve of each result of a study that has one, relative to the root."""
+def curve_files(connection: Connection, study: str) -> dict[str, str]:
+    """Returns the curve file of each result of a study that has one, by key.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    find_study(connection, study)
     statement = (
         select(results.c.trial_key, results.c.curve)
         .join(study_trials, study_trials.c.trial_key == results.c.trial_key)
-        .where(study_trials.c.study == study.name, ~study_trials.c.hidden)
+        .where(study_trials.c.study == study, ~study_trials.c.hidden)
         .where(results.c.curve.is_not(None))
         .order_by(study_trials.c.position)
     )
@@ -247,9 +267,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             results.c.outcome,
             results.c.metrics[study.metric].as_float().label("loss"),
             *(environment[name].as_string().label(name) for name in _VERSIONS),
-            results.c.device,
-            results.c.device_seconds,
-            results.c.wall_seconds,
+            *(results.c[name] for name in _OF_RESULT),
             tried.label("attempts"),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)

@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweeper.errors import RequestError
-from sweeper.store.files import Paths
+from sweeper.store.files import Paths, open_files
 
 DEFAULT_FOLDER = "sweeper-results"
 
@@ -25,11 +25,11 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class Location:
-    """A database and the folder of the files that go with it.
+    """A database and the files that go with it.
 
     Attributes:
         url: the database; it may hold a password, so show :attr:`shown` instead.
-        paths: the owner of all file paths.
+        paths: the names of the files, and where they are.
     """
 
     url: URL
@@ -53,8 +53,8 @@ def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) ->
     Args:
         place: what ``--store`` says; None takes ``SWEEPER_STORE``, and failing that the
             folder ``sweeper-results`` in the working directory.
-        environ: environment variables; ``SWEEPER_FILES`` is the folder for curves and
-            checkpoints where ``place`` is a database URL.
+        environ: environment variables; ``SWEEPER_FILES`` is the place of curves and
+            checkpoints (:func:`open_files`) where ``place`` is a database URL.
 
     Raises:
         RequestError: it is neither a folder nor the URL of a database that is known.
@@ -65,8 +65,9 @@ def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) ->
     scheme = _SCHEME.match(text)
     if isinstance(place, Path) or scheme is None:
         return _folder(text)
-    files = _absolute(environ.get("SWEEPER_FILES") or DEFAULT_FOLDER)
-    return Location(_database(text, scheme.group(1).lower()), Paths(files))
+    files = environ.get("SWEEPER_FILES") or DEFAULT_FOLDER
+    place = files if "://" in files else str(_absolute(files))
+    return Location(_database(text, scheme.group(1).lower()), Paths(open_files(place)))
 
 
 def _folder(text: str) -> Location:
@@ -76,8 +77,8 @@ def _folder(text: str) -> Location:
             f"store: {root} is a file; give the folder that holds sweeper.db, or "
             f"sqlite:///{root} if this is the database itself"
         )
-    paths = Paths(root)
-    return Location(URL.create("sqlite", database=str(paths.database)), paths)
+    database = URL.create("sqlite", database=str(root / "sweeper.db"))
+    return Location(database, Paths(open_files(str(root))))
 
 
 def _database(text: str, scheme: str) -> URL:

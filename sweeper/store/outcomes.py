@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
 from sweeper.store.attempts import (
     RUNNING,
@@ -18,9 +19,10 @@ from sweeper.store.attempts import (
     next_fence,
     require_trials,
 )
-from sweeper.store.database import present_in, rows_in
+from sweeper.store.database import current_time, present_in, rows_in
 from sweeper.store.owner import Owner
-from sweeper.store.records import Claim
+from sweeper.store.records import Changes, Claim, Membership, StudyRecord
+from sweeper.store.studies import save_study
 from sweeper.store.tables import attempts, finite, marks, results
 
 GROUP = 5_000
@@ -29,8 +31,67 @@ GROUP = 5_000
 ELSEWHERE = Owner(id="import", host="")
 """Who ran what was run elsewhere."""
 
+OUTCOME_COLUMNS = tuple(each.name for each in fields(Outcome) if each.name in results.c)
+"""Columns of results that are called like the field of the outcome that they hold."""
+
 OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
 """States in which an attempt may still report: it runs, or was only thought to have ended."""
+
+
+def record_many(
+    connection: Connection, entries: Sequence[tuple[Outcome, float | None]]
+) -> list[bool]:
+    """Keeps how attempts ended; returns for each whether it is the accepted result of its trial.
+
+    When the transaction has ended, they are on the disk. The first result of a trial is accepted;
+    a later one is kept as an attempt beside it. The same report twice counts once.
+
+    Args:
+        connection: inside a writing transaction.
+        entries: how each ended, and the value of the study's metric for the results table.
+    """
+    recording = _Recording(connection, [outcome.key for outcome, _ in entries])
+    verdicts = [recording.add(outcome, objective) for outcome, objective in entries]
+    recording.write()
+    return verdicts
+
+
+def save_imported(
+    connection: Connection,
+    record: StudyRecord,
+    declared: Sequence[Membership],
+    outcomes: Iterable[tuple[Outcome, float | None]],
+    *,
+    replace: bool,
+) -> Changes:
+    """Writes a study with outcomes that were made elsewhere.
+
+    Args:
+        connection: inside a writing transaction.
+        record: the study.
+        declared: its trials; others that it had are hidden.
+        outcomes: outcomes and objectives of declared trials, each trial once. A trial that has
+            been attempted already is left as it is, so that the same outcomes again change
+            nothing. They are taken in group by group, however many they are.
+        replace: allow that trials are hidden.
+
+    Raises:
+        RequestError: trials would be hidden and ``replace`` is not asked for, or the study
+            of this name is no imported one.
+    """
+    changes = save_study(connection, record, declared)
+    if changes.hidden and not replace:
+        raise RequestError(
+            f"study {record.name}: {changes.hidden} of the trials that it has are not in "
+            f"this import ({changes.added} of this import are new); --replace hides "
+            "them, another --study keeps both"
+        )
+    remaining = iter(outcomes)
+    while group := list(islice(remaining, GROUP)):
+        tried = last_numbers(connection, [outcome.key for outcome, _ in group])
+        if new := [entry for entry in group if entry[0].key not in tried]:
+            _insert_ended(connection, new)
+    return changes
 
 
 @dataclass
@@ -44,20 +105,19 @@ class _Attempt:
     accepted: bool
 
 
-class Recording:
+class _Recording:
     """Writes a group of outcomes inside one transaction.
 
     Args:
         connection: inside a writing transaction.
-        now: time by the database's clock.
         keys: keys of the trials of the group.
     """
 
-    def __init__(self, connection: Connection, now: datetime, keys: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, keys: Iterable[str]) -> None:
         wanted = list(dict.fromkeys(keys))
         require_trials(connection, wanted)
         self._connection = connection
-        self._now = now
+        self._now = current_time(connection)
         self._attempts = {
             (row.trial_key, row.number): _seen(row)
             for row in rows_in(connection, select(attempts), attempts.c.trial_key, wanted)
@@ -139,37 +199,9 @@ def insert_late(
     return made
 
 
-def record_new(
-    connection: Connection, now: datetime, entries: Iterable[tuple[Outcome, float | None]]
-) -> int:
-    """Keeps outcomes that were made elsewhere, each as the first attempt at its trial.
-
-    A trial that has been attempted already is left as it is, so that the same outcomes again
-    change nothing. The entries are taken in group by group, however many they are.
-
-    Args:
-        connection: inside a writing transaction.
-        now: time by the database's clock.
-        entries: outcomes of saved trials, each trial once, and their objectives.
-
-    Returns:
-        How many were new.
-    """
-    count, remaining = 0, iter(entries)
-    while group := list(islice(remaining, GROUP)):
-        tried = last_numbers(connection, [outcome.key for outcome, _ in group])
-        new = [entry for entry in group if entry[0].key not in tried]
-        if new:
-            _insert_ended(connection, now, new)
-        count += len(new)
-    return count
-
-
-def _insert_ended(
-    connection: Connection, now: datetime, entries: Sequence[tuple[Outcome, float | None]]
-) -> None:
+def _insert_ended(connection: Connection, entries: Sequence[tuple[Outcome, float | None]]) -> None:
     """Inserts attempts that ended before we heard of them, with their results and marks."""
-    fence = next_fence(connection)
+    now, fence = current_time(connection), next_fence(connection)
     rows = []
     for place, (outcome, _) in enumerate(entries):
         item = Claim(key=outcome.key, attempt=outcome.attempt, fence=fence + place)
@@ -246,22 +278,16 @@ def kept_metrics(outcome: Outcome) -> dict[str, float] | None:
 def result_row(
     attempt_id: int, outcome: Outcome, objective: float | None, now: datetime
 ) -> dict[str, Any]:
-    """Returns the row of an accepted result."""
-    return {
+    """Returns the row of an accepted result. A column that is called like a field of the outcome
+    holds that field."""
+    row = {name: getattr(outcome, name) for name in OUTCOME_COLUMNS}
+    return row | {
         "trial_key": outcome.key,
         "attempt_id": attempt_id,
         "outcome": outcome.kind,
         "objective": objective,
         "metrics": dict(outcome.metrics),
-        "step": outcome.step,
-        "tokens": outcome.tokens,
-        "flops": outcome.flops,
-        "device_seconds": outcome.device_seconds,
-        "wall_seconds": outcome.wall_seconds,
-        "device": outcome.device,
-        "host": outcome.host,
         "environment": dict(outcome.environment),
-        "curve": outcome.curve,
         "accepted_at": now,
     }
 

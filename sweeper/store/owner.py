@@ -61,11 +61,11 @@ _RETIRED: set[str] = set()
 
 def signature() -> str:
     """Returns a word for this process, another one each time, that the name of a file may hold;
-    :func:`is_of_the_dead` tells later whether the process is gone."""
+    :func:`signer_has_ended` tells later whether the process is gone."""
     return f"{_namespace()}.{os.getpid()}.{_start_time(os.getpid())}.{uuid.uuid4().hex[:6]}"
 
 
-def is_of_the_dead(signed: str) -> bool:
+def signer_has_ended(signed: str) -> bool:
     """Returns True if it is certain from here that the process of a signature has ended."""
     namespace, pid, start = (*signed.split("."), "", "", "")[:3]
     here = bool(namespace) and namespace == _namespace() and pid.isdigit()

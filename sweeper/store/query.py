@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import RequestError
-from sweeper.store.database import BUSY_SECONDS, postgres_engine, sqlite_uri
+from sweeper.store.database import BUSY_SECONDS, Database, postgres_engine, sqlite_uri
 from sweeper.store.faults import store_fault
 from sweeper.store.location import Location
 from sweeper.store.records import Table
@@ -28,11 +28,11 @@ _READING = {
 _INSPECTING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"}
 
 
-def run_query(location: Location, sql: str, parameters: Sequence[Any] = ()) -> Table:
+def run_query(database: Database, sql: str, parameters: Sequence[Any] = ()) -> Table:
     """Returns the answer to one reading statement, over a connection that cannot write.
 
     Args:
-        location: the store.
+        database: which one.
         sql: one statement in the database's own SQL.
         parameters: values for the placeholders, which are ``?`` on SQLite and ``%s`` on
             PostgreSQL.
@@ -41,6 +41,7 @@ def run_query(location: Location, sql: str, parameters: Sequence[Any] = ()) -> T
         RequestError: the statement is wrong, or would write.
         StoreError: the database cannot be opened.
     """
+    location = database.location
     file = location.sqlite_file
     if file is None:
         return _ask_postgres(location, sql, parameters)

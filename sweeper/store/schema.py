@@ -12,7 +12,7 @@ from sweeper.errors import StoreError
 from sweeper.store.database import Database
 from sweeper.store.files import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.location import Location
-from sweeper.store.owner import is_of_the_dead, signature
+from sweeper.store.owner import signature, signer_has_ended
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata, trials
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -101,7 +101,7 @@ def _forget_unfinished(file: Path) -> None:
     """Removes the halves of databases that killed processes left."""
     for path in file.parent.glob(f"{TEMPORARY_PREFIX}*-{file.name}*"):
         signed = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0]
-        if is_of_the_dead(signed):
+        if signer_has_ended(signed):
             path.unlink(missing_ok=True)
 
 

@@ -1,66 +1,82 @@
-"""The store: the one class that reads and writes the database."""
+"""The store: the one class on the database, composed of functions that work inside a
+transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sweeper.errors import RequestError
+from sqlalchemy import Connection
+
 from sweeper.outcome import Outcome
-from sweeper.store import accounts, frames, notes
-from sweeper.store import attempts as leases
-from sweeper.store import frames as derived
+from sweeper.store import accounts, attempts, frames, notes, outcomes, upkeep
 from sweeper.store import studies as members
 from sweeper.store.database import Database
-from sweeper.store.files import Paths, Renaming, curve_files
-from sweeper.store.integrity import require_whole
+from sweeper.store.files import Paths
 from sweeper.store.location import locate
-from sweeper.store.outcomes import Recording, record_new
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
-from sweeper.store.records import (
-    Account,
-    Changes,
-    Claim,
-    Estimate,
-    Failure,
-    Holder,
-    Membership,
-    Probe,
-    Retried,
-    StudyRecord,
-    Table,
-)
 from sweeper.store.schema import open_database
-from sweeper.store.upkeep import (
-    Verification,
-    Waste,
-    find_waste,
-    forgive,
-    orphans,
-    remove,
-    retry_trials,
-    verify_store,
-)
 
-if TYPE_CHECKING:
-    import pandas
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _reads(
+    function: Callable[Concatenate[Connection, P], R],
+) -> Callable[Concatenate[Store, P], R]:
+    """The method that calls a function with a connection that sees one moment of the database."""
+
+    @wraps(function)
+    def method(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with store.database.read() as connection:
+            return function(connection, *args, **kwargs)
+
+    return method
+
+
+def _writes(
+    function: Callable[Concatenate[Connection, P], R],
+) -> Callable[Concatenate[Store, P], R]:
+    """The method that calls a function inside the only writing transaction: all of it or none."""
+
+    @wraps(function)
+    def method(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with store.database.write() as connection:
+            return function(connection, *args, **kwargs)
+
+    return method
+
+
+def _uses(
+    function: Callable[Concatenate[Database, P], R],
+) -> Callable[Concatenate[Store, P], R]:
+    """The method that calls a function which opens the transactions that it needs."""
+
+    @wraps(function)
+    def method(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(store.database, *args, **kwargs)
+
+    return method
 
 
 class Store:
     """Studies, trials, attempts and results, in SQLite or PostgreSQL.
 
-    Every method is one transaction and may be called from any thread. Every method raises
-    StoreError if the database is out of reach, locked, full, damaged or not writable.
+    Every method may be called from any thread, and raises StoreError if the database is out of
+    reach, locked, full, damaged or not writable. A method that is a function of another module
+    takes that function's arguments but for the first, the connection or the database, which is
+    the store's own; what it does is said there, and by ``help(Store.claim)``.
 
     Args:
         database: its database.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     @classmethod
     def open(
@@ -89,7 +105,7 @@ class Store:
         database = open_database(locate(location), create=create, read_only=read_only)
         try:
             if checked:
-                require_whole(database, thorough=False)
+                database.require_whole(thorough=False)
         except BaseException:
             database.close()
             raise
@@ -108,363 +124,67 @@ class Store:
 
     def close(self) -> None:
         """Closes all connections to the database."""
-        self._database.close()
+        self.database.close()
 
     @property
     def paths(self) -> Paths:
-        """The owner of the paths of curves and checkpoints."""
-        return self._database.location.paths
+        """The names of curves and checkpoints, and where they are."""
+        return self.database.location.paths
 
     @property
     def shown(self) -> str:
         """The store's place for messages, without a password."""
-        return self._database.location.shown
+        return self.database.location.shown
 
-    # Studies ----------------------------------------------------------------------------------
+    # Studies, and where their trials stand
+    save_study = _writes(members.save_study)
+    add_trials = _writes(members.add_trials)
+    studies = _reads(members.all_studies)
+    study = _reads(members.find_study)
+    results_of = _reads(accounts.results_of)
+    outcomes_of = _reads(accounts.outcomes_of)
+    step_seconds = _reads(accounts.step_seconds)
+    failures_of = _reads(accounts.failures_of)
+    worker_deaths = _reads(accounts.worker_deaths)
+    account = _reads(accounts.account)
 
-    def save_study(self, record: StudyRecord, declared: Sequence[Membership]) -> Changes:
-        """Writes a study and makes its members exactly the declared ones, in their order.
-
-        Trials that the store does not know are added; members that are no longer declared are
-        hidden and never deleted; declared ones that had been hidden come back.
-        """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            return members.save_study(connection, now, record, declared)
-
-    def add_trials(self, study: str, added: Sequence[Membership], *, first: int) -> None:
-        """Adds members to a study that is saved, all or none; hidden ones come back.
-
-        Args:
-            study: name of the study.
-            added: the members.
-            first: position of the first of them among the study's trials, from 0.
-        """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            members.add_members(connection, now, study, added, first)
-
-    def studies(self) -> list[StudyRecord]:
-        """Returns all studies, the oldest first."""
-        with self._database.read() as connection:
-            return members.all_studies(connection)
-
-    def study(self, name: str) -> StudyRecord:
-        """Returns a study.
-
-        Raises:
-            UnknownNameError: there is none of this name.
-        """
-        with self._database.read() as connection:
-            return members.find_study(connection, name)
-
-    # What is done -----------------------------------------------------------------------------
-
-    def results_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
-        with self._database.read() as connection:
-            return accounts.results_of(connection, keys)
-
-    def outcomes_of(self, keys: Iterable[str]) -> dict[str, Outcome]:
-        """Returns the accepted outcomes by key, with their final metrics; without marks, curve
-        and what is known of the machine."""
-        with self._database.read() as connection:
-            return accounts.outcomes_of(connection, keys)
-
-    def step_seconds(self, keys: Sequence[str]) -> dict[str, float]:
-        """Returns device seconds per optimizer step by key, for the completed trials."""
-        with self._database.read() as connection:
-            return accounts.step_seconds(connection, keys)
-
-    def failures_of(self, keys: Iterable[str]) -> dict[str, Failure]:
-        """Returns the failures of the trials without a result whose last attempt failed."""
-        with self._database.read() as connection:
-            return accounts.failures_of(connection, keys)
-
-    def worker_deaths(self, keys: Iterable[str]) -> dict[str, int]:
-        """Returns how many workers died under each trial since it was last excused, by key; 0
-        is left out. Controllers and whole nodes that died are not among them."""
-        with self._database.read() as connection:
-            return accounts.worker_deaths(connection, keys)
-
-    def account(self, study: str) -> Account:
-        """Returns where the trials of a study stand; the parts add up.
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            members.find_study(connection, study)
-            return accounts.account(connection, self._database.now(connection), study)
-
-    # Attempts ---------------------------------------------------------------------------------
-
-    def claim(self, keys: Iterable[str], *, owner: Owner, lease_s: float) -> list[Claim]:
-        """Claims every key without an accepted result that nobody alive is running.
-
-        A running attempt is given up (``lost_worker``) when its lease has lapsed, or at once
-        when its owner was a process of this machine that has ended. Of several processes that
-        claim a key at once, one is given it.
-
-        Args:
-            keys: keys of saved trials.
-            owner: who will run them.
-            lease_s: seconds for which the claim holds unless :meth:`heartbeat` renews it.
-
-        Returns:
-            The claims, in the order of the keys.
-        """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            return leases.claim(connection, now, keys, owner, lease_s)
-
-    def heartbeat(self, owner: Owner, lease_s: float) -> frozenset[str]:
-        """Renews the leases of an owner; returns the keys that it still holds. What it had
-        claimed and is not among them has ended, or was given to somebody else."""
-        with self._database.write() as connection:
-            return leases.heartbeat(connection, self._database.now(connection), owner, lease_s)
+    # Attempts, and how they ended
+    claim = _writes(attempts.claim)
+    heartbeat = _writes(attempts.heartbeat)
+    holders = _reads(attempts.holders)
+    record_many = _writes(outcomes.record_many)
+    save_imported = _writes(outcomes.save_imported)
 
     def release(self, owner: Owner) -> int:
         """Closes what an owner still runs as ``stopped``, so that anybody may claim it; returns
         the number of attempts. The owner claims nothing more: to this process it is gone, even
         if the store cannot be told."""
         owner.retire()
-        with self._database.write() as connection:
-            return leases.release(connection, self._database.now(connection), owner)
-
-    def holders(self, keys: Sequence[str]) -> dict[str, Holder]:
-        """Returns who runs which of the trials now, by key; what nobody runs is left out."""
-        with self._database.read() as connection:
-            return leases.holders(connection, self._database.now(connection), keys)
+        with self.database.write() as connection:
+            return attempts.release(connection, owner)
 
     def record(self, outcome: Outcome, *, objective: float | None) -> bool:
-        """Keeps how an attempt ended; returns True if it is the accepted result of its trial.
-
-        When this returns, it is on the disk. The first result of a trial is accepted; a later
-        one is kept as an attempt beside it. The same report twice counts once.
-
-        Args:
-            outcome: how it ended.
-            objective: value of the study's metric, for the results table.
-        """
+        """Keeps how one attempt ended, as :func:`outcomes.record_many` does; returns True if it
+        is the accepted result of its trial."""
         return self.record_many([(outcome, objective)])[0]
 
-    def record_many(self, entries: Sequence[tuple[Outcome, float | None]]) -> list[bool]:
-        """Keeps several outcomes, all or none; returns for each what :meth:`record` returns."""
-        if not entries:
-            return []
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            recording = Recording(connection, now, [outcome.key for outcome, _ in entries])
-            verdicts = [recording.add(outcome, objective) for outcome, objective in entries]
-            recording.write()
-            return verdicts
+    # Answers
+    frame = _reads(frames.trial_frame)
+    marks = _reads(frames.mark_frame)
+    derived_places = _reads(frames.derived_places)
+    derived = _reads(frames.derived_frame)
+    curve_files = _reads(frames.curve_files)
+    query = _uses(run_query)
 
-    def save_imported(
-        self,
-        record: StudyRecord,
-        declared: Sequence[Membership],
-        outcomes: Iterable[tuple[Outcome, float | None]],
-        *,
-        replace: bool,
-    ) -> Changes:
-        """Writes a study with outcomes that were made elsewhere, all or none.
+    # Measured speeds and estimates
+    save_probe = _writes(notes.save_probe)
+    probe_for = _reads(notes.find_probe)
+    save_estimates = _writes(notes.save_estimates)
+    estimates = _reads(notes.find_estimates)
 
-        Args:
-            record: the study.
-            declared: its trials; others that it had are hidden.
-            outcomes: outcomes and objectives of declared trials. A trial that has been
-                attempted already is left as it is.
-            replace: allow that trials are hidden.
-
-        Raises:
-            RequestError: trials would be hidden and ``replace`` is not asked for, or the study
-                of this name is no imported one.
-        """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            changes = members.save_study(connection, now, record, declared)
-            if changes.hidden and not replace:
-                raise RequestError(
-                    f"study {record.name}: {changes.hidden} of the trials that it has are not in "
-                    f"this import ({changes.added} of this import are new); --replace hides "
-                    "them, another --study keeps both"
-                )
-            record_new(connection, now, outcomes)
-            return changes
-
-    # Answers ----------------------------------------------------------------------------------
-
-    def frame(self, study: str, *, hidden: bool = False) -> pandas.DataFrame:
-        """Returns one row a member of a study (see :func:`frames.trial_frame`).
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            return frames.trial_frame(
-                connection, members.find_study(connection, study), hidden=hidden
-            )
-
-    def marks(self, study: str) -> pandas.DataFrame:
-        """Returns the metrics at token marks of a study's results (:func:`frames.mark_frame`).
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            return frames.mark_frame(connection, members.find_study(connection, study))
-
-    def derived_places(self, study: str) -> list[derived.Place]:
-        """Returns where a study's trials have derived numbers (:func:`derived.derived_places`).
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            return derived.derived_places(connection, members.find_study(connection, study).name)
-
-    def derived(
-        self, study: str, wanted: Mapping[str, Sequence[derived.Place]]
-    ) -> pandas.DataFrame:
-        """Returns derived numbers by key of the trial (see :func:`derived.derived_frame`).
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            record = members.find_study(connection, study)
-            return derived.derived_frame(connection, record.name, wanted)
-
-    def curve_files(self, study: str) -> dict[str, Path]:
-        """Returns the curve file of each result of a study that has one, by key.
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            found = frames.curve_files(connection, members.find_study(connection, study))
-        return {key: self.paths.absolute(relative) for key, relative in found.items()}
-
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
-        """Returns the answer to one reading statement; nothing can be written with it.
-
-        Raises:
-            RequestError: the statement is wrong, or would write.
-        """
-        return run_query(self._database.location, sql, parameters)
-
-    # Notes ------------------------------------------------------------------------------------
-
-    def save_probe(self, probe: Probe) -> None:
-        """Keeps a measured speed in place of an older one of the same circumstances."""
-        with self._database.write() as connection:
-            notes.save_probe(connection, self._database.now(connection), probe)
-
-    def probe_for(
-        self,
-        *,
-        workload: str,
-        workload_version: str,
-        shape: Mapping[str, Any],
-        device: str,
-        threads: int,
-        pack: int,
-    ) -> Probe | None:
-        """Returns the measured speed under the same circumstances, if there is one."""
-        wanted = Probe(
-            workload=workload,
-            workload_version=workload_version,
-            shape=shape,
-            device=device,
-            threads=threads,
-            pack=pack,
-            startup_seconds=0.0,
-            step_seconds=0.0,
-            steps=0,
-        )
-        with self._database.read() as connection:
-            return notes.find_probe(connection, wanted)
-
-    def save_estimates(self, study: str, hyperparameter: str, rows: Sequence[Estimate]) -> None:
-        """Keeps the estimates of a study's hyperparameter in place of the earlier ones.
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.write() as connection:
-            members.find_study(connection, study)
-            now = self._database.now(connection)
-            notes.save_estimates(connection, now, study, hyperparameter, rows)
-
-    def estimates(self, study: str, hyperparameter: str) -> list[Estimate]:
-        """Returns the newest estimates of a study's hyperparameter.
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            members.find_study(connection, study)
-            return notes.find_estimates(connection, study, hyperparameter)
-
-    # Upkeep -----------------------------------------------------------------------------------
-
-    def retry(
-        self,
-        study: str,
-        *,
-        failed: bool = False,
-        diverged: bool = False,
-        keys: Sequence[str] = (),
-    ) -> Retried:
-        """Makes trials of a study pending again, all or none (:func:`upkeep.retry_trials`)."""
-        with Renaming() as renaming, self._database.write() as connection:
-            return retry_trials(
-                connection,
-                self._database.now(connection),
-                self.paths,
-                renaming,
-                study,
-                failed=failed,
-                diverged=diverged,
-                keys=keys,
-            )
-
-    def forgive(self, keys: Sequence[str]) -> None:
-        """Makes the ended attempts of trials without a result count no more, so that the trials
-        wait to be run again."""
-        with self._database.write() as connection:
-            forgive(connection, keys)
-
-    def prune(
-        self,
-        study: str | None = None,
-        *,
-        hidden: bool = False,
-        withdrawn: bool = False,
-        dry_run: bool = False,
-    ) -> list[Waste]:
-        """Removes files that nothing needs, unless it is a dry run, and returns what they were
-        (:func:`upkeep.find_waste`); None as the study looks through the whole store.
-
-        Raises:
-            UnknownNameError: there is no such study.
-        """
-        with self._database.read() as connection:
-            scope = None if study is None else members.member_keys(connection, study)
-            found = find_waste(
-                connection, self._database, scope, hidden=hidden, withdrawn=withdrawn
-            )
-        return found if dry_run else remove(self._database, found)
-
-    def verify(self, study: str | None = None, *, repair: bool = False) -> Verification:
-        """Checks database, curves and checkpoints, and mends them if asked to
-        (:func:`upkeep.verify_store`)."""
-        return verify_store(self._database, study, repair=repair)
-
-    def orphans(self) -> int:
-        """Returns how many trials have a curve file on disk and no result in the database, be
-        it that the database was lost. Running them takes those results over."""
-        files = list(curve_files(self.paths))
-        with self._database.read() as connection:
-            return orphans(connection, files)
+    # Upkeep
+    retry = _uses(upkeep.retry_trials)
+    forgive = _writes(upkeep.forgive)
+    prune = _uses(upkeep.prune_store)
+    verify = _uses(upkeep.verify_store)
+    orphans = _uses(upkeep.orphans)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.store.database import present_in
+from sweeper.store.database import current_time, present_in
 from sweeper.store.records import IMPORTED, Changes, Membership, StudyRecord
 from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
@@ -22,34 +22,40 @@ GROUP = 5_000
 
 
 def save_study(
-    connection: Connection, now: datetime, record: StudyRecord, members: Sequence[Membership]
+    connection: Connection, record: StudyRecord, declared: Sequence[Membership]
 ) -> Changes:
-    """Writes a study and makes its members exactly the ones given; returns what changed.
+    """Writes a study and makes its members exactly the declared ones, in their order.
+
+    Trials that the store does not know are added; members that are no longer declared are
+    hidden and never deleted; declared ones that had been hidden come back.
 
     Raises:
         RequestError: the name is that of a study whose results were imported and the new one is
             to be run, or the other way round.
     """
     _require_same_origin(connection, record)
-    _save_record(connection, now, record)
-    _add_trials(connection, now, [member.trial for member in members])
-    return _set_members(connection, record.name, members)
+    _save_record(connection, current_time(connection), record)
+    _insert_trials(connection, [member.trial for member in declared])
+    return _set_members(connection, record.name, declared)
 
 
-def add_members(
-    connection: Connection,
-    now: datetime,
-    study: str,
-    members: Sequence[Membership],
-    first: int,
+def add_trials(
+    connection: Connection, study: str, added: Sequence[Membership], *, first: int
 ) -> None:
-    """Adds members to a study, from a position on; the others stay as they are."""
-    _add_trials(connection, now, [member.trial for member in members])
-    _set_members(connection, study, members, first=first, whole=False)
+    """Adds members to a study that is saved; hidden ones come back, others stay as they are.
+
+    Args:
+        connection: inside a writing transaction.
+        study: name of the study.
+        added: the members.
+        first: position of the first of them among the study's trials, from 0.
+    """
+    _insert_trials(connection, [member.trial for member in added])
+    _set_members(connection, study, added, first=first, whole=False)
 
 
 def all_studies(connection: Connection) -> list[StudyRecord]:
-    """Returns every study, in the order in which they were first saved."""
+    """Returns all studies, the oldest first."""
     rows = connection.execute(select(studies).order_by(studies.c.created_at, studies.c.name))
     return [_study_of(row) for row in rows]
 
@@ -110,11 +116,12 @@ def _save_record(connection: Connection, now: datetime, record: StudyRecord) -> 
         )
 
 
-def _add_trials(connection: Connection, now: datetime, added: Sequence[Trial]) -> None:
+def _insert_trials(connection: Connection, added: Sequence[Trial]) -> None:
     """Inserts the trials that the store does not know; a known key is the same trial.
 
     They lie in the order of their keys, in which the database looks them up.
     """
+    now = current_time(connection)
     by_key = {trial.key: trial for trial in added}
     known = present_in(connection, trials.c.key, by_key)
     new = [by_key[key] for key in sorted(by_key.keys() - known)]

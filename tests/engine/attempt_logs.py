@@ -58,7 +58,7 @@ def walk(log: AttemptLog, steps: range) -> None:
 
 def curve_of(paths: Paths, outcome: Outcome) -> dict[str, list[float]]:
     assert outcome.curve is not None
-    frame, warnings = read_curves({"key": paths.absolute(outcome.curve)})
+    frame, warnings = read_curves(paths.files, {"key": outcome.curve})
     assert warnings == []
     return {str(name): list(frame[name]) for name in frame.columns if name != "key"}
 

@@ -12,6 +12,7 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Ended, Event, Order, Shape, Started
 from sweeper.engine.packing import Pack
 from sweeper.outcome import Outcome
+from sweeper.store.files.local import LocalFiles
 from sweeper.store.files.paths import Paths
 
 SHAPE = Shape()
@@ -40,7 +41,7 @@ def dispatcher(desk: Desk, packs: Sequence[Pack], **options: Any) -> Dispatcher:
         packs,
         claim=desk.claim,
         workload="planted",
-        paths=Paths(Path("/nowhere")),
+        paths=Paths(LocalFiles(Path("/nowhere"))),
         record=desk.recorded.append,
         observe=desk.seen.append,
         ordered=desk.ordered.append,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from on_disk import on_disk
+
 from sweeper.errors import StoreError
 from sweeper.store.location import locate
 from sweeper.store.store import Store
@@ -47,7 +49,7 @@ class Program:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.store = str(store or folder / "store")
-        self.files = locate(self.store).paths
+        self.files = on_disk(locate(self.store).paths)
         self._folder = folder
         self._file = folder / "study.yaml"
         self._file.write_text(json.dumps(study.document), encoding="utf-8")

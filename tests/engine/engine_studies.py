@@ -9,6 +9,7 @@ from typing import Any
 from sweeper.engine.messages import Ended, Event, Order, Shape, Task
 from sweeper.engine.packing import Pack
 from sweeper.outcome import Outcome
+from sweeper.store.files.local import LocalFiles
 from sweeper.store.files.paths import Paths
 from sweeper.store.store import Store
 from sweeper.study.plan import expand, unique_trials
@@ -85,7 +86,7 @@ def order_of(
         workload=workload,
         shape=Shape(),
         tasks=tasks,
-        paths=Paths(root),
+        paths=Paths(LocalFiles(root)),
         checkpoint_seconds=checkpoint_seconds,
     )
 

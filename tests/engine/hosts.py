@@ -47,7 +47,7 @@ def curves(order: Order, outcomes: Sequence[Outcome]) -> dict[str, str]:
     found = {}
     for outcome in outcomes:
         assert outcome.curve is not None
-        table = parquet.read_table(order.paths.absolute(outcome.curve))
+        table = parquet.read_table(order.paths.files.local(outcome.curve))
         found[outcome.key] = repr(table.to_pydict())
     return found
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
-from unittest.mock import patch
+from datetime import timedelta
 
 from sweeper.engine.messages import Ended, Event, Lost, Order, Started, Task
 from sweeper.engine.run import Run
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome, OutcomeKind
-from sweeper.store.database import Database
+from sweeper.store.database import shared_clock
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 from sweeper.study.study import Study
@@ -26,16 +23,12 @@ class Clock:
 
     offset: float = 0.0
 
-    @contextmanager
-    def in_charge(self) -> Iterator[None]:
-        """Context in which every store reads this clock."""
-        real = Database.now
-
-        def now(database: Database, connection: Any) -> datetime:
-            return real(database, connection) + timedelta(seconds=self.offset)
-
-        with patch.object(Database, "now", now):
-            yield
+    def set_on(self, store: Store) -> Store:
+        """Makes a store read this clock; returns the store."""
+        store.database.clock = lambda connection: (
+            shared_clock(connection) + timedelta(seconds=self.offset)
+        )
+        return store
 
 
 class Impatient(threading.Event):

@@ -76,7 +76,7 @@ def test_a_killed_controller_leaves_nobody_behind_and_loses_nothing(
         assert sum(attempts.values()) > 10, "somebody was at work when it was killed"
         assert losses(store, STUDY.name) == undisturbed(tmp_path / "calm")
         assert adds_up(store, STUDY.name)
-    assert not list(run.files.checkpoints.rglob("*.pt"))
+    assert not list(run.files.root.rglob("*.pt"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])

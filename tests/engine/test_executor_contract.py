@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted, trials_of
+from on_disk import on_disk
 
 from sweeper.engine.run import Run, RunSummary
 from sweeper.store.store import Store
@@ -154,7 +155,7 @@ def test_a_stopped_run_accounts_for_everything_and_goes_on_with_the_same_bits(
     with Store.open(tmp_path / "calm") as other:
         Run(planted(fixed={"steps": 12}, sweep=sweep), other, executor="inline").execute()
         assert losses(store, study.name) == losses(other, study.name)
-    assert not list(store.paths.checkpoints.rglob("*.pt"))
+    assert not list(on_disk(store.paths).root.rglob("*.pt"))
 
 
 def test_the_budget_of_the_study_ends_the_run_and_is_not_an_interruption(

@@ -71,21 +71,21 @@ def test_a_trial_that_was_taken_over_is_dropped_and_its_late_result_is_kept_besi
     store: Store,
 ) -> None:
     clock = Clock()
-    with clock.in_charge():
-        slow, quick = (_one_trial(store, number=n, here=False) for n in (1, 2))
-        slow.take(1)
-        (worker,) = slow.workers
-        clock.offset += Limits.lease_seconds + 1
-        quick.take(1)
-        assert slow.dispatcher.held() == quick.dispatcher.held(), "nobody has told it yet"
-        slow.beat()
-        assert (slow.dispatcher.held(), slow.workers) == (set(), [])
-        quick.end(quick.workers[0], "completed", 2.0)
-        worker.tasks = list(worker.order.tasks)
-        slow.end(worker, "completed", 1.0)
-        statement = "select number, state, accepted from attempts order by number"
-        rows = [tuple(row) for row in store.query(statement).rows]
-        assert rows == [(1, "completed", False), (2, "completed", True)]
-        assert store.query("select objective from results").rows == [(2.0,)]
-        for each in (slow, quick):
-            each.close()
+    clock.set_on(store)
+    slow, quick = (_one_trial(store, number=n, here=False) for n in (1, 2))
+    slow.take(1)
+    (worker,) = slow.workers
+    clock.offset += Limits.lease_seconds + 1
+    quick.take(1)
+    assert slow.dispatcher.held() == quick.dispatcher.held(), "nobody has told it yet"
+    slow.beat()
+    assert (slow.dispatcher.held(), slow.workers) == (set(), [])
+    quick.end(quick.workers[0], "completed", 2.0)
+    worker.tasks = list(worker.order.tasks)
+    slow.end(worker, "completed", 1.0)
+    statement = "select number, state, accepted from attempts order by number"
+    rows = [tuple(row) for row in store.query(statement).rows]
+    assert rows == [(1, "completed", False), (2, "completed", True)]
+    assert store.query("select objective from results").rows == [(2.0,)]
+    for each in (slow, quick):
+        each.close()

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from engine_studies import planted, trials_of
+from on_disk import on_disk
 
 from sweeper.engine.ledger import GROUP, Recorder
 from sweeper.engine.proposals import Proposals
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome
 from sweeper.search.base import make_search
-from sweeper.store.files.paths import Paths
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 
@@ -142,20 +142,20 @@ def test_checkpoints_go_when_the_result_is_safe_and_not_before(
 ) -> None:
     kept, gone = study_keys[:2]
     for key in (kept, gone):
-        path = store.paths.checkpoint(key, 5)
+        path = on_disk(store.paths).checkpoint(key, 5)
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
     with recorder_of(store) as recorder:
         recorder.record(Outcome(key=kept, attempt=1, kind="stopped"))
         recorder.record(result(gone))
     assert len(store.paths.checkpoints_of(kept)) == 1
-    assert not store.paths.checkpoint_folder(gone).exists()
+    assert not on_disk(store.paths).checkpoint_folder(gone).exists()
 
 
 def test_a_checkpoint_that_stays_behind_is_a_note_and_no_failure(
     store: Slow, study_keys: list[str]
 ) -> None:
-    folder = Paths(store.paths.root).checkpoint_folder(study_keys[0])
+    folder = on_disk(store.paths).checkpoint_folder(study_keys[0])
     folder.parent.mkdir(parents=True)
     folder.write_bytes(b"a file in the place of the folder")
     notes: list[str] = []

@@ -59,10 +59,10 @@ class LifeCycle(RuleBasedStateMachine):
 
     @initialize(pack=st.integers(1, 3))
     def begin(self, pack: int) -> None:
-        self._stack.enter_context(self.clock.in_charge())
         location = self._location()
-        self.store = self._stack.enter_context(Store.open(location))
-        self.upkeep = self._stack.enter_context(Store.open(location, create=False))
+        self.store = self.clock.set_on(self._stack.enter_context(Store.open(location)))
+        upkeep = self._stack.enter_context(Store.open(location, create=False))
+        self.upkeep = self.clock.set_on(upkeep)
         self.pack = pack
         self.edit({32, 64}, False)
 

@@ -13,6 +13,7 @@ from engine_studies import planted
 from sweeper.engine.messages import Advanced, Died, Ended, Lost, Order, Shape, Started, Task
 from sweeper.engine.progress import SAID_PER_CAUSE, Progress
 from sweeper.outcome import Outcome
+from sweeper.store.files.local import LocalFiles
 from sweeper.store.files.paths import Paths
 from sweeper.study.plan import expand, unique_trials
 from sweeper.trial import Trial
@@ -53,7 +54,7 @@ def order(number: int, *trials: Trial) -> Order:
         workload="planted",
         shape=Shape(),
         tasks=tasks,
-        paths=Paths(Path("/nowhere")),
+        paths=Paths(LocalFiles(Path("/nowhere"))),
         checkpoint_seconds=1.0,
     )
 

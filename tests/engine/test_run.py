@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import altered_card
+import memory_files
 import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
+from on_disk import on_disk
 
 from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
 from sweeper.errors import ClusterError, EnvironmentFault, StoreError
 from sweeper.outcome import Outcome
+from sweeper.store.files.curves import read_curves
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 from sweeper.study.study import Study
@@ -303,9 +307,26 @@ def test_checkpoints_that_a_killed_controller_left_of_a_finished_trial_are_remov
     inline(study, store).execute()
     done, stranger = trials_of(study)[0].key, "0" * 64
     for key in (done, stranger):
-        path = store.paths.checkpoint(key, 3)
+        path = on_disk(store.paths).checkpoint(key, 3)
         path.parent.mkdir(parents=True)
         path.touch()
     assert inline(study, store).execute().reused == 6
-    assert not store.paths.checkpoint_folder(done).exists()
-    assert store.paths.checkpoint(stranger, 3).exists(), "it may be of another database"
+    assert not on_disk(store.paths).checkpoint_folder(done).exists()
+    assert on_disk(store.paths).checkpoint(stranger, 3).exists(), "it may be of another database"
+
+
+def test_a_study_whose_files_lie_in_no_folder_is_run_and_ends_as_in_one(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = planted()
+    inline(study, store).execute()
+    monkeypatch.setitem(sys.modules, "sweeper.store.files.memory", memory_files)
+    monkeypatch.setenv("SWEEPER_FILES", f"memory://{tmp_path}/")
+    with Store.open(f"sqlite:///{tmp_path}/other.db") as other:
+        inline(study, other, checkpoint_seconds=0.0).execute()
+
+        assert bits(other, study.name) == bits(store, study.name)
+        curves, warnings = read_curves(other.paths.files, other.curve_files(study.name))
+        assert warnings == [] and curves["key"].nunique() == len(trials_of(study))
+        assert other.verify().findings == () == tuple(other.prune())
+    assert not (tmp_path / "curves").exists()

@@ -333,7 +333,7 @@ def test_rows_of_one_run_at_several_steps_are_its_curve(store: Store, tmp_path: 
     marks = store.marks("theirs")
     assert marks["step"].tolist() == [10, 20, 30, 40] * 4
     assert marks["tokens"].tolist() == [10_000, 20_000, 30_000, 40_000] * 4
-    curves, warnings = read_curves(store.curve_files("theirs"))
+    curves, warnings = read_curves(store.paths.files, store.curve_files("theirs"))
     assert not warnings and len(curves) == 16
     first = curves[curves["key"] == frame["key"].iloc[0]]
     assert first["step"].tolist() == [10, 20, 30, 40]

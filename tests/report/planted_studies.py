@@ -128,11 +128,11 @@ def _outcome(
     finite = math.isfinite(loss)
     relative = None
     if curves:
-        path = store.paths.curve(trial.key, attempt)
+        relative = store.paths.curve(trial.key, attempt)
         steps = list(range(1, 51))
         losses = [loss + 3 * math.exp(-s / 10) if finite else 9.0 for s in steps]
-        write_curve(path, {"step": steps, "tokens": [20 * s for s in steps], "train_loss": losses})
-        relative = store.paths.relative(path)
+        columns = {"step": steps, "tokens": [20 * s for s in steps], "train_loss": losses}
+        write_curve(store.paths.files, relative, columns)
     outcome = Outcome(
         key=trial.key,
         attempt=attempt,

@@ -99,7 +99,7 @@ def test_training_curves_are_drawn_from_the_stores_files(
     lowest = points.groupby(["group", "scale"])["loss"].min()
     assert best.set_index(["group", "scale"])["loss"].to_dict() == lowest.to_dict()
     files = finished.curve_files("planted")
-    curves, warnings = read_curves({key: files[key] for key in best["key"]})
+    curves, warnings = read_curves(finished.paths.files, {key: files[key] for key in best["key"]})
     assert warnings == []
     table = training_table(best, curves)
     assert len(table) == 6 * 50

@@ -13,7 +13,7 @@ import yaml
 from doubling_search import Doubling
 from engine_studies import adds_up, bits, planted
 
-from sweeper.cli.plan import plan_command
+from sweeper.cli import main
 from sweeper.engine.messages import Event
 from sweeper.engine.run import Run, RunSummary
 from sweeper.outcome import Outcome
@@ -186,9 +186,12 @@ def test_a_plan_lists_what_the_search_proposes_first(
 ) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(STUDY.document), encoding="utf-8")
-    monkeypatch.setattr("sweeper.cli.plan.make_search", Doubling)
+    monkeypatch.setattr("sweeper.search.grid.make", Doubling)
+    place = ["--store", str(tmp_path / "store"), "--no-probe", "--json"]
+    monkeypatch.setattr("sys.argv", ["sweeper", "plan", str(file), *place])
 
-    plan_command(file, store=str(tmp_path / "store"), probe=False, as_json=True)
+    with pytest.raises(SystemExit, match="0"):
+        main()
 
     assert json.loads(capsys.readouterr().out)["trials"] == 2
 

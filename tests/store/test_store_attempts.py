@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from sample_store import ELSEWHERE, dump, dump_from_a_new_process, outcome, save, spawn
+from sqlalchemy import Connection
 
 from sweeper.errors import StoreError
-from sweeper.store import attempts as leases
-from sweeper.store.database import Database
+from sweeper.store.database import Database, shared_clock
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 
@@ -129,16 +129,11 @@ def test_a_heartbeat_does_not_bring_back_what_was_given_away(store: Store) -> No
 
 
 @contextmanager
-def clock_off_by(**change: float) -> Iterator[None]:
-    """The database's clock jumps, for everybody who asks it."""
-    true = Database.now
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Database,
-            "now",
-            lambda self, connection: true(self, connection) + timedelta(**change),
-        )
-        yield
+def clock_off_by(store: Store, **change: float) -> Iterator[None]:
+    """The clock of a store jumps."""
+    store.database.clock = lambda connection: shared_clock(connection) + timedelta(**change)
+    yield
+    store.database.clock = shared_clock
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process lives")
@@ -150,18 +145,18 @@ def test_a_live_process_of_this_machine_keeps_its_lease_whatever_the_clock_says(
     assert child.stdout.readline() == "2\n"
 
     for jump in (timedelta(days=1), timedelta(days=-1)):
-        with clock_off_by(seconds=jump.total_seconds()):
+        with clock_off_by(store, seconds=jump.total_seconds()):
             assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
             assert store.account("widths").running == 2
             assert set(store.holders(keys)) == set(keys)
     os.kill(child.pid, signal.SIGSTOP)  # stopped, or swapped out for minutes: it will go on
-    with clock_off_by(days=1):
+    with clock_off_by(store, days=1):
         assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
     os.kill(child.pid, signal.SIGCONT)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
-    with clock_off_by(days=-1):
+    with clock_off_by(store, days=-1):
         assert len(store.claim(keys, owner=Owner.here(), lease_s=60)) == 2
     _finish(child)
 
@@ -170,14 +165,14 @@ def test_of_another_machine_only_the_clock_speaks_forward_and_back(store: Store)
     keys = save(store, 1)
     store.claim(keys, owner=ELSEWHERE, lease_s=60)
 
-    with clock_off_by(hours=-1):
+    with clock_off_by(store, hours=-1):
         assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
         assert store.heartbeat(ELSEWHERE, 60) == frozenset(keys)
     assert store.holders(keys) == {}  # the heartbeat's own clock was an hour behind
-    with clock_off_by(hours=1):
+    with clock_off_by(store, hours=1):
         assert store.heartbeat(ELSEWHERE, 60) == frozenset(keys)
     assert store.claim(keys, owner=Owner.here(), lease_s=60) == []
-    with clock_off_by(hours=2):
+    with clock_off_by(store, hours=2):
         assert [item.attempt for item in store.claim(keys, owner=NEARBY, lease_s=60)] == [2]
     assert store.heartbeat(ELSEWHERE, 60) == frozenset()
 
@@ -197,20 +192,24 @@ def test_holders_say_where_each_trial_runs(store: Store) -> None:
     assert all(item.expires_at is not None for item in found.values())
 
 
+class Away(Database):
+    """A database that cannot be written."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        raise StoreError("the store is away")
+        yield
+
+
 def test_a_run_that_could_not_give_back_its_leases_holds_up_nobody_in_its_process(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
     keys = save(store, 1)
     owner = Owner.here()
     store.claim(keys, owner=owner, lease_s=60)
 
-    def away(*arguments: object) -> int:
-        raise StoreError("the store is away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(leases, "release", away)
-        with pytest.raises(StoreError, match="away"):
-            store.release(owner)
+    with Store(Away(store.database.location)) as away, pytest.raises(StoreError, match="away"):
+        away.release(owner)
 
     assert [item.attempt for item in store.claim(keys, owner=Owner.here(), lease_s=60)] == [2]
 
@@ -221,7 +220,7 @@ def test_losses_that_a_controller_reports_count_and_its_own_end_does_not(store: 
     store.record(outcome(keys[0], "lost_worker", step=0, error="killed"), objective=None)
     store.record(outcome(keys[0], "lost_node", attempt=2, step=0), objective=None)
     store.record(outcome(keys[0], "stopped", attempt=3), objective=None)
-    with clock_off_by(hours=1):
+    with clock_off_by(store, hours=1):
         store.claim(keys, owner=Owner.here(), lease_s=60)
 
     states = store.query("select state, count(*) from attempts group by state order by state")

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from on_disk import on_disk
 from sample_store import outcome, save, spawn
 from store_places import written
 
 from sweeper.errors import StoreError
-from sweeper.store import database
+from sweeper.store.database import Database
 from sweeper.store.owner import Owner, signature
 from sweeper.store.store import Store
 
@@ -174,7 +175,7 @@ def test_the_half_made_store_of_a_killed_process_is_cleared_away(tmp_path: Path)
 def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         keys = save(store, 2)
-        reader = sqlite3.connect(store.paths.database, isolation_level=None)
+        reader = sqlite3.connect(on_disk(store.paths).database, isolation_level=None)
         reader.execute("begin")
         assert reader.execute("select count(*) from results").fetchone() == (0,)
 
@@ -185,11 +186,10 @@ def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
         assert store.account("widths").done == 1
 
 
-def test_a_lock_that_is_never_given_back_is_told(
-    location: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
-    with Store.open(location) as store:
+def test_a_lock_that_is_never_given_back_is_told(location: str) -> None:
+    with Store.open(location) as opened:
+        place = opened.database.location
+    with Store(Database(place, busy_seconds=0.1)) as store:
         save(store, 1)
         with written(location):
             assert store.account("widths").pending == 1

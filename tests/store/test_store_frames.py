@@ -101,12 +101,12 @@ def test_marks_of_a_study_come_as_a_frame(store: Store) -> None:
     ]
 
 
-def test_curve_files_are_found_under_the_folder_of_the_store(store: Store) -> None:
+def test_the_curve_file_of_a_result_is_found(store: Store) -> None:
     keys = save(store, 2)
-    path = store.paths.curve(keys[0], 1)
-    store.record(outcome(keys[0], curve=store.paths.relative(path), attempt=0), objective=2.5)
+    name = store.paths.curve(keys[0], 1)
+    store.record(outcome(keys[0], curve=name, attempt=0), objective=2.5)
 
-    assert store.curve_files("widths") == {keys[0]: path}
+    assert store.curve_files("widths") == {keys[0]: name}
 
 
 @pytest.mark.parametrize("enabled", [True, False])

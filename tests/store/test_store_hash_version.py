@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 from sample_store import save
+from store_places import written
 
 from sweeper import trial
 from sweeper.errors import StoreError
-from sweeper.store import studies as members_module
 from sweeper.store.store import Store
 
 GOLDEN = "53725170d4ae7b8f9577688300f87d1854095587014d5aa5e981b4d3a25085ae"
-
-
-def second_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the seed is forgotten: trials that differ in it alone become one."""
-
-    def key(
-        *, workload: str, version: str, data: str, config: Mapping[str, Any], seed: int
-    ) -> str:
-        text = trial.canonical_json([2, workload, version, data, dict(config)])
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    monkeypatch.setattr(trial, "trial_key", key)
-    monkeypatch.setattr(trial, "HASH_VERSION", 2)
-    monkeypatch.setattr(members_module, "HASH_VERSION", 2)
 
 
 def test_the_recipe_of_today_makes_the_keys_that_stores_hold() -> None:
@@ -45,23 +27,21 @@ def test_the_recipe_of_today_makes_the_keys_that_stores_hold() -> None:
     )
 
 
-def test_trials_of_an_older_recipe_stay_as_they_are(
-    location: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trials_of_an_older_recipe_stay_as_they_are(location: str) -> None:
     with Store.open(location) as store:
         keys = save(store, 2)
-    second_recipe(monkeypatch)
+    with written(location) as connection:  # keys that today's recipe would not make
+        connection.exec_driver_sql("update trials set hash_version = 0, seed = 99")
     with Store.open(location) as store:
         assert store.frame("widths")["key"].tolist() == keys
         assert store.verify().findings == ()
 
 
-def test_keys_of_a_newer_recipe_are_refused(
-    location: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch, Store.open(location) as store:
-        second_recipe(patch)
+def test_keys_of_a_newer_recipe_are_refused(location: str) -> None:
+    with Store.open(location) as store:
         save(store, 1)
+    with written(location) as connection:
+        connection.exec_driver_sql("update trials set hash_version = 2")
 
     with pytest.raises(StoreError, match=r"keys of version 2 .*makes version 1.*upgrade sweeper"):
         Store.open(location)

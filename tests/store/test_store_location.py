@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from on_disk import on_disk
 
 from sweeper.errors import RequestError
 from sweeper.store.location import locate
@@ -18,7 +19,7 @@ def test_the_default_is_a_folder_beside_the_work(
 
     found = locate(None, {})
 
-    assert found.paths.root == tmp_path / "sweeper-results"
+    assert on_disk(found.paths).root == tmp_path / "sweeper-results"
     assert found.sqlite_file == tmp_path / "sweeper-results" / "sweeper.db"
     assert found.shown == str(found.sqlite_file)
 
@@ -26,8 +27,8 @@ def test_the_default_is_a_folder_beside_the_work(
 def test_the_environment_names_the_store_and_the_argument_goes_before(tmp_path: Path) -> None:
     environ = {"SWEEPER_STORE": str(tmp_path / "env")}
 
-    assert locate(None, environ).paths.root == tmp_path / "env"
-    assert locate(tmp_path / "arg", environ).paths.root == tmp_path / "arg"
+    assert on_disk(locate(None, environ).paths).root == tmp_path / "env"
+    assert on_disk(locate(tmp_path / "arg", environ).paths).root == tmp_path / "arg"
 
 
 def test_a_store_opens_where_the_environment_says(
@@ -36,7 +37,7 @@ def test_a_store_opens_where_the_environment_says(
     monkeypatch.setenv("SWEEPER_STORE", str(tmp_path / "env"))
 
     with Store.open() as store:
-        assert store.paths.root == tmp_path / "env"
+        assert on_disk(store.paths).root == tmp_path / "env"
         assert store.shown == str(tmp_path / "env" / "sweeper.db")
 
 
@@ -48,7 +49,7 @@ def test_a_server_is_named_by_any_spelling_and_shown_without_password(scheme: st
     assert found.url.password == "se@cret"
     assert found.sqlite_file is None
     assert found.shown == "postgresql+psycopg://me:***@host:5433/db"
-    assert found.paths.root == Path("/shared/files")
+    assert on_disk(found.paths).root == Path("/shared/files")
 
 
 def test_files_of_a_database_url_go_to_the_default_folder(
@@ -59,7 +60,7 @@ def test_files_of_a_database_url_go_to_the_default_folder(
     found = locate("sqlite:///db/mine.sqlite", {})
 
     assert found.sqlite_file == tmp_path / "db" / "mine.sqlite"
-    assert found.paths.root == tmp_path / "sweeper-results"
+    assert on_disk(found.paths).root == tmp_path / "sweeper-results"
 
 
 def test_a_relative_or_home_folder_is_made_absolute(
@@ -68,8 +69,8 @@ def test_a_relative_or_home_folder_is_made_absolute(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
-    assert locate("here/../there", {}).paths.root == tmp_path / "there"
-    assert locate("~/there", {}).paths.root == tmp_path / "home" / "there"
+    assert on_disk(locate("here/../there", {}).paths).root == tmp_path / "there"
+    assert on_disk(locate("~/there", {}).paths).root == tmp_path / "home" / "there"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.store.owner import Owner, is_of_the_dead, signature
+from sweeper.store.owner import Owner, signature, signer_has_ended
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -84,10 +84,10 @@ def test_an_owner_that_retired_is_done_although_its_process_lives() -> None:
 @linux
 def test_a_signature_tells_whether_its_process_has_ended() -> None:
     assert signature() != signature()
-    assert not is_of_the_dead(signature())
+    assert not signer_has_ended(signature())
     code = "from sweeper.store.owner import signature; print(signature())"
     command = [sys.executable, "-c", code]
     signed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert is_of_the_dead(signed)
-    assert not is_of_the_dead(f"elsewhe{signed[7:]}"), "of other machines nothing is known"
-    assert not is_of_the_dead("0123456789ab"), "nor of other names"
+    assert signer_has_ended(signed)
+    assert not signer_has_ended(f"elsewhe{signed[7:]}"), "of other machines nothing is known"
+    assert not signer_has_ended("0123456789ab"), "nor of other names"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from on_disk import on_disk
 from sample_store import dump, outcome, save
 
 from sweeper.errors import RequestError
@@ -48,7 +49,7 @@ def test_a_query_answers_with_columns_and_plain_rows(store: Store) -> None:
 
 def test_a_query_takes_parameters_as_the_database_writes_them(store: Store) -> None:
     keys = save(store, 2)
-    mark = "?" if store.paths.database.exists() else "%s"
+    mark = "?" if on_disk(store.paths).database.exists() else "%s"
 
     answer = store.query(f"select key from trials where key = {mark}", [keys[1]])
 

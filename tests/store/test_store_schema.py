@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from old_stores import restore_baseline
+from on_disk import on_disk
 from sample_store import save, study
 from store_places import written
 
@@ -107,13 +108,8 @@ def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
         Store.open(location, read_only=read_only)
 
 
-def test_an_older_schema_is_not_migrated_by_a_reader(
-    location: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Store.open(location).close()
-    with written(location) as connection:
-        connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '0000'")
-    monkeypatch.setattr(schema, "known_revisions", lambda: {"0000", SCHEMA})
+def test_an_older_schema_is_not_migrated_by_a_reader(location: str) -> None:
+    restore_baseline(location, "0001")
 
     with pytest.raises(StoreError, match=r"is older than .*opened for reading alone"):
         Store.open(location, read_only=True)
@@ -132,7 +128,7 @@ def test_another_programs_database_is_left_alone(location: str) -> None:
 def test_a_damaged_file_is_told_and_never_started_over(tmp_path: Path, cut: str) -> None:
     with Store.open(tmp_path) as store:
         save(store, 200)
-        file = store.paths.database
+        file = on_disk(store.paths).database
     size = file.stat().st_size
     if cut == "overwritten":
         file.write_bytes(b"\0" * size)

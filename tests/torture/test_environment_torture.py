@@ -22,7 +22,7 @@ from torture_program import LONG, Bits, await_curves, curves, digits, lost_pids,
 from witnessed_card import VARIABLE, Witness, trained_twice_at_once
 
 from sweeper.engine.run import Run
-from sweeper.store.database import Database
+from sweeper.store.database import shared_clock
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
@@ -157,14 +157,14 @@ def test_a_clock_that_jumps_makes_nobody_take_what_another_is_at(
     other = program(STUDY)
     other.start()
     await_curves(other, 1)
-    true, jumps = Database.now, itertools.cycle([-1.0, 0.0, 1.0])
+    jumps = itertools.cycle([-1.0, 0.0, 1.0])
 
-    def now(database: Database, connection: Connection) -> datetime:
-        return true(database, connection) + timedelta(hours=next(jumps))
+    def clock(connection: Connection) -> datetime:
+        return shared_clock(connection) + timedelta(hours=next(jumps))
 
-    monkeypatch.setattr(Database, "now", now)
     monkeypatch.setenv(VARIABLE, str(witness.file))
     with Store.open(other.store) as store:
+        store.database.clock = clock
         run = Run(STUDY, store, executor="inline", checkpoint_seconds=0.1)
         run.execute()
         assert run.progress.finished, "it had a share"

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import witnessed_card
 from engine_program import Program
 from engine_studies import adds_up
+from on_disk import on_disk
 
 from sweeper.engine.run import Run
 from sweeper.store.files.curves import read_curves
-from sweeper.store.files.paths import TEMPORARY_PREFIX
+from sweeper.store.files.protocol import TEMPORARY_PREFIX
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
@@ -127,7 +128,7 @@ def settled(store: Store, study: Study, calm: Bits, *, true_times: bool = True) 
     assert sorted(key for (key,) in accepted) == sorted(bits)
     assert not store.query("select id from attempts where state = 'running'").rows
     assert not (true_times and overlaps(store))
-    assert not leftovers(store.paths.root)
+    assert not leftovers(on_disk(store.paths).root)
 
 
 def overlaps(store: Store) -> list[str]:
@@ -156,7 +157,7 @@ def lost_pids(store: Store) -> set[int]:
 
 def curves(program: Program) -> int:
     """Returns the number of trials of a program's store that were trained to their end."""
-    return sum(1 for _ in program.files.curves.rglob("[0-9a-f]*.parquet"))
+    return len(program.files.curve_paths())
 
 
 def await_curves(program: Program, count: int, *, seconds: float = 90) -> None:
@@ -181,6 +182,6 @@ def _plain(value: Any) -> str:
 def _curve(store: Store, relative: str | None) -> tuple[Any, ...]:
     if relative is None:
         return ()
-    frame, warnings = read_curves({"": store.paths.absolute(relative)})
+    frame, warnings = read_curves(store.paths.files, {"": relative})
     assert not warnings, warnings
     return tuple((name, frame[name].to_numpy().tobytes()) for name in sorted(frame.columns[1:]))

@@ -7,12 +7,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from workloads.card import ModelCard
+from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import kind_of
 from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
 from workloads.llama.settings import SETTINGS
-from workloads.llama.shape import LlamaShape, shape_of
-from workloads.llama.tensors import leaves_of
+from workloads.llama.shape import LlamaShape, leaves_of, shape_of
 from workloads.parametrization import UNSCALED, TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
@@ -106,7 +105,15 @@ class LlamaCard(ModelCard):
     def pack_size(self, config: Config, device: str) -> int:
         """Returns how many trials of this shape train well side by side."""
         shape = shape_of(completed(SETTINGS, config))
-        return cuda_pack_size(shape) if device == "cuda" else cpu_pack_size(shape)
+        if device != "cuda":
+            return cpu_pack_size(shape)
+        return cuda_pack_size(
+            rows=shape.tokens_per_pass,
+            width=shape.width,
+            params=shape.params,
+            kept=kept_numbers(shape),
+            most=32,
+        )
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the trainer; imports torch."""
@@ -127,21 +134,12 @@ def cpu_pack_size(shape: LlamaShape) -> int:
     return 8 if shape.tokens_per_pass * shape.width <= 65_536 else 1
 
 
-def cuda_pack_size(shape: LlamaShape) -> int:
-    """Returns how many members fill a GPU without filling its memory, from 1 to 32; an estimate.
-
-    Occupancy: the smallest matrix product of a step has (tokens / 128) x (width / 128) output
-    tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
-    Memory: 16 bytes a parameter (weight, gradient, two moments) and 4 for each number that is
-    kept for the backward pass: about depth * (8 D + 3 F) for every token, and 3 V for every token
-    that is read out at once; half of 16 GiB.
-    """
-    tokens, width = shape.tokens_per_pass, shape.width
-    tiles = max(1, tokens // 128) * max(1, width // 128)
-    activations = tokens * shape.depth * (8 * width + 3 * shape.mlp_hidden)
-    logits = min(tokens, shape.tokens_read_out()) * shape.vocabulary
-    member_bytes = 16 * shape.params + 4 * (activations + 3 * logits)
-    return max(1, min(32, 2 * 132 // tiles, (8 << 30) // member_bytes))
+def kept_numbers(shape: LlamaShape) -> int:
+    """Returns how many numbers are kept for the backward pass, about: depth * (8 D + 3 F) for
+    every token of a pass, and 3 V for every one that is read out at once."""
+    tokens = shape.tokens_per_pass
+    activations = tokens * shape.depth * (8 * shape.width + 3 * shape.mlp_hidden)
+    return activations + 3 * min(tokens, shape.tokens_read_out()) * shape.vocabulary
 
 
 LLAMA: Card = LlamaCard()

@@ -14,8 +14,7 @@ from workloads.data import (
     load_corpus,
     tokenizer_of,
 )
-from workloads.llama.shape import LlamaShape, mlp_hidden, shape_of
-from workloads.llama.tensors import leaves_of
+from workloads.llama.shape import LlamaShape, leaves_of, mlp_hidden, shape_of
 from workloads.parametrization import rule_faults, rule_results, settled
 from workloads.training import has_one_horizon, run_faults, warmup_steps
 from workloads.workload import Config, DataUnavailableError, Problem

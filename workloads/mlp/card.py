@@ -7,12 +7,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from workloads.card import ModelCard
+from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import images_fingerprint
 from workloads.mlp.plan import canonical, derived, faults
 from workloads.mlp.settings import SETTINGS
-from workloads.mlp.shape import MlpShape, shape_of
-from workloads.mlp.tensors import leaves_of
+from workloads.mlp.shape import MlpShape, leaves_of, shape_of
 from workloads.parametrization import TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
@@ -82,7 +81,16 @@ class MlpCard(ModelCard):
     def pack_size(self, config: Config, device: str) -> int:
         """Returns how many trials of this shape train well side by side."""
         shape = shape_of(completed(SETTINGS, config))
-        return cuda_pack_size(shape) if device == "cuda" else cpu_pack_size(shape)
+        if device != "cuda":
+            return cpu_pack_size(shape)
+        kept = 4 * (shape.depth + 1) * shape.width + shape.features  # of an example, about
+        return cuda_pack_size(
+            rows=shape.batch_size,
+            width=shape.width,
+            params=shape.params,
+            kept=shape.batch_size * kept,
+            most=64,
+        )
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the trainer; imports torch."""
@@ -103,20 +111,6 @@ def cpu_pack_size(shape: MlpShape) -> int:
     """
     small = shape.params <= 65_536 and shape.batch_size * shape.width <= 16_384
     return 8 if small else 1
-
-
-def cuda_pack_size(shape: MlpShape) -> int:
-    """Returns how many members fill a GPU without filling its memory, from 1 to 64; an estimate.
-
-    Occupancy: the smallest matrix product of a step has (batch / 128) x (width / 128) output
-    tiles, and a large GPU runs about 132 tiles at a time; two waves leave none of it idle.
-    Memory: 16 bytes a parameter (weight, gradient, two moments) and, for every example, about
-    4 (depth + 1) D + F numbers of 4 bytes kept for the backward pass; half of 16 GiB.
-    """
-    tiles = max(1, shape.batch_size // 128) * max(1, shape.width // 128)
-    activations = 4 * (shape.depth + 1) * shape.width + shape.features
-    member_bytes = 16 * shape.params + 4 * shape.batch_size * activations
-    return max(1, min(64, 2 * 132 // tiles, (8 << 30) // member_bytes))
 
 
 MLP: Card = MlpCard()

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workloads.data import absolute, is_source, sizes_of
-from workloads.mlp.shape import shape_of
-from workloads.mlp.tensors import gain_of, leaves_of
+from workloads.mlp.shape import gain_of, leaves_of, shape_of
 from workloads.parametrization import rule_faults, rule_results, settled
 from workloads.training import has_one_horizon, run_faults, warmup_steps
 from workloads.workload import Config, Problem

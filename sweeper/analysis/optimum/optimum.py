@@ -44,52 +44,70 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum:
-    """The optimum of one scale.
+class Estimate:
+    """The best value of one hyperparameter under one setting of all else, with its resamples.
 
     Attributes:
-        scale: value of the scale.
-        log2: log2 of the best hyperparameter; the lowest grid point where it is only bounded.
+        log2: log2 of the best value; the lowest grid point where it is only bounded.
         low, high: 95% interval in log2; -inf or +inf where the data set no bound.
         loss: fitted loss at the optimum.
-        curvature: second derivative of the loss there, per octave^2; NaN if unknown.
-        points: points of the grid with a finite loss.
+        curvature: second derivative of the loss there, per octave^2, other hyperparameters of a
+            joint optimum tuned again; NaN if unknown.
         estimator: name of the estimator behind ``log2``.
-        noise: standard deviation of the loss of one run, pooled over scales.
         noise_source: where the noise of the interval comes from.
         noise_dof: degrees of freedom behind the noise of the interval.
-        flags: see :data:`Flag`.
-        estimators: log2 optimum by estimator, for the spread.
+        flags: what is wrong with it, see :data:`Flag` and :data:`JointFlag`.
         answered, declared: trials with a result, and trials declared.
         seeds: smallest number of seeds at a point of the fitted window.
-        grid: log2 positions of all points with a result, rising, shape [K].
-        losses: seed means there, +inf where diverged, shape [K].
-        shape: the fitted polynomial near the minimum.
         draws: resampled vertices by estimator, R each; all from the same random draws.
-        measured: the vertex of the measured curve by estimator, R = 1.
+        measured: the vertex of the measured points by estimator, R = 1.
     """
 
-    scale: float
     log2: float
     low: float
     high: float
     loss: float
     curvature: float
-    points: int
     estimator: str
-    noise: float
     noise_source: NoiseSource
     noise_dof: float
-    flags: tuple[Flag, ...]
-    estimators: Mapping[str, float]
+    flags: tuple[str, ...]
     answered: int
     declared: int
     seeds: int
+    draws: Mapping[str, Vertices] = field(repr=False)
+    measured: Mapping[str, Vertices] = field(repr=False)
+
+    @property
+    def located(self) -> bool:
+        """True where the optimum is one place rather than a bound or a range."""
+        vertex = self.measured[self.estimator]
+        return bool(vertex.low[0] == vertex.high[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum(Estimate):
+    """The optimum of one scale, with the curve that it was read from.
+
+    Attributes:
+        scale: value of the scale.
+        points: points of the grid with a finite loss.
+        noise: standard deviation of the loss of one run, pooled over scales.
+        flags: see :data:`Flag`.
+        estimators: log2 optimum by estimator, for the spread.
+        grid: log2 positions of all points with a result, rising, shape [K].
+        losses: seed means there, +inf where diverged, shape [K].
+        shape: the fitted polynomial near the minimum.
+    """
+
+    scale: float
+    points: int
+    noise: float
+    flags: tuple[Flag, ...]
+    estimators: Mapping[str, float]
     grid: Floats = field(repr=False)
     losses: Floats = field(repr=False)
     shape: Shape = field(repr=False)
-    draws: Mapping[str, Vertices] = field(repr=False)
-    measured: Mapping[str, Vertices] = field(repr=False)
 
     @property
     def value(self) -> float:
@@ -105,12 +123,6 @@ class Optimum:
     def censored(self) -> bool:
         """True where the optimum is a bound: at a grid edge or beside a divergence."""
         return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
-
-    @property
-    def located(self) -> bool:
-        """True where the measured curve has one place for its optimum, not a range only."""
-        vertex = self.measured[self.estimator]
-        return bool(vertex.low[0] == vertex.high[0])
 
     def curve(self, log2: Floats) -> Floats:
         """Returns fitted losses at log2 positions of any shape.

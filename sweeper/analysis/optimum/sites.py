@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, measured_curves, require_columns
-from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
+from sweeper.analysis.optimum.estimators import DEFAULT
 from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
-from sweeper.analysis.optimum.noise import NoiseSource
-from sweeper.analysis.optimum.optimum import Optimum
+from sweeper.analysis.optimum.optimum import Estimate, Optimum
 from sweeper.errors import AnalysisRefusal
 
 
@@ -37,51 +36,19 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SiteOptimum:
+class SiteOptimum(Estimate):
     """What one site says of one hyperparameter.
 
     Attributes:
         site: where.
-        log2: log2 of the best value; the lowest grid point where it is only bounded.
-        low, high: 95% interval in log2; infinite where the data set no bound.
-        loss: fitted loss at the optimum.
-        curvature: second derivative of the loss there, per octave^2, other hyperparameters of a
-            joint optimum tuned again; NaN if unknown.
-        flags: what is wrong with it, as in :data:`Flag`.
-        estimator: the estimator behind ``log2``.
-        noise_source, noise_dof: where the noise comes from, and its degrees of freedom.
-        seeds: smallest number of seeds at a point of the window.
-        answered, declared: trials with a result, and trials declared.
-        measured: the vertex of the measured points by estimator, R = 1.
-        draws: resampled vertices by estimator, R each.
     """
 
     site: Site
-    log2: float
-    low: float
-    high: float
-    loss: float
-    curvature: float
-    flags: tuple[str, ...]
-    estimator: str
-    noise_source: NoiseSource
-    noise_dof: float
-    seeds: int
-    answered: int
-    declared: int
-    measured: Mapping[str, Vertices]
-    draws: Mapping[str, Vertices]
 
     @property
     def scales(self) -> Mapping[str, float]:
         """Value by name of the scale."""
         return self.site.scales
-
-    @property
-    def located(self) -> bool:
-        """True where the optimum is one place rather than a bound or a range."""
-        vertex = self.measured[self.estimator]
-        return bool(vertex.low[0] == vertex.high[0])
 
 
 def split_sites(frame: pd.DataFrame, scales: Sequence[str]) -> Iterator[tuple[Site, pd.DataFrame]]:
@@ -187,23 +154,8 @@ def _curves(
 
 def site_optimum_of(site: Site, optimum: Optimum) -> SiteOptimum:
     """Returns what an optimum says of its hyperparameter."""
-    return SiteOptimum(
-        site=site,
-        log2=optimum.log2,
-        low=optimum.low,
-        high=optimum.high,
-        loss=optimum.loss,
-        curvature=optimum.curvature,
-        flags=optimum.flags,
-        estimator=optimum.estimator,
-        noise_source=optimum.noise_source,
-        noise_dof=optimum.noise_dof,
-        seeds=optimum.seeds,
-        answered=optimum.answered,
-        declared=optimum.declared,
-        measured=optimum.measured,
-        draws=optimum.draws,
-    )
+    said = {part.name: getattr(optimum, part.name) for part in fields(Estimate)}
+    return SiteOptimum(site=site, **said)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

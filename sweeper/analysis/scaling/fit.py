@@ -12,9 +12,8 @@ from scipy.special import stdtrit
 from sweeper.analysis.optimum import (
     REPLICATED,
     Bools,
+    Estimate,
     Floats,
-    Optimum,
-    SiteOptimum,
     quantile_interval,
     rival_of,
     robust_sd,
@@ -101,34 +100,28 @@ class RegressionData:
     contain_all: bool
 
     @classmethod
-    def of(
-        cls, site_optima: Sequence[SiteOptimum] | Sequence[Optimum], scales: Floats
-    ) -> RegressionData:
+    def of(cls, optima: Sequence[Estimate], scales: Floats) -> RegressionData:
         """Returns the optima of places, at least one of them located, as arrays.
 
         Args:
-            site_optima: the optima, n of them.
+            optima: the optima, n of them.
             scales: values of the scales there, shape [n, s].
         """
-        main = site_optima[0].estimator
-        located = np.array([site_optimum.located for site_optimum in site_optima])
-        sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in site_optima]
+        main = optima[0].estimator
+        located = np.array([optimum.located for optimum in optima])
+        sd = [max(LEAST_SD, robust_sd(s.draws[main].log2)) for s in optima]
         typical = float(np.median(np.array(sd)[located]))
         return cls(
             u=np.log2(scales),
-            log2=np.array([site_optimum.log2 for site_optimum in site_optima]),
+            log2=np.array([optimum.log2 for optimum in optima]),
             located=located,
             # A bound is as noisy as a typical optimum, however still its lowest point stands.
             noise_sd=np.where(located, sd, np.maximum(sd, typical)),
             main=main,
-            bounds={name: _bounds(site_optima, name) for name in site_optima[0].measured},
-            noise_dof=np.array([max(1.0, site_optimum.noise_dof) for site_optimum in site_optima]),
-            own_noise=np.array(
-                [site_optimum.noise_source == "seeds" for site_optimum in site_optima]
-            ),
-            contain_all=any(
-                site_optimum.noise_source not in REPLICATED for site_optimum in site_optima
-            ),
+            bounds={name: _bounds(optima, name) for name in optima[0].measured},
+            noise_dof=np.array([max(1.0, optimum.noise_dof) for optimum in optima]),
+            own_noise=np.array([optimum.noise_source == "seeds" for optimum in optima]),
+            contain_all=any(optimum.noise_source not in REPLICATED for optimum in optima),
         )
 
     def at(self, keep: Bools) -> RegressionData:
@@ -351,12 +344,12 @@ class RuleFit:
         return value - float(np.hypot(down, add)), value + float(np.hypot(up, add))
 
 
-def _bounds(site_optima: Sequence[SiteOptimum] | Sequence[Optimum], name: str) -> Bounds:
+def _bounds(optima: Sequence[Estimate], name: str) -> Bounds:
     return Bounds(
-        low=np.stack([s.measured[name].low for s in site_optima], axis=1),
-        high=np.stack([s.measured[name].high for s in site_optima], axis=1),
-        lows=np.stack([s.draws[name].low for s in site_optima], axis=1),
-        highs=np.stack([s.draws[name].high for s in site_optima], axis=1),
+        low=np.stack([s.measured[name].low for s in optima], axis=1),
+        high=np.stack([s.measured[name].high for s in optima], axis=1),
+        lows=np.stack([s.draws[name].low for s in optima], axis=1),
+        highs=np.stack([s.draws[name].high for s in optima], axis=1),
     )
 
 

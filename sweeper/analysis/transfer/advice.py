@@ -291,7 +291,7 @@ def _sentences(
     land: Landscape, ranked: tuple[Option, ...], pays: bool, target: float
 ) -> Iterator[str]:
     best = ranked[0]
-    yield f"{_deed(best, target)}: expected loss {best.excess:.3g} above a perfectly tuned run"
+    yield f"{_action(best, target)}: expected loss {best.excess:.3g} above a perfectly tuned run"
     named = {option.strategy: option for option in ranked}
     if "direct" not in named:
         yield f"{target:g} cannot be tuned directly: {LEAST_POINTS} runs of it exceed the budget"
@@ -317,13 +317,13 @@ def _ties(land: Landscape, ranked: tuple[Option, ...]) -> Iterator[str]:
     near = [option for option in ranked[1:] if option.excess - best.excess < land.noise]
     if not near:
         return
-    thrifty = min(near, key=lambda option: option.flops)
-    cheaper = thrifty.flops < best.flops / 2
-    other = thrifty if cheaper else near[0]
-    praise = f"is cheaper, {other.flops:.3g} FLOPs, and" if cheaper else "is as good:"
+    cheapest = min(near, key=lambda option: option.flops)
+    cheaper = cheapest.flops < best.flops / 2
+    other = cheapest if cheaper else near[0]
+    advantage = f"is cheaper, {other.flops:.3g} FLOPs, and" if cheaper else "is as good:"
     yield (
-        f"{_name(other)} {praise} worse by only {other.excess - best.excess:.2g}, less than the "
-        f"noise of one run ({land.noise:.2g})"
+        f"{_name(other)} {advantage} worse by only {other.excess - best.excess:.2g}, less than "
+        f"the noise of one run ({land.noise:.2g})"
     )
 
 
@@ -337,7 +337,7 @@ def _name(option: Option) -> str:
     }[option.strategy]
 
 
-def _deed(option: Option, target: float) -> str:
+def _action(option: Option, target: float) -> str:
     each = f"{option.points} points {option.resolution:.2g} octaves apart"
     if option.strategy == "transfer":
         return f"tune at {option.proxy:g} ({each}), then run {target:g} once"

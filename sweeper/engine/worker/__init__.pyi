@@ -1,6 +1,5 @@
 """What runs where a trial trains: the host of a pack, its attempts, its environment."""
 
-from .attempt import discard_checkpoints as discard_checkpoints
 from .environment import hostname as hostname
 from .environment import processor as processor
 from .host import Host as Host

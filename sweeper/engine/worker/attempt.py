@@ -4,7 +4,6 @@ what an exception of it says about."""
 from __future__ import annotations
 
 import errno
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -16,13 +15,13 @@ from sweeper.engine.messages import Task
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store import (
+    FileStore,
     Journal,
     Paths,
     disk_fault,
     forget_older,
     read_journal,
     read_outcome,
-    remove_files,
     write_checkpoint,
     write_curve,
 )
@@ -108,7 +107,7 @@ class AttemptLog:
         self._curve: list[Mapping[str, float]] = []
         self._marks: list[Mark] = []
         self._metrics: dict[str, float] = {}
-        self._checkpoints: list[Path] = []
+        self._checkpoints: list[str] = []
         self._journal: Journal | None = None
         self._kept_step = 0
 
@@ -120,12 +119,12 @@ class AttemptLog:
     @property
     def checkpoint(self) -> Path | None:
         """The verified checkpoint to go on from; None starts from the beginning."""
-        return self._checkpoints[-1] if self._checkpoints else None
+        return self._paths.files.local(self._checkpoints[-1]) if self._checkpoints else None
 
     @property
     def resume_step(self) -> int:
         """Step of :attr:`checkpoint`; 0 without one."""
-        return 0 if self.checkpoint is None else self._paths.step_of(self.checkpoint)
+        return self._paths.step_of(self._checkpoints[-1]) if self._checkpoints else 0
 
     def clear_unfinished(self) -> None:
         """Removes what dead writers left half written: nobody else may train this trial now.
@@ -133,7 +132,8 @@ class AttemptLog:
         Raises:
             StoreError: a file cannot be removed.
         """
-        remove_files(self._paths.unfinished(self.task.key))
+        for name in self._paths.unfinished_of(self.task.key):
+            self._paths.files.remove(name)
 
     def adopt(self) -> Outcome | None:
         """Returns the result that an earlier attempt left in its curve file and nobody recorded
@@ -142,9 +142,10 @@ class AttemptLog:
         Raises:
             StoreError: the folder of curves cannot be read.
         """
-        for path in self._paths.curves_of(self.task.key):
+        for name in self._paths.curves_of(self.task.key):
+            path = self._paths.files.shown(name)
             try:
-                found = read_outcome(path)
+                found = read_outcome(self._paths.files, name)
             except ValueError as fault:
                 self._warn(f"the result in {path} is not taken over: {fault}")
                 continue
@@ -154,8 +155,7 @@ class AttemptLog:
                 self._warn(f"the result in {path} is not taken over: it is of another trial")
             else:
                 self.ended = self.adopted = True
-                relative = self._paths.relative(path)
-                return replace(found, attempt=self.task.attempt, curve=relative)
+                return replace(found, attempt=self.task.attempt, curve=name)
         return None
 
     def find_checkpoint(self) -> None:
@@ -168,15 +168,17 @@ class AttemptLog:
         self._checkpoints = self._paths.checkpoints_of(self.task.key)
         lone = self._paths.lone_journals_of(self.task.key)
         self._verify()
+        newest = self._checkpoints[-1] if self._checkpoints else ""
         for journal in lone:
-            if self.checkpoint is None or journal > self.checkpoint:
-                self._warn(f"the checkpoint of {journal} is missing: lost, or never finished")
-        remove_files(lone)
+            if journal > newest:
+                shown = self._paths.files.shown(journal)
+                self._warn(f"the checkpoint of {shown} is missing: lost, or never finished")
+            self._paths.files.remove(journal)
 
     def skip_checkpoint(self, reason: str) -> None:
         """Sets the checkpoint aside, says so, and turns to the one before it."""
         if self._checkpoints:
-            self._warn(f"checkpoint {self._checkpoints.pop()} skipped: {reason}")
+            self._skip(reason)
             self._verify()
 
     def restore(self) -> None:
@@ -213,7 +215,7 @@ class AttemptLog:
         """
         if self.step == self._kept_step:
             return
-        path = self._paths.checkpoint(self.task.key, self.step)
+        files, name = self._paths.files, self._paths.checkpoint(self.task.key, self.step)
         journal = Journal(
             key=self.task.key,
             step=self.step,
@@ -222,7 +224,8 @@ class AttemptLog:
             curve=tuple(self._curve),
             marks=tuple(self._marks),
         )
-        _write(path, partial(write_checkpoint, path, journal, partial(trainer.save, member)))
+        save = partial(trainer.save, member)
+        _write(files, name, partial(write_checkpoint, files, name, journal, save))
         self._kept_step = self.step
         forget_older(self._paths, self.task.key, self.step)
 
@@ -265,12 +268,12 @@ class AttemptLog:
         return outcome
 
     def _with_curve(self, outcome: Outcome) -> Outcome:
-        path = self._paths.curve(self.task.key, self.task.attempt)
-        outcome = replace(outcome, curve=self._paths.relative(path))
+        files, curve = self._paths.files, self._paths.curve(self.task.key, self.task.attempt)
+        outcome = replace(outcome, curve=curve)
         names = sorted({name for row in self._curve for name in row})
         nan = float("nan")
         columns = {name: [row.get(name, nan) for row in self._curve] for name in names}
-        _write(path, partial(write_curve, path, columns, outcome=outcome))
+        _write(files, curve, partial(write_curve, files, curve, columns, outcome=outcome))
         return outcome
 
     def _verify(self) -> None:
@@ -278,31 +281,21 @@ class AttemptLog:
         self._journal = None
         while self._checkpoints and self._journal is None:
             try:
-                self._journal = read_journal(self._checkpoints[-1], key=self.task.key)
+                newest = self._checkpoints[-1]
+                self._journal = read_journal(self._paths.files, newest, key=self.task.key)
             except ValueError as fault:
-                self._warn(f"checkpoint {self._checkpoints.pop()} skipped: {fault}")
+                self._skip(str(fault))
+
+    def _skip(self, reason: str) -> None:
+        shown = self._paths.files.shown(self._checkpoints.pop())
+        self._warn(f"checkpoint {shown} skipped: {reason}")
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:  # a pack that fails is looked at once more
             self.warnings.append(text)
 
 
-def discard_checkpoints(paths: Paths, key: str) -> None:
-    """Removes the checkpoints of a trial whose result is accepted.
-
-    Raises:
-        StoreError: the folder cannot be removed, or a late worker is writing there.
-    """
-    folder = paths.checkpoint_folder(key)
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return  # most trials end before their first checkpoint
-    except OSError as fault:
-        raise disk_fault("remove", folder, fault) from fault
-
-
-def _write(path: Path, write: Callable[[], None]) -> None:
+def _write(files: FileStore, name: str, write: Callable[[], None]) -> None:
     """Writes a file; once more if its folder or unfinished file vanished meanwhile. Another
     worker that took the trial over clears both, which must not end the run of this one."""
     try:
@@ -316,4 +309,4 @@ def _write(path: Path, write: Callable[[], None]) -> None:
         found = disk_failure(fault)
         if found is None:
             raise
-        raise disk_fault("write", path, found) from fault
+        raise disk_fault("write", files.shown(name), found) from fault

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sweeper.outcome import Mark
-from sweeper.store.files.paths import Paths, remove_files, temporary
+from sweeper.store.files.paths import Paths
+from sweeper.store.files.protocol import FileStore
 from sweeper.store.files.sealed import mark_rows, marks_of, number, seal, unseal
 
 KEPT = 2
@@ -40,57 +42,66 @@ class Journal:
     marks: tuple[Mark, ...]
 
 
-def write_checkpoint(path: Path, journal: Journal, save: Callable[[Path], None]) -> None:
+def write_checkpoint(
+    files: FileStore, name: str, journal: Journal, save: Callable[[Path], None]
+) -> None:
     """Writes a checkpoint and the journal beside it, both aside and then into place.
 
     The journal holds the SHA-256 of the checkpoint and of itself. It comes into place first,
     so that a checkpoint always has one.
 
     Args:
-        path: where to, from :meth:`Paths.checkpoint`.
+        files: where to.
+        name: what it is called, from :meth:`Paths.checkpoint`.
         journal: what was measured up to here.
         save: writes the checkpoint as one file under the name that it is given.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    with temporary(path) as aside:
+    with files.write(name) as aside:
         save(aside)
+        with aside.open("rb") as source:
+            digest = _sha256(source)
         document = {
             "version": _VERSION,
-            "checkpoint": _sha256(aside),
+            "checkpoint": digest,
             **vars(journal),
             "marks": mark_rows(journal.marks),
         }
-        with temporary(Paths.journal(path)) as journal_aside:
+        with files.write(Paths.journal(name)) as journal_aside:
             journal_aside.write_text(seal(document), encoding="utf-8")
 
 
-def read_journal(path: Path, *, key: str) -> Journal:
+def read_journal(files: FileStore, name: str, *, key: str) -> Journal:
     """Returns the journal of a checkpoint once both are known to be whole and unaltered.
 
     Args:
-        path: the checkpoint.
+        files: where the checkpoint is.
+        name: the checkpoint.
         key: key of the trial whose checkpoint it has to be.
 
     Raises:
         ValueError: the checkpoint must not be used; the message is the reason.
     """
-    beside = Paths.journal(path)
+    journal_name = Paths.journal(name)
+    beside = journal_name.rpartition("/")[2]
     try:
-        document = unseal(beside.read_bytes())
+        with files.open(journal_name) as source:
+            document = unseal(source.read())
         journal = _journal(document)
         stated = document["checkpoint"]
     except FileNotFoundError as fault:
-        raise ValueError(f"its journal {beside.name} is missing") from fault
+        raise ValueError(f"its journal {beside} is missing") from fault
     except (OSError, KeyError, TypeError, ValueError) as fault:
-        raise ValueError(f"its journal {beside.name} cannot be used: {fault}") from fault
+        raise ValueError(f"its journal {beside} cannot be used: {fault}") from fault
     if journal.key != key:
-        raise ValueError(f"its journal {beside.name} is of another trial, {journal.key[:12]}")
-    if journal.step != Paths.step_of(path):
-        raise ValueError(f"its journal {beside.name} is of another step, {journal.step}")
+        raise ValueError(f"its journal {beside} is of another trial, {journal.key[:12]}")
+    if journal.step != Paths.step_of(name):
+        raise ValueError(f"its journal {beside} is of another step, {journal.step}")
     try:
-        found = _sha256(path)
+        with files.open(name) as source:
+            found = _sha256(source)
     except OSError as fault:
         raise ValueError(f"it cannot be read: {fault.strerror or fault}") from fault
     if found != stated:
@@ -106,10 +117,20 @@ def forget_older(paths: Paths, key: str, step: int) -> None:
     Raises:
         StoreError: the folder cannot be read or written.
     """
-    older = [path for path in paths.checkpoints_of(key) if Paths.step_of(path) < step]
-    for path in older[: max(0, len(older) - KEPT + 1)]:
+    older = [name for name in paths.checkpoints_of(key) if paths.step_of(name) < step]
+    for name in older[: max(0, len(older) - KEPT + 1)]:
         # The journal first: a journal without its checkpoint would look like a loss.
-        remove_files([Paths.journal(path), path])
+        paths.files.remove(paths.journal(name))
+        paths.files.remove(name)
+
+
+def discard_checkpoints(paths: Paths, key: str) -> None:
+    """Removes the checkpoints of a trial whose result is accepted.
+
+    Raises:
+        StoreError: the folder cannot be removed, or a late worker is writing there.
+    """
+    paths.files.remove(paths.checkpoint_folder(key))
 
 
 def _journal(document: Mapping[str, object]) -> Journal:
@@ -126,6 +147,5 @@ def _journal(document: Mapping[str, object]) -> Journal:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+def _sha256(source: BinaryIO) -> str:
+    return hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.outcome import Outcome
-from sweeper.store.files.paths import TEMPORARY_PREFIX, disk_fault, temporary
+from sweeper.store.files.protocol import FileStore
 from sweeper.store.files.sealed import outcome_of, outcome_text
 
 if TYPE_CHECKING:
@@ -24,12 +22,17 @@ _CONTENT = b"sweeper.content"
 
 
 def write_curve(
-    path: Path, columns: Mapping[str, Sequence[float]], *, outcome: Outcome | None = None
+    files: FileStore,
+    name: str,
+    columns: Mapping[str, Sequence[float]],
+    *,
+    outcome: Outcome | None = None,
 ) -> None:
     """Writes a curve as one whole file.
 
     Args:
-        path: where to, from :meth:`Paths.curve`.
+        files: where to.
+        name: what it is called, from :meth:`Paths.curve`.
         columns: values by name, all of one length: step (optimizer steps), tokens, train_loss
             and whatever else was measured. Without any, an empty curve is written.
         outcome: how the attempt ended, to be kept in the file: the result outlives the database
@@ -42,9 +45,9 @@ def write_curve(
     from pyarrow import parquet
 
     empty = {name: pyarrow.array([], pyarrow.int64()) for name in ("step", "tokens")}
-    table = pyarrow.table({name: list(values) for name, values in columns.items()} or empty)
+    table = pyarrow.table({column: list(each) for column, each in columns.items()} or empty)
     with (
-        temporary(path) as aside,
+        files.write(name) as aside,
         parquet.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer,
     ):
         writer.write_table(table)
@@ -53,7 +56,7 @@ def write_curve(
             writer.add_key_value_metadata(said)
 
 
-def read_outcome(path: Path) -> Outcome | None:
+def read_outcome(files: FileStore, name: str) -> Outcome | None:
     """Returns the outcome in a curve file once the whole file has been read; None if the file is
     whole and has none (it was imported, or written by a sweeper that put none there).
 
@@ -61,18 +64,19 @@ def read_outcome(path: Path) -> Outcome | None:
         ValueError: the file is missing or damaged, or its outcome is of a version that is not
             known here; the message is the reason.
     """
-    metadata = _read(path).schema.metadata or {}
+    metadata = _read(files, name).schema.metadata or {}
     return outcome_of(metadata[_OUTCOME]) if _OUTCOME in metadata else None
 
 
-def write_curves(curves: Iterable[tuple[Path, Mapping[str, Any]]]) -> int:
+def write_curves(files: FileStore, curves: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
     """Writes many curves, each as one whole file; returns how many.
 
-    The disk is asked once, at the end, to keep them all: asking after every file takes ten times
-    as long as writing it. So none of them may be relied on before this returns.
+    The files are asked once, at the end, to keep them all: asking after every file takes ten
+    times as long as writing it. So none of them may be relied on before this returns.
 
     Args:
-        curves: place and columns of each, as :func:`write_curve` takes them.
+        files: where to.
+        curves: name and columns of each, as :func:`write_curve` takes them.
 
     Raises:
         StoreError: the disk is full or a folder cannot be written.
@@ -81,26 +85,21 @@ def write_curves(curves: Iterable[tuple[Path, Mapping[str, Any]]]) -> int:
     from pyarrow import parquet
 
     count = 0
-    for path, columns in curves:
-        aside = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    for name, columns in curves:
+        with files.write(name, durable=False) as aside:
             parquet.write_table(pyarrow.table(dict(columns)), aside)
-            os.replace(aside, path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise disk_fault("write", path, error) from error
         count += 1
-    if count and hasattr(os, "sync"):  # Windows has none and keeps names in order by itself
-        os.sync()
+    if count:
+        files.sync()
     return count
 
 
-def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]:
+def read_curves(files: FileStore, names: Mapping[str, str]) -> tuple[pandas.DataFrame, list[str]]:
     """Returns the curves of several trials in one frame, and what could not be read.
 
     Args:
-        files: file of each trial's curve, by key.
+        files: where the curves are.
+        names: file of each trial's curve, by key.
 
     Returns:
         A frame with the columns key, step, tokens and all others of the files (NaN where a file
@@ -110,11 +109,11 @@ def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]
 
     frames: list[pandas.DataFrame] = []
     warnings: list[str] = []
-    for key, path in files.items():
+    for key, name in names.items():
         try:
-            curve = _read(path).to_pandas()
+            curve = _read(files, name).to_pandas()
         except ValueError as fault:
-            warnings.append(f"curve of trial {key[:12]} skipped: {path}: {fault}")
+            warnings.append(f"curve of trial {key[:12]} skipped: {files.shown(name)}: {fault}")
             continue
         if len(curve):
             frames.append(curve.assign(key=key))
@@ -124,7 +123,7 @@ def read_curves(files: Mapping[str, Path]) -> tuple[pandas.DataFrame, list[str]]
     return whole[["key", *whole.columns.drop("key")]], warnings
 
 
-def _read(path: Path) -> pyarrow.Table:
+def _read(files: FileStore, name: str) -> pyarrow.Table:
     """The columns, with the metadata of the file as those of the schema.
 
     Raises:
@@ -134,7 +133,7 @@ def _read(path: Path) -> pyarrow.Table:
     from pyarrow import parquet
 
     try:
-        with path.open("rb") as source:
+        with files.open(name) as source:
             file = parquet.ParquetFile(source, page_checksum_verification=True)
             table, metadata = file.read(), file.metadata.metadata or {}
             content = _digest(table)

@@ -72,9 +72,11 @@ def _plain(value: Any) -> Any:
 
 
 VERSION = 1
-"""Version of the document; a change of what it holds must raise this."""
+"""Version of the document. A change of what it holds must raise this, but for a new field of an
+outcome that has a default, which older documents then mean."""
 
-_NAMES = {each.name for each in fields(Outcome)}
+_FIELDS = {each.name: each for each in fields(Outcome)}
+_NEEDED = {"key", "attempt", "kind"}
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -94,13 +96,18 @@ def outcome_of(text: str | bytes) -> Outcome:
         raise ValueError(
             f"its outcome is of version {version!r}, and this sweeper knows version {VERSION}"
         )
-    if document.keys() != _NAMES or document["kind"] not in get_args(OutcomeKind):
+    known = document.keys() <= _FIELDS.keys() and document.keys() >= _NEEDED
+    if not known or document["kind"] not in get_args(OutcomeKind):
         raise ValueError("its outcome lacks fields or has unknown ones")
-    document["metrics"] = {name: number(value) for name, value in document["metrics"].items()}
-    for name in ("flops", "device_seconds", "wall_seconds"):
-        document[name] = number(document[name])
-    document["marks"] = marks_of(document["marks"])
-    return Outcome(**document)
+    for name, value in document.items():
+        if _FIELDS[name].type == "float":
+            document[name] = number(value)
+    metrics, marks = document.pop("metrics", {}), document.pop("marks", ())
+    return Outcome(
+        **document,
+        metrics={name: number(value) for name, value in metrics.items()},
+        marks=marks_of(marks),
+    )
 
 
 def mark_rows(marks: Iterable[Mark]) -> list[dict[str, Any]]:

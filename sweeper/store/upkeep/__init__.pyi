@@ -1,10 +1,9 @@
 """What keeps a store in order: trials again, space back, faults found and mended."""
 
 from .check_curves import orphans as orphans
-from .finding import Finding as Finding
+from .check_results import Finding as Finding
 from .prune import Waste as Waste
-from .prune import find_waste as find_waste
-from .prune import remove as remove
+from .prune import prune_store as prune_store
 from .retry import forgive as forgive
 from .retry import retry_trials as retry_trials
 from .verify import Verification as Verification

@@ -1,36 +1,53 @@
 """Whether the curve files of results are whole and say what the database says, and which are of no
-result."""
+result; a result written again from the outcome in its curve file."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import JSON, Connection, Row, delete, insert, select, update
 
 from sweeper.outcome import Outcome
-from sweeper.store.attempts import holders
-from sweeper.store.database import Database, present_in, rows_in
-from sweeper.store.files import CurveFile, disk_fault, read_outcome, remove_files
-from sweeper.store.tables import marks, results, trials
-from sweeper.store.upkeep.check_results import metrics_of
-from sweeper.store.upkeep.finding import Finding
-from sweeper.store.upkeep.rebuilding import differences, rebuild_result
+from sweeper.store.attempts import holders, last_numbers, next_fence
+from sweeper.store.database import Database, current_time, present_in, rows_in
+from sweeper.store.files import CurveFile, FileStore, read_outcome
+from sweeper.store.outcomes import (
+    OPEN,
+    OUTCOME_COLUMNS,
+    insert_late,
+    kept_metrics,
+    mark_rows,
+    result_row,
+)
+from sweeper.store.records import Claim
+from sweeper.store.tables import (
+    Number,
+    PlainText,
+    attempts,
+    finite,
+    json_text,
+    marks,
+    plain_text,
+    results,
+    trials,
+)
+from sweeper.store.upkeep.check_results import Finding, metrics_of
 
 
 def wrong_curves(
     connection: Connection, database: Database, keys: Collection[str]
 ) -> Iterator[Finding]:
     """Yields results whose curve file is missing, damaged, or says something else."""
+    files = database.location.paths.files
     metrics = metrics_of(connection, keys)
     with_curve = select(results).where(results.c.curve.is_not(None))
     for row in rows_in(connection, with_curve, results.c.trial_key, keys):
-        path = database.location.paths.absolute(row.curve)
         try:
-            outcome = read_outcome(path)
+            outcome = read_outcome(files, row.curve)
         except ValueError as fault:
             yield _unreadable(connection, database, row, str(fault))
             continue
@@ -38,10 +55,10 @@ def wrong_curves(
             continue  # imported, or from before curves held outcomes
         measured = connection.execute(select(marks).where(marks.c.trial_key == row.trial_key))
         wrong = differences(row, measured.all(), outcome)
-        if wrong and not path.name.startswith(outcome.key):
+        if wrong and not _last(row.curve).startswith(outcome.key):
             yield Finding(
                 kind="curve",
-                where=str(path),
+                where=files.shown(row.curve),
                 what=f"it is of another trial, {outcome.key[:12]}",
                 remedy=f"train again with `sweeper retry STUDY --key {row.trial_key[:12]}`",
                 key=row.trial_key,
@@ -49,7 +66,7 @@ def wrong_curves(
         elif wrong:
             yield Finding(
                 kind="disagreement",
-                where=str(path),
+                where=files.shown(row.curve),
                 what=f"the database says something else about {', '.join(wrong)}",
                 remedy="the result is written again as its curve file says, whose digest is right",
                 key=row.trial_key,
@@ -67,37 +84,37 @@ def wrong_curves(
 def _unreadable(connection: Connection, database: Database, row: Row[Any], fault: str) -> Finding:
     """A result whose curve cannot be read; another file of the trial may take its place."""
     paths = database.location.paths
-    path = paths.absolute(row.curve)
-    aside = paths.withdrawn(path)
-    repair = None
+    files = paths.files
+    aside = paths.withdrawn(row.curve)
+    repair: Callable[[], object] | None = None
     measured = connection.execute(select(marks).where(marks.c.trial_key == row.trial_key)).all()
-    if not path.exists() and _fits(row, measured, aside):
-        remedy = f"its name is given back to {aside.name}: a withdrawal was not finished"
-        repair = partial(_rename, aside, path)
+    if files.info(row.curve) is None and _fits(row, measured, files, aside):
+        remedy = f"its name is given back to {_last(aside)}: a withdrawal was not finished"
+        repair = partial(files.rename, aside, row.curve)
     else:
-        others = [each for each in paths.curves_of(row.trial_key) if each != path]
-        other = next((each for each in others if _fits(row, measured, each)), None)
+        others = [each for each in paths.curves_of(row.trial_key) if each != row.curve]
+        other = next((each for each in others if _fits(row, measured, files, each)), None)
         remedy = (
             "the result's numbers stand; to have the curve, too, train again with "
             f"`sweeper retry STUDY --key {row.trial_key[:12]}`"
         )
         if other is not None:
-            remedy = f"the result is given the curve of another attempt, {other.name}"
-            repair = partial(_point_to, database, row.trial_key, row.curve, paths.relative(other))
+            remedy = f"the result is given the curve of another attempt, {_last(other)}"
+            repair = partial(_point_to, database, row.trial_key, row.curve, other)
     return Finding(
         kind="curve",
-        where=str(path),
-        what=str(fault),
+        where=files.shown(row.curve),
+        what=fault,
         remedy=remedy,
         key=row.trial_key,
         repair=repair,
     )
 
 
-def _fits(row: Row[Any], measured: Any, path: Path) -> bool:
+def _fits(row: Row[Any], measured: Any, files: FileStore, name: str) -> bool:
     """Whether a file holds a curve that led to the same result."""
     try:
-        outcome = read_outcome(path)
+        outcome = read_outcome(files, name)
     except ValueError:
         return False
     return outcome is not None and not set(differences(row, measured, outcome)) & _SAME
@@ -107,11 +124,8 @@ _SAME = {"outcome", "metrics", "step", "tokens", "marks"}
 """What attempts at one trial have in common; times and machines differ."""
 
 
-def _rename(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        raise disk_fault("rename", source, error) from error
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _point_to(database: Database, key: str, wrong: str, right: str) -> None:
@@ -120,12 +134,9 @@ def _point_to(database: Database, key: str, wrong: str, right: str) -> None:
         connection.execute(update(results).where(here).values(curve=right))
 
 
-def unreferred(
-    connection: Connection, database: Database, files: Sequence[CurveFile]
-) -> list[CurveFile]:
+def unreferred(connection: Connection, files: Sequence[CurveFile]) -> list[CurveFile]:
     """Returns the files that are the curve of no result."""
-    paths = database.location.paths
-    names = {paths.relative(file.path): file for file in files}
+    names = {file.name: file for file in files}
     # By the key, since curves have no index; a result may point at a file of another name.
     here = rows_in(connection, select(results.c.curve), results.c.trial_key, _keys(files))
     referred = {row.curve for row in here}
@@ -134,10 +145,12 @@ def unreferred(
     return [file for name, file in names.items() if name not in referred]
 
 
-def orphans(connection: Connection, files: Sequence[CurveFile]) -> int:
-    """Returns how many trials have a curve file and no result; nothing is opened."""
-    keys = _keys(files)
-    return len(keys - present_in(connection, results.c.trial_key, keys))
+def orphans(database: Database) -> int:
+    """Returns how many trials have a curve file and no result in the database, be it that the
+    database was lost. Running them takes those results over."""
+    keys = _keys(database.location.paths.curve_files())
+    with database.read() as connection:
+        return len(keys - present_in(connection, results.c.trial_key, keys))
 
 
 def stray_curves(
@@ -151,49 +164,50 @@ def stray_curves(
         database: which one.
         files: the files to look at.
     """
-    strays = unreferred(connection, database, files)
+    strays = unreferred(connection, files)
     keys = sorted({file.key for file in strays})
     known = present_in(connection, trials.c.key, keys)
     done = present_in(connection, results.c.trial_key, keys)
-    running = holders(connection, database.now(connection), keys)
+    running = holders(connection, keys)
     metrics = metrics_of(connection, keys)
+    store = database.location.paths.files
     for file in strays:
         if file.key in running:
             continue
         try:
-            outcome = read_outcome(file.path)
+            outcome = read_outcome(store, file.name)
         except ValueError as fault:
-            if file.path.exists():
-                yield _damaged(file, str(fault))
+            if store.info(file.name) is not None:
+                yield _damaged(store, file, str(fault))
             continue
         if file.key in done or outcome is None or not outcome.accepted:
             continue  # a late attempt's
         if file.key not in known:
-            yield _unknown(file)
+            yield _unknown(store, file)
             continue
         done.add(file.key)
         yield _unrecorded(database, file, outcome, metrics.get(file.key, ()))
 
 
-def _keys(files: Sequence[CurveFile]) -> set[str]:
+def _keys(files: Iterable[CurveFile]) -> set[str]:
     return {file.key for file in files}
 
 
-def _damaged(file: CurveFile, fault: str) -> Finding:
+def _damaged(store: FileStore, file: CurveFile, fault: str) -> Finding:
     return Finding(
         kind="curve",
-        where=str(file.path),
+        where=store.shown(file.name),
         what=f"{fault}, and no result refers to it",
         remedy="it is removed",
         key=file.key,
-        repair=partial(remove_files, [file.path]),
+        repair=partial(store.remove, file.name),
     )
 
 
-def _unknown(file: CurveFile) -> Finding:
+def _unknown(store: FileStore, file: CurveFile) -> Finding:
     return Finding(
         kind="unknown",
-        where=str(file.path),
+        where=store.shown(file.name),
         what="it holds a result of a trial that the database does not know",
         remedy="run the study that the trial belongs to: the result is taken over; if the "
         "folder is shared with another database, the trial may be that one's",
@@ -204,17 +218,18 @@ def _unknown(file: CurveFile) -> Finding:
 def _unrecorded(
     database: Database, file: CurveFile, outcome: Outcome, metrics: Sequence[str]
 ) -> Finding:
+    store = database.location.paths.files
     if outcome.key != file.key:
         return Finding(
             kind="curve",
-            where=str(file.path),
+            where=store.shown(file.name),
             what=f"it is of another trial, {outcome.key[:12]}",
             remedy="somebody has renamed it; give it back its name, or move it away",
             key=file.key,
         )
     return Finding(
         kind="unrecorded",
-        where=str(file.path),
+        where=store.shown(file.name),
         what=f"it holds a result ({outcome.kind}) that the database lacks",
         remedy="the result is recorded",
         key=file.key,
@@ -223,7 +238,107 @@ def _unrecorded(
             database,
             outcome,
             key=file.key,
-            curve=database.location.paths.relative(file.path),
+            curve=file.name,
             metrics=metrics,
         ),
     )
+
+
+def differences(row: Row[Any], measured: Sequence[Row[Any]], outcome: Outcome) -> list[str]:
+    """Returns the columns in which a result is not, bit for bit, what its outcome says.
+
+    Args:
+        row: the row of ``results``.
+        measured: its rows of ``marks``.
+        outcome: what its curve file says.
+    """
+    right = result_row(row.attempt_id, outcome, row.objective, row.accepted_at)
+    names = ["outcome", *(name for name in OUTCOME_COLUMNS if name != "curve")]
+    wrong = [name for name in names if getattr(row, name) != _as_stored(name, right[name])]
+    wanted = {
+        (mark["step"], plain_text(mark["metric"]), mark["tokens"], finite(mark["value"]))
+        for mark in mark_rows(row.attempt_id, outcome)
+    }
+    found = {(mark.step, mark.metric, mark.tokens, mark.value) for mark in measured}
+    belong = all(mark.attempt_id == row.attempt_id for mark in measured)
+    return wrong if found == wanted and belong else [*wrong, "marks"]
+
+
+def _as_stored(name: str, value: Any) -> Any:
+    """A value as it comes back from a column of results."""
+    kind = results.c[name].type
+    if isinstance(kind, PlainText):
+        return plain_text(value)
+    if isinstance(kind, JSON):
+        return json.loads(json_text(value))
+    return finite(value) if isinstance(kind, Number) else value
+
+
+def rebuild_result(
+    database: Database, outcome: Outcome, *, key: str, curve: str, metrics: Sequence[str]
+) -> None:
+    """Writes the result of a trial, and its marks, as the outcome in its curve file says.
+
+    A result that the trial has keeps its attempt. Without one the outcome's attempt is taken
+    if it is there and ended like that, or was thought lost; else a new one is made.
+
+    Args:
+        database: where to.
+        outcome: what the curve file says.
+        key: key of the trial.
+        curve: the curve file relative to the root.
+        metrics: metrics of the studies that the trial is in; the first that was measured is the
+            objective.
+    """
+    with database.write() as connection:
+        now = current_time(connection)
+        attempt = _attempt_of_result(connection, key) or _attempt_of(connection, key, outcome)
+        attempt = attempt or _new_attempt(connection, now, key, outcome)
+        values = [outcome.metrics[name] for name in metrics if name in outcome.metrics]
+        row = result_row(attempt, outcome, finite(values[0]) if values else None, now)
+        for table in (marks, results):
+            connection.execute(delete(table).where(table.c.trial_key == key))
+        connection.execute(insert(results).values(row | {"trial_key": key, "curve": curve}))
+        measured = [mark | {"trial_key": key} for mark in mark_rows(attempt, outcome)]
+        if measured:
+            connection.execute(insert(marks), measured)
+        ended = update(attempts).where(attempts.c.id == attempt)
+        connection.execute(ended.values(_ending(outcome, now)))
+
+
+def _attempt_of_result(connection: Connection, key: str) -> int | None:
+    """The attempt of the trial's result, if it is one of the trial."""
+    statement = (
+        select(attempts.c.id)
+        .join(results, results.c.attempt_id == attempts.c.id)
+        .where(results.c.trial_key == key, attempts.c.trial_key == key)
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def _attempt_of(connection: Connection, key: str, outcome: Outcome) -> int | None:
+    statement = select(attempts.c.id).where(
+        attempts.c.trial_key == key,
+        attempts.c.number == outcome.attempt,
+        attempts.c.state.in_({*OPEN, outcome.kind}),
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def _new_attempt(connection: Connection, now: datetime, key: str, outcome: Outcome) -> int:
+    number = last_numbers(connection, [key]).get(key, 0) + 1
+    item = Claim(key=key, attempt=number, fence=next_fence(connection))
+    return insert_late(connection, now, item, outcome, who=f"curve-file-{outcome.attempt}")
+
+
+def _ending(outcome: Outcome, now: datetime) -> dict[str, Any]:
+    return {
+        "state": outcome.kind,
+        "ended_at": now,
+        "expires_at": None,
+        "step": outcome.step,
+        "device_seconds": outcome.device_seconds,
+        "metrics": kept_metrics(outcome),
+        "accepted": True,
+        "excused": False,
+    }

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from sweeper.store.attempts import RUNNING, close_lost, liveness, lost_reason
-from sweeper.store.database import Database, rows_in
-from sweeper.store.files import Paths, read_journal, remove_files
+from sweeper.store.database import Database, current_time, rows_in
+from sweeper.store.files import FileStore, Paths, read_journal
 from sweeper.store.tables import attempts
-from sweeper.store.upkeep.finding import Finding
+from sweeper.store.upkeep.check_results import Finding
 from sweeper.store.upkeep.prune import Standing, Waste, find_waste, remove
 
 
@@ -20,7 +19,7 @@ def stale_attempts(
     connection: Connection, database: Database, keys: Collection[str]
 ) -> Iterator[Finding]:
     """Yields attempts that are marked as running and that nobody runs."""
-    now, is_alive = database.now(connection), liveness()
+    now, is_alive = current_time(connection), liveness()
     running = select(attempts).where(attempts.c.state == RUNNING)
     for row in rows_in(connection, running, attempts.c.trial_key, keys):
         reason = lost_reason(row, now, is_alive)
@@ -36,7 +35,7 @@ def stale_attempts(
 
 
 def bad_checkpoints(
-    connection: Connection, database: Database, folders: Sequence[tuple[str, Path]]
+    connection: Connection, database: Database, folders: Sequence[tuple[str, str]]
 ) -> Iterator[Finding]:
     """Yields checkpoints that cannot be used, and those of trials that need none.
 
@@ -45,15 +44,15 @@ def bad_checkpoints(
         database: which one.
         folders: keys of trials and the folders of their checkpoints.
     """
-    standing = Standing(connection, database, [key for key, _ in folders])
+    standing = Standing(connection, [key for key, _ in folders])
     paths = database.location.paths
     for key, folder in folders:
-        if key in standing.running or not folder.exists():
+        if key in standing.running or not paths.files.names(folder):
             continue
         if key not in standing.known:
             yield Finding(
                 kind="unknown",
-                where=str(folder),
+                where=paths.files.shown(folder),
                 what="they are checkpoints of a trial that the database does not know",
                 remedy="run the study that the trial belongs to, or remove them with `sweeper "
                 "prune` once they are a day old",
@@ -67,12 +66,13 @@ def needless_files(
     connection: Connection, database: Database, scope: Collection[str] | None
 ) -> Iterator[Finding]:
     """Yields unfinished files of dead writers, and checkpoints of trials with a result."""
-    found = find_waste(connection, database, scope, hidden=False, withdrawn=False)
+    paths = database.location.paths
+    found = find_waste(connection, paths, scope, hidden=False, withdrawn=False)
     for item in found:
-        if item.kind == "temporary" or item.path.is_dir():
+        if item.kind == "temporary" or item.name.endswith("/"):
             yield Finding(
                 kind=item.kind,
-                where=str(item.path),
+                where=paths.files.shown(item.name),
                 what=f"nothing needs it: {item.why}",
                 remedy="it is removed",
                 key=item.key,
@@ -81,29 +81,35 @@ def needless_files(
 
 
 def _of_trial(paths: Paths, key: str) -> Iterator[Finding]:
-    for path in paths.checkpoints_of(key):
+    for name in paths.checkpoints_of(key):
         try:
-            read_journal(path, key=key)
+            read_journal(paths.files, name, key=key)
         except ValueError as fault:
-            yield _useless(path, f"it cannot be used: {fault}", key, path, paths.journal(path))
+            what = f"it cannot be used: {fault}"
+            yield _useless(paths.files, what, key, name, paths.journal(name))
     for journal in paths.lone_journals_of(key):
-        yield _useless(journal, "its checkpoint is missing", key, journal)
+        yield _useless(paths.files, "its checkpoint is missing", key, journal)
 
 
-def _useless(where: Path, what: str, key: str, *files: Path) -> Finding:
+def _useless(files: FileStore, what: str, key: str, *names: str) -> Finding:
     return Finding(
         kind="checkpoint",
-        where=str(where),
+        where=files.shown(names[0]),
         what=what,
         remedy="it is removed; the trial goes on from an older one, or from its beginning",
         key=key,
-        repair=partial(remove_files, files),
+        repair=partial(_remove_files, files, names),
     )
+
+
+def _remove_files(files: FileStore, names: Sequence[str]) -> None:
+    for name in names:
+        files.remove(name)
 
 
 def _close(database: Database, key: str) -> None:
     with database.write() as connection:
-        close_lost(connection, database.now(connection), [key])
+        close_lost(connection, [key])
 
 
 def _remove_waste(database: Database, item: Waste) -> None:

@@ -1,9 +1,11 @@
-"""Whether results, attempts and marks belong together."""
+"""What a finding is; whether results, attempts and marks belong together."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
@@ -11,7 +13,46 @@ from sqlalchemy import Connection, Row, delete, select, update
 from sweeper.outcome import ACCEPTED
 from sweeper.store.database import Database, rows_in
 from sweeper.store.tables import attempts, finite, marks, results, studies, study_trials
-from sweeper.store.upkeep.finding import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A fault that was found.
+
+    Attributes:
+        kind: what is wrong, in one word that programs may rely on.
+        where: the file, or the table and row.
+        what: the fault, in a sentence without its end.
+        remedy: what mends it: what ``--repair`` does, or else what a person can do.
+        key: key of the trial that it is about; None if it is about none.
+        repair: mends it; None where nothing here can.
+        repaired: whether it was mended.
+    """
+
+    kind: str
+    where: str
+    what: str
+    remedy: str
+    key: str | None = None
+    repair: Callable[[], object] | None = field(default=None, repr=False, compare=False)
+    repaired: bool = False
+
+
+def dangling_rows(connection: Connection, database: Database) -> Iterator[Finding]:
+    """Yields rows that refer to rows that are not there; on a server there cannot be any."""
+    if not database.is_sqlite:
+        return
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    places = sorted((str(row[0]), str(row[2])) for row in rows)
+    for (table, parent), group in groupby(places):
+        yield Finding(
+            kind="dangling",
+            where=f"table {table}",
+            what=f"{len(list(group))} rows refer to rows of {parent} that are not there",
+            remedy="something else than sweeper has deleted them; restore the database from a "
+            "backup, or move it away and run the studies again: results are taken over from "
+            "their curve files",
+        )
 
 
 def wrong_attempts(

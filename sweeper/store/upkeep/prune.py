@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import Connection, case, func, select
 
 from sweeper.store.attempts import holders
 from sweeper.store.database import Database, present_in, rows_in
-from sweeper.store.files import (
-    Paths,
-    checkpoint_folders,
-    disk_fault,
-    read_journal,
-    unfinished_files,
-    withdrawn_files,
-)
+from sweeper.store.files import FileStore, Paths, files_below, read_journal
+from sweeper.store.studies import member_keys
 from sweeper.store.tables import results, study_trials, trials
 
 OLD_SECONDS = 86_400.0
@@ -40,7 +32,7 @@ class Waste:
 
     Attributes:
         kind: what it is.
-        path: where it is.
+        name: the file, or the folder with a slash at its end.
         key: key of the trial that it is of; None if it is of none that is known.
         files: number of files.
         size: their bytes.
@@ -48,7 +40,7 @@ class Waste:
     """
 
     kind: Kind
-    path: Path
+    name: str
     key: str | None
     files: int
     size: int
@@ -60,7 +52,6 @@ class Standing:
 
     Args:
         connection: an open transaction.
-        database: whose clock says which leases have lapsed.
         keys: keys of the trials.
 
     Attributes:
@@ -70,7 +61,7 @@ class Standing:
         running: those that somebody runs now.
     """
 
-    def __init__(self, connection: Connection, database: Database, keys: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, keys: Sequence[str]) -> None:
         here = study_trials.c.trial_key
         shown = func.max(case((study_trials.c.hidden, 0), else_=1)).label("shown")
         placed = rows_in(connection, select(here, shown).group_by(here), here, keys)
@@ -78,12 +69,40 @@ class Standing:
         self.known = present_in(connection, trials.c.key, keys)
         self.done = present_in(connection, results.c.trial_key, keys)
         self.hidden = self.known - declared
-        self.running = set(holders(connection, database.now(connection), keys))
+        self.running = set(holders(connection, keys))
+
+
+def prune_store(
+    database: Database,
+    study: str | None = None,
+    *,
+    hidden: bool = False,
+    withdrawn: bool = False,
+    dry_run: bool = False,
+) -> list[Waste]:
+    """Removes files that nothing needs (:func:`find_waste`), and returns what they were.
+
+    Args:
+        database: whose files are looked through.
+        study: name of a study whose files alone are looked at.
+        hidden: remove the checkpoints of hidden trials, too.
+        withdrawn: remove the curves of withdrawn results, too.
+        dry_run: remove nothing.
+
+    Raises:
+        UnknownNameError: there is no such study.
+        StoreError: a folder cannot be read, or a file not be removed.
+    """
+    paths = database.location.paths
+    with database.read() as connection:
+        scope = None if study is None else member_keys(connection, study)
+        found = find_waste(connection, paths, scope, hidden=hidden, withdrawn=withdrawn)
+    return found if dry_run else remove(database, found)
 
 
 def find_waste(
     connection: Connection,
-    database: Database,
+    paths: Paths,
     scope: Collection[str] | None,
     *,
     hidden: bool,
@@ -96,7 +115,7 @@ def find_waste(
 
     Args:
         connection: an open transaction.
-        database: whose files are looked through.
+        paths: the files that are looked through.
         scope: keys of the trials to look at; None looks at all files.
         hidden: count the checkpoints of hidden trials among them.
         withdrawn: count the curves of withdrawn results among them.
@@ -104,26 +123,26 @@ def find_waste(
     Raises:
         StoreError: a folder cannot be read.
     """
-    paths = database.location.paths
-    folders = [item for item in checkpoint_folders(paths) if scope is None or item[0] in scope]
-    begun = [item for item in unfinished_files(paths) if scope is None or item[0] in scope]
-    kept = [item for item in withdrawn_files(paths) if scope is None or item[0] in scope]
+    files = paths.files
+    folders = [item for item in paths.checkpoint_folders() if scope is None or item[0] in scope]
+    begun = [item for item in paths.unfinished_files() if scope is None or item[0] in scope]
+    kept = [item for item in paths.withdrawn_files() if scope is None or item[0] in scope]
     keys = {key for key, _ in (*folders, *begun, *kept) if key is not None}
-    standing = Standing(connection, database, sorted(keys))
+    standing = Standing(connection, sorted(keys))
     found = [
         *(
             item
             for key, each in folders
             for item in _of_folder(paths, key, each, standing, hidden)
         ),
-        *(item for key, path in begun for item in _of_unfinished(key, path, standing)),
+        *(item for key, name in begun for item in _of_unfinished(files, key, name, standing)),
         *(
-            _waste("withdrawn", path, key, "its result was withdrawn")
-            for key, path in kept
+            _waste(files, "withdrawn", name, key, "its result was withdrawn")
+            for key, name in kept
             if withdrawn
         ),
     ]
-    return sorted(found, key=lambda item: (item.kind, item.path))
+    return sorted(found, key=lambda item: (item.kind, item.name))
 
 
 def remove(database: Database, found: Iterable[Waste]) -> list[Waste]:
@@ -138,9 +157,9 @@ def remove(database: Database, found: Iterable[Waste]) -> list[Waste]:
         group = by_key[start : start + GROUP]
         keys = [items[0].key for items in group if items[0].key is not None]
         with database.write() as connection:
-            running = holders(connection, database.now(connection), keys)
+            running = holders(connection, keys)
             for item in (item for items in group for item in items if item.key not in running):
-                _remove(item)
+                database.location.paths.files.remove(item.name)
                 removed.append(item)
     return removed
 
@@ -150,17 +169,17 @@ def _key(item: Waste) -> str:
 
 
 def _of_folder(
-    paths: Paths, key: str, folder: Path, standing: Standing, hidden: bool
+    paths: Paths, key: str, folder: str, standing: Standing, hidden: bool
 ) -> Iterator[Waste]:
     if key in standing.running:
         return
     if key not in standing.known:
-        if _age(folder) > OLD_SECONDS:
-            yield _waste("checkpoint", folder, None, "no trial of this key is known")
+        if _age(paths.files, folder) > OLD_SECONDS:
+            yield _waste(paths.files, "checkpoint", folder, None, "no trial of this key is known")
     elif key in standing.done:
-        yield _waste("checkpoint", folder, key, "the trial has its result")
+        yield _waste(paths.files, "checkpoint", folder, key, "the trial has its result")
     elif hidden and key in standing.hidden:
-        yield _waste("checkpoint", folder, key, "the trial is hidden")
+        yield _waste(paths.files, "checkpoint", folder, key, "the trial is hidden")
     else:
         yield from _older(paths, key)
 
@@ -168,69 +187,51 @@ def _of_folder(
 def _older(paths: Paths, key: str) -> Iterator[Waste]:
     """All but the newest checkpoint that can be used; all of them are kept if none can."""
     checkpoints = paths.checkpoints_of(key)
-    newest = next((path for path in reversed(checkpoints) if _is_whole(path, key)), None)
+    newest = next((each for each in reversed(checkpoints) if _is_whole(paths, each, key)), None)
     if newest is None:
         return
-    for path in checkpoints:
-        if path != newest:
-            why = "there is a newer one" if path < newest else "it is damaged"
-            yield _waste("checkpoint", path, key, why)
-            if (journal := paths.journal(path)).exists():
-                yield _waste("checkpoint", journal, key, why)
+    for place, name in enumerate(checkpoints):
+        if name != newest:
+            older = place < checkpoints.index(newest)
+            why = "there is a newer one" if older else "it is damaged"
+            yield _waste(paths.files, "checkpoint", name, key, why)
+            if paths.files.info(journal := paths.journal(name)) is not None:
+                yield _waste(paths.files, "checkpoint", journal, key, why)
 
 
-def _is_whole(checkpoint: Path, key: str) -> bool:
+def _is_whole(paths: Paths, checkpoint: str, key: str) -> bool:
     try:
-        read_journal(checkpoint, key=key)
+        read_journal(paths.files, checkpoint, key=key)
     except ValueError:
         return False
     return True
 
 
-def _of_unfinished(key: str | None, path: Path, standing: Standing) -> Iterator[Waste]:
+def _of_unfinished(
+    files: FileStore, key: str | None, name: str, standing: Standing
+) -> Iterator[Waste]:
     """Of a trial that nobody runs the writer is dead; of others age has to tell."""
     if key in standing.running:
         return
     if key in standing.known:
-        yield _waste("temporary", path, key, "its writer is gone")
-    elif _age(path) > OLD_SECONDS:
-        yield _waste("temporary", path, None, "nobody has finished it for a day")
+        yield _waste(files, "temporary", name, key, "its writer is gone")
+    elif _age(files, name) > OLD_SECONDS:
+        yield _waste(files, "temporary", name, None, "nobody has finished it for a day")
 
 
-def _waste(kind: Kind, path: Path, key: str | None, why: str) -> Waste:
-    files = [path] if not path.is_dir() else [each for each in path.rglob("*") if each.is_file()]
-    return Waste(
-        kind=kind, path=path, key=key, files=len(files), size=sum(map(_size, files)), why=why
-    )
+def _waste(files: FileStore, kind: Kind, name: str, key: str | None, why: str) -> Waste:
+    infos = [files.info(each) for each in _all_files(files, name)]
+    # What is gone by now its writer has just renamed or removed.
+    size = sum(info.size for info in infos if info is not None)
+    return Waste(kind=kind, name=name, key=key, files=len(infos), size=size, why=why)
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # its writer has just renamed or removed it
-
-
-def _age(path: Path) -> float:
+def _age(files: FileStore, name: str) -> float:
     """Seconds since a file, or the newest file of a folder, was written."""
-    times = [_written(each) for each in (path, *(path.iterdir() if path.is_dir() else ()))]
-    return time.time() - max(times)
+    now = time.time()
+    infos = [files.info(each) for each in {name, *_all_files(files, name)}]
+    return now - max((info.written for info in infos if info is not None), default=now)
 
 
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
-
-
-def _remove(item: Waste) -> None:
-    try:
-        if item.path.is_dir():
-            shutil.rmtree(item.path)
-            return
-        item.path.unlink(missing_ok=True)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise disk_fault("remove", item.path, error) from error
+def _all_files(files: FileStore, name: str) -> list[str]:
+    return list(files_below(files, name)) if name.endswith("/") else [name]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
 from sweeper.errors import RequestError
 from sweeper.store.accounts import failures_of
 from sweeper.store.attempts import RUNNING, holders
-from sweeper.store.database import CHUNK, rows_in
-from sweeper.store.files import Paths, Renaming
+from sweeper.store.database import CHUNK, Database, rows_in
+from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
 from sweeper.store.studies import find_study
 from sweeper.store.tables import attempts, marks, results, study_trials
@@ -25,6 +26,40 @@ LISTED = 5
 """Trials that a message names."""
 
 
+class Renaming:
+    """Context that takes its renamings back if its body raises.
+
+    It is entered before the transaction that it goes with. A process that dies between the two
+    leaves a file under its new name and the database as it was, which `sweeper verify` mends.
+    """
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+        self._done: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            for source, target in reversed(self._done):
+                self._files.rename(target, source)
+
+    def move(self, source: str, target: str) -> None:
+        """Renames a file; one that is not there is left out.
+
+        Raises:
+            StoreError: its folder cannot be written.
+        """
+        if self._files.rename(source, target):
+            self._done.append((source, target))
+
+
 @dataclass(frozen=True)
 class _Member:
     """A trial of the study: whether all its places are hidden, and its accepted outcome."""
@@ -34,15 +69,12 @@ class _Member:
 
 
 def retry_trials(
-    connection: Connection,
-    now: datetime,
-    paths: Paths,
-    renaming: Renaming,
+    database: Database,
     study: str,
     *,
-    failed: bool,
-    diverged: bool,
-    keys: Sequence[str],
+    failed: bool = False,
+    diverged: bool = False,
+    keys: Sequence[str] = (),
 ) -> Retried:
     """Makes trials of a study pending again, all that are asked for or none.
 
@@ -51,10 +83,7 @@ def retry_trials(
     worker takes the result over.
 
     Args:
-        connection: inside a writing transaction.
-        now: time by the database's clock.
-        paths: the owner of the curves' paths.
-        renaming: takes the curve files of withdrawn results aside.
+        database: where they are.
         study: name of the study.
         failed: all its failed trials.
         diverged: all its diverged trials.
@@ -65,37 +94,39 @@ def retry_trials(
             the study was imported.
         UnknownNameError: there is no such study.
     """
-    if find_study(connection, study).workload == IMPORTED:
-        raise RequestError(
-            f"study {study} holds imported results, which nothing here can run again; "
-            "sweeper import brings in others"
-        )
-    members = _members(connection, study)
-    named = [_find(text, study, members) for text in keys]
-    shown = [key for key, member in members.items() if not member.hidden]
-    failing = failures_of(connection, shown)
-    busy = holders(connection, now, shown)
-    chosen = set(named)
-    chosen |= {key for key in failing if failed and key not in busy}
-    chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
-    wanted = [key for key in members if key in chosen]
-    for key in wanted:
-        if key in busy:
-            holder = busy[key]
+    paths = database.location.paths
+    with Renaming(paths.files) as renaming, database.write() as connection:
+        if find_study(connection, study).workload == IMPORTED:
             raise RequestError(
-                f"trial {key[:12]} of study {study} is running on {holder.host} (process "
-                f"{holder.pid}); nothing was changed: end that run first, or wait for it"
+                f"study {study} holds imported results, which nothing here can run again; "
+                "sweeper import brings in others"
             )
-    withdrawn = [key for key in wanted if members[key].outcome is not None]
-    _withdraw(connection, paths, renaming, withdrawn)
-    forgive(connection, wanted)
-    return Retried(
-        failed=tuple(key for key in wanted if key in failing),
-        withdrawn=tuple(withdrawn),
-        pending=tuple(
-            key for key in wanted if key not in failing and members[key].outcome is None
-        ),
-    )
+        members = _members(connection, study)
+        named = [_find(text, study, members) for text in keys]
+        shown = [key for key, member in members.items() if not member.hidden]
+        failing = failures_of(connection, shown)
+        busy = holders(connection, shown)
+        chosen = set(named)
+        chosen |= {key for key in failing if failed and key not in busy}
+        chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
+        wanted = [key for key in members if key in chosen]
+        for key in wanted:
+            if key in busy:
+                holder = busy[key]
+                raise RequestError(
+                    f"trial {key[:12]} of study {study} is running on {holder.host} (process "
+                    f"{holder.pid}); nothing was changed: end that run first, or wait for it"
+                )
+        withdrawn = [key for key in wanted if members[key].outcome is not None]
+        _withdraw(connection, paths, renaming, withdrawn)
+        forgive(connection, wanted)
+        return Retried(
+            failed=tuple(key for key in wanted if key in failing),
+            withdrawn=tuple(withdrawn),
+            pending=tuple(
+                key for key in wanted if key not in failing and members[key].outcome is None
+            ),
+        )
 
 
 def _members(connection: Connection, study: str) -> dict[str, _Member]:
@@ -147,9 +178,9 @@ def _withdraw(
     for row in list(rows_in(connection, statement, results.c.trial_key, keys)):
         # A file of another attempt would be taken over just like that of the withdrawn result.
         files = set(paths.curves_of(row.trial_key))
-        files |= {paths.absolute(row.curve)} if row.curve else set()
-        for path in sorted(files):
-            renaming.move(path, paths.withdrawn(path))
+        files |= {row.curve} if row.curve else set()
+        for name in sorted(files):
+            renaming.move(name, paths.withdrawn(name))
     for chunk in _chunks(keys):
         for table in (marks, results):
             connection.execute(delete(table).where(table.c.trial_key.in_(chunk)))

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from sweeper import trial
 from sweeper.store.database import Database, rows_in
-from sweeper.store.files import CurveFile, checkpoint_folders, curve_files
-from sweeper.store.integrity import dangling_rows, require_whole
+from sweeper.store.files import CurveFile
 from sweeper.store.studies import member_keys, scale_values
 from sweeper.store.tables import results, trials
 from sweeper.store.upkeep.check_curves import stray_curves, wrong_curves
 from sweeper.store.upkeep.check_leftovers import bad_checkpoints, needless_files, stale_attempts
-from sweeper.store.upkeep.check_results import stray_marks, wrong_attempts, wrong_objectives
-from sweeper.store.upkeep.finding import Finding
+from sweeper.store.upkeep.check_results import (
+    Finding,
+    dangling_rows,
+    stray_marks,
+    wrong_attempts,
+    wrong_objectives,
+)
 
 
 def altered_trials(
@@ -87,7 +90,9 @@ class Verification:
         return sum(not finding.repaired for finding in self.findings)
 
 
-def verify_store(database: Database, study: str | None, *, repair: bool) -> Verification:
+def verify_store(
+    database: Database, study: str | None = None, *, repair: bool = False
+) -> Verification:
     """Checks database, curves and checkpoints against each other.
 
     Args:
@@ -102,10 +107,10 @@ def verify_store(database: Database, study: str | None, *, repair: bool) -> Veri
             was not, since the disk is full or may not be written.
         UnknownNameError: there is no such study.
     """
-    require_whole(database, thorough=True)
+    database.require_whole(thorough=True)
     # Listed first: what is written from here on is of trials that are seen to be running.
-    files = list(curve_files(database.location.paths))
-    folders = list(checkpoint_folders(database.location.paths))
+    files = list(database.location.paths.curve_files())
+    folders = list(database.location.paths.checkpoint_folders())
     with database.read() as connection:
         scope = None if study is None else member_keys(connection, study)
         keys = sorted(scope if scope is not None else _all_keys(connection))
@@ -128,7 +133,7 @@ def _findings(
     keys: list[str],
     scope: set[str] | None,
     files: list[CurveFile],
-    folders: list[tuple[str, Path]],
+    folders: list[tuple[str, str]],
 ) -> Iterator[Finding]:
     yield from dangling_rows(connection, database)
     for check in (altered_trials, stale_attempts, wrong_attempts, stray_marks, wrong_objectives):

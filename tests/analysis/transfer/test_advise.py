@@ -15,7 +15,7 @@ from sweeper.analysis.compute.cost import RunCost, run_cost
 from sweeper.analysis.transfer.advice import (
     LEAST_POINTS,
     Advice,
-    Found,
+    KnownOptimum,
     Landscape,
     Movement,
     advise,
@@ -146,7 +146,9 @@ def test_where_the_optimum_stays_a_small_proxy_pays() -> None:
 
 
 def test_a_known_optimum_can_make_another_grid_pointless() -> None:
-    land = replace(LAND, movement=Movement(), found=Found(scale=1024, error=0.001), noise=0.01)
+    land = replace(
+        LAND, movement=Movement(), found=KnownOptimum(scale=1024, error=0.001), noise=0.01
+    )
     advice = advise(land, target=2048, budget=6e15)
     assert advice.best.strategy == "keep"
     assert advice.best.runs == 1
@@ -154,7 +156,7 @@ def test_a_known_optimum_can_make_another_grid_pointless() -> None:
 
 
 def test_a_cheaper_way_within_the_noise_is_named() -> None:
-    land = replace(LAND, found=Found(scale=1024, error=0.3), noise=0.01)
+    land = replace(LAND, found=KnownOptimum(scale=1024, error=0.3), noise=0.01)
     advice = advise(land, target=2048, budget=1e17)
     assert advice.best.flops > 5e16
     cheap = [sentence for sentence in advice.sentences if "is cheaper" in sentence]

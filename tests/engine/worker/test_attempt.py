@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attempt_logs import TASK, OneByte, at, close, curve_of, walk
+from on_disk import OnDisk
 
 from sweeper.engine.worker.attempt import AttemptLog
 from sweeper.outcome import Mark
 from sweeper.store.files.curves import read_outcome
-from sweeper.store.files.paths import Paths
+from sweeper.store.files.local import LocalFiles
 
 
 def test_an_outcome_tells_everything_about_the_attempt(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     walk(log, range(1, 11))
     log.device_seconds = 1.5
     outcome = close(log)
@@ -29,13 +30,13 @@ def test_an_outcome_tells_everything_about_the_attempt(tmp_path: Path) -> None:
     )
     assert outcome.device_seconds == 1.5
     assert log.ended
-    curve = curve_of(Paths(tmp_path), outcome)
+    curve = curve_of(OnDisk(tmp_path).paths, outcome)
     assert curve["step"] == list(range(1, 11))
     assert curve["train_loss"] == [1.0 / step for step in range(1, 11)]
 
 
 def test_an_unfinished_attempt_is_billed_for_what_it_did(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     walk(log, range(1, 5))
     assert log.fraction == 0.4
     outcome = close(log, "stopped")
@@ -47,52 +48,52 @@ def test_an_unfinished_attempt_is_billed_for_what_it_did(tmp_path: Path) -> None
 
 
 def test_a_diverged_trial_keeps_its_curve_and_has_no_metrics(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     walk(log, range(1, 4))
     log.add(at(4, status="diverged"))
     outcome = close(log, "diverged")
     assert outcome.metrics == {}
-    assert curve_of(Paths(tmp_path), outcome)["step"] == [1, 2, 3]
+    assert curve_of(OnDisk(tmp_path).paths, outcome)["step"] == [1, 2, 3]
 
 
 def test_a_trial_without_curve_points_has_an_empty_curve_with_its_outcome(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     log.add(at(10, mark=True, status="completed", val_loss=0.2))
     outcome = close(log)
-    assert curve_of(Paths(tmp_path), outcome) == {"step": [], "tokens": []}
+    assert curve_of(OnDisk(tmp_path).paths, outcome) == {"step": [], "tokens": []}
     assert outcome.curve is not None
-    assert read_outcome(tmp_path / outcome.curve) == outcome
+    assert read_outcome(LocalFiles(tmp_path), outcome.curve) == outcome
 
 
 def test_numbers_of_other_libraries_become_plain_ones_with_their_bits(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     log.add(at(1, train_loss=np.float32(0.1)))  # type: ignore[arg-type]
     log.save_checkpoint(OneByte(), 0)
     log.add(at(10, mark=True, status="completed", val_loss=np.float32(0.7)))  # type: ignore[arg-type]
     outcome = close(log)
     assert outcome.metrics == {"val_loss": float(np.float32(0.7))}
     assert [type(value) for value in outcome.metrics.values()] == [float]
-    assert curve_of(Paths(tmp_path), outcome)["train_loss"] == [float(np.float32(0.1))]
+    assert curve_of(OnDisk(tmp_path).paths, outcome)["train_loss"] == [float(np.float32(0.1))]
 
 
 def test_a_metric_that_comes_late_leaves_a_gap_in_the_curve(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     log.add(at(1, train_loss=1.0))
     log.add(at(2, train_loss=0.5, grad_norm=3.0))
-    curve = curve_of(Paths(tmp_path), close(log))
+    curve = curve_of(OnDisk(tmp_path).paths, close(log))
     assert [str(value) for value in curve["grad_norm"]] == ["nan", "3.0"]
 
 
 def test_a_resumed_attempt_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    whole = AttemptLog(TASK, Paths(tmp_path / "whole"))
+    whole = AttemptLog(TASK, OnDisk(tmp_path / "whole").paths)
     walk(whole, range(1, 11))
-    paths = Paths(tmp_path / "parts")
-    first = AttemptLog(TASK, paths)
+    disk = OnDisk(tmp_path / "parts")
+    first = AttemptLog(TASK, disk.paths)
     walk(first, range(1, 7))
     first.device_seconds = 3.0
     first.save_checkpoint(OneByte(), 0)
     walk(first, range(7, 9))
-    second = AttemptLog(TASK, paths)
+    second = AttemptLog(TASK, disk.paths)
     second.find_checkpoint()
     assert second.resume_step == 6
     second.restore()
@@ -105,12 +106,12 @@ def test_a_resumed_attempt_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
         expected.step,
         expected.flops,
     )
-    assert curve_of(paths, found) == curve_of(Paths(tmp_path / "whole"), expected)
+    assert curve_of(disk.paths, found) == curve_of(OnDisk(tmp_path / "whole").paths, expected)
     assert found.device_seconds == 5.0, "the seconds are those of all steps, or steps look cheap"
 
 
 def test_going_back_to_a_checkpoint_forgets_what_came_after_it(tmp_path: Path) -> None:
-    log = AttemptLog(TASK, Paths(tmp_path))
+    log = AttemptLog(TASK, OnDisk(tmp_path).paths)
     walk(log, range(1, 5))
     log.device_seconds = 1.0
     log.save_checkpoint(OneByte(), 0)
@@ -120,4 +121,4 @@ def test_going_back_to_a_checkpoint_forgets_what_came_after_it(tmp_path: Path) -
     log.restore()
     assert (log.step, log.tokens, log.device_seconds) == (4, 64, 1.0)
     walk(log, range(5, 11))
-    assert curve_of(Paths(tmp_path), close(log))["step"] == list(range(1, 11))
+    assert curve_of(OnDisk(tmp_path).paths, close(log))["step"] == list(range(1, 11))

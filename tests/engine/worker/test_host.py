@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
+from on_disk import on_disk
 
 from sweeper.engine.messages import Advanced
 from sweeper.engine.worker.host import Host
@@ -31,7 +32,7 @@ def test_a_trial_runs_to_its_end(workload: str, config: dict[str, Any], tmp_path
     assert {mark.step for mark in outcome.marks} == ({12} if workload == "planted" else {4, 8, 12})
     assert outcome.marks[-1].value in outcome.metrics.values()
     assert curves(order, [outcome])
-    steps = [order.paths.step_of(path) for path in order.paths.checkpoints_of(outcome.key)]
+    steps = on_disk(order.paths).steps_of(outcome.key)
     assert steps == ([] if workload == "planted" else [4, 8]), "at every mark but the last"
 
 
@@ -88,8 +89,8 @@ def test_a_dropped_member_ends_without_a_word_and_the_others_finish(tmp_path: Pa
     host.drop([gone, "0" * 64])
     found = facts(outcomes_in(finish(host)))
     assert found == {key: expected[key] for key in others}
-    assert max(map(order.paths.step_of, order.paths.checkpoints_of(gone))) <= 5
-    assert not list(order.paths.curves.rglob(f"{gone}*"))
+    assert max(on_disk(order.paths).steps_of(gone)) <= 5
+    assert order.paths.curves_of(gone) == []
 
 
 def test_dropping_every_member_ends_the_order(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import altered_card
 import pytest
 from engine_studies import order_of, outcomes_in, warnings_in
 from hosts import ONE_STEP, RATES, adopted_in, advance_to, curves, facts, finish, llama, planted
+from on_disk import on_disk
 
 from sweeper.engine.messages import Order
 from sweeper.engine.worker.host import Host
@@ -72,7 +73,7 @@ def test_checkpoints_are_written_on_the_way(tmp_path: Path) -> None:
     order = order_of(tmp_path, [planted()], checkpoint_seconds=0.0)
     host = Host(order)
     advance_to(host, 5)
-    names = [path.name for path in order.paths.checkpoints_of(order.tasks[0].key)]
+    names = [path.name for path in on_disk(order.paths).checkpoints_of(order.tasks[0].key)]
     assert names == ["step-000000004.pt", "step-000000005.pt"]
 
 
@@ -82,7 +83,7 @@ def test_checkpoints_are_written_at_every_mark(tmp_path: Path) -> None:
     for step, marks in ((3, []), (4, [4]), (9, [4, 8])):
         advance_to(host, step)
         for task in order.tasks:
-            found = [order.paths.step_of(path) for path in order.paths.checkpoints_of(task.key)]
+            found = on_disk(order.paths).steps_of(task.key)
             assert found == marks
 
 
@@ -101,13 +102,13 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_costs_its_owner_alon
     host = Host(order)
     advance_to(host, 5)
     host.stop()
-    bad = order.paths.checkpoints_of(order.tasks[1].key)[-1]
+    bad = on_disk(order.paths).checkpoints_of(order.tasks[1].key)[-1]
     if damage == "truncated":
         bad.write_bytes(bad.read_bytes()[:-20])
     elif damage == "garbage":
         bad.write_bytes(bytes(range(256)))
     elif damage == "foreign":
-        bad.write_bytes(order.paths.checkpoints_of(order.tasks[0].key)[-1].read_bytes())
+        bad.write_bytes(on_disk(order.paths).checkpoints_of(order.tasks[0].key)[-1].read_bytes())
     else:
         bad.with_suffix(".journal.json").write_text("{", encoding="utf-8")
     again = Host(order)
@@ -133,7 +134,7 @@ def test_the_good_checkpoints_of_a_pack_survive_a_bad_one(tmp_path: Path) -> Non
     host = Host(order)
     advance_to(host, 5)
     host.stop()
-    order.paths.checkpoints_of(order.tasks[1].key)[0].write_bytes(b"{")
+    on_disk(order.paths).checkpoints_of(order.tasks[1].key)[0].write_bytes(b"{")
     assert first_steps(order) == [6, 1, 6]
 
 
@@ -144,13 +145,14 @@ def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
     host = Host(order)
     advance_to(host, 5)
     host.stop()
-    (bad,) = order.paths.checkpoints_of(order.tasks[1].key)
-    journal = read_journal(bad, key=order.tasks[1].key)
+    (bad,) = on_disk(order.paths).checkpoints_of(order.tasks[1].key)
+    files, name = order.paths.files, order.paths.checkpoint(order.tasks[1].key, 5)
+    journal = read_journal(files, name, key=order.tasks[1].key)
 
     def foreign(path: Path) -> None:
         path.write_text('{"trial": "another"}', encoding="utf-8")
 
-    write_checkpoint(bad, journal, foreign)
+    write_checkpoint(files, name, journal, foreign)
     again = Host(order)
     events = finish(again)
     assert {outcome.kind for outcome in outcomes_in(events)} == {"completed"}
@@ -168,7 +170,7 @@ def test_a_checkpoint_that_vanishes_before_it_is_loaded_is_told(
     host = Host(order)
     advance_to(host, 5)
     host.stop()
-    (before, newest) = order.paths.checkpoints_of(order.tasks[0].key)
+    (before, newest) = on_disk(order.paths).checkpoints_of(order.tasks[0].key)
 
     def overtaken(card: altered_card.AlteredCard) -> TrainerFactory:
         newest.unlink(missing_ok=True)
@@ -208,7 +210,7 @@ def test_the_others_of_a_pack_are_trained_where_one_has_a_result(tmp_path: Path)
     assert facts(outcomes_in(events)) == expected
     assert warnings_in(events) == []
     assert adopted_in(events) == {order.tasks[1].key}
-    written = {path.name for path in order.paths.curves.rglob("*.parquet")}
+    written = {path.name for path in on_disk(order.paths).curve_paths()}
     assert written == {
         f"{order.tasks[0].key}.2.parquet",
         f"{order.tasks[1].key}.1.parquet",
@@ -219,16 +221,14 @@ def test_the_others_of_a_pack_are_trained_where_one_has_a_result(tmp_path: Path)
 def test_a_damaged_result_is_told_and_trained_again(tmp_path: Path) -> None:
     order = order_of(tmp_path, [planted()])
     expected = outcomes_in(finish(Host(order)))
-    curve = order.paths.curve(order.tasks[0].key, 1)
+    curve = on_disk(order.paths).curve(order.tasks[0].key, 1)
     curve.write_bytes(curve.read_bytes()[:-50])
     again = order_of(tmp_path, [planted()], attempt=2)
     events = finish(Host(again))
     assert facts(outcomes_in(events)) == facts(expected)
     (warning,) = warnings_in(events)
     assert f"the result in {curve} is not taken over: it cannot be read" in warning
-    assert outcomes_in(events)[0].curve == order.paths.relative(
-        order.paths.curve(again.tasks[0].key, 2)
-    )
+    assert outcomes_in(events)[0].curve == order.paths.curve(again.tasks[0].key, 2)
 
 
 def test_the_journal_of_a_checkpoint_is_plain_json(tmp_path: Path) -> None:

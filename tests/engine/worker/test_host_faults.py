@@ -125,7 +125,7 @@ def test_a_curve_that_cannot_be_written_stops_the_trial(tmp_path: Path) -> None:
 
 def test_a_checkpoint_folder_that_cannot_be_read_stops_the_order(tmp_path: Path) -> None:
     order = order_of(tmp_path, [planted()])
-    folder = Paths(tmp_path).checkpoint_folder(order.tasks[0].key)
+    folder = tmp_path / Paths.checkpoint_folder(order.tasks[0].key)
     folder.parent.mkdir(parents=True)
     folder.write_bytes(b"a file in the place of the folder")
     (outcome,) = outcomes_in(finish(Host(order)))

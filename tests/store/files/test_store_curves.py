@@ -7,19 +7,31 @@ import random
 from pathlib import Path
 
 import pytest
+from memory_files import MemoryFiles
 from pyarrow import parquet
 
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome
 from sweeper.store.files.curves import read_curves, read_outcome, write_curve, write_curves
+from sweeper.store.files.local import LocalFiles
+from sweeper.store.files.protocol import FileStore
+from sweeper.store.files.sealed import seal, unseal
 
 
-def test_curves_of_several_trials_come_back_in_one_frame(tmp_path: Path) -> None:
-    files = {"aa": tmp_path / "aa" / "aa.1.parquet", "bb": tmp_path / "bb" / "bb.2.parquet"}
-    write_curve(files["aa"], {"step": [1, 2], "tokens": [64, 128], "train_loss": [3.5, 3.25]})
-    write_curve(files["bb"], {"step": [1], "tokens": [64], "learning_rate": [0.5]})
+@pytest.fixture(params=["folder", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    """Returns an empty place of files."""
+    return LocalFiles(tmp_path) if request.param == "folder" else MemoryFiles("here:")
 
-    frame, warnings = read_curves(files)
+
+def test_curves_of_several_trials_come_back_in_one_frame(files: FileStore) -> None:
+    names = {"aa": "aa/aa.1.parquet", "bb": "bb/bb.2.parquet"}
+    write_curve(
+        files, names["aa"], {"step": [1, 2], "tokens": [64, 128], "train_loss": [3.5, 3.25]}
+    )
+    write_curve(files, names["bb"], {"step": [1], "tokens": [64], "learning_rate": [0.5]})
+
+    frame, warnings = read_curves(files, names)
 
     assert warnings == []
     assert list(frame.columns) == ["key", "step", "tokens", "train_loss", "learning_rate"]
@@ -31,7 +43,7 @@ def test_curves_of_several_trials_come_back_in_one_frame(tmp_path: Path) -> None
 
 def test_a_curve_is_plain_parquet_with_integers_and_doubles(tmp_path: Path) -> None:
     path = tmp_path / "curve.parquet"
-    write_curve(path, {"step": [1, 2], "train_loss": [3.5, math.nan]})
+    write_curve(LocalFiles(tmp_path), path.name, {"step": [1, 2], "train_loss": [3.5, math.nan]})
 
     table = parquet.read_table(path)
 
@@ -40,20 +52,22 @@ def test_a_curve_is_plain_parquet_with_integers_and_doubles(tmp_path: Path) -> N
 
 
 def test_missing_and_damaged_curves_are_named_and_the_others_read(tmp_path: Path) -> None:
-    files = {name: tmp_path / f"{name}.parquet" for name in ("good", "gone", "empty", "half")}
+    files = LocalFiles(tmp_path)
+    names = {name: f"{name}.parquet" for name in ("good", "gone", "empty", "half")}
     for name in ("good", "half"):
-        write_curve(files[name], {"step": [1], "tokens": [64], "train_loss": [3.5]})
-    files["half"].write_bytes(files["half"].read_bytes()[:100])
-    files["empty"].touch()
-    files["folder"] = tmp_path
+        write_curve(files, names[name], {"step": [1], "tokens": [64], "train_loss": [3.5]})
+    half = tmp_path / names["half"]
+    half.write_bytes(half.read_bytes()[:100])
+    (tmp_path / names["empty"]).touch()
+    names["folder"] = ""
 
-    frame, warnings = read_curves(files)
+    frame, warnings = read_curves(files, names)
 
     assert frame["key"].tolist() == ["good"]
     assert len(warnings) == 4
     for name, warning in zip(("gone", "empty", "half", "folder"), warnings, strict=True):
         assert f"curve of trial {name} skipped" in warning
-        assert str(files[name]) in warning
+        assert files.shown(names[name]) in warning
 
 
 OUTCOME = Outcome(
@@ -66,54 +80,56 @@ OUTCOME = Outcome(
 )
 
 
-def test_an_outcome_is_kept_in_its_curve(tmp_path: Path) -> None:
-    path = tmp_path / "curve.parquet"
+def test_an_outcome_is_kept_in_its_curve(files: FileStore) -> None:
     columns: dict[str, list[float]] = {"step": [1, 2], "train_loss": [3.5, math.nan]}
-    write_curve(path, columns, outcome=OUTCOME)
+    write_curve(files, "curve.parquet", columns, outcome=OUTCOME)
 
-    assert read_outcome(path) == OUTCOME
-    frame, warnings = read_curves({"ab": path})
+    assert read_outcome(files, "curve.parquet") == OUTCOME
+    frame, warnings = read_curves(files, {"ab": "curve.parquet"})
     assert warnings == []
     assert frame["step"].tolist() == [1, 2]
 
 
-def test_a_curve_without_rows_keeps_its_outcome_and_adds_nothing(tmp_path: Path) -> None:
-    files = {"aa": tmp_path / "aa.parquet", "bb": tmp_path / "bb.parquet"}
-    write_curve(files["aa"], {}, outcome=OUTCOME)
-    write_curve(files["bb"], {"step": [1], "tokens": [64], "train_loss": [3.5]})
+def test_a_curve_without_rows_keeps_its_outcome_and_adds_nothing(files: FileStore) -> None:
+    names = {"aa": "aa.parquet", "bb": "bb.parquet"}
+    write_curve(files, names["aa"], {}, outcome=OUTCOME)
+    write_curve(files, names["bb"], {"step": [1], "tokens": [64], "train_loss": [3.5]})
 
-    assert read_outcome(files["aa"]) == OUTCOME
-    frame, warnings = read_curves(files)
+    assert read_outcome(files, names["aa"]) == OUTCOME
+    frame, warnings = read_curves(files, names)
     assert (frame["key"].tolist(), warnings) == (["bb"], [])
     assert [str(kind) for kind in frame.dtypes[1:]] == ["int64", "int64", "float64"]
-    empty, warnings = read_curves({"aa": files["aa"]})
+    empty, warnings = read_curves(files, {"aa": names["aa"]})
     assert (list(empty.columns), len(empty), warnings) == (["key", "step", "tokens"], 0, [])
 
 
-def test_a_curve_may_have_no_outcome(tmp_path: Path) -> None:
-    write_curve(tmp_path / "one.parquet", {"step": [1]})
-    write_curves([(tmp_path / "two.parquet", {"step": [1]})])
+def test_a_curve_may_have_no_outcome(files: FileStore) -> None:
+    write_curve(files, "one.parquet", {"step": [1]})
+    assert write_curves(files, [("two.parquet", {"step": [1]})]) == 1
 
-    assert read_outcome(tmp_path / "one.parquet") is None
-    assert read_outcome(tmp_path / "two.parquet") is None
+    assert read_outcome(files, "one.parquet") is None
+    assert read_outcome(files, "two.parquet") is None
 
 
-def test_an_outcome_of_another_version_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "curve.parquet"
-    monkeypatch.setattr("sweeper.store.files.sealed.VERSION", 2)
-    write_curve(path, {"step": [1]}, outcome=OUTCOME)
-    monkeypatch.undo()
+def test_an_outcome_of_another_version_is_refused(tmp_path: Path) -> None:
+    files, path = LocalFiles(tmp_path), tmp_path / "curve.parquet"
+    write_curve(files, path.name, {"step": [1]}, outcome=OUTCOME)
+    table, said = parquet.read_table(path), dict(parquet.read_metadata(path).metadata)
+    newer = unseal(said[b"sweeper.outcome"]) | {"version": 2}
+    with parquet.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(said | {b"sweeper.outcome": seal(newer)})
 
     with pytest.raises(ValueError, match="version 2, and this sweeper knows version 1"):
-        read_outcome(path)
+        read_outcome(files, "curve.parquet")
 
 
 def test_no_damage_of_a_curve_file_goes_unnoticed(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path)
     path, bad = tmp_path / "curve.parquet", tmp_path / "bad.parquet"
     values = [3.5 + index / 7 for index in range(200)]
-    write_curve(path, {"step": list(range(200)), "train_loss": values}, outcome=OUTCOME)
+    columns = {"step": list(range(200)), "train_loss": values}
+    write_curve(files, path.name, columns, outcome=OUTCOME)
     whole = path.read_bytes()
     kept = parquet.read_table(path)
     draw = random.Random(7)
@@ -125,7 +141,7 @@ def test_no_damage_of_a_curve_file_goes_unnoticed(tmp_path: Path) -> None:
     for content in damaged:
         bad.write_bytes(content)
         try:
-            found = read_outcome(bad)
+            found = read_outcome(files, bad.name)
         except ValueError as fault:
             assert str(fault).startswith(("it ", "its "))
             continue
@@ -135,8 +151,8 @@ def test_no_damage_of_a_curve_file_goes_unnoticed(tmp_path: Path) -> None:
     assert unnoticed < 50, "what is left are bits of the footer that say nothing about the data"
 
 
-def test_no_curve_at_all_is_an_empty_frame_with_its_columns(tmp_path: Path) -> None:
-    frame, warnings = read_curves({})
+def test_no_curve_at_all_is_an_empty_frame_with_its_columns(files: FileStore) -> None:
+    frame, warnings = read_curves(files, {})
 
     assert frame.empty
     assert list(frame.columns) == ["key", "step", "tokens"]
@@ -147,4 +163,4 @@ def test_a_curve_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match="cannot write"):
-        write_curve(tmp_path / "file" / "curve.parquet", {"step": [1]})
+        write_curve(LocalFiles(tmp_path), "file/curve.parquet", {"step": [1]})

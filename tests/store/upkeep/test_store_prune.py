@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
-
 import pytest
-from ended_trials import checkpoint, end
+from ended_trials import aged, checkpoint, content_of, end, put, there
 from sample_store import ELSEWHERE, members, save, study, trials
 
 from sweeper.errors import UnknownNameError
 from sweeper.store.store import Store
-from sweeper.store.upkeep.prune import OLD_SECONDS
+from sweeper.store.upkeep.prune import remove
 
 
-def aged(path: Path) -> Path:
-    """Makes a file, or a folder with its files, two days old."""
-    past = time.time() - 2 * OLD_SECONDS
-    for each in (*path.glob("*"), path):
-        os.utime(each, (past, past))
-    return path
+def unfinished(store: Store, name: str) -> str:
+    folder, _, last = name.rpartition("/")
+    return put(store, f"{folder}/.tmp-0123456789ab-{last}".lstrip("/"), b"begun")
 
 
-def unfinished(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".tmp-0123456789ab-{name}"
-    path.write_bytes(b"begun")
-    return path
+def folder_of(name: str) -> str:
+    return name[: name.rindex("/") + 1]
 
 
 def test_checkpoints_go_with_the_result_and_of_others_the_newest_good_one_stays(
     store: Store,
 ) -> None:
     keys = save(store, 3)
-    needless = checkpoint(store, keys[0], 10).parent
+    needless = folder_of(checkpoint(store, keys[0], 10))
     end(store, keys[0])
     old, good, bad = (checkpoint(store, keys[1], step) for step in (10, 20, 30))
-    bad.write_bytes(b"half")
+    put(store, bad, b"half")
     alone = checkpoint(store, keys[2], 10)
 
     found = store.prune()
 
-    assert {item.path for item in found} == {
+    assert {item.name for item in found} == {
         needless,
         *(path for each in (old, bad) for path in (each, store.paths.journal(each))),
     }
-    assert not needless.exists()
+    assert there(store, needless, alone) == [False, True]
     assert store.paths.checkpoints_of(keys[1]) == [good]
-    assert alone.exists()
-    assert all(store.paths.journal(path).exists() for path in (good, alone))
+    assert all(there(store, store.paths.journal(good), store.paths.journal(alone)))
     assert store.prune() == []
 
 
 def test_damaged_checkpoints_stay_where_no_good_one_is(store: Store) -> None:
     keys = save(store, 1)
     for step in (10, 20):
-        checkpoint(store, keys[0], step).write_bytes(b"half")
+        put(store, checkpoint(store, keys[0], step), b"half")
 
     assert store.prune() == []
 
@@ -65,15 +54,13 @@ def test_files_of_running_trials_are_never_touched(store: Store) -> None:
     keys = save(store, 1)
     for step in (10, 20):
         checkpoint(store, keys[0], step)
-    aged(unfinished(store.paths.checkpoint_folder(keys[0]), "step-000000030.pt"))
+    aged(store, unfinished(store, store.paths.checkpoint(keys[0], 30)))
     store.claim(keys, owner=ELSEWHERE, lease_s=60)
 
     assert store.prune() == []
 
 
 def test_a_trial_that_was_claimed_meanwhile_keeps_its_files(store: Store) -> None:
-    from sweeper.store.upkeep.prune import remove
-
     keys = save(store, 1)
     for step in (10, 20):
         checkpoint(store, keys[0], step)
@@ -81,7 +68,7 @@ def test_a_trial_that_was_claimed_meanwhile_keeps_its_files(store: Store) -> Non
     store.claim(keys, owner=ELSEWHERE, lease_s=60)
 
     assert len(planned) == 2
-    assert remove(store._database, planned) == []
+    assert remove(store.database, planned) == []
     assert len(store.paths.checkpoints_of(keys[0])) == 2
 
 
@@ -89,26 +76,25 @@ def test_unfinished_files_go_when_their_writer_is_dead_or_they_are_a_day_old(
     store: Store,
 ) -> None:
     keys = save(store, 1)
-    curves = store.paths.curves
-    dead = unfinished(curves / keys[0][:2], f"{keys[0]}.1.parquet")
-    old = aged(unfinished(curves / "ff", f"{'f' * 64}.1.parquet"))
-    young = unfinished(curves / "ee", f"{'e' * 64}.1.parquet")
-    database = unfinished(store.paths.root, "sweeper.db")
+    dead = unfinished(store, store.paths.curve(keys[0], 1))
+    old = aged(store, unfinished(store, store.paths.curve("f" * 64, 1)))
+    young = unfinished(store, store.paths.curve("e" * 64, 1))
+    database = unfinished(store, "sweeper.db")
 
-    assert {item.path for item in store.prune()} == {dead, old}
+    assert {item.name for item in store.prune()} == {dead, old}
 
-    assert [path.exists() for path in (dead, old, young, database)] == [False, False, True, True]
-    aged(database)
-    assert [item.path for item in store.prune()] == [database]
+    assert there(store, dead, old, young, database) == [False, False, True, True]
+    aged(store, database)
+    assert [item.name for item in store.prune()] == [database]
 
 
 def test_checkpoints_of_trials_that_are_not_known_go_after_a_day(store: Store) -> None:
     save(store, 1)
     young, old = checkpoint(store, "f" * 64, 10), checkpoint(store, "e" * 64, 10)
-    aged(old.parent)
+    aged(store, folder_of(old))
 
-    assert [item.path for item in store.prune()] == [old.parent]
-    assert young.exists()
+    assert [item.name for item in store.prune()] == [folder_of(old)]
+    assert there(store, young) == [True]
 
 
 def test_checkpoints_of_hidden_trials_go_only_when_asked_for(store: Store) -> None:
@@ -117,8 +103,8 @@ def test_checkpoints_of_hidden_trials_go_only_when_asked_for(store: Store) -> No
     kept, hidden = (checkpoint(store, key, 10) for key in keys)
 
     assert store.prune() == []
-    assert [item.path for item in store.prune(hidden=True)] == [hidden.parent]
-    assert kept.exists()
+    assert [item.name for item in store.prune(hidden=True)] == [folder_of(hidden)]
+    assert there(store, kept) == [True]
 
 
 def test_a_trial_that_another_study_declares_is_not_hidden(store: Store) -> None:
@@ -133,15 +119,15 @@ def test_a_trial_that_another_study_declares_is_not_hidden(store: Store) -> None
 def test_withdrawn_curves_go_only_when_asked_for_and_are_counted(store: Store) -> None:
     keys = save(store, 1)
     curve = end(store, keys[0])
-    size = curve.stat().st_size
+    size = len(content_of(store, curve))
     store.retry("widths", keys=[keys[0]])
 
     assert store.prune() == []
     (item,) = store.prune(withdrawn=True, dry_run=True)
     assert (item.kind, item.files, item.size) == ("withdrawn", 1, size)
-    assert item.path.exists()
+    assert there(store, item.name) == [True]
     store.prune(withdrawn=True)
-    assert not item.path.exists()
+    assert there(store, item.name) == [False]
 
 
 def test_a_study_limits_what_is_looked_at(store: Store) -> None:

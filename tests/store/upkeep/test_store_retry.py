@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
-from ended_trials import end
+from ended_trials import end, there
 from sample_store import ELSEWHERE, dump, members, save, study, trials
+from sqlalchemy import Connection
 
 from sweeper.errors import RequestError, StoreError, UnknownNameError
+from sweeper.store.database import Database
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
-from sweeper.store.upkeep import retry
 
 
 def test_failed_trials_become_pending_and_keep_their_attempts(store: Store) -> None:
@@ -65,7 +68,7 @@ def test_a_withdrawn_result_leaves_its_metrics_and_a_curve_that_nobody_takes_ove
     kept = [(number, state, *map(bool, flags)) for number, state, *flags in rows]
     assert kept == [(number, "completed", False, True, False) for number in (1, 2)]
     assert store.paths.curves_of(keys[0]) == []
-    assert all(store.paths.withdrawn(path).exists() for path in (curve, late))
+    assert all(there(store, *map(store.paths.withdrawn, (curve, late))))
     (claim,) = store.claim(keys, owner=Owner.here(), lease_s=60)
     assert claim.attempt == 3
     end(store, keys[0], attempt=3)
@@ -111,16 +114,12 @@ def test_a_key_that_names_nothing_is_refused(store: Store, text: str, why: str) 
         store.retry("widths", keys=[text])
 
 
-def test_a_key_that_names_several_trials_is_refused(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keys = sorted(item.key for item in trials(60))
-    save(store, 60)
-    monkeypatch.setattr(retry, "FEWEST_DIGITS", 1)
-    first = next(one[:1] for one, other in pairwise(keys) if one[0] == other[0])
+def test_a_key_that_names_several_trials_is_refused(store: Store) -> None:
+    alike = [replace(item, key=f"abcdef{number:058}") for number, item in enumerate(trials(3))]
+    store.save_study(study(), members(alike))
 
-    with pytest.raises(RequestError, match=r"--key .: \d+ trials begin so .*give more digits"):
-        store.retry("widths", keys=[first])
+    with pytest.raises(RequestError, match=r"--key abcdef: 3 trials begin so .*give more digits"):
+        store.retry("widths", keys=["abcdef"])
 
 
 def test_a_hidden_trial_is_refused_and_nothing_is_changed(store: Store) -> None:
@@ -155,20 +154,25 @@ def test_an_unknown_study_is_refused(store: Store) -> None:
         store.retry("nothing", failed=True)
 
 
+class Full(Database):
+    """A database whose disk is full when a transaction is to be committed."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with super().write() as connection:
+            yield connection
+            raise StoreError("the disk is full")
+
+
 def test_a_withdrawal_that_cannot_be_committed_gives_the_curve_its_name_back(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
     keys = save(store, 1)
     curve = end(store, keys[0])
     before = dump(store)
 
-    def fail(*arguments: object) -> None:
-        raise StoreError("the disk is full")
+    with Store(Full(store.database.location)) as full, pytest.raises(StoreError, match="full"):
+        full.retry("widths", keys=[keys[0]])
 
-    monkeypatch.setattr(retry, "forgive", fail)
-    with pytest.raises(StoreError, match="full"):
-        store.retry("widths", keys=[keys[0]])
-
-    assert curve.exists()
-    assert not store.paths.withdrawn(curve).exists()
+    assert there(store, curve, store.paths.withdrawn(curve)) == [True, False]
     assert dump(store) == before

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ended_trials import checkpoint, end, finish
+from ended_trials import checkpoint, content_of, end, finish, put, there
 from sample_store import ELSEWHERE, dump, save
 
 from sweeper.errors import StoreError
@@ -19,7 +18,7 @@ Damage = Callable[[Store, list[str]], object]
 
 
 def sql(store: Store, statement: str) -> None:
-    with store._database.write() as connection:
+    with store.database.write() as connection:
         connection.exec_driver_sql(statement)
 
 
@@ -76,7 +75,7 @@ REBUILT: dict[str, tuple[str, Damage]] = {
     "a result removed": ("unrecorded", lambda store, keys: _forget(store, keys[0])),
     "a withdrawal half done": (
         "curve",
-        lambda store, keys: os.rename(
+        lambda store, keys: store.paths.files.rename(
             store.paths.curve(keys[0], 1), store.paths.withdrawn(store.paths.curve(keys[0], 1))
         ),
     ),
@@ -145,8 +144,8 @@ def test_what_a_running_trial_has_just_written_is_no_finding(store: Store) -> No
     keys = save(store, 1)
     store.claim(keys, owner=Owner.here(), lease_s=60)
     finish(store, keys[0])
-    checkpoint(store, keys[0], 5).write_bytes(b"half")
-    (store.paths.curves / keys[0][:2] / f".tmp-abc-{keys[0]}.1.parquet").write_bytes(b"")
+    put(store, checkpoint(store, keys[0], 5), b"half")
+    put(store, f"curves/{keys[0][:2]}/.tmp-abc-{keys[0]}.1.parquet", b"")
 
     assert store.verify(repair=True).findings == ()
 
@@ -156,10 +155,11 @@ def test_a_curve_that_is_lost_is_told_with_what_to_do(store: Store, how: str) ->
     keys = filled(store)
     curve = store.paths.curve(keys[0], 1)
     if how == "removed":
-        curve.unlink()
+        store.paths.files.remove(curve)
     else:
-        size = curve.stat().st_size
-        curve.write_bytes(curve.read_bytes()[: size // 2] if how == "truncated" else b"\0" * size)
+        whole = content_of(store, curve)
+        half, zeros = whole[: len(whole) // 2], b"\0" * len(whole)
+        put(store, curve, half if how == "truncated" else zeros)
 
     found = store.verify(repair=True)
 
@@ -174,12 +174,12 @@ def test_a_lost_curve_is_replaced_by_that_of_another_attempt_at_the_same_result(
 ) -> None:
     keys = filled(store)
     end(store, keys[0], attempt=2)
-    store.paths.curve(keys[0], 1).unlink()
+    store.paths.files.remove(store.paths.curve(keys[0], 1))
 
     assert store.verify(repair=True).left == 0
 
     assert store.query("select curve from results where outcome = 'completed'").rows == [
-        (store.paths.relative(store.paths.curve(keys[0], 2)),)
+        (store.paths.curve(keys[0], 2),)
     ]
     assert store.verify().findings == ()
 
@@ -196,12 +196,13 @@ def test_a_key_that_is_not_the_hash_of_its_content_is_told_and_not_mended(store:
 def test_damaged_checkpoints_and_leftovers_are_removed_and_good_ones_stay(store: Store) -> None:
     keys = filled(store)
     good, bad = checkpoint(store, keys[3], 20), checkpoint(store, keys[3], 30)
-    bad.write_bytes(b"\0" * bad.stat().st_size)
+    put(store, bad, b"\0" * len(content_of(store, bad)))
     lone = checkpoint(store, keys[3], 40)
-    lone.unlink()
-    needless = checkpoint(store, keys[0], 10).parent
-    unfinished = good.with_name(".tmp-0123456789ab-step-000000050.pt")
-    unfinished.write_bytes(b"begun")
+    store.paths.files.remove(lone)
+    checkpoint(store, keys[0], 10)
+    needless = store.paths.checkpoint_folder(keys[0])
+    begun = store.paths.checkpoint_folder(keys[3]) + ".tmp-0123456789ab-step-000000050.pt"
+    put(store, begun, b"begun")
 
     found = store.verify(repair=True)
 
@@ -212,10 +213,8 @@ def test_damaged_checkpoints_and_leftovers_are_removed_and_good_ones_stay(store:
         "temporary",
     ]
     assert found.left == 0
-    assert [path.exists() for path in (good, bad, lone, needless, unfinished)] == [True] + 4 * [
-        False
-    ]
-    assert not store.paths.journal(bad).exists()
+    assert there(store, good, bad, lone, needless, begun) == [True] + 4 * [False]
+    assert there(store, store.paths.journal(bad)) == [False]
     assert store.verify().findings == ()
 
 
@@ -251,7 +250,7 @@ def _pages_overwritten(file: Path) -> None:
 def test_a_damaged_database_is_refused_by_a_checked_opening_and_by_verify(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         save(store, 300)
-        file = store.paths.database
+        file = tmp_path / "sweeper.db"
     _pages_overwritten(file)
 
     with pytest.raises(StoreError, match=r"(malformed|invalid|corrupt|btree).*move it away"):
@@ -266,7 +265,7 @@ def test_a_damaged_database_is_refused_by_a_checked_opening_and_by_verify(tmp_pa
 def test_rows_that_refer_to_nothing_are_told(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         keys = filled(store)
-        with sqlite3.connect(store.paths.database) as link:
+        with sqlite3.connect(tmp_path / "sweeper.db") as link:
             link.execute("delete from trials where key = ?", [keys[3]])
         link.close()
 
@@ -280,7 +279,7 @@ def test_rows_that_refer_to_nothing_are_told(tmp_path: Path) -> None:
 def test_a_new_database_is_not_made_under_the_log_of_a_lost_one(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         save(store, 1)
-        file = store.paths.database
+        file = tmp_path / "sweeper.db"
     log = Path(f"{file}-wal")
     file.unlink()
     log.write_bytes(b"frames")

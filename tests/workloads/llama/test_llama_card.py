@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workloads.llama.card import LLAMA
+from workloads.llama.shape import mlp_hidden
 from workloads.optimizers.spec import OPTIMIZERS, SPECS
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
@@ -333,11 +334,12 @@ def test_a_missing_requirement_is_a_problem() -> None:
 @given(width=st.integers(1, 300), ratio=st.floats(0.01, 10))
 def test_the_suggested_mlp_ratio_is_accepted(width: int, ratio: float) -> None:
     changes = {**BASE, "width": width, "head_dim": 2, "mlp_ratio": ratio}
-    for problem in LLAMA.problems(changes):
-        if problem.keys[0] == "mlp_ratio":
-            suggested = float(problem.message.split("this width is ")[1].split(" ")[0])
-            again = LLAMA.problems({**changes, "mlp_ratio": suggested})
-            assert "mlp_ratio" not in [key for other in again for key in other.keys]
+    problems = [each for each in LLAMA.problems(changes) if each.keys[0] == "mlp_ratio"]
+    assert len(problems) == (mlp_hidden(width, ratio) is None)
+    for problem in problems:
+        suggested = float(problem.message.split("this width is ")[1].split(" ")[0])
+        again = LLAMA.problems({**changes, "mlp_ratio": suggested})
+        assert "mlp_ratio" not in [key for other in again for key in other.keys]
 
 
 @pytest.mark.parametrize(

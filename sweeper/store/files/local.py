@@ -1,0 +1,132 @@
+"""The files of a store in a local folder, or in one that the machines of a cluster share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sweeper.store.files.protocol import TEMPORARY_PREFIX, FileInfo, disk_fault
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """The files under a folder (see :class:`protocol.FileStore`).
+
+    Attributes:
+        root: the folder, absolute; on a cluster the same one on every node.
+    """
+
+    root: Path
+
+    def open(self, name: str) -> BinaryIO:
+        """Returns a file for reading."""
+        return self.local(name).open("rb")
+
+    @contextmanager
+    def write(self, name: str, *, durable: bool = True) -> Iterator[Path]:
+        """Yields a name beside the file to write to; then that takes its place.
+
+        It is flushed to the disk before it is renamed, and the folder after it, so that a loss
+        of power, too, leaves the old file or the new one.
+        """
+        path = self.local(name)
+        aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                yield aside
+                if durable:
+                    flush(aside)
+                os.replace(aside, path)
+                if durable:
+                    flush(path.parent)
+            finally:
+                aside.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_fault("write", path, error) from error
+
+    def sync(self) -> None:
+        """Returns once the disk has all that was written: for many files in a tenth of the time
+        of asking after each."""
+        if hasattr(os, "sync"):  # Windows has none and keeps names in order by itself
+            os.sync()
+
+    def local(self, name: str) -> Path:
+        """Returns the file itself."""
+        return self.root / name
+
+    def names(self, folder: str) -> list[str]:
+        """Returns what lies in a folder, sorted."""
+        path = self.local(folder)
+        try:
+            with os.scandir(path) as entries:
+                return sorted(
+                    f"{folder}{entry.name}{'/' if entry.is_dir() else ''}" for entry in entries
+                )
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise disk_fault("read", path, error) from error
+
+    def info(self, name: str) -> FileInfo | None:
+        """Returns size and age of a file or folder; None if it is not there."""
+        path = self.local(name)
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise disk_fault("read", path, error) from error
+        return FileInfo(size=found.st_size, written=found.st_mtime)
+
+    def rename(self, source: str, target: str) -> bool:
+        """Renames a file, within its file system; returns False if it is not there."""
+        old, new = self.local(source), self.local(target)
+        try:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(old, new)
+            flush(new.parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk_fault("rename", old, error) from error
+        return True
+
+    def remove(self, name: str) -> None:
+        """Removes a file, or a folder with all that is in it."""
+        path = self.local(name)
+        try:
+            if name.endswith("/"):
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return  # somebody else was faster
+        except OSError as error:
+            raise disk_fault("remove", path, error) from error
+
+    def shown(self, name: str) -> str:
+        """Returns the path."""
+        return str(self.local(name))
+
+
+def open_files(place: str) -> LocalFiles:
+    """Returns the files under a folder."""
+    return LocalFiles(Path(place))
+
+
+def flush(path: Path) -> None:
+    """Returns once a file's bytes, or a folder's names, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder; its file system journals names by itself.
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
