@@ -40,10 +40,11 @@ def claim(
     Raises:
         StoreError: a key belongs to no saved trial.
     """
-    now, wanted = current_time(connection), list(dict.fromkeys(keys))
+    wanted = list(dict.fromkeys(keys))
     require_trials(connection, wanted)
     taken = present_in(connection, results.c.trial_key, wanted)
     taken |= close_lost(connection, wanted)
+    now = current_time(connection)  # after what was closed: no attempt begins before that ended
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
     free = [key for key in wanted if key not in taken]

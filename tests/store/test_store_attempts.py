@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -159,6 +160,21 @@ def test_a_live_process_of_this_machine_keeps_its_lease_whatever_the_clock_says(
     with clock_off_by(store, days=-1):
         assert len(store.claim(keys, owner=Owner.here(), lease_s=60)) == 2
     _finish(child)
+
+
+def test_no_attempt_begins_before_the_one_that_it_takes_over_has_ended(store: Store) -> None:
+    keys = save(store, 1)
+    store.claim(keys, owner=ELSEWHERE, lease_s=60)
+    ticks = itertools.count(100)
+    store.database.clock = lambda connection: (
+        shared_clock(connection) + timedelta(seconds=next(ticks))
+    )
+
+    store.claim(keys, owner=NEARBY, lease_s=60)
+
+    text = "select started_at, ended_at from attempts order by number"
+    (_, ended), (began, _) = store.query(text).rows
+    assert began >= ended
 
 
 def test_of_another_machine_only_the_clock_speaks_forward_and_back(store: Store) -> None:
