@@ -257,7 +257,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--points", type=int, default=100, help="of a curve; 1 for none")
+    parser.add_argument("--points", type=int, default=100, help="of a curve; 1: none is kept")
     parser.add_argument("--turns", type=int, default=3, help="runs of each answer, best counts")
     parser.add_argument("--answers", nargs="+", choices=ANSWERS, default=ANSWERS)
     parser.add_argument("--peer-trials", type=int, default=2000, help="of Optuna; 0 for none")

@@ -107,14 +107,16 @@ def test_nothing_reaches_behind_a_face(package: str) -> None:
     for path in modules(package):
         importer = HOUSE.name(path)
         for target in imported(path) & set(HOUSE.files):
-            folders = target.split(".")[2:-1] and target.split(".")[:-1]
-            faces = [".".join(folders[:end]) for end in range(2, len(folders) + 1)]
-            behind = [face for face in faces if face in HOUSE.faces and not within(importer, face)]
+            parts = target.split(".")
+            packages = [".".join(parts[:end]) for end in range(2, len(parts))]
+            behind = [each for each in packages if each in HOUSE.faces - around(importer)]
             assert not behind, f"{path} imports {target}; import from {behind[0]}"
 
 
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(f"{package}.")
+def around(name: str) -> set[str]:
+    """Returns the packages that a module lies in, and its own name."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
 def loaded_by(code: str) -> set[str]:

@@ -37,7 +37,6 @@ from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
 from .optimum.sites import JointSurvey as JointSurvey
-from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
 from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey

@@ -13,7 +13,7 @@ from sweeper.outcome import Outcome
 from sweeper.study import Budget
 from sweeper.trial import Trial
 
-MAX_LOSSES = 3
+MAX_DEATHS = 3
 """Workers that may die under one trial, without a new checkpoint in between, before it is given up
 as the likely cause."""
 
@@ -30,19 +30,19 @@ class Retries:
     """
 
     def __init__(self) -> None:
-        self._losses: Counter[str] = Counter()
+        self._deaths: Counter[str] = Counter()
         self._accidents: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
         self._short: set[str] = set()
 
-    def remember(self, losses: Mapping[str, int], short: Collection[str]) -> None:
+    def remember(self, deaths: Mapping[str, int], short: Collection[str]) -> None:
         """Takes in what earlier runs saw of trials that are new to this one.
 
         Args:
-            losses: workers that died under trials, by key.
+            deaths: workers that died under trials, by key.
             short: keys of trials that have run out of memory once.
         """
-        self._losses.update(losses)
+        self._deaths.update(deaths)
         self._short.update(short)
 
     def after_loss(self, key: str, attempt: int, event: Lost, *, kept: int = 0) -> Outcome:
@@ -59,18 +59,18 @@ class Retries:
         lost = partial(Outcome, key=key, attempt=attempt, step=kept)
         if kept > self._kept.get(key, 0):
             self._kept[key] = kept
-            self._losses[key] = self._accidents[key] = 0
+            self._deaths[key] = self._accidents[key] = 0
         if event.node:
             self._accidents[key] += 1
             if self._accidents[key] < MAX_ACCIDENTS:
                 return lost(kind="lost_node", error=event.reason)
             given_up = f"given up: {MAX_ACCIDENTS} nodes died under this trial"
         else:
-            self._losses[key] += 1
-            if self._losses[key] < MAX_LOSSES:
+            self._deaths[key] += 1
+            if self._deaths[key] < MAX_DEATHS:
                 return lost(kind="lost_worker", error=event.reason)
             given_up = (
-                f"given up: {MAX_LOSSES} workers in a row died under this trial; does it crash, "
+                f"given up: {MAX_DEATHS} workers in a row died under this trial; does it crash, "
                 "or need more memory than there is?"
             )
         error = f"{given_up} The last one: {event.reason}"

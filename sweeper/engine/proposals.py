@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sweeper.outcome import Outcome
+from sweeper.outcome import ACCEPTED, Outcome
 from sweeper.search import Proposal, Search
 from sweeper.store import Membership, Store, StudyRecord
 from sweeper.study import PlannedTrial, Study
@@ -82,7 +82,7 @@ class Proposals:
     def _outcomes(self) -> Iterator[Outcome]:
         """Yields the outcomes that are in the store and not told yet, in the order of proposal."""
         open_keys = dict.fromkeys(
-            key for _, key in self._kept if self._told.get(key) not in ("completed", "diverged")
+            key for _, key in self._kept if self._told.get(key) not in ACCEPTED
         )
         results = self._store.outcomes_of(open_keys)
         failures = self._store.failures_of([key for key in open_keys if key not in results])

@@ -210,7 +210,7 @@ class Run:
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
         had = self._store.outcomes_of(new)
         failures = self._store.failures_of([key for key in new if key not in had])
-        losses = self._store.worker_deaths(new)
+        deaths = self._store.worker_deaths(new)
         short = {key for key, failure in failures.items() if not failure.final}
         done = had.keys() | (failures.keys() - short)
         self._taken += len(planned)
@@ -219,7 +219,7 @@ class Run:
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
         self.lease_keeper.allow_retry(short)
-        self._retries.remember(losses, short)
+        self._retries.remember(deaths, short)
         self.dispatcher.spend(new[key] for key in had)
         left = [item for item in remaining(planned, done) if item.trial.key in new]
         return make_packs(self.study, left, short=short)

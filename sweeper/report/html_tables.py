@@ -195,7 +195,7 @@ def drift_words(drift: Drift, scale: str) -> str:
 
 
 def regret_words(cost: Regret) -> str:
-    """Returns a regret in nats, as far as it is known."""
+    """Returns a regret in the unit of the objective, as far as it is known."""
     if cost.certainty == "unknown":
         return "unknown"
     if cost.certainty == "infinite":

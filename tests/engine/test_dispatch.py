@@ -9,7 +9,7 @@ from dispatch_desk import SHAPE, Desk, dispatcher, finish, keys
 from engine_studies import packs_of, planted, trials_of
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Shape, Started
-from sweeper.engine.policy import MAX_LOSSES, Limits
+from sweeper.engine.policy import MAX_DEATHS, Limits
 from sweeper.outcome import Outcome
 from sweeper.study.sections import Budget
 
@@ -198,12 +198,12 @@ def test_lost_attempts_are_in_the_store_before_they_are_claimed_again() -> None:
 def test_a_trial_under_which_workers_keep_dying_is_given_up_as_failed() -> None:
     desk = Desk()
     office = dispatcher(desk, packs_of(planted())[:1])
-    for _ in range(MAX_LOSSES):
+    for _ in range(MAX_DEATHS):
         (order,) = office.take(SHAPE)
         office.handle(Lost(order=order.number, reason="signal 9"))
     assert office.finished
     kinds = [outcome.kind for outcome in desk.recorded]
-    assert kinds == ["lost_worker"] * (MAX_LOSSES - 1) + ["bug"]
+    assert kinds == ["lost_worker"] * (MAX_DEATHS - 1) + ["bug"]
     assert "given up" in (desk.recorded[-1].error or "")
     assert "signal 9" in (desk.recorded[-1].error or "")
     ends = [event.outcome.kind for event in desk.seen if isinstance(event, Ended)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from sweeper.engine.messages import Lost, Shape
-from sweeper.engine.policy import MAX_ACCIDENTS, MAX_LOSSES, Retries
+from sweeper.engine.policy import MAX_ACCIDENTS, MAX_DEATHS, Retries
 
 
 def test_workers_are_replaced_up_to_a_cap() -> None:
     retries = Retries()
     event = Lost(order=1, reason="signal 9")
-    ends = [retries.after_loss("key", number, event) for number in range(1, MAX_LOSSES + 1)]
-    assert [end.kind for end in ends] == ["lost_worker"] * (MAX_LOSSES - 1) + ["bug"]
+    ends = [retries.after_loss("key", number, event) for number in range(1, MAX_DEATHS + 1)]
+    assert [end.kind for end in ends] == ["lost_worker"] * (MAX_DEATHS - 1) + ["bug"]
     assert [end.attempt for end in ends] == [1, 2, 3]
     assert "given up: 3 workers in a row" in (ends[-1].error or "")
     assert retries.after_loss("other", 1, event).kind == "lost_worker"
@@ -22,13 +22,13 @@ def test_a_trial_that_gets_further_each_time_is_not_to_blame() -> None:
     ends = [retries.after_loss("key", 1, event, kept=step) for step in range(10, 100, 10)]
     assert {end.kind for end in ends} == {"lost_worker"}
     assert [end.step for end in ends] == list(range(10, 100, 10)), "what is kept is on record"
-    stuck = [retries.after_loss("key", 1, event, kept=90).kind for _ in range(MAX_LOSSES - 1)]
-    assert stuck == ["lost_worker"] * (MAX_LOSSES - 2) + ["bug"]
+    stuck = [retries.after_loss("key", 1, event, kept=90).kind for _ in range(MAX_DEATHS - 1)]
+    assert stuck == ["lost_worker"] * (MAX_DEATHS - 2) + ["bug"]
 
 
 def test_losses_of_earlier_runs_count() -> None:
     retries = Retries()
-    retries.remember({"key": MAX_LOSSES - 1}, ())
+    retries.remember({"key": MAX_DEATHS - 1}, ())
     assert retries.after_loss("key", 9, Lost(order=1, reason="signal 9")).kind == "bug"
 
 

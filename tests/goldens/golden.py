@@ -182,12 +182,12 @@ def paraboloid(path: Path) -> None:
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def say(command: str, store: str) -> str:
+def say(command: str) -> str:
     """Returns what a command writes to both streams, and its exit code, without what varies."""
     from sweeper.cli import main
 
     places = {"inputs": "inputs", "published": "published"}
-    out, err, sys.argv = io.StringIO(), io.StringIO(), ["sweeper", *shlex.split(command)]
+    out, err = io.StringIO(), io.StringIO()
     sys.argv = ["sweeper", *shlex.split(command.format(**places))]
     code: object = 0
     with redirect_stdout(out), redirect_stderr(err):
@@ -255,7 +255,7 @@ def answers(store: str) -> str:
             dump = TESTS / "store" / "fixtures" / f"baseline-{store.removeprefix('schema-')}.sql"
             with closing(sqlite3.connect("store/sweeper.db")) as link:
                 link.executescript(dump.read_text(encoding="utf-8"))
-        return "\n".join(say(each, store) for each in [*MADE.get(store, []), *ASKED[store]])
+        return "\n".join(say(each) for each in [*MADE.get(store, []), *ASKED[store]])
 
 
 def difference(frozen: str, found: str, *, exact: bool = False) -> str:

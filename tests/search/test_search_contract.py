@@ -44,11 +44,13 @@ def study() -> Study:
 
 
 def outcome_of(proposal: Proposal) -> Outcome:
-    """The outcome of a proposed trial: a bowl with a cliff, and a failure here and there."""
+    """The outcome of a proposed trial: a bowl with a cliff, and a failure at one width."""
     trial = proposal.trial.trial
     rate = float(trial.config["learning_rate"])  # type: ignore[arg-type]
     if rate > 0.25:
         return Outcome(key=trial.key, attempt=1, kind="diverged")
+    if rate == RATES[0] and trial.config["width"] == 64:
+        return Outcome(key=trial.key, attempt=1, kind="bug", error="RuntimeError: it broke")
     loss = 1.0 + (rate - 2.0**-5) ** 2
     return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
 

@@ -86,6 +86,6 @@ class MemoryFiles:
 _PLACES: dict[str, MemoryFiles] = {}
 
 
-def open_files(place: str) -> MemoryFiles:
+def open_place(place: str) -> MemoryFiles:
     """Returns the files at a place, the same ones every time that it is opened."""
     return _PLACES.setdefault(place, MemoryFiles(place))

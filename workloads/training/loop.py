@@ -106,7 +106,7 @@ class Training:
         """
         torch.set_num_threads(self._threads)
         at_end = self._pack.step == self._steps
-        while at_end or (self._pack.seats and self._pack.step < self._steps):
+        while at_end or (self._pack.states and self._pack.step < self._steps):
             with denormals_flushed():
                 said = self._evaluated() if at_end else self._advance()
             yield said
@@ -126,14 +126,14 @@ class Training:
 
     def parameters(self, member: int) -> dict[str, Tensor]:
         """Returns views of the parameters of one member, by name, [1, ...]."""
-        place = [seat.member for seat in self._pack.seats].index(member)
+        place = [state.member for state in self._pack.states].index(member)
         return {name: each[place : place + 1] for name, each in self._pack.parameters.items()}
 
     def _advance(self) -> list[Measurement]:
-        """Makes one update of every seat and returns what there is to say about it."""
+        """Makes one update of every member and returns what there is to say about it."""
         step = self._pack.step + 1
         scale = self._schedule(step)
-        batch = self._stream.training([seat.seed for seat in self._pack.seats], step=step)
+        batch = self._stream.training([state.seed for state in self._pack.states], step=step)
         losses, gradients = self._passes.gradients(batch)
         norms = clip(gradients, self._clip)
         curvature = self._curvature(batch, step)
@@ -163,16 +163,16 @@ class Training:
     def _judge(
         self, losses: Sequence[float], norms: Sequence[float], scale: float
     ) -> list[Measurement]:
-        """Takes each seat's loss into its history; returns curve points and divergences."""
+        """Takes each member's loss into its history; returns curve points and divergences."""
         said = []
-        for seat, loss, norm in zip(self._pack.seats, losses, norms, strict=True):
-            if seat.ended:
+        for state, loss, norm in zip(self._pack.states, losses, norms, strict=True):
+            if state.ended:
                 continue
-            if seat.take(loss, norm):
-                said.append(self._measurement(seat, {}, status="diverged"))
+            if state.take(loss, norm):
+                said.append(self._measurement(state, {}, status="diverged"))
             elif self._is_curve_point():
                 metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale}
-                said.append(self._measurement(seat, metrics))
+                said.append(self._measurement(state, metrics))
         return said
 
     def _is_curve_point(self) -> bool:
@@ -182,33 +182,35 @@ class Training:
         return now != before or step == 1
 
     def _evaluated(self) -> list[Measurement]:
-        """Returns the evaluation of every running seat, final after the last step."""
+        """Returns the evaluation of every running member, final after the last step."""
         return [
-            self._mark(seat, means)
-            for seat, means in zip(self._pack.seats, self._passes.means(self._stream), strict=True)
-            if not seat.ended
+            self._mark(state, means)
+            for state, means in zip(
+                self._pack.states, self._passes.means(self._stream), strict=True
+            )
+            if not state.ended
         ]
 
-    def _mark(self, seat: MemberState, means: Mapping[str, float]) -> Measurement:
+    def _mark(self, state: MemberState, means: Mapping[str, float]) -> Measurement:
         if not all(math.isfinite(mean) for mean in means.values()):
-            seat.ended = True
-            return self._measurement(seat, {}, status="diverged")
+            state.ended = True
+            return self._measurement(state, {}, status="diverged")
         metrics = self._stream.metrics(means)
         if self._pack.step < self._steps:
-            return self._measurement(seat, metrics, mark=True)
-        metrics["train_loss"] = seat.train_loss
-        return self._measurement(seat, metrics, mark=True, status="completed")
+            return self._measurement(state, metrics, mark=True)
+        metrics["train_loss"] = state.train_loss
+        return self._measurement(state, metrics, mark=True, status="completed")
 
     def _measurement(
         self,
-        seat: MemberState,
+        state: MemberState,
         metrics: Mapping[str, float],
         *,
         mark: bool = False,
         status: Status = "running",
     ) -> Measurement:
         return Measurement(
-            member=seat.member,
+            member=state.member,
             step=self._pack.step,
             tokens=self._pack.step * self._tokens_per_step,
             metrics=metrics,

@@ -67,11 +67,11 @@ class MemberState:
 
 
 class Pack:
-    """The state of a pack; the members' places in its tensors are those of their seats.
+    """The state of a pack. Its tensors hold the members in the order of ``states``.
 
     Attributes:
-        seats: the members that are still in the tensors.
-        parameters: by name, each [E, ...] with E the number of seats.
+        states: of the members that are still in the tensors.
+        parameters: by name, each [E, ...] with E the number of states.
         step: updates done, the same for every member.
     """
 
@@ -92,7 +92,7 @@ class Pack:
         """
         _check_alike(card, plans)
         steps = int(plans[0].derived["steps"])
-        self.seats = [
+        self.states = [
             MemberState(member=i, seed=member.seed, steps=steps, vocabulary=vocabulary)
             for i, member in enumerate(members)
         ]
@@ -109,7 +109,7 @@ class Pack:
         scale: float,
         curvature: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Makes the next update of every seat; ``scale`` is s(t)."""
+        """Makes the next update of every member; ``scale`` is s(t)."""
         self.step += 1
         for optimizer in self._optimizers:
             optimizer.step(gradients, scale=scale, step=self.step, curvature=curvature)
@@ -119,11 +119,11 @@ class Pack:
         return any(optimizer.wants_curvature(self.step + 1) for optimizer in self._optimizers)
 
     def compact(self) -> None:
-        """Cuts the tensors down to the running seats once half of them or more have ended."""
-        index = [i for i, seat in enumerate(self.seats) if not seat.ended]
-        if 2 * len(index) > len(self.seats):
+        """Cuts the tensors down to the running members once half of them or more have ended."""
+        index = [i for i, state in enumerate(self.states) if not state.ended]
+        if 2 * len(index) > len(self.states):
             return
-        self.seats = [self.seats[i] for i in index]
+        self.states = [self.states[i] for i in index]
         for name, each in self.parameters.items():
             self.parameters[name] = select(each, index)
         for optimizer in self._optimizers:
@@ -135,7 +135,7 @@ class Pack:
         Raises:
             ValueError: the member has diverged, so that nothing is left to go on with.
         """
-        running = {s.member: place for place, s in enumerate(self.seats) if not s.ended}
+        running = {s.member: place for place, s in enumerate(self.states) if not s.ended}
         if member not in running:
             raise ValueError(f"member {member} has no state to save: it has diverged")
         place = running[member]
@@ -144,13 +144,13 @@ class Pack:
             step=self.step,
             parameters={name: each[place] for name, each in self.parameters.items()},
             optimizer=self._state(place),
-            recent_losses=list(self.seats[place].recent),
-            steps_above=self.seats[place].above,
+            recent_losses=list(self.states[place].recent),
+            steps_above=self.states[place].above,
         )
         write(checkpoint, path)
 
     def _state(self, place: int) -> dict[str, Tensor]:
-        """Returns views of the optimizer state of the seat at ``place``."""
+        """Returns views of the optimizer state of the member at ``place``."""
         return {k: v for each in self._optimizers for k, v in each.state(place).items()}
 
     def _restore(self, members: Sequence[Member]) -> int:
@@ -183,8 +183,8 @@ class Pack:
             for views, values in pairs:
                 for name, view in views.items():
                     view.copy_(values[name])
-        self.seats[place].recent.extend(checkpoint.recent_losses)
-        self.seats[place].above = checkpoint.steps_above
+        self.states[place].recent.extend(checkpoint.recent_losses)
+        self.states[place].above = checkpoint.steps_above
 
 
 def _fit(views: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> bool:

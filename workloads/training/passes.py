@@ -27,7 +27,7 @@ class Passes:
         """Takes pack and model.
 
         Args:
-            pack: the pack, whose seats may end in between.
+            pack: the pack, whose members may end in between.
             model: the model of its shape.
             together: members that go through the model at once, at least 1.
             accumulation: equal parts of a batch that go through one after the other.
@@ -49,7 +49,7 @@ class Passes:
 
     def draws(self, batch: Batch, *, step: int) -> Batch:
         """Returns a batch with the draws of a step in the place of its targets."""
-        seeds = [seat.seed for seat in self._pack.seats]
+        seeds = [state.seed for state in self._pack.states]
         shape = batch.targets.shape[1:]
         each = {seed: uniform(shape, seed=seed, step=step) for seed in dict.fromkeys(seeds)}
         draws = torch.stack([each[seed] for seed in seeds])
@@ -57,7 +57,7 @@ class Passes:
 
     @torch.no_grad()
     def means(self, stream: Stream) -> list[dict[str, float]]:
-        """Returns, for each seat, what the model measures, averaged over the held-out data."""
+        """Returns, for each member, what the model measures, averaged over the held-out data."""
         parts = [self._held_out(chunk, stream) for chunk in self._chunks()]
         columns = {
             name: torch.cat([part[name] for part in parts]).double().mean(1).tolist()
@@ -69,7 +69,7 @@ class Passes:
     def _held_out(self, chunk: slice, stream: Stream) -> dict[str, Tensor]:
         """Returns what is measured of every held-out sequence, by name, [members, N]."""
         weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
-        members = len(self._pack.seats[chunk])
+        members = len(self._pack.states[chunk])
         parts = [self._evaluated(weights, *part) for part in stream.evaluation(members)]
         return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
 
@@ -129,9 +129,9 @@ class Passes:
         return mean.detach(), list(gradients)
 
     def _chunks(self) -> list[slice]:
-        """Returns the seats in parts that go through the model together."""
+        """Returns the members in parts that go through the model together."""
         size = self._together
-        return [slice(first, first + size) for first in range(0, len(self._pack.seats), size)]
+        return [slice(first, first + size) for first in range(0, len(self._pack.states), size)]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,8 @@
-"""Sums of an offset and one or two powers, fitted to points: the numerics behind a law."""
+"""Sums of an offset and one or two powers, fitted to points: the numerics behind a law.
+
+A law has bounds, may have two powers, and may be fitted under a Huber loss, so its terms cannot be
+projected out one by one, as ``scaling.models`` does for a single power under least squares.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -116,9 +117,9 @@ class LocalFiles:
         return str(self.local(name))
 
 
-def open_files(place: str) -> LocalFiles:
-    """Returns the files under a folder."""
-    return LocalFiles(Path(place))
+def open_place(place: str) -> LocalFiles:
+    """Returns the files under a folder, which may be written ``local://FOLDER``."""
+    return LocalFiles(Path(re.sub("^local://", "", place, flags=re.IGNORECASE)).absolute())
 
 
 def flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,7 +21,7 @@ from sweeper.errors import RequestError, StoreError
 TEMPORARY_PREFIX = ".tmp-"
 """Files under this prefix are unfinished: nobody reads them, anybody may remove old ones."""
 
-_SCHEME = re.compile(r"([a-z][a-z0-9]*)://")
+_SCHEME = re.compile(r"([a-z][a-z0-9_]*)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,20 @@ def open_files(place: str) -> FileStore:
 
     Args:
         place: a folder, absolute, or ``SCHEME://`` and anything. The module of this package that
-            is called like the scheme has a function ``open_files(place)``, too.
+            is called like the scheme opens it, by a function ``open_place(place)``.
 
     Raises:
         RequestError: there is no such module.
     """
     scheme = _SCHEME.match(place)
-    name = "local" if scheme is None else scheme[1]
-    try:
-        files: FileStore = import_module(f"sweeper.store.files.{name}").open_files(place)
-    except (ModuleNotFoundError, AttributeError) as fault:
+    name = f"sweeper.store.files.{'local' if scheme is None else scheme[1].lower()}"
+    opener = getattr(import_module(name), "open_place", None) if find_spec(name) else None
+    if opener is None:
         raise RequestError(
-            f"store: {name}:// is no place for curves and checkpoints; give a folder, which "
-            "every machine reaches"
-        ) from fault
+            f"store: {place} is no place for curves and checkpoints; give a folder, which every "
+            "machine reaches"
+        )
+    files: FileStore = opener(place)
     return files
 
 

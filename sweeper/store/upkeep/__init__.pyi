@@ -1,7 +1,6 @@
 """What keeps a store in order: trials again, space back, faults found and mended."""
 
 from .check_curves import orphans as orphans
-from .check_results import Finding as Finding
 from .prune import Waste as Waste
 from .prune import prune_store as prune_store
 from .retry import forgive as forgive

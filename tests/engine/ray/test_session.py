@@ -18,7 +18,7 @@ import ray
 from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted
 
 from sweeper.engine.messages import Event, Started
-from sweeper.engine.policy import MAX_LOSSES, Limits
+from sweeper.engine.policy import MAX_DEATHS, Limits
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.slot import Slot
 from sweeper.engine.run import Run
@@ -94,7 +94,7 @@ def test_a_trial_that_always_kills_its_worker_is_given_up_and_the_others_finish(
     assert adds_up(store, study.name)
     assert "given up" in account.causes[0].cause
     per_trial = store.query("select count(*) from attempts group by trial_key").rows
-    assert max(count for (count,) in per_trial) <= MAX_LOSSES + 1
+    assert max(count for (count,) in per_trial) <= MAX_DEATHS + 1
 
 
 @pytest.mark.timeout(120)

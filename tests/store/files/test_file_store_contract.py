@@ -153,14 +153,16 @@ def test_a_folder_is_opened_by_its_path_and_another_place_by_the_module_of_its_s
     monkeypatch.setitem(sys.modules, "sweeper.store.files.memory", memory_files)
 
     assert open_files(str(tmp_path)) == LocalFiles(tmp_path)
+    assert open_files(f"local://{tmp_path}") == LocalFiles(tmp_path)
+    assert open_files("local://near") == LocalFiles(Path.cwd() / "near")
     opened = open_files("memory://one")
     assert isinstance(opened, memory_files.MemoryFiles)
     assert open_files("memory://one") is opened is not open_files("memory://two")
 
 
-@pytest.mark.parametrize("scheme", ["ftp", "paths"])
+@pytest.mark.parametrize("scheme", ["ftp", "paths", "protocol"])
 def test_a_place_of_a_kind_that_is_not_known_is_refused(scheme: str) -> None:
-    with pytest.raises(RequestError, match=rf"store: {scheme}:// is no place for curves"):
+    with pytest.raises(RequestError, match=rf"store: {scheme}://somewhere is no place for curves"):
         open_files(f"{scheme}://somewhere")
 
 
