@@ -44,7 +44,7 @@ def claim(
     require_trials(connection, wanted)
     taken = present_in(connection, results.c.trial_key, wanted)
     taken |= close_lost(connection, wanted)
-    now = current_time(connection)  # after what was closed: no attempt begins before that ended
+    now = current_time(connection)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
     free = [key for key in wanted if key not in taken]

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -124,7 +125,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writes: bool, isolation: str) -> Iterator[Connection]:
-        options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": self.clock}
+        options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": cache(self.clock)}
         if not self.is_sqlite:
             options["isolation_level"] = isolation
         try:
@@ -137,7 +138,8 @@ class Database:
 
 
 def current_time(connection: Connection) -> datetime:
-    """Returns the time by the clock of the database that a transaction is of."""
+    """Returns the time of a transaction by the clock of its database: the same one however often
+    it is asked, so that nothing in it seems to begin before what it ended."""
     moment: datetime = connection.get_execution_options()["sweeper_clock"](connection)
     return moment
 

@@ -177,7 +177,7 @@ def choice_settings() -> tuple[Setting, ...]:
             low=0.0,
             low_open=True,
             doc="Learning rate of embedding, readout and vectors over learning_rate; null is 0.3 "
-            "beside optimizers whose update has spectral norm one (muon, muonclip, dion, and "
+            f"beside optimizers whose update has spectral norm one ({', '.join(ORTHOGONAL)}, and "
             "shampoo without a graft) where the others have another optimizer, else 1.",
         ),
     )

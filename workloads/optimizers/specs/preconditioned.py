@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workloads.optimizers.spec import OptimizerSpec
@@ -180,11 +182,8 @@ def _soap_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
 
 
 def _shampoo_traits(config: Config) -> OptimizerTraits:
-    return OptimizerTraits(
-        optimizer="shampoo",
-        sides=config["preconditioner_sides"],
-        block_size=config.get("block_size"),
-        max_dim=config["max_preconditioner_dim"],
+    return replace(
+        _traits("shampoo", config),
         exponent=config["shampoo_exponent"],
         relative=config["shampoo_ridge"] == "relative",
         graft=config["graft"],
@@ -192,9 +191,10 @@ def _shampoo_traits(config: Config) -> OptimizerTraits:
     )
 
 
-def _soap_traits(config: Config) -> OptimizerTraits:
+def _traits(optimizer: str, config: Config) -> OptimizerTraits:
+    """Returns which sides of a matrix and of its blocks have a preconditioner."""
     return OptimizerTraits(
-        optimizer="soap",
+        optimizer=optimizer,
         sides=config["preconditioner_sides"],
         block_size=config.get("block_size"),
         max_dim=config["max_preconditioner_dim"],
@@ -285,7 +285,7 @@ SPECS = (
         settings=(*_SIDES, *_SOAP),
         epsilons={"epsilon": "soap_epsilon", "basis_epsilon": "soap_basis_epsilon"},
         rule=_soap_rule,
-        traits=_soap_traits,
+        traits=partial(_traits, "soap"),
         build=_soap,
     ),
 )
