@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, for every test that asks for ``postgres``."""
+"""A PostgreSQL server and a Ray cluster of our own, for every test that asks for one."""
 
 from __future__ import annotations
 
@@ -62,3 +62,16 @@ def postgres(
         link.execute(f"create schema {name}")
         yield f"{postgres_server}&options=-csearch_path%3D{name}"
         link.execute(f"drop schema {name} cascade")
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """Yields a cluster of one node with two processors, to be joined by its address."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 2, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
