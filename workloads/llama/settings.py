@@ -177,7 +177,7 @@ _GAINS: Condition = {"norm_gain": (True,)}
 
 RULE = (*choice_settings(), *rule_settings(_GAINS))
 
-OPTIMIZER = (*algorithm_settings(_GAINS), *power_settings(), *block_settings())
+OPTIMIZER = (*algorithm_settings(_GAINS, attention=True), *power_settings(), *block_settings())
 
 SETTINGS = SHAPE + HORIZON + RULE + OPTIMIZER + RUN
 """All settings in the order of the documentation."""

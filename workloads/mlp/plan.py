@@ -7,6 +7,7 @@ from typing import Any
 
 from workloads.data import absolute, is_source, sizes_of
 from workloads.mlp.shape import gain_of, leaves_of, shape_of
+from workloads.optimizers import SPECS
 from workloads.parametrization import rule_faults, rule_results, settled
 from workloads.training import has_one_horizon, run_faults, warmup_steps
 from workloads.workload import Config, Problem
@@ -83,11 +84,13 @@ def _depth_faults(config: Config) -> Iterator[Problem]:
 
 
 def _optimizer_faults(config: Config) -> Iterator[Problem]:
-    if config["optimizer"] == "muonclip":
+    optimizer = config["optimizer"]
+    left = SPECS[optimizer].without_clip
+    if left is not None:
         yield Problem(
             keys=("optimizer",),
-            message="optimizer muonclip scales down queries and keys of attention, and an mlp "
-            "has none; use muon with nesterov: false, which is what is left of it",
+            message=f"optimizer {optimizer} scales down queries and keys of attention, and an mlp "
+            f"has none; use {left}, which is what is left of it",
         )
 
 

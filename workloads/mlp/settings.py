@@ -93,7 +93,7 @@ _BIASES: Condition = {"biases": (True,)}
 RULE = (*choice_settings(), *rule_settings(_BIASES))
 
 OPTIMIZER = (
-    *(each for each in algorithm_settings(_BIASES) if not each.name.startswith("qk_clip")),
+    *algorithm_settings(_BIASES, attention=False),
     *power_settings(),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.optimizers import newton_schulz_coefficients
+from workloads.optimizers import SPECS, newton_schulz_coefficients
 from workloads.parametrization.checks import warnings
 from workloads.parametrization.decay import CONVENTIONS, decays, is_coupled
 from workloads.parametrization.groups import LeavesOf, groups_of, settled_optimizers
@@ -14,7 +14,10 @@ from workloads.workload import Config
 _IDLE = {"parametrization": "sp", "weight_decay_rule": "none"}
 """Rules by setting, and the value that changes nothing."""
 
-_OF_A_RULE = ("base_depth", "depth_alpha", "lamb_rule", "power_iterations", "power_warmup_steps")
+_OF_A_RULE = (
+    *("base_depth", "depth_alpha", "power_iterations", "power_warmup_steps"),
+    *(setting.name for spec in SPECS.values() for setting in spec.rule_settings),
+)
 """Settings that a parametrization has for itself, besides the exponents of ``custom``."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workloads.optimizers import SHARES, others_of
+from workloads.optimizers import SHARES, SPECS, others_of
 from workloads.parametrization.decay import decays, is_coupled
 from workloads.parametrization.groups import (
     factors_of,
@@ -12,7 +12,7 @@ from workloads.parametrization.groups import (
     optimizer_of,
     settled_optimizers,
 )
-from workloads.parametrization.parametrizations import MOONLIGHT, scaling_of
+from workloads.parametrization.parametrizations import scaling_of
 from workloads.parametrization.roles import TensorKind
 from workloads.workload import Config, Problem
 
@@ -39,7 +39,8 @@ def rule_faults(
     yield from _base_faults(config)
     yield from _shape_faults(config)
     yield from _moonlight_faults(config)
-    yield from _root_faults(config)
+    for spec in SPECS.values():
+        yield from spec.faults(config)
     yield from _share_faults(config)
     yield from _head_size_faults(config)
     timescale = list(_timescale_faults(config))
@@ -80,26 +81,13 @@ def _shape_faults(config: Config) -> Iterator[Problem]:
 
 
 def _moonlight_faults(config: Config) -> Iterator[Problem]:
-    if config["parametrization"] == "moonlight" and config["optimizer"] not in MOONLIGHT:
+    treated = [name for name, spec in SPECS.items() if spec.moonlight]
+    if config["parametrization"] == "moonlight" and config["optimizer"] not in treated:
         yield Problem(
             keys=("parametrization", "optimizer"),
             message="parametrization moonlight brings orthogonal updates to the size of AdamW's "
             f"and is not defined for optimizer {config['optimizer']}; use one of "
-            f"{', '.join(MOONLIGHT)}, or another parametrization",
-        )
-
-
-def _root_faults(config: Config) -> Iterator[Problem]:
-    if config.get("shampoo_root") != "newton":
-        return
-    exponent = config["shampoo_exponent"]
-    whole = round(1 / exponent)
-    if abs(exponent * whole - 1) > 1e-9:
-        yield Problem(
-            keys=("shampoo_exponent", "shampoo_root"),
-            message=f"shampoo_root newton computes roots of a whole order, and shampoo_exponent "
-            f"{exponent:g} is not one over a whole number; use {1 / whole:.6g}, or shampoo_root "
-            "eigh",
+            f"{', '.join(treated)}, or another parametrization",
         )
 
 
@@ -201,7 +189,7 @@ def warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
     study has each of them once."""
     yield from _epsilon_warnings(config)
     yield from _decay_warnings(config, leaves)
-    yield from _lamb_warnings(config)
+    yield from _zero_warnings(config)
     yield from _clip_warnings(config)
     yield from _side_warnings(config, leaves)
 
@@ -232,18 +220,20 @@ def _decay_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[st
         )
 
 
-def _lamb_warnings(config: Config) -> Iterator[str]:
+def _zero_warnings(config: Config) -> Iterator[str]:
     if config["parametrization"] == "sp" or not config.get("zero_init"):
         return
-    if "lamb" in (config["optimizer"], others_of(config)):
-        yield (
-            "lamb moves weights in proportion to their size, and zero_init starts some at zero: "
-            "these move by learning_rate at first, whatever the rule; use zero_init: false"
-        )
+    for optimizer in dict.fromkeys((config["optimizer"], others_of(config))):
+        if SPECS[optimizer].moves_by_size:
+            yield (
+                f"{optimizer} moves weights in proportion to their size, and zero_init starts "
+                "some at zero: these move by learning_rate at first, whatever the rule; use "
+                "zero_init: false"
+            )
 
 
 def _clip_warnings(config: Config) -> Iterator[str]:
-    if config["optimizer"] != "muonclip" or not config.get("qk_norm"):
+    if not SPECS[config["optimizer"]].clips_attention or not config.get("qk_norm"):
         return
     threshold, head_dim = config["qk_clip_threshold"], config["head_dim"]
     if threshold >= head_dim**0.5:
@@ -260,7 +250,8 @@ def _side_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str
     for leaf in leaves:
         sides = ((leaf.fan_in, leaf.base_fan_in), (leaf.fan_out, leaf.base_fan_out))
         crossed = any(here > limit >= base for here, base in sides)
-        if crossed and optimizer_of(leaf.role, config) in ("shampoo", "soap"):
+        spec = SPECS[optimizer_of(leaf.role, config)]
+        if crossed and spec.reads("max_preconditioner_dim"):
             yield (
                 f"a side of {leaf.key} exceeds max_preconditioner_dim {limit} here but not at the "
                 "base width, and no rule relates the two; raise max_preconditioner_dim"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import ORTHOGONAL, SPECS, default_steps, others_of, traits_of, vectors_of
+from workloads.optimizers import SPECS, default_steps, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
 from workloads.parametrization.parametrizations import Scaling, scaling_of
 from workloads.parametrization.roles import Role, TensorKind
@@ -36,7 +36,7 @@ def settled_optimizers(config: Config) -> dict[str, Any]:
 def _others_ratio(config: Config) -> float:
     """Returns the usual learning rate of the others over that of the hidden matrices."""
     optimizer = config["optimizer"]
-    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
+    of_norm_one = SPECS[optimizer].has_norm_one(config)
     return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
-from workloads.optimizers import ORTHOGONAL, spec_of
+from workloads.optimizers import spec_of
 from workloads.parametrization.formula import ONE, Growth, Monomial, monomial
 from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import INSIDE, TensorKind
-from workloads.parametrization.updates import STEP, OptimizerTraits
+from workloads.parametrization.updates import OptimizerTraits, UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def rule_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Rule
     maximal = spec_of(method.optimizer).rule(method, leaf)
     epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
     return Rule(
-        learning_rate=_rate(scaling, method, leaf, maximal.learning_rate),
+        learning_rate=_rate(scaling, method, leaf, maximal),
         epsilons=epsilons,
         weight_decay=scaling.exponent(leaf.role, "weight_decay"),
         init_std=_init_std(scaling, leaf),
@@ -66,33 +66,21 @@ def rule_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Rule
 
 
 def _rate(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
+    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: UpdateRule
 ) -> Monomial:
-    """Returns the factor on the learning rate; ``maximal`` is that of maximal updates."""
+    """Returns the factor on the learning rate; ``maximal`` is the rule of maximal updates."""
     depth = ONE if scaling.depth_alpha == 1 else monomial(depth=1)  # in residual blocks only
     match scaling.rule.rates:
         case "constant":
             return ONE
         case "maximal":
-            return maximal * depth
+            return maximal.learning_rate * depth
         case "spectral":
-            return _published(scaling, method, leaf, maximal) * depth
+            return (maximal.published or maximal.learning_rate) * depth
         case "moonlight":
-            return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
+            return monomial(longest=0.5) if spec_of(method.optimizer).orthogonal else ONE
         case "custom":
             return scaling.exponent(leaf.role, "learning_rate")
-
-
-def _published(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
-) -> Monomial:
-    """Returns the rate of arXiv 2602.20937, which has its own for LAMB and for Shampoo, there
-    with E = 1/2 and no blocks."""
-    if method.optimizer == "lamb":
-        return monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
-    if method.optimizer == "shampoo" and method.graft == "none":
-        return STEP if method.total_exponent(leaf) == 0.5 else maximal
-    return maximal
 
 
 def _epsilon(scaling: Scaling, leaf: TensorKind, maximal: Monomial) -> Monomial:

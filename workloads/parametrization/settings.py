@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workloads.optimizers import used
+from workloads.optimizers import optimizer_rule_settings
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
 from workloads.workload import Condition, Setting
@@ -22,7 +22,6 @@ def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
 
 
 def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
-    lamb = used("lamb", vectors=vectors)
     return (
         Setting(
             name="parametrization",
@@ -60,15 +59,7 @@ def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
             doc="Residual branches are divided by (depth / base_depth) to this power: 1 is "
             "CompleteP, 0.5 is depth-muP.",
         ),
-        Setting(
-            name="lamb_rule",
-            kind="choice",
-            default="published",
-            choices=("published", "per_entry"),
-            when=tuple({**each, "parametrization": ("spectral",)} for each in lamb),
-            doc="LAMB's learning rate under spectral: 1 as published, or in proportion to "
-            "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
-        ),
+        *optimizer_rule_settings(vectors),
     )
 
 

@@ -38,6 +38,7 @@ class OptimizerTraits:
 
     Attributes:
         optimizer: its name.
+        per_entry: True for LAMB's rule of entrywise steps under ``spectral``.
         sign: True for AdaMuon on the sign of the momentum.
         sides: both, output or input: the sides that have a preconditioner.
         block_size: side of the blocks of a preconditioner; None for no blocks.
@@ -49,6 +50,7 @@ class OptimizerTraits:
     """
 
     optimizer: str
+    per_entry: bool = False
     sign: bool = False
     sides: str = "both"
     block_size: int | None = None
@@ -78,7 +80,9 @@ class UpdateRule:
     Attributes:
         learning_rate: makes learning rate times update move every output by order one.
         epsilons: by name, what keeps each in proportion to what it is added to.
+        published: the learning rate of arXiv 2602.20937, where that is another; else None.
     """
 
     learning_rate: Monomial
     epsilons: Mapping[str, Monomial] = field(default_factory=dict)
+    published: Monomial | None = None

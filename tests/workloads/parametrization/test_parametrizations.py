@@ -72,14 +72,7 @@ def test_the_spectral_scales_epsilons_with_the_depth_alone() -> None:
 
 
 def test_lamb_per_entry_goes_as_the_root_of_the_inputs() -> None:
-    scaling = Scaling(parametrization="spectral", width_ratio=M, lamb_per_entry=True)
-    found = [
-        multipliers(
-            scaling, OptimizerTraits(optimizer="lamb"), leaf_of(role, M * 128)
-        ).learning_rate
-        for role in MATRICES
-    ]
-    assert found == [1, 1 / 2, 1 / 2]
+    assert rates("spectral", "lamb", per_entry=True) == (1, 1 / 2, 1 / 2)
 
 
 def test_moonlight_goes_as_the_root_of_the_longer_side_and_never_as_one_over_width() -> None:

@@ -8,6 +8,7 @@ from workloads.optimizers.spec import OptimizerSpec
 from workloads.parametrization import (
     ENTRY,
     NORM,
+    ONE,
     SIGNS,
     STEP,
     OptimizerTraits,
@@ -16,10 +17,13 @@ from workloads.parametrization import (
     monomial,
 )
 from workloads.settings import epsilon, share
-from workloads.workload import Resolved, Setting
+from workloads.workload import Config, Resolved, Setting
 
 if TYPE_CHECKING:
+    from workloads.optimizers.adamw import FusedAdamW
     from workloads.optimizers.algorithm import Algorithm
+    from workloads.optimizers.layout import Parameters
+    from workloads.optimizers.optimizer import Group
 
 _ADAMW = (
     share("beta1", 0.9, "AdamW's first decay, below 1."),
@@ -48,6 +52,16 @@ _LAMB = (
         1e-6,
         "LAMB's epsilon at the base width, added to the root of the second moment.",
     ),
+)
+
+_LAMB_RULE = Setting(
+    name="lamb_rule",
+    kind="choice",
+    default="published",
+    choices=("published", "per_entry"),
+    when={"parametrization": ("spectral",)},
+    doc="LAMB's learning rate under spectral: 1 as published, or in proportion to "
+    "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
 )
 
 _SOPHIA = (
@@ -87,7 +101,15 @@ def _adam_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
 
 def _lamb_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
     """The update has the size of the weights, which is std an entry."""
-    return UpdateRule(learning_rate=STEP / (SIGNS * monomial(std=1)), epsilons={"epsilon": ENTRY})
+    return UpdateRule(
+        learning_rate=STEP / (SIGNS * monomial(std=1)),
+        epsilons={"epsilon": ENTRY},
+        published=monomial(r_in=-0.5) if method.per_entry else ONE,
+    )
+
+
+def _lamb_traits(config: Config) -> OptimizerTraits:
+    return OptimizerTraits(optimizer="lamb", per_entry=config.get("lamb_rule") == "per_entry")
 
 
 def _sophia_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
@@ -106,6 +128,12 @@ def _adamw(plan: Resolved) -> Algorithm:
     from workloads.optimizers.adamw import Adam
 
     return Adam(beta1=plan.config["beta1"], beta2=plan.config["beta2"])
+
+
+def _fused_adamw(parameters: Parameters, group: Group, config: Config) -> FusedAdamW:
+    from workloads.optimizers.adamw import FusedAdamW
+
+    return FusedAdamW(parameters, group, beta1=config["beta1"], beta2=config["beta2"])
 
 
 def _adopt(plan: Resolved) -> Algorithm:
@@ -134,29 +162,27 @@ def _sophia(plan: Resolved) -> Algorithm:
 
 SPECS = (
     OptimizerSpec(
-        name="adamw",
-        kind="elementwise",
-        doc="Adam with decoupled weight decay (arXiv 1711.05101).",
-        order=1,
-        settings=_ADAMW,
-        epsilons={"epsilon": "epsilon"},
-        rule=_adam_rule,
-        build=_adamw,
-    ),
-    OptimizerSpec(
         name="sgd",
         kind="elementwise",
         doc="The mean of the gradients so far.",
-        order=0,
         settings=_SGD,
         rule=_sgd_rule,
         build=_sgd,
     ),
     OptimizerSpec(
+        name="adamw",
+        kind="elementwise",
+        doc="Adam with decoupled weight decay (arXiv 1711.05101).",
+        settings=_ADAMW,
+        epsilons={"epsilon": "epsilon"},
+        rule=_adam_rule,
+        build=_adamw,
+        fused=_fused_adamw,
+    ),
+    OptimizerSpec(
         name="adopt",
         kind="elementwise",
         doc="Adam that divides before it averages (arXiv 2411.02853).",
-        order=2,
         settings=_ADOPT,
         epsilons={"epsilon": "adopt_epsilon"},
         rule=_adam_rule,
@@ -166,17 +192,18 @@ SPECS = (
         name="lamb",
         kind="elementwise",
         doc="Adam's direction at the size of the weights (arXiv 1904.00962).",
-        order=3,
         settings=_LAMB,
         epsilons={"epsilon": "lamb_epsilon"},
         rule=_lamb_rule,
+        traits=_lamb_traits,
+        rule_settings=(_LAMB_RULE,),
+        moves_by_size=True,
         build=_lamb,
     ),
     OptimizerSpec(
         name="sophia",
         kind="elementwise",
         doc="Momentum over a diagonal of the Hessian, clipped (arXiv 2305.14342).",
-        order=4,
         settings=_SOPHIA,
         epsilons={"epsilon": "sophia_epsilon"},
         rule=_sophia_rule,

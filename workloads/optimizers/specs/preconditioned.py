@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from workloads.parametrization import (
     monomial,
 )
 from workloads.settings import epsilon, share
-from workloads.workload import Condition, Config, Resolved, Setting
+from workloads.workload import Condition, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
     from workloads.optimizers.algorithm import Algorithm
@@ -153,13 +153,17 @@ _SOAP = (
 
 
 def _shampoo_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
-    """A block of norm s becomes one of norm s^(1 - 2E)."""
+    """A block of norm s becomes one of norm s^(1 - 2E); published is E = 1/2 without blocks."""
     block = NORM / GRID
     own = block ** (1 - 2 * method.total_exponent(leaf))
     direction = own * GRID
     ridge = ONE if method.relative else block**2
     if method.graft == "none":
-        return UpdateRule(learning_rate=STEP / direction, epsilons={"epsilon": ridge})
+        return UpdateRule(
+            learning_rate=STEP / direction,
+            epsilons={"epsilon": ridge},
+            published=STEP if method.total_exponent(leaf) == 0.5 else None,
+        )
     graft = NORM if method.graft == "sgd" else SIGNS
     lent = own if method.graft_per == "block" else direction
     return UpdateRule(
@@ -199,6 +203,20 @@ def _traits(optimizer: str, config: Config) -> OptimizerTraits:
         block_size=config.get("block_size"),
         max_dim=config["max_preconditioner_dim"],
     )
+
+
+def _shampoo_faults(config: Config) -> Iterator[Problem]:
+    if config.get("shampoo_root") != "newton":
+        return
+    exponent = config["shampoo_exponent"]
+    whole = round(1 / exponent)
+    if abs(exponent * whole - 1) > 1e-9:
+        yield Problem(
+            keys=("shampoo_exponent", "shampoo_root"),
+            message=f"shampoo_root newton computes roots of a whole order, and shampoo_exponent "
+            f"{exponent:g} is not one over a whole number; use {1 / whole:.6g}, or shampoo_root "
+            "eigh",
+        )
 
 
 def _shampoo(plan: Resolved) -> Algorithm:
@@ -265,7 +283,6 @@ SPECS = (
         name="shampoo",
         kind="matrix",
         doc="The gradient between inverse roots of its covariances (arXiv 1802.09568).",
-        order=8,
         settings=(*_SIDES, *_SHAMPOO),
         borrowed={"epsilon": {"graft": ("adam", "rmsprop")}},
         epsilons={
@@ -275,13 +292,14 @@ SPECS = (
         },
         rule=_shampoo_rule,
         traits=_shampoo_traits,
+        faults=_shampoo_faults,
+        norm_one={"graft": ("none",)},
         build=_shampoo,
     ),
     OptimizerSpec(
         name="soap",
         kind="matrix",
         doc="Adam in the eigenbases of Shampoo's preconditioners (arXiv 2409.11321).",
-        order=9,
         settings=(*_SIDES, *_SOAP),
         epsilons={"epsilon": "soap_epsilon", "basis_epsilon": "soap_basis_epsilon"},
         rule=_soap_rule,
