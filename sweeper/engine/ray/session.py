@@ -211,9 +211,9 @@ class Watch(_Unsaved, tune.Callback):
         self._report_death(trial)
 
     def _report_death(self, slot: Any) -> None:
-        words = _words(slot)
+        lines = _last_lines(slot)
         self._mailbox.report_death.remote(
-            slot.trial_id, words[-1], any(NODE_DIED in w for w in words)
+            slot.trial_id, lines[-1], any(NODE_DIED in line for line in lines)
         )
 
 
@@ -236,8 +236,8 @@ class WhenSettled(_Unsaved, tune.Stopper):
         return self._exchange.settled
 
 
-def _words(slot: Any) -> list[str]:
-    """What Tune knows about the end of a slot, line by line; at least one."""
+def _last_lines(slot: Any) -> list[str]:
+    """Returns the lines of what Tune kept of the end of a slot, at least one."""
     try:
         text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
     except OSError as fault:
