@@ -1,7 +1,7 @@
 """Parametrizations: what each tensor is, and what a rule does to it; free of torch."""
 
+from .canonical import canonical_rules as canonical_rules
 from .canonical import rule_results as rule_results
-from .canonical import settled as settled
 from .checks import rule_faults as rule_faults
 from .formula import ONE as ONE
 from .formula import monomial as monomial

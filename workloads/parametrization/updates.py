@@ -60,17 +60,17 @@ class OptimizerTraits:
     graft: str = "none"
     graft_per: str = "matrix"
 
-    def input_side(self, leaf: TensorKind) -> bool:
+    def input_side(self, tensor: TensorKind) -> bool:
         """Returns whether the inputs of a tensor have a preconditioner."""
-        return self.sides != "output" and leaf.fan_in <= self.max_dim
+        return self.sides != "output" and tensor.fan_in <= self.max_dim
 
-    def output_side(self, leaf: TensorKind) -> bool:
+    def output_side(self, tensor: TensorKind) -> bool:
         """Returns whether the outputs of a tensor have a preconditioner."""
-        return self.sides != "input" and leaf.fan_out <= self.max_dim
+        return self.sides != "input" and tensor.fan_out <= self.max_dim
 
-    def total_exponent(self, leaf: TensorKind) -> float:
+    def total_exponent(self, tensor: TensorKind) -> float:
         """Returns E, the sum of Shampoo's exponents over the sides with a preconditioner."""
-        return self.exponent * (self.input_side(leaf) + self.output_side(leaf))
+        return self.exponent * (self.input_side(tensor) + self.output_side(tensor))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,20 +91,20 @@ _SOPHIA = (
 )
 
 
-def _sgd_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _sgd_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / NORM)
 
 
-def _adam_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _adam_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY})
 
 
-def _lamb_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _lamb_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update has the size of the weights, which is std an entry."""
     return UpdateRule(
         learning_rate=STEP / (SIGNS * monomial(std=1)),
         epsilons={"epsilon": ENTRY},
-        published=monomial(r_in=-0.5) if method.per_entry else ONE,
+        published=monomial(r_in=-0.5) if traits.per_entry else ONE,
     )
 
 
@@ -112,7 +112,7 @@ def _lamb_traits(config: Config) -> OptimizerTraits:
     return OptimizerTraits(optimizer="lamb", per_entry=config.get("lamb_rule") == "per_entry")
 
 
-def _sophia_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _sophia_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """Where the update is clipped it is a sign. Epsilon is added to rho B h, and h goes as the
     square of a gradient's entry."""
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY**2})

@@ -131,15 +131,15 @@ _DION = (
 )
 
 
-def _orthogonal_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _orthogonal_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update has spectral norm one; epsilon is added to the norm of the gradient."""
     return UpdateRule(learning_rate=STEP, epsilons={"epsilon": NORM})
 
 
-def _adamuon_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _adamuon_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update is an orthogonal matrix over its own entries' size, so its entries are of order
     one; epsilon is added to that size."""
-    norm = SIGNS if method.sign else NORM
+    norm = SIGNS if traits.sign else NORM
     return UpdateRule(
         learning_rate=STEP / SIGNS, epsilons={"epsilon": ONE / SIGNS, "norm_epsilon": norm}
     )

@@ -152,32 +152,32 @@ _SOAP = (
 )
 
 
-def _shampoo_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _shampoo_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """A block of norm s becomes one of norm s^(1 - 2E); published is E = 1/2 without blocks."""
     block = NORM / GRID
-    own = block ** (1 - 2 * method.total_exponent(leaf))
+    own = block ** (1 - 2 * traits.total_exponent(tensor))
     direction = own * GRID
-    ridge = ONE if method.relative else block**2
-    if method.graft == "none":
+    ridge = ONE if traits.relative else block**2
+    if traits.graft == "none":
         return UpdateRule(
             learning_rate=STEP / direction,
             epsilons={"epsilon": ridge},
-            published=STEP if method.total_exponent(leaf) == 0.5 else None,
+            published=STEP if traits.total_exponent(tensor) == 0.5 else None,
         )
-    graft = NORM if method.graft == "sgd" else SIGNS
-    lent = own if method.graft_per == "block" else direction
+    graft = NORM if traits.graft == "sgd" else SIGNS
+    lent = own if traits.graft_per == "block" else direction
     return UpdateRule(
         learning_rate=STEP / graft,
         epsilons={"epsilon": ridge, "graft_epsilon": lent}
-        | ({} if method.graft == "sgd" else {"adam_epsilon": ENTRY}),
+        | ({} if traits.graft == "sgd" else {"adam_epsilon": ENTRY}),
     )
 
 
-def _soap_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _soap_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """A rotated side has one entry of a block that is not 0, one that is not rotated all."""
     sides = monomial(
-        **{"n_in" if method.input_side(leaf) else "r_in": 0.5},
-        **{"n_out" if method.output_side(leaf) else "r_out": 0.5},
+        **{"n_in" if traits.input_side(tensor) else "r_in": 0.5},
+        **{"n_out" if traits.output_side(tensor) else "r_out": 0.5},
     )
     return UpdateRule(
         learning_rate=STEP / sides,
