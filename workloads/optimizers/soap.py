@@ -9,7 +9,7 @@ from torch import Tensor
 
 from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
 from workloads.optimizers.linalg import eigh, one_by_one, product
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
+from workloads.optimizers.sides import AXES, Side, Sides, accumulate, applied, completed
 
 
 class Soap(Matrixwise):
@@ -39,15 +39,14 @@ class Soap(Matrixwise):
         eigh_steps: int,
     ) -> None:
         self._beta1, self._beta2 = beta1, beta2
-        self._sides = sides
-        self._max_dim = max_dim
+        self._sides = Sides(sides, max_dim)
         self._frequency = frequency
         self._eigh_steps = eigh_steps
 
     def start(self, like: Tensor) -> State:
         """Returns moments and statistics at zero, and bases that change nothing."""
         state: State = {name: torch.zeros_like(like) for name in ("first", "rotated", "second")}
-        for side in self._active(like):
+        for side in self._sides.of(like):
             size = like.shape[AXES[side]]
             identity = torch.eye(size, dtype=like.dtype, device=like.device)
             state[side] = like.new_zeros(like.shape[0], size, size)
@@ -56,7 +55,7 @@ class Soap(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        sides = self._active(gradient)
+        sides = self._sides.of(gradient)
         self._accumulate(gradient, sides, state, now)
         turned, spare = _rotated(gradient, torch.empty_like(gradient), sides, state)
         first = self._rotated_first(turned, sides, state, now)
@@ -65,9 +64,6 @@ class Soap(Matrixwise):
         update = torch.div(first, torch.sqrt(second, out=spare).add_(now.epsilon), out=turned)
         update.mul_(sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step))
         return _rotated_back(update, spare, sides, state)
-
-    def _active(self, stack: Tensor) -> tuple[Side, ...]:
-        return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
     def _renews(self, step: int) -> bool:
         return step <= self._eigh_steps or (step - 1) % self._frequency == 0
