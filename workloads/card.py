@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from workloads.parametrization import UNSCALED, TensorKind, rule_table
+from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
 from workloads.settings import completed, missing
 from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
 
@@ -68,7 +68,7 @@ class ModelCard(ABC):
         Raises:
             ValueError: the config has faults; the message lists them all.
         """
-        full = completed(self.settings, {**UNSCALED, **self.rule_defaults, **config})
+        full = completed(self.settings, {**PLACEHOLDERS, **self.rule_defaults, **config})
         return rule_table(full, self.tensors(full), tuple(self.rule_faults(config)))
 
 

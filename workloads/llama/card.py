@@ -12,7 +12,7 @@ from workloads.data import kind_of
 from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of, tensors_of
-from workloads.parametrization import UNSCALED, TensorKind
+from workloads.parametrization import PLACEHOLDERS, TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
@@ -80,7 +80,7 @@ class LlamaCard(ModelCard):
         """Returns the faults of heads of a given size; else a width need be no multiple of it."""
         if "head_dim" not in config:
             return ()
-        return head_faults(completed(SETTINGS, {**UNSCALED, **config}))
+        return head_faults(completed(SETTINGS, {**PLACEHOLDERS, **config}))
 
     def unmeasured(self, config: Config) -> Mapping[str, str]:
         """Returns the metrics that a config leaves out: bits per byte of tokens of an unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.linalg import eigh, lengths, one_by_one, product, raised
 from workloads.optimizers.sides import AXES, Side, Sides, accumulate, applied, completed
 
@@ -55,15 +55,15 @@ class Shampoo(Matrixwise):
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
         sides = self._sides.of(gradient)
-        first = moment(state, "first").lerp_(gradient, 1 - self._beta1)
+        first = tensor_in(state, "first").lerp_(gradient, 1 - self._beta1)
         for side in sides:
-            accumulate(moment(state, side), gradient, side, self._beta2)
+            accumulate(tensor_in(state, side), gradient, side, self._beta2)
             if (now.step - 1) % self._frequency == 0:
-                state[f"{side}_root"] = self._inverse_root(moment(state, side), now)
+                state[f"{side}_root"] = self._inverse_root(tensor_in(state, side), now)
         update = torch.div(first, 1 - self._beta1**now.step, out=gradient)
         spare = torch.empty_like(update)
         for side in sides:
-            root = moment(state, f"{side}_root")
+            root = tensor_in(state, f"{side}_root")
             update, spare = applied(root, update, side, out=spare), update
         return update
 

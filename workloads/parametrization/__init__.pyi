@@ -9,7 +9,7 @@ from .roles import Role as Role
 from .roles import TensorKind as TensorKind
 from .roles import tensor_kinds as tensor_kinds
 from .settings import rule_settings as rule_settings
-from .table import UNSCALED as UNSCALED
+from .table import PLACEHOLDERS as PLACEHOLDERS
 from .table import rule_table as rule_table
 from .updates import ENTRY as ENTRY
 from .updates import GRID as GRID

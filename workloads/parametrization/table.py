@@ -19,7 +19,7 @@ from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.rules import rule_of
 from workloads.workload import Config, Problem, RuleTable, ScaledTensor
 
-UNSCALED = {"learning_rate": 1e-9, "steps": 10**9}
+PLACEHOLDERS = {"learning_rate": 1e-9, "steps": 10**9}
 """Required settings on which no rule depends, so that no share of weight decay gets too large."""
 
 
