@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal
 
 from workloads.parametrization import OptimizerTraits, TensorKind, UpdateRule
-from workloads.settings import Share
+from workloads.settings import Share, choice, count
 from workloads.workload import Condition, Config, Problem, Resolved, Setting, meets
 
 if TYPE_CHECKING:
@@ -204,19 +204,12 @@ def _conditions(setting: str, vectors: Condition) -> tuple[Condition, ...]:
 def choice_settings() -> tuple[Setting, ...]:
     """Returns the settings that choose the optimizers."""
     return (
-        Setting(
-            name="optimizer",
-            kind="choice",
-            default=DEFAULT,
-            choices=OPTIMIZERS,
-            doc="Optimizer of the hidden matrices.",
-        ),
-        Setting(
-            name="others",
-            kind="choice",
-            default="auto",
-            choices=("auto", *_names(lambda spec: not spec.hidden_only)),
-            doc="Optimizer of embedding, readout and vectors: auto is that of the hidden matrices "
+        choice("optimizer", DEFAULT, OPTIMIZERS, "Optimizer of the hidden matrices."),
+        choice(
+            "others",
+            "auto",
+            ("auto", *_names(lambda spec: not spec.hidden_only)),
+            "Optimizer of embedding, readout and vectors: auto is that of the hidden matrices "
             f"if it works on single numbers ({', '.join(ELEMENTWISE)}), else adamw. Vectors have "
             "adamw where it needs matrices.",
         ),
@@ -247,13 +240,11 @@ def power_settings() -> tuple[Setting, ...]:
     """Returns the settings of explicit spectral normalisation."""
     normalized: Condition = {"parametrization": ("normalized",)}
     return (
-        Setting(
-            name="power_iterations",
-            kind="int",
-            default=1,
-            low=1,
+        count(
+            "power_iterations",
+            1,
+            "Power iterations an update for its largest singular value, after warm-up.",
             when=normalized,
-            doc="Power iterations an update for its largest singular value, after warm-up.",
         ),
         Setting(
             name="power_warmup_steps",
@@ -269,13 +260,12 @@ def power_settings() -> tuple[Setting, ...]:
 def block_settings() -> tuple[Setting, ...]:
     """Returns the setting of how matrix optimizers see the projections of attention."""
     return (
-        Setting(
-            name="qkv",
-            kind="choice",
-            default="split",
-            choices=("split", "fused", "per_head"),
-            when=({"optimizer": MATRIX},),
-            doc="What a matrix optimizer takes for one matrix of attention: queries, keys and "
+        choice(
+            "qkv",
+            "split",
+            ("split", "fused", "per_head"),
+            "What a matrix optimizer takes for one matrix of attention: queries, keys and "
             "values each, all three on top of each other, or each head of each.",
+            when=({"optimizer": MATRIX},),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workloads.optimizers import optimizer_rule_settings
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.settings import choice, count
 from workloads.workload import Condition, Setting
 
 CUSTOM_EXPONENTS = ("learning_rate", "epsilon", "init", "weight_decay")
@@ -23,31 +24,26 @@ def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
 
 def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
     return (
-        Setting(
-            name="parametrization",
-            kind="choice",
-            default="sp",
-            choices=tuple(PARAMETRIZATIONS),
-            doc="Rule for learning rate, epsilon and initialisation over width and depth, "
+        choice(
+            "parametrization",
+            "sp",
+            tuple(PARAMETRIZATIONS),
+            "Rule for learning rate, epsilon and initialisation over width and depth, "
             "relative to base_width and base_depth: sp (none), mup (arXiv 2512.05620), spectral "
             "(2602.20937), normalized (every update scaled by its spectral norm), moonlight "
             "(2502.16982), completep (2505.01618), ntk and mean_field (2407.05872), or custom "
             "exponents.",
         ),
-        Setting(
-            name="base_width",
-            kind="int",
-            optional=True,
-            low=1,
-            doc="Width at which the rules change nothing; every rule over width needs it.",
+        count(
+            "base_width",
+            None,
+            "Width at which the rules change nothing; every rule over width needs it.",
         ),
-        Setting(
-            name="base_depth",
-            kind="int",
-            optional=True,
-            low=1,
+        count(
+            "base_depth",
+            None,
+            "Depth at which the depth rule changes nothing; null for no depth rule.",
             when={"parametrization": _DEPTH_RULES},
-            doc="Depth at which the depth rule changes nothing; null for no depth rule.",
         ),
         Setting(
             name="depth_alpha",
@@ -82,21 +78,19 @@ def _rates() -> tuple[Setting, ...]:
             packable=True,
             doc="Weight decay at the base width, in the sense of weight_decay_convention.",
         ),
-        Setting(
-            name="weight_decay_convention",
-            kind="choice",
-            default="independent",
-            choices=tuple(CONVENTIONS),
-            doc="independent: the share of a weight lost per step at the peak of the schedule; "
+        choice(
+            "weight_decay_convention",
+            "independent",
+            tuple(CONVENTIONS),
+            "independent: the share of a weight lost per step at the peak of the schedule; "
             "coupled: times the learning rate of the tensor too, as in PyTorch; constant: a share "
             "per step whatever the schedule.",
         ),
-        Setting(
-            name="weight_decay_rule",
-            kind="choice",
-            default="none",
-            choices=tuple(DECAY_RULES),
-            doc="How weight decay goes with size: none; inverse_width, times base_width / width; "
+        choice(
+            "weight_decay_rule",
+            "none",
+            tuple(DECAY_RULES),
+            "How weight decay goes with size: none; inverse_width, times base_width / width; "
             "inverse_learning_rate, divided by the rule's factor on the learning rate (coupled "
             "decay then does not go with size); timescale, so that weights forget over "
             "weight_decay_timescale.",

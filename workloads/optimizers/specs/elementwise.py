@@ -16,8 +16,8 @@ from workloads.parametrization import (
     UpdateRule,
     monomial,
 )
-from workloads.settings import epsilon, share
-from workloads.workload import Config, Resolved, Setting
+from workloads.settings import choice, count, epsilon, positive, share
+from workloads.workload import Config, Resolved
 
 if TYPE_CHECKING:
     from workloads.optimizers.adamw import FusedAdamW
@@ -54,33 +54,25 @@ _LAMB = (
     ),
 )
 
-_LAMB_RULE = Setting(
-    name="lamb_rule",
-    kind="choice",
-    default="published",
-    choices=("published", "per_entry"),
-    when={"parametrization": ("spectral",)},
-    doc="LAMB's learning rate under spectral: 1 as published, or in proportion to "
+_LAMB_RULE = choice(
+    "lamb_rule",
+    "published",
+    ("published", "per_entry"),
+    "LAMB's learning rate under spectral: 1 as published, or in proportion to "
     "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
+    when={"parametrization": ("spectral",)},
 )
 
 _SOPHIA = (
     share("sophia_beta1", 0.965, "Sophia-G's first decay, below 1."),
     share("sophia_beta2", 0.99, "Sophia-G's decay of the Hessian's diagonal, below 1."),
-    Setting(
-        name="sophia_rho",
-        kind="float",
-        default=0.04,
-        low=0.0,
-        low_open=True,
-        doc="Sophia-G's rho: the larger, the fewer entries are clipped to a sign.",
+    positive(
+        "sophia_rho", 0.04, "Sophia-G's rho: the larger, the fewer entries are clipped to a sign."
     ),
-    Setting(
-        name="sophia_frequency",
-        kind="int",
-        default=10,
-        low=1,
-        doc="Steps from one estimate of the Hessian's diagonal to the next; each costs a "
+    count(
+        "sophia_frequency",
+        10,
+        "Steps from one estimate of the Hessian's diagonal to the next; each costs a "
         "forward and backward pass on labels sampled from the model.",
     ),
     epsilon(

@@ -15,7 +15,7 @@ from workloads.parametrization import (
     TensorKind,
     UpdateRule,
 )
-from workloads.settings import epsilon, share
+from workloads.settings import choice, count, epsilon, flag, positive, share
 from workloads.workload import Config, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -26,19 +26,16 @@ if TYPE_CHECKING:
 _MOMENTUM = share("momentum", 0.95, "Decay of Muon's mean gradient, below 1.")
 
 _ITERATED = (
-    Setting(
-        name="newton_schulz",
-        kind="choice",
-        default="keller_jordan",
-        choices=tuple(NEWTON_SCHULZ),
-        doc="Coefficients of the Newton-Schulz iteration; a trial stores the numbers.",
+    choice(
+        "newton_schulz",
+        "keller_jordan",
+        tuple(NEWTON_SCHULZ),
+        "Coefficients of the Newton-Schulz iteration; a trial stores the numbers.",
     ),
-    Setting(
-        name="newton_schulz_steps",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Newton-Schulz iterations a step; null for as many as the coefficients are for.",
+    count(
+        "newton_schulz_steps",
+        None,
+        "Newton-Schulz iterations a step; null for as many as the coefficients are for.",
     ),
     epsilon(
         "muon_epsilon",
@@ -47,19 +44,13 @@ _ITERATED = (
     ),
 )
 
-_NESTEROV = Setting(
-    name="nesterov",
-    kind="bool",
-    default=True,
-    doc="Whether Muon looks ahead; MuonClip never does.",
-)
+_NESTEROV = flag("nesterov", True, "Whether Muon looks ahead; MuonClip never does.")
 
-_SHAPE_FACTOR = Setting(
-    name="shape_factor",
-    kind="choice",
-    default="none",
-    choices=("none", "keller_jordan", "moonlight", "mup"),
-    doc="Factor on the update of an m x n matrix (m outputs): keller_jordan is "
+_SHAPE_FACTOR = choice(
+    "shape_factor",
+    "none",
+    ("none", "keller_jordan", "moonlight", "mup"),
+    "Factor on the update of an m x n matrix (m outputs): keller_jordan is "
     "sqrt(max(1, m/n)), moonlight 0.2 sqrt(max(m, n)), mup sqrt(m/n). Only with a "
     "parametrization that leaves shapes alone (sp, custom).",
 )
@@ -71,28 +62,19 @@ _ADAMUON = (
         1e-8,
         "AdaMuon's epsilon at the base width, added to the root of the second moment.",
     ),
-    Setting(
-        name="adamuon_sign",
-        kind="bool",
-        default=False,
-        doc="Whether AdaMuon orthogonalises the sign of the momentum.",
-    ),
-    Setting(
-        name="adamuon_rms_align",
-        kind="bool",
-        default=False,
-        doc="Whether AdaMuon's update is scaled to a root mean square of 0.2.",
+    flag("adamuon_sign", False, "Whether AdaMuon orthogonalises the sign of the momentum."),
+    flag(
+        "adamuon_rms_align",
+        False,
+        "Whether AdaMuon's update is scaled to a root mean square of 0.2.",
     ),
 )
 
 _CLIP = (
-    Setting(
-        name="qk_clip_threshold",
-        kind="float",
-        default=100.0,
-        low=0.0,
-        low_open=True,
-        doc="MuonClip's tau: a head whose largest attention logit exceeds it is scaled down. "
+    positive(
+        "qk_clip_threshold",
+        100.0,
+        "MuonClip's tau: a head whose largest attention logit exceeds it is scaled down. "
         "With qk_norm no logit exceeds sqrt(head_dim), so a larger threshold never acts.",
     ),
     Setting(
@@ -103,13 +85,7 @@ _CLIP = (
         high=1.0,
         doc="Share of MuonClip's scaling that falls on the queries; the keys get the rest.",
     ),
-    Setting(
-        name="qk_clip_frequency",
-        kind="int",
-        default=1,
-        low=1,
-        doc="Steps from one look at the attention logits to the next.",
-    ),
+    count("qk_clip_frequency", 1, "Steps from one look at the attention logits to the next."),
 )
 
 _DION = (

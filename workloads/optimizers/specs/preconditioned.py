@@ -20,7 +20,7 @@ from workloads.parametrization import (
     UpdateRule,
     monomial,
 )
-from workloads.settings import epsilon, share
+from workloads.settings import choice, count, epsilon, share
 from workloads.workload import Condition, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -30,34 +30,27 @@ _GRAFTS = ("adam", "rmsprop", "sgd")
 _GRAFTED: tuple[Condition, ...] = ({"graft": _GRAFTS},)
 
 _SIDES = (
-    Setting(
-        name="preconditioner_sides",
-        kind="choice",
-        default="both",
-        choices=("both", "output", "input"),
-        doc="Sides of a matrix that have a preconditioner; one side is cheaper.",
+    choice(
+        "preconditioner_sides",
+        "both",
+        ("both", "output", "input"),
+        "Sides of a matrix that have a preconditioner; one side is cheaper.",
     ),
-    Setting(
-        name="block_size",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Matrices are cut into square blocks of this side, ragged at the edges, each with "
+    count(
+        "block_size",
+        None,
+        "Matrices are cut into square blocks of this side, ragged at the edges, each with "
         "preconditioners of its own; null for no blocks.",
     ),
-    Setting(
-        name="max_preconditioner_dim",
-        kind="int",
-        default=10_000,
-        low=1,
-        doc="A side larger than this is neither cut into blocks nor preconditioned.",
+    count(
+        "max_preconditioner_dim",
+        10_000,
+        "A side larger than this is neither cut into blocks nor preconditioned.",
     ),
-    Setting(
-        name="preconditioner_frequency",
-        kind="int",
-        default=10,
-        low=1,
-        doc="Steps from one computation of roots or eigenbases to the next, from step 1 on.",
+    count(
+        "preconditioner_frequency",
+        10,
+        "Steps from one computation of roots or eigenbases to the next, from step 1 on.",
     ),
 )
 
@@ -77,48 +70,39 @@ _SHAMPOO = (
         high=1.0,
         doc="Each preconditioner is raised to minus this: 0.25 or 0.5 as a rule.",
     ),
-    Setting(
-        name="shampoo_ridge",
-        kind="choice",
-        default="relative",
-        choices=("relative", "absolute"),
-        doc="Whether shampoo_epsilon is relative to a preconditioner's largest eigenvalue.",
+    choice(
+        "shampoo_ridge",
+        "relative",
+        ("relative", "absolute"),
+        "Whether shampoo_epsilon is relative to a preconditioner's largest eigenvalue.",
     ),
     epsilon(
         "shampoo_epsilon",
         1e-5,
         "Shampoo's ridge, added to the preconditioners; the base width's if absolute.",
     ),
-    Setting(
-        name="shampoo_root",
-        kind="choice",
-        default="eigh",
-        choices=("eigh", "newton"),
-        doc="How inverse roots are computed: by eigenvalues, or by coupled Newton iterations "
+    choice(
+        "shampoo_root",
+        "eigh",
+        ("eigh", "newton"),
+        "How inverse roots are computed: by eigenvalues, or by coupled Newton iterations "
         "(shampoo_exponent one over a whole number).",
     ),
-    Setting(
-        name="graft",
-        kind="choice",
-        default="none",
-        choices=("none", *_GRAFTS),
-        doc="Optimizer whose update lends Shampoo's its size.",
+    choice(
+        "graft", "none", ("none", *_GRAFTS), "Optimizer whose update lends Shampoo's its size."
     ),
-    Setting(
-        name="graft_per",
-        kind="choice",
-        default="matrix",
-        choices=("matrix", "block"),
+    choice(
+        "graft_per",
+        "matrix",
+        ("matrix", "block"),
+        "Whether sizes are lent to whole matrices or to each block.",
         when=_GRAFTED,
-        doc="Whether sizes are lent to whole matrices or to each block.",
     ),
-    Setting(
-        name="graft_start",
-        kind="int",
-        default=1,
-        low=1,
+    count(
+        "graft_start",
+        1,
+        "First step with Shampoo's direction; before it the graft alone moves.",
         when=_GRAFTED,
-        doc="First step with Shampoo's direction; before it the graft alone moves.",
     ),
     epsilon(
         "graft_epsilon",
@@ -141,12 +125,10 @@ _SOAP = (
         1e-10,
         "Added to the diagonal of SOAP's preconditioners before a basis is computed.",
     ),
-    Setting(
-        name="soap_eigh_steps",
-        kind="int",
-        default=50,
-        low=1,
-        doc="First steps in which SOAP's bases are exact, each step anew; later ones are "
+    count(
+        "soap_eigh_steps",
+        50,
+        "First steps in which SOAP's bases are exact, each step anew; later ones are "
         "refined by a power iteration and QR.",
     ),
 )
