@@ -187,7 +187,7 @@ def _tune(
             storage_path=str(scratch),
             verbose=0,
             callbacks=[Watch(mailbox)],
-            stop=WhenSettled(exchange),
+            stop=WhenOver(exchange),
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
     )
@@ -217,7 +217,7 @@ class Watch(_Unsaved, tune.Callback):
         )
 
 
-class WhenSettled(_Unsaved, tune.Stopper):
+class WhenOver(_Unsaved, tune.Stopper):
     """Ends Tune when the run is over, also while a slot still waits for a node to hold it.
 
     Args:
@@ -233,7 +233,7 @@ class WhenSettled(_Unsaved, tune.Stopper):
 
     def stop_all(self) -> bool:
         """Returns whether to end all slots that are left."""
-        return self._exchange.settled
+        return self._exchange.over
 
 
 def _last_lines(slot: Any) -> list[str]:
