@@ -48,13 +48,14 @@ def choice(
 
 
 def positive(
-    name: str, default: float, doc: str, when: When = (), *, packable: bool = False
+    name: str, default: float | None, doc: str, when: When = (), *, packable: bool = False
 ) -> Setting:
-    """Returns a setting above 0."""
+    """Returns a setting above 0; null is allowed where it is the default."""
     return Setting(
         name=name,
         kind="float",
         default=default,
+        optional=default is None,
         low=0.0,
         low_open=True,
         when=when,

@@ -130,13 +130,10 @@ HORIZON = (
         None,
         "Training tokens of the whole run, rounded down to whole batches, at least one.",
     ),
-    Setting(
-        name="tokens_per_param",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Training tokens for each parameter (embedding and readout included), rounded down "
+    positive(
+        "tokens_per_param",
+        None,
+        "Training tokens for each parameter (embedding and readout included), rounded down "
         "to whole batches, at least one.",
     ),
     Setting(

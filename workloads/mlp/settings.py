@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workloads.optimizers import algorithm_settings, choice_settings, power_settings
 from workloads.parametrization import rule_settings
-from workloads.settings import choice, count, flag
+from workloads.settings import choice, count, flag, positive
 from workloads.training import RUN
 from workloads.workload import Condition, Setting
 
@@ -34,13 +34,10 @@ SHAPE = (
         "Whether a hidden layer is a residual branch, x + f(W norm(x) + b) with RMSNorm; "
         "rules over depth need it.",
     ),
-    Setting(
-        name="init_gain",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Standard deviation of the initial input and hidden matrices over fan_in^(-1/2), at "
+    positive(
+        "init_gain",
+        None,
+        "Standard deviation of the initial input and hidden matrices over fan_in^(-1/2), at "
         "every width; null is sqrt(2) for relu and gelu and 1 for tanh. That of the readout is 1.",
     ),
     flag(
@@ -64,13 +61,10 @@ HORIZON = (
     count(
         "steps", None, "Optimizer steps of the whole run; give exactly one of steps and epochs."
     ),
-    Setting(
-        name="epochs",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Examples of the whole run over the number of training images, rounded down to whole "
+    positive(
+        "epochs",
+        None,
+        "Examples of the whole run over the number of training images, rounded down to whole "
         "batches, at least one; examples are drawn with replacement.",
     ),
 )

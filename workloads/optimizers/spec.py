@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal
 
 from workloads.parametrization import OptimizerTraits, TensorKind, UpdateRule
-from workloads.settings import Share, choice, count
+from workloads.settings import Share, choice, count, positive
 from workloads.workload import Condition, Config, Problem, Resolved, Setting, meets
 
 if TYPE_CHECKING:
@@ -213,13 +213,10 @@ def choice_settings() -> tuple[Setting, ...]:
             f"if it works on single numbers ({', '.join(ELEMENTWISE)}), else adamw. Vectors have "
             "adamw where it needs matrices.",
         ),
-        Setting(
-            name="others_learning_rate_ratio",
-            kind="float",
-            optional=True,
-            low=0.0,
-            low_open=True,
-            doc="Learning rate of embedding, readout and vectors over learning_rate; null is 0.3 "
+        positive(
+            "others_learning_rate_ratio",
+            None,
+            "Learning rate of embedding, readout and vectors over learning_rate; null is 0.3 "
             f"beside optimizers whose update has spectral norm one ({_of_norm_one()}) where the "
             "others have another optimizer, else 1.",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workloads.optimizers import optimizer_rule_settings
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
-from workloads.settings import choice, count
+from workloads.settings import choice, count, positive
 from workloads.workload import Condition, Setting
 
 CUSTOM_EXPONENTS = ("learning_rate", "epsilon", "init", "weight_decay")
@@ -95,16 +95,13 @@ def _rates() -> tuple[Setting, ...]:
             "decay then does not go with size); timescale, so that weights forget over "
             "weight_decay_timescale.",
         ),
-        Setting(
-            name="weight_decay_timescale",
-            kind="float",
-            optional=True,
-            low=0.0,
-            low_open=True,
-            packable=True,
-            when={"weight_decay_rule": ("timescale",)},
-            doc="Steps over which weights forget by a factor e at the peak of the schedule, as a "
+        positive(
+            "weight_decay_timescale",
+            None,
+            "Steps over which weights forget by a factor e at the peak of the schedule, as a "
             "share of all steps (arXiv 2405.13698).",
+            when={"weight_decay_rule": ("timescale",)},
+            packable=True,
         ),
     )
 
