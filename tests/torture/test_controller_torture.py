@@ -58,7 +58,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     calm: Callable[[Study], Bits],
     witness: Witness,
 ) -> None:
-    study = digits(3 * rounds)
+    study = digits(max(6, 3 * rounds))  # a kill may wait for two of them
     chance = instants("controller")
     location = locate(database)
     run = program(study, executor, store=location)
