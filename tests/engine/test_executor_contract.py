@@ -64,11 +64,14 @@ def calm(tmp_path: Path) -> Iterator[Callable[[Study], list[tuple[Any, ...]]]]:
 
 
 def stop_after(run: Run, finished: int) -> threading.Thread:
-    """Stops a run from another thread a moment after so many of its trials have a result."""
+    """Stops a run from another thread a few steps into a trial, once so many others have ended."""
+
+    def in_a_trial() -> bool:
+        return len(run.progress.finished) >= finished and run.progress.view().running > 0
 
     def watch() -> None:
         until = time.monotonic() + 60
-        while len(run.progress.finished) < finished and time.monotonic() < until:
+        while not in_a_trial() and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(0.2)
         run.stop()
