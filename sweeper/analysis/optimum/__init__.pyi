@@ -12,6 +12,7 @@ from .interval import quantile_interval as quantile_interval
 from .interval import rival_of as rival_of
 from .interval import robust_sd as robust_sd
 from .interval import stretch as stretch
+from .locate import best_reading as best_reading
 from .locate import require_minimum as require_minimum
 from .noise import LEAST_REPLICATE_DOF as LEAST_REPLICATE_DOF
 from .noise import REPLICATED as REPLICATED

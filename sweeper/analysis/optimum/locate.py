@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import chdtrc
 
+from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
 from sweeper.analysis.optimum.curve import Curve, Floats
 from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
     ESTIMATORS,
     REACH,
+    SKEW_MISFIT,
+    SKEW_PRIORS,
+    SKEW_REACH,
+    Reading,
     Vertices,
     default_windows,
     estimator_named,
@@ -30,15 +36,16 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     NoiseSource,
-    error_of,
     interval_dof,
     own_seeds,
     pooled_noise,
+    reading_of,
     resampled,
     smooth,
 )
 from sweeper.analysis.optimum.optimum import Flag, Optimum, Shape
 from sweeper.analysis.optimum.polynomial import fit_parabolas
+from sweeper.analysis.optimum.seed_shift import STILL
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.errors import AnalysisRefusal
 
@@ -47,6 +54,16 @@ BUMP_SIGMAS = 3.0
 
 TIE_SIGMAS = 2.0
 """Two minima closer than this many standard errors of a difference are a tie."""
+
+MISFIT_LEVEL = 0.01
+"""Probability under which the residuals of a fit are no noise."""
+
+FEW_POINTS = 5
+"""Points in a fit below which its shape is guessed rather than seen."""
+
+ALIKE = 0.8
+"""Correlation between the scales of a group in what their curves are taken to be where no point
+shows it: they have much of their shape in common."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,11 +74,13 @@ class Located:
         optima: one a scale that could be analysed, smallest scale first.
         refused: scale to the sentence that says why it has no optimum.
         noise: noise of single runs, pooled over the scales in ``optima``; None without any.
+        blow_ups: runs that blew up without becoming infinite, or are left out as outliers.
     """
 
     optima: tuple[Optimum, ...]
     refused: Mapping[float, str]
     noise: Noise | None
+    blow_ups: tuple[BlowUp, ...] = ()
 
 
 def locate(
@@ -87,28 +106,61 @@ def locate(
     estimator_named(estimator)
     refused: dict[float, str] = {}
     kept: list[Curve] = []
-    for curve in curves:
+    blow_ups: list[BlowUp] = []
+    for measured in curves:
+        curve, found = without_blow_ups(measured)
         try:
             require_minimum(curve, allow_holes=allow_holes)
         except AnalysisRefusal as refusal:
             refused[curve.scale] = str(refusal)
         else:
             kept.append(curve)
+            blow_ups += found
     if not kept:
         return Located(optima=(), refused=refused, noise=None)
     noise = pooled_noise(kept)
-    rng = np.random.default_rng(seed)
-    chi2_quantiles = rng.uniform(size=resamples)
-    optima = tuple(_optimum(curve, noise, estimator, rng, chi2_quantiles) for curve in kept)
-    return Located(optima=optima, refused=refused, noise=noise)
+    draws = _Draws(np.random.default_rng(seed), resamples, noise)
+    optima = tuple(_optimum(curve, noise, estimator, draws) for curve in kept)
+    return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
+
+
+class _Draws:
+    """What is drawn for all curves of a group together.
+
+    Attributes:
+        rng: draws what each curve has of its own.
+        chi2_quantiles: see :func:`resampled`, shape [R].
+    """
+
+    def __init__(self, rng: Generator, resamples: int, noise: Noise) -> None:
+        self.rng = rng
+        self.chi2_quantiles = rng.uniform(size=resamples)
+        self._noise = noise
+        self._shared = noise.shift.drawn("shared", rng, resamples)
+        self._higher = rng.standard_normal((resamples, len(SKEW_PRIORS)))
+
+    def moved(self, curve: Curve) -> Floats | None:
+        """Returns the octaves by which the seeds of a curve move it, shape [R]."""
+        if self._noise.shift is STILL:
+            return None
+        own = self._noise.shift.drawn("own", self.rng, len(self.chi2_quantiles))
+        return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
+
+    def higher(self) -> Floats:
+        """Returns what a curve and its smooth version (0), then its resamples, take their terms
+        beyond the parabola to be, shape [R + 2, 3]."""
+        own = self.rng.standard_normal(self._higher.shape)
+        drawn = np.sqrt(ALIKE) * self._higher + np.sqrt(1 - ALIKE) * own
+        return np.concatenate([np.zeros((2, drawn.shape[1])), drawn])
 
 
 def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
     """Checks that a curve can have an optimum.
 
     Raises:
-        AnalysisRefusal: fewer than three finite points round the minimum, all losses equal, or
-            neighbours of the minimum without a result and holes not allowed.
+        AnalysisRefusal: no finite point, or one alone in its grid; two points that are the whole
+            grid; all losses equal; or neighbours of the minimum without a result and holes not
+            allowed. Points that end beside a divergence give a bound, however few.
     """
     finite = np.isfinite(curve.means)
     where = f"{curve.label} ({curve.answered} of {curve.declared} trials have a result)"
@@ -125,7 +177,7 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
         )
     window = find_fit_windows(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
     together = int(window.last[0] - window.first[0]) + 1
-    if together < 3:
+    if together < 3 and not _bounded_by_divergence(curve):
         raise AnalysisRefusal(
             f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
             "optimum needs at least 3; add grid points there"
@@ -137,6 +189,13 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
         )
 
 
+def _bounded_by_divergence(curve: Curve) -> bool:
+    """Returns whether the lowest point lies beside a diverged one: its optimum is a bound, which
+    needs no fit."""
+    lowest = int(np.argmin(curve.means))
+    return bool(np.isinf(curve.means[max(0, lowest - 1) : lowest + 2]).any())
+
+
 def _holes_near_minimum(curve: Curve) -> Floats:
     """Returns the holes among the two declared neighbours on each side of the minimum."""
     lowest = curve.log2[int(np.argmin(curve.means))]
@@ -146,22 +205,28 @@ def _holes_near_minimum(curve: Curve) -> Floats:
     return np.intersect1d(near, curve.holes)
 
 
-def _optimum(
-    curve: Curve, noise: Noise, estimator: str, rng: Generator, chi2_quantiles: Floats
-) -> Optimum:
-    error = error_of(curve, noise)
-    fit = smooth(curve, error)
-    losses = resampled(curve, fit, noise, rng, chi2_quantiles)
+def _optimum(curve: Curve, noise: Noise, estimator: str, draws: _Draws) -> Optimum:
+    reading, poor = best_reading(curve, noise)
+    fit = smooth(curve, reading)
+    resamples = len(draws.chi2_quantiles)
+    losses = resampled(curve, fit, noise, draws.rng, draws.chi2_quantiles, draws.moved(curve))
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
-    measured, draws = {}, {}
+    guessed = replace(reading, higher=draws.higher())
+    measured, drawn = {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        found = ESTIMATORS[name](curve.log2, every, error)
+        found = ESTIMATORS[name](curve.log2, every, guessed)
         measured[name] = found.part(slice(0, 1))
-        draws[name] = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
+        drawn[name] = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
     if noise.source == "grid bracket":
-        draws = dict.fromkeys(measured, _bracket_draws(curve, rng, len(chi2_quantiles)))
+        drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng, resamples))
     main = measured[estimator]
-    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
+    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
+    loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
+    inside = fit.weights > 0
+    seen = int(np.sum(inside))
+    said: list[Flag] = ["poor_fit"] * poor + ["few_points"] * (seen < FEW_POINTS)
+    if not set(flags) & {"censored_low", "censored_high", "cliff"}:
+        flags = (*flags, *said)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
     return Optimum(
         scale=curve.scale,
@@ -169,6 +234,8 @@ def _optimum(
         low=low,
         high=high,
         loss=float(main.loss[0]),
+        loss_low=loss_low,
+        loss_high=loss_high,
         curvature=float(main.curvature[0]),
         points=int(np.isfinite(curve.means).sum()),
         estimator=estimator,
@@ -179,13 +246,59 @@ def _optimum(
         estimators={name: float(vertex.log2[0]) for name, vertex in measured.items()},
         answered=curve.answered,
         declared=curve.declared,
-        seeds=int(curve.counts[fit.weights > 0].min()),
+        seeds=int(curve.counts[inside].min()),
         grid=curve.log2,
         losses=curve.means,
-        shape=_shape(curve, estimator, error),
-        draws=draws,
+        shape=_shape(curve, estimator, reading),
+        draws=drawn,
         measured=measured,
     )
+
+
+def best_reading(curve: Curve, noise: Noise) -> tuple[Reading, bool]:
+    """Returns how a curve is read with the widest window whose fit its own points do not
+    contradict, and whether that is narrower than usual.
+
+    A residual counts against the standard error of its point and the share ``SKEW_MISFIT`` of its
+    loss above the minimum, which no such polynomial follows.
+    """
+    reading = reading_of(curve, noise)
+    if reading.error == 0:
+        return reading, False
+    means = curve.means[None, :]
+    typical = find_fit_windows(curve.log2, means, reach=REACH).typical[0]
+    precision = np.ones(len(curve.log2)) if reading.precision is None else reading.precision
+    above = np.where(np.isfinite(curve.means), curve.means - curve.means.min(), 0.0)
+    error = np.hypot(reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(above, typical))
+    for reach in range(SKEW_REACH, 1, -1):
+        tried = replace(reading, reach=reach)
+        window, fit = skewed_fit(curve.log2, means, tried)
+        weights = window.weights[0]
+        inside = weights > 0
+        residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
+        squares = float(np.sum(weights[inside] * residual**2))
+        if chdtrc(max(float(weights.sum()) - 3, 1.0), squares) > MISFIT_LEVEL:
+            return tried, reach < SKEW_REACH
+    return replace(reading, reach=1), True
+
+
+def _loss_interval(
+    curve: Curve,
+    estimator: str,
+    measured: Mapping[str, Vertices],
+    draws: Mapping[str, Vertices],
+) -> tuple[float, float]:
+    """Returns the 95% interval of the tuned loss: that of the resamples, with what the other
+    estimators say in it."""
+    loss, spread = float(measured[estimator].loss[0]), draws[estimator].loss
+    low, high = quantile_interval(spread, spread)
+    others = [
+        rival_of(float(measured[name].loss[0]), draws[name].loss, spread)
+        for name in COMPARED
+        if name != estimator
+    ]
+    low, high = stretch(loss, low, high, others, contain_all=False)
+    return min(low, loss), max(high, loss)
 
 
 def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
@@ -202,17 +315,23 @@ def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
     if any(np.any(one.low != one.high) for one in (measured, centre)):
         return drawn
     shift = measured.log2 - centre.log2
-    return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
+    return replace(
+        drawn,
+        log2=drawn.log2 + shift,
+        low=drawn.low + shift,
+        high=drawn.high + shift,
+        loss=drawn.loss + measured.loss - centre.loss,
+    )
 
 
-def _shape(curve: Curve, estimator: str, error: float) -> Shape:
+def _shape(curve: Curve, estimator: str, reading: Reading) -> Shape:
     """Returns the fit that an estimator reads the optimum of a curve from."""
     x, y = curve.log2, curve.means[None, :]
     if estimator == "skewed":
-        window, fit = skewed_fit(x, y, error)
+        window, fit = skewed_fit(x, y, reading)
     else:
-        window = default_windows(x, y, error)
-        fit = fit_parabolas(x, y, window.weights, x[window.lowest])
+        window = default_windows(x, y, reading)
+        fit = fit_parabolas(x, y, reading.weighted(window), x[window.lowest])
     return Shape(weights=window.weights[0], fit=fit)
 
 

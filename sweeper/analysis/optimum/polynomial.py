@@ -112,6 +112,7 @@ def fit_shrunk(
     *,
     noise: Floats,
     priors: Sequence[float],
+    expected: Floats | None = None,
 ) -> Polynomials:
     """Returns polynomials whose terms beyond the parabola are shrunk as far as the noise makes
     them doubtful.
@@ -126,10 +127,14 @@ def fit_shrunk(
         noise: standard deviation of a loss, shape [R]; 0 where it is unknown.
         priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
             octave^-1, octave^-2, ...
+        expected: what the coefficients are taken to be where the points do not say, in units of
+            prior_j bend, shape [R, len(priors)]; None for 0. Drawn from a standard normal, it
+            makes the coefficients draws from their posterior rather than its mode.
     """
     sums = _sums(log2, losses, weights, origin, order=2 + len(priors))
     bend = np.maximum(sums.fit().coefficients[:, 2], np.finfo(float).tiny ** 0.25)
-    return sums.fit(noise[:, None] / (bend[:, None] * np.array(priors)))
+    typical = bend[:, None] * np.array(priors)
+    return sums.fit(noise[:, None] / typical, None if expected is None else expected * typical)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,9 +159,9 @@ class _Sums:
     moments: Floats
     right: Floats
 
-    def fit(self, ridge: Floats | None = None) -> Polynomials:
+    def fit(self, ridge: Floats | None = None, towards: Floats | None = None) -> Polynomials:
         """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the terms beyond
-        the parabola; parabolas without one."""
+        the parabola, towards coefficients of the same shape or 0; parabolas without a ridge."""
         size = 3 if ridge is None else 3 + ridge.shape[1]
         each = np.arange(size)
         normal = self.moments[:, each[:, None] + each]
@@ -165,7 +170,10 @@ class _Sums:
             higher = each[3:]
             least = LEAST_RIDGE * normal[:, higher, higher]
             penalty = (ridge / self.unit[:, None] ** higher) ** 2
-            normal[:, higher, higher] += np.maximum(penalty, least)
+            penalty = np.maximum(penalty, least)
+            normal[:, higher, higher] += penalty
+            if towards is not None:
+                right[:, higher] += penalty * towards * self.unit[:, None] ** higher
         normal[~self.enough] = np.eye(size)
         right[~self.enough] = 0.0
         coefficients = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
