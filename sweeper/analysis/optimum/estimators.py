@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
 from sweeper.errors import UnknownNameError
 
@@ -32,6 +32,9 @@ Chosen with the ratios and the window on curves of that form with b from 0.5 to 
 quartic, log cosh, a kink and a wall at the last point, over grids of one and half an octave, 5
 to 9 points, and noise of 0.001 and 0.01: the error was 0.024 and 0.105 octaves in the geometric
 mean, against 0.051 and 0.122 of a shrunk cubic and 0.094 and 0.161 of a parabola."""
+
+FEW_POINTS = 5
+"""Points in a fit below which its shape is guessed rather than seen."""
 
 TOLERANCE_SIGMAS = 3.0
 """Points within this many standard errors of the minimum belong to its window."""
@@ -78,14 +81,14 @@ class Reading:
         precision: variance of a run there over that at each point, shape [K]; None where the
             noise is the same at all points.
         reach: grid neighbours on each side in the window of the shrunk polynomials.
-        higher: what each curve takes its terms beyond the parabola to be where its points do not
-            say, in multiples of their typical sizes, shape [R, 3]; None for 0.
+        unseen: what each curve takes its terms beyond the parabola to be where its points do not
+            say, see :class:`Unseen`, shape [R, 3]; None for 0.
     """
 
     error: float
     precision: Floats | None = None
     reach: int = SKEW_REACH
-    higher: Floats | None = None
+    unseen: Floats | None = None
 
     def weighted(self, window: FitWindow) -> Floats:
         """Returns the weights of the points in a fit, shape [R, K]."""
@@ -123,6 +126,10 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
     tolerance = TOLERANCE_SIGMAS * reading.error
     window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
     noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
+    unseen = None
+    if reading.unseen is not None:
+        few = np.sum(window.weights > 0, axis=1) < FEW_POINTS
+        unseen = Unseen(error=np.where(few, noise, reading.error), terms=reading.unseen)
     fit = fit_shrunk(
         log2,
         losses,
@@ -130,7 +137,7 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
         log2[window.lowest],
         noise=noise,
         priors=SKEW_PRIORS,
-        expected=reading.higher,
+        unseen=unseen,
     )
     return window, fit
 

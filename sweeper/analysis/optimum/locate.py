@@ -15,6 +15,7 @@ from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
     ESTIMATORS,
+    FEW_POINTS,
     REACH,
     SKEW_MISFIT,
     SKEW_PRIORS,
@@ -57,9 +58,6 @@ TIE_SIGMAS = 2.0
 
 MISFIT_LEVEL = 0.01
 """Probability under which the residuals of a fit are no noise."""
-
-FEW_POINTS = 5
-"""Points in a fit below which its shape is guessed rather than seen."""
 
 ALIKE = 0.8
 """Correlation between the scales of a group in what their curves are taken to be where no point
@@ -211,7 +209,7 @@ def _optimum(curve: Curve, noise: Noise, estimator: str, draws: _Draws) -> Optim
     resamples = len(draws.chi2_quantiles)
     losses = resampled(curve, fit, noise, draws.rng, draws.chi2_quantiles, draws.moved(curve))
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
-    guessed = replace(reading, higher=draws.higher())
+    guessed = replace(reading, unseen=draws.higher())
     measured, drawn = {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
         found = ESTIMATORS[name](curve.log2, every, guessed)
