@@ -245,19 +245,18 @@ def resampled(
         else np.zeros(len(chi2_quantiles))
     )
     levels = noise.at(curve)
-    columns = []
+    losses = np.empty((len(chi2_quantiles), len(curve.runs)))
     for index, run in enumerate(curve.runs):
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
             picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
             # Sorted, so that the names of the seeds do not decide which one is drawn.
-            shift = np.sort(deviations[index])[picks].mean(axis=1)
+            shift = np.sort(deviations[index]).take(picks, mode="clip").mean(axis=1)
         else:
             shift = rng.standard_normal(len(chi2_quantiles)) * levels[index] / np.sqrt(count)
-        columns.append(fit.centre[index] + spread * shift)
-    losses = np.stack(columns, axis=1)
+        losses[:, index] = fit.centre[index] + spread * shift
     if moved is not None:
-        losses = losses - moved[:, None] * slopes(replace(curve, means=fit.centre))
+        losses -= moved[:, None] * slopes(replace(curve, means=fit.centre))
     return losses
 
 
