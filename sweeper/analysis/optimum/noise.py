@@ -218,7 +218,6 @@ def resampled(
     noise: Noise,
     rng: Generator,
     chi2_quantiles: Floats,
-    moved: Floats | None = None,
 ) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
 
@@ -232,8 +231,6 @@ def resampled(
         rng: draws the seeds and the noise.
         chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
             all scales of a group: they share a pooled level, and must not average its error away.
-        moved: octaves by which the seeds moved the curve in each resample, shape [R]; None where
-            they do not.
     """
     bootstrap = _resamples_seeds(curve, fit.weights, noise)
     deviations = _deviations(curve, fit.weights) if bootstrap else ()
@@ -255,8 +252,6 @@ def resampled(
         else:
             shift = rng.standard_normal(len(chi2_quantiles)) * levels[index] / np.sqrt(count)
         losses[:, index] = fit.centre[index] + spread * shift
-    if moved is not None:
-        losses -= moved[:, None] * slopes(replace(curve, means=fit.centre))
     return losses
 
 
