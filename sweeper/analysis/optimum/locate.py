@@ -188,7 +188,7 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
             f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
             "optimum needs at least 3; add grid points there"
         )
-    if np.ptp(curve.means[finite]) == 0:
+    if together > 1 and np.ptp(curve.means[finite]) == 0:
         raise AnalysisRefusal(
             f"{where}: all losses are equal ({curve.means[finite][0]:g}), so no setting is best; "
             "check that the swept setting takes effect"
@@ -394,7 +394,7 @@ def _interval_and_flags(
         low, high = min(low, twin), max(high, twin)
     finite = curve.log2[np.isfinite(curve.means)]
     lost = not set(flags) & {"censored_low", "censored_high", "cliff"} and main.low < main.high
-    if lost or (low <= finite[0] and high >= finite[-1]):
+    if lost or (len(finite) > 2 and low <= finite[0] and high >= finite[-1]):
         flags.append("flat")
     if len(_holes_near_minimum(curve)):
         flags.append("sparse")
