@@ -136,7 +136,8 @@ def seed_effects(
         inside: indices of the points that tell it.
         slope: slope of the curve at all points where seeds shift it, shape [K]; None where they
             do not.
-        noise: standard deviation of a run at all points, shape [K]; None where all are alike.
+        noise: standard deviation of a run at all points, shape [K]; None where all are alike or
+            unknown.
     """
     free = float(sum(len(curve.runs[k]) - 1 for k in inside))
     none = np.zeros(len(curve.means))
@@ -146,7 +147,7 @@ def seed_effects(
     part = list(inside)
     columns = [np.ones(len(none)), *([] if slope is None else [slope])]
     basis = np.stack(columns, axis=1)
-    weights = np.ones(len(part)) if noise is None else 1 / np.asarray(noise)[part]
+    weights = np.ones(len(part)) if noise is None or not noise.all() else 1 / noise[part]
     left = np.stack([curve.runs[k] - curve.means[k] for k in part])
     fit = np.linalg.lstsq(weights[:, None] * basis[part], weights[:, None] * left, rcond=None)[0]
     leverage = none.copy()
