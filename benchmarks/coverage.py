@@ -316,20 +316,23 @@ def survey(
         estimator=estimator,
         draws=draws,
         refused=draws - len(kept),
-        optimum_held=float(np.mean([held for a in answers for held in a.held])),
-        optimum_by_noise=float(np.mean([held for a in answers for held in a.held_by_noise])),
-        optimum_bias=float(errors.mean()),
-        optimum_error=float(np.sqrt(np.mean(errors**2))),
+        optimum_held=_mean([held for a in answers for held in a.held]),
+        optimum_by_noise=_mean([held for a in answers for held in a.held_by_noise]),
+        optimum_bias=_mean(errors),
+        optimum_error=_mean(errors**2) ** 0.5,
         optimum_half=_median([half for a in answers for half in a.halves]),
-        drift_held=float(np.mean([d.low <= design.slope <= d.high for d, _ in kept])),
-        drift_by_noise=float(
-            np.mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept])
-        ),
-        drift_bias=float(slopes.mean()),
-        drift_error=float(np.sqrt(np.mean(slopes**2))),
+        drift_held=_mean([d.low <= design.slope <= d.high for d, _ in kept]),
+        drift_by_noise=_mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept]),
+        drift_bias=_mean(slopes),
+        drift_error=_mean(slopes**2) ** 0.5,
         drift_half=_median(widths),
         **rates,
     )
+
+
+def _mean(values: Sequence[float] | Floats) -> float:
+    """Returns the mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else np.nan
 
 
 def _median(halves: Sequence[float]) -> float:
@@ -343,11 +346,11 @@ def _verdict_rates(rulings: Sequence[Sequence[str]]) -> dict[str, float]:
     table = dict(zip(CLAIMS, rows.T, strict=True))
     edges = np.concatenate([table["edge"], table["other edge"]])
     return {
-        "holds_wrongly": float(np.mean(edges == "holds")),
-        "broken_wrongly": float(np.mean(edges == "broken")),
-        "holds_rightly": float(np.mean(table["true"] == "holds")),
-        "broken_rightly": float(np.mean(table["false"] == "broken")),
-        "broken_far_off": float(np.mean(table["far off"] == "broken")),
+        "holds_wrongly": _mean(edges == "holds"),
+        "broken_wrongly": _mean(edges == "broken"),
+        "holds_rightly": _mean(table["true"] == "holds"),
+        "broken_rightly": _mean(table["false"] == "broken"),
+        "broken_far_off": _mean(table["far off"] == "broken"),
     }
 
 
@@ -373,8 +376,8 @@ def coverage_line(row: Row) -> str:
     drift = f"{_rate(row.drift_held)} | {_rate(row.drift_by_noise)}"
     return (
         f"| {row.design} | {optimum} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f} "
-        f"| {row.optimum_half:.3f} | {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} | {row.drift_half:.3f} "
-        f"| {row.refused} |"
+        f"| {row.optimum_half:.3f} | {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} "
+        f"| {row.drift_half:.3f} | {row.refused} |"
     )
 
 
