@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
 from sweeper.errors import UnknownNameError
 
@@ -32,6 +32,9 @@ Chosen with the ratios and the window on curves of that form with b from 0.5 to 
 quartic, log cosh, a kink and a wall at the last point, over grids of one and half an octave, 5
 to 9 points, and noise of 0.001 and 0.01: the error was 0.024 and 0.105 octaves in the geometric
 mean, against 0.051 and 0.122 of a shrunk cubic and 0.094 and 0.161 of a parabola."""
+
+FEW_POINTS = 5
+"""Points in a fit below which its shape is guessed rather than seen."""
 
 TOLERANCE_SIGMAS = 3.0
 """Points within this many standard errors of the minimum belong to its window."""
@@ -58,6 +61,19 @@ class Vertices:
     loss: Floats
     curvature: Floats
 
+    def moved(self, octaves: Floats) -> Vertices:
+        """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
+        return replace(
+            self, log2=self.log2 + octaves, low=self.low + octaves, high=self.high + octaves
+        )
+
+    def within(self, low: float, high: float) -> Vertices:
+        """Returns the vertices, those beyond either end of a range of log2 put there."""
+        places = {
+            name: np.clip(getattr(self, name), low, high) for name in ("log2", "low", "high")
+        }
+        return replace(self, **places)
+
     def part(self, rows: slice) -> Vertices:
         """Returns what was said about some of the curves."""
         return Vertices(
@@ -69,43 +85,78 @@ class Vertices:
         )
 
 
-Estimator = Callable[[Floats, Floats, float], Vertices]
-"""(log2 [K], losses [R, K], standard error of a loss) -> vertices of R curves."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """How the points of one curve, and of its resamples, are read.
+
+    Attributes:
+        error: standard error of a seed mean near the minimum.
+        precision: variance of a run there over that at each point, shape [K]; None where the
+            noise is the same at all points.
+        reach: grid neighbours on each side in the window of the shrunk polynomials.
+        unseen: what each curve takes its terms beyond the parabola to be where its points do not
+            say, see :class:`Unseen`, shape [R, 3]; None for 0.
+    """
+
+    error: float
+    precision: Floats | None = None
+    reach: int = SKEW_REACH
+    unseen: Floats | None = None
+
+    def weighted(self, window: FitWindow) -> Floats:
+        """Returns the weights of the points in a fit, shape [R, K]."""
+        return window.weights if self.precision is None else window.weights * self.precision
 
 
-def quadratic(log2: Floats, losses: Floats, error: float) -> Vertices:
+Estimator = Callable[[Floats, Floats, Reading], Vertices]
+"""(log2 [K], losses [R, K], how they are read) -> vertices of R curves."""
+
+
+def quadratic(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Vertex of the weighted parabola through the window (see :mod:`window`)."""
-    window = default_windows(log2, losses, error)
-    fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
+    window = default_windows(log2, losses, reading)
+    fit = fit_parabolas(log2, losses, reading.weighted(window), log2[window.lowest])
     return _parabola(log2, losses, window, fit)
 
 
-def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
+def skewed(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Minimum of the weighted quintic through nine points, its higher terms shrunk by the noise.
 
     Follows asymmetric curves, whose steep side pushes the vertex of a parabola away.
     """
-    window, fit = skewed_fit(log2, losses, error)
+    window, fit = skewed_fit(log2, losses, reading)
     place, curvature = fit.minima(log2[window.first], log2[window.last])
     return _fitted(log2, losses, window, fit, place, curvature)
 
 
-def default_windows(log2: Floats, losses: Floats, error: float) -> FitWindow:
+def default_windows(log2: Floats, losses: Floats, reading: Reading) -> FitWindow:
     """Returns the windows that ``quadratic`` fits: five points, more if noise blurs them."""
-    return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * error)
+    return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * reading.error)
 
 
-def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[FitWindow, Polynomials]:
+def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindow, Polynomials]:
     """Returns the windows that ``skewed`` fits, and its polynomials."""
-    tolerance = TOLERANCE_SIGMAS * error
-    window = find_fit_windows(log2, losses, reach=SKEW_REACH, tolerance=tolerance)
-    noise = np.hypot(error, SKEW_MISFIT * window.typical)
-    origin = log2[window.lowest]
-    fit = fit_shrunk(log2, losses, window.weights, origin, noise=noise, priors=SKEW_PRIORS)
+    tolerance = TOLERANCE_SIGMAS * reading.error
+    window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
+    noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
+    weights = reading.weighted(window)
+    unseen = None
+    if reading.unseen is not None:
+        few = np.sum(weights, axis=1) < FEW_POINTS
+        unseen = Unseen(error=np.where(few, noise, reading.error), terms=reading.unseen)
+    fit = fit_shrunk(
+        log2,
+        losses,
+        weights,
+        log2[window.lowest],
+        noise=noise,
+        priors=SKEW_PRIORS,
+        unseen=unseen,
+    )
     return window, fit
 
 
-def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
+def quadratic3(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Vertex of the parabola through the lowest point and its two neighbours.
 
     The estimator of arXiv 2512.05620; noise plays no part.
@@ -115,7 +166,7 @@ def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
     return _parabola(log2, losses, window, fit)
 
 
-def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
+def argmin(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """The lowest grid point; noise plays no part."""
     window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
     place = log2[window.lowest]
@@ -129,7 +180,7 @@ def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
     return _bounded(log2, losses, window, exact)
 
 
-def spline(log2: Floats, losses: Floats, error: float) -> Vertices:
+def spline(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Minimum of the cubic spline through the finite points round the lowest.
 
     The estimator that reproduces the fits of arXiv 2512.22768; noise plays no part.

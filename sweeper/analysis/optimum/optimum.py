@@ -17,7 +17,16 @@ from sweeper.analysis.optimum.polynomial import Polynomials
 SHAPED = ("quadratic", "skewed")
 """Estimators whose curve is a fitted polynomial near the minimum."""
 
-Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "sparse"]
+Flag = Literal[
+    "censored_low",
+    "censored_high",
+    "cliff",
+    "bimodal",
+    "flat",
+    "sparse",
+    "poor_fit",
+    "few_points",
+]
 """What is wrong with an optimum:
 
 - ``censored_low``, ``censored_high``: the lowest loss is at the edge of the grid; the optimum
@@ -27,7 +36,11 @@ Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "spa
 - ``bimodal``: two separated minima are closer in loss than the noise; the interval holds both.
 - ``flat``: the interval is wider than the grid, or the fit has no minimum; a fit without a
   minimum enters a drift as a range.
-- ``sparse``: neighbours of the minimum have no result, and holes were allowed."""
+- ``sparse``: neighbours of the minimum have no result, and holes were allowed.
+- ``poor_fit``: the usual fit contradicts its own points; fewer of them are fitted, and the
+  interval is wider.
+- ``few_points``: fewer than five points were fitted; the interval holds what shapes that they do
+  not show would do."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +64,7 @@ class Estimate:
         log2: log2 of the best value; the lowest grid point where it is only bounded.
         low, high: 95% interval in log2; -inf or +inf where the data set no bound.
         loss: fitted loss at the optimum.
+        loss_low, loss_high: its 95% interval.
         curvature: second derivative of the loss there, per octave^2, other hyperparameters of a
             joint optimum tuned again; NaN if unknown.
         estimator: name of the estimator behind ``log2``.
@@ -67,6 +81,8 @@ class Estimate:
     low: float
     high: float
     loss: float
+    loss_low: float
+    loss_high: float
     curvature: float
     estimator: str
     noise_source: NoiseSource

@@ -11,6 +11,7 @@ import pandas as pd
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, measured_curves, require_columns
 from sweeper.analysis.optimum.estimators import DEFAULT
+from sweeper.analysis.optimum.interval import interval_round
 from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
@@ -220,12 +221,15 @@ def joint_survey(
 
 def _site_optimum(site: Site, optimum: JointOptimum, axis: int) -> SiteOptimum:
     measured, draws = optimum.vertices(axis)
+    loss_low, loss_high = interval_round(optimum.loss, draws[MAIN].loss)
     return SiteOptimum(
         site=site,
         log2=float(optimum.log2[axis]),
         low=float(optimum.low[axis]),
         high=float(optimum.high[axis]),
         loss=optimum.loss,
+        loss_low=loss_low,
+        loss_high=loss_high,
         curvature=float(optimum.curvatures[axis]),
         flags=optimum.flags[axis],
         estimator=MAIN,

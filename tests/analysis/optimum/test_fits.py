@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
-from sweeper.analysis.optimum.estimators import ESTIMATORS, estimator_named
+from sweeper.analysis.optimum.estimators import ESTIMATORS, Reading, estimator_named
 from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.analysis.scaling.regression import (
@@ -115,7 +115,7 @@ def test_a_slope_has_its_minimum_at_its_lower_end(sign: float, end: float) -> No
 @pytest.mark.parametrize("name", ["quadratic", "skewed", "quadratic3"])
 @pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31, -3.2])
 def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
-    vertex = ESTIMATORS[name](GRID, losses(best)[None, :], 0.0)
+    vertex = ESTIMATORS[name](GRID, losses(best)[None, :], Reading(error=0.0))
     assert vertex.log2[0] == pytest.approx(best, abs=1e-6)
     assert vertex.curvature[0] == pytest.approx(0.08, rel=1e-4)
 
@@ -133,12 +133,16 @@ def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
 )
 def test_the_skewed_fit_follows_basins_that_are_no_parabolas(shape: Any, best: float) -> None:
     y = shape(GRID - best)[None, :]
-    assert ESTIMATORS["skewed"](GRID, y, 0.0).log2[0] == pytest.approx(best, abs=0.04)
+    assert ESTIMATORS["skewed"](GRID, y, Reading(error=0.0)).log2[0] == pytest.approx(
+        best, abs=0.04
+    )
 
 
 @pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31])
 def test_the_spline_reads_parabolas_without_bias(best: float) -> None:
-    assert ESTIMATORS["spline"](GRID, losses(best)[None, :], 0.0).log2[0] == pytest.approx(best)
+    assert ESTIMATORS["spline"](GRID, losses(best)[None, :], Reading(error=0.0)).log2[
+        0
+    ] == pytest.approx(best)
 
 
 @pytest.mark.parametrize("wall", [1.0, 10.0, 1000.0])
@@ -148,7 +152,9 @@ def test_a_steep_wall_at_the_end_of_the_window_hardly_moves_the_vertex(
 ) -> None:
     y = losses(-5.2)
     y[GRID >= -3] += wall
-    assert ESTIMATORS[name](GRID, y[None, :], 0.0).log2[0] == pytest.approx(-5.2, abs=moved)
+    assert ESTIMATORS[name](GRID, y[None, :], Reading(error=0.0)).log2[0] == pytest.approx(
+        -5.2, abs=moved
+    )
 
 
 def test_the_window_is_cut_at_a_divergence() -> None:
@@ -156,7 +162,7 @@ def test_the_window_is_cut_at_a_divergence() -> None:
     y[0, GRID >= -4 + 1] = np.inf
     window = find_fit_windows(GRID, y, reach=2)
     assert (GRID[window.first[0]], GRID[window.last[0]]) == (-7.0, -4.0)
-    assert ESTIMATORS["quadratic"](GRID, y, 0.0).log2[0] == pytest.approx(-5.2)
+    assert ESTIMATORS["quadratic"](GRID, y, Reading(error=0.0)).log2[0] == pytest.approx(-5.2)
 
 
 def test_a_fine_grid_is_read_over_all_points_within_the_noise() -> None:
@@ -173,9 +179,9 @@ def test_resampled_curves_are_read_as_if_each_were_alone(name: str) -> None:
     rng = np.random.default_rng(4)
     y = losses(-5.0) + 0.05 * rng.standard_normal((40, 9))
     y[:, 7:] = np.inf
-    together = ESTIMATORS[name](GRID, y, 0.02)
+    together = ESTIMATORS[name](GRID, y, Reading(error=0.02))
     for row in range(40):
-        alone = ESTIMATORS[name](GRID, y[[row]], 0.02)
+        alone = ESTIMATORS[name](GRID, y[[row]], Reading(error=0.02))
         assert together.log2[row] == pytest.approx(alone.log2[0], abs=1e-9)
         assert together.low[row] == pytest.approx(alone.low[0], abs=1e-9)
         assert together.high[row] == pytest.approx(alone.high[0], abs=1e-9)
@@ -183,7 +189,7 @@ def test_resampled_curves_are_read_as_if_each_were_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_a_minimum_at_an_edge_is_a_bound(name: str) -> None:
-    vertex = ESTIMATORS[name](GRID, losses(-12.0)[None, :], 0.0)
+    vertex = ESTIMATORS[name](GRID, losses(-12.0)[None, :], Reading(error=0.0))
     assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-np.inf, -9.0, -8.0)
 
 
@@ -191,10 +197,10 @@ def test_a_minimum_at_an_edge_is_a_bound(name: str) -> None:
 def test_a_minimum_beside_a_divergence_is_bounded_by_it(name: str) -> None:
     y = losses(-4.0)[None, :].copy()
     y[0, GRID > -4] = np.inf
-    vertex = ESTIMATORS[name](GRID, y, 0.0)
+    vertex = ESTIMATORS[name](GRID, y, Reading(error=0.0))
     assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-5.0, -4.0, -3.0)
     # The same where the divergence is the last point of the grid.
-    short = ESTIMATORS[name](GRID[:7], y[:, :7], 0.0)
+    short = ESTIMATORS[name](GRID[:7], y[:, :7], Reading(error=0.0))
     assert (short.low[0], short.high[0]) == (-5.0, -3.0)
 
 
