@@ -201,6 +201,7 @@ class Answer:
         held: whether the interval of each located optimum holds the truth; optima that are
             only bounded are left out.
         held_by_noise: the same of the interval before other estimators stretch it.
+        halves: half widths of these intervals, in octaves.
         drift: the drift; None where it was refused.
         rulings: verdicts on the claims of :data:`CLAIMS`, in their order.
     """
@@ -208,6 +209,7 @@ class Answer:
     errors: tuple[float, ...]
     held: tuple[bool, ...]
     held_by_noise: tuple[bool, ...]
+    halves: tuple[float, ...]
     drift: Drift | None
     rulings: tuple[str, ...]
 
@@ -231,6 +233,7 @@ def answer(design: Design, estimator: str, resamples: int, draw: int) -> Answer:
         errors=tuple(o.log2 - truth[o.scale] for o in found if o.located),
         held=tuple(o.low <= truth[o.scale] <= o.high for o in found if o.located),
         held_by_noise=tuple(_noise_holds(o, truth[o.scale]) for o in found if o.located),
+        halves=tuple((o.high - o.low) / 2 for o in found if o.located),
         drift=drift,
         rulings=() if drift is None else tuple(_rulings(design, drift, found)),
     )
@@ -261,7 +264,7 @@ class Row:
             alone gives, before scatter and other estimators widen them.
         optimum_bias, drift_bias: mean error.
         optimum_error, drift_error: root of the mean squared error.
-        drift_half: median half width of the drift's interval, where it has two ends.
+        optimum_half, drift_half: median half width of the interval, where it has two ends.
         holds_wrongly: share of ``holds`` where the slope is on an edge of the tolerance.
         broken_wrongly: share of ``broken`` there.
         holds_rightly: share of ``holds`` where the claimed exponent is the true slope.
@@ -277,6 +280,7 @@ class Row:
     optimum_by_noise: float
     optimum_bias: float
     optimum_error: float
+    optimum_half: float
     drift_held: float
     drift_by_noise: float
     drift_bias: float
@@ -305,39 +309,48 @@ def survey(
     kept = [(a.drift, a.rulings) for a in answers if a.drift is not None]
     errors = np.array([error for a in answers for error in a.errors])
     slopes = np.array([drift.slope for drift, _ in kept]) - design.slope
-    widths = np.array([(drift.high - drift.low) / 2 for drift, _ in kept])
+    widths = [(drift.high - drift.low) / 2 for drift, _ in kept]
     rates = _verdict_rates([rulings for _, rulings in kept])
     return Row(
         design=design.name,
         estimator=estimator,
         draws=draws,
         refused=draws - len(kept),
-        optimum_held=float(np.mean([held for a in answers for held in a.held])),
-        optimum_by_noise=float(np.mean([held for a in answers for held in a.held_by_noise])),
-        optimum_bias=float(errors.mean()),
-        optimum_error=float(np.sqrt(np.mean(errors**2))),
-        drift_held=float(np.mean([d.low <= design.slope <= d.high for d, _ in kept])),
-        drift_by_noise=float(
-            np.mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept])
-        ),
-        drift_bias=float(slopes.mean()),
-        drift_error=float(np.sqrt(np.mean(slopes**2))),
-        drift_half=float(np.median(widths[np.isfinite(widths)])),
+        optimum_held=_mean([held for a in answers for held in a.held]),
+        optimum_by_noise=_mean([held for a in answers for held in a.held_by_noise]),
+        optimum_bias=_mean(errors),
+        optimum_error=_mean(errors**2) ** 0.5,
+        optimum_half=_median([half for a in answers for half in a.halves]),
+        drift_held=_mean([d.low <= design.slope <= d.high for d, _ in kept]),
+        drift_by_noise=_mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept]),
+        drift_bias=_mean(slopes),
+        drift_error=_mean(slopes**2) ** 0.5,
+        drift_half=_median(widths),
         **rates,
     )
 
 
+def _mean(values: Sequence[float] | Floats) -> float:
+    """Returns the mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def _median(halves: Sequence[float]) -> float:
+    """Returns the median of the finite ones; NaN without any."""
+    finite = [half for half in halves if np.isfinite(half)]
+    return float(np.median(finite)) if finite else np.nan
+
+
 def _verdict_rates(rulings: Sequence[Sequence[str]]) -> dict[str, float]:
-    table = {
-        name: np.array(row) for name, row in zip(CLAIMS, zip(*rulings, strict=True), strict=True)
-    }
+    rows = np.array(rulings).reshape(-1, len(CLAIMS))
+    table = dict(zip(CLAIMS, rows.T, strict=True))
     edges = np.concatenate([table["edge"], table["other edge"]])
     return {
-        "holds_wrongly": float(np.mean(edges == "holds")),
-        "broken_wrongly": float(np.mean(edges == "broken")),
-        "holds_rightly": float(np.mean(table["true"] == "holds")),
-        "broken_rightly": float(np.mean(table["false"] == "broken")),
-        "broken_far_off": float(np.mean(table["far off"] == "broken")),
+        "holds_wrongly": _mean(edges == "holds"),
+        "broken_wrongly": _mean(edges == "broken"),
+        "holds_rightly": _mean(table["true"] == "holds"),
+        "broken_rightly": _mean(table["false"] == "broken"),
+        "broken_far_off": _mean(table["far off"] == "broken"),
     }
 
 
@@ -346,9 +359,9 @@ def _rate(share: float) -> str:
 
 
 COVERAGE_HEAD = (
-    "| design | optimum held, % | by noise alone | its bias | its error "
+    "| design | optimum held, % | by noise alone | its bias | its error | half width "
     "| drift held, % | by noise alone | its bias | its error | half width | refused |",
-    "|---|---|---|---|---|---|---|---|---|---|---|",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 VERDICT_HEAD = (
     "| design | holds at the edge, % | broken at the edge, % | holds when true, % "
@@ -363,8 +376,8 @@ def coverage_line(row: Row) -> str:
     drift = f"{_rate(row.drift_held)} | {_rate(row.drift_by_noise)}"
     return (
         f"| {row.design} | {optimum} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f} "
-        f"| {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} | {row.drift_half:.3f} "
-        f"| {row.refused} |"
+        f"| {row.optimum_half:.3f} | {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} "
+        f"| {row.drift_half:.3f} | {row.refused} |"
     )
 
 

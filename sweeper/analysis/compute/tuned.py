@@ -19,7 +19,8 @@ from sweeper.analysis.optimum import (
     Estimator,
     Floats,
     Noise,
-    best_reading,
+    Reading,
+    best_readings,
     estimator_named,
     measured_curves,
     pooled_noise,
@@ -67,13 +68,14 @@ class Minimum:
         return dict(zip(self.curve.seeds[inside[0]], losses.tolist(), strict=True))
 
 
-def read_minimum(curve: Curve, estimator: Estimator, noise: Noise) -> Minimum:
+def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, reading: Reading) -> Minimum:
     """Returns the tuned loss of a curve that has a minimum.
 
     Args:
         curve: the curve.
         estimator: how the minimum is read off the points.
         noise: noise of single runs.
+        reading: how the points are read under it.
     """
     finite = np.flatnonzero(np.isfinite(curve.means))
     count = len(finite)
@@ -81,7 +83,7 @@ def read_minimum(curve: Curve, estimator: Estimator, noise: Noise) -> Minimum:
     moved = np.tile(curve.means, (1 + 2 * count, 1))
     moved[1 + np.arange(count), finite] += step
     moved[1 + count + np.arange(count), finite] -= step
-    vertices = estimator(curve.log2, moved, best_reading(curve, noise)[0])
+    vertices = estimator(curve.log2, moved, reading)
     up = (vertices.loss[1 : 1 + count] - vertices.loss[0]) / step
     down = (vertices.loss[0] - vertices.loss[1 + count :]) / step
     weights = np.zeros(len(curve.means))
@@ -298,7 +300,7 @@ class _Group:
             if why is None:
                 kept.append(curve)
             else:
-                left_out[", ".join([curve.label, *_words(self.values)])] = why
+                left_out[", ".join([curve.label, *_named_values(self.values)])] = why
         for minimum in _minima(kept, estimator, lone=self.hyperparameter is None):
             yield self._point(minimum), minimum
 
@@ -341,7 +343,11 @@ def _minima(curves: Sequence[Curve], estimator: str, *, lone: bool) -> list[Mini
         return []
     noise = pooled_noise(curves)
     read = estimator_named(estimator)
-    return [read_minimum(curve, read, noise) for curve in curves]
+    readings = best_readings(curves, noise)
+    return [
+        read_minimum(curve, read, noise, reading)
+        for curve, reading in zip(curves, readings, strict=True)
+    ]
 
 
 def _refusal(curve: Curve, *, lone: bool, allow_holes: bool) -> str | None:
@@ -382,10 +388,10 @@ def _named_apart(points: Sequence[TunedPoint]) -> tuple[TunedPoint, ...]:
     return tuple(
         point
         if labels.count(point.label) == 1
-        else replace(point, label=", ".join([point.label, *_words(point.settings)]))
+        else replace(point, label=", ".join([point.label, *_named_values(point.settings)]))
         for point in points
     )
 
 
-def _words(settings: Mapping[str, Any]) -> list[str]:
+def _named_values(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name} {setting(value)}" for name, value in settings.items()]

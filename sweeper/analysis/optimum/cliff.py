@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sweeper.analysis.optimum.curve import Curve
+from sweeper.analysis.optimum.curve import Curve, Floats
 
 STEEPEST = 1.2
 """b of the steepest basin c (exp(b t) - b t - 1) / b^2 that a wall is compared with, per octave;
@@ -112,6 +112,7 @@ class _Walk:
         self._lowest = int(np.argmin(np.where(finite, self._middle, np.inf)))
         self._finite = finite
         self._noise = _run_noise(curve)
+        self._rough = self._noise or _roughness(curve.log2[finite], self._middle[finite])
 
     def blow_ups(self) -> Iterator[BlowUp]:
         """Yields the blow-up of each side that has one, and the outliers."""
@@ -166,9 +167,15 @@ class _Walk:
         vertex = self._vertex(sorted(near))
         reach = np.maximum(np.abs(self._x[points] - vertex), 0.25)
         curvature = float(np.max(2 * (self._middle[points] - least) / reach**2))
-        t = STEEPEST * abs(self._x[candidate] - vertex)
+        lowest = self._x[self._lowest]
+        away = max(abs(self._x[candidate] - place) for place in (vertex, lowest))
+        side = np.sign(candidate - self._lowest)
+        if not any(np.sign(point - self._lowest) == side for point in points):
+            # No point tells how steep this side is, and the vertex may lie beyond the lowest.
+            away += abs(self._x[candidate] - lowest) / 2
+        t = STEEPEST * away
         height = curvature * float(np.exp(min(t, 500.0)) - t - 1) / STEEPEST**2
-        return float(least + MARGIN * height + NOISE_SIGMAS * self._noise)
+        return float(least + MARGIN * height + NOISE_SIGMAS * self._rough)
 
     def _allowed_shapeless(self, points: Sequence[int], least: float) -> float:
         """Returns the same where only one or two points are known: without limit for one."""
@@ -195,3 +202,12 @@ def _run_noise(curve: Curve) -> float:
         if len(run) > 1 and np.isfinite(mean)
     ]
     return float(np.median(spreads)) if spreads else 0.0
+
+
+def _roughness(x: Floats, y: Floats) -> float:
+    """Returns the median distance of a point from the line through its neighbours: what noise and
+    curvature together leave there, where no seeds tell the noise."""
+    if len(x) < 3:
+        return 0.0
+    share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
+    return float(np.median(np.abs(y[1:-1] - (1 - share) * y[:-2] - share * y[2:])))

@@ -148,7 +148,7 @@ def test_a_slope_beyond_the_tolerance_is_not_called_broken_while_the_edge_is_pos
 
 
 def test_noise_makes_a_claim_inconclusive_and_more_seeds_are_advised() -> None:
-    verdict = verdict_of(trials(noise=0.04, draw=3), 0.0, 0.1)
+    verdict = verdict_of(trials(noise=0.03, draw=3), 0.0, 0.1)
     assert verdict.ruling == "inconclusive"
     advised = re.search(r"about (\d+) seeds at these points instead of 3", verdict.why)
     assert advised is not None
