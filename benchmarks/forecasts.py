@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from os import cpu_count
 from pathlib import Path
 
@@ -41,6 +41,9 @@ CUTS = (8, 4, 2)
 WIDTHS = (128, 256, 512, 1024, 2048, 4096)
 WIDE = 2.0
 """Octaves from which on an interval is called wide."""
+
+VARIANTS = 3
+"""Of a planted study."""
 
 CURVATURE = 0.08
 """Second derivative of a planted basin at the smallest width, in loss / octave^2."""
@@ -126,39 +129,39 @@ def above(kind: Kind, away: np.ndarray, width: float) -> np.ndarray:
 
 
 def planted(name: str, draw: int) -> list[Score]:
-    """Returns the scores of one planted series."""
+    """Returns the scores of one planted study, of :data:`VARIANTS` variants of one kind."""
     kind, rng = KINDS[name], np.random.default_rng([draw, len(name)])
-    best = truth(kind, rng)
-    grid = np.repeat(kind.first + np.arange(9), 2)
-    rows = []
+    best = [truth(kind, rng) for _ in range(VARIANTS)]
+    tables = [_runs(kind, rng, places) for places in best]
+    out = []
+    for cut, (index, target) in product(CUTS, enumerate(WIDTHS)):
+        if target / cut < WIDTHS[1]:
+            continue
+        small = [table[table["width"] <= target / cut] for table in tables]
+        for places, (found, made) in zip(best, _forecasts(small, target), strict=True):
+            if made is not None:
+                there, line = float(places[index]), _line(found, target)
+                costs = above(kind, np.array([made.log2, line]) - there, target)
+                out.append(_score(name, cut, made, there, there, costs, line))
+    return out
+
+
+def _runs(kind: Kind, rng: np.random.Generator, best: np.ndarray) -> pd.DataFrame:
+    """Returns the runs of one variant, whose log2 optima are given by width."""
+    grid, rows = np.repeat(kind.first + np.arange(9), 2), []
     for width, place in zip(WIDTHS, best, strict=True):
-        loss = 4.0 - 0.2 * np.log2(width / 128) + above(kind, grid - place, width)
+        loss = 4.0 - 0.2 * np.log2(width / WIDTHS[0]) + above(kind, grid - place, width)
         loss = loss + kind.noise * rng.standard_normal(len(grid))
         gone = grid - place >= kind.cliff
-        rows.append(
-            pd.DataFrame(
-                {
-                    "width": width,
-                    "learning_rate": np.exp2(grid),
-                    "seed": np.tile([0, 1], 9),
-                    "loss": np.where(gone, np.nan, loss),
-                    "outcome": np.where(gone, "diverged", "completed"),
-                }
-            )
-        )
-    table = pd.concat(rows, ignore_index=True)
-    out = []
-    for cut in CUTS:
-        for target, there in zip(WIDTHS, best, strict=True):
-            small = table[table["width"] <= target / cut]
-            if small["width"].nunique() < 2:
-                continue
-            found, made = _forecasts([small], target)[0]
-            if made is None:
-                continue
-            costs = above(kind, np.array([made.log2, _line(found, target)]) - there, target)
-            out.append(_score(name, cut, made, there, there, costs, _line(found, target)))
-    return out
+        columns = {
+            "width": width,
+            "learning_rate": np.exp2(grid),
+            "seed": np.tile([0, 1], 9),
+            "loss": np.where(gone, np.nan, loss),
+            "outcome": np.where(gone, "diverged", "completed"),
+        }
+        rows.append(pd.DataFrame(columns))
+    return pd.concat(rows, ignore_index=True)
 
 
 def published(study: str) -> list[Score]:
@@ -167,27 +170,21 @@ def published(study: str) -> list[Score]:
     by = ["setting", "curve"] if "setting" in table else ["optimizer", "parametrization"]
     parts = [part for _, part in table.groupby(by)]
     whole = [_survey(part) for part in parts]
+    widths = sorted(table["width"].unique())
     out = []
-    for cut in CUTS:
-        for target in sorted(table["width"].unique()):
-            small = [part[part["width"] <= target / cut] for part in parts]
-            if any(part["width"].nunique() < 2 for part in small):
+    for cut, (index, target) in product(CUTS, enumerate(widths)):
+        if target / cut < widths[1]:
+            continue
+        small = [part[part["width"] <= target / cut] for part in parts]
+        for survey_of_all, (found, made) in zip(whole, _forecasts(small, target), strict=True):
+            if made is None:
                 continue
-            for all_of, (found, made) in zip(whole, _forecasts(small, target), strict=True):
-                if made is None:
-                    continue
-                there = next(o for o in all_of.optima if all_of_scale(all_of, o) == target)
-                line = _line(found, target)
-                costs = np.array([regret_at(there, place).regret for place in (made.log2, line)])
-                vertex = there.measured[there.estimator]
-                ends = float(vertex.low[0]), float(vertex.high[0])
-                out.append(_score("published", cut, made, *ends, costs, line))
+            there, line = survey_of_all.optima[index], _line(found, target)
+            costs = np.array([regret_at(there, place).regret for place in (made.log2, line)])
+            vertex = there.measured[there.estimator]
+            ends = float(vertex.low[0]), float(vertex.high[0])
+            out.append(_score("published", cut, made, *ends, costs, line))
     return out
-
-
-def all_of_scale(found: Survey, optimum: object) -> float:
-    """Returns the width of one of the optima of a survey."""
-    return float(found.sites[found.optima.index(optimum)].scales["width"])  # type: ignore[arg-type]
 
 
 def _survey(part: pd.DataFrame) -> Survey:
@@ -297,5 +294,5 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=["published", *KINDS])
-    parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--draws", type=int, default=12)
     main(parser.parse_args())

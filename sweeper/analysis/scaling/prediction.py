@@ -13,10 +13,10 @@ from sweeper.analysis.scaling.models import ModelName
 from sweeper.analysis.scaling.rule import Rule
 from sweeper.errors import AnalysisRefusal
 
-CURVATURE_SLOPE = 0.4
+CURVATURE_SLOPE = 0.5
 """Prior standard deviation of the exponent of a curvature: published ones lie within 0.6."""
 
-CURVATURE_SCATTER = 0.3
+CURVATURE_SCATTER = 0.4
 """Octaves by which curvatures scatter round their power law, as far as nothing shows it."""
 
 PRIOR_DOF = 3
