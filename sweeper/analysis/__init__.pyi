@@ -37,6 +37,7 @@ from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
 from .optimum.sites import JointSurvey as JointSurvey
+from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
 from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey
@@ -55,6 +56,7 @@ from .scaling.prediction import predict_at as predict_at
 from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
+from .scaling.rule import learn_together as learn_together
 from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape

@@ -224,12 +224,12 @@ def _json(one: Predicted) -> dict[str, Any]:
     }
     if found is None:
         names = ("log2", "value", "low", "high", "model", "regret", "joint_regret", "curvature")
-        empty = dict.fromkeys(names) | {"others": {}, "extrapolation": None}
+        empty = dict.fromkeys(names) | {"others": {}, "weights": {}, "extrapolation": None}
         return head | empty | {"assumptions": []}
     return head | {
         **encoded(found, "log2 value low high model regret"),
         "joint_regret": one.joint_regret,
-        **encoded(found, "curvature others"),
+        **encoded(found, "curvature others weights"),
         "extrapolation": encoded(found, "factor doublings"),
         "assumptions": list(found.assumptions),
     }

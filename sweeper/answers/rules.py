@@ -22,6 +22,7 @@ from sweeper.analysis import (
     estimator_named,
     fit_rule,
     joint_survey,
+    learn_together,
     regret_at,
     survey,
 )
@@ -154,7 +155,21 @@ def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, .
     for group, part in groups_of(frame, request.settings, point):
         groups += _groups(part, group, request)
     require_an_answer(groups)
-    return tuple(groups)
+    return tuple(_pooled(groups))
+
+
+def _pooled(groups: Sequence[RuleGroup]) -> Iterator[RuleGroup]:
+    """Yields the groups, those of one hyperparameter having learnt from each other."""
+    rules: dict[str, list[Rule]] = {}
+    for group in groups:
+        rules.setdefault(group.hyperparameter, []).extend([group.rule] if group.rule else [])
+    shared = {name: iter(learn_together(own)) for name, own in rules.items() if own}
+    for group in groups:
+        yield (
+            group
+            if group.rule is None
+            else replace(group, rule=next(shared[group.hyperparameter]))
+        )
 
 
 def _groups(
@@ -241,7 +256,7 @@ def _costs(
 def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: HeldOut) -> float | None:
     site = held.site_optimum.site
     if isinstance(found, Survey):
-        cost = regret_at(found.optima[found.sites.index(site)], held.predicted.value)
+        cost = regret_at(found.optima[found.sites.index(site)], held.predicted)
         return cost.regret if cost.certainty == "measured" else None
     optimum = found.optima[found.sites.index(site)]
     setting = []
@@ -250,7 +265,7 @@ def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: HeldOut)
         twin = next((o for o in others if _same(o, held)), None)
         if twin is None:
             return None
-        setting.append(twin.predicted.value)
+        setting.append(twin.predicted)
     return optimum.rise(np.array(setting))
 
 
@@ -278,7 +293,7 @@ def rules_of(
             that is swept over positive numbers.
         scales: names of the scales; none takes those that the study was imported with, else
             its scale.
-        model: ``auto``, ``constant``, ``power`` or ``offset``.
+        model: ``auto``, ``constant``, ``power``, ``bent`` or ``offset``.
         estimator: how an optimum is read off its points; two together are read off a paraboloid.
         allow_holes: answer although neighbours of a minimum are missing.
 
@@ -391,7 +406,7 @@ def _group_json(group: RuleGroup) -> dict[str, Any]:
             {
                 "model": one.name,
                 "parameters": _parameters(one, rule),
-                **encoded(one, "held_out_error=error contender"),
+                **encoded(one, "held_out_error=error contender weight"),
                 "why_not": one.why_not or None,
             }
             for one in rule.candidates.values()
@@ -406,8 +421,9 @@ def _group_json(group: RuleGroup) -> dict[str, Any]:
 def _parameters(one: Candidate, rule: Rule) -> dict[str, float]:
     """Returns the parameters of a form by name, for log2 of the hyperparameter.
 
-    ``constant``: log2. ``power``: intercept_log2 and the exponent of each scale. ``offset``:
-    limit_log2 + amplitude scale^-rate. Empty where the form was not fitted.
+    ``constant``: log2. ``power``: intercept_log2 and the exponent of each scale. ``bent``:
+    log2 and slope in the middle of the scales, bend. ``offset``: limit_log2 + amplitude
+    scale^-rate. Empty where the form was not fitted.
     """
     if one.fit is None:
         return {}
@@ -416,6 +432,8 @@ def _parameters(one: Candidate, rule: Rule) -> dict[str, float]:
         return {"log2": values[0]}
     if one.name == "power":
         return dict(zip(("intercept_log2", *rule.scales), values, strict=True))
+    if one.name == "bent":
+        return dict(zip(("log2", "slope", "bend"), values, strict=True))
     model = one.fit.model
     assert isinstance(model, Offset)
     limit, amplitude, rate = values
@@ -430,7 +448,7 @@ def _held_out_json(group: RuleGroup, rule: Rule) -> dict[str, Any] | None:
     if not rule.held:
         return None
     return {
-        "error_octaves": rule.candidates[rule.model].error,
+        "error_octaves": float(np.sqrt(np.mean([held.error**2 for held in rule.held]))),
         "inside": sum(held.inside for held in rule.held),
         "of": len(rule.held),
         "places": [_held_json(h, c) for h, c in zip(rule.held, group.costs, strict=True)],
@@ -440,8 +458,8 @@ def _held_out_json(group: RuleGroup, rule: Rule) -> dict[str, Any] | None:
 def _held_json(held: HeldOut, cost: float | None) -> dict[str, Any]:
     return {
         **encoded(held, "without_largest=without scales=site_optimum.scales"),
-        "predicted_log2": held.predicted.value,
-        "predicted": 2.0**held.predicted.value,
+        "predicted_log2": held.predicted,
+        "predicted": 2.0**held.predicted,
         **encoded(held, "low high found_log2=site_optimum.log2"),
         "found": 2.0**held.site_optimum.log2,
         **encoded(held, "inside error_octaves=error"),

@@ -152,6 +152,8 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
             f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
             f"95% interval {drift.low:+.2f} to {drift.high:+.2f}"
         )
+        if drift.bends:
+            yield f"the drift {drift.bend_words}"
     elif group.refused is not None:
         yield f"no drift: {group.refused}"
     yield from evidence_lines(group.evidence)

@@ -51,6 +51,7 @@ class ModelChoice(StrEnum):
     auto = "auto"
     constant = "constant"
     power = "power"
+    bent = "bent"
     offset = "offset"
 
 
@@ -64,7 +65,7 @@ HyperparameterOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    ModelChoice, typer.Option(help="Form of the rule; auto decides by the largest held out.")
+    ModelChoice, typer.Option(help="Form of the rule; auto averages all by what they foretold.")
 ]
 
 
@@ -164,17 +165,21 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
-        f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
+        f"{2.0**worst.predicted:.3g} ({power_interval(worst.low, worst.high)}), found "
         f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
     )
 
 
 def _choice(rule: Rule) -> str:
-    checked = [one for one in rule.candidates.values() if one.held]
-    if not rule.held:
-        return f"predicts by: {rule.model}, unchecked (too few places to hold the largest out)"
-    errors = ", ".join(f"{one.name} {one.error:.2g}" for one in checked)
-    return f"predicts by: {rule.model} (octaves off at the largest held out: {errors})"
+    """Returns one sentence on how much each form counts in predictions."""
+    forms = ", ".join(
+        f"{one.name} {one.weight:.0%}"
+        + ("" if one.error is None else f" ({one.error:.2g} octaves off at the largest held out)")
+        for one in rule.candidates.values()
+        if one.weight > 0
+    )
+    unchecked = "" if rule.held else "; unchecked (too few places to hold the largest out)"
+    return f"predicts by: {forms}{unchecked}"
 
 
 Target = Annotated[float | None, typer.Option(help="At the target.", show_default=False)]
@@ -250,7 +255,7 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
         yield (
             f"{found.value:.4g} = {power(found.value)}, 95% interval "
             f"{interval(found.low, found.high, lambda end: f'{2.0**end:.3g}')} "
-            f"({power_interval(found.low, found.high)}), by the {found.model} rule"
+            f"({power_interval(found.low, found.high)})"
         )
         if found.regret is not None:
             yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
@@ -258,8 +263,10 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
             yield "what it may cost is unknown: the interval is open, or no curvature is known"
         if one.joint_regret is not None:
             yield f"together with {one.group.partner}: {one.joint_regret:.2g}"
+        weights = found.weights.items()
+        yield "forms by weight: " + ", ".join(f"{n} {w:.0%}" for n, w in weights if w >= 0.005)
         for name, value in found.others.items():
-            yield f"the {name} rule, which is not excluded, says {2.0**value:.4g}"
+            yield f"the {name} form by itself says {2.0**value:.4g}"
         yield "assumes:"
         yield from (f"- {sentence}" for sentence in found.assumptions)
     yield from evidence_lines(one.group.evidence)

@@ -30,7 +30,8 @@ OPTIMUM_FLAGS: Mapping[Flag, str] = {
 DRIFT_FLAGS: Mapping[DriftFlag, str] = {
     "censored": "some optima are bounds only",
     "two_scales": "two scales only: nothing tells whether the drift is a straight line",
-    "scattered": "optima scatter round the line more than their noise explains",
+    "bends": "the drift changes along the scale",
+    "scattered": "optima scatter round the drift more than their noise explains",
     "estimators_disagree": "interval stretched to what other estimators say",
     "left_out": "scales without an optimum are left out",
 }

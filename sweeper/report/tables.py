@@ -223,8 +223,8 @@ def drift_table(data: ReportData) -> pd.DataFrame:
 
 
 def lines_table(data: ReportData) -> pd.DataFrame:
-    """Returns the lines of the drift figure: kind (``drift`` or ``claim``), rule (the slope of
-    the line), scale, log2, low, high.
+    """Returns the lines of the drift figure: kind (``drift``, ``bend`` or ``claim``), rule (the
+    slope of the line, the bend of the parabola), scale, log2, low, high.
 
     The fan of a drift turns round the mean of the scales that it was fitted to; that of a claim
     starts at the base optimum, which the rule would transfer. An open side is infinite.
@@ -252,6 +252,12 @@ def _drift_lines(name: str, group: DriftGroup) -> Iterator[dict[str, Any]]:
     pivot = float(np.mean(np.log2(kept)))
     middle = drift.intercept + drift.slope * pivot
     yield from _fan(name, "drift", group, pivot, middle, (drift.slope, drift.low, drift.high))
+    if drift.bend is None or not drift.bends:
+        return
+    for scale in np.exp2(_scales(group)).tolist():
+        at = drift.bend.log2_at(scale)
+        row = {"group": name, "kind": "bend", "rule": drift.bend.value, "scale": scale}
+        yield row | {"log2": at, "low": at, "high": at}
 
 
 def _claim_lines(name: str, group: DriftGroup) -> Iterator[dict[str, Any]]:

@@ -68,6 +68,8 @@ def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
         or drift.high < claim.exponent - claim.tolerance
     )
     found = f"slope {drift.slope:+.3f}, 95% interval {interval_text(drift.low, drift.high, 3)}"
+    if drift.bends:
+        found += f", and the drift {drift.bend_words}"
     band = f"{claim.exponent:g} ± {claim.tolerance:g} octaves per doubling"
     if inside:
         return Verdict(claim=claim, ruling="holds", why=f"{found}, all of it within {band}")
@@ -114,6 +116,8 @@ def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> list[str]:
     """Returns cures for an interval that is too wide."""
     off = abs(drift.slope - claim.exponent)
     half = max(drift.high - drift.slope, drift.slope - drift.low)
+    if drift.bends:
+        return ["no exponent fits all scales, because the drift bends; claim one where it is used"]
     # Half width at which the interval would fit into the tolerance, or leave it.
     room = abs(claim.tolerance - off)
     doublings = f"a wider range of scales than {drift.doublings:g} doublings"

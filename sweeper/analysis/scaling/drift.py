@@ -8,18 +8,21 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.analysis.optimum import Optimum, quantile_interval
+from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.scaling.fit import RegressionData, RuleFit
-from sweeper.analysis.scaling.models import Power
-from sweeper.analysis.scaling.regression import plane_weights
+from sweeper.analysis.scaling.models import Bent, Power
 from sweeper.errors import AnalysisRefusal
 
-DriftFlag = Literal["censored", "two_scales", "scattered", "estimators_disagree", "left_out"]
+DriftFlag = Literal[
+    "censored", "two_scales", "bends", "scattered", "estimators_disagree", "left_out"
+]
 """What to know about a drift:
 
 - ``censored``: some optima entered as bounds or ranges.
 - ``two_scales``: nothing tells whether the drift is a straight line.
-- ``scattered``: optima scatter round the line more than their noise explains.
+- ``bends``: the drift changes along the scale, beyond noise and scatter.
+- ``scattered``: optima scatter more than their noise explains: round the line, or round the
+  parabola where the drift bends.
 - ``estimators_disagree``: the interval was stretched to what other estimators say.
 - ``left_out``: scales without an optimum were left out."""
 
@@ -30,12 +33,33 @@ class Bend:
 
     Attributes:
         value: octaves per doubling, per doubling; negative where the optimum falls ever faster.
-        low, high: 95% interval from the noise.
+        low, high: 95% interval.
+        scatter: standard deviation of the optima round the parabola beyond noise, in octaves.
+        middle: log2 of the scale in the middle of those measured.
+        log2, slope: optimum and drift there.
     """
 
     value: float
     low: float
     high: float
+    scatter: float
+    middle: float
+    log2: float
+    slope: float
+
+    @property
+    def resolved(self) -> bool:
+        """True where the interval excludes a straight line."""
+        return self.low > 0 or self.high < 0
+
+    def log2_at(self, scale: float) -> float:
+        """Returns log2 of the optimum on the parabola at a scale."""
+        away = float(np.log2(scale)) - self.middle
+        return self.log2 + self.slope * away + self.value * away**2 / 2
+
+    def slope_at(self, scale: float) -> float:
+        """Returns the drift at a scale."""
+        return self.slope + self.value * (float(np.log2(scale)) - self.middle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +87,8 @@ class Drift:
         censored: those of them that entered as bounds or ranges.
         doublings: log2 of largest over smallest scale.
         noise_half: half width of the interval from the noise of the losses alone.
-        scatter: standard deviation of the optima round the line beyond noise, in octaves.
+        scatter: standard deviation of the optima beyond noise, in octaves: round the line, or
+            what is left round the parabola of a resolved bend.
         stretched: octaves per doubling by which other estimators widened the interval.
         estimators: slope by estimator.
         bend: change of the slope along the scale; None with fewer than three optima.
@@ -85,6 +110,24 @@ class Drift:
     bend: Bend | None
     leave_one_out: tuple[LeftOut, ...]
     flags: tuple[DriftFlag, ...]
+
+    @property
+    def bends(self) -> bool:
+        """True where the drift changes along the scale beyond noise and scatter."""
+        return self.bend is not None and self.bend.resolved
+
+    @property
+    def bend_words(self) -> str:
+        """How it changes, as a clause; empty where no bend is resolved."""
+        if self.bend is None or not self.bend.resolved:
+            return ""
+        first, last = self.scales_used[0], self.scales_used[-1]
+        return (
+            f"bends: {self.bend.value:+.2f} octaves per doubling, per doubling, 95% interval "
+            f"{self.bend.low:+.2f} to {self.bend.high:+.2f}: "
+            f"{self.bend.slope_at(first):+.2f} at {first:g}, {self.bend.slope_at(last):+.2f} at "
+            f"{last:g}"
+        )
 
     def log2_at(self, scale: float) -> float:
         """Returns log2 of the optimum on the line at a scale."""
@@ -109,7 +152,9 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
     _require_scales(optima)
     data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
     fit = RuleFit(data, Power(1))
-    slope, u = fit.exponent(0), data.u[:, 0]
+    slope, u, bend = fit.exponent(0), data.u[:, 0], _bend(data)
+    bends = bend is not None and bend.resolved
+    scatter = bend.scatter if bend is not None and bends else fit.scatter
     stretched = slope.stretched if np.isfinite(slope.stretched) else 0.0
     censored = tuple(optimum.scale for optimum in optima if not optimum.located)
     return Drift(
@@ -121,12 +166,12 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
         censored=censored,
         doublings=float(u[-1] - u[0]),
         noise_half=slope.noise_half,
-        scatter=fit.scatter,
+        scatter=scatter,
         stretched=stretched,
         estimators={name: float(one[1]) for name, one in fit.by_estimator().items()},
-        bend=_bend(optima, fit),
+        bend=bend,
         leave_one_out=_leave_one_out([optimum.scale for optimum in optima], fit),
-        flags=_flags(len(optima), bool(censored), fit.scatter, stretched, left_out),
+        flags=_flags(len(optima), bool(censored), bends, scatter, stretched, left_out),
     )
 
 
@@ -156,17 +201,23 @@ def advice(optimum: Optimum) -> str:
     return f"{place}, the {side} edge: extend the grid there"
 
 
-def _bend(optima: Sequence[Optimum], fit: RuleFit) -> Bend | None:
-    inside = fit.data.located
-    if inside.sum() < 3:
+def _bend(data: RegressionData) -> Bend | None:
+    """Returns the bend of a parabola through the optima; None with fewer than three."""
+    if data.located.sum() < 3:
         return None
-    u = fit.data.u[inside, 0]
-    v = u - u.mean()
-    row = 2 * plane_weights(np.stack([np.ones_like(v), v, v * v], axis=1), fit.sd[inside])[2]
-    draws = [optimum.draws[fit.data.main].log2 for optimum in optima if optimum.located]
-    bends = np.stack(draws, axis=1) @ row
-    low, high = quantile_interval(bends, bends)
-    return Bend(value=float(row @ fit.data.log2[inside]), low=low, high=high)
+    middle = float(data.u.max() + data.u.min()) / 2
+    fit = RuleFit(data, Bent(middle))
+    span = fit.span(lambda parameters: parameters[:, 2])
+    log2, slope, _ = fit.parameters.tolist()
+    return Bend(
+        value=span.value,
+        low=span.low,
+        high=span.high,
+        scatter=fit.scatter,
+        middle=middle,
+        log2=log2,
+        slope=slope,
+    )
 
 
 def _leave_one_out(scales: Sequence[float], fit: RuleFit) -> tuple[LeftOut, ...]:
@@ -183,11 +234,12 @@ def _leave_one_out(scales: Sequence[float], fit: RuleFit) -> tuple[LeftOut, ...]
 
 
 def _flags(
-    scales: int, censored: bool, scatter: float, stretched: float, left_out: bool
+    scales: int, censored: bool, bends: bool, scatter: float, stretched: float, left_out: bool
 ) -> tuple[DriftFlag, ...]:
     table: dict[DriftFlag, bool] = {
         "censored": censored,
         "two_scales": scales == 2,
+        "bends": bends,
         "scattered": scatter > 0,
         "estimators_disagree": stretched > 0,
         "left_out": left_out,
