@@ -62,7 +62,7 @@ def import_results(
         list[str] | None,
         typer.Option(metavar="HP=EXPONENT+-TOLERANCE", help="A rule to test; may be repeated."),
     ] = None,
-    outcome: Annotated[Names, _column("--outcome", "How a run ended, for example State.")] = None,
+    outcome: Annotated[Names, _column("--outcome", "How a run ended; default: State.")] = None,
     flops: Annotated[Names, _column("--flops", "Training FLOPs of the run.")] = None,
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
@@ -140,20 +140,17 @@ def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
     said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
     said.append(f"variants: {', '.join(done.variants)}")
-    left_out = done.rows - done.used - done.repeated - done.set_aside
+    left_out = done.rows - done.used - done.repeated - done.set_aside - done.left_out
     parts = [f"{done.rows} rows read", f"{done.used} used"]
     parts += [f"{left_out} left out by --where"] if left_out else []
+    parts += [f"{done.left_out} left out without a log2"] if done.left_out else []
     parts += [f"{done.repeated} said the same again"] if done.repeated else []
     parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
     parts += [f"{done.curves} curves written"] if done.curves else []
     said.append("; ".join(parts))
     said += [f"{name} is the column {column}" for name, column in done.columns.items()]
+    said += done.notes
     said.append(_changed(done.changes))
-    if done.trials["missing"]:
-        said.append(
-            f"{done.trials['missing']} trials have an empty objective and count as not run; if "
-            "they diverged, write nan there, or say so in an --outcome column"
-        )
     return [*said, _next(done, hyperparameters=hyperparameters)]
 
 

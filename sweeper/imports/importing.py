@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeper.errors import RequestError
+from sweeper.imports.cells import coded, state
 from sweeper.imports.files import Sheet, open_sheet, release_batches
 from sweeper.imports.request import ImportRequest, found_columns
 from sweeper.imports.study import ImportedStudy
 from sweeper.imports.table import Deduplicated, Reader, deduplicated
 from sweeper.store import Changes, Store
+from sweeper.words import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Imported:
         columns: column of the file by name, where they are not the same.
         changes: what it did to the members of the study.
         curves: curves that were written.
+        left_out: rows that have no log2: a hyperparameter is 0 there.
+        notes: sentences on what was not taken as it stands in the file.
     """
 
     study: str
@@ -46,6 +50,8 @@ class Imported:
     columns: Mapping[str, str]
     changes: Changes
     curves: int
+    left_out: int
+    notes: tuple[str, ...]
 
 
 def import_results(store: Store, request: ImportRequest) -> Imported:
@@ -61,6 +67,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         StoreError: the store cannot be written.
     """
     sheet = open_sheet(request.file)
+    request, found = _with_outcome(sheet, request)
     columns = found_columns(sheet.names, _asked(request))
     reader = Reader(request, columns)
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
@@ -73,6 +80,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace
     )
+    counts = imported.counts()
     return Imported(
         study=request.study,
         file=sheet.path.name,
@@ -81,12 +89,43 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         used=len(sorted_rows.rows.row),
         repeated=sorted_rows.repeated,
         set_aside=sorted_rows.set_aside,
-        trials=imported.counts(),
+        trials=counts,
         variants=tuple(imported.variants),
         columns={name: column for name, column in columns.items() if name != column},
         changes=changes,
         curves=curves,
+        left_out=reader.left_out,
+        notes=(*found, *reader.notes(), *_not_run(counts["missing"], request)),
     )
+
+
+def _not_run(missing: int, request: ImportRequest) -> list[str]:
+    if not missing:
+        return []
+    if request.outcome:
+        return [f"{plural(missing, 'trial')} not run yet, or without a {request.objective}"]
+    return [
+        f"{plural(missing, 'trial')} with an empty objective, not run; if they diverged, write "
+        "nan there, or say so in an --outcome column"
+    ]
+
+
+STATE_NAMES = ("state", "status")
+"""How trackers call the column that says how a run ended, in small letters."""
+
+
+def _with_outcome(sheet: Sheet, request: ImportRequest) -> tuple[ImportRequest, list[str]]:
+    """Returns the request with the file's own column of how a run ended, and a sentence about it;
+    as it is where the request names one, or where no column holds such words alone."""
+    free = [name for name in sheet.names if name.lower() in STATE_NAMES]
+    if request.outcome is not None or len(free) != 1 or free[0] in _asked(request):
+        return request, []
+    for batch in sheet.batches(free):
+        _, cells = coded(batch[free[0]])
+        if any(cell is None or state(cell) is None for cell in cells):
+            return request, []
+    told = f"column {free[0]} says how each run ended; --outcome names another column"
+    return replace(request, outcome=free[0]), [told]
 
 
 def _asked(request: ImportRequest) -> list[str]:

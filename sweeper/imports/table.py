@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from sweeper.errors import RequestError
 from sweeper.imports.cells import Codes, Floats, Plain, as_cell, coded, is_number, measured, state
 from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
+from sweeper.words import plural
 
 KINDS = ("completed", "diverged", "failed", "missing")
 """How a run ended, by the codes of :attr:`Rows.kind`."""
@@ -75,12 +77,19 @@ class Reader:
         self._known: dict[tuple[Plain, ...], int] = {}
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._left_out: dict[str, set[Plain]] = {}
+        self._zeros: dict[str, tuple[int, int]] = {}  # number of the first such row, their count
+        self._ended: Counter[str] = Counter()
         self.seen = 0
 
     @property
     def cells(self) -> list[tuple[Plain, ...]]:
         """Settings and seed of every cell, by its number."""
         return list(self._known)
+
+    @property
+    def left_out(self) -> int:
+        """Rows without a log2: a hyperparameter is 0 there."""
+        return sum(count for _, count in self._zeros.values())
 
     def add(self, batch: Batch) -> None:
         """Takes in the next rows.
@@ -90,7 +99,7 @@ class Reader:
         """
         arrays = {name: batch[column] for name, column in self._columns.items()}
         count = len(next(iter(arrays.values())))
-        kept = self._kept(arrays, count)
+        kept = self._without_zeros(arrays, self._kept(arrays, count))
         rows = self.seen + 1 + np.flatnonzero(kept)
         self.seen += count
         if len(rows) < count:
@@ -107,10 +116,11 @@ class Reader:
         afterwards.
 
         Raises:
-            RequestError: there are none.
+            RequestError: there are none, or zeros among them tell that a column holds logarithms.
         """
         if not self._parts:
             raise RequestError(self._nothing())
+        self._require_no_logarithms()
         joined = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
         joined.setdefault("step", np.zeros(len(joined["row"]), dtype=np.int32))
         order = np.lexsort((joined["step"], joined["cell"]))  # stable, and rows rise already
@@ -119,6 +129,18 @@ class Reader:
                 joined[name] = joined[name][order]
         main = {name: joined[name] for name in ("cell", "row", "value", "kind", "step")}
         return Rows(**main, extras={name: joined[name] for name in EXTRAS if name in joined})
+
+    def notes(self) -> Iterator[str]:
+        """Yields a sentence on each thing that was not taken as it stands in the file."""
+        for name, (row, count) in self._zeros.items():
+            first = f" (row {row} the first)" if count > 1 else f" (row {row})"
+            yield (
+                f"left out: {plural(count, 'row')}{first}, where {name} is 0, which has no log2; "
+                f"--fixed {name} in place of --hp compares its values as groups"
+            )
+        if self._ended:
+            words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
+            yield f"rows without a result by the column {self._request.outcome}: {words}"
 
     # The parts of a batch ---------------------------------------------------------------------
 
@@ -137,10 +159,32 @@ class Reader:
             kept &= hits[codes] if len(cells) else True
         return kept
 
+    def _without_zeros(self, arrays: Batch, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Returns which rows are kept, without those where a hyperparameter is 0."""
+        for name in self._request.hyperparameters:
+            codes, cells = coded(arrays[name])
+            zero = np.array([is_number(cell) and cell == 0 for cell in cells], dtype=np.bool_)
+            hits = kept & zero[codes] if zero.any() else np.zeros_like(kept)
+            if hits.any():
+                first, count = self._zeros.get(name, (self.seen + 1 + int(np.argmax(hits)), 0))
+                self._zeros[name] = (first, count + int(hits.sum()))
+                kept = kept & ~hits
+        return kept
+
+    def _require_no_logarithms(self) -> None:
+        """Refuses 0, 1, 2, 3, ...: no rates, but logarithms or the places of rates in a list."""
+        for name, (row, _) in self._zeros.items():
+            place = self._request.settings.index(name)
+            values = {cell[place] for cell in self._known}
+            if len(values) > 1 and values == set(range(1, len(values) + 1)):
+                raise self._refusal(row, name, f"0, {self._no_log2(name)}")
+
     def _nothing(self) -> str:
         file = self._request.file
         if not self.seen:
             return f"{file}: the file has a header and no rows"
+        if self.left_out:
+            return f"{file}: no row is left; {'; '.join(self.notes())}"
         asked = ", ".join(f"{name}={text}" for name, text in self._request.where)
         found = "; ".join(
             f"{name} is {', '.join(sorted(map(str, cells))[:12])}"
@@ -190,8 +234,9 @@ class Reader:
             return None
         if not is_number(value):
             return f"where a number is needed{_hint(value)}"
-        if float(value or 0) > 0:
-            return None
+        return None if float(value or 0) > 0 else self._no_log2(name)
+
+    def _no_log2(self, name: str) -> str:
         return (
             "where optima are tracked in log2, so that it must be positive; write the value "
             f"itself, not its logarithm, or use --fixed {name} to compare its values as groups"
@@ -226,7 +271,12 @@ class Reader:
         if self._request.outcome is None:
             return own.astype(np.int8)
         codes, cells = coded(arrays[self._request.outcome])
-        told = np.array([self._told(cell, codes, i, rows) for i, cell in enumerate(cells)])[codes]
+        meant = np.array([self._told(cell, codes, i, rows) for i, cell in enumerate(cells)])
+        told = meant[codes]
+        counts = np.bincount(codes, minlength=len(cells))
+        for cell, kind, count in zip(cells, meant, counts, strict=True):
+            if kind >= FAILED:
+                self._ended["empty" if cell is None else str(cell).lower()] += int(count)
         return np.where(told == COMPLETED, own, told).astype(np.int8)
 
     def _told(self, cell: Plain, codes: Codes, code: int, rows: Codes) -> int:
@@ -259,7 +309,7 @@ class Reader:
             raise self._refusal(rows[place], name, f"{values[place]:g}, where an amount is needed")
         return np.where(empty, np.nan, values)
 
-    def _refusal(self, row: int, name: str, why: str) -> RequestError:
+    def _refusal(self, row: int | np.int64, name: str, why: str) -> RequestError:
         return RequestError(
             f"{self._request.file}: row {row}, column {self._columns[name]}: {why}"
         )

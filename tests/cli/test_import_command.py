@@ -12,6 +12,7 @@ from sweeper.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "tests/fixtures/published"
+CASES = ROOT / "tests/fixtures/cases"
 
 WANDB = """\
 "Name","State","Notes","config.optimizer.name","config.optimizer.lr","config.width","Seed",\
@@ -79,7 +80,8 @@ def test_the_answer_as_json_has_the_documented_keys(sweeper: Sweeper, swept: Pat
     again = sweeper("import", swept, "--study", "theirs", *USUAL, "--json").document
 
     keys = ["study", "file", "sha256", "rows", "used", "repeated", "set_aside", "trials"]
-    assert list(first) == [*keys, "variants", "columns", "changes", "curves"]
+    more = ["variants", "columns", "changes", "curves", "left_out", "notes"]
+    assert list(first) == [*keys, *more]
     assert first["changes"] == {"added": 54, "kept": 0, "hidden": 0, "restored": 0}
     assert again["changes"] == {"added": 0, "kept": 54, "hidden": 0, "restored": 0}
     assert "nothing changed" in sweeper("import", swept, "--study", "theirs", *USUAL).out
@@ -145,6 +147,50 @@ def test_a_wandb_table_is_read_by_the_ends_of_its_names(sweeper: Sweeper, tmp_pa
     assert "loss is the column summary/val/loss" in said.out
     status = sweeper("status", "w", "--json").document
     assert (status["done"], status["diverged"], status["failed"]) == (3, 1, 1)
+
+
+def test_a_rate_of_zero_is_set_aside_with_a_word(sweeper: Sweeper) -> None:
+    said = sweeper("import", CASES / "one_rate_zero.csv", "--study", "zero", *USUAL)
+
+    assert said.code == 0, said.err
+    assert "120 rows read; 108 used; 12 left out without a log2" in said.out
+    assert "left out: 12 rows (row 109 the first), where lr is 0, which has no log2" in said.out
+    (group,) = sweeper("drift", "zero", "--json").document["groups"]
+    assert group["drift"]["low"] < -0.5 < group["drift"]["high"]
+
+
+def test_the_state_column_of_an_export_is_used_without_being_asked(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    file = tmp_path / "wandb_export.csv"
+    file.write_text(
+        "Name,State,width,lr,loss\na,finished,64,0.001,2.7\nb,running,64,0.002,2.9\n"
+        "c,crashed,64,0.004,3.5\nd,finished,64,0.008,NaN\n",
+        encoding="utf-8",
+    )
+
+    said = sweeper("import", file, "--study", "w", *USUAL[:6])
+
+    assert said.code == 0, said.err
+    assert (
+        "4 trials from wandb_export.csv: 1 completed, 1 diverged, 1 failed, 1 missing" in said.out
+    )
+    assert "column State says how each run ended; --outcome names another" in said.out
+    assert "rows without a result by the column State: 1 crashed, 1 running" in said.out
+
+
+def test_a_state_that_is_no_word_on_how_a_run_ended_is_left_alone(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text("state,width,lr,loss\nohio,64,1,2\nfinished,64,2,3\n", encoding="utf-8")
+
+    said = sweeper("import", file, "--study", "s", *USUAL[:6])
+
+    assert said.code == 0, said.err
+    assert "2 completed" in said.out and "State" not in said.out
+    told = sweeper("import", file, "--study", "t", *USUAL[:6], "--fixed", "state", "--json")
+    assert told.document["notes"] == []
 
 
 def test_wandb_runs_as_json_lines_are_read(sweeper: Sweeper, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ PLAIN: dict[str, Any] = {"variant": (), "seed": None}
     ("cells", "says"),
     [
         ("64,-9,2.5", r"row 2, column lr: -9, .*log2.*not its logarithm.*--fixed lr"),
-        ("64,0,2.5", r"row 2, column lr: 0, .* must be positive"),
+        ("0,1,2.5", r"row 2, column width: 0, .* must be positive"),
         ("64,5%,2.5", r"row 2, column lr: '5%', .*write a percentage as the number"),
         ("64,,2.5", r"row 2, column lr: empty, .*fill it in, or leave its rows out with --where"),
         ("64,2^-9,2.5", r"row 2, column lr: '2\^-9', where a number is needed"),
@@ -55,6 +55,16 @@ def test_a_cell_that_its_part_cannot_hold_is_named(
         take(own, file, **PLAIN)
 
     assert own.studies() == []
+
+
+def test_zeros_are_set_aside_only_where_positive_rates_are_left(
+    own: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=r"no row is left; left out: 1 row \(row 1\), where lr"):
+        take(own, text(tmp_path, "width,lr,loss\n64,0,2\n"), **PLAIN)
+    counted = "width,lr,loss\n64,0,2\n64,1,2\n64,2,2\n64,3,2\n"
+    with pytest.raises(RequestError, match=r"row 1, column lr: 0, .*not its logarithm"):
+        take(own, text(tmp_path, counted), **PLAIN)
 
 
 @pytest.mark.parametrize(
