@@ -53,6 +53,10 @@ def import_results(
     variant: Annotated[Names, _columns("--variant", "Whose values name the variants.")] = None,
     fixed: Annotated[Names, _columns("--fixed", "Further settings that tell runs apart.")] = None,
     seed: Annotated[Names, _column("--seed", "The seed; without it every run has seed 0.")] = None,
+    repeats: Annotated[
+        bool,
+        typer.Option("--repeats", help="Rows that agree in all but the result are other seeds."),
+    ] = False,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE", help="Take only such rows; may be repeated."),
@@ -97,6 +101,7 @@ def import_results(
         step=step,
         question=question,
         replace=replace,
+        repeats=repeats,
     )
     with Store.open(store) as opened:
         done = imports.import_results(opened, request)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import coded, state
+from sweeper.imports.cells import Plain, coded, state
 from sweeper.imports.files import Sheet, open_sheet, release_batches
 from sweeper.imports.request import ImportRequest, found_columns
 from sweeper.imports.study import ImportedStudy
-from sweeper.imports.table import Deduplicated, Reader, deduplicated
+from sweeper.imports.table import Deduplicated, Reader, deduplicated, numbered_repeats
 from sweeper.store import Changes, Store
 from sweeper.words import plural
 
@@ -73,9 +73,9 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
         reader.add(batch)
     release_batches()
-    sorted_rows = _one_row_each(sheet, reader, request)
+    sorted_rows, cells = _one_row_each(sheet, reader, request)
     source = {"source": sheet.path.name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source)
+    imported = ImportedStudy(request, cells, sorted_rows.rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace
@@ -135,10 +135,14 @@ def _asked(request: ImportRequest) -> list[str]:
     return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
 
 
-def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Deduplicated:
+def _one_row_each(
+    sheet: Sheet, reader: Reader, request: ImportRequest
+) -> tuple[Deduplicated, list[tuple[Plain, ...]]]:
+    if request.repeats:
+        return numbered_repeats(reader.rows(), reader.cells)
     found = deduplicated(reader.rows())
     if isinstance(found, Deduplicated):
-        return found
+        return found, reader.cells
     first, second, count = found
     pair = _cells_of(sheet, (first, second))
     apart = [name for name in sheet.names if pair[0][name] != pair[1][name]]
@@ -147,7 +151,8 @@ def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Dedup
     raise RequestError(
         f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
         f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "
-        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE"
+        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE; "
+        "--repeats takes them for runs that only their seeds tell apart"
     )
 
 

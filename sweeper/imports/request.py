@@ -50,6 +50,8 @@ class ImportRequest:
         step: column of the optimizer step, if a run has a row a step.
         question: what the study asks.
         replace: hide the trials of an earlier import that are not in this one.
+        repeats: rows that agree in everything but the result are runs under other seeds, which
+            are numbered in the order of the rows.
 
     Raises:
         RequestError: the parts do not fit together.
@@ -73,6 +75,7 @@ class ImportRequest:
     step: str | None = None
     question: str = ""
     replace: bool = False
+    repeats: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.study) or self.study.endswith((".yaml", ".yml")):
@@ -90,6 +93,13 @@ class ImportRequest:
         if "sweep" in self.variant:
             raise RequestError("--variant sweep: that is a word of study files; rename the column")
         self._check_parts()
+        if self.repeats and (self.seed or self.step):
+            option = f"--seed {self.seed}" if self.seed else f"--step {self.step}"
+            raise RequestError(
+                f"--repeats and {option}: --repeats numbers the seeds of single results itself; "
+                "leave it out where a column names the seeds, or name one with --seed where runs "
+                "have a row a step"
+            )
         for claim in self.claims:
             if claim.hyperparameter not in self.hyperparameters:
                 raise UnknownNameError(

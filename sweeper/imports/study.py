@@ -243,7 +243,7 @@ class ImportedStudy:
         constant = [name for name in request.fixed if len(distinct[name]) == 1]
         axes = [*request.hyperparameters, *request.scales]
         axes += [name for name in request.fixed if name not in constant]
-        axes += ["seed"] if request.seed else []
+        axes += ["seed"] if request.seed or request.repeats else []
         return {
             "name": request.study,
             "question": request.question,

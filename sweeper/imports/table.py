@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -358,12 +358,7 @@ class Conflict(NamedTuple):
 def deduplicated(rows: Rows) -> Deduplicated | Conflict:
     """Returns one row a cell and step of rows sorted by them; or, if two results of one cell and
     step differ, where."""
-    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
-    starts = first_rows(rows)
-    best = np.minimum.reduceat(rank, starts)
-    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
-    aside = int((~kept).sum())
-    rows = rows.take(kept) if aside else rows
+    rows, aside = _with_results(rows)
     again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
     if again.any():
         odd = again & ~_agree(rows)
@@ -372,6 +367,43 @@ def deduplicated(rows: Rows) -> Deduplicated | Conflict:
             return Conflict(int(first), int(second), len(np.unique(rows.cell[1:][odd])))
         rows = rows.take(np.concatenate([[True], ~again]))
     return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
+
+
+def numbered_repeats(
+    rows: Rows, cells: Sequence[tuple[Plain, ...]]
+) -> tuple[Deduplicated, list[tuple[Plain, ...]]]:
+    """Returns one row a repeat of rows sorted by cell and without steps, and the cells of the
+    repeats: the settings, and the repeat's place among those of its cell as the seed.
+
+    Rows that agree in a finite loss too are one: a file that holds its rows twice has no more
+    to tell than one that holds them once.
+    """
+    import pandas
+
+    rows, aside = _with_results(rows)
+    result = rows.kind == COMPLETED
+    said = {"value": rows.value, **rows.extras}
+    told = pandas.DataFrame(
+        {"cell": rows.cell, "kind": rows.kind}
+        | {name: np.where(result, values, np.nan) for name, values in said.items()}
+    )
+    again = (told.duplicated() & (told["kind"] != DIVERGED)).to_numpy()
+    rows = rows.take(~again)
+    seeds = pandas.Series(rows.cell).groupby(rows.cell).cumcount().tolist()
+    own = [(*cells[cell][:-1], seed) for cell, seed in zip(rows.cell.tolist(), seeds, strict=True)]
+    numbered = replace(rows, cell=np.arange(len(own)))
+    return Deduplicated(rows=numbered, repeated=int(again.sum()), set_aside=aside), own
+
+
+def _with_results(rows: Rows) -> tuple[Rows, int]:
+    """Returns the rows without those that have no result where another of their cell has one,
+    and how many these are."""
+    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
+    starts = first_rows(rows)
+    best = np.minimum.reduceat(rank, starts)
+    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
+    aside = int((~kept).sum())
+    return rows.take(kept) if aside else rows, aside
 
 
 def first_rows(rows: Rows) -> NDArray[np.intp]:

@@ -159,6 +159,23 @@ def test_a_rate_of_zero_is_set_aside_with_a_word(sweeper: Sweeper) -> None:
     assert group["drift"]["low"] < -0.5 < group["drift"]["high"]
 
 
+def test_rows_that_agree_are_repeats_when_told_so(sweeper: Sweeper) -> None:
+    file, parts = CASES / "repeats_without_seed.csv", ("--study", "again", *USUAL[:6])
+    refused = sweeper("import", file, *parts)
+    assert refused.code == 2
+    assert "--repeats takes them for runs that only their seeds tell apart" in refused.err
+
+    said = sweeper("import", file, *parts, "--repeats")
+
+    assert said.code == 0, said.err
+    (group,) = sweeper("drift", "again", "--json").document["groups"]
+    assert group["evidence"]["seeds"] == [3, 3]
+    assert group["drift"]["low"] < -0.5 < group["drift"]["high"]
+    for option in ("--seed", "--step"):
+        both = sweeper("import", file, *parts, "--repeats", option, "seed")
+        assert both.code == 2 and f"--repeats and {option} seed: " in both.err
+
+
 def test_the_state_column_of_an_export_is_used_without_being_asked(
     sweeper: Sweeper, tmp_path: Path
 ) -> None:

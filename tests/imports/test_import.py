@@ -134,6 +134,26 @@ def test_a_corrected_file_hides_what_it_corrects_when_told_to(
     assert back.changes == Changes(added=0, kept=38, hidden=2, restored=2)
 
 
+def test_repeats_are_numbered_in_the_order_of_their_rows(store: Store, tmp_path: Path) -> None:
+    losses = [3.2, 3.1, math.nan, 3.3, 3.1, math.nan]
+    rows: list[Row] = [{"width": 64, "lr": 1, "loss": loss} for loss in losses]
+    rows.insert(0, {"width": 64, "lr": 1, "loss": ""})
+    rows += [{"width": 64, "lr": 2, "loss": ""}] * 2
+    file = write_csv(tmp_path / "runs.csv", rows)
+
+    done = take(store, file, variant=(), seed=None, repeats=True)
+
+    assert (done.used, done.repeated, done.set_aside) == (6, 2, 1)
+    assert done.trials == {"completed": 3, "diverged": 2, "failed": 0, "missing": 1}
+    frame = store.frame("theirs")
+    assert frame[["lr", "seed"]].apply(tuple, axis=1).tolist() == [
+        *((1, seed) for seed in range(5)),
+        (2, 0),
+    ]
+    assert frame["loss"].tolist()[:4] == [3.2, 3.1, math.inf, 3.3]
+    assert store.study("theirs").document["sweep"]["seed"] == [0, 1, 2, 3, 4]
+
+
 def test_rows_that_are_added_join_the_study(store: Store, tmp_path: Path) -> None:
     rows = sweep_rows()
     take(store, write_csv(tmp_path / "runs.csv", rows[:20]))
