@@ -1,5 +1,5 @@
 # make demo: a small real study with its report.  make test: all tests.  make torture: the tests of
-# violence in their long form, a hundred kills each.  All set everything up.
+# violence and of rates in their long form, a hundred kills each.  All set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
 SWEEPER := $(BIN)/sweeper
@@ -11,13 +11,15 @@ demo: .venv/.base
 	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
 	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
 
-# Tests that start a Ray run one at a time: two of them would share its processors and ports.
+# How tests are shared out among processes: tests/conftest.py. Each computes on one thread: there
+# are as many processes as processors.
 test: .venv/.dev
-	$(BIN)/pytest -q -m "not ray" --numprocesses auto --maxprocesses 4
-	$(BIN)/pytest -q -m ray
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto \
+		--dist loadgroup --no-loadscope-reorder
 
 torture: .venv/.dev
 	SWEEPER_TORTURE_ROUNDS=100 $(BIN)/pytest -q tests/torture
+	SWEEPER_TORTURE_ROUNDS=100 $(BIN)/pytest -q -m slow tests/analysis tests/benchmarks
 
 check: .venv/.dev
 	$(BIN)/ruff check .

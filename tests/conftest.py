@@ -1,7 +1,11 @@
-"""A PostgreSQL server and a Ray cluster of our own, for every test that asks for one."""
+"""A PostgreSQL server and a Ray cluster of our own, for every test that asks for one; in which
+order tests run, and which of them together."""
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import os
 import shutil
 import tempfile
 import uuid
@@ -12,6 +16,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Returns one worker a processor, four at most, and one for the tests that start a Ray, which
+    mostly wait."""
+    return 1 + min(4, os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts first what takes longest, and says what one worker of pytest-xdist runs in one go: the
+    tests that start a Ray, two of which would share its processors and ports; every other slow
+    test by itself; and the rest of each module, whose fixtures are then made once."""
+    items.sort(key=_turn)
+    for item in items:
+        if _turn(item) == 0:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif not item.get_closest_marker("xdist_group") and _turn(item) == 2:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("ray"):
+        return 0
+    return 1 if item.get_closest_marker("slow") else 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Lets tests that run beside those of Ray, which wait for processes, take what these leave of
+    the processors."""
+    if "PYTEST_XDIST_WORKER" in os.environ and _turn(item) > 0 and os.nice(0) == 0:
+        os.nice(5)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_read_once() -> Iterator[None]:
+    """Which workloads are installed is asked for with every trial, and takes 10 ms."""
+    found = functools.cache(importlib.metadata.entry_points)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sweeper.study.workloads.entry_points", found)
+        yield
 
 
 @contextmanager

@@ -27,3 +27,4 @@ class Answer:
 
 
 Sweeper = Callable[..., Answer]
+Once = Callable[[str, Callable[[], object]], None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_harness import Answer, Sweeper
+from cli_harness import Answer, Once, Sweeper
 
 from sweeper.cli import main
 
@@ -55,7 +57,27 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def finished(sweeper: Sweeper, study: Path) -> Path:
+def once(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Returns what fills this test's folder: the first time in a session by calling a function,
+    after that with a copy of what that left behind."""
+
+    def fill(name: str, make: Callable[[], object]) -> None:
+        kept = tmp_path_factory.getbasetemp() / f"kept-{name}"
+        if kept.exists():
+            shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+        else:
+            make()
+            shutil.copytree(tmp_path, kept)
+
+    return fill
+
+
+@pytest.fixture
+def finished(sweeper: Sweeper, study: Path, once: Once) -> Path:
     """Returns the file of a planted study that has been run."""
-    assert sweeper("run", study, "--executor", "inline").code == 0
+
+    def make() -> None:
+        assert sweeper("run", study, "--executor", "inline").code == 0
+
+    once("finished", make)
     return study

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_harness import Sweeper
+from cli_harness import Once, Sweeper
 
 LONG = """\
 name: planted
@@ -22,16 +22,20 @@ sweep:
 
 
 @pytest.fixture
-def planted(sweeper: Sweeper, tmp_path: Path) -> str:
+def planted(sweeper: Sweeper, tmp_path: Path, once: Once) -> str:
     """Returns the name of a study that has been run, with a drift of -0.5."""
-    path = tmp_path / "planted.yaml"
-    path.write_text(LONG, encoding="utf-8")
-    assert sweeper("run", path, "--executor", "inline").code == 0
+
+    def make() -> None:
+        path = tmp_path / "planted.yaml"
+        path.write_text(LONG, encoding="utf-8")
+        assert sweeper("run", path, "--executor", "inline").code == 0
+
+    once("fit-planted", make)
     return "planted"
 
 
 @pytest.fixture
-def imported(sweeper: Sweeper, tmp_path: Path) -> str:
+def imported(sweeper: Sweeper, tmp_path: Path, once: Once) -> str:
     """Returns the name of an imported study of two hyperparameters over two scales."""
     lines = ["N,D,lr,bs,loss"]
     rng = np.random.default_rng(0)
@@ -46,7 +50,11 @@ def imported(sweeper: Sweeper, tmp_path: Path) -> str:
                     lines.append(f"{size:.0f},{data:.0f},{2.0**rate},{2.0**batch:.0f},{loss}")
     (tmp_path / "long.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     options = ["--scale", "N,D", "--hp", "lr,bs", "--objective", "loss"]
-    assert sweeper("import", tmp_path / "long.csv", "--study", "long", *options).code == 0
+
+    def make() -> None:
+        assert sweeper("import", tmp_path / "long.csv", "--study", "long", *options).code == 0
+
+    once("fit-imported", make)
     return "long"
 
 

@@ -19,11 +19,23 @@ from sweeper.study.study import Study
 Runner = Callable[..., RunSummary]
 
 
-@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
+EVERY = ["inline-sqlite", "inline-postgres", pytest.param("ray-sqlite", marks=pytest.mark.ray)]
+"""Executors and databases. Workers know nothing of the database, so that one test on Ray is enough
+for the other one."""
+
+
+@pytest.fixture(params=EVERY)
+def place(request: pytest.FixtureRequest) -> str:
+    """Returns the executor and the database under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def start(place: str, request: pytest.FixtureRequest) -> Callable[..., Run]:
     """Returns what makes a run for the executor under test."""
-    options: dict[str, Any] = {"executor": request.param}
-    if request.param == "ray":
+    executor = place.partition("-")[0]
+    options: dict[str, Any] = {"executor": executor}
+    if executor == "ray":
         options["address"] = request.getfixturevalue("ray_cluster").address
 
     def make(study: Study, store: Store, **more: Any) -> Run:
@@ -32,9 +44,9 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
     return make
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    sqlite = request.param == "sqlite"
+@pytest.fixture
+def store(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    sqlite = place.endswith("sqlite")
     with Store.open(tmp_path / "store" if sqlite else request.getfixturevalue("postgres")) as made:
         yield made
 
@@ -132,6 +144,9 @@ def test_failures_are_stored_with_their_traceback_and_run_again_once_they_are_ex
     assert adds_up(store, study.name)
 
 
+@pytest.mark.parametrize(
+    "place", [*EVERY, pytest.param("ray-postgres", marks=pytest.mark.ray)], indirect=True
+)
 def test_a_stopped_run_accounts_for_everything_and_goes_on_with_the_same_bits(
     start: Callable[..., Run], store: Store, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ def _environment_put_back() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", list(golden.ASKED))
 def test_every_answer_is_the_frozen_one(store: str) -> None:
     frozen = golden.file_of(store).read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from engine_program import Program
+from long_form import LONG, ROUNDS
 from torture_program import (
-    ROUNDS,
     STEPS,
     TRIAL_SECONDS,
     Bits,
@@ -40,11 +40,13 @@ START_SECONDS = 3.0
         pytest.param(
             "inline",
             "postgres",
-            share(2),
+            share(2) if LONG else share(4),
             id="inline, postgres",
             marks=pytest.mark.postgres,
         ),
-        pytest.param("ray", "sqlite", share(5), id="ray, sqlite", marks=pytest.mark.ray),
+        pytest.param(
+            "ray", "sqlite", share(5) if LONG else 1, id="ray, sqlite", marks=pytest.mark.ray
+        ),
     ],
 )
 def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
@@ -56,7 +58,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     calm: Callable[[Study], Bits],
     witness: Witness,
 ) -> None:
-    study = digits(3 * rounds)
+    study = digits(max(6, 3 * rounds))  # a kill may wait for two of them
     chance = instants("controller")
     location = locate(database)
     run = program(study, executor, store=location)

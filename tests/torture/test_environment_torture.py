@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from engine_program import Program
+from long_form import LONG
 from sqlalchemy import Connection
-from torture_program import LONG, Bits, await_curves, curves, digits, lost_pids, settled, sound
+from torture_program import Bits, await_curves, curves, digits, lost_pids, settled, sound
 from witnessed_card import VARIABLE, Witness, trained_twice_at_once
 
 from sweeper.engine.run import Run
@@ -142,8 +143,9 @@ def test_a_full_disk_stops_a_run_which_goes_on_once_there_is_space(
     run.await_silence()
     assert 2 <= curves(run) < 12
     (small_disk / "filler").unlink()
-    run.start()
-    finished(run, calm)
+    rest = program(STUDY, store=small_disk / "store")  # Ray going on is tested with kills
+    rest.start()
+    finished(rest, calm)
 
 
 def test_a_clock_that_jumps_makes_nobody_take_what_another_is_at(

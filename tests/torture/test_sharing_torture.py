@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from engine_program import Program
+from long_form import LONG
 from torture_program import (
     TRIAL_SECONDS,
     Bits,
@@ -24,7 +25,7 @@ from witnessed_card import Witness, trained_twice_at_once
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
-KILLS = share(2)
+KILLS = share(2) if LONG else share(3)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 20 * KILLS)]
 

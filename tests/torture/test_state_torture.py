@@ -14,7 +14,8 @@ import pytest
 import torture_program
 import witnessed_card
 from engine_program import Program
-from torture_program import LONG, Bits, await_curves, digits, settled
+from long_form import LONG
+from torture_program import Bits, await_curves, digits, settled
 from witnessed_card import Witness
 
 from sweeper.store.store import Store

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import witnessed_card
 from engine_program import Program
 from engine_studies import adds_up
+from long_form import ROUNDS
 from on_disk import on_disk
 
 from sweeper.engine.run import Run
@@ -22,12 +23,6 @@ from sweeper.store.files.curves import read_curves
 from sweeper.store.files.protocol import TEMPORARY_PREFIX
 from sweeper.store.store import Store
 from sweeper.study.study import Study
-
-ROUNDS = int(os.environ.get("SWEEPER_TORTURE_ROUNDS", "10"))
-"""Kills of a test that kills again and again; `make torture` sets 100."""
-
-LONG = ROUNDS >= 100
-"""Whether waits are as long as they are told to be, rather than long enough."""
 
 SEED = int(os.environ.get("SWEEPER_TORTURE_SEED") or int.from_bytes(os.urandom(4), "big"))
 """Of the random instants; printed with a failure, and given again it draws the same ones."""

@@ -146,17 +146,17 @@ def resampled(
         if dof > 0
         else np.zeros(len(chi2_quantiles))
     )
-    columns = []
+    losses = np.empty((len(chi2_quantiles), len(curve.runs)))
     for index, run in enumerate(curve.runs):
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
             picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
             # Sorted, so that the names of the seeds do not decide which one is drawn.
-            shift = np.sort(deviations[index])[picks].mean(axis=1)
+            shift = np.sort(deviations[index]).take(picks, mode="clip").mean(axis=1)
         else:
             shift = rng.standard_normal(len(chi2_quantiles)) * noise.level / np.sqrt(count)
-        columns.append(fit.centre[index] + spread * shift)
-    return np.stack(columns, axis=1)
+        losses[:, index] = fit.centre[index] + spread * shift
+    return losses
 
 
 def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:

@@ -140,8 +140,9 @@ class _Sums:
         origin: log2 position that t is measured from, shape [R].
         base: the smallest loss, shape [R]; losses are relative to it, so that a large offset
             costs no digits.
-        unit: largest |t| of a weighted point, shape [R]: t is in these units, so that a coarse
-            grid costs no digits either; 1 where fewer than three points have weight.
+        scale: powers |t|^j of the weighted point that is farthest from the origin, shaped like
+            ``moments``: t is in units of its |t|, so that a coarse grid costs no digits either;
+            1 where fewer than three points have weight.
         enough: whether at least three points have weight, shape [R].
         moments: sum_k w_k t_k^j for j up to twice the order, shape [R, 2 order + 1].
         right: sum_k w_k loss_k t_k^j, shape [R, order + 1].
@@ -149,7 +150,7 @@ class _Sums:
 
     origin: Floats
     base: Floats
-    unit: Floats
+    scale: Floats
     enough: NDArray[np.bool_]
     moments: Floats
     right: Floats
@@ -164,12 +165,12 @@ class _Sums:
         if ridge is not None:
             higher = each[3:]
             least = LEAST_RIDGE * normal[:, higher, higher]
-            penalty = (ridge / self.unit[:, None] ** higher) ** 2
+            penalty = (ridge / self.scale[:, higher]) ** 2
             normal[:, higher, higher] += np.maximum(penalty, least)
         normal[~self.enough] = np.eye(size)
         right[~self.enough] = 0.0
         coefficients = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
-        coefficients /= self.unit[:, None] ** each
+        coefficients /= self.scale[:, :size]
         coefficients[:, 0] += self.base
         return Polynomials(origin=self.origin, coefficients=coefficients)
 
@@ -180,20 +181,21 @@ def _sums(log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, orde
     target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
     moments = np.empty((len(losses), 2 * order + 1))
     right = np.empty((len(losses), order + 1))
-    unit = np.ones(len(losses))
+    scale = np.empty_like(moments)
     for place in np.unique(origin):
-        rows = origin == place
+        rows = np.flatnonzero(origin == place)
+        inside = weights[rows]
         t = log2 - place
-        unit[rows] = np.max(np.where(weights[rows] > 0, np.abs(t), 0.0), axis=1)
         powers = t[:, None] ** np.arange(2 * order + 1)
-        moments[rows] = weights[rows] @ powers
-        right[rows] = (weights[rows] * target[rows]) @ powers[:, : order + 1]
-    unit = np.where(enough, unit, 1.0)
-    scale = unit[:, None] ** np.arange(2 * order + 1)
+        farthest = np.argmax((inside > 0) * np.abs(t), axis=1)
+        scale[rows] = np.abs(powers)[farthest]
+        moments[rows] = inside @ powers
+        right[rows] = (inside * target[rows]) @ powers[:, : order + 1]
+    scale[~enough] = 1.0
     return _Sums(
         origin=origin,
         base=base,
-        unit=unit,
+        scale=scale,
         enough=enough,
         moments=moments / scale,
         right=right / scale[:, : order + 1],
