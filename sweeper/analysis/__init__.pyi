@@ -55,6 +55,11 @@ from .scaling.prediction import predict_at as predict_at
 from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
+from .suspicion import BestLosses as BestLosses
+from .suspicion import best_losses as best_losses
+from .suspicion import mixed_units as mixed_units
+from .suspicion import rising_loss as rising_loss
+from .suspicion import wrong_goal as wrong_goal
 from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape

@@ -333,7 +333,8 @@ def fitted(
             estimator=estimator,
             allow_holes=allow_holes,
         )
-        found += rule_groups(chosen.rows, request)
+        with chosen.said_with_doubts():
+            found += rule_groups(chosen.rows, request)
     return RuleStatement(
         study=view.study.name,
         scales=scales,

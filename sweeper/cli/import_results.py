@@ -67,6 +67,11 @@ def import_results(
         typer.Option(metavar="HP=EXPONENT+-TOLERANCE", help="A rule to test; may be repeated."),
     ] = None,
     outcome: Annotated[Names, _column("--outcome", "How a run ended; default: State.")] = None,
+    error: Annotated[Names, _column("--error", "Standard error of the objective.")] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of one result, where none is stated in the file."),
+    ] = None,
     flops: Annotated[Names, _column("--flops", "Training FLOPs of the run.")] = None,
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
@@ -102,6 +107,8 @@ def import_results(
         question=question,
         replace=replace,
         repeats=repeats,
+        error=error,
+        noise=noise,
     )
     with Store.open(store) as opened:
         done = imports.import_results(opened, request)

@@ -130,7 +130,7 @@ def _with_outcome(sheet: Sheet, request: ImportRequest) -> tuple[ImportRequest, 
 
 def _asked(request: ImportRequest) -> list[str]:
     singles = (request.seed, request.objective, request.outcome, request.step)
-    amounts = (request.flops, request.tokens, request.params)
+    amounts = (request.flops, request.tokens, request.params, request.error)
     wheres = (name for name, _ in request.where)
     return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,8 @@ class ImportRequest:
         replace: hide the trials of an earlier import that are not in this one.
         repeats: rows that agree in everything but the result are runs under other seeds, which
             are numbered in the order of the rows.
+        error: column of the standard error of the objective.
+        noise: standard deviation of the objective of one row, where no such column says it.
 
     Raises:
         RequestError: the parts do not fit together.
@@ -76,6 +79,8 @@ class ImportRequest:
     question: str = ""
     replace: bool = False
     repeats: bool = False
+    error: str | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.study) or self.study.endswith((".yaml", ".yml")):
@@ -100,6 +105,11 @@ class ImportRequest:
                 "leave it out where a column names the seeds, or name one with --seed where runs "
                 "have a row a step"
             )
+        if self.noise is not None and not 0 < self.noise < math.inf:
+            raise RequestError(
+                f"--noise {self.noise:g}: the standard deviation of one result is above 0, in the "
+                "unit of the objective"
+            )
         for claim in self.claims:
             if claim.hyperparameter not in self.hyperparameters:
                 raise UnknownNameError(
@@ -112,13 +122,13 @@ class ImportRequest:
         return (*self.variant, *self.scales, *self.hyperparameters, *self.fixed)
 
     def _check_parts(self) -> None:
-        single = (self.seed, self.objective, self.outcome, self.step)
+        single = (self.seed, self.objective, self.outcome, self.step, self.error)
         counts = Counter((*self.settings, *(name for name in single if name is not None)))
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             raise RequestError(
                 f"column {twice[0]} is given two parts; a column is one of --scale, --hp, "
-                "--variant, --fixed, --seed, --objective, --outcome or --step"
+                "--variant, --fixed, --seed, --objective, --outcome, --error or --step"
             )
 
 

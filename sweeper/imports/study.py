@@ -13,9 +13,17 @@ import numpy as np
 from sweeper.errors import RequestError
 from sweeper.imports.cells import Codes, Plain, word
 from sweeper.imports.request import ImportRequest
-from sweeper.imports.table import COMPLETED, DIVERGED, EXTRAS, KINDS, Rows, first_rows
+from sweeper.imports.table import AMOUNTS, COMPLETED, DIVERGED, KINDS, Rows, first_rows
 from sweeper.outcome import Mark, Outcome, OutcomeKind
-from sweeper.store import IMPORTED, Membership, Paths, Store, StudyRecord, write_curves
+from sweeper.store import (
+    IMPORTED,
+    STANDARD_ERROR,
+    Membership,
+    Paths,
+    Store,
+    StudyRecord,
+    write_curves,
+)
 from sweeper.trial import Trial, canonical_json
 
 VERSION = "1"
@@ -44,7 +52,7 @@ class Run:
         value: the objective of a completed run, else None.
         row: number of its last row.
         step: optimizer steps done, 0 if unknown.
-        extras: flops, tokens and params where known.
+        extras: flops, tokens, params and the error of the objective where known.
         path: the rows on the way in the order of their steps, the last one too; None without
             steps.
     """
@@ -198,7 +206,7 @@ class ImportedStudy:
             key=trial.key,
             attempt=1,
             kind=_OUTCOMES[run.kind],
-            metrics={} if run.value is None else {self._request.objective: run.value},
+            metrics=self._metrics(run),
             step=run.step,
             tokens=int(run.extras.get("tokens", 0)),
             flops=run.extras.get("flops", math.nan),
@@ -209,6 +217,12 @@ class ImportedStudy:
             curve=None if run.path is None else Paths.curve(trial.key, 1),
             error="ended without a result where it was run" if run.kind == "failed" else None,
         )
+
+    def _metrics(self, run: Run) -> dict[str, float]:
+        if run.value is None:
+            return {}
+        error = {STANDARD_ERROR: run.extras["error"]} if "error" in run.extras else {}
+        return {self._request.objective: run.value, **error}
 
     def _marks(self, run: Run) -> Iterator[Mark]:
         if run.path is None or self._marked is None:
@@ -255,6 +269,7 @@ class ImportedStudy:
             "variants": self.variants,
             "sweep": {name: _axis(distinct[name]) for name in axes},
             "objective": {"metric": request.objective, "goal": request.goal},
+            **({} if request.noise is None else {"noise": request.noise}),
             "claims": [vars(claim) for claim in request.claims],
             "imported": {**self._source, "where": [f"{n}={v}" for n, v in request.where]},
         }
@@ -280,7 +295,7 @@ def _variants(
 
 def _derived(run: Run, config: Mapping[str, Plain]) -> dict[str, Any]:
     """Amounts under the names that the table of trials knows."""
-    amounts = {name: run.extras.get(name, config.get(name)) for name in EXTRAS}
+    amounts = {name: run.extras.get(name, config.get(name)) for name in AMOUNTS}
     return {
         name: int(amount) if float(amount).is_integer() else float(amount)
         for name, amount in amounts.items()

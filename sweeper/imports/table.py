@@ -21,8 +21,11 @@ KINDS = ("completed", "diverged", "failed", "missing")
 
 COMPLETED, DIVERGED, FAILED, MISSING = range(4)
 
-EXTRAS = ("flops", "tokens", "params")
+AMOUNTS = ("flops", "tokens", "params")
 """Amounts that a row may hold beside the objective."""
+
+EXTRAS = (*AMOUNTS, "error")
+"""All that a row may hold beside the objective."""
 
 _ROOM = 2**40
 
@@ -79,6 +82,7 @@ class Reader:
         self._left_out: dict[str, set[Plain]] = {}
         self._zeros: dict[str, tuple[int, int]] = {}  # number of the first such row, their count
         self._ended: Counter[str] = Counter()
+        self._sure = 0  # rows whose standard error is 0
         self.seen = 0
 
     @property
@@ -141,6 +145,11 @@ class Reader:
         if self._ended:
             words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
             yield f"rows without a result by the column {self._request.outcome}: {words}"
+        if self._sure:
+            yield (
+                f"{plural(self._sure, 'row')} with {self._request.error} 0, which counts as not "
+                "known: no result is without noise"
+            )
 
     # The parts of a batch ---------------------------------------------------------------------
 
@@ -304,6 +313,10 @@ class Reader:
     def _extra(self, arrays: Batch, name: str, rows: Codes) -> Floats:
         values, empty = self._amounts(arrays, name, rows)
         wrong = ~empty & ~(np.isfinite(values) & (values >= 0))
+        if name == self._request.error:
+            self._sure += int((values == 0).sum())
+            empty |= np.isnan(values) | (values == 0)
+            wrong &= ~empty
         if wrong.any():
             place = int(np.argmax(wrong))
             raise self._refusal(rows[place], name, f"{values[place]:g}, where an amount is needed")

@@ -16,7 +16,9 @@ from sweeper.store.records import (
     DERIVED_COLUMNS,
     FIRST_COLUMNS,
     LAST_COLUMNS,
+    LOSS_ERROR,
     RESERVED_COLUMNS,
+    STANDARD_ERROR,
     StudyRecord,
 )
 from sweeper.store.studies import find_study
@@ -142,7 +144,8 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number); hidden. A setting whose name is one of these others is found as
+    attempts (their number); hidden; loss_error (standard error of the loss), where any result
+    came with one. A setting whose name is one of these others is found as
     ``setting_<name>``.
 
     Raises:
@@ -166,7 +169,9 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     fixed.loc[fixed["outcome"] == "diverged", "loss"] = worst
     whole = pandas.concat([fixed, settings, planned], axis=1)
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
-    return whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
+    whole = whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
+    stated = pandas.Series(columns[LOSS_ERROR], dtype="float64")
+    return whole.assign(**{LOSS_ERROR: stated}) if stated.notna().any() else whole
 
 
 def _documents(
@@ -266,6 +271,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             trials.c.workload_version,
             results.c.outcome,
             results.c.metrics[study.metric].as_float().label("loss"),
+            results.c.metrics[STANDARD_ERROR].as_float().label(LOSS_ERROR),
             *(environment[name].as_string().label(name) for name in _VERSIONS),
             *(results.c[name] for name in _OF_RESULT),
             tried.label("attempts"),

@@ -24,7 +24,14 @@ LAST_COLUMNS = (
 )
 """Columns of the table of trials before and after those of the settings."""
 
-RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS)) - {*DERIVED_COLUMNS}
+LOSS_ERROR = "loss_error"
+"""Column of the table of trials with the standard errors that results came with; there where
+any did."""
+
+STANDARD_ERROR = "standard_error"
+"""The metric that holds such an error."""
+
+RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, LOSS_ERROR)) - {*DERIVED_COLUMNS}
 """Columns of the table of trials that no setting can be named like."""
 
 

@@ -176,6 +176,76 @@ def test_rows_that_agree_are_repeats_when_told_so(sweeper: Sweeper) -> None:
         assert both.code == 2 and f"--repeats and {option} seed: " in both.err
 
 
+def test_published_standard_errors_and_a_stated_noise_are_the_noise_of_the_answers(
+    sweeper: Sweeper,
+) -> None:
+    parts = ("--scale", "width", "--hp", "learning_rate", "--objective", "loss")
+    parts += ("--variant", "setting", "--where", "curve=ema")
+    file = PUBLISHED / "llama_wikitext103_width.csv"
+    told = {"bars": ("--error", "error_bar"), "number": ("--noise", "0.004")}
+    for study, option in told.items():
+        assert sweeper("import", file, "--study", study, *parts, *option).code == 0
+
+    bars = sweeper("drift", "bars", "--json").document["groups"]
+    number = sweeper("drift", "number", "--json").document["groups"]
+
+    # The error bars of Muon are 0 in the figure, so its fits tell the noise.
+    sources = [{one["noise_source"] for one in group["optima"]} for group in bars]
+    assert sources == [{"stated"}, {"fit residuals"}]
+    noise = [one["noise"] for group in number for one in group["optima"]]
+    assert noise == pytest.approx([0.004] * 10)
+    compared = sweeper("compare", "number:Adam-Llama", "number:Muon-Llama", "--json")
+    assert compared.code == 2 and "FLOPs are not known" in compared.err
+
+
+def test_tuned_losses_with_standard_errors_are_compared_within_them(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    file = tmp_path / "tuned.csv"
+    rows = [
+        f"{v},{10.0**k},{5 - 0.5 * k / 3 - (v == 'b') * 0.1},0.02" for v in "ab" for k in (3, 4)
+    ]
+    file.write_text("\n".join(["v,flops,loss,se", *rows]), encoding="utf-8")
+    parts = ("--study", "s", "--scale", "flops", "--objective", "loss", "--variant", "v")
+    assert sweeper("import", file, *parts, "--error", "se").code == 0
+
+    answer = sweeper("compare", "s:a", "s:b", "--json").document
+
+    assert [point["error"] for point in answer["baseline_points"]] == pytest.approx([0.02] * 2)
+    point = answer["others"][0]["points"][0]
+    assert point["low"] < point["multiplier"] < point["high"]
+
+
+@pytest.mark.parametrize(
+    ("case", "objective", "says"),
+    [
+        ("accuracy_wrong_goal", "acc", "acc with goal min looks like the wrong goal"),
+        ("nats_and_bits_mixed", "loss", "width 1024 are 1.4427 times what the other scales"),
+        ("loss_rises_with_width", "loss", "the best loss rises with width, from 3.058 at 128"),
+    ],
+)
+def test_results_that_look_wrong_are_said_to(
+    sweeper: Sweeper, case: str, objective: str, says: str
+) -> None:
+    parts = ("--scale", "width", "--hp", "lr", "--objective", objective, "--seed", "seed")
+    assert sweeper("import", CASES / f"{case}.csv", "--study", "s", *parts).code == 0
+
+    for command in ("drift", "fit"):
+        said = sweeper(command, "s")
+        assert says in " ".join((said.out + said.err).split())
+
+
+def test_the_right_goal_is_not_doubted(sweeper: Sweeper) -> None:
+    parts = ("--scale", "width", "--hp", "lr", "--objective", "acc", "--seed", "seed")
+    file = CASES / "accuracy_wrong_goal.csv"
+    assert sweeper("import", file, "--study", "s", *parts, "--goal", "max").code == 0
+
+    answer = sweeper("drift", "s", "--json").document
+
+    assert answer["notes"] == []
+    assert answer["groups"][0]["drift"]["low"] < -0.5 < answer["groups"][0]["drift"]["high"]
+
+
 def test_the_state_column_of_an_export_is_used_without_being_asked(
     sweeper: Sweeper, tmp_path: Path
 ) -> None:

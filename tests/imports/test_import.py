@@ -154,6 +154,26 @@ def test_repeats_are_numbered_in_the_order_of_their_rows(store: Store, tmp_path:
     assert store.study("theirs").document["sweep"]["seed"] == [0, 1, 2, 3, 4]
 
 
+def test_a_standard_error_is_kept_with_its_result(store: Store, tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"width": 64, "lr": 1, "loss": 3.2, "bar": 0.01},
+        {"width": 64, "lr": 2, "loss": 3.1, "bar": ""},
+        {"width": 64, "lr": 4, "loss": math.nan, "bar": math.nan},
+        {"width": 64, "lr": 8, "loss": 3.3, "bar": 0},
+    ]
+    file = write_csv(tmp_path / "runs.csv", rows)
+    parts: dict[str, Any] = {"variant": (), "seed": None, "error": "bar"}
+
+    done = take(store, file, **parts)
+    take(store, file, study="stated", noise=0.02, **parts)
+
+    assert done.notes[0].startswith("1 row with bar 0, which counts as not known")
+    assert store.frame("theirs")["loss_error"].fillna(0).tolist() == [0.01, 0, 0, 0]
+    assert keys(store, "stated") == keys(store)
+    stated = view_study(store, "stated").trials["loss_error"]
+    assert stated.tolist() == [0.01, 0.02, 0.02, 0.02]
+
+
 def test_rows_that_are_added_join_the_study(store: Store, tmp_path: Path) -> None:
     rows = sweep_rows()
     take(store, write_csv(tmp_path / "runs.csv", rows[:20]))

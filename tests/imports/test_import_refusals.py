@@ -72,6 +72,7 @@ def test_zeros_are_set_aside_only_where_positive_rates_are_left(
     [
         ("adam,0.5,1,10,finished,9", r"row 2, column seed: 0.5, where a seed is a whole number"),
         (",1,1,10,finished,9", r"row 2, column optimizer: empty, and a variant's name needs it"),
+        ("adam,1,1,10,finished,9,64,1,-1", r"row 2, column bar: -1, where an amount is needed"),
         ("adam,1,-1,10,finished,9", r"row 2, column tok: -1, where an amount is needed"),
         ("adam,1,1,2.5,finished,9", r"row 2, column step: '2.5', where a step is a whole number"),
         ("adam,1,1,10,perhaps,9", r"row 2, column state: 'perhaps', where finished, diverged"),
@@ -80,11 +81,12 @@ def test_zeros_are_set_aside_only_where_positive_rates_are_left(
 def test_seeds_variants_amounts_steps_and_states_are_checked(
     own: Store, tmp_path: Path, cells: str, says: str
 ) -> None:
-    head = "optimizer,seed,tok,step,state,loss,width,lr"
-    file = text(tmp_path, f"{head}\nadam,0,1,10,finished,9,64,1\n{cells},64,1\n")
+    head = "optimizer,seed,tok,step,state,loss,width,lr,bar"
+    row = cells if cells.count(",") == 8 else f"{cells},64,1,"
+    file = text(tmp_path, f"{head}\nadam,0,1,10,finished,9,64,1,0.1\n{row}\n")
 
     with pytest.raises(RequestError, match=says):
-        take(own, file, tokens="tok", step="step", outcome="state")
+        take(own, file, tokens="tok", step="step", outcome="state", error="bar")
 
 
 def test_rows_that_agree_and_have_different_losses_are_named(own: Store, tmp_path: Path) -> None:
@@ -203,6 +205,8 @@ def test_two_variants_of_one_name_are_refused(own: Store, tmp_path: Path) -> Non
         ({"scales": ()}, "--scale: name the column"),
         ({"scales": ("loss",), "objective": "y"}, "--scale loss: that is a word of the table"),
         ({"scales": ("lr",)}, "column lr is given two parts"),
+        ({"noise": 0.0}, "--noise 0: the standard deviation of one result is above 0"),
+        ({"error": "loss"}, "column loss is given two parts"),
         ({"step": "seed"}, "column seed is given two parts"),
         ({"variant": ("sweep",)}, "--variant sweep"),
         (
