@@ -16,7 +16,7 @@ from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from sweeper.imports import ClaimedRule, Imported
+    from sweeper.imports import ClaimedRule, Imported, NamePattern
     from sweeper.store import Changes
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -66,6 +66,15 @@ def import_results(
         list[str] | None,
         typer.Option(metavar="HP=EXPONENT+-TOLERANCE", help="A rule to test; may be repeated."),
     ] = None,
+    name_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN", help="Settings in the runs' names, for example '*_lr{lr}_w{width}'."
+        ),
+    ] = None,
+    name_column: Annotated[
+        Names, _column("--name-column", "Names of runs; default: Name.")
+    ] = None,
     outcome: Annotated[Names, _column("--outcome", "How a run ended; default: State.")] = None,
     error: Annotated[Names, _column("--error", "Standard error of the objective.")] = None,
     noise: Annotated[
@@ -109,6 +118,7 @@ def import_results(
         repeats=repeats,
         error=error,
         noise=noise,
+        in_names=_pattern(name_pattern, name_column),
     )
     with Store.open(store) as opened:
         done = imports.import_results(opened, request)
@@ -120,6 +130,14 @@ def _condition(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise RequestError(f"--where {text!r}: write COLUMN=VALUE, for example optimizer=muon")
     return name.strip(), value.strip()
+
+
+def _pattern(text: str | None, column: str | None) -> NamePattern | None:
+    from sweeper.imports import NamePattern
+
+    if text is None and column is not None:
+        raise RequestError(f"--name-column {column}: say with --name-pattern what its names hold")
+    return None if text is None else NamePattern(text, column)
 
 
 def _claim(text: str) -> ClaimedRule:
@@ -155,7 +173,7 @@ def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
     left_out = done.rows - done.used - done.repeated - done.set_aside - done.left_out
     parts = [f"{done.rows} rows read", f"{done.used} used"]
     parts += [f"{left_out} left out by --where"] if left_out else []
-    parts += [f"{done.left_out} left out without a log2"] if done.left_out else []
+    parts += [f"{done.left_out} left out, see below"] if done.left_out else []
     parts += [f"{done.repeated} said the same again"] if done.repeated else []
     parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
     parts += [f"{done.curves} curves written"] if done.curves else []

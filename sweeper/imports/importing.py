@@ -68,8 +68,12 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     """
     sheet = open_sheet(request.file)
     request, found = _with_outcome(sheet, request)
-    columns = found_columns(sheet.names, _asked(request))
-    reader = Reader(request, columns)
+    columns = found_columns(sheet.names, _in_columns(sheet, request))
+    in_names, names = request.in_names, None
+    if in_names is not None:
+        names = in_names.column_of(sheet.names)
+        columns |= dict.fromkeys(in_names.names, names)
+    reader = Reader(request, columns, names)
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
         reader.add(batch)
     release_batches()
@@ -126,6 +130,23 @@ def _with_outcome(sheet: Sheet, request: ImportRequest) -> tuple[ImportRequest, 
             return request, []
     told = f"column {free[0]} says how each run ended; --outcome names another column"
     return replace(request, outcome=free[0]), [told]
+
+
+def _in_columns(sheet: Sheet, request: ImportRequest) -> list[str]:
+    """Returns what was asked for and is no part of the runs' names.
+
+    Raises:
+        RequestError: something is both a column and a part of the names.
+    """
+    in_names = request.in_names.names if request.in_names is not None else ()
+    asked = _asked(request)
+    both = [name for name in in_names if name in asked and name in sheet.names]
+    if both:
+        raise RequestError(
+            f"--name-pattern: {both[0]} is a column of the file too; call it otherwise in the "
+            "pattern, or put * in its place"
+        )
+    return [name for name in asked if name not in in_names]
 
 
 def _asked(request: ImportRequest) -> list[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,79 @@ class ClaimedRule:
     hyperparameter: str
     exponent: float
     tolerance: float
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """Where settings stand in the names of runs.
+
+    Attributes:
+        text: the whole name, ``{lr}`` for a setting and ``*`` for any text, for example
+            ``*_lr{lr}_w{width}``; or a regular expression with named groups, ``(?P<lr>...)``,
+            that some part of the name fits.
+        column: column of the names; None takes that called ``Name``, in any case.
+
+    Raises:
+        RequestError: the text is no pattern, or names no setting.
+    """
+
+    text: str
+    column: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            names = self.names
+        except re.error as error:
+            raise RequestError(
+                f"--name-pattern {self.text!r}: {error}; a setting is written {{lr}}, by letters, "
+                "digits and '_', once each, and * stands for any text"
+            ) from error
+        if not names:
+            raise RequestError(
+                f"--name-pattern {self.text!r} names no setting; write for example "
+                "'*_lr{lr}_w{width}' for names such as adam_lr0.001_w128"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The settings that it finds."""
+        return tuple(self._expression.groupindex)
+
+    def read(self, name: str) -> tuple[str, ...] | None:
+        """Returns the text of each setting in a name; None if the name does not fit."""
+        match = self._expression.search(name)
+        return None if match is None else tuple(match[each] or "" for each in self.names)
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        if "(?P<" in self.text:
+            return re.compile(self.text)
+        parts = re.split(r"(\{[^{}]*\}|\*)", self.text)
+        free = {"*": ".*?"}
+        whole = "".join(
+            f"(?P<{part[1:-1].strip()}>.+?)"
+            if part[:1] == "{" and part[-1:] == "}"
+            else free.get(part, re.escape(part))
+            for part in parts
+        )
+        return re.compile(rf"\A{whole}\Z")
+
+    def column_of(self, names: Sequence[str]) -> str:
+        """Returns the column of the names in a file.
+
+        Raises:
+            RequestError: none or several are called so, and none was named.
+            UnknownNameError: there is none of the name that was given.
+        """
+        if self.column is not None:
+            return found_columns(names, [self.column])[self.column]
+        found = [name for name in names if name.lower() == "name"]
+        if len(found) != 1:
+            raise RequestError(
+                f"--name-pattern: the file has {len(found) or 'no'} columns called Name; say with "
+                "--name-column which one holds the names of the runs"
+            )
+        return found[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +129,7 @@ class ImportRequest:
             are numbered in the order of the rows.
         error: column of the standard error of the objective.
         noise: standard deviation of the objective of one row, where no such column says it.
+        in_names: settings that stand in the names of the runs; they are columns like any other.
 
     Raises:
         RequestError: the parts do not fit together.
@@ -81,6 +156,7 @@ class ImportRequest:
     repeats: bool = False
     error: str | None = None
     noise: float | None = None
+    in_names: NamePattern | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.study) or self.study.endswith((".yaml", ".yml")):

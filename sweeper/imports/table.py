@@ -68,14 +68,18 @@ class Reader:
     Args:
         request: what the columns are.
         columns: name in the file of every column of the request.
+        names: column of the runs' names, where settings stand in them.
 
     Attributes:
         cells: settings in the order of ``request.settings``, and the seed, of each cell.
         seen: rows taken in, those that ``where`` leaves out too.
     """
 
-    def __init__(self, request: ImportRequest, columns: Mapping[str, str]) -> None:
-        self._request, self._columns = request, columns
+    def __init__(
+        self, request: ImportRequest, columns: Mapping[str, str], names: str | None = None
+    ) -> None:
+        self._request, self._columns, self._names = request, columns, names
+        self._misnamed: list[tuple[int, str]] = []  # numbers and names of rows that do not fit
         self._numbers = {*request.scales, *request.hyperparameters}
         self._known: dict[tuple[Plain, ...], int] = {}
         self._parts: dict[str, list[NDArray[Any]]] = {}
@@ -92,8 +96,8 @@ class Reader:
 
     @property
     def left_out(self) -> int:
-        """Rows without a log2: a hyperparameter is 0 there."""
-        return sum(count for _, count in self._zeros.values())
+        """Rows without a log2, since a hyperparameter is 0, or whose names do not fit."""
+        return sum(count for _, count in self._zeros.values()) + len(self._misnamed)
 
     def add(self, batch: Batch) -> None:
         """Takes in the next rows.
@@ -103,7 +107,8 @@ class Reader:
         """
         arrays = {name: batch[column] for name, column in self._columns.items()}
         count = len(next(iter(arrays.values())))
-        kept = self._without_zeros(arrays, self._kept(arrays, count))
+        named = self._read_names(arrays, batch)
+        kept = self._without_zeros(arrays, named & self._kept(arrays, count))
         rows = self.seen + 1 + np.flatnonzero(kept)
         self.seen += count
         if len(rows) < count:
@@ -136,6 +141,12 @@ class Reader:
 
     def notes(self) -> Iterator[str]:
         """Yields a sentence on each thing that was not taken as it stands in the file."""
+        if self._misnamed:
+            row, name = self._misnamed[0]
+            yield (
+                f"left out: {plural(len(self._misnamed), 'row')} with names that do not fit "
+                f"--name-pattern, for example row {row}, {name!r}"
+            )
         for name, (row, count) in self._zeros.items():
             first = f" (row {row} the first)" if count > 1 else f" (row {row})"
             yield (
@@ -167,6 +178,25 @@ class Reader:
             self._left_out.setdefault(name, set()).update(cells)
             kept &= hits[codes] if len(cells) else True
         return kept
+
+    def _read_names(self, arrays: dict[str, Any], batch: Batch) -> NDArray[np.bool_]:
+        """Adds the settings that stand in the runs' names; returns which names have them."""
+        pattern = self._request.in_names
+        if pattern is None or self._names is None:
+            return np.ones(len(next(iter(arrays.values()))), dtype=np.bool_)
+        import pyarrow
+
+        texts = ["" if name is None else str(name) for name in batch[self._names].to_pylist()]
+        found = {text: pattern.read(text) for text in set(texts)}
+        none = ("",) * len(pattern.names)
+        columns = zip(*(found[text] or none for text in texts), strict=True)
+        for name, values in zip(pattern.names, columns, strict=True):
+            arrays[name] = pyarrow.array(values, "string")
+        odd = [place for place, text in enumerate(texts) if found[text] is None]
+        self._misnamed += [(self.seen + 1 + place, texts[place]) for place in odd]
+        fits = np.ones(len(texts), dtype=np.bool_)
+        fits[odd] = False
+        return fits
 
     def _without_zeros(self, arrays: Batch, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Returns which rows are kept, without those where a hyperparameter is 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_a_rate_of_zero_is_set_aside_with_a_word(sweeper: Sweeper) -> None:
     said = sweeper("import", CASES / "one_rate_zero.csv", "--study", "zero", *USUAL)
 
     assert said.code == 0, said.err
-    assert "120 rows read; 108 used; 12 left out without a log2" in said.out
+    assert "120 rows read; 108 used; 12 left out, see below" in said.out
     assert "left out: 12 rows (row 109 the first), where lr is 0, which has no log2" in said.out
     (group,) = sweeper("drift", "zero", "--json").document["groups"]
     assert group["drift"]["low"] < -0.5 < group["drift"]["high"]
@@ -244,6 +245,72 @@ def test_the_right_goal_is_not_doubted(sweeper: Sweeper) -> None:
 
     assert answer["notes"] == []
     assert answer["groups"][0]["drift"]["low"] < -0.5 < answer["groups"][0]["drift"]["high"]
+
+
+NAMES = """\
+Name,loss
+adam_lr0.001_w128_s0,3.2
+adam_lr0.002_w128_s0,3.1
+adam_lr4e-3_w128_s0,3.3
+test,9
+"""
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{optimizer}_lr{lr}_w{width}_*", r"lr(?P<lr>[^_]+)_w(?P<width>\d+)"]
+)
+def test_settings_are_read_from_the_names_of_runs(
+    sweeper: Sweeper, tmp_path: Path, pattern: str
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(NAMES, encoding="utf-8")
+
+    said = sweeper("import", file, "--study", "n", *USUAL[:6], "--name-pattern", pattern)
+
+    assert said.code == 0, said.err
+    assert "4 rows read; 3 used; 1 left out, see below" in said.out
+    assert (
+        "left out: 1 row with names that do not fit --name-pattern, for example row 4, 'test'"
+        in (" ".join(said.out.split()))
+    )
+    rows = sweeper("sql", "select config from trials", "--json").document
+    assert sorted(json.loads(row["config"])["lr"] for row in rows) == [0.001, 0.002, 0.004]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--name-pattern", "lr_w"), "names no setting; write for example '*_lr{lr}_w{width}'"),
+        (("--name-pattern", "{l r}"), "a setting is written {lr}, by letters"),
+        (("--name-pattern", "{lr}_{lr}"), "a setting is written {lr}, by letters"),
+        (("--name-pattern", "(?P<lr>[0-9]"), "--name-pattern '(?P<lr>[0-9]': "),
+        (
+            ("--name-pattern", "run_{lr}_{width}"),
+            "no row is left; left out: 4 rows with names that do",
+        ),
+        (("--name-pattern", "*lr{loss}_*"), "--name-pattern: loss is a column of the file too"),
+        (("--name-pattern", "*lr{lr}_*"), "no column named 'width'"),
+        (
+            ("--name-pattern", "*lr{lr}_w{width}_*", "--name-column", "run"),
+            "no column named 'run'",
+        ),
+        (("--name-column", "Name"), "say with --name-pattern what its names hold"),
+        (
+            ("--name-pattern", "{lr}_lr{width}_*"),
+            "row 1, column Name: 'adam', where a number is needed",
+        ),
+    ],
+)
+def test_a_pattern_of_names_that_cannot_be_read_is_one_message(
+    sweeper: Sweeper, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(NAMES, encoding="utf-8")
+
+    said = sweeper("import", file, "--study", "n", *USUAL[:6], *options)
+
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert says in said.err
 
 
 def test_the_state_column_of_an_export_is_used_without_being_asked(
