@@ -45,7 +45,9 @@ Names = str | None
 
 
 def import_results(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV, Parquet, JSON, or a folder of JSON runs.")
+    ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
     scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
     objective: Annotated[str, _column("--objective", "What is compared, for example a loss.")],

@@ -78,7 +78,8 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         reader.add(batch)
     release_batches()
     sorted_rows, cells = _one_row_each(sheet, reader, request)
-    source = {"source": sheet.path.name, "sha256": sheet.digest()}
+    name = sheet.path.name or sheet.path.resolve().name
+    source = {"source": name, "sha256": sheet.digest()}
     imported = ImportedStudy(request, cells, sorted_rows.rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
@@ -87,7 +88,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     counts = imported.counts()
     return Imported(
         study=request.study,
-        file=sheet.path.name,
+        file=name,
         sha256=source["sha256"],
         rows=reader.seen,
         used=len(sorted_rows.rows.row),

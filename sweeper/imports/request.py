@@ -108,7 +108,7 @@ class ImportRequest:
     """A file of results, and what its columns are.
 
     Attributes:
-        file: CSV, Parquet or JSON.
+        file: CSV, Parquet, JSON, or a folder of JSON runs.
         study: name under which the study is kept.
         scales: columns along which optima are tracked; the first is the study's scale.
         objective: column of what is compared.

@@ -24,7 +24,7 @@ from sample_store import dump, study
 
 from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import RequestError
-from sweeper.imports.request import ClaimedRule
+from sweeper.imports.request import ClaimedRule, NamePattern
 from sweeper.store.files.curves import read_curves
 from sweeper.store.records import Changes
 from sweeper.store.store import Store
@@ -94,6 +94,52 @@ def test_every_format_gives_the_same_trials(store: Store, tmp_path: Path, form: 
 
     assert keys(store, "again") == keys(store)
     assert store.query("select count(*) from trials").rows == [(40,)]
+
+
+def run_of(row: Row) -> dict[str, Any]:
+    settings = {name: row[name] for name in ("optimizer", "width", "lr", "seed")}
+    return {"config": settings, "summary": {"loss": row["loss"]}}
+
+
+def test_runs_printed_over_several_lines_are_read(store: Store, tmp_path: Path) -> None:
+    rows = sweep_rows()
+    take(store, write_csv(tmp_path / "runs.csv", rows))
+    one, many = tmp_path / "one.json", tmp_path / "many.json"
+    one.write_text(json.dumps(run_of(rows[0]), indent=2) + "\n", encoding="utf-8")
+    many.write_text("\n".join(json.dumps(run_of(row), indent=2) for row in rows), encoding="utf-8")
+
+    assert take(store, one, study="one").used == 1
+    take(store, many, study="many")
+
+    assert keys(store, "one")[0] in keys(store) and keys(store, "many") == keys(store)
+
+
+@pytest.mark.parametrize("own_folders", [False, True])
+def test_a_folder_of_runs_is_read(store: Store, tmp_path: Path, own_folders: bool) -> None:
+    rows = sweep_rows()
+    take(store, write_csv(tmp_path / "runs.csv", rows))
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for number, row in enumerate(rows):
+        run = run_of(row)
+        if own_folders:
+            place = folder / f"run{number}"
+            place.mkdir()
+            for name in ("config", "summary"):
+                (place / f"{name}.json").write_text(json.dumps(run[name]), encoding="utf-8")
+            (place / "history.json").write_text("[{}, {}]", encoding="utf-8")
+        else:
+            (folder / f"run{number}.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
+    (folder / "notes.txt").write_text("by hand", encoding="utf-8")
+
+    done = take(store, folder, study="again")
+
+    assert (done.file, done.rows, done.columns["lr"]) == ("runs", 40, "config.lr")
+    assert keys(store, "again") == keys(store)
+    sha256 = done.sha256
+    assert take(store, folder, study="again").sha256 == sha256
+    take(store, folder, study="named", in_names=NamePattern("run{number}"), fixed=("number",))
+    assert sorted(store.frame("named")["number"]) == list(range(40))
 
 
 def test_the_same_rows_in_any_order_change_nothing(store: Store, tmp_path: Path) -> None:

@@ -182,7 +182,10 @@ def test_a_file_that_is_no_table_is_refused(
 def test_a_file_that_cannot_be_read_is_refused(own: Store, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no such file"):
         take(own, tmp_path / "none.csv")
-    with pytest.raises(RequestError, match="is a folder"):
+    with pytest.raises(RequestError, match=r"is a folder without \.json files of runs"):
+        take(own, tmp_path)
+    (tmp_path / "a.json").write_text("{\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"a\.json: record 1 is not JSON"):
         take(own, tmp_path)
     broken = tmp_path / "runs.csv.gz"
     broken.write_bytes(gzip.compress(b"width,lr,loss\n" + b"64,1,2\n" * 1000)[:-20])
