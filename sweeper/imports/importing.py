@@ -68,7 +68,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     """
     sheet = open_sheet(request.file)
     request, found = _with_outcome(sheet, request)
-    columns = found_columns(sheet.names, _in_columns(sheet, request))
+    columns = found_columns(sheet.names, _in_columns(sheet, request), request.measured)
     in_names, names = request.in_names, None
     if in_names is not None:
         names = in_names.column_of(sheet.names)
@@ -151,10 +151,9 @@ def _in_columns(sheet: Sheet, request: ImportRequest) -> list[str]:
 
 
 def _asked(request: ImportRequest) -> list[str]:
-    singles = (request.seed, request.objective, request.outcome, request.step)
-    amounts = (request.flops, request.tokens, request.params, request.error)
+    seed = [request.seed] if request.seed else []
     wheres = (name for name, _ in request.where)
-    return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
+    return [*request.settings, *seed, *request.measured, *wheres]
 
 
 def _one_row_each(

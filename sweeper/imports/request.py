@@ -197,6 +197,15 @@ class ImportRequest:
         """Columns that, with the seed, tell one trial from another, in the order of a config."""
         return (*self.variant, *self.scales, *self.hyperparameters, *self.fixed)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Columns of what runs came to, other than their settings."""
+        names = (
+            *(self.objective, self.outcome, self.step),
+            *(self.flops, self.tokens, self.params, self.error),
+        )
+        return tuple(name for name in names if name is not None and name not in self.settings)
+
     def _check_parts(self) -> None:
         single = (self.seed, self.objective, self.outcome, self.step, self.error)
         counts = Counter((*self.settings, *(name for name in single if name is not None)))
@@ -208,17 +217,29 @@ class ImportRequest:
             )
 
 
-def found_columns(names: Sequence[str], asked: Sequence[str]) -> dict[str, str]:
+def found_columns(
+    names: Sequence[str], asked: Sequence[str], measured: Sequence[str] = ()
+) -> dict[str, str]:
     """Returns the column of a file for each name that was asked for.
 
-    A name is that of a column, or what stands after a dot or slash in exactly one.
+    A name is that of a column, or what stands after a dot or slash in exactly one. Of several, a
+    setting is the one under ``config``, where a schedule's last rate may stand under ``summary``,
+    and a measurement the one under ``summary``.
+
+    Args:
+        names: columns of the file.
+        asked: names that were asked for.
+        measured: those among them that are measurements; the others are settings.
 
     Raises:
         UnknownNameError: there is no such column.
         RequestError: several columns fit, or a column is there twice.
     """
     counts = Counter(names)
-    columns = {name: _column(name, counts) for name in dict.fromkeys(asked)}
+    columns = {
+        name: _column(name, counts, "summary" if name in measured else "config")
+        for name in dict.fromkeys(asked)
+    }
     for name, column in columns.items():
         if counts[column] > 1:
             raise RequestError(f"the file has {counts[column]} columns named {name!r}; rename one")
@@ -228,10 +249,16 @@ def found_columns(names: Sequence[str], asked: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _column(name: str, known: Mapping[str, int]) -> str:
+def _column(name: str, known: Mapping[str, int], part: str) -> str:
     if name in known:
         return name
     ends = [column for column in known if column.endswith((f".{name}", f"/{name}"))]
+    for preferred in (
+        [end for end in ends if end in (f"{part}.{name}", f"{part}/{name}")],
+        [end for end in ends if end.startswith((f"{part}.", f"{part}/"))],
+    ):
+        if len(preferred) == 1:
+            return preferred[0]
     if len(ends) > 1:
         raise RequestError(
             f"column {name!r} may be any of {', '.join(sorted(ends))}; give the whole name"

@@ -134,6 +134,25 @@ def test_a_name_may_be_the_end_of_one_column_and_not_of_two(own: Store, tmp_path
         take(own, file, **PLAIN)
 
 
+def test_a_setting_is_looked_for_under_config_and_a_measurement_under_summary(
+    own: Store, tmp_path: Path
+) -> None:
+    head = "config.model.width,summary.width,config.lr,config.min.lr,summary.lr,summary.loss"
+    file = text(tmp_path, f"{head},config.loss\n64,1,0.5,7,0,2,mse\n64,1,1,7,0,3,mse\n")
+
+    done = take(own, file, **PLAIN)
+
+    assert done.columns == {
+        "width": "config.model.width",
+        "lr": "config.lr",
+        "loss": "summary.loss",
+    }
+    assert own.frame("theirs")["lr"].tolist() == [0.5, 1]
+    two = text(tmp_path, "config.a.width,config.b.width,lr,loss\n64,64,1,2\n")
+    with pytest.raises(RequestError, match=r"may be any of config\.a\.width, config\.b\.width"):
+        take(own, two, **PLAIN)
+
+
 def test_a_header_that_says_a_name_twice_is_refused_where_it_matters(
     own: Store, tmp_path: Path
 ) -> None:
