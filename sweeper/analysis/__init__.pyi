@@ -36,8 +36,10 @@ from .optimum.locate import locate as locate
 from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
+from .optimum.sites import GivenSurvey as GivenSurvey
 from .optimum.sites import JointSurvey as JointSurvey
 from .optimum.sites import Survey as Survey
+from .optimum.sites import given_survey as given_survey
 from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim

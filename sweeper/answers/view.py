@@ -230,16 +230,35 @@ class StudyView:
                 notes=chosen.notes,
             )
 
-    def require_results(self) -> None:
-        """Checks that there is something to answer from.
+    @property
+    def holds_optima(self) -> bool:
+        """Whether the study was imported from a table of optima, which holds no runs."""
+        return bool(self.study.document.get("optima"))
+
+    def require_results(self, *, of_runs: bool = True) -> None:
+        """Checks that there is something to answer from, results of runs unless not asked for.
 
         Raises:
-            AnalysisRefusal: no trial has a result.
+            AnalysisRefusal: no trial has a result, or there are optima in place of runs.
         """
+        if of_runs:
+            self.require_runs()
         if not self.has_results:
             raise AnalysisRefusal(
                 f"study {self.study.name}: none of its {len(self.trials)} cells has a result "
                 "yet; sweeper run starts it, sweeper status says where it stands"
+            )
+
+    def require_runs(self) -> None:
+        """Checks that the study holds runs.
+
+        Raises:
+            AnalysisRefusal: it holds optima in their place.
+        """
+        if self.holds_optima:
+            raise AnalysisRefusal(
+                f"study {self.study.name} holds optima and no runs, so only sweeper fit and "
+                "sweeper predict can read it"
             )
 
     def select(self, *names: str) -> Selection:
@@ -273,7 +292,11 @@ class StudyView:
                     f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
                 )
             rows = best
-        doubts = tuple(_doubts(self.study, rows, (self.scale, *names), groups))
+        doubts = (
+            ()
+            if self.holds_optima
+            else tuple(_doubts(self.study, rows, (self.scale, *names), groups))
+        )
         return Selection(rows=rows, settings=groups, notes=(*notes, *doubts), doubts=doubts)
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:

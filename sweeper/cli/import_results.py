@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from sweeper.imports import ClaimedRule, Imported, NamePattern
+    from sweeper.imports import ClaimedRule, Imported, ImportRequest, NamePattern
     from sweeper.store import Changes
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -50,7 +49,7 @@ def import_results(
     ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
     scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
-    objective: Annotated[str, _column("--objective", "What is compared, for example a loss.")],
+    objective: Annotated[Names, _column("--objective", "What is compared, as a loss.")] = None,
     hp: Annotated[Names, _columns("--hp", "Hyperparameters whose optimum is sought.")] = None,
     variant: Annotated[Names, _columns("--variant", "Whose values name the variants.")] = None,
     fixed: Annotated[Names, _columns("--fixed", "Further settings that tell runs apart.")] = None,
@@ -83,6 +82,8 @@ def import_results(
         float | None,
         typer.Option(help="Standard deviation of one result, where none is stated in the file."),
     ] = None,
+    low: Annotated[Names, _column("--low", "Of a table of optima: low end of each.")] = None,
+    high: Annotated[Names, _column("--high", "High end of each, 95%.")] = None,
     flops: Annotated[Names, _column("--flops", "Training FLOPs of the run.")] = None,
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
@@ -102,7 +103,7 @@ def import_results(
         file=file,
         study=study,
         scales=names_of(scale, "--scale", COMMAS),
-        objective=objective,
+        objective=_objective(objective, hp, optima=bool(low or high)),
         hyperparameters=names_of(hp, "--hp", COMMAS),
         variant=names_of(variant, "--variant", COMMAS),
         fixed=names_of(fixed, "--fixed", COMMAS),
@@ -120,11 +121,24 @@ def import_results(
         repeats=repeats,
         error=error,
         noise=noise,
+        low=low,
+        high=high,
         in_names=_pattern(name_pattern, name_column),
     )
     with Store.open(store) as opened:
         done = imports.import_results(opened, request)
-    _print(done, hyperparameters=request.hyperparameters, as_json=as_json)
+    _print(done, request, as_json=as_json)
+
+
+def _objective(objective: str | None, hp: str | None, *, optima: bool) -> str:
+    if objective is not None and not optima:
+        return objective
+    if objective is None and hp is not None and optima:
+        return hp.strip()
+    raise RequestError(
+        "--objective: name the column that is compared, for example a loss; a table of optima "
+        "has --hp, --low and --high in its place"
+    )
 
 
 def _condition(text: str) -> tuple[str, str]:
@@ -158,16 +172,16 @@ def _claim(text: str) -> ClaimedRule:
     )
 
 
-def _print(done: Imported, *, hyperparameters: Sequence[str], as_json: bool) -> None:
+def _print(done: Imported, request: ImportRequest, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
         return
     out = console()
-    for sentence in _sentences(done, hyperparameters=hyperparameters):
+    for sentence in _sentences(done, request):
         out.print(sentence)
 
 
-def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
+def _sentences(done: Imported, request: ImportRequest) -> list[str]:
     total = sum(done.trials.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
     said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
@@ -183,7 +197,7 @@ def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
     said += [f"{name} is the column {column}" for name, column in done.columns.items()]
     said += done.notes
     said.append(_changed(done.changes))
-    return [*said, _next(done, hyperparameters=hyperparameters)]
+    return [*said, _next(done, request)]
 
 
 def _changed(changes: Changes) -> str:
@@ -198,7 +212,10 @@ def _changed(changes: Changes) -> str:
     return "trials: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _next(done: Imported, *, hyperparameters: Sequence[str]) -> str:
+def _next(done: Imported, request: ImportRequest) -> str:
+    hyperparameters = request.hyperparameters
+    if request.holds_optima:
+        return f"sweeper fit {done.study} makes a rule of the optima, sweeper predict goes by it"
     if len(hyperparameters) == 2:
         return (
             f"sweeper drift {done.study} --joint {','.join(hyperparameters)} reads the joint "

@@ -129,6 +129,8 @@ class ImportRequest:
             are numbered in the order of the rows.
         error: column of the standard error of the objective.
         noise: standard deviation of the objective of one row, where no such column says it.
+        low, high: columns of the ends of an optimum's interval. The file is a table of optima
+            then, of one hyperparameter, which is its own objective.
         in_names: settings that stand in the names of the runs; they are columns like any other.
 
     Raises:
@@ -156,6 +158,8 @@ class ImportRequest:
     repeats: bool = False
     error: str | None = None
     noise: float | None = None
+    low: str | None = None
+    high: str | None = None
     in_names: NamePattern | None = None
 
     def __post_init__(self) -> None:
@@ -202,18 +206,51 @@ class ImportRequest:
         """Columns of what runs came to, other than their settings."""
         names = (
             *(self.objective, self.outcome, self.step),
-            *(self.flops, self.tokens, self.params, self.error),
+            *(self.flops, self.tokens, self.params, self.error, self.low, self.high),
         )
         return tuple(name for name in names if name is not None and name not in self.settings)
 
+    @property
+    def holds_optima(self) -> bool:
+        """Whether the file is a table of optima."""
+        return self.low is not None or self.high is not None
+
+    def _check_optima(self) -> None:
+        if not self.holds_optima:
+            return
+        if self.low is None or self.high is None:
+            raise RequestError("--low and --high: name both ends of the optima's intervals")
+        if self.hyperparameters != (self.objective,):
+            raise RequestError(
+                "--low and --high: a table of optima has one --hp, the column of the optima, and "
+                "no --objective"
+            )
+        others = {
+            "--seed": self.seed,
+            "--repeats": self.repeats,
+            "--outcome": self.outcome,
+            "--step": self.step,
+            "--error": self.error,
+            "--noise": self.noise,
+        }
+        given = [option for option, value in others.items() if value]
+        if given:
+            raise RequestError(
+                f"--low and {given[0]}: a table of optima holds no runs; leave {given[0]} out"
+            )
+
     def _check_parts(self) -> None:
-        single = (self.seed, self.objective, self.outcome, self.step, self.error)
+        self._check_optima()
+        objective = None if self.holds_optima else self.objective
+        own = (self.seed, objective, self.outcome, self.step)
+        single = (*own, self.error, self.low, self.high)
         counts = Counter((*self.settings, *(name for name in single if name is not None)))
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             raise RequestError(
                 f"column {twice[0]} is given two parts; a column is one of --scale, --hp, "
-                "--variant, --fixed, --seed, --objective, --outcome, --error or --step"
+                "--variant, --fixed, --seed, --objective, --outcome, --error, --low, --high or "
+                "--step"
             )
 
 

@@ -17,7 +17,9 @@ from sweeper.imports.table import AMOUNTS, COMPLETED, DIVERGED, KINDS, Rows, fir
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store import (
     IMPORTED,
-    STANDARD_ERROR,
+    LOSS_ERROR,
+    OPTIMUM_HIGH,
+    OPTIMUM_LOW,
     Membership,
     Paths,
     Store,
@@ -221,8 +223,9 @@ class ImportedStudy:
     def _metrics(self, run: Run) -> dict[str, float]:
         if run.value is None:
             return {}
-        error = {STANDARD_ERROR: run.extras["error"]} if "error" in run.extras else {}
-        return {self._request.objective: run.value, **error}
+        kept = {"error": LOSS_ERROR, "low": OPTIMUM_LOW, "high": OPTIMUM_HIGH}
+        more = {kept[name]: value for name, value in run.extras.items() if name in kept}
+        return {self._request.objective: run.value, **more}
 
     def _marks(self, run: Run) -> Iterator[Mark]:
         if run.path is None or self._marked is None:
@@ -269,6 +272,7 @@ class ImportedStudy:
             "variants": self.variants,
             "sweep": {name: _axis(distinct[name]) for name in axes},
             "objective": {"metric": request.objective, "goal": request.goal},
+            **({"optima": True} if request.holds_optima else {}),
             **({} if request.noise is None else {"noise": request.noise}),
             "claims": [vars(claim) for claim in request.claims],
             "imported": {**self._source, "where": [f"{n}={v}" for n, v in request.where]},

@@ -24,7 +24,7 @@ COMPLETED, DIVERGED, FAILED, MISSING = range(4)
 AMOUNTS = ("flops", "tokens", "params")
 """Amounts that a row may hold beside the objective."""
 
-EXTRAS = (*AMOUNTS, "error")
+EXTRAS = (*AMOUNTS, "error", "low", "high")
 """All that a row may hold beside the objective."""
 
 _ROOM = 2**40
@@ -291,6 +291,21 @@ class Reader:
             name = getattr(self._request, part)
             if name is not None:
                 self._keep(part, self._extra(arrays, name, rows))
+        if self._request.holds_optima:
+            self._check_intervals(value, rows)
+
+    def _check_intervals(self, value: Floats, rows: Codes) -> None:
+        """Refuses optima outside their intervals, and without any; an empty end is open."""
+        low, high = self._parts["low"][-1], self._parts["high"][-1]
+        wrong = (low > value) | (high < value) | (low >= high) | (np.isnan(low) & np.isnan(high))
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            raise self._refusal(
+                rows[place],
+                self._request.hyperparameters[0],
+                f"{value[place]:g} with the interval {low[place]:g} to {high[place]:g}, where an "
+                "optimum lies inside its interval, of which one end may be empty, being open",
+            )
 
     def _amounts(self, arrays: Batch, name: str, rows: Codes) -> tuple[Floats, NDArray[np.bool_]]:
         values, empty, wrong = measured(arrays[name])

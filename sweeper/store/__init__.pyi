@@ -15,8 +15,9 @@ from .files.protocol import disk_fault as disk_fault
 from .owner import Owner as Owner
 from .records import IMPORTED as IMPORTED
 from .records import LOSS_ERROR as LOSS_ERROR
+from .records import OPTIMUM_HIGH as OPTIMUM_HIGH
+from .records import OPTIMUM_LOW as OPTIMUM_LOW
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
-from .records import STANDARD_ERROR as STANDARD_ERROR
 from .records import Account as Account
 from .records import Changes as Changes
 from .records import Estimate as Estimate

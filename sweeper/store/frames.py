@@ -15,10 +15,9 @@ from sweeper.store.attempts import RUNNING
 from sweeper.store.records import (
     DERIVED_COLUMNS,
     FIRST_COLUMNS,
+    KNOWN_METRICS,
     LAST_COLUMNS,
-    LOSS_ERROR,
     RESERVED_COLUMNS,
-    STANDARD_ERROR,
     StudyRecord,
 )
 from sweeper.store.studies import find_study
@@ -144,8 +143,9 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number); hidden; loss_error (standard error of the loss), where any result
-    came with one. A setting whose name is one of these others is found as
+    attempts (their number); hidden; loss_error (standard error of the loss), optimum_low and
+    optimum_high (interval of an imported optimum), where any result came with one. A setting
+    whose name is one of these others is found as
     ``setting_<name>``.
 
     Raises:
@@ -170,8 +170,8 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     whole = pandas.concat([fixed, settings, planned], axis=1)
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
     whole = whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
-    stated = pandas.Series(columns[LOSS_ERROR], dtype="float64")
-    return whole.assign(**{LOSS_ERROR: stated}) if stated.notna().any() else whole
+    known = {name: pandas.Series(columns[name], dtype="float64") for name in KNOWN_METRICS}
+    return whole.assign(**{name: each for name, each in known.items() if each.notna().any()})
 
 
 def _documents(
@@ -271,7 +271,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             trials.c.workload_version,
             results.c.outcome,
             results.c.metrics[study.metric].as_float().label("loss"),
-            results.c.metrics[STANDARD_ERROR].as_float().label(LOSS_ERROR),
+            *(results.c.metrics[name].as_float().label(name) for name in KNOWN_METRICS),
             *(environment[name].as_string().label(name) for name in _VERSIONS),
             *(results.c[name] for name in _OF_RESULT),
             tried.label("attempts"),

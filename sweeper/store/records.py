@@ -25,13 +25,15 @@ LAST_COLUMNS = (
 """Columns of the table of trials before and after those of the settings."""
 
 LOSS_ERROR = "loss_error"
-"""Column of the table of trials with the standard errors that results came with; there where
-any did."""
+"""The metric, and the column of the table of trials, that holds a loss's standard error."""
 
-STANDARD_ERROR = "standard_error"
-"""The metric that holds such an error."""
+OPTIMUM_LOW, OPTIMUM_HIGH = "optimum_low", "optimum_high"
+"""Those that hold the interval of an optimum that was imported as such."""
 
-RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, LOSS_ERROR)) - {*DERIVED_COLUMNS}
+KNOWN_METRICS = (LOSS_ERROR, OPTIMUM_LOW, OPTIMUM_HIGH)
+"""Metrics that are columns of the table of trials where any result has them."""
+
+RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS)) - {*DERIVED_COLUMNS}
 """Columns of the table of trials that no setting can be named like."""
 
 

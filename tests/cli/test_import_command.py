@@ -313,6 +313,89 @@ def test_a_pattern_of_names_that_cannot_be_read_is_one_message(
     assert says in said.err
 
 
+OPTIMA = """\
+width,lr,lo,hi
+128,0.00391,0.0037,0.0041
+256,0.00276,0.0026,0.0029
+512,0.00195,0.0018,0.0021
+1024,0.00138,0.0013,
+"""
+OF_OPTIMA = ("--scale", "width", "--hp", "lr", "--low", "lo", "--high", "hi")
+
+
+def test_a_table_of_optima_is_fitted_and_predicted_from(sweeper: Sweeper, tmp_path: Path) -> None:
+    file = tmp_path / "optima.csv"
+    file.write_text(OPTIMA, encoding="utf-8")
+
+    said = sweeper("import", file, "--study", "o", *OF_OPTIMA)
+
+    assert said.code == 0, said.err
+    assert "sweeper fit o makes a rule of the optima" in said.out
+    (group,) = sweeper("fit", "o", "--json").document["groups"]
+    exponent = group["terms"]["width"]
+    assert exponent["low"] < -0.5 < exponent["high"]
+    assert exponent["exponent"] == pytest.approx(-0.5, abs=0.05)  # the last is a bound
+    first, *_, last = group["places"]
+    assert (2 ** first["low"], 2 ** first["high"]) == pytest.approx((0.0037, 0.0041))
+    assert last["high"] is None and last["flags"] == ["censored_high"]
+    (made,) = sweeper("predict", "o", "--width", "2048", "--json").document["groups"]
+    assert made["low"] < -10 < made["high"]
+    for command in (("drift", "o"), ("transfer", "o"), ("compare", "o:default", "o:default")):
+        refused = sweeper(*command)
+        assert refused.code == 2 and "holds optima and no runs" in refused.err
+
+
+def test_wider_intervals_of_optima_give_a_wider_rule(sweeper: Sweeper, tmp_path: Path) -> None:
+    widths = []
+    for study, part in (("narrow", 0.02), ("wide", 0.2)):
+        rows = [
+            f"{w},{(o := 0.044 * w**-0.5)},{o * (1 - part)},{o * (1 + part)}"
+            for w in (128, 256, 512, 1024)
+        ]
+        file = tmp_path / f"{study}.csv"
+        file.write_text("\n".join(["width,lr,lo,hi", *rows]), encoding="utf-8")
+        assert sweeper("import", file, "--study", study, *OF_OPTIMA).code == 0
+        term = sweeper("fit", study, "--json").document["groups"][0]["terms"]["width"]
+        widths.append(term["high"] - term["low"])
+    assert 5 * widths[0] < widths[1] < 20 * widths[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--objective", "lr"), "--objective: name the column that is compared"),
+        (("--noise", "1"), "--low and --noise: a table of optima holds no runs"),
+        (("--hp", "lr,width"), "has one --hp, the column of the optima"),
+        (("--high", "lo"), "column lo is given two parts"),
+        (("--low", "hi"), "column hi is given two parts"),
+        (("--low", "hi", "--high", "lo"), "row 1, column lr: 0.00391 with the interval 0.0041 to"),
+        (("--where", "width=9"), "none of its 4 rows has --where width=9"),
+    ],
+)
+def test_a_table_of_optima_that_cannot_be_one_is_refused(
+    sweeper: Sweeper, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    file = tmp_path / "optima.csv"
+    file.write_text(OPTIMA, encoding="utf-8")
+
+    said = sweeper("import", file, "--study", "o", *OF_OPTIMA, *options)
+
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert says in said.err
+
+
+def test_two_optima_at_one_scale_are_refused(sweeper: Sweeper, tmp_path: Path) -> None:
+    file = tmp_path / "optima.csv"
+    file.write_text(f"{OPTIMA}256,0.003,0.002,0.004\n", encoding="utf-8")
+    assert sweeper("import", file, "--study", "o", *OF_OPTIMA).code == 0
+
+    said = sweeper("fit", "o")
+
+    assert said.code == 2 and "width 256 has 2 optima; import them with --variant" in said.err
+    no_objective = sweeper("import", file, "--study", "p", *OF_OPTIMA[:4])
+    assert no_objective.code == 2 and "--objective: name the column" in no_objective.err
+
+
 def test_the_state_column_of_an_export_is_used_without_being_asked(
     sweeper: Sweeper, tmp_path: Path
 ) -> None:
