@@ -340,7 +340,8 @@ def test_a_table_of_optima_is_fitted_and_predicted_from(sweeper: Sweeper, tmp_pa
     assert last["high"] is None and last["flags"] == ["censored_high"]
     (made,) = sweeper("predict", "o", "--width", "2048", "--json").document["groups"]
     assert made["low"] < -10 < made["high"]
-    for command in (("drift", "o"), ("transfer", "o"), ("compare", "o:default", "o:default")):
+    assert sweeper("import", file, "--study", "p", *OF_OPTIMA).code == 0
+    for command in (("drift", "o"), ("transfer", "o"), ("compare", "o:default", "p:default")):
         refused = sweeper(*command)
         assert refused.code == 2 and "holds optima and no runs" in refused.err
 
