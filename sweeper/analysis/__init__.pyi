@@ -36,9 +36,11 @@ from .optimum.locate import locate as locate
 from .optimum.noise import REPLICATED as REPLICATED
 from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
+from .optimum.sites import GivenSurvey as GivenSurvey
 from .optimum.sites import JointSurvey as JointSurvey
 from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
+from .optimum.sites import given_survey as given_survey
 from .optimum.sites import joint_survey as joint_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim
@@ -57,6 +59,11 @@ from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
 from .scaling.rule import learn_together as learn_together
+from .suspicion import BestLosses as BestLosses
+from .suspicion import best_losses as best_losses
+from .suspicion import mixed_units as mixed_units
+from .suspicion import rising_loss as rising_loss
+from .suspicion import wrong_goal as wrong_goal
 from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape

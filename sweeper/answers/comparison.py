@@ -95,6 +95,7 @@ def read_variant(
         UnknownNameError: there is no such estimator.
         AnalysisRefusal: no tuned loss can be read, or their cost is unknown.
     """
+    view.require_runs()
     rows = view.trials[view.trials["variant"] == variant]
     column = _tuned_column(view, rows)
     settings = [c for c in view.swept if c != column and _differs(view, rows, c)]

@@ -13,6 +13,7 @@ from sweeper.analysis import (
     CHOICES,
     DEFAULT,
     Candidate,
+    GivenSurvey,
     HeldOut,
     JointOptimum,
     JointSurvey,
@@ -21,6 +22,7 @@ from sweeper.analysis import (
     Survey,
     estimator_named,
     fit_rule,
+    given_survey,
     joint_survey,
     learn_together,
     regret_at,
@@ -42,6 +44,8 @@ from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store, StudyRecord
 
+AnySurvey = Survey | JointSurvey | GivenSurvey
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RuleGroup(StudyGroup):
@@ -61,7 +65,7 @@ class RuleGroup(StudyGroup):
     partner: str | None
     rule: Rule | None
     costs: tuple[float | None, ...]
-    survey: Survey | JointSurvey | None
+    survey: AnySurvey | None
     evidence: Evidence
 
     @property
@@ -105,6 +109,7 @@ class RuleRequest:
         model: ``auto``, or the form that predicts.
         estimator: how the optimum of one hyperparameter is read off its points.
         allow_holes: go on where neighbours of a minimum have no result.
+        given: the rows are optima themselves.
         resamples: resampled curves a place, at least 100.
         seed: seed of the resampling.
 
@@ -119,6 +124,7 @@ class RuleRequest:
     model: str = "auto"
     estimator: str = DEFAULT
     allow_holes: bool = False
+    given: bool = False
     resamples: int = 1000
     seed: int = 0
 
@@ -176,7 +182,7 @@ def _groups(
     part: pd.DataFrame, group: Mapping[str, Any], request: RuleRequest
 ) -> Iterator[RuleGroup]:
     names = request.hyperparameters
-    found: Survey | JointSurvey | None = None
+    found: AnySurvey | None = None
     rules: dict[str, Rule] = {}
     refused: dict[str, str] = {}
     try:
@@ -201,7 +207,7 @@ def _groups(
         )
 
 
-def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
+def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
     """Returns the optima of all places of a group.
 
     Raises:
@@ -209,7 +215,15 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
             allowed.
     """
     names = request.hyperparameters
-    found: Survey | JointSurvey
+    found: AnySurvey
+    if request.given:
+        return given_survey(
+            part,
+            scales=request.scales,
+            hyperparameter=names[0],
+            resamples=request.resamples,
+            seed=request.seed,
+        )
     if len(names) == 1:
         found = survey(
             part,
@@ -234,7 +248,7 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
     return found
 
 
-def _rule(found: Survey | JointSurvey, name: str, request: RuleRequest) -> Rule:
+def _rule(found: AnySurvey, name: str, request: RuleRequest) -> Rule:
     return fit_rule(
         found.site_optima(name) if isinstance(found, JointSurvey) else found.site_optima,
         hyperparameter=name,
@@ -245,11 +259,13 @@ def _rule(found: Survey | JointSurvey, name: str, request: RuleRequest) -> Rule:
 
 
 def _costs(
-    found: Survey | JointSurvey | None, rules: Mapping[str, Rule], name: str
+    found: AnySurvey | None, rules: Mapping[str, Rule], name: str
 ) -> tuple[float | None, ...]:
     """Returns the loss above the optimum at each held-out prediction of a rule."""
     if found is None or name not in rules:
         return ()
+    if isinstance(found, GivenSurvey):
+        return (None,) * len(rules[name].held)
     return tuple(_cost(found, rules, held) for held in rules[name].held)
 
 
@@ -329,7 +345,7 @@ def with_scales(
 def fitted(
     view: StudyView, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
 ) -> RuleStatement:
-    view.require_results()
+    view.require_results(of_runs=False)
     found: list[RuleGroup] = []
     notes: list[str] = []
     for asked in _together(view):
@@ -347,8 +363,10 @@ def fitted(
             model=model,
             estimator=estimator,
             allow_holes=allow_holes,
+            given=view.holds_optima,
         )
-        found += rule_groups(chosen.rows, request)
+        with chosen.said_with_doubts():
+            found += rule_groups(chosen.rows, request)
     return RuleStatement(
         study=view.study.name,
         scales=scales,

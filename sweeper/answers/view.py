@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sweeper.analysis import DEFAULT, Claim
+from sweeper.analysis import DEFAULT, Claim, best_losses, mixed_units, rising_loss, wrong_goal
 from sweeper.answers.axes import (
     Axes,
     Axis,
@@ -19,10 +20,11 @@ from sweeper.answers.axes import (
     without_log2,
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
+from sweeper.answers.groups import HANDFUL, group_label
 from sweeper.answers.horizons import Horizon, at_horizons
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
-from sweeper.store import Store, StudyRecord
+from sweeper.store import LOSS_ERROR, Store, StudyRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -115,12 +117,24 @@ class Selection:
     Attributes:
         rows: the trials, see :meth:`StudyView.select`.
         settings: columns that make the groups, with the variant.
-        notes: sentences on which trials count.
+        notes: sentences on which trials count, and the doubts.
+        doubts: sentences on what looks wrong with the results themselves.
     """
 
     rows: pandas.DataFrame
     settings: tuple[str, ...]
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    @contextmanager
+    def said_with_doubts(self) -> Iterator[None]:
+        """Has a refusal to answer end with the doubts, which may be why there is no answer."""
+        try:
+            yield
+        except AnalysisRefusal as refusal:
+            if not self.doubts:
+                raise
+            raise AnalysisRefusal("\n".join((str(refusal), *self.doubts))) from refusal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,29 +216,49 @@ class StudyView:
         """
         self.require_results()
         chosen = self.select(hyperparameter)
-        return drift_statement(
-            chosen.rows,
-            study=self.study.name,
-            scale=self.scale,
-            hyperparameter=hyperparameter,
-            settings=chosen.settings,
-            claims=self.claims.get(hyperparameter, ()),
-            estimator=estimator,
-            allow_holes=allow_holes,
-            partial=partial,
-            notes=chosen.notes,
-        )
+        with chosen.said_with_doubts():
+            return drift_statement(
+                chosen.rows,
+                study=self.study.name,
+                scale=self.scale,
+                hyperparameter=hyperparameter,
+                settings=chosen.settings,
+                claims=self.claims.get(hyperparameter, ()),
+                estimator=estimator,
+                allow_holes=allow_holes,
+                partial=partial,
+                notes=chosen.notes,
+            )
 
-    def require_results(self) -> None:
-        """Checks that there is something to answer from.
+    @property
+    def holds_optima(self) -> bool:
+        """Whether the study was imported from a table of optima, which holds no runs."""
+        return bool(self.study.document.get("optima"))
+
+    def require_results(self, *, of_runs: bool = True) -> None:
+        """Checks that there is something to answer from, results of runs unless not asked for.
 
         Raises:
-            AnalysisRefusal: no trial has a result.
+            AnalysisRefusal: no trial has a result, or there are optima in place of runs.
         """
+        if of_runs:
+            self.require_runs()
         if not self.has_results:
             raise AnalysisRefusal(
                 f"study {self.study.name}: none of its {len(self.trials)} cells has a result "
                 "yet; sweeper run starts it, sweeper status says where it stands"
+            )
+
+    def require_runs(self) -> None:
+        """Checks that the study holds runs.
+
+        Raises:
+            AnalysisRefusal: it holds optima in their place.
+        """
+        if self.holds_optima:
+            raise AnalysisRefusal(
+                f"study {self.study.name} holds optima and no runs, so only sweeper fit and "
+                "sweeper predict can read it"
             )
 
     def select(self, *names: str) -> Selection:
@@ -258,7 +292,12 @@ class StudyView:
                     f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
                 )
             rows = best
-        return Selection(rows=rows, settings=groups, notes=tuple(notes))
+        doubts = (
+            ()
+            if self.holds_optima
+            else tuple(_doubts(self.study, rows, (self.scale, *names), groups))
+        )
+        return Selection(rows=rows, settings=groups, notes=(*notes, *doubts), doubts=doubts)
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
         rows = self.trials
@@ -286,6 +325,44 @@ class StudyView:
         )
 
 
+def _doubts(
+    study: StudyRecord, rows: pandas.DataFrame, axes: Sequence[str], groups: Sequence[str]
+) -> Iterator[str]:
+    """Yields what looks wrong with the results themselves, a kind at a time.
+
+    Args:
+        study: the study.
+        rows: its trials.
+        axes: columns of the scale and of the hyperparameters.
+        groups: columns that make the groups, with the variant.
+    """
+    scale, *names = axes
+    place = ["variant", *groups]
+    results = rows[rows["outcome"].isin(ACCEPTED)]
+    points = results.groupby([*place, *axes], dropna=False)["loss"].agg(["mean", "std"])
+    points = points.reset_index()
+    if len(names) == 1:
+        curves = [part for _, part in points.groupby([*place, scale], dropna=False)["mean"]]
+        losses = (curve.to_numpy() for curve in curves)
+        goal = wrong_goal(study.metric, study.goal, losses, names[0])
+        if goal is not None:
+            yield goal
+            return
+    found: dict[str, list[str]] = {"units": [], "rise": []}
+    for key, part in points.groupby(place, dropna=False):
+        best = best_losses(part, scale, tuple(names))
+        units = mixed_units(best)
+        said = units or rising_loss(best, study.metric, study.goal)
+        if said is not None:
+            label = group_label(str(key[0]), dict(zip(groups, key[1:], strict=True)))
+            found["units" if units else "rise"].append(f"{label}: {said}")
+    for sentences in found.values():
+        more = len(sentences) - HANDFUL
+        yield from sentences[:HANDFUL]
+        if more > 0:
+            yield f"{more} more groups are like that"
+
+
 def view_study(
     store: Store,
     name: str,
@@ -311,11 +388,11 @@ def view_study(
             no measurement at the horizon.
     """
     record = store.study(name)
-    trials = with_tokens_per_param(store.frame(name), record)
+    trials = _with_stated_noise(with_tokens_per_param(store.frame(name), record), record)
     read: Horizon | None = None
     if horizon is not None:
         read = at_horizons(trials, store.marks(name), record, horizon)
-        trials = read.trials
+        trials = read.trials.drop(columns=LOSS_ERROR, errors="ignore")  # it is that of the end
     if record.goal == "max":
         trials = trials.assign(loss=-trials["loss"])
     columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
@@ -342,6 +419,15 @@ def view_study(
             *_claim_notes(record, own, asked.scale.name),
         ),
     )
+
+
+def _with_stated_noise(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
+    """Returns the trials with the noise that the study states for results that state none."""
+    noise = record.document.get("noise")
+    if noise is None:
+        return trials
+    own = trials[LOSS_ERROR].fillna(noise) if LOSS_ERROR in trials else noise
+    return trials.assign(**{LOSS_ERROR: own})
 
 
 def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from sweeper.analysis.optimum import (
     pooled_noise,
     require_columns,
     require_minimum,
+    stated_noise,
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.words import setting
@@ -44,7 +45,7 @@ class Minimum:
         loss: the tuned loss.
         bound: True where it is the lowest loss at an edge of the grid or beside a divergence.
         weights: d loss / d seed mean of every point, shape [K].
-        noise: noise of single runs; None where only seeds can tell it.
+        noise: noise of single runs; None where only seeds can tell it and none is stated.
     """
 
     curve: Curve
@@ -107,7 +108,7 @@ def lone_minimum(curve: Curve) -> Minimum:
         loss=float(curve.means[0]),
         bound=False,
         weights=np.ones(1),
-        noise=None,
+        noise=stated_noise([curve.stated], [np.ones(1)]),
     )
 
 

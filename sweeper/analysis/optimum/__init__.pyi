@@ -20,6 +20,7 @@ from .noise import REPLICATED as REPLICATED
 from .noise import Noise as Noise
 from .noise import error_of as error_of
 from .noise import pooled_noise as pooled_noise
+from .noise import stated_noise as stated_noise
 from .optimum import Estimate as Estimate
 from .optimum import Optimum as Optimum
 from .sites import SiteOptimum as SiteOptimum

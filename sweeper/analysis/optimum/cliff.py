@@ -96,6 +96,7 @@ def without_blow_ups(curve: Curve) -> tuple[Curve, tuple[BlowUp, ...]]:
             means=means[left],
             runs=tuple(runs[index] for index in left),
             seeds=tuple(seeds[index] for index in left),
+            stated=curve.stated[left],
         ),
         found,
     )

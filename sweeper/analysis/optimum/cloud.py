@@ -37,6 +37,8 @@ class Cloud:
         holes: positions that were declared and have no result at all, shape [H, 2].
         answered: trials with a result.
         declared: trials declared, results or not.
+        stated: standard deviation of one result at each point as it is stated, NaN where it is
+            not, shape [K].
     """
 
     label: str
@@ -48,6 +50,7 @@ class Cloud:
     holes: Floats
     answered: int
     declared: int
+    stated: Floats
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -123,6 +126,7 @@ def measured_cloud(frame: pd.DataFrame, *, names: tuple[str, str], label: str) -
         holes=np.concatenate([_positions(curve, curve.holes) for curve in curves]),
         answered=sum(curve.answered for curve in curves),
         declared=sum(curve.declared for curve in curves),
+        stated=np.concatenate([curve.stated for curve in curves]),
     )
 
 

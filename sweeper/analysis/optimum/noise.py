@@ -27,12 +27,13 @@ from sweeper.analysis.optimum.seed_shift import (
 )
 from sweeper.analysis.optimum.window import WALL, find_fit_windows
 
-NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
+NoiseSource = Literal["seeds", "seed replicates pooled", "stated", "fit residuals", "grid bracket"]
 """Where the noise of an interval comes from: the seeds of that scale (bootstrap), replicates of
-all scales, the residuals of the fits of all scales, or nowhere: with one seed and no spare point
-the noise is unknown, and the interval is the bracket of the lowest grid point."""
+all scales, the results themselves, the residuals of the fits of all scales, or nowhere: with one
+seed and no spare point the noise is unknown, and the interval is the bracket of the lowest grid
+point."""
 
-REPLICATED = ("seeds", "seed replicates pooled")
+REPLICATED = ("seeds", "seed replicates pooled", "stated")
 """Sources that measure noise between seeds; residuals cannot tell it from a wrong shape."""
 
 BOOTSTRAP_SEEDS = 3
@@ -53,6 +54,9 @@ ROUNDS = 10
 
 LEAST_SHARE = 1e-3
 """Weight in the fit from which on a point tells how noise grows with the loss."""
+
+STATED_DOF = 1e6
+"""Degrees of freedom of a noise that was stated: it is taken as known."""
 
 LEAST_TRACE = 0.1
 """Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
@@ -126,8 +130,12 @@ def smooth(curve: Curve, reading: Reading) -> Smooth:
 def pooled_noise(curves: Sequence[Curve]) -> Noise:
     """Returns the noise of single runs, pooled over scales.
 
-    The windows are found twice: nine points first, then widened by the noise found there.
+    The windows are found twice: nine points first, then widened by the noise found there. What
+    results state of their noise goes before what is measured.
     """
+    known = stated_noise([c.stated for c in curves], [_window(c, 0.0) for c in curves])
+    if known is not None:
+        return known
     noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
         windows = [_window(curve, error_of(curve, noise)) for curve in curves]
@@ -190,6 +198,22 @@ def _grown(squares: Floats, dofs: Floats, above: Floats, noise: Noise) -> Noise:
     # A point far above the minimum says little of the level there.
     dof = max(float(np.sum(dofs / ratios[best] ** 2)), 1.0)
     return replace(noise, level=level, dof=dof, growth=level * float(GROWTHS[best]) / typical)
+
+
+def stated_noise(errors: Sequence[Floats], windows: Sequence[Floats]) -> Noise | None:
+    """Returns the noise of single results as they state it; None if none does.
+
+    Args:
+        errors: standard deviation of one result at the points of a curve, NaN where it is not
+            stated, shape [K] each.
+        windows: weights of the points, shape [K] each.
+    """
+    every, weights = np.concatenate(errors), np.concatenate(windows)
+    known = np.isfinite(every) & (weights > 0)
+    if not known.any():
+        return None
+    level = float(np.sqrt(np.average(every[known] ** 2, weights=weights[known])))
+    return Noise(level=level, dof=STATED_DOF, source="stated")
 
 
 def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
