@@ -31,6 +31,7 @@ from torch.nn import Parameter
 
 from workloads.llama import LLAMA, Llama
 from workloads.optimizers import build
+from workloads.training import initial_parameters
 from workloads.workload import Resolved
 
 WIDTHS = (128, 256, 512, 1024)
@@ -87,7 +88,7 @@ class Ours:
         model = Llama(plan)
         units = {name: each for name, each in model.units.items() if name.startswith("hidden")}
         names = {name for each in units.values() for unit in each for name in unit.names}
-        start = model.initial(range(case.members))
+        start = initial_parameters(model.tensors, range(case.members))
         self.parameters = {name: start[name] for name in names}
         self._optimizers = build(self.parameters, units, [plan] * case.members)
         self._sets = [normal(self.parameters, seed) for seed in range(2)]

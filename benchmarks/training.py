@@ -24,7 +24,7 @@ from torch import Tensor
 
 from workloads.data import batch, read_tokens
 from workloads.llama import LLAMA, Llama
-from workloads.training import RMS_EPSILON, Schedule
+from workloads.training import RMS_EPSILON, Schedule, initial_parameters
 from workloads.workload import Member, Resolved
 
 BARE_WIDTHS = (64, 128, 256)
@@ -47,7 +47,7 @@ class BareLoop:
 
     def __init__(self, resolved: Resolved, seed: int) -> None:
         self._config, self._derived, self._seed = resolved.config, resolved.derived, seed
-        start = Llama(resolved).initial([seed])
+        start = initial_parameters(Llama(resolved).tensors, [seed])
         self.parameters = {name: value[0].requires_grad_() for name, value in start.items()}
         group = resolved.derived["groups"]["hidden"]
         self._peak = group["learning_rate"]

@@ -7,7 +7,8 @@ from typing import Any
 
 
 def duration(seconds: float, digits: int = 1) -> str:
-    """Returns seconds as ``4.5 s``, ``45 s``, ``12 min`` or ``3.5 h``; below 10 s with digits."""
+    """Returns seconds as ``4.5 s``, ``45 s``, ``12 min`` or ``3.5 h``; ``digits`` are decimals
+    below 10 s."""
     if seconds < 100:
         return f"{seconds:.{digits if seconds < 10 else 0}f} s"
     if seconds < 6000:
@@ -16,7 +17,7 @@ def duration(seconds: float, digits: int = 1) -> str:
 
 
 def quantity(number: float, unit: str = "") -> str:
-    """Returns a number with three digits, a letter and its unit, for example ``1.25 GB``."""
+    """Returns a number with three digits and its unit: 1.25e9 of ``B`` is ``1.25 GB``."""
     for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g} {letter}{unit}"
@@ -24,7 +25,8 @@ def quantity(number: float, unit: str = "") -> str:
 
 
 def power(value: float) -> str:
-    """Returns a positive number as a power of two with two decimals, else as it is."""
+    """Returns a positive number as a power of two: 0.125 is ``2^-3``, 0.1 is ``2^-3.32``; any
+    other as it is."""
     if value <= 0 or not math.isfinite(value):
         return f"{value:g}"
     exponent = math.log2(value)
@@ -36,7 +38,8 @@ LONG = 1_000_000
 
 
 def setting(value: Any) -> str:
-    """Returns a setting's value as it would stand in a study file."""
+    """Returns a setting's value as it would stand in a study file: ``true``, ``0.001``,
+    ``1e+09``."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     brief = f"{value:g}" if isinstance(value, int | float) else str(value)
@@ -56,32 +59,33 @@ def minus(text: str) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Returns a number with its sign; an infinite one as ``open``."""
+    """Returns a number with its sign, 0.5 as ``+0.50``; an infinite one as ``open``."""
     # Adding zero turns minus zero into zero.
     return minus(f"{round(value, digits) + 0.0:+.{digits}f}") if math.isfinite(value) else "open"
 
 
-def span(low: float, high: float, digits: int = 2) -> str:
+def signed_interval(low: float, high: float, digits: int = 2) -> str:
     """Returns an interval, for example ``[−0.41, +0.12]`` or ``(open, +0.12]``."""
     left = f"[{signed(low, digits)}" if math.isfinite(low) else "(open"
     right = f"{signed(high, digits)}]" if math.isfinite(high) else "open)"
     return f"{left}, {right}"
 
 
-def fixed(value: float | None, digits: int = 4) -> str:
-    """Returns a number with a fixed number of decimals; a dash if it is unknown."""
+def decimals(value: float | None, digits: int = 4) -> str:
+    """Returns a number with so many decimals, -0.5 as ``−0.5000``; a dash if it is unknown."""
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else minus(f"{value:.{digits}f}")
 
 
-def brief(value: float) -> str:
-    """Returns a number with three significant digits; an infinite one as ``open``."""
+def three_digits(value: float) -> str:
+    """Returns a number with three significant digits, 0.08839 as ``0.0884``; an infinite one as
+    ``open``."""
     return minus(f"{value:.3g}") if math.isfinite(value) else "open"
 
 
-def value_span(low: float, high: float) -> str:
-    """Returns an interval given in log2 as the values themselves."""
-    left = f"[{brief(2.0**low)}" if math.isfinite(low) else "(open"
-    right = f"{brief(2.0**high)}]" if math.isfinite(high) else "open)"
+def interval_of_log2(low: float, high: float) -> str:
+    """Returns the values of an interval given in log2: -3 and 2 are ``[0.125, 4]``."""
+    left = f"[{three_digits(2.0**low)}" if math.isfinite(low) else "(open"
+    right = f"{three_digits(2.0**high)}]" if math.isfinite(high) else "open)"
     return f"{left}, {right}"

@@ -111,6 +111,6 @@ def test_every_setting_of_a_ray_session_is_explained() -> None:
 
 def test_every_optimizer_and_every_setting_of_one_is_explained() -> None:
     page = text_of("docs/optimizers.md")
-    settings = [*algorithm_settings({}), *power_settings(), *block_settings()]
+    settings = [*algorithm_settings({}, attention=True), *power_settings(), *block_settings()]
     for name in (*OPTIMIZERS, *NEWTON_SCHULZ, *(setting.name for setting in settings)):
         assert re.search(rf"\b{name}\b", page), name

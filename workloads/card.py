@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from workloads.parametrization import UNSCALED, TensorKind, rule_table
+from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
 from workloads.settings import completed, missing
 from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
 
 
 class ModelCard(ABC):
-    """Base of a card whose configs are completed, checked for faults, then settled.
+    """Base of a card whose configs are completed, checked for faults, then resolved.
 
     Attributes:
         settings: all settings but ``seed``.
@@ -28,11 +28,11 @@ class ModelCard(ABC):
         """Returns every fault of a completed config."""
 
     @abstractmethod
-    def settled(self, config: Config) -> Resolved:
+    def resolved(self, config: Config) -> Resolved:
         """Returns the canonical form of a completed, faultless config and what follows."""
 
     @abstractmethod
-    def leaves(self, config: Config) -> Sequence[TensorKind]:
+    def tensors(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
 
     def rule_faults(self, config: Config) -> Iterable[Problem]:
@@ -60,7 +60,7 @@ class ModelCard(ABC):
         problems = list(self.faults(full))
         if problems:
             raise ValueError("; ".join(problem.message for problem in problems))
-        return self.settled(full)
+        return self.resolved(full)
 
     def rules(self, config: Config) -> RuleTable:
         """Returns the scaling rule of a config, in which only ``width`` is required.
@@ -68,8 +68,8 @@ class ModelCard(ABC):
         Raises:
             ValueError: the config has faults; the message lists them all.
         """
-        full = completed(self.settings, {**UNSCALED, **self.rule_defaults, **config})
-        return rule_table(full, self.leaves(full), tuple(self.rule_faults(config)))
+        full = completed(self.settings, {**PLACEHOLDERS, **self.rule_defaults, **config})
+        return rule_table(full, self.tensors(full), tuple(self.rule_faults(config)))
 
 
 def cuda_pack_size(*, rows: int, width: int, params: int, kept: int, most: int) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 
 from workloads.workload import Condition, Config, Setting, applies
 
+When = Condition | tuple[Condition, ...]
+"""When a setting applies, as :class:`Setting` has it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share(Setting):
@@ -19,20 +22,51 @@ def share(name: str, default: float, doc: str) -> Share:
     return Share(name=name, kind="float", default=default, low=0.0, doc=doc)
 
 
-def epsilon(
-    name: str, default: float, doc: str, when: Condition | tuple[Condition, ...] = ()
+def count(name: str, default: int | None, doc: str, when: When = ()) -> Setting:
+    """Returns a setting of whole numbers from 1; null is allowed where it is the default."""
+    return Setting(
+        name=name,
+        kind="int",
+        default=default,
+        optional=default is None,
+        low=1,
+        when=when,
+        doc=doc,
+    )
+
+
+def flag(name: str, default: bool, doc: str, when: When = ()) -> Setting:
+    """Returns a setting that is true or false."""
+    return Setting(name=name, kind="bool", default=default, when=when, doc=doc)
+
+
+def choice(
+    name: str, default: str, choices: tuple[str, ...], doc: str, when: When = ()
 ) -> Setting:
-    """Returns a positive setting in which members of a pack may differ."""
+    """Returns a setting with one of some values."""
+    return Setting(name=name, kind="choice", default=default, choices=choices, when=when, doc=doc)
+
+
+def positive(
+    name: str, default: float | None, doc: str, when: When = (), *, packable: bool = False
+) -> Setting:
+    """Returns a setting above 0; null is allowed where it is the default."""
     return Setting(
         name=name,
         kind="float",
         default=default,
+        optional=default is None,
         low=0.0,
         low_open=True,
         when=when,
-        packable=True,
+        packable=packable,
         doc=doc,
     )
+
+
+def epsilon(name: str, default: float, doc: str, when: When = ()) -> Setting:
+    """Returns a setting above 0 in which members of a pack may differ."""
+    return positive(name, default, doc, when, packable=True)
 
 
 def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:

@@ -308,10 +308,12 @@ class TrainerFactory(Protocol):
 
 def applies(setting: Setting, config: Config) -> bool:
     """Returns whether a setting has a meaning under the other settings of a config."""
-    return not setting.when or any(
-        all(config.get(name) in allowed for name, allowed in condition.items())
-        for condition in setting.conditions
-    )
+    return not setting.when or any(meets(config, each) for each in setting.conditions)
+
+
+def meets(config: Config, condition: Condition) -> bool:
+    """Returns whether every setting that a condition names has one of its values."""
+    return all(config.get(name) in allowed for name, allowed in condition.items())
 
 
 def unit_of(card: Card, metric: str) -> str:

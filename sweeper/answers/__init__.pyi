@@ -23,7 +23,7 @@ from .joint import JointGroup as JointGroup
 from .joint import JointStatement as JointStatement
 from .joint import joint_answer as joint_answer
 from .jsonable import columns_of as columns_of
-from .jsonable import plain as plain
+from .jsonable import setting_value as setting_value
 from .prediction import Predicted as Predicted
 from .prediction import PredictionStatement as PredictionStatement
 from .prediction import predictions_of as predictions_of

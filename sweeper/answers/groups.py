@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeper.analysis import require_columns
-from sweeper.answers.jsonable import encoded, plain
+from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
 from sweeper.words import setting
@@ -125,7 +125,7 @@ def groups_of(
         yield (
             {
                 "variant": str(variant),
-                "settings": dict(zip(settings, map(plain, values), strict=True)),
+                "settings": dict(zip(settings, map(setting_value, values), strict=True)),
                 "evidence": evidence_of(part, point),
             },
             part,
@@ -201,7 +201,7 @@ def evidence_of(frame: pandas.DataFrame, point: Sequence[str]) -> Evidence:
         diverged=_said(frame, "outcome", rows)["diverged"],
         points=len(counts),
         seeds=(min(counts.values()), max(counts.values())) if counts else None,
-        versions=tuple(f"{_words(name)} {v}" for name in CODE for v in sorted(sources[name])),
+        versions=tuple(f"{_spaced(name)} {v}" for name in CODE for v in sorted(sources[name])),
         devices=tuple(sorted(sources["device"])),
         warnings=tuple(_warnings(sources)),
         keys=tuple(sorted(_said(frame, "key", rows))),
@@ -223,7 +223,7 @@ def _one_row_a_cell(frame: pandas.DataFrame, point: Sequence[str]) -> dict[tuple
     return kept
 
 
-def _words(column: str) -> str:
+def _spaced(column: str) -> str:
     return column.replace("_", " ")
 
 
@@ -241,7 +241,7 @@ def _said(frame: pandas.DataFrame, column: str, rows: Sequence[int]) -> Counter[
 
 def _warnings(sources: dict[str, Counter[str]]) -> list[str]:
     found = [
-        f"results of different code are compared: {_words(name)} {_counted(sources[name])}"
+        f"results of different code are compared: {_spaced(name)} {_counted(sources[name])}"
         for name in CODE
         if len(sources[name]) > 1
     ]

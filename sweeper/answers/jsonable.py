@@ -48,7 +48,7 @@ def _readers(columns: str) -> list[tuple[str, attrgetter[Any]]]:
     return [(key, attrgetter(attribute or key)) for key, _, attribute in pairs]
 
 
-def plain(value: Any) -> Any:
+def setting_value(value: Any) -> Any:
     """Returns a setting's value as a plain Python value; None for a missing one."""
     found = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(found, float) and math.isnan(found) else found

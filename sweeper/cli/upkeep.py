@@ -95,8 +95,8 @@ def prune(
     for item in found:
         groups.setdefault((item.kind, item.why), []).append(item)
     for (kind, why), items in groups.items():
-        out.print(f"  {kind} ({why}): {_words(items)}")
-    total = _words(found) if found else "nothing to remove"
+        out.print(f"  {kind} ({why}): {_amount(items)}")
+    total = _amount(found) if found else "nothing to remove"
     out.print(
         f"would remove {total}" if dry_run and found else f"removed {total}" if found else total
     )
@@ -106,7 +106,7 @@ def _sums(found: Sequence[Waste]) -> dict[str, int]:
     return {"files": sum(item.files for item in found), "bytes": sum(item.size for item in found)}
 
 
-def _words(found: Sequence[Waste]) -> str:
+def _amount(found: Sequence[Waste]) -> str:
     sums = _sums(found)
     return f"{plural(sums['files'], 'file')}, {quantity(sums['bytes'], 'B')}"
 

@@ -31,7 +31,7 @@ STATES: dict[str, tuple[str, ...]] = {
 _MEANING = {word: meaning for meaning, words in STATES.items() for word in words}
 
 
-def plain(value: Any) -> Plain:
+def as_cell(value: Any) -> Plain:
     """Returns the one form of a cell, whatever file it stood in: ``1e-3``, ``"0.001"`` and 0.001
     are one number, 32.0 is 32, ``True`` and ``true`` are one word; an empty cell is None."""
     if isinstance(value, Decimal):
@@ -57,7 +57,7 @@ def _of_text(text: str) -> Plain:
 
 
 def is_number(value: Plain) -> bool:
-    """Returns whether a cell of :func:`plain` is a finite number."""
+    """Returns whether a cell of :func:`as_cell` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -92,7 +92,7 @@ def coded(array: Any) -> tuple[Codes, list[Plain]]:
     distinct: dict[tuple[type, Plain], int] = {}
     places = []
     for item in encoded.dictionary.to_pylist():
-        value = plain(item)
+        value = as_cell(item)
         places.append(distinct.setdefault((type(value), value), len(distinct)))
     return np.array(places, dtype=np.int64)[raw], [value for _, value in distinct]
 

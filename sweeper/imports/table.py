@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import Codes, Floats, Plain, coded, is_number, measured, plain, state
+from sweeper.imports.cells import Codes, Floats, Plain, as_cell, coded, is_number, measured, state
 from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
 
@@ -128,7 +128,7 @@ class Reader:
     def _kept(self, arrays: Batch, count: int) -> NDArray[np.bool_]:
         wanted: dict[str, set[Plain]] = {}
         for name, text in self._request.where:
-            wanted.setdefault(name, set()).add(plain(text))
+            wanted.setdefault(name, set()).add(as_cell(text))
         kept = np.ones(count, dtype=np.bool_)
         for name, allowed in wanted.items():
             codes, cells = coded(arrays[name])
@@ -213,7 +213,7 @@ class Reader:
         if wrong is not None:
             cell = arrays[name][wrong].as_py()
             raise self._refusal(
-                rows[wrong], name, f"{cell!r}, where a number is needed{_hint(plain(cell))}"
+                rows[wrong], name, f"{cell!r}, where a number is needed{_hint(as_cell(cell))}"
             )
         return values, empty
 

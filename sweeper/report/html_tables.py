@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
 from sweeper.answers import regret_note
 from sweeper.report.tables import ReportData
-from sweeper.words import brief, fixed, minus, signed, span, value_span
+from sweeper.words import decimals, interval_of_log2, minus, signed, signed_interval, three_digits
 
 BADGES: Mapping[Ruling, tuple[str, str]] = {
     "holds": ("holds", "good"),
@@ -110,11 +110,11 @@ def _optima_table(data: ReportData) -> PageTable:
         [
             ("group", name),
             (data.scale, f"{optimum.scale:g}"),
-            ("optimum", brief(optimum.value)),
-            ("95% interval", value_span(optimum.low, optimum.high)),
+            ("optimum", three_digits(optimum.value)),
+            ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
-            ("95% interval of log2", span(optimum.low, optimum.high)),
-            ("loss", fixed(optimum.loss)),
+            ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
+            ("loss", decimals(optimum.loss)),
             ("points", str(optimum.points)),
             ("trials", f"{optimum.answered} of {optimum.declared}"),
             ("remarks", "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags)),
@@ -144,13 +144,13 @@ def _drift_table(data: ReportData) -> PageTable:
         [
             ("group", name),
             ("drift", signed(drift.slope, 3)),
-            ("95% interval", span(drift.low, drift.high, 3)),
+            ("95% interval", signed_interval(drift.low, drift.high, 3)),
             (f"{data.scale} used", ", ".join(f"{scale:g}" for scale in drift.scales_used)),
             (
                 "bend, 95%",
                 "–"
                 if (bend := drift.bend) is None
-                else f"{signed(bend.value)} {span(bend.low, bend.high)}",
+                else f"{signed(bend.value)} {signed_interval(bend.low, bend.high)}",
             ),
             ("remarks", "; ".join(DRIFT_FLAGS[flag] for flag in drift.flags)),
         ]
@@ -170,13 +170,13 @@ def _regret_table(data: ReportData) -> PageTable:
         [
             ("group", name),
             (data.scale, f"{cost.scale:g}"),
-            ("transferred setting", brief(2.0**cost.log2)),
-            ("loss tuned", fixed(cost.tuned)),
-            ("loss transferred", fixed(cost.transferred)),
+            ("transferred setting", three_digits(2.0**cost.log2)),
+            ("loss tuned", decimals(cost.tuned)),
+            ("loss transferred", decimals(cost.transferred)),
             ("regret", regret_words(cost)),
-            ("percent", fixed(cost.percent, 2)),
+            ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),
-            ("noise floor", fixed(cost.floor)),
+            ("noise floor", decimals(cost.floor)),
             ("remarks", regret_note(cost)),
         ]
         for name, group in data.groups.items()
@@ -190,7 +190,7 @@ def drift_words(drift: Drift, scale: str) -> str:
     """Returns a drift as one sentence."""
     return (
         f"{signed(drift.slope)} octaves per doubling of {scale}, "
-        f"95% interval {span(drift.low, drift.high)}"
+        f"95% interval {signed_interval(drift.low, drift.high)}"
     )
 
 

@@ -26,7 +26,7 @@ from sweeper.answers import (
     StudyView,
     columns_of,
     group_label,
-    plain,
+    setting_value,
 )
 from sweeper.errors import RequestError
 from sweeper.outcome import ACCEPTED
@@ -123,7 +123,7 @@ def _unit(workload: str, metric: str) -> str:
 def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
     columns = [trials["variant"], *(trials[name] for name in settings)]
     labels = [
-        group_label(str(variant), dict(zip(settings, map(plain, values), strict=True)))
+        group_label(str(variant), dict(zip(settings, map(setting_value, values), strict=True)))
         for variant, *values in zip(*columns, strict=True)
     ]
     return trials.assign(group=labels)

@@ -50,8 +50,8 @@ def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float
 def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failure]:
     """Returns the failures of each trial without a result whose last attempt failed, by key;
     excused attempts say nothing."""
-    unsettled = select(attempts).where(_unsettled(attempts.c.trial_key), ~attempts.c.excused)
-    return _failures(list(rows_in(connection, unsettled, attempts.c.trial_key, keys)))
+    failed = select(attempts).where(_without_result(attempts.c.trial_key), ~attempts.c.excused)
+    return _failures(list(rows_in(connection, failed, attempts.c.trial_key, keys)))
 
 
 def worker_deaths(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
@@ -96,7 +96,7 @@ def account(connection: Connection, study: str) -> Account:
     )
 
 
-def _unsettled(key: Any) -> Any:
+def _without_result(key: Any) -> Any:
     return ~exists().where(results.c.trial_key == key)
 
 
@@ -125,7 +125,7 @@ def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:
         study_trials.c.study == study, ~study_trials.c.hidden
     )
     statement = select(attempts).where(
-        attempts.c.trial_key.in_(here), _unsettled(attempts.c.trial_key), ~attempts.c.excused
+        attempts.c.trial_key.in_(here), _without_result(attempts.c.trial_key), ~attempts.c.excused
     )
     return connection.execute(statement).all()
 

@@ -14,7 +14,7 @@ from import_files import take
 from pyarrow import parquet
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import coded, measured, plain, state, word
+from sweeper.imports.cells import as_cell, coded, measured, state, word
 from sweeper.imports.files import open_sheet
 from sweeper.store.store import Store
 
@@ -45,7 +45,7 @@ from sweeper.store.store import Store
     ],
 )
 def test_a_cell_has_one_form(cell: Any, value: Any) -> None:
-    found = plain(cell)
+    found = as_cell(cell)
 
     assert found == value and type(found) is type(value)
 

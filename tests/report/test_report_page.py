@@ -22,7 +22,7 @@ from sweeper.report.folder import Folder, slug
 from sweeper.report.html_tables import regret_words
 from sweeper.report.page import write_report
 from sweeper.store.store import Store
-from sweeper.words import fixed, signed, span, value_span
+from sweeper.words import decimals, interval_of_log2, signed, signed_interval
 
 
 class Reader(HTMLParser):
@@ -106,10 +106,10 @@ def optimum_rows(group: DriftGroup) -> list[list[str]]:
             group.variant,
             f"{o.scale:g}",
             f"{o.value:.3g}",
-            value_span(o.low, o.high),
+            interval_of_log2(o.low, o.high),
             signed(o.log2),
-            span(o.low, o.high),
-            fixed(o.loss),
+            signed_interval(o.low, o.high),
+            decimals(o.loss),
             str(o.points),
             f"{o.answered} of {o.declared}",
         ]
@@ -120,7 +120,7 @@ def optimum_rows(group: DriftGroup) -> list[list[str]]:
 def drift_row(group: DriftGroup) -> list[str]:
     assert group.drift is not None
     drift = group.drift
-    return [group.variant, signed(drift.slope, 3), span(drift.low, drift.high, 3)]
+    return [group.variant, signed(drift.slope, 3), signed_interval(drift.low, drift.high, 3)]
 
 
 def regret_rows(group: DriftGroup) -> list[list[str]]:
@@ -129,8 +129,8 @@ def regret_rows(group: DriftGroup) -> list[list[str]]:
             group.variant,
             f"{cost.scale:g}",
             f"{2**cost.log2:.3g}",
-            fixed(cost.tuned),
-            fixed(cost.transferred),
+            decimals(cost.tuned),
+            decimals(cost.transferred),
             regret_words(cost),
         ]
         for cost in group.regret

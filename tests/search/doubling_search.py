@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
-from sweeper.study.plan import plan_trial
-from sweeper.study.study import Study
+from sweeper.study import Study, plan_trial
 
 
 class Doubling:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.data.corpus import JOINT
+from workloads.data.corpus import SEPARATOR
 from workloads.data.packages import folder_of
 from workloads.data.sources import GPT2
 from workloads.workload import DataUnavailableError
@@ -61,7 +61,7 @@ def byte_lengths() -> NDArray[np.int64]:
     Raises:
         DataUnavailableError: the vocabulary is not installed.
     """
-    lengths = np.full(GPT2, len(JOINT), dtype=np.int64)
+    lengths = np.full(GPT2, len(SEPARATOR), dtype=np.int64)
     for token, number in _ranks(_table()).items():
         lengths[number] = len(token)
     return lengths

@@ -31,7 +31,7 @@ HEADER_BYTES = 512
 """One line of JSON, filled up with spaces; the tokens of one stream after the other follow."""
 
 
-def kept(name: str, dtype: DTypeLike, streams: Sequence[Pieces]) -> list[Ids]:
+def tokens_on_disk(name: str, dtype: DTypeLike, streams: Sequence[Pieces]) -> list[Ids]:
     """Returns streams of tokens, read-only and mapped from the file of a name.
 
     A file that is missing or damaged is made: under another name first, so that another process
@@ -57,11 +57,11 @@ def kept(name: str, dtype: DTypeLike, streams: Sequence[Pieces]) -> list[Ids]:
             RuntimeWarning,
             stacklevel=2,
         )
-        return [gathered(pieces(), dtype) for pieces in streams]
+        return [tokens_in_memory(pieces(), dtype) for pieces in streams]
     return found
 
 
-def gathered(pieces: Iterable[Ids], dtype: DTypeLike) -> Ids:
+def tokens_in_memory(pieces: Iterable[Ids], dtype: DTypeLike) -> Ids:
     """Returns the tokens of a stream in memory, read-only."""
     tokens = np.concatenate([np.empty(0, dtype), *pieces]).astype(dtype, copy=False)
     tokens.flags.writeable = False

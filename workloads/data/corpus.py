@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-JOINT = b"\n\n"
+SEPARATOR = b"\n\n"
 """What stands between two documents of a text."""
 
 HOLD_OUT_EVERY = 20
@@ -38,7 +38,7 @@ class Corpus:
                 yield document
 
 
-def surveyed(documents: Iterable[bytes], *, sha256: str | None = None) -> Corpus:
+def corpus_of(documents: Iterable[bytes], *, sha256: str | None = None) -> Corpus:
     """Returns the corpus of documents, which it goes through once.
 
     Args:
@@ -51,7 +51,7 @@ def surveyed(documents: Iterable[bytes], *, sha256: str | None = None) -> Corpus
     for number, document in enumerate(documents):
         (train if number % HOLD_OUT_EVERY else held_out).append(len(document))
         if sha256 is None:
-            digest.update(JOINT + document if number else document)
+            digest.update(SEPARATOR + document if number else document)
     return Corpus(
         documents=documents,
         sha256=sha256 or digest.hexdigest(),
@@ -61,4 +61,4 @@ def surveyed(documents: Iterable[bytes], *, sha256: str | None = None) -> Corpus
 
 
 def _joined_size(sizes: list[int]) -> int:
-    return sum(sizes) + len(JOINT) * max(0, len(sizes) - 1)
+    return sum(sizes) + len(SEPARATOR) * max(0, len(sizes) - 1)

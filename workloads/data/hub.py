@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.data.corpus import Corpus, surveyed
+from workloads.data.corpus import Corpus, corpus_of
 from workloads.data.sources import path_of
 from workloads.workload import DataUnavailableError
 
@@ -70,7 +70,7 @@ def _corpus(source: str, folder: Path | None, state: tuple[tuple[str, int, int],
         table = _opened(datasets, source, folder)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _unavailable(source, error) from error
-    return surveyed(Rows(_text_column(source, table)))
+    return corpus_of(Rows(_text_column(source, table)))
 
 
 def _unavailable(source: str, error: Exception) -> DataUnavailableError:

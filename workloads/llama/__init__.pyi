@@ -4,4 +4,3 @@ from .card import LLAMA as LLAMA
 from .coordinates import coordinate_check as coordinate_check
 from .coordinates import slopes as slopes
 from .model import Llama as Llama
-from .model import LlamaTrainer as LlamaTrainer

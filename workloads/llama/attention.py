@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workloads.optimizers import Peaks, QKClip
+from workloads.optimizers import SPECS, Peaks, QKClip
 from workloads.training import RMS_EPSILON
 from workloads.workload import Config, Resolved
 
@@ -100,7 +100,7 @@ def qk_clip_of(plan: Resolved, peaks: Peaks) -> QKClip | None:
     scale; a threshold from there on never acts.
     """
     config = plan.config
-    if config["optimizer"] != "muonclip":
+    if not SPECS[config["optimizer"]].clips_attention:
         return None
     size = config["head_dim"]
     bound = size * (attention_scale(config) or size**-0.5)

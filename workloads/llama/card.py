@@ -11,8 +11,8 @@ from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import kind_of
 from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
 from workloads.llama.settings import SETTINGS
-from workloads.llama.shape import LlamaShape, leaves_of, shape_of
-from workloads.parametrization import UNSCALED, TensorKind
+from workloads.llama.shape import LlamaShape, shape_of, tensors_of
+from workloads.parametrization import PLACEHOLDERS, TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
@@ -66,21 +66,21 @@ class LlamaCard(ModelCard):
         """Returns every fault of a completed config."""
         return faults(config)
 
-    def settled(self, config: Config) -> Resolved:
+    def resolved(self, config: Config) -> Resolved:
         """Returns the canonical form of a completed, faultless config and what follows."""
         shape = shape_of(config)
-        settled = canonical(config, shape)
-        return Resolved(config=settled, derived=derived(settled, shape))
+        result = canonical(config, shape)
+        return Resolved(config=result, derived=derived(result, shape))
 
-    def leaves(self, config: Config) -> Sequence[TensorKind]:
+    def tensors(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
-        return leaves_of(config)
+        return tensors_of(config)
 
     def rule_faults(self, config: Config) -> Iterable[Problem]:
         """Returns the faults of heads of a given size; else a width need be no multiple of it."""
         if "head_dim" not in config:
             return ()
-        return head_faults(completed(SETTINGS, {**UNSCALED, **config}))
+        return head_faults(completed(SETTINGS, {**PLACEHOLDERS, **config}))
 
     def unmeasured(self, config: Config) -> Mapping[str, str]:
         """Returns the metrics that a config leaves out: bits per byte of tokens of an unknown

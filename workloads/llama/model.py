@@ -24,7 +24,6 @@ from workloads.training import (
     Training,
     compute_dtype,
     grouped,
-    initial,
     tell_nobody,
 )
 from workloads.workload import Card, Config, Member, Resolved
@@ -39,6 +38,7 @@ class Llama:
     are tied. A matrix is [E, out, in]; members never meet.
 
     Attributes:
+        tensors: every tensor and how it starts, by name.
         units: what the parameters make up for an optimizer, by the name of their group.
     """
 
@@ -57,16 +57,10 @@ class Llama:
         self._beta: float = plan.derived["branch_multiplier"]
         self._shape = shape_of(plan.config)
         self._compute = compute
-        self._tensors = _tensors(plan)
+        self.tensors = _tensors(plan)
         self._attention = Attention(plan.config, linear=self._linear)
         self._readout = Readout(self._linear, together=self._shape.tokens_read_out(logits))
-        self.units: Mapping[str, Sequence[Unit]] = grouped(
-            _units(plan.config, self._tensors), plan
-        )
-
-    def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters at the start, [E, ...], on the CPU in float32."""
-        return initial(self._tensors, seeds)
+        self.units: Mapping[str, Sequence[Unit]] = grouped(_units(plan.config, self.tensors), plan)
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of each sequence, [E, B], nats per token.
@@ -180,7 +174,7 @@ class Llama:
 
     def _norm(self, parameters: Mapping[str, Tensor], gain: str, x: Tensor) -> Tensor:
         normed = F.rms_norm(x, x.shape[-1:], eps=RMS_EPSILON)
-        return normed * parameters[gain][:, None] if gain in self._tensors else normed
+        return normed * parameters[gain][:, None] if gain in self.tensors else normed
 
 
 def _embed(table: Tensor, inputs: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from workloads.data import (
     load_corpus,
     tokenizer_of,
 )
-from workloads.llama.shape import LlamaShape, leaves_of, mlp_hidden, shape_of
-from workloads.parametrization import rule_faults, rule_results, settled
+from workloads.llama.shape import LlamaShape, mlp_hidden, shape_of, tensors_of
+from workloads.parametrization import canonical_rules, rule_faults, rule_results
 from workloads.training import has_one_horizon, run_faults, warmup_steps
 from workloads.workload import Config, DataUnavailableError, Problem
 
@@ -27,7 +27,7 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
 
     The horizon becomes ``steps``; ``eval_tokens`` whole sequences; ``evals`` at most one a step;
     the path of a text file absolute; optimizers and rules as in
-    :func:`settled`.
+    :func:`canonical_rules`.
     """
     result = dict(config)
     result["steps"] = steps = steps_of(config, shape)
@@ -37,7 +37,7 @@ def canonical(config: Config, shape: LlamaShape) -> dict[str, Any]:
     _drop_idle_attention(result)
     for name in ("tokens", "tokens_per_param"):
         result[name] = None
-    return settled(result, leaves_of)
+    return canonical_rules(result, tensors_of)
 
 
 def derived(config: Config, shape: LlamaShape) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def derived(config: Config, shape: LlamaShape) -> dict[str, Any]:
         "heads": shape.heads,
         "mlp_hidden": shape.mlp_hidden,
         "vocabulary": shape.vocabulary,
-        **rule_results(config, leaves_of),
+        **rule_results(config, tensors_of),
     }
 
 
@@ -139,7 +139,7 @@ def _evaluation_faults(config: Config) -> Iterator[Problem]:
 def _rule_faults(config: Config) -> Iterator[Problem]:
     known = has_one_horizon(config, HORIZONS)
     steps = steps_of(config, shape_of(config)) if known else None
-    yield from rule_faults(config, leaves_of(config), steps)
+    yield from rule_faults(config, tensors_of(config), steps)
 
 
 def _data_faults(config: Config) -> Iterator[Problem]:

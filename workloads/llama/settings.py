@@ -9,6 +9,7 @@ from workloads.optimizers import (
     power_settings,
 )
 from workloads.parametrization import rule_settings
+from workloads.settings import choice, count, flag, positive
 from workloads.training import RUN
 from workloads.workload import Condition, Setting
 
@@ -20,7 +21,7 @@ SHAPE = (
         low=1,
         doc="Size D of the residual stream, a multiple of head_dim.",
     ),
-    Setting(name="depth", kind="int", default=2, low=1, doc="Number of transformer blocks."),
+    count("depth", 2, "Number of transformer blocks."),
     Setting(
         name="head_dim",
         kind="int",
@@ -29,13 +30,9 @@ SHAPE = (
         doc="Size of an attention head, even; the number of heads is width / head_dim.",
     ),
     Setting(name="context", kind="int", default=64, low=2, doc="Tokens a sequence."),
-    Setting(name="batch_size", kind="int", default=32, low=1, doc="Sequences a step."),
-    Setting(
-        name="mlp",
-        kind="choice",
-        default="swiglu",
-        choices=("swiglu", "gelu"),
-        doc="Kind of MLP: SwiGLU (three matrices) or GELU (two).",
+    count("batch_size", 32, "Sequences a step."),
+    choice(
+        "mlp", "swiglu", ("swiglu", "gelu"), "Kind of MLP: SwiGLU (three matrices) or GELU (two)."
     ),
     Setting(
         name="mlp_ratio",
@@ -46,39 +43,27 @@ SHAPE = (
         high=1024.0,
         doc="Hidden size of the MLP over width; their product has to be a whole number.",
     ),
-    Setting(
-        name="norm_gain",
-        kind="bool",
-        default=False,
-        doc="Whether RMSNorm before each branch and before the readout has a trainable gain.",
+    flag(
+        "norm_gain",
+        False,
+        "Whether RMSNorm before each branch and before the readout has a trainable gain.",
     ),
-    Setting(
-        name="qk_norm",
-        kind="bool",
-        default=True,
-        doc="Whether queries and keys are RMS-normalised per head, without gain.",
-    ),
-    Setting(
-        name="attention_scale",
-        kind="choice",
-        default="sqrt",
-        choices=("sqrt", "linear"),
-        doc="Factor on the attention logits: sqrt is head_dim^(-1/2); linear is "
+    flag("qk_norm", True, "Whether queries and keys are RMS-normalised per head, without gain."),
+    choice(
+        "attention_scale",
+        "sqrt",
+        ("sqrt", "linear"),
+        "Factor on the attention logits: sqrt is head_dim^(-1/2); linear is "
         "base_head_dim^(1/2) / head_dim, which is the same at base_head_dim.",
     ),
-    Setting(
-        name="base_head_dim",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Size of a head at which attention_scale linear changes nothing.",
+    count(
+        "base_head_dim", None, "Size of a head at which attention_scale linear changes nothing."
     ),
-    Setting(
-        name="positions",
-        kind="choice",
-        default="rope",
-        choices=("rope", "learned"),
-        doc="Rotary positions in attention, or learned ones that are added to the embedding.",
+    choice(
+        "positions",
+        "rope",
+        ("rope", "learned"),
+        "Rotary positions in attention, or learned ones that are added to the embedding.",
     ),
     Setting(
         name="rope_base",
@@ -89,27 +74,21 @@ SHAPE = (
         when={"positions": ("rope",)},
         doc="Base of the rotary position frequencies.",
     ),
-    Setting(
-        name="tied_embeddings",
-        kind="bool",
-        default=False,
-        doc="Whether the token embedding is the readout too; its initial values are then those "
+    flag(
+        "tied_embeddings",
+        False,
+        "Whether the token embedding is the readout too; its initial values are then those "
         "of the embedding.",
     ),
-    Setting(
-        name="embedding_std",
-        kind="float",
-        default=0.1,
-        low=0.0,
-        low_open=True,
-        doc="Standard deviation of the initial embedding (and of learned positions), at every "
-        "width.",
+    positive(
+        "embedding_std",
+        0.1,
+        "Standard deviation of the initial embedding (and of learned positions), at every width.",
     ),
-    Setting(
-        name="zero_init",
-        kind="bool",
-        default=True,
-        doc="Whether attention output, MLP output and untied readout start at zero; else as "
+    flag(
+        "zero_init",
+        True,
+        "Whether attention output, MLP output and untied readout start at zero; else as "
         "normal numbers of variance 1/fan_in (the readout under mup: base_width/fan_in^2).",
     ),
 )
@@ -140,28 +119,21 @@ HORIZON = (
         doc="Number of different tokens of bin:, if null that of the tokenizer, GPT-2's (50257) "
         "if unknown; otherwise it follows from the tokenizer.",
     ),
-    Setting(
-        name="steps",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Optimizer steps of the whole run; give exactly one of steps, tokens and "
+    count(
+        "steps",
+        None,
+        "Optimizer steps of the whole run; give exactly one of steps, tokens and "
         "tokens_per_param.",
     ),
-    Setting(
-        name="tokens",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Training tokens of the whole run, rounded down to whole batches, at least one.",
+    count(
+        "tokens",
+        None,
+        "Training tokens of the whole run, rounded down to whole batches, at least one.",
     ),
-    Setting(
-        name="tokens_per_param",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Training tokens for each parameter (embedding and readout included), rounded down "
+    positive(
+        "tokens_per_param",
+        None,
+        "Training tokens for each parameter (embedding and readout included), rounded down "
         "to whole batches, at least one.",
     ),
     Setting(
@@ -177,7 +149,7 @@ _GAINS: Condition = {"norm_gain": (True,)}
 
 RULE = (*choice_settings(), *rule_settings(_GAINS))
 
-OPTIMIZER = (*algorithm_settings(_GAINS), *power_settings(), *block_settings())
+OPTIMIZER = (*algorithm_settings(_GAINS, attention=True), *power_settings(), *block_settings())
 
 SETTINGS = SHAPE + HORIZON + RULE + OPTIMIZER + RUN
 """All settings in the order of the documentation."""

@@ -114,7 +114,7 @@ def shape_of(config: Config) -> LlamaShape:
     )
 
 
-def leaves_of(config: Config) -> tuple[TensorKind, ...]:
+def tensors_of(config: Config) -> tuple[TensorKind, ...]:
     """Returns the kinds of tensors of a completed config, as scaling rules see them.
 
     ``hidden`` is the output of attention, and each role's other tensors have a name after a dot.
@@ -122,7 +122,7 @@ def leaves_of(config: Config) -> tuple[TensorKind, ...]:
     inputs takes inputs^(-1/2) instead, and the outputs of attention and MLP take 0 under
     ``zero_init``. Gains start at 1, so their spread is 0.
     """
-    return _leaves(
+    return _tensor_kinds(
         config["width"],
         config.get("base_width") or config["width"],
         config["head_dim"],
@@ -139,7 +139,7 @@ def leaves_of(config: Config) -> tuple[TensorKind, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _leaves(
+def _tensor_kinds(
     width: int,
     base_width: int,
     head_dim: int,

@@ -11,7 +11,7 @@ from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import images_fingerprint
 from workloads.mlp.plan import canonical, derived, faults
 from workloads.mlp.settings import SETTINGS
-from workloads.mlp.shape import MlpShape, leaves_of, shape_of
+from workloads.mlp.shape import MlpShape, shape_of, tensors_of
 from workloads.parametrization import TensorKind
 from workloads.settings import completed
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
@@ -61,14 +61,14 @@ class MlpCard(ModelCard):
         """Returns every fault of a completed config."""
         return faults(config)
 
-    def settled(self, config: Config) -> Resolved:
+    def resolved(self, config: Config) -> Resolved:
         """Returns the canonical form of a completed, faultless config and what follows."""
-        settled = canonical(config)
-        return Resolved(config=settled, derived=derived(settled))
+        result = canonical(config)
+        return Resolved(config=result, derived=derived(result))
 
-    def leaves(self, config: Config) -> Sequence[TensorKind]:
+    def tensors(self, config: Config) -> Sequence[TensorKind]:
         """Returns the tensors of a completed config."""
-        return leaves_of(config)
+        return tensors_of(config)
 
     def data_fingerprint(self, config: Config) -> str:
         """Returns the SHA-256 of the images that a config trains on.

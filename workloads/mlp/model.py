@@ -21,7 +21,6 @@ from workloads.training import (
     Training,
     compute_dtype,
     grouped,
-    initial,
     sampled,
     tell_nobody,
 )
@@ -43,6 +42,7 @@ class Mlp:
     branch, as in arXiv 2310.02244). A matrix is [E, out, in]; members never meet.
 
     Attributes:
+        tensors: every tensor and how it starts, by name.
         units: what the parameters make up for an optimizer, by the name of their group.
     """
 
@@ -59,14 +59,10 @@ class Mlp:
         self._shape = shape_of(plan.config)
         self._activation = ACTIVATIONS[plan.config["activation"]]
         self._compute = compute
-        self._tensors = _tensors(plan)
+        self.tensors = _tensors(plan)
         self.units: Mapping[str, Sequence[Unit]] = grouped(
-            ((each.kind, Unit(names=(name,))) for name, each in self._tensors.items()), plan
+            ((each.kind, Unit(names=(name,))) for name, each in self.tensors.items()), plan
         )
-
-    def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters at the start, [E, ...], on the CPU in float32."""
-        return initial(self._tensors, seeds)
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each example, [E, B], nats.

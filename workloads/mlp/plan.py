@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from workloads.data import absolute, is_source, sizes_of
-from workloads.mlp.shape import gain_of, leaves_of, shape_of
-from workloads.parametrization import rule_faults, rule_results, settled
+from workloads.mlp.shape import gain_of, shape_of, tensors_of
+from workloads.optimizers import SPECS
+from workloads.parametrization import canonical_rules, rule_faults, rule_results
 from workloads.training import has_one_horizon, run_faults, warmup_steps
 from workloads.workload import Config, Problem
 
@@ -18,7 +19,7 @@ def canonical(config: Config) -> dict[str, Any]:
     """Returns a completed, faultless config in the one form that all its equals share.
 
     The horizon becomes ``steps``; ``evals`` at most one a step; ``init_gain`` a number; the folder
-    of images absolute; optimizers and rules as in :func:`settled`.
+    of images absolute; optimizers and rules as in :func:`canonical_rules`.
     """
     result = dict(config)
     result["steps"] = steps = steps_of(config)
@@ -26,7 +27,7 @@ def canonical(config: Config) -> dict[str, Any]:
     result["init_gain"] = gain_of(config)
     result["evals"] = min(config["evals"], steps)
     result["data"] = absolute(config["data"])
-    return settled(result, leaves_of)
+    return canonical_rules(result, tensors_of)
 
 
 def derived(config: Config) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def derived(config: Config) -> dict[str, Any]:
         "flops_per_token": shape.flops_per_example,
         "warmup_steps": warmup_steps(config),
         "vocabulary": shape.classes,
-        **rule_results(config, leaves_of),
+        **rule_results(config, tensors_of),
     }
 
 
@@ -83,14 +84,16 @@ def _depth_faults(config: Config) -> Iterator[Problem]:
 
 
 def _optimizer_faults(config: Config) -> Iterator[Problem]:
-    if config["optimizer"] == "muonclip":
+    optimizer = config["optimizer"]
+    left = SPECS[optimizer].without_clip
+    if left is not None:
         yield Problem(
             keys=("optimizer",),
-            message="optimizer muonclip scales down queries and keys of attention, and an mlp "
-            "has none; use muon with nesterov: false, which is what is left of it",
+            message=f"optimizer {optimizer} scales down queries and keys of attention, and an mlp "
+            f"has none; use {left}, which is what is left of it",
         )
 
 
 def _rule_faults(config: Config) -> Iterator[Problem]:
     steps = steps_of(config) if has_one_horizon(config, HORIZONS) else None
-    yield from rule_faults(config, leaves_of(config), steps)
+    yield from rule_faults(config, tensors_of(config), steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workloads.optimizers import algorithm_settings, choice_settings, power_settings
 from workloads.parametrization import rule_settings
+from workloads.settings import choice, count, flag, positive
 from workloads.training import RUN
 from workloads.workload import Condition, Setting
 
@@ -15,50 +16,37 @@ SHAPE = (
         low=1,
         doc="Size D of the hidden layers.",
     ),
-    Setting(
-        name="depth",
-        kind="int",
-        default=2,
-        low=1,
-        doc="Number of hidden matrices, D x D each, besides input layer and readout.",
+    count("depth", 2, "Number of hidden matrices, D x D each, besides input layer and readout."),
+    choice(
+        "activation",
+        "relu",
+        ("relu", "gelu", "tanh"),
+        "Activation after every layer but the readout.",
     ),
-    Setting(
-        name="activation",
-        kind="choice",
-        default="relu",
-        choices=("relu", "gelu", "tanh"),
-        doc="Activation after every layer but the readout.",
+    flag(
+        "biases",
+        True,
+        "Whether every layer, the readout included, adds a trainable bias, which starts at 0.",
     ),
-    Setting(
-        name="biases",
-        kind="bool",
-        default=True,
-        doc="Whether every layer, the readout included, adds a trainable bias, which starts at 0.",
-    ),
-    Setting(
-        name="residual",
-        kind="bool",
-        default=False,
-        doc="Whether a hidden layer is a residual branch, x + f(W norm(x) + b) with RMSNorm; "
+    flag(
+        "residual",
+        False,
+        "Whether a hidden layer is a residual branch, x + f(W norm(x) + b) with RMSNorm; "
         "rules over depth need it.",
     ),
-    Setting(
-        name="init_gain",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Standard deviation of the initial input and hidden matrices over fan_in^(-1/2), at "
+    positive(
+        "init_gain",
+        None,
+        "Standard deviation of the initial input and hidden matrices over fan_in^(-1/2), at "
         "every width; null is sqrt(2) for relu and gelu and 1 for tanh. That of the readout is 1.",
     ),
-    Setting(
-        name="zero_init",
-        kind="bool",
-        default=False,
-        doc="Whether the readout starts at zero; no layer before it has a gradient in the first "
+    flag(
+        "zero_init",
+        False,
+        "Whether the readout starts at zero; no layer before it has a gradient in the first "
         "step then.",
     ),
-    Setting(name="batch_size", kind="int", default=64, low=1, doc="Examples a step."),
+    count("batch_size", 64, "Examples a step."),
 )
 
 HORIZON = (
@@ -70,20 +58,13 @@ HORIZON = (
         "(28 x 28, 70,000 of them, of Debian's dataset-fashion-mnist) or fashion-mnist:FOLDER of "
         "its four idx files (those of MNIST and KMNIST fit too).",
     ),
-    Setting(
-        name="steps",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Optimizer steps of the whole run; give exactly one of steps and epochs.",
+    count(
+        "steps", None, "Optimizer steps of the whole run; give exactly one of steps and epochs."
     ),
-    Setting(
-        name="epochs",
-        kind="float",
-        optional=True,
-        low=0.0,
-        low_open=True,
-        doc="Examples of the whole run over the number of training images, rounded down to whole "
+    positive(
+        "epochs",
+        None,
+        "Examples of the whole run over the number of training images, rounded down to whole "
         "batches, at least one; examples are drawn with replacement.",
     ),
 )
@@ -93,7 +74,7 @@ _BIASES: Condition = {"biases": (True,)}
 RULE = (*choice_settings(), *rule_settings(_BIASES))
 
 OPTIMIZER = (
-    *(each for each in algorithm_settings(_BIASES) if not each.name.startswith("qk_clip")),
+    *algorithm_settings(_BIASES, attention=False),
     *power_settings(),
 )
 

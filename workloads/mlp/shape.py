@@ -67,7 +67,7 @@ def shape_of(config: Config) -> MlpShape:
     )
 
 
-def leaves_of(config: Config) -> tuple[TensorKind, ...]:
+def tensors_of(config: Config) -> tuple[TensorKind, ...]:
     """Returns the kinds of tensors of a completed config, as scaling rules see them.
 
     The input layer is an ``embedding``: its inputs are as many at every width, so its spread is
@@ -75,7 +75,7 @@ def leaves_of(config: Config) -> tuple[TensorKind, ...]:
     Those of input layer and readout are apart from the hidden ones: they are in no residual
     branch, and the readout's does not grow with the width.
     """
-    return _leaves(
+    return _tensor_kinds(
         shape_of(config),
         config.get("base_width") or config["width"],
         gain_of(config),
@@ -90,7 +90,7 @@ def gain_of(config: Config) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _leaves(
+def _tensor_kinds(
     shape: MlpShape, base_width: int, gain: float, zero_init: bool
 ) -> tuple[TensorKind, ...]:
     inner = float(base_width**-0.5)

@@ -7,15 +7,14 @@ from .layout import Unit as Unit
 from .layout import select as select
 from .qk_clip import Peaks as Peaks
 from .qk_clip import QKClip as QKClip
-from .spec import ORTHOGONAL as ORTHOGONAL
 from .spec import SHARES as SHARES
 from .spec import SPECS as SPECS
 from .spec import algorithm_settings as algorithm_settings
 from .spec import block_settings as block_settings
 from .spec import choice_settings as choice_settings
+from .spec import optimizer_rule_settings as optimizer_rule_settings
 from .spec import others_of as others_of
 from .spec import power_settings as power_settings
 from .spec import spec_of as spec_of
 from .spec import traits_of as traits_of
-from .spec import used as used
 from .spec import vectors_of as vectors_of

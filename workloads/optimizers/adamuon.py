@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.coefficients import Coefficients
 from workloads.optimizers.muon import look_ahead, newton_schulz
 
@@ -43,7 +43,7 @@ class AdaMuon(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        first, second = moment(state, "first"), moment(state, "second")
+        first, second = tensor_in(state, "first"), tensor_in(state, "second")
         ahead = look_ahead(gradient, first, self._decay, nesterov=self._nesterov)
         orthogonal = newton_schulz(
             ahead.sign() if self._sign else ahead,

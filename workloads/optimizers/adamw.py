@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, tensor_in
 from workloads.optimizers.layout import Parameters
 from workloads.optimizers.optimizer import Group, Optimizer
 
@@ -30,7 +30,7 @@ class Adam(Algorithm):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        first, second = moment(state, "first"), moment(state, "second")
+        first, second = tensor_in(state, "first"), tensor_in(state, "second")
         first.lerp_(gradient, 1 - self._beta1)
         second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
         root = self._unbiased(second, now.step).sqrt_().add_(now.epsilon)
@@ -116,7 +116,7 @@ class FusedAdamW(Optimizer):
         """Returns views of weights and moments; they hold until members are dropped."""
         names = self._group.names
         first, second = (
-            {name: moment(state, key) for name, state in zip(names, self._states, strict=True)}
+            {name: tensor_in(state, key) for name, state in zip(names, self._states, strict=True)}
             for key in ("first", "second")
         )
         columns = (self._members_of(each) for each in (self._parameters, first, second))

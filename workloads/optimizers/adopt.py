@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, tensor_in
 
 
 class Adopt(Algorithm):
@@ -25,7 +25,7 @@ class Adopt(Algorithm):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U, zero at the first step."""
-        first, second = moment(state, "first"), moment(state, "second")
+        first, second = tensor_in(state, "first"), tensor_in(state, "second")
         if now.step == 1:
             second.copy_(gradient.square())
             return torch.zeros_like(gradient)

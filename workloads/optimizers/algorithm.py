@@ -90,15 +90,15 @@ class Matrixwise(Algorithm):
     elementwise = False
 
 
-def moment(state: State, name: str) -> Tensor:
+def tensor_in(state: State, name: str) -> Tensor:
     """Returns a tensor of a state."""
     found = state[name]
     assert isinstance(found, Tensor)
     return found
 
 
-def inner(state: State, name: str) -> State:
-    """Returns the state of an inner algorithm."""
+def state_in(state: State, name: str) -> State:
+    """Returns the state of an inner algorithm in a state."""
     found = state[name]
     assert isinstance(found, dict)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, state_in
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Blocked(Matrixwise):
         """Returns U."""
         regions = self._regions(gradient)
         if len(regions) == 1 and regions[0].tiles == 1:
-            return self._algorithm.update(gradient, inner(state, regions[0].key), now)
+            return self._algorithm.update(gradient, state_in(state, regions[0].key), now)
         update = torch.empty_like(gradient)
         for each in regions:
             within = _of_tiles(now, each)
-            tiles = self._algorithm.update(each.cut(gradient), inner(state, each.key), within)
+            tiles = self._algorithm.update(each.cut(gradient), state_in(state, each.key), within)
             each.paste(tiles, update)
         return update
 

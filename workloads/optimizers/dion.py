@@ -7,7 +7,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.linalg import orthonormal, product
 from workloads.optimizers.muon import shape_factor
 
@@ -47,7 +47,7 @@ class Dion(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        momentum, basis = moment(state, "momentum"), moment(state, "right")
+        momentum, basis = tensor_in(state, "momentum"), tensor_in(state, "right")
         momentum.add_(gradient)
         left = orthonormal(product(momentum, basis))
         right = product(momentum.mT, left)

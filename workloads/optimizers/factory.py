@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.optimizers.adamw import FusedAdamW
 from workloads.optimizers.algorithm import Algorithm
 from workloads.optimizers.layout import Parameters, Unit
 from workloads.optimizers.optimizer import Group, Optimizer
@@ -52,10 +51,11 @@ def _optimizer(
     settings = [plan.derived["groups"][name] for plan in plans]
     config, optimizer = plans[0].config, settings[0]["optimizer"]
     group = _group(optimizer, units, settings, config)
-    if optimizer == "adamw" and config["parametrization"] != "normalized":
-        return FusedAdamW(parameters, group, beta1=config["beta1"], beta2=config["beta2"])
-    algorithm = SPECS[optimizer].build(plans[0])
-    if config["parametrization"] == "normalized":
+    spec, normalized = SPECS[optimizer], config["parametrization"] == "normalized"
+    if spec.fused is not None and not normalized:
+        return spec.fused(parameters, group, config)
+    algorithm = spec.build(plans[0])
+    if normalized:
         algorithm = _normalized(algorithm, name.partition(".")[0], config)
     return Optimizer(parameters, group, algorithm)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from workloads.optimizers.adamw import Adam
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner
+from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, state_in
 from workloads.optimizers.linalg import lengths
 
 
@@ -32,8 +32,8 @@ class Grafted(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        lent = self._graft.update(gradient.clone(), inner(state, "graft"), _of_graft(now))
-        direction = self._direction.update(gradient, inner(state, "direction"), now)
+        lent = self._graft.update(gradient.clone(), state_in(state, "graft"), _of_graft(now))
+        direction = self._direction.update(gradient, state_in(state, "direction"), now)
         if now.step < self._start:
             return lent
         return direction * (lengths(lent) / (lengths(direction) + now.epsilons["graft_epsilon"]))

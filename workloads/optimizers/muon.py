@@ -7,7 +7,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.coefficients import Coefficients
 
 CACHED = 1 << 19
@@ -44,7 +44,9 @@ class Muon(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        ahead = look_ahead(gradient, moment(state, "first"), self._decay, nesterov=self._nesterov)
+        ahead = look_ahead(
+            gradient, tensor_in(state, "first"), self._decay, nesterov=self._nesterov
+        )
         update = newton_schulz(
             ahead,
             coefficients=self._coefficients,

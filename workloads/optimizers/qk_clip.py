@@ -39,7 +39,7 @@ class QKClip:
         self.peaks = peaks
         self._threshold, self._alpha, self._frequency = threshold, alpha, frequency
 
-    def looks(self, step: int) -> bool:
+    def reads_logits(self, step: int) -> bool:
         """Returns whether the logits of a step count."""
         return (step - 1) % self._frequency == 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, tensor_in
 
 
 class SGD(Algorithm):
@@ -25,5 +25,5 @@ class SGD(Algorithm):
         """Returns U."""
         if not self._momentum:
             return gradient
-        first = moment(state, "first").lerp_(gradient, 1 - self._momentum)
+        first = tensor_in(state, "first").lerp_(gradient, 1 - self._momentum)
         return first / (1 - self._momentum**now.step)

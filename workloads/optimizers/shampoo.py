@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.linalg import eigh, lengths, one_by_one, product, raised
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
+from workloads.optimizers.sides import AXES, Side, Sides, accumulate, applied, completed
 
 ITERATIONS = 100
 TOLERANCE = 1e-6
@@ -40,8 +40,7 @@ class Shampoo(Matrixwise):
     ) -> None:
         self._beta1, self._beta2 = beta1, beta2
         self._exponent = exponent
-        self._sides = sides
-        self._max_dim = max_dim
+        self._sides = Sides(sides, max_dim)
         self._frequency = frequency
         self._relative = relative
         self._root = {"eigh": root_by_eigenvalues, "newton": root_by_newton}[root]
@@ -49,27 +48,24 @@ class Shampoo(Matrixwise):
     def start(self, like: Tensor) -> State:
         """Returns momentum and statistics at zero, and roots that change nothing."""
         state: State = {"first": torch.zeros_like(like)}
-        for side in self._active(like):
+        for side in self._sides.of(like):
             state |= _side_state(like, side)
         return state
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        sides = self._active(gradient)
-        first = moment(state, "first").lerp_(gradient, 1 - self._beta1)
+        sides = self._sides.of(gradient)
+        first = tensor_in(state, "first").lerp_(gradient, 1 - self._beta1)
         for side in sides:
-            accumulate(moment(state, side), gradient, side, self._beta2)
+            accumulate(tensor_in(state, side), gradient, side, self._beta2)
             if (now.step - 1) % self._frequency == 0:
-                state[f"{side}_root"] = self._inverse_root(moment(state, side), now)
+                state[f"{side}_root"] = self._inverse_root(tensor_in(state, side), now)
         update = torch.div(first, 1 - self._beta1**now.step, out=gradient)
         spare = torch.empty_like(update)
         for side in sides:
-            root = moment(state, f"{side}_root")
+            root = tensor_in(state, f"{side}_root")
             update, spare = applied(root, update, side, out=spare), update
         return update
-
-    def _active(self, stack: Tensor) -> tuple[Side, ...]:
-        return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
     def _inverse_root(self, statistic: Tensor, now: StepContext) -> Tensor:
         return self._root(

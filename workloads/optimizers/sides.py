@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -26,15 +26,21 @@ _SIDES: dict[str, tuple[Side, ...]] = {
 }
 
 
-def active_sides(shape: Sequence[int], *, sides: str, max_dim: int) -> tuple[Side, ...]:
-    """Returns the sides with a preconditioner: the chosen ones that are not too long.
+@dataclass(frozen=True)
+class Sides:
+    """Which sides have a preconditioner: the chosen ones that are not too long.
 
-    Args:
-        shape: [..., m, n].
-        sides: ``both``, ``output`` or ``input``.
+    Attributes:
+        chosen: ``both``, ``output`` or ``input``.
         max_dim: the longest side that has one.
     """
-    return tuple(side for side in _SIDES[sides] if shape[AXES[side]] <= max_dim)
+
+    chosen: str
+    max_dim: int
+
+    def of(self, stack: Tensor) -> tuple[Side, ...]:
+        """Returns the sides of a stack [N, m, n] that have one."""
+        return tuple(s for s in _SIDES[self.chosen] if stack.shape[AXES[s]] <= self.max_dim)
 
 
 def accumulate(statistic: Tensor, gradient: Tensor, side: Side, decay: float) -> None:

@@ -7,9 +7,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Matrixwise, State, StepContext, moment
+from workloads.optimizers.algorithm import Matrixwise, State, StepContext, tensor_in
 from workloads.optimizers.linalg import eigh, one_by_one, product
-from workloads.optimizers.sides import AXES, Side, accumulate, active_sides, applied, completed
+from workloads.optimizers.sides import AXES, Side, Sides, accumulate, applied, completed
 
 
 class Soap(Matrixwise):
@@ -39,15 +39,14 @@ class Soap(Matrixwise):
         eigh_steps: int,
     ) -> None:
         self._beta1, self._beta2 = beta1, beta2
-        self._sides = sides
-        self._max_dim = max_dim
+        self._sides = Sides(sides, max_dim)
         self._frequency = frequency
         self._eigh_steps = eigh_steps
 
     def start(self, like: Tensor) -> State:
         """Returns moments and statistics at zero, and bases that change nothing."""
         state: State = {name: torch.zeros_like(like) for name in ("first", "rotated", "second")}
-        for side in self._active(like):
+        for side in self._sides.of(like):
             size = like.shape[AXES[side]]
             identity = torch.eye(size, dtype=like.dtype, device=like.device)
             state[side] = like.new_zeros(like.shape[0], size, size)
@@ -56,18 +55,15 @@ class Soap(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        sides = self._active(gradient)
+        sides = self._sides.of(gradient)
         self._accumulate(gradient, sides, state, now)
         turned, spare = _rotated(gradient, torch.empty_like(gradient), sides, state)
         first = self._rotated_first(turned, sides, state, now)
-        second = moment(state, "second").mul_(self._beta2)
+        second = tensor_in(state, "second").mul_(self._beta2)
         second.addcmul_(turned, turned, value=1 - self._beta2)
         update = torch.div(first, torch.sqrt(second, out=spare).add_(now.epsilon), out=turned)
         update.mul_(sqrt(1 - self._beta2**now.step) / (1 - self._beta1**now.step))
         return _rotated_back(update, spare, sides, state)
-
-    def _active(self, stack: Tensor) -> tuple[Side, ...]:
-        return active_sides(stack.shape, sides=self._sides, max_dim=self._max_dim)
 
     def _renews(self, step: int) -> bool:
         return step <= self._eigh_steps or (step - 1) % self._frequency == 0
@@ -76,20 +72,20 @@ class Soap(Matrixwise):
         self, gradient: Tensor, sides: tuple[Side, ...], state: State, now: StepContext
     ) -> None:
         """Takes the gradient into M, L and R, and renews the bases when it is time."""
-        moment(state, "first").lerp_(gradient, 1 - self._beta1)
+        tensor_in(state, "first").lerp_(gradient, 1 - self._beta1)
         for side in sides:
-            accumulate(moment(state, side), gradient, side, self._beta2)
+            accumulate(tensor_in(state, side), gradient, side, self._beta2)
             if self._renews(now.step):
                 self._renew(side, state, now)
 
     def _renew(self, side: Side, state: State, now: StepContext) -> None:
-        statistic, name = completed(moment(state, side)), f"{side}_basis"
+        statistic, name = completed(tensor_in(state, side)), f"{side}_basis"
         epsilon = now.epsilons["basis_epsilon"]
         if now.step <= self._eigh_steps:
             state[name] = exact_basis(statistic, epsilon)
             return
-        state[name], order = refined_basis(statistic, moment(state, name), epsilon)
-        second = moment(state, "second")
+        state[name], order = refined_basis(statistic, tensor_in(state, name), epsilon)
+        second = tensor_in(state, "second")
         index = order[:, :, None] if side == "left" else order[:, None, :]
         state["second"] = second.gather(AXES[side], index.expand_as(second))
 
@@ -98,8 +94,8 @@ class Soap(Matrixwise):
     ) -> Tensor:
         """Returns M', from the rotated gradient and the last M' unless the bases are new."""
         if not self._renews(now.step):
-            return moment(state, "rotated").lerp_(turned, 1 - self._beta1)
-        first = moment(state, "first")
+            return tensor_in(state, "rotated").lerp_(turned, 1 - self._beta1)
+        first = tensor_in(state, "first")
         rotated, _ = _rotated(first.clone(), torch.empty_like(first), sides, state)
         state["rotated"] = rotated
         return rotated
@@ -110,7 +106,7 @@ def _rotated(
 ) -> tuple[Tensor, Tensor]:
     """Returns QL' X QR, and a tensor that is spare now; overwrites X and the spare one."""
     for side in sides:
-        rows = moment(state, f"{side}_basis")
+        rows = tensor_in(state, f"{side}_basis")
         turn = rows if side == "left" else rows.mT
         stack, spare = applied(turn, stack, side, out=spare), stack
     return stack, spare
@@ -119,7 +115,7 @@ def _rotated(
 def _rotated_back(stack: Tensor, spare: Tensor, sides: tuple[Side, ...], state: State) -> Tensor:
     """Returns QL X QR'; overwrites X and the spare tensor."""
     for side in sides:
-        rows = moment(state, f"{side}_basis")
+        rows = tensor_in(state, f"{side}_basis")
         turn = rows.mT if side == "left" else rows
         stack, spare = applied(turn, stack, side, out=spare), stack
     return stack

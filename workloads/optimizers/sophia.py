@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, State, StepContext, moment
+from workloads.optimizers.algorithm import Algorithm, State, StepContext, tensor_in
 
 
 class Sophia(Algorithm):
@@ -33,7 +33,7 @@ class Sophia(Algorithm):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        first, diagonal = moment(state, "first"), moment(state, "diagonal")
+        first, diagonal = tensor_in(state, "first"), tensor_in(state, "diagonal")
         first.lerp_(gradient, 1 - self._beta1)
         if self.wants_curvature(now.step):
             assert now.curvature is not None

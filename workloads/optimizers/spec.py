@@ -6,18 +6,24 @@ with its algorithm; nothing else has to know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal
 
 from workloads.parametrization import OptimizerTraits, TensorKind, UpdateRule
-from workloads.settings import Share
-from workloads.workload import Condition, Config, Resolved, Setting
+from workloads.settings import Share, choice, count, positive
+from workloads.workload import Condition, Config, Problem, Resolved, Setting, meets
 
 if TYPE_CHECKING:
     from workloads.optimizers.algorithm import Algorithm
+    from workloads.optimizers.layout import Parameters
+    from workloads.optimizers.optimizer import Group, Optimizer
+
+DEFAULT = "adamw"
+"""The optimizer of a config that names none, and of the tensors that an optimizer of matrices
+does not drive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +42,18 @@ class OptimizerSpec:
         borrowed: settings of another optimizer that it reads too, each with the condition.
         epsilons: its own name for each of its epsilons, and the setting that gives it.
         traits: what ``rule`` reads of a completed config; None for the name alone.
+        rule_settings: what ``traits`` reads besides ``settings``, each under a condition that
+            names the parametrizations that ask for it.
+        faults: yields what is wrong with its settings in a completed config, its own or not.
+        fused: returns the optimizer of a group where one kernel makes its whole step; None where
+            the core of all optimizers makes it from the algorithm.
         orthogonal: True if its update is (nearly) a semi-orthogonal matrix, of spectral norm one.
+        norm_one: settings under which its update has spectral norm one without that.
+        moonlight: True if parametrization ``moonlight`` is defined for it.
+        moves_by_size: True if it moves weights in proportion to their size.
         hidden_only: True if it drives hidden matrices only, never embedding and readout.
-        order: place among the optimizers in documentation and messages; by default the last.
+        without_clip: of an optimizer with QK-clip, whose trainer scales queries and keys of
+            attention down, what is left of it in a model without attention; else None.
     """
 
     name: str
@@ -50,13 +65,32 @@ class OptimizerSpec:
     borrowed: Mapping[str, Condition] = field(default_factory=dict)
     epsilons: Mapping[str, str] = field(default_factory=dict)
     traits: Callable[[Config], OptimizerTraits] | None = None
+    rule_settings: tuple[Setting, ...] = ()
+    faults: Callable[[Config], Iterable[Problem]] = lambda config: ()
+    fused: Callable[[Parameters, Group, Config], Optimizer] | None = None
     orthogonal: bool = False
+    norm_one: Condition | None = None
+    moonlight: bool = False
+    moves_by_size: bool = False
     hidden_only: bool = False
-    order: int = 1_000
+    without_clip: str | None = None
+
+    @property
+    def clips_attention(self) -> bool:
+        """Whether it has QK-clip."""
+        return self.without_clip is not None
+
+    def reads(self, setting: str) -> bool:
+        """Returns whether a setting is one of its own."""
+        return any(each.name == setting for each in self.settings)
+
+    def has_norm_one(self, config: Config) -> bool:
+        """Returns whether its update has spectral norm one under a completed config."""
+        return self.orthogonal or (self.norm_one is not None and meets(config, self.norm_one))
 
 
 def _found() -> tuple[OptimizerSpec, ...]:
-    """Returns the optimizers of every module in ``specs``, by module."""
+    """Returns the optimizers of every module in ``specs``, as they stand there."""
     package = "workloads.optimizers.specs"
     modules = sorted(each.name for each in iter_modules(import_module(package).__path__))
     return tuple(spec for name in modules for spec in import_module(f"{package}.{name}").SPECS)
@@ -65,7 +99,7 @@ def _found() -> tuple[OptimizerSpec, ...]:
 _FOUND = _found()
 
 SPECS: Mapping[str, OptimizerSpec] = {
-    spec.name: spec for spec in sorted(_FOUND, key=lambda each: (each.kind, each.order))
+    spec.name: spec for spec in sorted(_FOUND, key=lambda each: each.kind)
 }
 """Every optimizer by name, the elementwise ones first."""
 
@@ -107,13 +141,13 @@ def others_of(config: Config) -> str:
     others: str = config["others"]
     if others != "auto":
         return others
-    return str(config["optimizer"]) if config["optimizer"] in ELEMENTWISE else "adamw"
+    return str(config["optimizer"]) if config["optimizer"] in ELEMENTWISE else DEFAULT
 
 
 def vectors_of(config: Config) -> str:
     """Returns the optimizer of gains and biases: that of the others unless it needs matrices."""
     others = others_of(config)
-    return others if others in ELEMENTWISE else "adamw"
+    return others if others in ELEMENTWISE else DEFAULT
 
 
 def used(*names: str, vectors: Condition) -> tuple[Condition, ...]:
@@ -126,27 +160,43 @@ def used(*names: str, vectors: Condition) -> tuple[Condition, ...]:
     conditions: list[Condition] = [{"optimizer": names}]
     if not all(SPECS[name].hidden_only for name in names):
         conditions.append({"others": names})
-    if "adamw" in names:
+    if DEFAULT in names:
         conditions += [{"optimizer": MATRIX, "others": ("auto",)}, {**vectors, "others": MATRIX}]
     return tuple(conditions)
 
 
-def algorithm_settings(vectors: Condition) -> tuple[Setting, ...]:
+def algorithm_settings(vectors: Condition, *, attention: bool) -> tuple[Setting, ...]:
     """Returns the settings of every optimizer, each once.
 
     Args:
         vectors: the condition under which the model has vectors.
+        attention: False leaves out what optimizers with QK-clip alone read.
     """
-    settings = {each.name: each for spec in _FOUND for each in spec.settings}
+    readers = [spec for spec in _FOUND if attention or not spec.clips_attention]
+    settings = {each.name: each for spec in readers for each in spec.settings}
     return tuple(
         each if each.when else replace(each, when=_conditions(each.name, vectors))
         for each in settings.values()
     )
 
 
+def optimizer_rule_settings(vectors: Condition) -> tuple[Setting, ...]:
+    """Returns the settings that the rules of optimizers read besides, see ``rule_settings``.
+
+    Args:
+        vectors: the condition under which the model has vectors.
+    """
+    return tuple(
+        replace(each, when=tuple({**use, **own} for use in uses for own in each.conditions))
+        for spec in SPECS.values()
+        for uses in [used(spec.name, vectors=vectors)]
+        for each in spec.rule_settings
+    )
+
+
 def _conditions(setting: str, vectors: Condition) -> tuple[Condition, ...]:
     """Returns the conditions under which an optimizer reads a setting."""
-    readers = (s.name for s in SPECS.values() if any(each.name == setting for each in s.settings))
+    readers = (spec.name for spec in SPECS.values() if spec.reads(setting))
     borrowers = (s.borrowed[setting] for s in SPECS.values() if setting in s.borrowed)
     return (*used(*readers, vectors=vectors), *borrowers)
 
@@ -154,46 +204,44 @@ def _conditions(setting: str, vectors: Condition) -> tuple[Condition, ...]:
 def choice_settings() -> tuple[Setting, ...]:
     """Returns the settings that choose the optimizers."""
     return (
-        Setting(
-            name="optimizer",
-            kind="choice",
-            default="adamw",
-            choices=OPTIMIZERS,
-            doc="Optimizer of the hidden matrices.",
-        ),
-        Setting(
-            name="others",
-            kind="choice",
-            default="auto",
-            choices=("auto", *_names(lambda spec: not spec.hidden_only)),
-            doc="Optimizer of embedding, readout and vectors: auto is that of the hidden matrices "
+        choice("optimizer", DEFAULT, OPTIMIZERS, "Optimizer of the hidden matrices."),
+        choice(
+            "others",
+            "auto",
+            ("auto", *_names(lambda spec: not spec.hidden_only)),
+            "Optimizer of embedding, readout and vectors: auto is that of the hidden matrices "
             f"if it works on single numbers ({', '.join(ELEMENTWISE)}), else adamw. Vectors have "
             "adamw where it needs matrices.",
         ),
-        Setting(
-            name="others_learning_rate_ratio",
-            kind="float",
-            optional=True,
-            low=0.0,
-            low_open=True,
-            doc="Learning rate of embedding, readout and vectors over learning_rate; null is 0.3 "
-            f"beside optimizers whose update has spectral norm one ({', '.join(ORTHOGONAL)}, and "
-            "shampoo without a graft) where the others have another optimizer, else 1.",
+        positive(
+            "others_learning_rate_ratio",
+            None,
+            "Learning rate of embedding, readout and vectors over learning_rate; null is 0.3 "
+            f"beside optimizers whose update has spectral norm one ({_of_norm_one()}) where the "
+            "others have another optimizer, else 1.",
         ),
     )
+
+
+def _of_norm_one() -> str:
+    """Returns ``muon, muonclip, dion, and shampoo with graft none``."""
+    conditional = [
+        f"{spec.name} with {name} {' or '.join(map(str, values))}"
+        for spec in SPECS.values()
+        for name, values in (spec.norm_one or {}).items()
+    ]
+    return ", and ".join([", ".join(ORTHOGONAL), *conditional])
 
 
 def power_settings() -> tuple[Setting, ...]:
     """Returns the settings of explicit spectral normalisation."""
     normalized: Condition = {"parametrization": ("normalized",)}
     return (
-        Setting(
-            name="power_iterations",
-            kind="int",
-            default=1,
-            low=1,
+        count(
+            "power_iterations",
+            1,
+            "Power iterations an update for its largest singular value, after warm-up.",
             when=normalized,
-            doc="Power iterations an update for its largest singular value, after warm-up.",
         ),
         Setting(
             name="power_warmup_steps",
@@ -209,13 +257,12 @@ def power_settings() -> tuple[Setting, ...]:
 def block_settings() -> tuple[Setting, ...]:
     """Returns the setting of how matrix optimizers see the projections of attention."""
     return (
-        Setting(
-            name="qkv",
-            kind="choice",
-            default="split",
-            choices=("split", "fused", "per_head"),
-            when=({"optimizer": MATRIX},),
-            doc="What a matrix optimizer takes for one matrix of attention: queries, keys and "
+        choice(
+            "qkv",
+            "split",
+            ("split", "fused", "per_head"),
+            "What a matrix optimizer takes for one matrix of attention: queries, keys and "
             "values each, all three on top of each other, or each head of each.",
+            when=({"optimizer": MATRIX},),
         ),
     )

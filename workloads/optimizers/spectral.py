@@ -11,7 +11,14 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from workloads.optimizers.algorithm import Algorithm, Matrixwise, State, StepContext, inner, moment
+from workloads.optimizers.algorithm import (
+    Algorithm,
+    Matrixwise,
+    State,
+    StepContext,
+    state_in,
+    tensor_in,
+)
 from workloads.optimizers.linalg import lengths, product
 
 _FLOOR = 1e-10
@@ -51,8 +58,8 @@ class Spectral(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        update = self._inner.update(gradient, inner(state, "inner"), now)
-        vector = moment(state, "vector")
+        update = self._inner.update(gradient, state_in(state, "inner"), now)
+        vector = tensor_in(state, "vector")
         warming = now.step <= self._warmup_steps
         for _ in range(_WARMUP_ITERATIONS if warming else self._iterations):
             image = product(update.mT, vector)  # A' v, [N, n, 1]
@@ -88,6 +95,6 @@ class RootMeanSquare(Algorithm):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         """Returns U."""
-        update = self._inner.update(gradient, inner(state, "inner"), now)
+        update = self._inner.update(gradient, state_in(state, "inner"), now)
         size = lengths(update) / sqrt(update[0].numel())
         return update / torch.where(size == 0, 1.0, size)

@@ -1,7 +1,7 @@
 """Parametrizations: what each tensor is, and what a rule does to it; free of torch."""
 
+from .canonical import canonical_rules as canonical_rules
 from .canonical import rule_results as rule_results
-from .canonical import settled as settled
 from .checks import rule_faults as rule_faults
 from .formula import ONE as ONE
 from .formula import monomial as monomial
@@ -9,7 +9,7 @@ from .roles import Role as Role
 from .roles import TensorKind as TensorKind
 from .roles import tensor_kinds as tensor_kinds
 from .settings import rule_settings as rule_settings
-from .table import UNSCALED as UNSCALED
+from .table import PLACEHOLDERS as PLACEHOLDERS
 from .table import rule_table as rule_table
 from .updates import ENTRY as ENTRY
 from .updates import GRID as GRID

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.optimizers import newton_schulz_coefficients
+from workloads.optimizers import SPECS, newton_schulz_coefficients
 from workloads.parametrization.checks import warnings
 from workloads.parametrization.decay import CONVENTIONS, decays, is_coupled
-from workloads.parametrization.groups import LeavesOf, groups_of, settled_optimizers
+from workloads.parametrization.groups import TensorsOf, groups_of, with_optimizer_defaults
 from workloads.parametrization.parametrizations import ratios, scaling_of
 from workloads.workload import Config
 
 _IDLE = {"parametrization": "sp", "weight_decay_rule": "none"}
 """Rules by setting, and the value that changes nothing."""
 
-_OF_A_RULE = ("base_depth", "depth_alpha", "lamb_rule", "power_iterations", "power_warmup_steps")
+_OF_A_RULE = (
+    *("base_depth", "depth_alpha", "power_iterations", "power_warmup_steps"),
+    *(setting.name for spec in SPECS.values() for setting in spec.rule_settings),
+)
 """Settings that a parametrization has for itself, besides the exponents of ``custom``."""
 
 
-def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
+def canonical_rules(config: Config, tensors_of: TensorsOf) -> dict[str, Any]:
     """Returns a completed, faultless config with its optimizers and rules in canonical form.
 
     Names and counts that follow from others are filled in. A rule that changes nothing is
@@ -29,10 +32,10 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
     one trial, whichever variant asks for it.
 
     Args:
-        config: completed, with ``steps`` settled.
-        leaves_of: lists the tensors of a config.
+        config: completed, with ``steps`` known.
+        tensors_of: lists the tensors of a config.
     """
-    result = settled_optimizers(config)
+    result = with_optimizer_defaults(config)
     if not decays(result):
         result |= {"weight_decay_rule": "none", "weight_decay_convention": "independent"}
         result |= {name: 0.0 for name in result if _is_custom(name, "weight_decay")}
@@ -45,19 +48,19 @@ def settled(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
             and result["parametrization"] != "sp"
         ):
             continue  # coupled decay under a parametrization is asked to name a rule
-        if result[name] != idle and _without_effect(result, name, idle, leaves_of):
+        if result[name] != idle and _without_effect(result, name, idle, tensors_of):
             result[name] = idle
     return {name: value for name, value in _read(result).items() if value is not None}
 
 
-def rule_results(config: Config, leaves_of: LeavesOf) -> dict[str, Any]:
+def rule_results(config: Config, tensors_of: TensorsOf) -> dict[str, Any]:
     """Returns what follows from the rules of a canonical config: branch_multiplier,
     weight_decay_convention, groups, warnings, and newton_schulz_coefficients where used."""
     results = {
         "branch_multiplier": scaling_of(config).branch_multiplier,
         "weight_decay_convention": CONVENTIONS[config["weight_decay_convention"]],
-        "groups": groups_of(config, leaves_of(config)),
-        "warnings": list(warnings(config, leaves_of(config))),
+        "groups": groups_of(config, tensors_of(config)),
+        "warnings": list(warnings(config, tensors_of(config))),
     }
     if "newton_schulz" in config:
         results["newton_schulz_coefficients"] = newton_schulz_coefficients(
@@ -74,7 +77,7 @@ def _is_custom(name: str, quantity: str) -> bool:
     return name.startswith("custom.") and name.endswith(f".{quantity}")
 
 
-def _without_effect(config: Config, name: str, idle: str, leaves_of: LeavesOf) -> bool:
+def _without_effect(config: Config, name: str, idle: str, tensors_of: TensorsOf) -> bool:
     """Returns whether a config trains as it would with an idle rule; explicit normalisation of
     the updates has an effect at any size."""
     if config[name] == "normalized":
@@ -82,7 +85,7 @@ def _without_effect(config: Config, name: str, idle: str, leaves_of: LeavesOf) -
     other = {**config, name: idle}
     if scaling_of(config).branch_multiplier != scaling_of(other).branch_multiplier:
         return False
-    return groups_of(config, leaves_of(config)) == groups_of(other, leaves_of(other))
+    return groups_of(config, tensors_of(config)) == groups_of(other, tensors_of(other))
 
 
 def _read(config: dict[str, Any]) -> dict[str, Any]:

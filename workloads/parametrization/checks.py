@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workloads.optimizers import SHARES, others_of
+from workloads.optimizers import SHARES, SPECS, others_of
 from workloads.parametrization.decay import decays, is_coupled
 from workloads.parametrization.groups import (
     factors_of,
     groups_of,
     optimizer_of,
-    settled_optimizers,
+    with_optimizer_defaults,
 )
-from workloads.parametrization.parametrizations import MOONLIGHT, scaling_of
+from workloads.parametrization.parametrizations import scaling_of
 from workloads.parametrization.roles import TensorKind
 from workloads.workload import Config, Problem
 
@@ -27,28 +27,29 @@ LARGE = 4
 
 
 def rule_faults(
-    config: Config, leaves: Sequence[TensorKind], steps: int | None
+    config: Config, tensors: Sequence[TensorKind], steps: int | None
 ) -> Iterator[Problem]:
     """Yields the faults of a completed config.
 
     Args:
         config: completed.
-        leaves: its tensors.
+        tensors: its tensors.
         steps: length of the run; None where that is a fault of its own.
     """
     yield from _base_faults(config)
     yield from _shape_faults(config)
     yield from _moonlight_faults(config)
-    yield from _root_faults(config)
+    for spec in SPECS.values():
+        yield from spec.faults(config)
     yield from _share_faults(config)
     yield from _head_size_faults(config)
     timescale = list(_timescale_faults(config))
     yield from timescale
-    yield from _coupled_faults(config, leaves)
+    yield from _coupled_faults(config, tensors)
     if not timescale and steps is not None:
-        known = settled_optimizers({**config, "steps": steps})
-        yield from _decay_faults(known, leaves)
-        yield from _tied_faults(known, leaves)
+        known = with_optimizer_defaults({**config, "steps": steps})
+        yield from _decay_faults(known, tensors)
+        yield from _tied_faults(known, tensors)
 
 
 def _base_faults(config: Config) -> Iterator[Problem]:
@@ -80,26 +81,13 @@ def _shape_faults(config: Config) -> Iterator[Problem]:
 
 
 def _moonlight_faults(config: Config) -> Iterator[Problem]:
-    if config["parametrization"] == "moonlight" and config["optimizer"] not in MOONLIGHT:
+    treated = [name for name, spec in SPECS.items() if spec.moonlight]
+    if config["parametrization"] == "moonlight" and config["optimizer"] not in treated:
         yield Problem(
             keys=("parametrization", "optimizer"),
             message="parametrization moonlight brings orthogonal updates to the size of AdamW's "
             f"and is not defined for optimizer {config['optimizer']}; use one of "
-            f"{', '.join(MOONLIGHT)}, or another parametrization",
-        )
-
-
-def _root_faults(config: Config) -> Iterator[Problem]:
-    if config.get("shampoo_root") != "newton":
-        return
-    exponent = config["shampoo_exponent"]
-    whole = round(1 / exponent)
-    if abs(exponent * whole - 1) > 1e-9:
-        yield Problem(
-            keys=("shampoo_exponent", "shampoo_root"),
-            message=f"shampoo_root newton computes roots of a whole order, and shampoo_exponent "
-            f"{exponent:g} is not one over a whole number; use {1 / whole:.6g}, or shampoo_root "
-            "eigh",
+            f"{', '.join(treated)}, or another parametrization",
         )
 
 
@@ -142,32 +130,32 @@ def _timescale_faults(config: Config) -> Iterator[Problem]:
         )
 
 
-def _coupled_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
+def _coupled_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Problem]:
     """Coupled decay is the product of two numbers, of which a rule scales one alone."""
     if not (config["weight_decay"] and is_coupled(config)):
         return
     if config["weight_decay_rule"] != "none":
         return
     scaling = scaling_of(config)
-    for leaf in leaves:
-        factors = factors_of(leaf, config, scaling)
+    for tensor in tensors:
+        factors = factors_of(tensor, config, scaling)
         scaled = factors.learning_rate != 1 and factors.weight_decay == 1
         if scaled:
             yield Problem(
                 keys=("weight_decay_convention", "weight_decay_rule", "weight_decay"),
                 message=f"parametrization {config['parametrization']} multiplies the learning "
-                f"rate of {leaf.key} by {factors.learning_rate:.4g}, and coupled decay with it, "
+                f"rate of {tensor.key} by {factors.learning_rate:.4g}, and coupled decay with it, "
                 "while weight_decay itself stays: coupled decay with an unscaled lambda; use "
                 "weight_decay_rule inverse_learning_rate, or weight_decay_convention independent",
             )
             return
 
 
-def _decay_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
+def _decay_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Problem]:
     if not decays(config):
         return
     given = "weight_decay" if config["weight_decay"] else "weight_decay_timescale"
-    for key, group in groups_of(config, leaves).items():
+    for key, group in groups_of(config, tensors).items():
         share = group["weight_decay"]
         if share > 1:
             times = " times the learning rate" if is_coupled(config) else ""
@@ -180,10 +168,10 @@ def _decay_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Prob
             return
 
 
-def _tied_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Problem]:
+def _tied_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Problem]:
     if not config.get("tied_embeddings"):
         return
-    groups = groups_of(config, leaves)
+    groups = groups_of(config, tensors)
     one, other = groups["embedding"], groups["readout"]
     differing = [name for name in one if name != "init_std" and one[name] != other.get(name)]
     if differing:
@@ -196,14 +184,14 @@ def _tied_faults(config: Config, leaves: Sequence[TensorKind]) -> Iterator[Probl
         )
 
 
-def warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
+def warnings(config: Config, tensors: Sequence[TensorKind]) -> Iterator[str]:
     """Yields the warnings of a canonical config, in words that do not go with its size, so that a
     study has each of them once."""
     yield from _epsilon_warnings(config)
-    yield from _decay_warnings(config, leaves)
-    yield from _lamb_warnings(config)
+    yield from _decay_warnings(config, tensors)
+    yield from _zero_warnings(config)
     yield from _clip_warnings(config)
-    yield from _side_warnings(config, leaves)
+    yield from _side_warnings(config, tensors)
 
 
 def _epsilon_warnings(config: Config) -> Iterator[str]:
@@ -215,15 +203,15 @@ def _epsilon_warnings(config: Config) -> Iterator[str]:
         )
 
 
-def _decay_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
+def _decay_warnings(config: Config, tensors: Sequence[TensorKind]) -> Iterator[str]:
     """An independent lambda over the factor on the learning rate is the rule for a coupled one."""
     if config["weight_decay_rule"] != "inverse_learning_rate" or is_coupled(config):
         return
     scaling = scaling_of(config)
     if decays(config) and any(
-        factors_of(leaf, config, scaling).learning_rate < 1
-        for leaf in leaves
-        if leaf.role != "vector"
+        factors_of(tensor, config, scaling).learning_rate < 1
+        for tensor in tensors
+        if tensor.role != "vector"
     ):
         yield (
             "weight_decay_rule inverse_learning_rate with weight_decay_convention "
@@ -232,18 +220,20 @@ def _decay_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[st
         )
 
 
-def _lamb_warnings(config: Config) -> Iterator[str]:
+def _zero_warnings(config: Config) -> Iterator[str]:
     if config["parametrization"] == "sp" or not config.get("zero_init"):
         return
-    if "lamb" in (config["optimizer"], others_of(config)):
-        yield (
-            "lamb moves weights in proportion to their size, and zero_init starts some at zero: "
-            "these move by learning_rate at first, whatever the rule; use zero_init: false"
-        )
+    for optimizer in dict.fromkeys((config["optimizer"], others_of(config))):
+        if SPECS[optimizer].moves_by_size:
+            yield (
+                f"{optimizer} moves weights in proportion to their size, and zero_init starts "
+                "some at zero: these move by learning_rate at first, whatever the rule; use "
+                "zero_init: false"
+            )
 
 
 def _clip_warnings(config: Config) -> Iterator[str]:
-    if config["optimizer"] != "muonclip" or not config.get("qk_norm"):
+    if not SPECS[config["optimizer"]].clips_attention or not config.get("qk_norm"):
         return
     threshold, head_dim = config["qk_clip_threshold"], config["head_dim"]
     if threshold >= head_dim**0.5:
@@ -253,15 +243,16 @@ def _clip_warnings(config: Config) -> Iterator[str]:
         )
 
 
-def _side_warnings(config: Config, leaves: Sequence[TensorKind]) -> Iterator[str]:
+def _side_warnings(config: Config, tensors: Sequence[TensorKind]) -> Iterator[str]:
     limit = config.get("max_preconditioner_dim")
     if limit is None:
         return
-    for leaf in leaves:
-        sides = ((leaf.fan_in, leaf.base_fan_in), (leaf.fan_out, leaf.base_fan_out))
+    for tensor in tensors:
+        sides = ((tensor.fan_in, tensor.base_fan_in), (tensor.fan_out, tensor.base_fan_out))
         crossed = any(here > limit >= base for here, base in sides)
-        if crossed and optimizer_of(leaf.role, config) in ("shampoo", "soap"):
+        spec = SPECS[optimizer_of(tensor.role, config)]
+        if crossed and spec.reads("max_preconditioner_dim"):
             yield (
-                f"a side of {leaf.key} exceeds max_preconditioner_dim {limit} here but not at the "
-                "base width, and no rule relates the two; raise max_preconditioner_dim"
+                f"a side of {tensor.key} exceeds max_preconditioner_dim {limit} here but not at "
+                "the base width, and no rule relates the two; raise max_preconditioner_dim"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import ORTHOGONAL, SPECS, default_steps, others_of, traits_of, vectors_of
+from workloads.optimizers import SPECS, default_steps, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
 from workloads.parametrization.parametrizations import Scaling, scaling_of
 from workloads.parametrization.roles import Role, TensorKind
@@ -17,12 +17,12 @@ Group = dict[str, Any]
 takes away at the peak of the schedule, whatever the convention), ``epsilon`` and the optimizer's
 other epsilons, and ``init_std``, all absolute."""
 
-LeavesOf = Callable[[Config], Sequence[TensorKind]]
+TensorsOf = Callable[[Config], Sequence[TensorKind]]
 """Lists the tensors of a workload's completed config, the one that has a role's name as its key
 before the others of that role."""
 
 
-def settled_optimizers(config: Config) -> dict[str, Any]:
+def with_optimizer_defaults(config: Config) -> dict[str, Any]:
     """Returns a config with what follows for the optimizers filled in."""
     result = dict(config)
     if "newton_schulz" in result and result["newton_schulz_steps"] is None:
@@ -36,26 +36,26 @@ def settled_optimizers(config: Config) -> dict[str, Any]:
 def _others_ratio(config: Config) -> float:
     """Returns the usual learning rate of the others over that of the hidden matrices."""
     optimizer = config["optimizer"]
-    of_norm_one = optimizer in ORTHOGONAL or (optimizer == "shampoo" and config["graft"] == "none")
+    of_norm_one = SPECS[optimizer].has_norm_one(config)
     return 0.3 if of_norm_one and config["others"] != optimizer else 1.0
 
 
-def groups_of(config: Config, leaves: Sequence[TensorKind]) -> dict[str, Group]:
-    """Returns the group of each role, and those of the leaves that differ from it.
+def groups_of(config: Config, tensors: Sequence[TensorKind]) -> dict[str, Group]:
+    """Returns the group of each role, and those of the tensors that differ from it.
 
-    A leaf such as ``hidden.mlp_in`` has a group of its own only where its learning rate, weight
+    A tensor such as ``hidden.mlp_in`` has a group of its own only where its learning rate, weight
     decay or an epsilon is another than that of its role; its initial values are the role's.
 
     Args:
-        config: completed, with ``steps`` and ``others_learning_rate_ratio`` settled.
-        leaves: the tensors, see :data:`LeavesOf`.
+        config: completed, with ``steps`` and ``others_learning_rate_ratio`` known.
+        tensors: the tensors, see :data:`TensorsOf`.
     """
     scaling = scaling_of(config)
     groups: dict[str, Group] = {}
-    for leaf in leaves:
-        group = _group(leaf, config, scaling)
-        if leaf.key == leaf.role or _differs(group, groups[leaf.role]):
-            groups[leaf.key] = group
+    for tensor in tensors:
+        group = _group(tensor, config, scaling)
+        if tensor.key == tensor.role or _differs(group, groups[tensor.role]):
+            groups[tensor.key] = group
     return groups
 
 
@@ -66,9 +66,9 @@ def optimizer_of(role: Role, config: Config) -> str:
     return vectors_of(config) if role == "vector" else others_of(config)
 
 
-def factors_of(leaf: TensorKind, config: Config, scaling: Scaling) -> Multipliers:
-    """Returns the factors that a completed config has for a leaf."""
-    return multipliers(scaling, traits_of(optimizer_of(leaf.role, config), config), leaf)
+def factors_of(tensor: TensorKind, config: Config, scaling: Scaling) -> Multipliers:
+    """Returns the factors that a completed config has for a tensor."""
+    return multipliers(scaling, traits_of(optimizer_of(tensor.role, config), config), tensor)
 
 
 def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> float:
@@ -77,12 +77,12 @@ def decay_factor(factors: Multipliers, config: Config, scaling: Scaling) -> floa
     return factors.weight_decay * rule(scaling.width_ratio, factors.learning_rate)
 
 
-def _group(leaf: TensorKind, config: Config, scaling: Scaling) -> Group:
-    factors = factors_of(leaf, config, scaling)
-    share = 1.0 if leaf.role == "hidden" else config["others_learning_rate_ratio"]
+def _group(tensor: TensorKind, config: Config, scaling: Scaling) -> Group:
+    factors = factors_of(tensor, config, scaling)
+    share = 1.0 if tensor.role == "hidden" else config["others_learning_rate_ratio"]
     rate = config["learning_rate"] * share * factors.learning_rate
     decay = base_decay(config) * decay_factor(factors, config, scaling)
-    optimizer = optimizer_of(leaf.role, config)
+    optimizer = optimizer_of(tensor.role, config)
     return {
         "optimizer": optimizer,
         "learning_rate": rate,
@@ -93,7 +93,7 @@ def _group(leaf: TensorKind, config: Config, scaling: Scaling) -> Group:
             for name, setting in SPECS[optimizer].epsilons.items()
             if name in factors.epsilons
         },
-        "init_std": leaf.base_std * factors.init_std,
+        "init_std": tensor.base_std * factors.init_std,
     }
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from workloads.optimizers import ORTHOGONAL
 from workloads.parametrization.formula import Monomial, monomial
 from workloads.parametrization.roles import Role
 from workloads.workload import Config
@@ -99,9 +98,6 @@ PARAMETRIZATIONS: Mapping[str, Parametrization] = {
     ),
 }
 
-MOONLIGHT = (*ORTHOGONAL, "adamuon")
-"""Optimizers of hidden matrices for which moonlight is defined."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
@@ -112,7 +108,6 @@ class Scaling:
         width_ratio: width over base width, m.
         depth_ratio: depth over base depth, N; 1 where the rule does not go with the depth.
         depth_alpha: branches are divided by N to this power.
-        lamb_per_entry: True if LAMB's rule under ``spectral`` is that of its entrywise steps.
         custom: exponents of m by setting, for example ``hidden.learning_rate``.
     """
 
@@ -120,7 +115,6 @@ class Scaling:
     width_ratio: float = 1.0
     depth_ratio: float = 1.0
     depth_alpha: float = 1.0
-    lamb_per_entry: bool = False
     custom: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -164,7 +158,6 @@ def scaling_of(config: Config) -> Scaling:
         width_ratio=width_ratio,
         depth_ratio=depth_ratio,
         depth_alpha=config.get("depth_alpha", 1.0),
-        lamb_per_entry=config.get("lamb_rule") == "per_entry",
         custom=tuple(
             (name.removeprefix("custom."), value)
             for name, value in config.items()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
-from workloads.optimizers import ORTHOGONAL, spec_of
+from workloads.optimizers import spec_of
 from workloads.parametrization.formula import ONE, Growth, Monomial, monomial
 from workloads.parametrization.parametrizations import Scaling
 from workloads.parametrization.roles import INSIDE, TensorKind
-from workloads.parametrization.updates import STEP, OptimizerTraits
+from workloads.parametrization.updates import OptimizerTraits, UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,65 +49,53 @@ class Rule:
         return ", ".join(f"{name} {formula}" for name, formula in self.formulas.items())
 
 
-def rule_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Rule:
+def rule_of(scaling: Scaling, traits: OptimizerTraits, tensor: TensorKind) -> Rule:
     """Returns the rule of one kind of tensor driven by one optimizer.
 
     Raises:
         ValueError: there is no such optimizer.
     """
-    maximal = spec_of(method.optimizer).rule(method, leaf)
-    epsilons = {name: _epsilon(scaling, leaf, each) for name, each in maximal.epsilons.items()}
+    maximal = spec_of(traits.optimizer).rule(traits, tensor)
+    epsilons = {name: _epsilon(scaling, tensor, each) for name, each in maximal.epsilons.items()}
     return Rule(
-        learning_rate=_rate(scaling, method, leaf, maximal.learning_rate),
+        learning_rate=_rate(scaling, traits, tensor, maximal),
         epsilons=epsilons,
-        weight_decay=scaling.exponent(leaf.role, "weight_decay"),
-        init_std=_init_std(scaling, leaf),
+        weight_decay=scaling.exponent(tensor.role, "weight_decay"),
+        init_std=_init_std(scaling, tensor),
     )
 
 
 def _rate(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
+    scaling: Scaling, traits: OptimizerTraits, tensor: TensorKind, maximal: UpdateRule
 ) -> Monomial:
-    """Returns the factor on the learning rate; ``maximal`` is that of maximal updates."""
+    """Returns the factor on the learning rate; ``maximal`` is the rule of maximal updates."""
     depth = ONE if scaling.depth_alpha == 1 else monomial(depth=1)  # in residual blocks only
     match scaling.rule.rates:
         case "constant":
             return ONE
         case "maximal":
-            return maximal * depth
+            return maximal.learning_rate * depth
         case "spectral":
-            return _published(scaling, method, leaf, maximal) * depth
+            return (maximal.published or maximal.learning_rate) * depth
         case "moonlight":
-            return monomial(longest=0.5) if method.optimizer in ORTHOGONAL else ONE
+            return monomial(longest=0.5) if spec_of(traits.optimizer).orthogonal else ONE
         case "custom":
-            return scaling.exponent(leaf.role, "learning_rate")
+            return scaling.exponent(tensor.role, "learning_rate")
 
 
-def _published(
-    scaling: Scaling, method: OptimizerTraits, leaf: TensorKind, maximal: Monomial
-) -> Monomial:
-    """Returns the rate of arXiv 2602.20937, which has its own for LAMB and for Shampoo, there
-    with E = 1/2 and no blocks."""
-    if method.optimizer == "lamb":
-        return monomial(r_in=-0.5) if scaling.lamb_per_entry else ONE
-    if method.optimizer == "shampoo" and method.graft == "none":
-        return STEP if method.total_exponent(leaf) == 0.5 else maximal
-    return maximal
-
-
-def _epsilon(scaling: Scaling, leaf: TensorKind, maximal: Monomial) -> Monomial:
+def _epsilon(scaling: Scaling, tensor: TensorKind, maximal: Monomial) -> Monomial:
     return {
         "constant": ONE,
         "maximal": maximal,
         "depth": maximal.only("gamma"),
-        "custom": scaling.exponent(leaf.role, "epsilon"),
+        "custom": scaling.exponent(tensor.role, "epsilon"),
     }[scaling.rule.epsilons]
 
 
-def _init_std(scaling: Scaling, leaf: TensorKind) -> Monomial:
+def _init_std(scaling: Scaling, tensor: TensorKind) -> Monomial:
     if scaling.parametrization == "custom":
-        return scaling.exponent(leaf.role, "init")
-    return monomial(r_in=scaling.rule.readout_std if leaf.role == "readout" else -0.5)
+        return scaling.exponent(tensor.role, "init")
+    return monomial(r_in=scaling.rule.readout_std if tensor.role == "readout" else -0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,41 +117,41 @@ class Multipliers:
 
 
 @lru_cache(maxsize=8192)
-def multipliers(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Multipliers:
+def multipliers(scaling: Scaling, traits: OptimizerTraits, tensor: TensorKind) -> Multipliers:
     """Returns the factors for one kind of tensor, relative to the base model.
 
     Raises:
         ValueError: there is no such optimizer.
     """
-    rule = rule_of(scaling, method, leaf)
-    growth = growth_of(scaling, method, leaf)
+    rule = rule_of(scaling, traits, tensor)
+    growth = growth_of(scaling, traits, tensor)
     return Multipliers(
         learning_rate=rule.learning_rate.at(growth),
         epsilons={name: each.at(growth) for name, each in rule.epsilons.items()},
-        weight_decay=0.0 if leaf.role == "vector" else rule.weight_decay.at(growth),
+        weight_decay=0.0 if tensor.role == "vector" else rule.weight_decay.at(growth),
         init_std=rule.init_std.at(growth),
     )
 
 
-def growth_of(scaling: Scaling, method: OptimizerTraits, leaf: TensorKind) -> Growth:
+def growth_of(scaling: Scaling, traits: OptimizerTraits, tensor: TensorKind) -> Growth:
     """Returns how one kind of tensor grows."""
-    place = leaf.layer or leaf.role
+    place = tensor.layer or tensor.role
     depth = scaling.depth_ratio if place in INSIDE and scaling.rule.depth else 1.0
     flow = 1.0 if place == "readout" else scaling.width_ratio**scaling.rule.gradient
     bare = Growth(
         gamma=flow * depth**-scaling.depth_alpha,
         depth=depth ** (scaling.depth_alpha - 1),
         m=scaling.width_ratio,
-        **_sizes(leaf, block_size=method.block_size, max_dim=method.max_dim),
+        **_sizes(tensor, block_size=traits.block_size, max_dim=traits.max_dim),
     )
-    return Growth(**{**vars(bare), "std": _init_std(scaling, leaf).at(bare)})
+    return Growth(**{**vars(bare), "std": _init_std(scaling, tensor).at(bare)})
 
 
-def _sizes(leaf: TensorKind, *, block_size: int | None, max_dim: int) -> dict[str, float]:
+def _sizes(tensor: TensorKind, *, block_size: int | None, max_dim: int) -> dict[str, float]:
     """Returns the part of a growth that is geometry: r_in, r_out, n_in, n_out and longest.
 
     Args:
-        leaf: the tensor.
+        tensor: the tensor.
         block_size: side of the blocks of a preconditioner; None for no blocks.
         max_dim: a side longer than this is not cut into blocks.
     """
@@ -173,13 +161,14 @@ def _sizes(leaf: TensorKind, *, block_size: int | None, max_dim: int) -> dict[st
             return 1.0
         return _blocks(here, block_size) / _blocks(base, block_size)
 
-    longest, base = max(leaf.fan_in, leaf.fan_out), max(leaf.base_fan_in, leaf.base_fan_out)
+    longest = max(tensor.fan_in, tensor.fan_out)
+    base_longest = max(tensor.base_fan_in, tensor.base_fan_out)
     return {
-        "r_in": leaf.fan_in / leaf.base_fan_in,
-        "r_out": leaf.fan_out / leaf.base_fan_out,
-        "n_in": blocks(leaf.fan_in, leaf.base_fan_in),
-        "n_out": blocks(leaf.fan_out, leaf.base_fan_out),
-        "longest": longest / base,
+        "r_in": tensor.fan_in / tensor.base_fan_in,
+        "r_out": tensor.fan_out / tensor.base_fan_out,
+        "n_in": blocks(tensor.fan_in, tensor.base_fan_in),
+        "n_out": blocks(tensor.fan_out, tensor.base_fan_out),
+        "longest": longest / base_longest,
     }
 
 

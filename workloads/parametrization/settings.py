@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from workloads.optimizers import used
+from workloads.optimizers import optimizer_rule_settings
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.settings import choice, count, positive
 from workloads.workload import Condition, Setting
 
 CUSTOM_EXPONENTS = ("learning_rate", "epsilon", "init", "weight_decay")
@@ -22,33 +23,27 @@ def rule_settings(vectors: Condition) -> tuple[Setting, ...]:
 
 
 def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
-    lamb = used("lamb", vectors=vectors)
     return (
-        Setting(
-            name="parametrization",
-            kind="choice",
-            default="sp",
-            choices=tuple(PARAMETRIZATIONS),
-            doc="Rule for learning rate, epsilon and initialisation over width and depth, "
+        choice(
+            "parametrization",
+            "sp",
+            tuple(PARAMETRIZATIONS),
+            "Rule for learning rate, epsilon and initialisation over width and depth, "
             "relative to base_width and base_depth: sp (none), mup (arXiv 2512.05620), spectral "
             "(2602.20937), normalized (every update scaled by its spectral norm), moonlight "
             "(2502.16982), completep (2505.01618), ntk and mean_field (2407.05872), or custom "
             "exponents.",
         ),
-        Setting(
-            name="base_width",
-            kind="int",
-            optional=True,
-            low=1,
-            doc="Width at which the rules change nothing; every rule over width needs it.",
+        count(
+            "base_width",
+            None,
+            "Width at which the rules change nothing; every rule over width needs it.",
         ),
-        Setting(
-            name="base_depth",
-            kind="int",
-            optional=True,
-            low=1,
+        count(
+            "base_depth",
+            None,
+            "Depth at which the depth rule changes nothing; null for no depth rule.",
             when={"parametrization": _DEPTH_RULES},
-            doc="Depth at which the depth rule changes nothing; null for no depth rule.",
         ),
         Setting(
             name="depth_alpha",
@@ -60,15 +55,7 @@ def _parametrization(vectors: Condition) -> tuple[Setting, ...]:
             doc="Residual branches are divided by (depth / base_depth) to this power: 1 is "
             "CompleteP, 0.5 is depth-muP.",
         ),
-        Setting(
-            name="lamb_rule",
-            kind="choice",
-            default="published",
-            choices=("published", "per_entry"),
-            when=tuple({**each, "parametrization": ("spectral",)} for each in lamb),
-            doc="LAMB's learning rate under spectral: 1 as published, or in proportion to "
-            "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
-        ),
+        *optimizer_rule_settings(vectors),
     )
 
 
@@ -91,35 +78,30 @@ def _rates() -> tuple[Setting, ...]:
             packable=True,
             doc="Weight decay at the base width, in the sense of weight_decay_convention.",
         ),
-        Setting(
-            name="weight_decay_convention",
-            kind="choice",
-            default="independent",
-            choices=tuple(CONVENTIONS),
-            doc="independent: the share of a weight lost per step at the peak of the schedule; "
+        choice(
+            "weight_decay_convention",
+            "independent",
+            tuple(CONVENTIONS),
+            "independent: the share of a weight lost per step at the peak of the schedule; "
             "coupled: times the learning rate of the tensor too, as in PyTorch; constant: a share "
             "per step whatever the schedule.",
         ),
-        Setting(
-            name="weight_decay_rule",
-            kind="choice",
-            default="none",
-            choices=tuple(DECAY_RULES),
-            doc="How weight decay goes with size: none; inverse_width, times base_width / width; "
+        choice(
+            "weight_decay_rule",
+            "none",
+            tuple(DECAY_RULES),
+            "How weight decay goes with size: none; inverse_width, times base_width / width; "
             "inverse_learning_rate, divided by the rule's factor on the learning rate (coupled "
             "decay then does not go with size); timescale, so that weights forget over "
             "weight_decay_timescale.",
         ),
-        Setting(
-            name="weight_decay_timescale",
-            kind="float",
-            optional=True,
-            low=0.0,
-            low_open=True,
-            packable=True,
-            when={"weight_decay_rule": ("timescale",)},
-            doc="Steps over which weights forget by a factor e at the peak of the schedule, as a "
+        positive(
+            "weight_decay_timescale",
+            None,
+            "Steps over which weights forget by a factor e at the peak of the schedule, as a "
             "share of all steps (arXiv 2405.13698).",
+            when={"weight_decay_rule": ("timescale",)},
+            packable=True,
         ),
     )
 

@@ -12,56 +12,56 @@ from workloads.parametrization.groups import (
     decay_factor,
     factors_of,
     optimizer_of,
-    settled_optimizers,
+    with_optimizer_defaults,
 )
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Scaling, scaling_of
 from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.rules import rule_of
 from workloads.workload import Config, Problem, RuleTable, ScaledTensor
 
-UNSCALED = {"learning_rate": 1e-9, "steps": 10**9}
+PLACEHOLDERS = {"learning_rate": 1e-9, "steps": 10**9}
 """Required settings on which no rule depends, so that no share of weight decay gets too large."""
 
 
 def rule_table(
-    config: Config, leaves: Sequence[TensorKind], problems: Sequence[Problem] = ()
+    config: Config, tensors: Sequence[TensorKind], problems: Sequence[Problem] = ()
 ) -> RuleTable:
     """Returns the rule of a completed config.
 
     Args:
         config: completed, with ``steps``.
-        leaves: its tensors, vectors among them.
+        tensors: its tensors, vectors among them.
         problems: faults of the config besides those of its rules.
 
     Raises:
         ValueError: there are faults; the message lists them all.
     """
-    faults = [*problems, *rule_faults(config, leaves, config["steps"])]
+    faults = [*problems, *rule_faults(config, tensors, config["steps"])]
     if faults:
         raise ValueError("; ".join(problem.message for problem in faults))
-    full = settled_optimizers(config)
+    full = with_optimizer_defaults(config)
     scaling = scaling_of(full)
-    rows = {leaf.key: _row(leaf, full, scaling) for leaf in leaves}
-    roles: dict[str, ScaledTensor] = {leaf.role: rows[leaf.role] for leaf in leaves}
+    rows = {tensor.key: _row(tensor, full, scaling) for tensor in tensors}
+    roles: dict[str, ScaledTensor] = {tensor.role: rows[tensor.role] for tensor in tensors}
     return RuleTable(
         config=full,
         source=PARAMETRIZATIONS[config["parametrization"]].source,
         roles=roles,
         leaves={
-            leaf.key: rows[leaf.key]
-            for leaf in leaves
-            if rows[leaf.key].factors != roles[leaf.role].factors
+            tensor.key: rows[tensor.key]
+            for tensor in tensors
+            if rows[tensor.key].factors != roles[tensor.role].factors
         },
         branch_multiplier=scaling.branch_multiplier,
         symbols=_symbols(rows),
-        warnings=tuple(warnings(full, leaves)),
+        warnings=tuple(warnings(full, tensors)),
     )
 
 
-def _row(leaf: TensorKind, config: Config, scaling: Scaling) -> ScaledTensor:
-    factors = factors_of(leaf, config, scaling)
+def _row(tensor: TensorKind, config: Config, scaling: Scaling) -> ScaledTensor:
+    factors = factors_of(tensor, config, scaling)
     decay = decay_factor(factors, config, scaling)
-    optimizer = optimizer_of(leaf.role, config)
+    optimizer = optimizer_of(tensor.role, config)
     return ScaledTensor(
         optimizer=optimizer,
         factors={
@@ -71,17 +71,17 @@ def _row(leaf: TensorKind, config: Config, scaling: Scaling) -> ScaledTensor:
             "weight_decay": decay * factors.learning_rate if is_coupled(config) else decay,
             "init_std": factors.init_std,
         },
-        formulas=_formulas(leaf, config, scaling),
+        formulas=_formulas(tensor, config, scaling),
     )
 
 
-def _formulas(leaf: TensorKind, config: Config, scaling: Scaling) -> dict[str, str]:
-    method = traits_of(optimizer_of(leaf.role, config), config)
-    formulas = rule_of(scaling, method, leaf).formulas
+def _formulas(tensor: TensorKind, config: Config, scaling: Scaling) -> dict[str, str]:
+    traits = traits_of(optimizer_of(tensor.role, config), config)
+    formulas = rule_of(scaling, traits, tensor).formulas
     decay = DECAY_FORMULAS[config["weight_decay_rule"]].format(formulas["weight_decay"])
     if is_coupled(config):
         decay += ", times learning_rate's factor"
-    return {**formulas, "weight_decay": "never decayed" if leaf.role == "vector" else decay}
+    return {**formulas, "weight_decay": "never decayed" if tensor.role == "vector" else decay}
 
 
 def _symbols(rows: Mapping[str, ScaledTensor]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class OptimizerTraits:
 
     Attributes:
         optimizer: its name.
+        per_entry: True for LAMB's rule of entrywise steps under ``spectral``.
         sign: True for AdaMuon on the sign of the momentum.
         sides: both, output or input: the sides that have a preconditioner.
         block_size: side of the blocks of a preconditioner; None for no blocks.
@@ -49,6 +50,7 @@ class OptimizerTraits:
     """
 
     optimizer: str
+    per_entry: bool = False
     sign: bool = False
     sides: str = "both"
     block_size: int | None = None
@@ -58,17 +60,17 @@ class OptimizerTraits:
     graft: str = "none"
     graft_per: str = "matrix"
 
-    def input_side(self, leaf: TensorKind) -> bool:
+    def input_side(self, tensor: TensorKind) -> bool:
         """Returns whether the inputs of a tensor have a preconditioner."""
-        return self.sides != "output" and leaf.fan_in <= self.max_dim
+        return self.sides != "output" and tensor.fan_in <= self.max_dim
 
-    def output_side(self, leaf: TensorKind) -> bool:
+    def output_side(self, tensor: TensorKind) -> bool:
         """Returns whether the outputs of a tensor have a preconditioner."""
-        return self.sides != "input" and leaf.fan_out <= self.max_dim
+        return self.sides != "input" and tensor.fan_out <= self.max_dim
 
-    def total_exponent(self, leaf: TensorKind) -> float:
+    def total_exponent(self, tensor: TensorKind) -> float:
         """Returns E, the sum of Shampoo's exponents over the sides with a preconditioner."""
-        return self.exponent * (self.input_side(leaf) + self.output_side(leaf))
+        return self.exponent * (self.input_side(tensor) + self.output_side(tensor))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,9 @@ class UpdateRule:
     Attributes:
         learning_rate: makes learning rate times update move every output by order one.
         epsilons: by name, what keeps each in proportion to what it is added to.
+        published: the learning rate of arXiv 2602.20937, where that is another; else None.
     """
 
     learning_rate: Monomial
     epsilons: Mapping[str, Monomial] = field(default_factory=dict)
+    published: Monomial | None = None

@@ -7,7 +7,7 @@ from .model import Batch as Batch
 from .model import InitialTensor as InitialTensor
 from .model import Observe as Observe
 from .model import grouped as grouped
-from .model import initial as initial
+from .model import initial_parameters as initial_parameters
 from .model import tell_nobody as tell_nobody
 from .sampling import sampled as sampled
 from .schedule import Schedule as Schedule

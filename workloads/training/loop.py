@@ -156,7 +156,7 @@ class Training:
 
     def _peaks(self, batch: Batch, step: int) -> Tensor | None:
         """Returns the largest attention logits before the update where they are looked at."""
-        if self._qk_clip is None or not self._qk_clip.looks(step):
+        if self._qk_clip is None or not self._qk_clip.reads_logits(step):
             return None
         return self._passes.largest(self._qk_clip.peaks, batch)
 

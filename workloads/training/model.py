@@ -25,13 +25,14 @@ class Model(Protocol):
     """A model with an ensemble axis; it holds no parameters, and members never meet in it."""
 
     @property
+    def tensors(self) -> Mapping[str, InitialTensor]:
+        """Every tensor and how it starts, by name, in the order in which members draw them."""
+        ...
+
+    @property
     def units(self) -> Mapping[str, Sequence[Unit]]:
         """What the parameters make up for an optimizer, by the name of their group: a role, or
         a role and the kind of the tensor."""
-        ...
-
-    def initial(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Returns the parameters of each seed's member at the start, [E, ...]."""
         ...
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
@@ -86,7 +87,9 @@ class InitialTensor(NamedTuple):
         return self.kind.partition(".")[0]
 
 
-def initial(tensors: Mapping[str, InitialTensor], seeds: Sequence[int]) -> dict[str, Tensor]:
+def initial_parameters(
+    tensors: Mapping[str, InitialTensor], seeds: Sequence[int]
+) -> dict[str, Tensor]:
     """Returns the parameters at the start, [E, ...], on the CPU in float32.
 
     One generator a member draws its tensors in their order, so that a member starts the same in

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workloads.optimizers import build, select
 from workloads.training.checkpoints import Checkpoint, read, trial_digest, write
-from workloads.training.model import Model
+from workloads.training.model import Model, initial_parameters
 from workloads.workload import Card, Member, Resolved, applies
 
 LIMIT = 2.0
@@ -96,7 +96,7 @@ class Pack:
             MemberState(member=i, seed=member.seed, steps=steps, vocabulary=vocabulary)
             for i, member in enumerate(members)
         ]
-        initial = model.initial([member.seed for member in members])
+        initial = initial_parameters(model.tensors, [member.seed for member in members])
         self.parameters = {name: value.to(device) for name, value in initial.items()}
         self._optimizers = build(self.parameters, model.units, plans)
         self._trials = [trial_digest(card, member) for member in members]
@@ -171,10 +171,10 @@ class Pack:
                 "trials of one step"
             )
         for place, checkpoint in enumerate(found):
-            self._restore_seat(place, paths[place], checkpoint)
+            self._restore_member(place, paths[place], checkpoint)
         return steps[0]
 
-    def _restore_seat(self, place: int, path: Path, checkpoint: Checkpoint) -> None:
+    def _restore_member(self, place: int, path: Path, checkpoint: Checkpoint) -> None:
         own = {name: each[place] for name, each in self.parameters.items()}
         pairs = ((own, checkpoint.parameters), (self._state(place), checkpoint.optimizer))
         if not all(_fit(views, values) for views, values in pairs):

@@ -58,7 +58,7 @@ class Passes:
     @torch.no_grad()
     def means(self, stream: Stream) -> list[dict[str, float]]:
         """Returns, for each member, what the model measures, averaged over the held-out data."""
-        parts = [self._held_out(chunk, stream) for chunk in self._chunks()]
+        parts = [self._held_out(members, stream) for members in self._slices()]
         columns = {
             name: torch.cat([part[name] for part in parts]).double().mean(1).tolist()
             for name in parts[0]
@@ -66,11 +66,11 @@ class Passes:
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _held_out(self, chunk: slice, stream: Stream) -> dict[str, Tensor]:
+    def _held_out(self, members: slice, stream: Stream) -> dict[str, Tensor]:
         """Returns what is measured of every held-out sequence, by name, [members, N]."""
-        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
-        members = len(self._pack.states[chunk])
-        parts = [self._evaluated(weights, *part) for part in stream.evaluation(members)]
+        weights = {name: each[members] for name, each in self._pack.parameters.items()}
+        number = len(self._pack.states[members])
+        parts = [self._evaluated(weights, *part) for part in stream.evaluation(number)]
         return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
 
     @torch.no_grad()
@@ -79,37 +79,39 @@ class Passes:
     ) -> Tensor:
         """Returns the largest values, [E, ...], of a function of parameters and inputs over the
         parts of a batch."""
-        return torch.cat([self._largest(function, chunk, batch) for chunk in self._chunks()])
+        return torch.cat([self._largest(function, members, batch) for members in self._slices()])
 
     def _largest(
         self,
         function: Callable[[Mapping[str, Tensor], Tensor], Tensor],
-        chunk: slice,
+        members: slice,
         batch: Batch,
     ) -> Tensor:
-        weights = {name: each[chunk] for name, each in self._pack.parameters.items()}
-        parts = batch.inputs[chunk].chunk(self._accumulation, 1)
+        weights = {name: each[members] for name, each in self._pack.parameters.items()}
+        parts = batch.inputs[members].chunk(self._accumulation, 1)
         return torch.stack([function(weights, part) for part in parts]).amax(0)
 
     def _backward(self, losses: Losses, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = [self._chunk(losses, chunk, batch) for chunk in self._chunks()]
+        parts = [self._accumulated(losses, members, batch) for members in self._slices()]
         columns = zip(*(part[1] for part in parts), strict=True)
         names = self._pack.parameters
         return _joined([part[0] for part in parts]), {
             name: _joined(column) for name, column in zip(names, columns, strict=True)
         }
 
-    def _chunk(self, losses: Losses, chunk: slice, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    def _accumulated(
+        self, losses: Losses, members: slice, batch: Batch
+    ) -> tuple[Tensor, list[Tensor]]:
         """Returns loss and gradients, in the order of the parameters, of some members: the mean
         over the parts of the batch."""
         leaves = {
-            name: each[chunk].requires_grad_() for name, each in self._pack.parameters.items()
+            name: each[members].requires_grad_() for name, each in self._pack.parameters.items()
         }
         number = self._accumulation
-        pieces = zip(batch.inputs.chunk(number, 1), batch.targets.chunk(number, 1), strict=True)
-        loss, gradients = self._piece(losses, leaves, chunk, next(pieces))
-        for piece in pieces:
-            more = self._piece(losses, leaves, chunk, piece)
+        parts = zip(batch.inputs.chunk(number, 1), batch.targets.chunk(number, 1), strict=True)
+        loss, gradients = self._of_part(losses, leaves, members, next(parts))
+        for part in parts:
+            more = self._of_part(losses, leaves, members, part)
             loss += more[0]
             torch._foreach_add_(gradients, more[1])
         if number > 1:
@@ -117,18 +119,19 @@ class Passes:
             torch._foreach_div_(gradients, number)
         return loss, gradients
 
-    def _piece(
+    def _of_part(
         self,
         losses: Losses,
         leaves: Mapping[str, Tensor],
-        chunk: slice,
-        piece: tuple[Tensor, Tensor],
+        members: slice,
+        part: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
-        mean = losses(leaves, piece[0][chunk], piece[1][chunk]).mean(1)
+        """Returns loss and gradients of some members on one part of the batch."""
+        mean = losses(leaves, part[0][members], part[1][members]).mean(1)
         gradients = torch.autograd.grad(mean.sum(), list(leaves.values()))
         return mean.detach(), list(gradients)
 
-    def _chunks(self) -> list[slice]:
+    def _slices(self) -> list[slice]:
         """Returns the members in parts that go through the model together."""
         size = self._together
         return [slice(first, first + size) for first in range(0, len(self._pack.states), size)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from workloads.settings import choice, count, flag
 from workloads.workload import Config, Problem, Setting
 
 RUN = (
-    Setting(
-        name="accumulation",
-        kind="int",
-        default=1,
-        low=1,
-        doc="Equal parts of a batch that are computed one after the other, to save memory; a "
+    count(
+        "accumulation",
+        1,
+        "Equal parts of a batch that are computed one after the other, to save memory; a "
         "divisor of batch_size.",
     ),
     Setting(
@@ -22,12 +21,11 @@ RUN = (
         low=0.0,
         doc="Share of the steps over which the schedule rises linearly, below 1.",
     ),
-    Setting(
-        name="schedule",
-        kind="choice",
-        default="linear",
-        choices=("linear", "cosine"),
-        doc="Shape of the decay after warmup, of learning rate and weight decay alike.",
+    choice(
+        "schedule",
+        "linear",
+        ("linear", "cosine"),
+        "Shape of the decay after warmup, of learning rate and weight decay alike.",
     ),
     Setting(
         name="final_ratio",
@@ -44,23 +42,14 @@ RUN = (
         low=0.0,
         doc="Largest global norm of a trial's gradient; 0 for no clipping.",
     ),
-    Setting(
-        name="evals",
-        kind="int",
-        default=4,
-        low=1,
-        doc="Evenly spaced evaluations, the final one included; at most one a step.",
+    count("evals", 4, "Evenly spaced evaluations, the final one included; at most one a step."),
+    choice(
+        "dtype",
+        "auto",
+        ("auto", "float32", "bfloat16"),
+        "Number format of the matrix products: auto is float32 on a CPU, bfloat16 on CUDA.",
     ),
-    Setting(
-        name="dtype",
-        kind="choice",
-        default="auto",
-        choices=("auto", "float32", "bfloat16"),
-        doc="Number format of the matrix products: auto is float32 on a CPU, bfloat16 on CUDA.",
-    ),
-    Setting(
-        name="compile", kind="bool", default=False, doc="Whether to compile the training step."
-    ),
+    flag("compile", False, "Whether to compile the training step."),
 )
 """Parts of a batch, schedule, clipping, evaluations and number format."""
 

@@ -298,7 +298,7 @@ class _Group:
             if why is None:
                 kept.append(curve)
             else:
-                left_out[", ".join([curve.label, *_words(self.values)])] = why
+                left_out[", ".join([curve.label, *_named_values(self.values)])] = why
         for minimum in _minima(kept, estimator, lone=self.hyperparameter is None):
             yield self._point(minimum), minimum
 
@@ -382,10 +382,10 @@ def _named_apart(points: Sequence[TunedPoint]) -> tuple[TunedPoint, ...]:
     return tuple(
         point
         if labels.count(point.label) == 1
-        else replace(point, label=", ".join([point.label, *_words(point.settings)]))
+        else replace(point, label=", ".join([point.label, *_named_values(point.settings)]))
         for point in points
     )
 
 
-def _words(settings: Mapping[str, Any]) -> list[str]:
+def _named_values(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name} {setting(value)}" for name, value in settings.items()]

@@ -46,7 +46,7 @@ class LossClassifier:
 
     def review(self, events: tuple[Event, ...]) -> list[Event]:
         """Returns the events that can be dealt with now, in order: the new ones, but for losses
-        on nodes that have not answered yet, and earlier losses that are settled."""
+        on nodes that have not answered yet, and earlier losses of which it is known now."""
         ready: list[Event] = []
         for event in events:
             if isinstance(event, Lost) and not event.node and event.where not in ("", self._here):
@@ -134,7 +134,7 @@ class Exchange:
             raise self._fault
 
     @property
-    def settled(self) -> bool:
+    def over(self) -> bool:
         """True when no slot has anything left to say, or nobody would hear it."""
         return self._dispatcher.finished or self._fault is not None
 
@@ -142,7 +142,7 @@ class Exchange:
         try:
             closed = False
             while not self._left.is_set():
-                if not closed and self._over():
+                if not closed and self._is_ending():
                     self._close()
                     closed = True
                 self._round(EXCHANGE_SECONDS)
@@ -152,7 +152,8 @@ class Exchange:
         except BaseException as fault:
             self._abandon(fault)
 
-    def _over(self) -> bool:
+    def _is_ending(self) -> bool:
+        """Returns whether no more orders are to be taken by any slot."""
         dispatcher = self._dispatcher
         return self._stopped() or dispatcher.finished or dispatcher.fault is not None
 

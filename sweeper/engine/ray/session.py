@@ -187,7 +187,7 @@ def _tune(
             storage_path=str(scratch),
             verbose=0,
             callbacks=[Watch(mailbox)],
-            stop=WhenSettled(exchange),
+            stop=WhenOver(exchange),
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
     )
@@ -211,13 +211,13 @@ class Watch(_Unsaved, tune.Callback):
         self._report_death(trial)
 
     def _report_death(self, slot: Any) -> None:
-        words = _words(slot)
+        lines = _last_lines(slot)
         self._mailbox.report_death.remote(
-            slot.trial_id, words[-1], any(NODE_DIED in w for w in words)
+            slot.trial_id, lines[-1], any(NODE_DIED in line for line in lines)
         )
 
 
-class WhenSettled(_Unsaved, tune.Stopper):
+class WhenOver(_Unsaved, tune.Stopper):
     """Ends Tune when the run is over, also while a slot still waits for a node to hold it.
 
     Args:
@@ -233,11 +233,11 @@ class WhenSettled(_Unsaved, tune.Stopper):
 
     def stop_all(self) -> bool:
         """Returns whether to end all slots that are left."""
-        return self._exchange.settled
+        return self._exchange.over
 
 
-def _words(slot: Any) -> list[str]:
-    """What Tune knows about the end of a slot, line by line; at least one."""
+def _last_lines(slot: Any) -> list[str]:
+    """Returns the lines of what Tune kept of the end of a slot, at least one."""
     try:
         text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
     except OSError as fault:

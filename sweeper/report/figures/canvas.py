@@ -161,7 +161,7 @@ def _drawable(character: str) -> bool:
     return bool(get_font(findfont("DejaVu Sans")).get_char_index(ord(character)))
 
 
-def plain(text: str) -> str:
+def literal(text: str) -> str:
     """Returns text that matplotlib draws as it stands.
 
     A dollar would start a formula and a leading underscore hides a legend's entry; a character
@@ -174,7 +174,7 @@ def plain(text: str) -> str:
 def name(label: str) -> str:
     """Returns a group's label as a figure shows it, cut where it would run into its neighbour."""
     whole = len(label) <= LONGEST_NAME
-    return plain(label if whole else label[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}")
+    return literal(label if whole else label[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}")
 
 
 def power_ticks(axis: Any, low: float, high: float) -> None:

@@ -20,7 +20,7 @@ from sweeper.report.tables import (
     lines_table,
     optima_table,
 )
-from sweeper.words import signed, span
+from sweeper.words import signed, signed_interval
 
 DRIFT_COLOUR = "#0072b2"
 CLAIM_COLOUR = "#e69f00"
@@ -91,7 +91,7 @@ def drift_figure(
             panel.set_ylim(*limits)
             canvas.power_ticks(panel.yaxis, *limits)
             _draw_panel(panel, tables, name, limits)
-        x, y = canvas.plain(f"{scale} (log2 axis)"), canvas.plain(f"best {hyperparameter}")
+        x, y = canvas.literal(f"{scale} (log2 axis)"), canvas.literal(f"best {hyperparameter}")
         canvas.name_panels(axes, [_title(tables, name) for name in labels], x=x, y=y)
         canvas.legend(figure, _handles(tables))
 
@@ -112,7 +112,8 @@ def _title(tables: DriftTables, name: str) -> str:
     drift = tables.drift[tables.drift["group"] == name].iloc[0]
     if np.isnan(drift["slope"]):
         return f"{head}\nno drift: the page says why"
-    slope = f"slope {signed(drift['slope'])}, 95% interval {span(drift['low'], drift['high'])}"
+    interval = signed_interval(drift["low"], drift["high"])
+    slope = f"slope {signed(drift['slope'])}, 95% interval {interval}"
     verdicts = [
         f"claim {row['exponent']:g} ± {row['tolerance']:g} {_ruling(row['verdict'])}"
         for _, row in tables.claims[tables.claims["group"] == name].iterrows()

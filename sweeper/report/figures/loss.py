@@ -109,7 +109,7 @@ def loss_figure(
         axes = canvas.panels(figure, len(labels))
         for panel, name in zip(axes, labels, strict=True):
             _draw_panel(panel, tables, name, frame)
-        x, y = canvas.plain(f"{hyperparameter} (log2 axis)"), canvas.plain(axis)
+        x, y = canvas.literal(f"{hyperparameter} (log2 axis)"), canvas.literal(axis)
         canvas.name_panels(axes, [canvas.name(name) for name in labels], x=x, y=y)
         canvas.legend(figure, _handles(tables, frame, scale))
 
@@ -245,7 +245,7 @@ def _draw_optimum(panel: Axes, optimum: pd.Series[Any], frame: _Frame) -> None:
 def _handles(tables: LossTables, frame: _Frame, scale: str) -> list[Any]:
     handles = [
         canvas.key_of(
-            canvas.plain(f"{scale} {value:g}"),
+            canvas.literal(f"{scale} {value:g}"),
             color=frame.colours[value],
             marker=frame.markers[value],
             lw=1.5,

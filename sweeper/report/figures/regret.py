@@ -72,8 +72,8 @@ def regret_figure(regret: pd.DataFrame, labels: Sequence[str], data: ReportData)
             aside = 2.0 ** (DODGE * (place - (len(shown) - 1) / 2))
             _draw_regret(panel, rows.assign(scale=rows["scale"] * aside), styles[name], top)
         panel.set_ylim(-0.05 * top, 1.1 * top)
-        panel.set_xlabel(canvas.plain(f"{data.scale} (log2 axis)"))
-        panel.set_ylabel(canvas.plain(f"regret of transfer{_unit(data)}"))
+        panel.set_xlabel(canvas.literal(f"{data.scale} (log2 axis)"))
+        panel.set_ylabel(canvas.literal(f"regret of transfer{_unit(data)}"))
         canvas.legend(figure, _regret_handles(regret, shown, styles), columns=3)
 
     return canvas.render(draw, height=HEIGHT + 0.22 * np.ceil(len(shown) / 3))
@@ -133,7 +133,7 @@ def frontier_figure(frontier: pd.DataFrame, labels: Sequence[str], data: ReportD
             open_look = styles[name] | {"mfc": "white", "linestyle": ""}
             panel.plot(bound["params"], bound["loss"], ms=6, zorder=4, **open_look)
         panel.set_xlabel("parameters")
-        panel.set_ylabel(canvas.plain(f"{data.axis}, at the optimum"))
+        panel.set_ylabel(canvas.literal(f"{data.axis}, at the optimum"))
         handles = [canvas.key_of(canvas.name(name), lw=1.6, **styles[name]) for name in labels]
         if frontier["censored"].any():
             open_look = {"marker": "o", "mfc": "white", "color": "#555555", "ls": ""}

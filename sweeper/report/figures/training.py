@@ -56,7 +56,7 @@ def training_figure(table: pd.DataFrame, labels: Sequence[str], data: ReportData
         titles = [canvas.name(name) for name in labels]
         canvas.name_panels(axes, titles, x="tokens seen", y=f"training loss{unit}")
         handles = [
-            canvas.key_of(canvas.plain(f"{data.scale} {s:g}"), color=colours[s], lw=1.6)
+            canvas.key_of(canvas.literal(f"{data.scale} {s:g}"), color=colours[s], lw=1.6)
             for s in scales
         ]
         handles.append(canvas.key_of("as measured", color="#555555", lw=0.5, alpha=0.5))

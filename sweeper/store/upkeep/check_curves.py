@@ -55,21 +55,18 @@ def wrong_curves(
             continue  # imported, or from before curves held outcomes
         measured = connection.execute(select(marks).where(marks.c.trial_key == row.trial_key))
         wrong = differences(row, measured.all(), outcome)
+        finding = partial(Finding, where=files.shown(row.curve), key=row.trial_key)
         if wrong and not _last(row.curve).startswith(outcome.key):
-            yield Finding(
+            yield finding(
                 kind="curve",
-                where=files.shown(row.curve),
                 what=f"it is of another trial, {outcome.key[:12]}",
                 remedy=f"train again with `sweeper retry STUDY --key {row.trial_key[:12]}`",
-                key=row.trial_key,
             )
         elif wrong:
-            yield Finding(
+            yield finding(
                 kind="disagreement",
-                where=files.shown(row.curve),
                 what=f"the database says something else about {', '.join(wrong)}",
                 remedy="the result is written again as its curve file says, whose digest is right",
-                key=row.trial_key,
                 repair=partial(
                     rebuild_result,
                     database,

@@ -138,31 +138,20 @@ def metrics_of(connection: Connection, keys: Collection[str]) -> dict[str, list[
 
 
 def _of_result(database: Database, row: Row[Any]) -> Iterator[Finding]:
-    where = f"table results, key {row.trial_key[:12]}"
+    finding = partial(Finding, where=f"table results, key {row.trial_key[:12]}", key=row.trial_key)
+    withdraw = f"withdraw it with `sweeper retry STUDY --key {row.trial_key[:12]}`"
     if row.outcome not in ACCEPTED:
-        yield Finding(
-            kind="outcome",
-            where=where,
-            what=f"its outcome is {row.outcome!r}, which is none of a result",
-            remedy=f"withdraw it with `sweeper retry STUDY --key {row.trial_key[:12]}`",
-            key=row.trial_key,
-        )
+        what = f"its outcome is {row.outcome!r}, which is none of a result"
+        yield finding(kind="outcome", what=what, remedy=withdraw)
     elif row.attempt is None:
-        yield Finding(
-            kind="attempt",
-            where=where,
-            what=f"its attempt, id {row.attempt_id}, is not there or is another trial's",
-            remedy=f"withdraw it with `sweeper retry STUDY --key {row.trial_key[:12]}`",
-            key=row.trial_key,
-        )
+        what = f"its attempt, id {row.attempt_id}, is not there or is another trial's"
+        yield finding(kind="attempt", what=what, remedy=withdraw)
     elif not row.accepted or row.state != row.outcome:
         mark = "accepted" if row.accepted else "not accepted"
-        yield Finding(
+        yield finding(
             kind="attempt",
-            where=where,
             what=f"its attempt is {row.state}, {mark}, and the result is {row.outcome}",
             remedy="the attempt is made the accepted one",
-            key=row.trial_key,
             repair=partial(_set_attempt, database, row.attempt, accepted=True, state=row.outcome),
         )
 

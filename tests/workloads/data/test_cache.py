@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workloads.data.cache import HEADER_BYTES, Ids, folder, kept
+from workloads.data.cache import HEADER_BYTES, Ids, folder, tokens_on_disk
 
 TRAIN, HELD_OUT = [[5, 6, 7], [], [40_000]], [[1], [2]]
 
@@ -42,8 +42,8 @@ EXPECTED = [[5, 6, 7, 40_000], [1, 2]]
 
 def test_tokens_are_made_once_and_mapped_from_disk_after(cache_folder: Path) -> None:
     first, second = streams(), streams()
-    assert listed(kept("a", np.uint16, first)) == EXPECTED
-    again = kept("a", np.uint16, second)
+    assert listed(tokens_on_disk("a", np.uint16, first)) == EXPECTED
+    again = tokens_on_disk("a", np.uint16, second)
     assert listed(again) == EXPECTED
     assert [stream.calls for stream in (*first, *second)] == [1, 1, 0, 0]
     assert all(not each.flags.writeable and not each.flags.owndata for each in again)
@@ -51,15 +51,15 @@ def test_tokens_are_made_once_and_mapped_from_disk_after(cache_folder: Path) -> 
 
 
 def test_another_name_is_another_file() -> None:
-    kept("a", np.uint16, streams())
-    assert listed(kept("b", np.uint16, [Counted([[9]]), Counted([[8]])])) == [[9], [8]]
-    assert listed(kept("a", np.uint16, streams())) == EXPECTED
+    tokens_on_disk("a", np.uint16, streams())
+    assert listed(tokens_on_disk("b", np.uint16, [Counted([[9]]), Counted([[8]])])) == [[9], [8]]
+    assert listed(tokens_on_disk("a", np.uint16, streams())) == EXPECTED
 
 
 def test_streams_may_be_empty() -> None:
     for _ in range(2):
-        assert listed(kept("a", np.uint8, [Counted([]), Counted([[1]])])) == [[], [1]]
-        assert listed(kept("b", np.uint8, [Counted([]), Counted([])])) == [[], []]
+        assert listed(tokens_on_disk("a", np.uint8, [Counted([]), Counted([[1]])])) == [[], [1]]
+        assert listed(tokens_on_disk("b", np.uint8, [Counted([]), Counted([])])) == [[], []]
 
 
 def damage(path: Path, how: str) -> None:
@@ -97,12 +97,12 @@ def damage(path: Path, how: str) -> None:
     ],
 )
 def test_a_damaged_file_is_noticed_and_made_anew(cache_folder: Path, how: str) -> None:
-    kept("a", np.uint16, streams())
+    tokens_on_disk("a", np.uint16, streams())
     damage(cache_folder / "a", how)
     with pytest.warns(RuntimeWarning, match=r"tokens/a are damaged .* made anew"):
-        assert listed(kept("a", np.uint16, streams())) == EXPECTED
+        assert listed(tokens_on_disk("a", np.uint16, streams())) == EXPECTED
     unused = streams()
-    assert listed(kept("a", np.uint16, unused)) == EXPECTED
+    assert listed(tokens_on_disk("a", np.uint16, unused)) == EXPECTED
     assert [stream.calls for stream in unused] == [0, 0]
 
 
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_tokens_in_memory(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "file"))
     with pytest.warns(RuntimeWarning, match=r"cannot be kept.*set SWEEPER_CACHE to a folder"):
-        found = kept("a", np.uint16, streams())
+        found = tokens_on_disk("a", np.uint16, streams())
     assert listed(found) == EXPECTED
     assert not any(each.flags.writeable for each in found)
 
@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(RuntimeWarning, match="No space left on device"):
-        assert listed(kept("a", np.uint16, streams())) == EXPECTED
+        assert listed(tokens_on_disk("a", np.uint16, streams())) == EXPECTED
     assert list(cache_folder.iterdir()) == []
 
 
@@ -135,7 +135,7 @@ def test_a_fault_of_the_source_is_told_and_leaves_nothing_behind(cache_folder: P
         raise LookupError("no such document")
 
     with pytest.raises(LookupError, match="no such document"):
-        kept("a", np.uint16, [broken])
+        tokens_on_disk("a", np.uint16, [broken])
     assert list(cache_folder.iterdir()) == []
 
 
@@ -147,7 +147,7 @@ def slow_stream(seen: Any) -> Iterator[Ids]:
 
 
 def prepare(seen: Any, results: Any) -> None:
-    (found,) = kept("shared", np.uint16, [lambda: slow_stream(seen)])
+    (found,) = tokens_on_disk("shared", np.uint16, [lambda: slow_stream(seen)])
     results.put((len(found), int(found.astype(np.int64).sum())))
 
 
@@ -180,7 +180,7 @@ def test_the_folder_is_the_first_that_is_named(
 def test_a_file_can_be_read_by_those_who_may_read_what_its_maker_writes(
     cache_folder: Path, tmp_path: Path
 ) -> None:
-    kept("a", np.uint16, streams())
+    tokens_on_disk("a", np.uint16, streams())
     (tmp_path / "plain").touch()
     assert _mode(cache_folder / "a") == _mode(tmp_path / "plain")
 

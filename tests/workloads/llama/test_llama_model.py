@@ -16,6 +16,7 @@ from torch import Tensor
 
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
+from workloads.training import initial_parameters
 from workloads.training.devices import CACHED, compute_dtype, members_together
 from workloads.training.model import RMS_EPSILON
 from workloads.training.sampling import sampled, uniform
@@ -91,7 +92,9 @@ def plain_loss(plan: Resolved, weights: dict[str, Tensor], windows: Tensor) -> T
 
 
 def double(model: Llama, seeds: list[int]) -> dict[str, Tensor]:
-    return {name: value.double() for name, value in model.initial(seeds).items()}
+    return {
+        name: value.double() for name, value in initial_parameters(model.tensors, seeds).items()
+    }
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
@@ -153,7 +156,7 @@ def test_no_token_sees_the_future() -> None:
 
 def test_initial_values_have_the_spread_that_the_card_says() -> None:
     plan = LLAMA.resolve({**TINY, "width": 128, "norm_gain": True})
-    start = Llama(plan).initial([0])
+    start = initial_parameters(Llama(plan).tensors, [0])
     assert start["embedding"].std().item() == pytest.approx(0.1, rel=0.05)
     for name in ("query", "key", "value", "gate", "up"):
         assert start[f"1.{name}"].std().item() == pytest.approx(128**-0.5, rel=0.05)
@@ -164,7 +167,7 @@ def test_initial_values_have_the_spread_that_the_card_says() -> None:
 
 def test_without_zero_init_every_matrix_has_the_spread_of_its_inputs() -> None:
     plan = LLAMA.resolve({**TINY, "width": 128, "zero_init": False, "mlp_ratio": 2.0})
-    start = Llama(plan).initial([0])
+    start = initial_parameters(Llama(plan).tensors, [0])
     assert start["0.down"].std().item() == pytest.approx(256**-0.5, rel=0.05)
     assert start["0.output"].std().item() == pytest.approx(128**-0.5, rel=0.05)
     spread = plan.derived["groups"]["readout"]["init_std"]
@@ -173,7 +176,10 @@ def test_without_zero_init_every_matrix_has_the_spread_of_its_inputs() -> None:
 
 def test_a_member_starts_the_same_in_any_pack() -> None:
     model = Llama(resolved())
-    pack, alone = model.initial([3, 1, 2]), model.initial([1])
+    pack, alone = (
+        initial_parameters(model.tensors, [3, 1, 2]),
+        initial_parameters(model.tensors, [1]),
+    )
     assert all(torch.equal(pack[name][1], alone[name][0]) for name in alone)
     assert not torch.equal(pack["embedding"][0], pack["embedding"][1])
 
@@ -181,13 +187,13 @@ def test_a_member_starts_the_same_in_any_pack() -> None:
 def test_the_number_of_parameters_is_the_cards() -> None:
     for changes in VARIANTS:
         plan = resolved(**changes)
-        start = Llama(plan).initial([0])
+        start = initial_parameters(Llama(plan).tensors, [0])
         assert sum(value.numel() for value in start.values()) == plan.derived["params"]
 
 
 def test_learned_positions_start_with_the_spread_of_the_embedding() -> None:
     plan = resolved(width=128, positions="learned", context=64)
-    position = Llama(plan).initial([0])["position"]
+    position = initial_parameters(Llama(plan).tensors, [0])["position"]
     assert position.shape == (1, 64, 128)
     assert position.std().item() == pytest.approx(0.1, rel=0.05)
 
@@ -249,7 +255,7 @@ def test_peaks_are_the_largest_causal_logits_of_each_head() -> None:
 def test_a_zero_readout_guesses() -> None:
     model = Llama(LLAMA.resolve(TINY))
     tokens = torch.arange(17).view(1, 1, 17)
-    loss = model.losses(model.initial([0]), tokens[..., :-1], tokens[..., 1:])
+    loss = model.losses(initial_parameters(model.tensors, [0]), tokens[..., :-1], tokens[..., 1:])
     assert loss.item() == pytest.approx(math.log(256), abs=1e-6)
 
 
@@ -257,7 +263,7 @@ def test_products_in_bfloat16_leave_loss_and_residual_stream_in_float32() -> Non
     plan = resolved()
     seen: dict[str, Tensor] = {}
     exact, rough = Llama(plan), Llama(plan, compute=torch.bfloat16)
-    parameters = exact.initial([0])
+    parameters = initial_parameters(exact.tensors, [0])
     tokens = torch.arange(17).view(1, 1, 17)
     rough.logits(parameters, tokens[..., :-1], observe=lambda n, v: seen.update({n: v}))
     assert seen["block 1"].dtype == torch.float32

@@ -10,6 +10,7 @@ import pytest
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
 from workloads.llama.shape import mlp_hidden, shape_of
+from workloads.training import initial_parameters
 
 SHAPES: list[dict[str, Any]] = [
     {"width": 32, "depth": 2, "mlp": "gelu"},
@@ -75,7 +76,7 @@ def test_a_ratio_that_is_whole_up_to_rounding_is_whole() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_model_has_as_many_parameters_as_planned(shape: dict[str, Any]) -> None:
     resolved = LLAMA.resolve({**shape, "steps": 10, "learning_rate": 0.1})
-    parameters = Llama(resolved).initial([0])
+    parameters = initial_parameters(Llama(resolved).tensors, [0])
     assert sum(values.numel() for values in parameters.values()) == resolved.derived["params"]
 
 

@@ -10,6 +10,7 @@ from pack_runs import TINY
 from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
 from workloads.optimizers.layout import Unit
+from workloads.training import initial_parameters
 from workloads.workload import Resolved
 
 
@@ -68,11 +69,13 @@ def test_every_head_is_a_matrix_of_its_own() -> None:
 
 def test_tied_embeddings_leave_no_readout() -> None:
     plan = resolved(tied_embeddings=True, optimizer="adamw")
-    assert "readout" not in Llama(plan).initial([0]) and "readout" not in units(plan)
+    assert "readout" not in initial_parameters(
+        Llama(plan).tensors, [0]
+    ) and "readout" not in units(plan)
 
 
 def test_all_tensors_are_in_some_unit_once() -> None:
     for qkv in ("split", "fused", "per_head"):
         plan = resolved(qkv=qkv, norm_gain=True, positions="learned", depth=2)
         names = [name for each in units(plan).values() for unit in each for name in unit.names]
-        assert sorted(names) == sorted(Llama(plan).initial([0]))
+        assert sorted(names) == sorted(initial_parameters(Llama(plan).tensors, [0]))

@@ -14,6 +14,7 @@ from workloads.mlp.card import MLP
 from workloads.mlp.model import Mlp
 from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS
+from workloads.training import initial_parameters
 from workloads.workload import unit_of
 
 BASE: dict[str, Any] = {"width": 64, "steps": 100, "learning_rate": 0.01}
@@ -119,7 +120,7 @@ def test_resolving_is_idempotent_for_whatever_is_not_refused(
 @pytest.mark.parametrize("depth", [1, 3])
 def test_parameters_are_counted_as_the_model_has_them(biases: bool, depth: int) -> None:
     plan = MLP.resolve({**BASE, "biases": biases, "depth": depth})
-    tensors = Mlp(plan).initial([0])
+    tensors = initial_parameters(Mlp(plan).tensors, [0])
     inner = [name for name in tensors if name not in ("embedding", "readout")]
     assert plan.derived["params"] == sum(each.numel() for each in tensors.values())
     assert plan.derived["params_non_embedding"] == sum(tensors[name].numel() for name in inner)

@@ -12,6 +12,7 @@ from torch import nn
 
 from workloads.mlp.card import MLP
 from workloads.mlp.model import Mlp
+from workloads.training import initial_parameters
 
 ACTIVATIONS = {"relu": nn.ReLU(), "gelu": nn.GELU(), "tanh": nn.Tanh()}
 FORMS = [
@@ -78,7 +79,10 @@ def plain(
 @pytest.mark.parametrize("changes", FORMS, ids=str)
 def test_logits_and_gradients_are_those_of_plain_modules(changes: dict[str, Any]) -> None:
     own = model(**changes)
-    parameters = {k: v.requires_grad_() for k, v in double(own.initial([0, 1, 2])).items()}
+    parameters = {
+        k: v.requires_grad_()
+        for k, v in double(initial_parameters(own.tensors, [0, 1, 2])).items()
+    }
     inputs, labels = examples()
     losses = own.losses(parameters, inputs, labels)
     mine = torch.autograd.grad(losses.mean(1).sum(), list(parameters.values()))
@@ -94,7 +98,7 @@ def test_logits_and_gradients_are_those_of_plain_modules(changes: dict[str, Any]
 def test_the_model_tells_every_activation_in_order() -> None:
     own = model()
     told: list[tuple[str, tuple[int, ...]]] = []
-    parameters = double(own.initial([0, 1, 2]))
+    parameters = double(initial_parameters(own.tensors, [0, 1, 2]))
     own.logits(parameters, examples()[0], lambda name, value: told.append((name, value.shape)))
     inner = (3, 16, 16)
     assert told == [
@@ -110,7 +114,9 @@ def test_the_residual_stream_keeps_the_precision_of_the_inputs(residual: bool) -
     own = Mlp(MLP.resolve({**TINY, "residual": residual}), compute=torch.bfloat16)
     kinds: dict[str, torch.dtype] = {}
     inputs = torch.rand(1, 16, 64, generator=torch.Generator().manual_seed(0))
-    logits = own.logits(own.initial([0]), inputs, lambda name, x: kinds.update({name: x.dtype}))
+    logits = own.logits(
+        initial_parameters(own.tensors, [0]), inputs, lambda name, x: kinds.update({name: x.dtype})
+    )
     inner = torch.float32 if residual else torch.bfloat16
     assert {kinds[name] for name in ("embedding", "layer 0", "layer 1")} == {inner}
     assert logits.dtype == torch.float32
@@ -118,7 +124,7 @@ def test_the_residual_stream_keeps_the_precision_of_the_inputs(residual: bool) -
 
 def test_accuracy_is_the_share_of_largest_logits_at_the_label() -> None:
     own = model()
-    parameters = double(own.initial([0, 1, 2]))
+    parameters = double(initial_parameters(own.tensors, [0, 1, 2]))
     inputs, labels = examples()
     found = own.evaluated(parameters, inputs, labels)
     guesses = own.logits(parameters, inputs).argmax(-1)
@@ -128,7 +134,7 @@ def test_accuracy_is_the_share_of_largest_logits_at_the_label() -> None:
 
 def test_sampled_losses_are_losses_on_labels_of_the_models_own_choice() -> None:
     own = model()
-    parameters = double(own.initial([0]))
+    parameters = double(initial_parameters(own.tensors, [0]))
     inputs = examples(1, 1)[0].expand(1, 20_000, -1)
     draws = (torch.arange(20_000, dtype=torch.float64) + 0.5)[None] / 20_000
     losses = own.sampled_losses(parameters, inputs, draws)[0]
@@ -139,7 +145,7 @@ def test_sampled_losses_are_losses_on_labels_of_the_models_own_choice() -> None:
 
 def test_the_start_has_the_spread_of_the_rule_and_biases_of_zero() -> None:
     plan = MLP.resolve({**TINY, "width": 256, "parametrization": "mup", "base_width": 64})
-    parameters = Mlp(plan).initial([0, 1])
+    parameters = initial_parameters(Mlp(plan).tensors, [0, 1])
     stds = {
         "embedding": (2 / 64) ** 0.5,
         "0": (2 / 256) ** 0.5,
@@ -158,7 +164,9 @@ def test_the_gain_keeps_the_size_of_values_through_layers(activation: str, gain:
     own, sizes = Mlp(plan), {}
     inputs = torch.randn(1, 256, 64, generator=torch.Generator().manual_seed(0))
     own.logits(
-        own.initial([0]), inputs, lambda name, x: sizes.update({name: x.square().mean().item()})
+        initial_parameters(own.tensors, [0]),
+        inputs,
+        lambda name, x: sizes.update({name: x.square().mean().item()}),
     )
     change = sizes["layer 5"] / sizes["layer 0"]
     bounds = {"relu": (0.7, 1.4), "gelu": (0.3, 1.4), "tanh": (0.2, 1.0)}[activation]
@@ -166,7 +174,7 @@ def test_the_gain_keeps_the_size_of_values_through_layers(activation: str, gain:
 
 
 def test_zero_init_is_of_the_readout_alone() -> None:
-    parameters = model(zero_init=True).initial([0])
+    parameters = initial_parameters(model(zero_init=True).tensors, [0])
     assert [name for name in ("embedding", "0", "1", "readout") if not parameters[name].any()] == [
         "readout"
     ]

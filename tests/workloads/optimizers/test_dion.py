@@ -10,7 +10,7 @@ from matrix_cases import draws, group
 from plain_runs import EPSILONS, MATRICES, assert_follows, departure, now, ran, stacked
 from torch import Tensor
 
-from workloads.optimizers.algorithm import moment
+from workloads.optimizers.algorithm import tensor_in
 from workloads.optimizers.dion import Dion
 from workloads.optimizers.optimizer import Optimizer
 
@@ -74,7 +74,7 @@ def test_the_rank_is_a_share_of_the_smaller_side_rounded_up() -> None:
     shares = {0.5: 4, 0.58: 5, 0.07: 1, 1e-9: 1, 1.0: 7}
     for share, expected in shares.items():
         state = Dion(momentum=0.9, rank=share).start(torch.zeros(2, 7, 30))
-        assert moment(state, "right").shape == (2, 30, expected)
+        assert tensor_in(state, "right").shape == (2, 30, expected)
     assert Dion(momentum=0.9, rank=0.07).rank(100, 300) == 7  # 0.07 * 100 is 7.000000000000001
 
 
@@ -124,10 +124,10 @@ def test_a_zero_gradient_moves_nothing_and_keeps_the_right_factor() -> None:
     gradient = torch.zeros(2, 5, 4)
     gradient[1] = torch.ones(5, 4)
     state = algorithm.start(gradient)
-    before = moment(state, "right").clone()
+    before = tensor_in(state, "right").clone()
     update = algorithm.update(gradient, state, now(1, 1e-8))
     assert update[0].count_nonzero() == 0
-    assert torch.equal(moment(state, "right")[0], before[0])
+    assert torch.equal(tensor_in(state, "right")[0], before[0])
     assert update[1].isfinite().all() and update[1].count_nonzero() == 20
 
 
@@ -143,4 +143,4 @@ def test_a_gradient_of_rank_one_moves_weights_along_itself_alone(dtype: torch.dt
     for step in range(1, 6):
         update = algorithm.update(gradient.clone(), state, now(step, 1e-12))
         torch.testing.assert_close(update, direction, rtol=0, atol=1e-5)
-    assert moment(state, "right").norm(dim=1).min() > 0.5
+    assert tensor_in(state, "right").norm(dim=1).min() > 0.5

@@ -14,8 +14,8 @@ from workloads.optimizers.algorithm import (
     Matrixwise,
     State,
     StepContext,
-    inner,
-    moment,
+    state_in,
+    tensor_in,
 )
 from workloads.optimizers.layout import Unit
 from workloads.optimizers.optimizer import Optimizer
@@ -49,10 +49,10 @@ class Total(Matrixwise):
 
     def update(self, gradient: Tensor, state: State, now: StepContext) -> Tensor:
         assert gradient.ndim == 3
-        moment(state, "sum").add_(gradient)
-        rows = inner(state, "inner")
-        rows["rows"] = moment(rows, "rows") + gradient.sum(2)  # replaced, not written in place
-        return moment(state, "sum") / now.epsilon
+        tensor_in(state, "sum").add_(gradient)
+        rows = state_in(state, "inner")
+        rows["rows"] = tensor_in(rows, "rows") + gradient.sum(2)  # replaced, not written in place
+        return tensor_in(state, "sum") / now.epsilon
 
 
 class Curved(Algorithm):

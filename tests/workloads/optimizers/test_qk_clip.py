@@ -13,6 +13,7 @@ from workloads.llama.card import LLAMA
 from workloads.llama.model import Llama
 from workloads.llama.stream import TokenStream
 from workloads.optimizers.qk_clip import QKClip
+from workloads.training import initial_parameters
 from workloads.workload import Member, Resolved
 
 CONFIG: dict[str, Any] = {
@@ -40,7 +41,9 @@ def case(**changes: Any) -> tuple[QKClip, dict[str, Tensor], Tensor]:
     """Returns a clip, parameters of two members of which one has large queries, and inputs."""
     plan = resolved(**changes)
     model = Llama(plan, compute=torch.float64)
-    parameters = {name: each.double() for name, each in model.initial([0, 1]).items()}
+    parameters = {
+        name: each.double() for name, each in initial_parameters(model.tensors, [0, 1]).items()
+    }
     parameters["1.query"][1, 8:24] *= 20  # heads 1 and 2 of the second block
     parameters["1.query"][0] *= 0.01
     parameters["0.key"][0] *= 0.01
@@ -100,7 +103,7 @@ def test_logits_that_are_not_finite_leave_the_other_members() -> None:
 
 def test_logits_are_looked_at_from_the_first_step_on() -> None:
     clip = case(qk_clip_frequency=3)[0]
-    assert [step for step in range(1, 9) if clip.looks(step)] == [1, 4, 7]
+    assert [step for step in range(1, 9) if clip.reads_logits(step)] == [1, 4, 7]
 
 
 def test_there_is_no_clip_where_it_cannot_act() -> None:

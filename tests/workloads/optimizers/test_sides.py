@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from workloads.optimizers.sides import Side, accumulate, active_sides, completed
+from workloads.optimizers.sides import Side, Sides, accumulate, completed
 
 
 def test_a_side_is_active_if_it_is_chosen_and_not_too_long() -> None:
-    assert active_sides((9, 4, 6), sides="both", max_dim=6) == ("left", "right")
-    assert active_sides((9, 4, 6), sides="both", max_dim=5) == ("left",)
-    assert active_sides((9, 4, 6), sides="both", max_dim=3) == ()
-    assert active_sides((9, 4, 6), sides="output", max_dim=6) == ("left",)
-    assert active_sides((9, 4, 6), sides="input", max_dim=6) == ("right",)
-    assert active_sides((9, 4, 6), sides="input", max_dim=5) == ()
+    assert Sides("both", 6).of(torch.empty(9, 4, 6)) == ("left", "right")
+    assert Sides("both", 5).of(torch.empty(9, 4, 6)) == ("left",)
+    assert Sides("both", 3).of(torch.empty(9, 4, 6)) == ()
+    assert Sides("output", 6).of(torch.empty(9, 4, 6)) == ("left",)
+    assert Sides("input", 6).of(torch.empty(9, 4, 6)) == ("right",)
+    assert Sides("input", 5).of(torch.empty(9, 4, 6)) == ()
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (1, 4), (130, 20), (7, 193), (65, 256)])

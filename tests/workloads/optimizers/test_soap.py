@@ -23,7 +23,7 @@ from preconditioned_cases import (
 from torch import Tensor
 
 from workloads.optimizers.adamw import Adam
-from workloads.optimizers.algorithm import StepContext, moment
+from workloads.optimizers.algorithm import StepContext, tensor_in
 from workloads.optimizers.optimizer import Optimizer
 
 
@@ -124,9 +124,9 @@ def test_it_agrees_with_the_peer_where_both_know_the_same_gradients() -> None:
         peer.step()
         if call == 0:
             left, right = peer.state[theirs]["GG"]
-            moment(state, "left")[0], moment(state, "right")[0] = left, right
+            tensor_in(state, "left")[0], tensor_in(state, "right")[0] = left, right
             left, right = peer.state[theirs]["Q"]
-            moment(state, "left_basis")[0], moment(state, "right_basis")[0] = left.T, right.T
+            tensor_in(state, "left_basis")[0], tensor_in(state, "right_basis")[0] = left.T, right.T
             continue
         now = StepContext(step=call, epsilons=epsilons, weights=lambda: torch.zeros(0))
         weights -= 0.1 * ours.update(gradient, state, now)
@@ -151,7 +151,7 @@ def test_a_second_moment_follows_the_order_of_its_columns() -> None:
     for step, gradient in enumerate([[2.0, 0.0], [0.0, 30.0], [0.0, 0.0]], start=1):
         now = StepContext(step=step, epsilons=epsilons, weights=lambda: torch.zeros(0))
         algorithm.update(torch.tensor(gradient).double().view(1, 2, 1), state, now)
-        seconds.append(moment(state, "second").flatten().tolist())
+        seconds.append(tensor_in(state, "second").flatten().tolist())
     assert seconds[1] == pytest.approx([1.0, 450.0])
     assert seconds[2] == pytest.approx([225.0, 0.5])
 

@@ -24,7 +24,7 @@ from workloads.optimizers.spec import (
 def test_optimizers_are_named_in_the_order_of_the_documents() -> None:
     assert (
         *("sgd", "adamw", "adopt", "lamb", "sophia"),
-        *("muon", "muonclip", "adamuon", "shampoo", "soap", "dion"),
+        *("muon", "muonclip", "dion", "adamuon", "shampoo", "soap"),
     ) == OPTIMIZERS
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from workloads.optimizers.adamw import Adam
 from workloads.optimizers.adopt import Adopt
-from workloads.optimizers.algorithm import moment
+from workloads.optimizers.algorithm import tensor_in
 from workloads.optimizers.optimizer import Optimizer
 from workloads.optimizers.sgd import SGD
 from workloads.optimizers.sophia import Sophia
@@ -103,7 +103,7 @@ def test_on_a_constant_gradient_the_norm_is_exact_and_the_vector_singular() -> N
         update = algorithm.update(gradient.clone(), state, now(step))
     left, sigma, _ = torch.linalg.svd(gradient, full_matrices=False)
     torch.testing.assert_close(update, gradient * math.sqrt(12 / 5) / sigma[:, :1, None])
-    vector = moment(state, "vector")
+    vector = tensor_in(state, "vector")
     torch.testing.assert_close((vector * left[:, :, :1]).sum((1, 2)).abs(), torch.ones(2).double())
 
 
@@ -112,10 +112,10 @@ def test_a_zero_update_leaves_the_vector_and_the_next_one_is_as_large_as_ever() 
     algorithm = Spectral(Adopt(beta1=0.9, beta2=0.99), iterations=1, warmup_steps=0)
     gradients = draws(2, 1, steps=2, shapes={"w": (4, 4)})
     state = algorithm.start(torch.zeros(1, 4, 4, dtype=torch.float64))
-    before = moment(state, "vector")
+    before = tensor_in(state, "vector")
     update = algorithm.update(next(gradients)["w"], state, now(1, 1e-6))
     assert update.count_nonzero() == 0
-    assert torch.equal(moment(state, "vector"), before)
+    assert torch.equal(tensor_in(state, "vector"), before)
     update = algorithm.update(next(gradients)["w"], state, now(2, 1e-6))
     assert float(torch.linalg.matrix_norm(update, 2)) >= 1 - 1e-9
 

@@ -40,10 +40,10 @@ def gradient(outputs: int, inputs: int, gamma: float) -> Matrix:
     return outer
 
 
-def blocks(whole: Matrix, method: OptimizerTraits) -> Iterator[tuple[slice, slice]]:
+def blocks(whole: Matrix, traits: OptimizerTraits) -> Iterator[tuple[slice, slice]]:
     rows, columns = (
-        range(0, side, method.block_size)
-        if method.block_size and side <= method.max_dim
+        range(0, side, traits.block_size)
+        if traits.block_size and side <= traits.max_dim
         else range(0, side, side)
         for side in whole.shape
     )
@@ -55,10 +55,10 @@ def blocks(whole: Matrix, method: OptimizerTraits) -> Iterator[tuple[slice, slic
             )
 
 
-def sides(whole: Matrix, method: OptimizerTraits) -> tuple[bool, bool]:
+def sides(whole: Matrix, traits: OptimizerTraits) -> tuple[bool, bool]:
     """Returns whether outputs and inputs have a preconditioner."""
-    outputs, inputs = (side <= method.max_dim for side in whole.shape)
-    return outputs and method.sides != "input", inputs and method.sides != "output"
+    outputs, inputs = (side <= traits.max_dim for side in whole.shape)
+    return outputs and traits.sides != "input", inputs and traits.sides != "output"
 
 
 def root(square: Matrix, exponent: float) -> Matrix:
@@ -77,9 +77,9 @@ def polar(matrix: Matrix) -> Matrix:
     return found
 
 
-def shampoo(block: Matrix, method: OptimizerTraits, active: tuple[bool, bool]) -> Matrix:
-    left = root(block @ block.T, method.exponent) if active[0] else np.eye(block.shape[0])
-    right = root(block.T @ block, method.exponent) if active[1] else np.eye(block.shape[1])
+def shampoo(block: Matrix, traits: OptimizerTraits, active: tuple[bool, bool]) -> Matrix:
+    left = root(block @ block.T, traits.exponent) if active[0] else np.eye(block.shape[0])
+    right = root(block.T @ block, traits.exponent) if active[1] else np.eye(block.shape[1])
     return left @ block @ right
 
 
@@ -91,42 +91,42 @@ def rotated(block: Matrix, active: tuple[bool, bool]) -> tuple[Matrix, Matrix, M
     return outputs, inputs, np.where(np.abs(inner) > 1e-9 * np.abs(inner).max(), inner, 0.0)
 
 
-def blockwise(whole: Matrix, method: OptimizerTraits, each: Callable[[Matrix], Matrix]) -> Matrix:
+def blockwise(whole: Matrix, traits: OptimizerTraits, each: Callable[[Matrix], Matrix]) -> Matrix:
     result = np.zeros_like(whole)
-    for place in blocks(whole, method):
+    for place in blocks(whole, traits):
         result[place] = each(whole[place])
     return result
 
 
-def update(method: OptimizerTraits, whole: Matrix, std: float) -> Matrix:
+def update(traits: OptimizerTraits, whole: Matrix, std: float) -> Matrix:
     """Returns the step of an optimizer at its first update, all epsilons 0."""
-    active = sides(whole, method)
-    if method.optimizer == "sgd":
+    active = sides(whole, traits)
+    if traits.optimizer == "sgd":
         return whole
-    if method.optimizer in ("adamw", "adopt", "sophia"):
+    if traits.optimizer in ("adamw", "adopt", "sophia"):
         return np.sign(whole)
-    if method.optimizer == "lamb":
+    if traits.optimizer == "lamb":
         return np.sign(whole) * std
-    if method.optimizer in ("muon", "muonclip", "dion"):
+    if traits.optimizer in ("muon", "muonclip", "dion"):
         return polar(whole)
-    if method.optimizer == "adamuon":
-        orthogonal = polar(np.sign(whole) if method.sign else whole)
+    if traits.optimizer == "adamuon":
+        orthogonal = polar(np.sign(whole) if traits.sign else whole)
         return orthogonal / np.abs(orthogonal)
-    if method.optimizer == "soap":
+    if traits.optimizer == "soap":
 
         def soap(block: Matrix) -> Matrix:
             outputs, inputs, inner = rotated(block, active)
             turned: Matrix = outputs @ np.sign(inner) @ inputs.T
             return turned
 
-        return blockwise(whole, method, soap)
-    direction = blockwise(whole, method, lambda block: shampoo(block, method, active))
-    if method.graft == "none":
+        return blockwise(whole, traits, soap)
+    direction = blockwise(whole, traits, lambda block: shampoo(block, traits, active))
+    if traits.graft == "none":
         return direction
-    graft = whole if method.graft == "sgd" else np.sign(whole)
-    if method.graft_per == "matrix":
+    graft = whole if traits.graft == "sgd" else np.sign(whole)
+    if traits.graft_per == "matrix":
         return lent(direction, graft)
-    for place in blocks(whole, method):
+    for place in blocks(whole, traits):
         direction[place] = lent(direction[place], graft[place])
     return direction
 
@@ -136,27 +136,27 @@ def lent(direction: Matrix, graft: Matrix) -> Matrix:
     return resized
 
 
-def added_to(method: OptimizerTraits, name: str, whole: Matrix) -> float:
+def added_to(traits: OptimizerTraits, name: str, whole: Matrix) -> float:
     """Returns the size of what an epsilon is added to."""
-    active, first = sides(whole, method), whole[next(blocks(whole, method))]
+    active, first = sides(whole, traits), whole[next(blocks(whole, traits))]
     norm, entry = float(np.linalg.norm(whole)), float(np.abs(whole).mean())
-    if name == "adam_epsilon" or method.optimizer in ("adamw", "adopt", "lamb"):
+    if name == "adam_epsilon" or traits.optimizer in ("adamw", "adopt", "lamb"):
         return entry
-    if method.optimizer == "sophia":
+    if traits.optimizer == "sophia":
         return entry**2
     if name == "norm_epsilon":
-        return float(np.linalg.norm(np.sign(whole))) if method.sign else norm
-    if method.optimizer == "adamuon":
+        return float(np.linalg.norm(np.sign(whole))) if traits.sign else norm
+    if traits.optimizer == "adamuon":
         return float(np.abs(polar(whole)).mean())
-    if method.optimizer in ("muon", "muonclip", "dion"):
+    if traits.optimizer in ("muon", "muonclip", "dion"):
         return norm
-    if name == "basis_epsilon" or (method.optimizer == "shampoo" and name == "epsilon"):
+    if name == "basis_epsilon" or (traits.optimizer == "shampoo" and name == "epsilon"):
         return float(np.linalg.eigvalsh(first @ first.T).max())
-    if method.optimizer == "soap":
+    if traits.optimizer == "soap":
         return float(np.abs(rotated(first, active)[2]).max())
-    if method.graft_per == "block":
-        return float(np.linalg.norm(shampoo(first, method, active)))
-    plain = OptimizerTraits(**{**vars(method), "graft": "none"})
+    if traits.graft_per == "block":
+        return float(np.linalg.norm(shampoo(first, traits, active)))
+    plain = OptimizerTraits(**{**vars(traits), "graft": "none"})
     return float(np.linalg.norm(update(plain, whole, 1.0)))
 
 
@@ -187,12 +187,12 @@ CASES = [("mup", 1.0, 1.0), ("mup", 3.0, 1.0), ("completep", 3.0, 0.5), ("ntk", 
 
 
 def found_factors(
-    case: tuple[str, float, float], method: OptimizerTraits, role: Role
+    case: tuple[str, float, float], traits: OptimizerTraits, role: Role
 ) -> tuple[Multipliers, float]:
     """Returns the factors, and gamma of the larger model."""
     parametrization, depth, alpha = case
     (outputs, inputs), (base_out, base_in) = SHAPES[role](WIDTH), SHAPES[role](BASE)
-    leaf = TensorKind(
+    tensor = TensorKind(
         key=role,
         role=role,
         fan_in=inputs,
@@ -210,7 +210,7 @@ def found_factors(
     gamma = depth**-alpha if role == "hidden" else 1.0
     if parametrization == "ntk" and role != "readout":
         gamma *= sqrt(WIDTH / BASE)
-    return multipliers(scaling, method, leaf), gamma
+    return multipliers(scaling, traits, tensor), gamma
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -218,13 +218,13 @@ def found_factors(
 def test_rates_and_epsilons_follow_from_one_step(
     settings: dict[str, Any], case: tuple[str, float, float]
 ) -> None:
-    method = OptimizerTraits(**settings)
+    traits = OptimizerTraits(**settings)
     for role, shape in SHAPES.items():
-        found, gamma = found_factors(case, method, role)
+        found, gamma = found_factors(case, traits, role)
         small, large = gradient(*shape(BASE), 1.0), gradient(*shape(WIDTH), gamma)
 
         def needed(whole: Matrix, std: float) -> float:
-            step = update(method, whole, std)
+            step = update(traits, whole, std)
             return sqrt(whole.shape[0] / whole.shape[1]) / float(np.linalg.norm(step, 2))
 
         rate = needed(large, found.init_std) / needed(small, 1.0)
@@ -232,7 +232,7 @@ def test_rates_and_epsilons_follow_from_one_step(
             rate *= case[1] ** (case[2] - 1)
         assert isclose(found.learning_rate, rate, rel_tol=1e-9), role
         for name, epsilon in found.epsilons.items():
-            ratio = added_to(method, name, large) / added_to(method, name, small)
+            ratio = added_to(traits, name, large) / added_to(traits, name, small)
             assert isclose(epsilon, ratio, rel_tol=1e-9), (role, name)
 
 

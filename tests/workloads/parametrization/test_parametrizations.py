@@ -6,7 +6,7 @@ from math import isclose, sqrt
 from typing import Any
 
 import pytest
-from sized_leaves import factors, leaf_of
+from sized_tensors import factors, tensor_of
 
 from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.parametrizations import Scaling
@@ -72,14 +72,7 @@ def test_the_spectral_scales_epsilons_with_the_depth_alone() -> None:
 
 
 def test_lamb_per_entry_goes_as_the_root_of_the_inputs() -> None:
-    scaling = Scaling(parametrization="spectral", width_ratio=M, lamb_per_entry=True)
-    found = [
-        multipliers(
-            scaling, OptimizerTraits(optimizer="lamb"), leaf_of(role, M * 128)
-        ).learning_rate
-        for role in MATRICES
-    ]
-    assert found == [1, 1 / 2, 1 / 2]
+    assert rates("spectral", "lamb", per_entry=True) == (1, 1 / 2, 1 / 2)
 
 
 def test_moonlight_goes_as_the_root_of_the_longer_side_and_never_as_one_over_width() -> None:
@@ -175,8 +168,10 @@ def test_custom_exponents_are_powers_of_the_width_for_every_epsilon() -> None:
             ("readout.learning_rate", -2.0),
         ),
     )
-    hidden = multipliers(scaling, OptimizerTraits(optimizer="soap"), leaf_of("hidden", M * 128))
+    hidden = multipliers(scaling, OptimizerTraits(optimizer="soap"), tensor_of("hidden", M * 128))
     assert (hidden.learning_rate, hidden.init_std, hidden.weight_decay) == (1 / 4, 1 / 2, 4)
     assert hidden.epsilons == {"epsilon": 2, "basis_epsilon": 2}
-    readout = multipliers(scaling, OptimizerTraits(optimizer="adamw"), leaf_of("readout", M * 128))
+    readout = multipliers(
+        scaling, OptimizerTraits(optimizer="adamw"), tensor_of("readout", M * 128)
+    )
     assert (readout.learning_rate, readout.init_std) == (1 / 16, 1)

@@ -6,7 +6,7 @@ from math import isclose
 from typing import Any
 
 import pytest
-from sized_leaves import factors, leaf_of
+from sized_tensors import factors, tensor_of
 
 from workloads.optimizers.spec import OPTIMIZERS
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Scaling
@@ -59,13 +59,13 @@ RATES: list[tuple[str, dict[str, Any], Table]] = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "method", "table"), RATES)
+@pytest.mark.parametrize(("optimizer", "traits", "table"), RATES)
 def test_learning_rates_of_mup_are_those_of_the_table(
-    optimizer: str, method: dict[str, Any], table: Table
+    optimizer: str, traits: dict[str, Any], table: Table
 ) -> None:
     for m, row in table.items():
         for role, value in zip(MATRICES, row, strict=True):
-            found = factors("mup", optimizer, role, m, **method).learning_rate
+            found = factors("mup", optimizer, role, m, **traits).learning_rate
             assert isclose(found, value, rel_tol=1e-12), (m, role)
 
 
@@ -88,14 +88,14 @@ ONE_SIDED: list[tuple[str, dict[str, Any], dict[int, tuple[float, float]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "method", "table"), ONE_SIDED)
+@pytest.mark.parametrize(("optimizer", "traits", "table"), ONE_SIDED)
 def test_a_side_too_long_for_a_preconditioner_has_the_one_sided_rule(
-    optimizer: str, method: dict[str, Any], table: dict[int, tuple[float, float]]
+    optimizer: str, traits: dict[str, Any], table: dict[int, tuple[float, float]]
 ) -> None:
     for m, (embedding, readout) in table.items():
         rows: tuple[tuple[Role, float], ...] = (("embedding", embedding), ("readout", readout))
         for role, value in rows:
-            found = factors("mup", optimizer, role, m, vocabulary=20_000, **method)
+            found = factors("mup", optimizer, role, m, vocabulary=20_000, **traits)
             assert isclose(found.learning_rate, value, rel_tol=1e-12), (m, role)
 
 
@@ -146,19 +146,19 @@ EPSILONS: list[tuple[str, dict[str, Any], str, Table]] = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "method", "name", "table"), EPSILONS)
+@pytest.mark.parametrize(("optimizer", "traits", "name", "table"), EPSILONS)
 def test_epsilons_of_mup_are_those_of_the_table(
-    optimizer: str, method: dict[str, Any], name: str, table: Table
+    optimizer: str, traits: dict[str, Any], name: str, table: Table
 ) -> None:
     for m, row in table.items():
         for role, value in zip(MATRICES, row, strict=True):
-            found = factors("mup", optimizer, role, m, depth=N, **method).epsilons[name]
+            found = factors("mup", optimizer, role, m, depth=N, **traits).epsilons[name]
             assert isclose(found, value, rel_tol=1e-12), (m, role)
 
 
 def test_learning_rates_go_with_the_depth_where_an_update_goes_with_its_gradient() -> None:
-    def rate(optimizer: str, **method: Any) -> float:
-        return factors("mup", optimizer, "hidden", 4, depth=N, **method).learning_rate
+    def rate(optimizer: str, **traits: Any) -> float:
+        return factors("mup", optimizer, "hidden", 4, depth=N, **traits).learning_rate
 
     assert rate("sgd") == N
     assert rate("adamw") == 1 / 4
@@ -207,7 +207,7 @@ def test_every_rule_prints_as_formulas(parametrization: str) -> None:
         rule = rule_of(
             Scaling(parametrization=parametrization),
             OptimizerTraits(optimizer=optimizer),
-            leaf_of("hidden", 256),
+            tensor_of("hidden", 256),
         )
         assert str(rule).startswith("learning_rate ")
         assert list(rule.formulas) == ["learning_rate", *rule.epsilons, "weight_decay", "init_std"]
@@ -216,9 +216,9 @@ def test_every_rule_prints_as_formulas(parametrization: str) -> None:
 
 
 def test_formulas_read_as_in_the_paper() -> None:
-    def printed(optimizer: str, **method: Any) -> dict[str, str]:
-        scaling, leaf = Scaling(parametrization="mup"), leaf_of("readout", 256)
-        return rule_of(scaling, OptimizerTraits(optimizer=optimizer, **method), leaf).formulas
+    def printed(optimizer: str, **traits: Any) -> dict[str, str]:
+        scaling, tensor = Scaling(parametrization="mup"), tensor_of("readout", 256)
+        return rule_of(scaling, OptimizerTraits(optimizer=optimizer, **traits), tensor).formulas
 
     assert printed("adamw") == {
         "learning_rate": "1 / r_in",

@@ -8,6 +8,7 @@ from workloads.optimizers.spec import OptimizerSpec
 from workloads.parametrization import (
     ENTRY,
     NORM,
+    ONE,
     SIGNS,
     STEP,
     OptimizerTraits,
@@ -15,11 +16,14 @@ from workloads.parametrization import (
     UpdateRule,
     monomial,
 )
-from workloads.settings import epsilon, share
-from workloads.workload import Resolved, Setting
+from workloads.settings import choice, count, epsilon, positive, share
+from workloads.workload import Config, Resolved
 
 if TYPE_CHECKING:
+    from workloads.optimizers.adamw import FusedAdamW
     from workloads.optimizers.algorithm import Algorithm
+    from workloads.optimizers.layout import Parameters
+    from workloads.optimizers.optimizer import Group
 
 _ADAMW = (
     share("beta1", 0.9, "AdamW's first decay, below 1."),
@@ -50,23 +54,25 @@ _LAMB = (
     ),
 )
 
+_LAMB_RULE = choice(
+    "lamb_rule",
+    "published",
+    ("published", "per_entry"),
+    "LAMB's learning rate under spectral: 1 as published, or in proportion to "
+    "fan_in^(-1/2), which keeps the spectral norm of its entrywise steps.",
+    when={"parametrization": ("spectral",)},
+)
+
 _SOPHIA = (
     share("sophia_beta1", 0.965, "Sophia-G's first decay, below 1."),
     share("sophia_beta2", 0.99, "Sophia-G's decay of the Hessian's diagonal, below 1."),
-    Setting(
-        name="sophia_rho",
-        kind="float",
-        default=0.04,
-        low=0.0,
-        low_open=True,
-        doc="Sophia-G's rho: the larger, the fewer entries are clipped to a sign.",
+    positive(
+        "sophia_rho", 0.04, "Sophia-G's rho: the larger, the fewer entries are clipped to a sign."
     ),
-    Setting(
-        name="sophia_frequency",
-        kind="int",
-        default=10,
-        low=1,
-        doc="Steps from one estimate of the Hessian's diagonal to the next; each costs a "
+    count(
+        "sophia_frequency",
+        10,
+        "Steps from one estimate of the Hessian's diagonal to the next; each costs a "
         "forward and backward pass on labels sampled from the model.",
     ),
     epsilon(
@@ -77,20 +83,28 @@ _SOPHIA = (
 )
 
 
-def _sgd_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _sgd_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / NORM)
 
 
-def _adam_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _adam_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY})
 
 
-def _lamb_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _lamb_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update has the size of the weights, which is std an entry."""
-    return UpdateRule(learning_rate=STEP / (SIGNS * monomial(std=1)), epsilons={"epsilon": ENTRY})
+    return UpdateRule(
+        learning_rate=STEP / (SIGNS * monomial(std=1)),
+        epsilons={"epsilon": ENTRY},
+        published=monomial(r_in=-0.5) if traits.per_entry else ONE,
+    )
 
 
-def _sophia_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _lamb_traits(config: Config) -> OptimizerTraits:
+    return OptimizerTraits(optimizer="lamb", per_entry=config.get("lamb_rule") == "per_entry")
+
+
+def _sophia_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """Where the update is clipped it is a sign. Epsilon is added to rho B h, and h goes as the
     square of a gradient's entry."""
     return UpdateRule(learning_rate=STEP / SIGNS, epsilons={"epsilon": ENTRY**2})
@@ -106,6 +120,12 @@ def _adamw(plan: Resolved) -> Algorithm:
     from workloads.optimizers.adamw import Adam
 
     return Adam(beta1=plan.config["beta1"], beta2=plan.config["beta2"])
+
+
+def _fused_adamw(parameters: Parameters, group: Group, config: Config) -> FusedAdamW:
+    from workloads.optimizers.adamw import FusedAdamW
+
+    return FusedAdamW(parameters, group, beta1=config["beta1"], beta2=config["beta2"])
 
 
 def _adopt(plan: Resolved) -> Algorithm:
@@ -134,29 +154,27 @@ def _sophia(plan: Resolved) -> Algorithm:
 
 SPECS = (
     OptimizerSpec(
-        name="adamw",
-        kind="elementwise",
-        doc="Adam with decoupled weight decay (arXiv 1711.05101).",
-        order=1,
-        settings=_ADAMW,
-        epsilons={"epsilon": "epsilon"},
-        rule=_adam_rule,
-        build=_adamw,
-    ),
-    OptimizerSpec(
         name="sgd",
         kind="elementwise",
         doc="The mean of the gradients so far.",
-        order=0,
         settings=_SGD,
         rule=_sgd_rule,
         build=_sgd,
     ),
     OptimizerSpec(
+        name="adamw",
+        kind="elementwise",
+        doc="Adam with decoupled weight decay (arXiv 1711.05101).",
+        settings=_ADAMW,
+        epsilons={"epsilon": "epsilon"},
+        rule=_adam_rule,
+        build=_adamw,
+        fused=_fused_adamw,
+    ),
+    OptimizerSpec(
         name="adopt",
         kind="elementwise",
         doc="Adam that divides before it averages (arXiv 2411.02853).",
-        order=2,
         settings=_ADOPT,
         epsilons={"epsilon": "adopt_epsilon"},
         rule=_adam_rule,
@@ -166,17 +184,18 @@ SPECS = (
         name="lamb",
         kind="elementwise",
         doc="Adam's direction at the size of the weights (arXiv 1904.00962).",
-        order=3,
         settings=_LAMB,
         epsilons={"epsilon": "lamb_epsilon"},
         rule=_lamb_rule,
+        traits=_lamb_traits,
+        rule_settings=(_LAMB_RULE,),
+        moves_by_size=True,
         build=_lamb,
     ),
     OptimizerSpec(
         name="sophia",
         kind="elementwise",
         doc="Momentum over a diagonal of the Hessian, clipped (arXiv 2305.14342).",
-        order=4,
         settings=_SOPHIA,
         epsilons={"epsilon": "sophia_epsilon"},
         rule=_sophia_rule,

@@ -15,7 +15,7 @@ from workloads.parametrization import (
     TensorKind,
     UpdateRule,
 )
-from workloads.settings import epsilon, share
+from workloads.settings import choice, count, epsilon, flag, positive, share
 from workloads.workload import Config, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -26,19 +26,16 @@ if TYPE_CHECKING:
 _MOMENTUM = share("momentum", 0.95, "Decay of Muon's mean gradient, below 1.")
 
 _ITERATED = (
-    Setting(
-        name="newton_schulz",
-        kind="choice",
-        default="keller_jordan",
-        choices=tuple(NEWTON_SCHULZ),
-        doc="Coefficients of the Newton-Schulz iteration; a trial stores the numbers.",
+    choice(
+        "newton_schulz",
+        "keller_jordan",
+        tuple(NEWTON_SCHULZ),
+        "Coefficients of the Newton-Schulz iteration; a trial stores the numbers.",
     ),
-    Setting(
-        name="newton_schulz_steps",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Newton-Schulz iterations a step; null for as many as the coefficients are for.",
+    count(
+        "newton_schulz_steps",
+        None,
+        "Newton-Schulz iterations a step; null for as many as the coefficients are for.",
     ),
     epsilon(
         "muon_epsilon",
@@ -47,19 +44,13 @@ _ITERATED = (
     ),
 )
 
-_NESTEROV = Setting(
-    name="nesterov",
-    kind="bool",
-    default=True,
-    doc="Whether Muon looks ahead; MuonClip never does.",
-)
+_NESTEROV = flag("nesterov", True, "Whether Muon looks ahead; MuonClip never does.")
 
-_SHAPE_FACTOR = Setting(
-    name="shape_factor",
-    kind="choice",
-    default="none",
-    choices=("none", "keller_jordan", "moonlight", "mup"),
-    doc="Factor on the update of an m x n matrix (m outputs): keller_jordan is "
+_SHAPE_FACTOR = choice(
+    "shape_factor",
+    "none",
+    ("none", "keller_jordan", "moonlight", "mup"),
+    "Factor on the update of an m x n matrix (m outputs): keller_jordan is "
     "sqrt(max(1, m/n)), moonlight 0.2 sqrt(max(m, n)), mup sqrt(m/n). Only with a "
     "parametrization that leaves shapes alone (sp, custom).",
 )
@@ -71,28 +62,19 @@ _ADAMUON = (
         1e-8,
         "AdaMuon's epsilon at the base width, added to the root of the second moment.",
     ),
-    Setting(
-        name="adamuon_sign",
-        kind="bool",
-        default=False,
-        doc="Whether AdaMuon orthogonalises the sign of the momentum.",
-    ),
-    Setting(
-        name="adamuon_rms_align",
-        kind="bool",
-        default=False,
-        doc="Whether AdaMuon's update is scaled to a root mean square of 0.2.",
+    flag("adamuon_sign", False, "Whether AdaMuon orthogonalises the sign of the momentum."),
+    flag(
+        "adamuon_rms_align",
+        False,
+        "Whether AdaMuon's update is scaled to a root mean square of 0.2.",
     ),
 )
 
 _CLIP = (
-    Setting(
-        name="qk_clip_threshold",
-        kind="float",
-        default=100.0,
-        low=0.0,
-        low_open=True,
-        doc="MuonClip's tau: a head whose largest attention logit exceeds it is scaled down. "
+    positive(
+        "qk_clip_threshold",
+        100.0,
+        "MuonClip's tau: a head whose largest attention logit exceeds it is scaled down. "
         "With qk_norm no logit exceeds sqrt(head_dim), so a larger threshold never acts.",
     ),
     Setting(
@@ -103,13 +85,7 @@ _CLIP = (
         high=1.0,
         doc="Share of MuonClip's scaling that falls on the queries; the keys get the rest.",
     ),
-    Setting(
-        name="qk_clip_frequency",
-        kind="int",
-        default=1,
-        low=1,
-        doc="Steps from one look at the attention logits to the next.",
-    ),
+    count("qk_clip_frequency", 1, "Steps from one look at the attention logits to the next."),
 )
 
 _DION = (
@@ -131,15 +107,15 @@ _DION = (
 )
 
 
-def _orthogonal_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _orthogonal_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update has spectral norm one; epsilon is added to the norm of the gradient."""
     return UpdateRule(learning_rate=STEP, epsilons={"epsilon": NORM})
 
 
-def _adamuon_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _adamuon_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """The update is an orthogonal matrix over its own entries' size, so its entries are of order
     one; epsilon is added to that size."""
-    norm = SIGNS if method.sign else NORM
+    norm = SIGNS if traits.sign else NORM
     return UpdateRule(
         learning_rate=STEP / SIGNS, epsilons={"epsilon": ONE / SIGNS, "norm_epsilon": norm}
     )
@@ -209,31 +185,21 @@ SPECS = (
         name="muon",
         kind="matrix",
         doc="The momentum, orthogonalised by Newton-Schulz.",
-        order=5,
         orthogonal=True,
+        moonlight=True,
         settings=(_MOMENTUM, _NESTEROV, *_ITERATED, _SHAPE_FACTOR),
         epsilons={"epsilon": "muon_epsilon"},
         rule=_orthogonal_rule,
         build=_muon,
     ),
     OptimizerSpec(
-        name="adamuon",
-        kind="matrix",
-        doc="Muon's update over the root of its own second moment.",
-        order=7,
-        settings=(_MOMENTUM, _NESTEROV, *_ITERATED, *_ADAMUON),
-        epsilons={"epsilon": "adamuon_epsilon", "norm_epsilon": "muon_epsilon"},
-        rule=_adamuon_rule,
-        traits=_adamuon_traits,
-        build=_adamuon,
-    ),
-    OptimizerSpec(
         name="muonclip",
         kind="matrix",
         doc="Muon that never looks ahead, with QK-clip (arXiv 2507.20534).",
-        order=6,
         orthogonal=True,
+        moonlight=True,
         hidden_only=True,
+        without_clip="muon with nesterov: false",
         settings=(_MOMENTUM, *_ITERATED, _SHAPE_FACTOR, *_CLIP),
         epsilons={"epsilon": "muon_epsilon"},
         rule=_orthogonal_rule,
@@ -243,11 +209,22 @@ SPECS = (
         name="dion",
         kind="matrix",
         doc="A low-rank orthogonal update with error feedback (arXiv 2504.05295).",
-        order=10,
         orthogonal=True,
+        moonlight=True,
         settings=(_SHAPE_FACTOR, *_DION),
         epsilons={"epsilon": "dion_epsilon"},
         rule=_orthogonal_rule,
         build=_dion,
+    ),
+    OptimizerSpec(
+        name="adamuon",
+        kind="matrix",
+        doc="Muon's update over the root of its own second moment.",
+        moonlight=True,
+        settings=(_MOMENTUM, _NESTEROV, *_ITERATED, *_ADAMUON),
+        epsilons={"epsilon": "adamuon_epsilon", "norm_epsilon": "muon_epsilon"},
+        rule=_adamuon_rule,
+        traits=_adamuon_traits,
+        build=_adamuon,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ from workloads.parametrization import (
     UpdateRule,
     monomial,
 )
-from workloads.settings import epsilon, share
-from workloads.workload import Condition, Config, Resolved, Setting
+from workloads.settings import choice, count, epsilon, share
+from workloads.workload import Condition, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
     from workloads.optimizers.algorithm import Algorithm
@@ -30,34 +30,27 @@ _GRAFTS = ("adam", "rmsprop", "sgd")
 _GRAFTED: tuple[Condition, ...] = ({"graft": _GRAFTS},)
 
 _SIDES = (
-    Setting(
-        name="preconditioner_sides",
-        kind="choice",
-        default="both",
-        choices=("both", "output", "input"),
-        doc="Sides of a matrix that have a preconditioner; one side is cheaper.",
+    choice(
+        "preconditioner_sides",
+        "both",
+        ("both", "output", "input"),
+        "Sides of a matrix that have a preconditioner; one side is cheaper.",
     ),
-    Setting(
-        name="block_size",
-        kind="int",
-        optional=True,
-        low=1,
-        doc="Matrices are cut into square blocks of this side, ragged at the edges, each with "
+    count(
+        "block_size",
+        None,
+        "Matrices are cut into square blocks of this side, ragged at the edges, each with "
         "preconditioners of its own; null for no blocks.",
     ),
-    Setting(
-        name="max_preconditioner_dim",
-        kind="int",
-        default=10_000,
-        low=1,
-        doc="A side larger than this is neither cut into blocks nor preconditioned.",
+    count(
+        "max_preconditioner_dim",
+        10_000,
+        "A side larger than this is neither cut into blocks nor preconditioned.",
     ),
-    Setting(
-        name="preconditioner_frequency",
-        kind="int",
-        default=10,
-        low=1,
-        doc="Steps from one computation of roots or eigenbases to the next, from step 1 on.",
+    count(
+        "preconditioner_frequency",
+        10,
+        "Steps from one computation of roots or eigenbases to the next, from step 1 on.",
     ),
 )
 
@@ -77,48 +70,39 @@ _SHAMPOO = (
         high=1.0,
         doc="Each preconditioner is raised to minus this: 0.25 or 0.5 as a rule.",
     ),
-    Setting(
-        name="shampoo_ridge",
-        kind="choice",
-        default="relative",
-        choices=("relative", "absolute"),
-        doc="Whether shampoo_epsilon is relative to a preconditioner's largest eigenvalue.",
+    choice(
+        "shampoo_ridge",
+        "relative",
+        ("relative", "absolute"),
+        "Whether shampoo_epsilon is relative to a preconditioner's largest eigenvalue.",
     ),
     epsilon(
         "shampoo_epsilon",
         1e-5,
         "Shampoo's ridge, added to the preconditioners; the base width's if absolute.",
     ),
-    Setting(
-        name="shampoo_root",
-        kind="choice",
-        default="eigh",
-        choices=("eigh", "newton"),
-        doc="How inverse roots are computed: by eigenvalues, or by coupled Newton iterations "
+    choice(
+        "shampoo_root",
+        "eigh",
+        ("eigh", "newton"),
+        "How inverse roots are computed: by eigenvalues, or by coupled Newton iterations "
         "(shampoo_exponent one over a whole number).",
     ),
-    Setting(
-        name="graft",
-        kind="choice",
-        default="none",
-        choices=("none", *_GRAFTS),
-        doc="Optimizer whose update lends Shampoo's its size.",
+    choice(
+        "graft", "none", ("none", *_GRAFTS), "Optimizer whose update lends Shampoo's its size."
     ),
-    Setting(
-        name="graft_per",
-        kind="choice",
-        default="matrix",
-        choices=("matrix", "block"),
+    choice(
+        "graft_per",
+        "matrix",
+        ("matrix", "block"),
+        "Whether sizes are lent to whole matrices or to each block.",
         when=_GRAFTED,
-        doc="Whether sizes are lent to whole matrices or to each block.",
     ),
-    Setting(
-        name="graft_start",
-        kind="int",
-        default=1,
-        low=1,
+    count(
+        "graft_start",
+        1,
+        "First step with Shampoo's direction; before it the graft alone moves.",
         when=_GRAFTED,
-        doc="First step with Shampoo's direction; before it the graft alone moves.",
     ),
     epsilon(
         "graft_epsilon",
@@ -141,39 +125,41 @@ _SOAP = (
         1e-10,
         "Added to the diagonal of SOAP's preconditioners before a basis is computed.",
     ),
-    Setting(
-        name="soap_eigh_steps",
-        kind="int",
-        default=50,
-        low=1,
-        doc="First steps in which SOAP's bases are exact, each step anew; later ones are "
+    count(
+        "soap_eigh_steps",
+        50,
+        "First steps in which SOAP's bases are exact, each step anew; later ones are "
         "refined by a power iteration and QR.",
     ),
 )
 
 
-def _shampoo_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
-    """A block of norm s becomes one of norm s^(1 - 2E)."""
+def _shampoo_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
+    """A block of norm s becomes one of norm s^(1 - 2E); published is E = 1/2 without blocks."""
     block = NORM / GRID
-    own = block ** (1 - 2 * method.total_exponent(leaf))
+    own = block ** (1 - 2 * traits.total_exponent(tensor))
     direction = own * GRID
-    ridge = ONE if method.relative else block**2
-    if method.graft == "none":
-        return UpdateRule(learning_rate=STEP / direction, epsilons={"epsilon": ridge})
-    graft = NORM if method.graft == "sgd" else SIGNS
-    lent = own if method.graft_per == "block" else direction
+    ridge = ONE if traits.relative else block**2
+    if traits.graft == "none":
+        return UpdateRule(
+            learning_rate=STEP / direction,
+            epsilons={"epsilon": ridge},
+            published=STEP if traits.total_exponent(tensor) == 0.5 else None,
+        )
+    graft = NORM if traits.graft == "sgd" else SIGNS
+    lent = own if traits.graft_per == "block" else direction
     return UpdateRule(
         learning_rate=STEP / graft,
         epsilons={"epsilon": ridge, "graft_epsilon": lent}
-        | ({} if method.graft == "sgd" else {"adam_epsilon": ENTRY}),
+        | ({} if traits.graft == "sgd" else {"adam_epsilon": ENTRY}),
     )
 
 
-def _soap_rule(method: OptimizerTraits, leaf: TensorKind) -> UpdateRule:
+def _soap_rule(traits: OptimizerTraits, tensor: TensorKind) -> UpdateRule:
     """A rotated side has one entry of a block that is not 0, one that is not rotated all."""
     sides = monomial(
-        **{"n_in" if method.input_side(leaf) else "r_in": 0.5},
-        **{"n_out" if method.output_side(leaf) else "r_out": 0.5},
+        **{"n_in" if traits.input_side(tensor) else "r_in": 0.5},
+        **{"n_out" if traits.output_side(tensor) else "r_out": 0.5},
     )
     return UpdateRule(
         learning_rate=STEP / sides,
@@ -199,6 +185,20 @@ def _traits(optimizer: str, config: Config) -> OptimizerTraits:
         block_size=config.get("block_size"),
         max_dim=config["max_preconditioner_dim"],
     )
+
+
+def _shampoo_faults(config: Config) -> Iterator[Problem]:
+    if config.get("shampoo_root") != "newton":
+        return
+    exponent = config["shampoo_exponent"]
+    whole = round(1 / exponent)
+    if abs(exponent * whole - 1) > 1e-9:
+        yield Problem(
+            keys=("shampoo_exponent", "shampoo_root"),
+            message=f"shampoo_root newton computes roots of a whole order, and shampoo_exponent "
+            f"{exponent:g} is not one over a whole number; use {1 / whole:.6g}, or shampoo_root "
+            "eigh",
+        )
 
 
 def _shampoo(plan: Resolved) -> Algorithm:
@@ -265,7 +265,6 @@ SPECS = (
         name="shampoo",
         kind="matrix",
         doc="The gradient between inverse roots of its covariances (arXiv 1802.09568).",
-        order=8,
         settings=(*_SIDES, *_SHAMPOO),
         borrowed={"epsilon": {"graft": ("adam", "rmsprop")}},
         epsilons={
@@ -275,13 +274,14 @@ SPECS = (
         },
         rule=_shampoo_rule,
         traits=_shampoo_traits,
+        faults=_shampoo_faults,
+        norm_one={"graft": ("none",)},
         build=_shampoo,
     ),
     OptimizerSpec(
         name="soap",
         kind="matrix",
         doc="Adam in the eigenbases of Shampoo's preconditioners (arXiv 2409.11321).",
-        order=9,
         settings=(*_SIDES, *_SOAP),
         epsilons={"epsilon": "soap_epsilon", "basis_epsilon": "soap_basis_epsilon"},
         rule=_soap_rule,

@@ -10,7 +10,7 @@ from workloads.parametrization.rules import Multipliers, multipliers
 from workloads.parametrization.updates import OptimizerTraits
 
 
-def leaf_of(role: Role, width: int, *, base: int = 128, vocabulary: int = 256) -> TensorKind:
+def tensor_of(role: Role, width: int, *, base: int = 128, vocabulary: int = 256) -> TensorKind:
     """Returns the usual tensor of a role."""
 
     def sides(width: int) -> tuple[int, int]:
@@ -42,11 +42,11 @@ def factors(
     vocabulary: int = 256,
     depth: float = 1.0,
     alpha: float = 1.0,
-    **method: Any,
+    **traits: Any,
 ) -> Multipliers:
     """Returns the factors of a tensor at m times the base width of 128."""
     scaling = Scaling(
         parametrization=parametrization, width_ratio=m, depth_ratio=depth, depth_alpha=alpha
     )
-    leaf = leaf_of(role, round(m * 128), vocabulary=vocabulary)
-    return multipliers(scaling, OptimizerTraits(optimizer=optimizer, **method), leaf)
+    tensor = tensor_of(role, round(m * 128), vocabulary=vocabulary)
+    return multipliers(scaling, OptimizerTraits(optimizer=optimizer, **traits), tensor)
