@@ -33,6 +33,11 @@ def power(value: float) -> str:
     return f"2^{exponent:.0f}" if exponent == round(exponent) else f"2^{exponent:.2f}"
 
 
+def with_power(value: float) -> str:
+    """Returns a setting with its power of two, for example ``0.0156 = 2^-6``."""
+    return f"{value:.3g} = {power(value)}"
+
+
 LONG = 1_000_000
 """From here on a whole number is shown as a power of ten where that loses no digit."""
 

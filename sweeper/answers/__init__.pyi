@@ -11,6 +11,7 @@ from .comparison import compare as compare
 from .comparison import standing as standing
 from .drift import CLAIM as CLAIM
 from .drift import DRIFT as DRIFT
+from .drift import DRIFT_FLAGS as DRIFT_FLAGS
 from .drift import OPTIMUM as OPTIMUM
 from .drift import REGRET as REGRET
 from .drift import DriftGroup as DriftGroup

@@ -29,7 +29,7 @@ from sweeper.analysis import (
 )
 from sweeper.answers.axes import is_positive
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.groups import Evidence, evidence_of
+from sweeper.answers.groups import Evidence, blow_up_notes, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
@@ -325,6 +325,8 @@ def _notes(
             f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
             "baseline may be better than it looks, and the multipliers too high"
         )
+    for one in (base, *found):
+        yield from blow_up_notes(one.name, one.tuned.blow_ups)
     workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"

@@ -11,8 +11,10 @@ import pandas as pd
 
 from sweeper.analysis import (
     DEFAULT,
+    BlowUp,
     Claim,
     Drift,
+    DriftFlag,
     Located,
     Optimum,
     Regret,
@@ -30,6 +32,7 @@ from sweeper.answers.groups import (
     Evidence,
     Statement,
     StudyGroup,
+    blow_up_notes,
     few,
     groups_of,
     require_an_answer,
@@ -39,8 +42,8 @@ from sweeper.errors import AnalysisRefusal
 from sweeper.store import Estimate, Store
 
 OPTIMUM = (
-    "scale log2 value low high loss curvature points flags estimator estimators noise "
-    "noise_source seeds coverage trials=answered declared"
+    "scale log2 value low high loss loss_low loss_high curvature points flags estimator "
+    "estimators noise noise_source seeds coverage trials=answered declared"
 )
 DRIFT = "slope low high scales_used flags intercept censored scatter estimators bend leave_one_out"
 REGRET = (
@@ -49,6 +52,16 @@ REGRET = (
 )
 CLAIM = "exponent=claim.exponent tolerance=claim.tolerance verdict=ruling why"
 """The columns of each record of a group: what its JSON, its tables and its figures call them."""
+
+
+DRIFT_FLAGS: Mapping[DriftFlag, str] = {
+    "censored": "some optima are bounds only",
+    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
+    "scattered": "optima scatter round the line more than their noise explains",
+    "estimators_disagree": "the interval is stretched to what other estimators say",
+    "left_out": "scales without an optimum are left out",
+}
+"""Each flag of a drift in words."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +75,7 @@ class DriftGroup(StudyGroup):
         regret: one a scale; empty where no scale can serve as base.
         verdicts: one a claim; empty where there is no drift.
         left_out: scale to the reason why it has no optimum.
+        blow_ups: runs that count as beyond the cliff, or are left out as outliers.
         evidence: which trials it rests on.
     """
 
@@ -71,6 +85,7 @@ class DriftGroup(StudyGroup):
     regret: tuple[Regret, ...]
     verdicts: tuple[Verdict, ...]
     left_out: Mapping[float, str]
+    blow_ups: tuple[BlowUp, ...] = ()
     evidence: Evidence
 
 
@@ -81,13 +96,17 @@ class DriftStatement(Statement):
     Attributes:
         scale, hyperparameter: what it is about.
         groups: what is said about each variant and setting.
+        metric: name of what is compared.
+        sign: -1 where the losses are minus a metric of which more is better, else 1.
     """
 
     scale: str
     hyperparameter: str
     groups: tuple[DriftGroup, ...]
+    metric: str = "loss"
+    sign: int = 1
 
-    HEAD = "study scale hyperparameter"
+    HEAD = "study scale hyperparameter metric"
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
@@ -98,7 +117,9 @@ class DriftStatement(Statement):
         Args:
             keys: list the keys of the trials behind each group.
         """
-        return self.document(_group_json(group, keys=keys) for group in self.groups)
+        return self.document(
+            _group_json(group, (self.metric, self.sign), keys=keys) for group in self.groups
+        )
 
 
 def drift_statement(
@@ -115,6 +136,7 @@ def drift_statement(
     seed: int = 0,
     partial: bool = False,
     notes: Sequence[str] = (),
+    compared: tuple[str, int] = ("loss", 1),
 ) -> DriftStatement:
     """Returns optima, drift, regret and verdicts of every group of a study.
 
@@ -134,6 +156,7 @@ def drift_statement(
         partial: return what there is although no group has a drift, for a report on a study
             that still runs.
         notes: sentences for the reader that belong to the statement.
+        compared: name of the metric, and -1 where ``loss`` is minus it, else 1.
 
     Raises:
         AnalysisRefusal: a column is missing, or no group can answer and ``partial`` is not
@@ -160,12 +183,15 @@ def drift_statement(
     )
     if not partial:
         require_an_answer(groups)
+    blown = [n for group in groups for n in blow_up_notes(group.label, group.blow_ups, *compared)]
     return DriftStatement(
         study=study,
         scale=scale,
         hyperparameter=hyperparameter,
         groups=groups,
-        notes=tuple(notes),
+        notes=(*notes, *blown),
+        metric=compared[0],
+        sign=compared[1],
     )
 
 
@@ -200,6 +226,7 @@ def _analyse(
         verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
         refused=refused,
         left_out=located.refused,
+        blow_ups=located.blow_ups,
     )
 
 
@@ -226,7 +253,9 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
 
 
-def _group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
+def _group_json(
+    group: DriftGroup, compared: tuple[str, int], *, keys: bool = False
+) -> dict[str, Any]:
     """Returns a group as plain values under stable keys, its trials' keys only if asked for."""
     return {
         **encoded(group, "variant settings"),
@@ -237,6 +266,7 @@ def _group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
         "claims": [encoded(verdict, CLAIM) for verdict in group.verdicts],
         "refused": group.refused,
         "left_out": left_out_json(group.left_out),
+        "blow_ups": [blow_up.sentence(*compared) for blow_up in group.blow_ups],
         "evidence": group.evidence.to_json(keys=keys),
     }
 

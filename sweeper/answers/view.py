@@ -161,6 +161,12 @@ class StudyView:
         return bool(self.trials["outcome"].isin(ACCEPTED).any())
 
     @property
+    def compared(self) -> tuple[str, int]:
+        """What is compared, and the sign that turns a loss of the trials into it: ``accuracy``
+        and -1 where more is better."""
+        return self.study.metric, -1 if self.study.goal == "max" else 1
+
+    @property
     def hyperparameters(self) -> tuple[str, ...]:
         """What is asked about: what was asked for by name, the claims' hyperparameters, or else
         the first that is swept over positive numbers.
@@ -213,6 +219,7 @@ class StudyView:
             allow_holes=allow_holes,
             partial=partial,
             notes=chosen.notes,
+            compared=self.compared,
         )
 
     def require_results(self) -> None:

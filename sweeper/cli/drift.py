@@ -35,9 +35,9 @@ from sweeper.cli.text import (
     power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
+from sweeper.words import with_power
 
 if TYPE_CHECKING:
     from sweeper.analysis import Regret
@@ -141,6 +141,8 @@ def print_statements(statements: Sequence[DriftStatement]) -> None:
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
+    from sweeper.answers import DRIFT_FLAGS
+
     if group.optima:
         yield _optima_table(statement, group)
     if any(_compute(row).endswith("*") for row in group.regret):
@@ -150,8 +152,9 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
     if (drift := group.drift) is not None:
         yield (
             f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
-            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}"
+            f"95% interval {interval(drift.low, drift.high, '{:+.2f}'.format)}"
         )
+        yield from (f"- {DRIFT_FLAGS[flag]}" for flag in drift.flags)
     elif group.refused is not None:
         yield f"no drift: {group.refused}"
     yield from evidence_lines(group.evidence)
@@ -170,7 +173,7 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 (statement.scale, f"{optimum.scale:g}"),
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_interval(optimum.low, optimum.high)),
-                ("loss", f"{optimum.loss:.4f}"),
+                (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
                 ("regret", _regret(regret.get(optimum.scale))),
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
                 ("trials", f"{optimum.answered}/{optimum.declared}"),

@@ -31,16 +31,22 @@ from sweeper.cli.text import (
     power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
-from sweeper.words import power
+from sweeper.words import power, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Rule
     from sweeper.answers import Predicted, PredictionStatement, RuleGroup, RuleStatement
+
+RULE_FLAGS = {
+    "censored": "some optima are bounds only",
+    "scattered": "optima scatter round the rule more than their noise explains",
+    "left_out": "places without an optimum are left out",
+}
+"""Flags of a rule in words; that it is unchecked is said with the form that predicts."""
 
 COMMAS = "names are separated by commas, as in lr,bs"
 
@@ -128,6 +134,7 @@ def _said(group: RuleGroup) -> Iterator[Said]:
             f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
             f"{interval(term.low, term.high)}"
         )
+    yield from (f"- {RULE_FLAGS[flag]}" for flag in rule.flags if flag in RULE_FLAGS)
     yield _choice(rule)
     for scale in dict.fromkeys(held.without for held in rule.held):
         yield _held_sentence(group, rule, scale)
@@ -144,8 +151,8 @@ def _places(rule: Rule) -> Table:
             *((name, f"{size:g}") for name, size in found.scales.items()),
             ("optimum", with_power(2.0**found.log2)),
             ("95% interval", power_interval(found.low, found.high)),
-            ("rule", f"{2.0**value:.3g}"),
-            ("weight", f"{leverage:.0%}"),
+            ("rule", with_power(2.0**value)),
+            ("leverage", f"{leverage:.0%}"),
             ("flags", flag_words(found.flags)),
         ]
         for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
@@ -164,8 +171,8 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
-        f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
-        f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
+        f"{with_power(2.0**worst.predicted.value)} ({power_interval(worst.low, worst.high)}), "
+        f"found {with_power(2.0**worst.site_optimum.log2)}, {worst.error:+.2f} octaves; {lost}"
     )
 
 
@@ -248,9 +255,8 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
         yield f"no prediction: {one.refused}"
     else:
         yield (
-            f"{found.value:.4g} = {power(found.value)}, 95% interval "
-            f"{interval(found.low, found.high, lambda end: f'{2.0**end:.3g}')} "
-            f"({power_interval(found.low, found.high)}), by the {found.model} rule"
+            f"{with_power(found.value)}, 95% interval {power_interval(found.low, found.high)}, by "
+            f"the {found.model} rule"
         )
         if found.regret is not None:
             yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
@@ -259,7 +265,7 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
         if one.joint_regret is not None:
             yield f"together with {one.group.partner}: {one.joint_regret:.2g}"
         for name, value in found.others.items():
-            yield f"the {name} rule, which is not excluded, says {2.0**value:.4g}"
+            yield f"the {name} rule, which is not excluded, says {with_power(2.0**value)}"
         yield "assumes:"
         yield from (f"- {sentence}" for sentence in found.assumptions)
     yield from evidence_lines(one.group.evidence)

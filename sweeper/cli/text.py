@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.words import plural, power
+from sweeper.words import plural
 
 if TYPE_CHECKING:
     from sweeper.answers import Evidence
@@ -32,7 +32,7 @@ def console(width: int | None = None) -> Console:
     """Returns the console of standard output, as wide as asked for, or as the terminal."""
     if width is None and not sys.stdout.isatty():
         width = WIDTH
-    return Console(width=width, highlight=False, markup=False)
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -100,11 +100,6 @@ def evidence_lines(evidence: Evidence) -> Iterator[Said]:
     yield ", ".join(parts)
     for warning in evidence.warnings:
         yield Text.assemble(("warning: ", "bold yellow"), warning)
-
-
-def with_power(value: float) -> str:
-    """Returns a setting with its power of two, for example ``0.0156 = 2^-6``."""
-    return f"{value:.3g} = {power(value)}"
 
 
 def power_interval(low: float, high: float) -> str:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
-from sweeper.answers import regret_note
+from sweeper.analysis import Claim, Drift, Flag, Regret, Ruling
+from sweeper.answers import DRIFT_FLAGS, regret_note
 from sweeper.report.tables import ReportData
 from sweeper.words import decimals, interval_of_log2, minus, signed, signed_interval, three_digits
 
@@ -25,14 +25,8 @@ OPTIMUM_FLAGS: Mapping[Flag, str] = {
     "bimodal": "two separate minima, closer than the noise",
     "flat": "interval wider than the grid",
     "sparse": "neighbours of the minimum have no result",
-}
-
-DRIFT_FLAGS: Mapping[DriftFlag, str] = {
-    "censored": "some optima are bounds only",
-    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
-    "scattered": "optima scatter round the line more than their noise explains",
-    "estimators_disagree": "interval stretched to what other estimators say",
-    "left_out": "scales without an optimum are left out",
+    "poor_fit": "poor fit: the usual curve contradicts its points, so fewer are fitted",
+    "few_points": "few points: the interval holds shapes that they do not show",
 }
 
 
@@ -105,7 +99,13 @@ def page_tables(data: ReportData) -> list[PageTable]:
     return [table for table in made if table.rows]
 
 
+def _between(one: float, other: float) -> str:
+    """Returns the interval between two losses."""
+    return " to ".join(decimals(end) for end in sorted((one, other)))
+
+
 def _optima_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
     rows = [
         [
             ("group", name),
@@ -114,7 +114,11 @@ def _optima_table(data: ReportData) -> PageTable:
             ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
-            ("loss", decimals(optimum.loss)),
+            (metric, decimals(sign * optimum.loss)),
+            (
+                f"95% interval of {metric}",
+                _between(sign * optimum.loss_low, sign * optimum.loss_high),
+            ),
             ("points", str(optimum.points)),
             ("trials", f"{optimum.answered} of {optimum.declared}"),
             ("remarks", "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags)),
@@ -166,13 +170,14 @@ def _drift_table(data: ReportData) -> PageTable:
 
 
 def _regret_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
     rows = [
         [
             ("group", name),
             (data.scale, f"{cost.scale:g}"),
             ("transferred setting", three_digits(2.0**cost.log2)),
-            ("loss tuned", decimals(cost.tuned)),
-            ("loss transferred", decimals(cost.transferred)),
+            (f"{metric} tuned", decimals(sign * cost.tuned)),
+            (f"{metric} transferred", decimals(sign * cost.transferred)),
             ("regret", regret_words(cost)),
             ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),

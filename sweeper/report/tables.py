@@ -177,8 +177,9 @@ def _rows(data: ReportData, records: str, columns: str) -> list[dict[str, Any]]:
 
 def optima_table(data: ReportData) -> pd.DataFrame:
     """Returns the optima: scale, value, log2, low and high (log2, infinite where open), loss,
-    points, seeds, trials, declared, noise, noise_source, estimator, flags."""
-    place = ["group", "scale", "value", "log2", "low", "high", "loss"]
+    loss_low, loss_high, points, seeds, trials, declared, noise, noise_source, estimator, flags."""
+    place = ["group", "scale", "value", "log2", "low", "high"]
+    place += ["loss", "loss_low", "loss_high"]
     evidence = ["points", "seeds", "trials", "declared", "noise", "noise_source", "estimator"]
     return pd.DataFrame(_rows(data, "optima", OPTIMUM), columns=[*place, *evidence, "flags"])
 

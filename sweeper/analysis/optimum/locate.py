@@ -113,9 +113,9 @@ def locate(
             refused[curve.scale] = str(refusal)
         else:
             kept.append(curve)
-            blow_ups += found
+        blow_ups += found
     if not kept:
-        return Located(optima=(), refused=refused, noise=None)
+        return Located(optima=(), refused=refused, noise=None, blow_ups=tuple(blow_ups))
     noise = pooled_noise(kept)
     draws = _Draws(np.random.default_rng(seed), resamples, noise)
     optima = tuple(_optimum(curve, noise, estimator, draws) for curve in kept)
