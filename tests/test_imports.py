@@ -145,6 +145,11 @@ def test_nothing_heavy_is_loaded_by(code: str) -> None:
     assert not loaded_by(code) & heavy
 
 
+def test_answers_load_no_package_that_they_do_not_compute_with() -> None:
+    loaded = loaded_by("from sweeper.answers import joint_answer, rules_of, statements_of")
+    assert not loaded & {"ray", "torch", "matplotlib", "alembic", "sklearn", "jinja2"}
+
+
 def test_no_module_has_more_than_500_lines() -> None:
     for package in ("sweeper", "workloads", "tests", "benchmarks"):
         for path in modules(package):

@@ -242,8 +242,10 @@ def _regret(
 def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     """Returns the verdict with the cost of following the claim where noise hides it."""
     verdict = judge(claim, drift, optima)
+    if verdict.ruling == "holds":
+        return verdict
     costs = transfer_regret(optima, exponent=claim.exponent)
-    if verdict.ruling == "holds" or not all(cost.harmless for cost in costs):
+    if not all(cost.harmless for cost in costs):
         return verdict
     worst = max(cost.regret for cost in costs)
     why = (

@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sweeper.analysis import BlowUp, require_columns
 from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
@@ -120,13 +123,15 @@ def groups_of(
         AnalysisRefusal: a column is missing.
     """
     require_columns(frame, ["variant", *settings, *point, "seed", "loss", "outcome"])
-    for key, part in frame.groupby(["variant", *settings], sort=True, dropna=False):
+    sources = _Sources.of(frame, point)
+    groups = frame.groupby(["variant", *settings], sort=True, dropna=False)
+    for (key, part), rows in zip(groups, _rows_by_code(groups.ngroup()), strict=True):
         variant, *values = key
         yield (
             {
                 "variant": str(variant),
                 "settings": dict(zip(settings, map(setting_value, values), strict=True)),
-                "evidence": evidence_of(part, point),
+                "evidence": sources.evidence(rows),
             },
             part,
         )
@@ -208,54 +213,86 @@ def evidence_of(frame: pandas.DataFrame, point: Sequence[str]) -> Evidence:
             knows them, ``key``, ``device`` and the columns of :data:`CODE`.
         point: columns that make a point: the scale and the hyperparameters.
     """
-    kept = _one_row_a_cell(frame, point)
-    done = frame["outcome"].isin(ACCEPTED).tolist()
-    results = {cell: row for cell, row in kept.items() if done[row]}
-    counts = Counter(cell[:-1] for cell in results)
-    rows = list(results.values())
-    sources = {name: _said(frame, name, rows) for name in (*CODE, "device")}
-    return Evidence(
-        trials=len(results),
-        declared=len(kept),
-        diverged=_said(frame, "outcome", rows)["diverged"],
-        points=len(counts),
-        seeds=(min(counts.values()), max(counts.values())) if counts else None,
-        versions=tuple(f"{_spaced(name)} {v}" for name in CODE for v in sorted(sources[name])),
-        devices=tuple(sorted(sources["device"])),
-        warnings=tuple(_warnings(sources)),
-        keys=tuple(sorted(_said(frame, "key", rows))),
-    )
+    return _Sources.of(frame, point).evidence(np.arange(len(frame)))
 
 
-def _one_row_a_cell(frame: pandas.DataFrame, point: Sequence[str]) -> dict[tuple[Any, ...], int]:
-    """Returns the number of the row of every cell, a point with its seed; a result stands
-    before the holes of its cell.
+def _rows_by_code(codes: pandas.Series[int]) -> list[NDArray[np.intp]]:
+    """Returns the numbers of the rows with each code, from 0 on."""
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
 
-    Plain loops: a study may have a thousand small groups, on which pandas takes far longer.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sources:
+    """What evidence is read from, as numbers of distinct values, found once for all groups: a
+    study may have a thousand small groups, on which pandas takes far longer.
+
+    Attributes:
+        cells: per row the number of its cell, a point with its seed.
+        points: per row the number of its point.
+        done: per row whether it has a result.
+        keys: per row the key of its trial; empty where none is known.
+        said: column to the number of what each row says, -1 where nothing, and what it says.
     """
-    done = frame["outcome"].isin(ACCEPTED).tolist()
-    kept: dict[tuple[Any, ...], int] = {}
-    columns = [frame[name].tolist() for name in (*point, "seed")]
-    for row, cell in enumerate(zip(*columns, strict=True)):
-        if cell not in kept or (done[row] and not done[kept[cell]]):
-            kept[cell] = row
-    return kept
+
+    cells: NDArray[np.intp]
+    points: NDArray[np.intp]
+    done: NDArray[np.bool_]
+    keys: Sequence[str]
+    said: Mapping[str, tuple[NDArray[np.intp], Sequence[Any]]]
+
+    @classmethod
+    def of(cls, frame: pandas.DataFrame, point: Sequence[str]) -> _Sources:
+        """Returns the sources of a frame as :func:`evidence_of` takes it."""
+        points, cells = (
+            np.asarray(frame.groupby(list(columns), sort=False, dropna=False).ngroup(), np.intp)
+            for columns in (point, [*point, "seed"])
+        )
+        told = [name for name in (*CODE, "device", "outcome") if name in frame.columns]
+        coded = {name: frame[name].factorize() for name in told}
+        return cls(
+            cells=cells,
+            points=points,
+            done=frame["outcome"].isin(ACCEPTED).to_numpy(),
+            keys=frame["key"].tolist() if "key" in frame.columns else (),
+            said={name: (codes, list(values)) for name, (codes, values) in coded.items()},
+        )
+
+    def evidence(self, rows: NDArray[np.intp]) -> Evidence:
+        """Returns what some of the rows show."""
+        # Results first: one stands before the holes of its cell.
+        ordered = rows[np.argsort(~self.done[rows], kind="stable")]
+        kept = ordered[np.unique(self.cells[ordered], return_index=True)[1]]
+        results = kept[self.done[kept]]
+        seeds = np.unique(self.points[results], return_counts=True)[1].tolist()
+        said = {name: self._said(name, results) for name in (*CODE, "device")}
+        keys = {self.keys[row] for row in results.tolist()} if self.keys else ()
+        return Evidence(
+            trials=len(results),
+            declared=len(kept),
+            diverged=self._said("outcome", results)["diverged"],
+            points=len(seeds),
+            seeds=(min(seeds), max(seeds)) if seeds else None,
+            versions=tuple(f"{_spaced(name)} {v}" for name in CODE for v in sorted(said[name])),
+            devices=tuple(sorted(said["device"])),
+            warnings=tuple(_warnings(said)),
+            keys=tuple(sorted(keys)),
+        )
+
+    def _said(self, column: str, rows: NDArray[np.intp]) -> Counter[str]:
+        """Returns how often some rows say what in a column, as text, where they say anything."""
+        said: Counter[str] = Counter()
+        codes, values = self.said.get(column, (np.empty(0, np.intp), ()))
+        if len(values):
+            counts = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
+            for code in np.flatnonzero(counts).tolist():
+                if (text := str(values[code])) != "":
+                    said[text] += int(counts[code])
+        return said
 
 
 def _spaced(column: str) -> str:
     return column.replace("_", " ")
-
-
-def _said(frame: pandas.DataFrame, column: str, rows: Sequence[int]) -> Counter[str]:
-    """Returns how often some rows say what in a column, as text, where they say anything."""
-    said: Counter[str] = Counter()
-    if column in frame.columns:
-        values = frame[column].tolist()
-        for value, count in Counter(map(values.__getitem__, rows)).items():
-            # NaN is the one value that differs from itself.
-            if value is not None and value == value and value != "":
-                said[str(value)] += count
-    return said
 
 
 def _warnings(sources: dict[str, Counter[str]]) -> list[str]:

@@ -20,7 +20,8 @@ from sweeper.analysis.optimum import (
     Estimator,
     Floats,
     Noise,
-    best_reading,
+    Reading,
+    best_readings,
     estimator_named,
     measured_curves,
     pooled_noise,
@@ -69,13 +70,14 @@ class Minimum:
         return dict(zip(self.curve.seeds[inside[0]], losses.tolist(), strict=True))
 
 
-def read_minimum(curve: Curve, estimator: Estimator, noise: Noise) -> Minimum:
+def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, reading: Reading) -> Minimum:
     """Returns the tuned loss of a curve that has a minimum.
 
     Args:
         curve: the curve.
         estimator: how the minimum is read off the points.
         noise: noise of single runs.
+        reading: how the points are read under it.
     """
     finite = np.flatnonzero(np.isfinite(curve.means))
     count = len(finite)
@@ -83,7 +85,7 @@ def read_minimum(curve: Curve, estimator: Estimator, noise: Noise) -> Minimum:
     moved = np.tile(curve.means, (1 + 2 * count, 1))
     moved[1 + np.arange(count), finite] += step
     moved[1 + count + np.arange(count), finite] -= step
-    vertices = estimator(curve.log2, moved, best_reading(curve, noise)[0])
+    vertices = estimator(curve.log2, moved, reading)
     up = (vertices.loss[1 : 1 + count] - vertices.loss[0]) / step
     down = (vertices.loss[0] - vertices.loss[1 + count :]) / step
     weights = np.zeros(len(curve.means))
@@ -356,7 +358,11 @@ def _minima(curves: Sequence[Curve], estimator: str, *, lone: bool) -> list[Mini
         return []
     noise = pooled_noise(curves)
     read = estimator_named(estimator)
-    return [read_minimum(curve, read, noise) for curve in curves]
+    readings = best_readings(curves, noise)
+    return [
+        read_minimum(curve, read, noise, reading)
+        for curve, reading in zip(curves, readings, strict=True)
+    ]
 
 
 def _refusal(curve: Curve, *, lone: bool, allow_holes: bool) -> str | None:

@@ -176,7 +176,13 @@ class _Walk:
         vertex = self._vertex(sorted(near))
         reach = np.maximum(np.abs(self._x[points] - vertex), 0.25)
         curvature = float(np.max(2 * (self._middle[points] - least) / reach**2))
-        t = STEEPEST * abs(self._x[candidate] - vertex)
+        lowest = self._x[self._lowest]
+        away = max(abs(self._x[candidate] - place) for place in (vertex, lowest))
+        side = np.sign(candidate - self._lowest)
+        if not any(np.sign(point - self._lowest) == side for point in points):
+            # No point tells how steep this side is, and the vertex may lie beyond the lowest.
+            away += abs(self._x[candidate] - lowest) / 2
+        t = STEEPEST * away
         height = curvature * float(np.exp(min(t, 500.0)) - t - 1) / STEEPEST**2
         return float(least + MARGIN * height + NOISE_SIGMAS * self._noise)
 

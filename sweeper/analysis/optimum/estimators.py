@@ -61,6 +61,19 @@ class Vertices:
     loss: Floats
     curvature: Floats
 
+    def moved(self, octaves: Floats) -> Vertices:
+        """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
+        return replace(
+            self, log2=self.log2 + octaves, low=self.low + octaves, high=self.high + octaves
+        )
+
+    def within(self, low: float, high: float) -> Vertices:
+        """Returns the vertices, those beyond either end of a range of log2 put there."""
+        places = {
+            name: np.clip(getattr(self, name), low, high) for name in ("log2", "low", "high")
+        }
+        return replace(self, **places)
+
     def part(self, rows: slice) -> Vertices:
         """Returns what was said about some of the curves."""
         return Vertices(
@@ -126,14 +139,15 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
     tolerance = TOLERANCE_SIGMAS * reading.error
     window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
     noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
+    weights = reading.weighted(window)
     unseen = None
     if reading.unseen is not None:
-        few = np.sum(window.weights > 0, axis=1) < FEW_POINTS
+        few = np.sum(weights, axis=1) < FEW_POINTS
         unseen = Unseen(error=np.where(few, noise, reading.error), terms=reading.unseen)
     fit = fit_shrunk(
         log2,
         losses,
-        reading.weighted(window),
+        weights,
         log2[window.lowest],
         noise=noise,
         priors=SKEW_PRIORS,

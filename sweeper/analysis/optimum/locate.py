@@ -37,6 +37,7 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     NoiseSource,
+    excess,
     interval_dof,
     own_seeds,
     pooled_noise,
@@ -55,6 +56,9 @@ BUMP_SIGMAS = 3.0
 
 TIE_SIGMAS = 2.0
 """Two minima closer than this many standard errors of a difference are a tie."""
+
+WORSE_SIGMAS = 4.0
+"""Standard errors of a difference by which a point is worse than the lowest beyond doubt."""
 
 MISFIT_LEVEL = 0.01
 """Probability under which the residuals of a fit are no noise."""
@@ -118,7 +122,11 @@ def locate(
         return Located(optima=(), refused=refused, noise=None, blow_ups=tuple(blow_ups))
     noise = pooled_noise(kept)
     draws = _Draws(np.random.default_rng(seed), resamples, noise)
-    optima = tuple(_optimum(curve, noise, estimator, draws) for curve in kept)
+    readings = best_readings(kept, noise)
+    optima = tuple(
+        _optimum(curve, noise, reading, estimator, draws)
+        for curve, reading in zip(kept, readings, strict=True)
+    )
     return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
 
 
@@ -137,10 +145,10 @@ class _Draws:
         self._shared = noise.shift.drawn("shared", rng, resamples)
         self._higher = rng.standard_normal((resamples, len(SKEW_PRIORS)))
 
-    def moved(self, curve: Curve) -> Floats | None:
+    def moved(self, curve: Curve) -> Floats:
         """Returns the octaves by which the seeds of a curve move it, shape [R]."""
         if self._noise.shift is STILL:
-            return None
+            return np.zeros(len(self.chi2_quantiles))
         own = self._noise.shift.drawn("own", self.rng, len(self.chi2_quantiles))
         return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
 
@@ -180,7 +188,7 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
             f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
             "optimum needs at least 3; add grid points there"
         )
-    if np.ptp(curve.means[finite]) == 0:
+    if together > 1 and np.ptp(curve.means[finite]) == 0:
         raise AnalysisRefusal(
             f"{where}: all losses are equal ({curve.means[finite][0]:g}), so no setting is best; "
             "check that the swept setting takes effect"
@@ -203,28 +211,34 @@ def _holes_near_minimum(curve: Curve) -> Floats:
     return np.intersect1d(near, curve.holes)
 
 
-def _optimum(curve: Curve, noise: Noise, estimator: str, draws: _Draws) -> Optimum:
-    reading, poor = best_reading(curve, noise)
+def _optimum(
+    curve: Curve, noise: Noise, reading: Reading, estimator: str, draws: _Draws
+) -> Optimum:
     fit = smooth(curve, reading)
     resamples = len(draws.chi2_quantiles)
-    losses = resampled(curve, fit, noise, draws.rng, draws.chi2_quantiles, draws.moved(curve))
+    losses = resampled(curve, fit, noise, draws.rng, draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
     guessed = replace(reading, unseen=draws.higher())
+    moved = draws.moved(curve)
+    left, right = _basin_ends(curve, noise)
     measured, drawn = {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
         found = ESTIMATORS[name](curve.log2, every, guessed)
         measured[name] = found.part(slice(0, 1))
-        drawn[name] = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
+        errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
+        drawn[name] = errors.within(left, right).moved(moved)
     if noise.source == "grid bracket":
         drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng, resamples))
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
     loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
     inside = fit.weights > 0
-    seen = int(np.sum(inside))
-    said: list[Flag] = ["poor_fit"] * poor + ["few_points"] * (seen < FEW_POINTS)
     if not set(flags) & {"censored_low", "censored_high", "cliff"}:
-        flags = (*flags, *said)
+        doubts: dict[Flag, bool] = {
+            "poor_fit": reading.reach < SKEW_REACH,
+            "few_points": int(np.sum(inside)) < FEW_POINTS,
+        }
+        flags += tuple(flag for flag, raised in doubts.items() if raised)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
     return Optimum(
         scale=curve.scale,
@@ -253,31 +267,54 @@ def _optimum(curve: Curve, noise: Noise, estimator: str, draws: _Draws) -> Optim
     )
 
 
-def best_reading(curve: Curve, noise: Noise) -> tuple[Reading, bool]:
-    """Returns how a curve is read with the widest window whose fit its own points do not
-    contradict, and whether that is narrower than usual.
+def best_readings(curves: Sequence[Curve], noise: Noise) -> list[Reading]:
+    """Returns how each curve of a group is read: with the widest window whose fit neither its own
+    points contradict nor those of all its curves together.
 
     A residual counts against the standard error of its point and the share ``SKEW_MISFIT`` of its
     loss above the minimum, which no such polynomial follows.
     """
-    reading = reading_of(curve, noise)
-    if reading.error == 0:
-        return reading, False
+    readings = [replace(reading_of(curve, noise), reach=1) for curve in curves]
+    if noise.level == 0:
+        return [replace(reading, reach=SKEW_REACH) for reading in readings]
+    for reach in range(2, SKEW_REACH + 1):
+        tried = [replace(reading, reach=reach) for reading in readings]
+        misfits = np.array([_misfit(*pair) for pair in zip(curves, tried, strict=True)])
+        alone = chdtrc(misfits[:, 1], misfits[:, 0]) > MISFIT_LEVEL
+        squares, dof = misfits[alone].sum(axis=0)
+        if alone.any() and chdtrc(dof, squares) > MISFIT_LEVEL:
+            readings = [tried[i] if alone[i] else readings[i] for i in range(len(curves))]
+    return readings
+
+
+def _misfit(curve: Curve, reading: Reading) -> tuple[float, float]:
+    """Returns the weighted squares of the residuals of a fit in units of what they may be, and
+    their degrees of freedom."""
     means = curve.means[None, :]
     typical = find_fit_windows(curve.log2, means, reach=REACH).typical[0]
     precision = np.ones(len(curve.log2)) if reading.precision is None else reading.precision
-    above = np.where(np.isfinite(curve.means), curve.means - curve.means.min(), 0.0)
-    error = np.hypot(reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(above, typical))
-    for reach in range(SKEW_REACH, 1, -1):
-        tried = replace(reading, reach=reach)
-        window, fit = skewed_fit(curve.log2, means, tried)
-        weights = window.weights[0]
-        inside = weights > 0
-        residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
-        squares = float(np.sum(weights[inside] * residual**2))
-        if chdtrc(max(float(weights.sum()) - 3, 1.0), squares) > MISFIT_LEVEL:
-            return tried, reach < SKEW_REACH
-    return replace(reading, reach=1), True
+    error = np.hypot(
+        reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(excess(curve), typical)
+    )
+    window, fit = skewed_fit(curve.log2, means, reading)
+    weights = window.weights[0]
+    inside = weights > 0
+    residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
+    dof = max(float(weights.sum()) - 3, 1.0)
+    return float(np.sum(weights[inside] * residual**2)), dof
+
+
+def _basin_ends(curve: Curve, noise: Noise) -> tuple[float, float]:
+    """Returns the log2 of the nearest points on each side of the lowest that are worse beyond
+    doubt, between which the minimum of a curve with one basin lies; infinite where none is."""
+    variance = noise.at(curve) ** 2 / curve.counts
+    lowest = int(np.argmin(curve.means))
+    worse = curve.means - curve.means[lowest] > WORSE_SIGMAS * np.sqrt(variance + variance[lowest])
+    left, right = curve.log2[:lowest][worse[:lowest]], curve.log2[lowest:][worse[lowest:]]
+    return (
+        float(left[-1]) if len(left) and noise.level else -np.inf,
+        float(right[0]) if len(right) and noise.level else np.inf,
+    )
 
 
 def _loss_interval(
@@ -357,7 +394,7 @@ def _interval_and_flags(
         low, high = min(low, twin), max(high, twin)
     finite = curve.log2[np.isfinite(curve.means)]
     lost = not set(flags) & {"censored_low", "censored_high", "cliff"} and main.low < main.high
-    if lost or (low <= finite[0] and high >= finite[-1]):
+    if lost or (len(finite) > 2 and low <= finite[0] and high >= finite[-1]):
         flags.append("flat")
     if len(_holes_near_minimum(curve)):
         flags.append("sparse")

@@ -48,6 +48,9 @@ grow with the loss."""
 GROWTHS = np.concatenate([[0.0], np.geomspace(0.1, 1000.0, 81)])
 """Ratios of the noise at the typical loss above the minimum to that at the minimum, tried."""
 
+ROUNDS = 10
+"""Of reading the effects of seeds and the noise, each with the other, at most."""
+
 LEAST_SHARE = 1e-3
 """Weight in the fit from which on a point tells how noise grows with the loss."""
 
@@ -147,51 +150,46 @@ def _by_level(curves: Sequence[Curve], windows: Sequence[Floats], noise: Noise) 
     """
     shifted = noise.shift is not STILL
     found = noise
-    for _ in range(2):  # the effects of seeds are read with the noise, and the noise without them
-        squares, dofs, above, free = [], [], [], 0.0
+    for _ in range(ROUNDS):  # seeds' effects are read with the noise, the noise without them
+        squares, dofs, above = [], [], []
         for curve, weights in zip(curves, windows, strict=True):
             inside = [int(k) for k in np.flatnonzero(weights > LEAST_SHARE)]
             slope = slopes(curve) if shifted else None
-            effects, _, left = seed_effects(curve, inside, slope, found.at(curve))
-            above_lowest = excess(curve)
+            effects = seed_effects(curve, inside, slope, found.at(curve))
             for k in inside:
-                if len(curve.runs[k]) > 1:
-                    common = effects[k] if len(effects) else 0.0
-                    squares.append(float(np.sum((curve.runs[k] - curve.means[k] - common) ** 2)))
-                    dofs.append(len(curve.runs[k]) - 1.0)
-                    above.append(float(above_lowest[k]))
-            free += left
-        found = _grown(np.array(squares), np.array(dofs), np.array(above), free, noise)
-        if found.growth == 0 and not shifted:
-            return noise
+                left = curve.runs[k] - curve.means[k] - effects.points[k]
+                squares.append(float(np.sum(left**2)))
+                dofs.append((len(left) - 1) * (1 - float(effects.leverage[k])))
+            above += excess(curve)[inside].tolist()
+        before, found = found, _grown(np.array(squares), np.array(dofs), np.array(above), noise)
+        if abs(found.level - before.level) < 0.01 * found.level:
+            break
     return found
 
 
-def _grown(squares: Floats, dofs: Floats, above: Floats, free: float, noise: Noise) -> Noise:
+def _grown(squares: Floats, dofs: Floats, above: Floats, noise: Noise) -> Noise:
     """Returns the likeliest noise of :func:`_by_level`.
 
     Args:
-        squares: sum of squares between the seeds of each point, shape [n].
-        dofs: seeds of each point less one, shape [n].
+        squares: sum of squares between the seeds of each point, what a seed does to all points
+            alike taken out, shape [n].
+        dofs: degrees of freedom of each, shape [n].
         above: loss of each point above the minimum of its curve, shape [n].
-        free: degrees of freedom left by what seeds do to all points alike.
         noise: the noise with one level for all.
     """
-    if free < LEAST_REPLICATE_DOF or not squares.any() or not above.any():
-        return noise
     total = float(dofs.sum())
-    ratios = 1 + (GROWTHS[:, None] * above / np.median(above[above > 0])) ** 2
+    if total < LEAST_REPLICATE_DOF or not squares.any() or not above.any():
+        return noise
+    typical = float(np.median(above[above > 0]))
+    ratios = 1 + (GROWTHS[:, None] * above / typical) ** 2
     levels = (squares / ratios).sum(axis=1) / total
-    surprise = (dofs * np.log(levels[:, None] * ratios)).sum(axis=1) + total
+    surprise = (dofs * np.log(levels[:, None] * ratios)).sum(axis=1)
     best = int(np.argmin(surprise))
-    if surprise[0] - surprise[best] < GROWTH_RATIO:
-        level = float(np.sqrt(squares.sum() / free))
-        return replace(noise, level=level, dof=free, source="seed replicates pooled", growth=0.0)
-    level = float(np.sqrt(levels[best] * total / free))
-    growth = level * float(GROWTHS[best] / np.median(above[above > 0]))
+    best = best if surprise[0] - surprise[best] > GROWTH_RATIO else 0
+    level = float(np.sqrt(levels[best]))
     # A point far above the minimum says little of the level there.
-    dof = free / total * float(np.sum(dofs / ratios[best] ** 2))
-    return replace(noise, level=level, dof=max(dof, 1.0), growth=growth)
+    dof = max(float(np.sum(dofs / ratios[best] ** 2)), 1.0)
+    return replace(noise, level=level, dof=dof, growth=level * float(GROWTHS[best]) / typical)
 
 
 def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
@@ -204,7 +202,7 @@ def interval_dof(curve: SeededPoints, weights: Floats, noise: Noise) -> float:
     seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
     if not _resamples_seeds(curve, weights, noise):
         return noise.dof
-    return seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)], None)[2]
+    return seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)], None).dof
 
 
 def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool:
@@ -218,7 +216,6 @@ def resampled(
     noise: Noise,
     rng: Generator,
     chi2_quantiles: Floats,
-    moved: Floats | None = None,
 ) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
 
@@ -232,8 +229,6 @@ def resampled(
         rng: draws the seeds and the noise.
         chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
             all scales of a group: they share a pooled level, and must not average its error away.
-        moved: octaves by which the seeds moved the curve in each resample, shape [R]; None where
-            they do not.
     """
     bootstrap = _resamples_seeds(curve, fit.weights, noise)
     deviations = _deviations(curve, fit.weights) if bootstrap else ()
@@ -245,19 +240,16 @@ def resampled(
         else np.zeros(len(chi2_quantiles))
     )
     levels = noise.at(curve)
-    columns = []
+    losses = np.empty((len(chi2_quantiles), len(curve.runs)))
     for index, run in enumerate(curve.runs):
         count = len(run)
         if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
             picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
             # Sorted, so that the names of the seeds do not decide which one is drawn.
-            shift = np.sort(deviations[index])[picks].mean(axis=1)
+            shift = np.sort(deviations[index]).take(picks, mode="clip").mean(axis=1)
         else:
             shift = rng.standard_normal(len(chi2_quantiles)) * levels[index] / np.sqrt(count)
-        columns.append(fit.centre[index] + spread * shift)
-    losses = np.stack(columns, axis=1)
-    if moved is not None:
-        losses = losses - moved[:, None] * slopes(replace(curve, means=fit.centre))
+        losses[:, index] = fit.centre[index] + spread * shift
     return losses
 
 
@@ -268,8 +260,9 @@ def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
     moves no minimum and is taken out (common random numbers).
     """
     inside = [int(k) for k in np.flatnonzero(weights > 0)]
-    effects, _, _ = seed_effects(curve, inside, None)
-    known = dict(zip(curve.seeds[inside[0]], effects[0], strict=True)) if len(effects) else {}
+    effects = seed_effects(curve, inside, None)
+    known = dict(zip(curve.seeds[inside[0]], effects.points[0], strict=False))
+    shared = 1 / len(inside) if effects.leverage.any() else 0.0
     deviations = []
     for run, mean, seeds in zip(curve.runs, curve.means, curve.seeds, strict=True):
         if not np.isfinite(mean) or len(run) < 2:
@@ -278,7 +271,7 @@ def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
         left = run - mean - np.array([known.get(seed, 0.0) for seed in seeds])
         left -= left.mean()
         lost = 1 / len(run)
-        kept = (1 - lost) * (1 - 1 / len(inside) if known else 1.0)
+        kept = (1 - lost) * (1 - shared)
         deviations.append(left / np.sqrt(kept))
     return tuple(deviations)
 
@@ -305,11 +298,11 @@ def replicate_noise(curves: Sequence[SeededPoints], windows: Sequence[Floats]) -
     squares = dof = 0.0
     for curve, weights in zip(curves, windows, strict=True):
         inside = [int(k) for k in np.flatnonzero(weights > 0)]
-        effects, _, free = seed_effects(curve, inside, None)
+        effects = seed_effects(curve, inside, None)
         for k in inside:
-            common = effects[k] if len(effects) else 0.0
-            squares += float(np.sum((curve.runs[k] - curve.means[k] - common) ** 2))
-        dof += free
+            left = curve.runs[k] - curve.means[k] - effects.points[k]
+            squares += float(np.sum(left**2))
+        dof += effects.dof
     if dof < LEAST_REPLICATE_DOF:
         return None
     return Noise(level=float(np.sqrt(squares / dof)), dof=dof, source="seed replicates pooled")

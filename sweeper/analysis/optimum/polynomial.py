@@ -164,8 +164,9 @@ class _Sums:
         origin: log2 position that t is measured from, shape [R].
         base: the smallest loss, shape [R]; losses are relative to it, so that a large offset
             costs no digits.
-        unit: largest |t| of a weighted point, shape [R]: t is in these units, so that a coarse
-            grid costs no digits either; 1 where fewer than three points have weight.
+        scale: powers |t|^j of the weighted point that is farthest from the origin, shaped like
+            ``moments``: t is in units of its |t|, so that a coarse grid costs no digits either;
+            1 where fewer than three points have weight.
         enough: whether at least three points have weight, shape [R].
         moments: sum_k w_k t_k^j for j up to twice the order, shape [R, 2 order + 1].
         right: sum_k w_k loss_k t_k^j, shape [R, order + 1].
@@ -173,7 +174,7 @@ class _Sums:
 
     origin: Floats
     base: Floats
-    unit: Floats
+    scale: Floats
     enough: NDArray[np.bool_]
     moments: Floats
     right: Floats
@@ -198,7 +199,7 @@ class _Sums:
         normal, right = self._normal(size), np.zeros((len(self.base), size))
         penalty = self._penalty(normal, ridge)
         normal[:, higher, higher] += penalty
-        right[:, higher] = penalty * towards * self.unit[:, None] ** higher
+        right[:, higher] = penalty * towards * self.scale[:, higher]
         return self._solved(normal, right)
 
     def _normal(self, size: int) -> Floats:
@@ -210,7 +211,7 @@ class _Sums:
         least what decides in favour of the lower terms, shape [R, J]."""
         higher = np.arange(3, normal.shape[1])
         least = LEAST_RIDGE * normal[:, higher, higher]
-        return np.maximum((ridge / self.unit[:, None] ** higher) ** 2, least)
+        return np.maximum((ridge / self.scale[:, higher]) ** 2, least)
 
     def _solved(self, normal: Floats, right: Floats) -> Floats:
         """Returns coefficients in loss / octave^k; none where fewer than three points have
@@ -218,7 +219,7 @@ class _Sums:
         normal[~self.enough] = np.eye(normal.shape[1])
         right[~self.enough] = 0.0
         solved = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
-        return solved / self.unit[:, None] ** np.arange(normal.shape[1])
+        return solved / self.scale[:, : normal.shape[1]]
 
 
 def _sums(log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, order: int) -> _Sums:
@@ -227,20 +228,21 @@ def _sums(log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, orde
     target = np.where(weights > 0, losses, base[:, None]) - base[:, None]
     moments = np.empty((len(losses), 2 * order + 1))
     right = np.empty((len(losses), order + 1))
-    unit = np.ones(len(losses))
+    scale = np.empty_like(moments)
     for place in np.unique(origin):
-        rows = origin == place
+        rows = np.flatnonzero(origin == place)
+        inside = weights[rows]
         t = log2 - place
-        unit[rows] = np.max(np.where(weights[rows] > 0, np.abs(t), 0.0), axis=1)
         powers = t[:, None] ** np.arange(2 * order + 1)
-        moments[rows] = weights[rows] @ powers
-        right[rows] = (weights[rows] * target[rows]) @ powers[:, : order + 1]
-    unit = np.where(enough, unit, 1.0)
-    scale = unit[:, None] ** np.arange(2 * order + 1)
+        farthest = np.argmax((inside > 0) * np.abs(t), axis=1)
+        scale[rows] = np.abs(powers)[farthest]
+        moments[rows] = inside @ powers
+        right[rows] = (inside * target[rows]) @ powers[:, : order + 1]
+    scale[~enough] = 1.0
     return _Sums(
         origin=origin,
         base=base,
-        unit=unit,
+        scale=scale,
         enough=enough,
         moments=moments / scale,
         right=right / scale[:, : order + 1],

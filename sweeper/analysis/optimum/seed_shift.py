@@ -107,9 +107,28 @@ def slopes(curve: PlacedCurve) -> Floats:
     return found
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeedEffects:
+    """What each seed does to all points of a curve alike.
+
+    Attributes:
+        points: the effect on every point, shape [K, S]; 0 where the points have different seeds,
+            or are fewer than there are terms to tell from noise.
+        tilts: what a seed adds in multiples of the slope of the curve, shape [S]; empty where
+            nothing is known of it.
+        leverage: share of each point in its own effect, shape [K]; 0 outside the points read.
+        dof: degrees of freedom left among the runs of the points read.
+    """
+
+    points: Floats
+    tilts: Floats
+    leverage: Floats
+    dof: float
+
+
 def seed_effects(
     curve: SeededPoints, inside: Sequence[int], slope: Floats | None, noise: Floats | None = None
-) -> tuple[Floats, Floats, float]:
+) -> SeedEffects:
     """Returns what each seed does to all points of a curve alike: a constant, and a shift.
 
     Args:
@@ -118,23 +137,27 @@ def seed_effects(
         slope: slope of the curve at all points where seeds shift it, shape [K]; None where they
             do not.
         noise: standard deviation of a run at all points, shape [K]; None where all are alike.
-
-    Returns:
-        The effect on every point, shape [K, S]; the coefficients of the slope, shape [S]; and
-        the degrees of freedom left among the runs inside. No effects and no coefficients where
-        the points have different seeds, or are fewer than there are terms to tell from noise.
     """
-    free = sum(len(curve.runs[k]) - 1 for k in inside)
+    free = float(sum(len(curve.runs[k]) - 1 for k in inside))
+    none = np.zeros(len(curve.means))
     terms = 1 if slope is None else 2
     if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < terms + 2:
-        return np.zeros((0, 0)), np.zeros(0), float(free)
-    columns = [np.ones(len(curve.means)), *([] if slope is None else [slope])]
+        return SeedEffects(points=none[:, None], tilts=np.zeros(0), leverage=none, dof=free)
+    part = list(inside)
+    columns = [np.ones(len(none)), *([] if slope is None else [slope])]
     basis = np.stack(columns, axis=1)
-    weights = np.ones(len(inside)) if noise is None else 1 / np.asarray(noise)[list(inside)]
-    left = np.stack([curve.runs[k] - curve.means[k] for k in inside])
-    part = basis[list(inside)]
-    fit = np.linalg.lstsq(weights[:, None] * part, weights[:, None] * left, rcond=None)[0]
-    return basis @ fit, fit[-1], float(free - terms * (left.shape[1] - 1))
+    weights = np.ones(len(part)) if noise is None else 1 / np.asarray(noise)[part]
+    left = np.stack([curve.runs[k] - curve.means[k] for k in part])
+    fit = np.linalg.lstsq(weights[:, None] * basis[part], weights[:, None] * left, rcond=None)[0]
+    leverage = none.copy()
+    leverage[part] = np.sum(np.linalg.qr(weights[:, None] * basis[part])[0] ** 2, axis=1)
+    seeds = left.shape[1]
+    return SeedEffects(
+        points=basis @ fit,
+        tilts=np.zeros(0) if slope is None else fit[-1],
+        leverage=leverage,
+        dof=free - terms * (seeds - 1),
+    )
 
 
 def seed_shift(
@@ -155,16 +178,16 @@ def seed_shift(
         if not np.all(noise[inside] > 0):
             continue
         slope = slopes(curve)
-        level, _, _ = seed_effects(curve, inside, None, noise)
-        both, tilt, free = seed_effects(curve, inside, slope, noise)
-        if not len(tilt) or len(tilt) < 2:
+        level = seed_effects(curve, inside, None, noise)
+        both = seed_effects(curve, inside, slope, noise)
+        if len(both.tilts) < 2:
             continue
-        less, more = (_squares(curve, inside, noise, effect) for effect in (level, both))
-        explained, terms = explained + less - more, terms + len(tilt) - 1
-        left, dof = left + more, dof + free
+        less, more = (_squares(curve, inside, noise, found.points) for found in (level, both))
+        explained, terms = explained + less - more, terms + len(both.tilts) - 1
+        left, dof = left + more, dof + both.dof
         precision = 1 / noise[inside] ** 2
         centred = slope[inside] - np.average(slope[inside], weights=precision)
-        moved.append(-tilt)
+        moved.append(-both.tilts)
         errors.append(1 / float(np.sum(precision * centred**2)))
         seeds.append(curve.seeds[inside[0]])
     if not moved or dof < 1 or left <= 0:
