@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isinf
+from math import isfinite, isinf, isnan
 from typing import Any
 
 import pandas as pd
@@ -28,6 +28,7 @@ from sweeper.analysis import (
     run_flops,
     transfer_regret,
 )
+from sweeper.answers.bottom_line import of_drift
 from sweeper.answers.groups import (
     Evidence,
     Statement,
@@ -40,6 +41,7 @@ from sweeper.answers.groups import (
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Estimate, Store
+from sweeper.words import percent
 
 OPTIMUM = (
     "scale log2 value low high loss loss_low loss_high curvature points flags estimator "
@@ -47,8 +49,8 @@ OPTIMUM = (
 )
 DRIFT = "slope low high scales_used flags intercept censored scatter estimators bend leave_one_out"
 REGRET = (
-    "scale tuned transferred regret percent log2 floor harmless certainty note compute "
-    "compute_note"
+    "scale tuned transferred regret low high percent log2 useful floor harmless resolved "
+    "certainty note compute compute_note"
 )
 CLAIM = "exponent=claim.exponent tolerance=claim.tolerance verdict=ruling why"
 """The columns of each record of a group: what its JSON, its tables and its figures call them."""
@@ -106,7 +108,12 @@ class DriftStatement(Statement):
     metric: str = "loss"
     sign: int = 1
 
-    HEAD = "study scale hyperparameter metric"
+    HEAD = "study scale hyperparameter metric bottom_line"
+
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        return of_drift(self.hyperparameter, self.scale, self.metric, self.groups)
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
@@ -153,13 +160,13 @@ def drift_statement(
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled curves a scale, at least 100.
         seed: seed of the resampling.
-        partial: return what there is although no group has a drift, for a report on a study
+        partial: return what there is although no group has an optimum, for a report on a study
             that still runs.
         notes: sentences for the reader that belong to the statement.
         compared: name of the metric, and -1 where ``loss`` is minus it, else 1.
 
     Raises:
-        AnalysisRefusal: a column is missing, or no group can answer and ``partial`` is not
+        AnalysisRefusal: a column is missing, or no group has an optimum and ``partial`` is not
             asked for; the message says why each.
         UnknownNameError: there is no estimator of that name.
     """
@@ -181,7 +188,7 @@ def drift_statement(
         )
         for group, part in groups_of(frame, settings, (scale, hyperparameter))
     )
-    if not partial:
+    if not partial and not any(group.optima for group in groups):
         require_an_answer(groups)
     blown = [n for group in groups for n in blow_up_notes(group.label, group.blow_ups, *compared)]
     return DriftStatement(
@@ -245,14 +252,27 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     if verdict.ruling == "holds":
         return verdict
     costs = transfer_regret(optima, exponent=claim.exponent)
-    if not all(cost.harmless for cost in costs):
-        return verdict
-    worst = max(cost.regret for cost in costs)
-    why = (
-        f"{verdict.why}; harmless so far: transferring by the claim costs at most {worst:.2g} in "
-        "loss, below the noise floor"
-    )
+    said = _cost_of_following(costs)
+    why = f"{verdict.why}; {said}" if said else verdict.why
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
+
+
+def _cost_of_following(costs: Sequence[Regret]) -> str:
+    """Returns what there is to say of regrets that are harmless, or not resolved at any scale."""
+    small = all(cost.harmless for cost in costs)
+    if not small and any(cost.resolved or cost.certainty != "measured" for cost in costs):
+        return ""
+    worst = max(costs, key=lambda cost: cost.high)
+    size = f"{worst.high:.2g} in loss" + (f" ({share_of(worst)})" if worst.tuned else "")
+    if small:
+        return f"harmless so far: transferring by the claim costs at most {size}"
+    bound = f" (at most {size})" if isfinite(worst.high) else ""
+    return f"what transferring by the claim costs is not resolved from noise{bound}"
+
+
+def share_of(cost: Regret) -> str:
+    """Returns the upper end of a regret in percent of the tuned loss."""
+    return percent(100 * cost.high / abs(cost.tuned))
 
 
 def _group_json(
@@ -326,4 +346,6 @@ def _estimates(group: DriftGroup) -> Iterator[Estimate]:
 
 def regret_note(cost: Regret) -> str:
     """Returns what there is to know about a regret besides the number."""
-    return cost.note or ("below the noise floor" if cost.harmless else "")
+    if cost.note or cost.harmless:
+        return cost.note or "harmless"
+    return "" if cost.resolved or isnan(cost.low) else "not resolved from noise"

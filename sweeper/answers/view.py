@@ -200,7 +200,7 @@ class StudyView:
             hyperparameter: one of the swept columns, or one that was asked for.
             estimator: how an optimum is read off its points.
             allow_holes: answer although neighbours of a minimum are missing.
-            partial: return the optima that there are although no group has a drift.
+            partial: return what there is although no group has an optimum.
 
         Raises:
             AnalysisRefusal: no trial has a result, or no group can answer.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    AllOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -23,17 +24,17 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import (
     Said,
+    cut,
     evidence_lines,
     flag_words,
     grid,
     interval,
     noted,
-    power_interval,
     print_answer,
     print_json,
 )
 from sweeper.errors import RequestError
-from sweeper.words import power, with_power
+from sweeper.words import power, power_range, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,6 +90,7 @@ def fit(
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
@@ -107,13 +109,16 @@ def fit(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_rules(statement)
+        _print_rules(statement, every=every)
 
 
-def _print_rules(statement: RuleStatement) -> None:
+def _print_rules(statement: RuleStatement, *, every: bool) -> None:
     title = f"{statement.study}: rules over {', '.join(statement.scales)}"
-    groups = ((_name(group), _said(group)) for group in statement.groups)
-    print_answer(title, noted(statement.notes), groups)
+    shown, rest = cut(
+        statement.groups, lambda group: "without a rule" if group.refused else None, every=every
+    )
+    groups = ((_name(group), _said(group)) for group in shown)
+    print_answer(title, noted(statement.notes, every=every), groups, rest)
 
 
 def _name(group: RuleGroup) -> str:
@@ -150,7 +155,7 @@ def _places(rule: Rule) -> Table:
         [
             *((name, f"{size:g}") for name, size in found.scales.items()),
             ("optimum", with_power(2.0**found.log2)),
-            ("95% interval", power_interval(found.low, found.high)),
+            ("95% interval", power_range(found.low, found.high)),
             ("rule", with_power(2.0**value)),
             ("leverage", f"{leverage:.0%}"),
             ("flags", flag_words(found.flags)),
@@ -171,7 +176,7 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
-        f"{with_power(2.0**worst.predicted.value)} ({power_interval(worst.low, worst.high)}), "
+        f"{with_power(2.0**worst.predicted.value)} ({power_range(worst.low, worst.high)}), "
         f"found {with_power(2.0**worst.site_optimum.log2)}, {worst.error:+.2f} octaves; {lost}"
     )
 
@@ -202,6 +207,7 @@ def predict(
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the best setting at a scale that was not measured, and what it may cost."""
@@ -226,7 +232,7 @@ def predict(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_predictions(statement)
+        _print_predictions(statement, every=every)
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -240,13 +246,15 @@ def _assignment(text: str) -> tuple[str, float]:
     return name.strip(), number
 
 
-def _print_predictions(statement: PredictionStatement) -> None:
+def _print_predictions(statement: PredictionStatement, *, every: bool) -> None:
     target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
     title = f"{statement.study}: prediction for {target}"
-    groups = ((f"{one.label}: {one.group.hyperparameter}", one) for one in statement.groups)
-    print_answer(
-        title, noted(statement.notes), ((label, _said_ahead(one)) for label, one in groups)
+    shown, rest = cut(
+        statement.groups, lambda one: "without a prediction" if one.refused else None, every=every
     )
+    groups = ((f"{one.label}: {one.group.hyperparameter}", _said_ahead(one)) for one in shown)
+    lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+    print_answer(title, lead, groups, rest)
 
 
 def _said_ahead(one: Predicted) -> Iterator[Said]:
@@ -255,7 +263,7 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
         yield f"no prediction: {one.refused}"
     else:
         yield (
-            f"{with_power(found.value)}, 95% interval {power_interval(found.low, found.high)}, by "
+            f"{with_power(found.value)}, 95% interval {power_range(found.low, found.high)}, by "
             f"the {found.model} rule"
         )
         if found.regret is not None:

@@ -179,6 +179,7 @@ def _regret_table(data: ReportData) -> PageTable:
             (f"{metric} tuned", decimals(sign * cost.tuned)),
             (f"{metric} transferred", decimals(sign * cost.transferred)),
             ("regret", regret_words(cost)),
+            ("95% interval", _span(cost)),
             ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),
             ("noise floor", decimals(cost.floor)),
@@ -188,7 +189,10 @@ def _regret_table(data: ReportData) -> PageTable:
         for cost in group.regret
     ]
     unit = f", {data.unit}" if data.unit else ""
-    return PageTable(title=f"Regret of transfer instead of tuning{unit}", rows=rows)
+    rules = sorted({group.exponent for group in data.groups.values()})
+    rule = ", ".join(f"{exponent:g}" for exponent in rules)
+    title = f"Regret of transfer by exponent {rule} instead of tuning{unit}"
+    return PageTable(title=title, rows=rows)
 
 
 def drift_words(drift: Drift, scale: str) -> str:
@@ -207,6 +211,13 @@ def regret_words(cost: Regret) -> str:
         return "diverges"
     text = minus(f"{cost.regret:.4f}")
     return f"≥ {text}" if cost.certainty == "at_least" else text
+
+
+def _span(cost: Regret) -> str:
+    """Returns the interval of a regret; open where nothing bounds it."""
+    if not math.isfinite(cost.low):
+        return "–"
+    return f"{decimals(cost.low)} to {decimals(cost.high) if math.isfinite(cost.high) else 'open'}"
 
 
 def compute_words(cost: Regret) -> str:

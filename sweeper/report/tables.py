@@ -297,10 +297,13 @@ def claims_table(data: ReportData) -> pd.DataFrame:
 
 def regret_table(data: ReportData) -> pd.DataFrame:
     """Returns what transfer costs: scale, exponent, log2 and value of the transferred setting,
-    tuned, transferred, regret, percent, compute, floor, certainty, harmless, note."""
+    tuned, transferred, regret, low, high, percent, compute, floor, certainty, harmless, resolved,
+    note."""
     rows = [row | {"value": 2.0 ** row["log2"]} for row in _rows(data, "regret", REGRET)]
-    numbers = ["log2", "value", "tuned", "transferred", "regret", "percent", "compute", "floor"]
-    columns = ["group", "scale", "exponent", *numbers, "certainty", "harmless", "note"]
+    numbers = ["log2", "value", "tuned", "transferred", "regret", "low", "high"]
+    numbers += ["percent", "compute", "floor"]
+    words = ["certainty", "harmless", "resolved", "note"]
+    columns = ["group", "scale", "exponent", *numbers, *words]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -81,3 +81,78 @@ def test_the_loss_of_an_optimum_has_an_interval(sweeper: Sweeper) -> None:
     for group in sweeper("drift", "digits_cnn", "--json").document["groups"]:
         for optimum in group["optima"]:
             assert optimum["loss_low"] <= optimum["loss"] <= optimum["loss_high"]
+
+
+def test_one_scale_has_its_optimum_and_the_reason_why_there_is_no_drift(sweeper: Sweeper) -> None:
+    take(sweeper, "one_scale")
+    answer = sweeper("drift", "one_scale")
+    assert answer.code == 0
+    assert "256  0.0028 = 2^-8.48" in answer.out
+    assert "no drift, because 1 scale with an optimum" in said(answer.out)
+    line = sweeper("drift", "one_scale", "--json").document["bottom_line"]
+    assert line.startswith("The best lr is 0.0028 = 2^-8.48 (95% 2^-8.5")
+    assert line.endswith("at width 256, the only width there is, so no drift can be told.")
+
+
+def test_optima_at_the_edges_are_bounds_and_no_drift(sweeper: Sweeper) -> None:
+    take(sweeper, "all_optima_at_edges", "--claim", "lr=0+-0.1")
+    answer = sweeper("drift", "all_optima_at_edges")
+    assert answer.code == 0
+    assert answer.out.count("censored low") == 4
+    assert "of 4 lowest losses 4 lie at the lower edge of their grids" in said(answer.out)
+    (group,) = sweeper("drift", "all_optima_at_edges", "--json").document["groups"]
+    assert group["drift"] is None
+    assert [optimum["low"] for optimum in group["optima"]] == [None] * 4
+
+
+def test_a_bottom_line_says_direction_claim_and_cost(sweeper: Sweeper) -> None:
+    take(sweeper, "digits_cnn", "--variant", "variant", "--claim", "lr=0+-0.15")
+    document = sweeper("drift", "digits_cnn", "--json").document
+    line = document["bottom_line"]
+    assert "Under mup it is not resolved whether the best lr moves with the width (-" in line
+    assert "a poor fit at" in line
+    assert "Under sp the best lr falls with the width (-" in line
+    assert "the claim 0 ± 0.15 is broken; transferring from width 8 costs up to 0.47" in line
+    assert line in said(sweeper("drift", "digits_cnn").out)
+
+
+def test_a_large_regret_that_is_not_resolved_is_not_called_harmless(sweeper: Sweeper) -> None:
+    take(sweeper, "digits_cnn", "--variant", "variant", "--claim", "lr=0+-0.15")
+    answer = sweeper("drift", "digits_cnn")
+    assert "harmless" not in answer.out
+    assert "not resolved, ≤" in answer.out
+    for group in sweeper("drift", "digits_cnn", "--json").document["groups"]:
+        for cost in group["regret"]:
+            assert cost["low"] <= cost["regret"] <= cost["high"]
+
+
+def test_the_bottom_line_of_a_prediction_a_comparison_and_a_page(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    take(sweeper, "finite_blow_up_huge")
+    line = sweeper("predict", "finite_blow_up_huge", "--width", "4096", "--json").document[
+        "bottom_line"
+    ]
+    assert line.startswith("At width 4096 the best lr is predicted to be 0.0006")
+    assert sweeper("report", "finite_blow_up_huge", "--out", "page").code == 0
+    page = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert page.index("The best lr falls with the width") < page.index("runs blew up")
+
+
+def test_many_groups_are_cut_with_a_count_and_the_option_that_shows_all(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    rows = ["width,lr,batch,loss"]
+    for batch in range(30):
+        for width in (64, 128):
+            for k in range(-9, -2 if batch > 9 else -7):
+                rows.append(f"{width},{2.0**k},{batch},{2 + 0.04 * (k + 6) ** 2}")
+    (tmp_path / "many.csv").write_text("\n".join(rows), encoding="utf-8")
+    columns = "--scale width --hp lr --objective loss --fixed batch --study many"
+    assert sweeper("import", "many.csv", *columns.split()).code == 0
+    answer = sweeper("drift", "many")
+    assert "Of 20 groups with a drift" in said(answer.out)
+    assert "10 groups have no drift: no optimum in 10." in said(answer.out)
+    assert answer.out.count("default, batch ") == 12
+    assert "18 more groups (10 no optimum, 8 with an answer): --all" in said(answer.out)
+    assert sweeper("drift", "many", "--all").out.count("default, batch ") == 30
