@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from sweeper.analysis import Drift, Optimum, Prediction, Regret, Verdict
@@ -136,20 +136,19 @@ class _DriftWords:
         """Yields what many groups with a drift say together."""
         if not groups:
             return
-        ways = Counter(map(course, groups))
         slopes = [group.drift.slope for group in groups if group.drift is not None]
-        parts = [f"{WAYS[way]} in {number}" for way, number in ways.most_common()]
+        ways = _labels((WAYS[course(group)], group.label) for group in groups)
         yield (
-            f"Of {len(groups)} groups with a drift, the best value {_listed(parts)} "
+            f"Of {len(groups)} groups with a drift, the {self._best} {_listed(ways)} "
             f"({_between(min(slopes), max(slopes))} octaves per doubling of the {self._scale})."
         )
-        claims: dict[str, Counter[str]] = {}
-        for verdict in (verdict for group in groups for verdict in group.verdicts):
-            name = f"{verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}"
-            claims.setdefault(name, Counter())[RULINGS[verdict.ruling]] += 1
+        claims: dict[str, list[tuple[str, str]]] = {}
+        for group in groups:
+            for verdict in group.verdicts:
+                name = f"{verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}"
+                claims.setdefault(name, []).append((RULINGS[verdict.ruling], group.label))
         for name, rulings in claims.items():
-            parts = [f"{ruling} in {number}" for ruling, number in rulings.most_common()]
-            yield f"The claim {name} {_listed(parts)}."
+            yield f"The claim {name} {_listed(_labels(rulings))}."
 
     def without(self, groups: Sequence[DriftOfGroup]) -> Iterator[str]:
         """Yields how many groups have no drift, by the kind of reason."""
@@ -218,11 +217,13 @@ class _DriftWords:
         resolved = [cost for cost in known if cost.resolved and not cost.harmless]
         if resolved:
             worst = max(resolved, key=lambda cost: cost.regret)
-            least = "at least" if math.isinf(worst.high) else "up to"
+            open_ends = sum(not cost.resolved and cost.high > worst.regret for cost in known)
+            least = "at least " if math.isinf(worst.high) else "" if open_ends else "up to "
+            more = f" and is not resolved at {open_ends} others" if open_ends else ""
             ends = "" if math.isinf(worst.high) else f", 95% {worst.low:.2g} to {worst.high:.2g}"
             return (
-                f"{what} costs {least} {worst.regret:.2g} in {self._metric} "
-                f"({percent(worst.percent)}{ends}) at {self._scale} {worst.scale:g}"
+                f"{what} costs {least}{worst.regret:.2g} in {self._metric} "
+                f"({percent(worst.percent)}{ends}) at {self._scale} {worst.scale:g}{more}"
             )
         worst = max(known, key=lambda cost: cost.high)
         if math.isinf(worst.high) or not worst.tuned:
@@ -295,6 +296,21 @@ def of_comparison(
     if len(others) > TOLD:
         said.append(f"{len(others) - TOLD} more comparisons stand below.")
     return " ".join(said)
+
+
+def _labels(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Returns what is said of groups, what most have first: ``holds under sp``, ``holds in 9``.
+
+    Args:
+        said: what, and the label of the group.
+    """
+    groups: dict[str, list[str]] = {}
+    for what, label in said:
+        groups.setdefault(what, []).append(label)
+    return [
+        f"{what} under {_listed(labels)}" if len(labels) <= TOLD else f"{what} in {len(labels)}"
+        for what, labels in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+    ]
 
 
 def _edges(optima: Sequence[Optimum]) -> list[str]:
