@@ -193,7 +193,7 @@ def _prediction(group: Any, optimum: Optimum) -> list[str]:
         f"{_end(group['low'])} to {_end(group['high'])}",
         f"{optimum.value:.3g}",
         inside_words(group["low"], group["high"], optimum.log2),
-        f"{cost.regret:.4f}{' (noise)' if cost.harmless else ''}",
+        f"{cost.regret:.4f}{' (noise)' if not cost.resolved else ''}",
     ]
 
 

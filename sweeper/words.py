@@ -33,6 +33,26 @@ def power(value: float) -> str:
     return f"2^{exponent:.0f}" if exponent == round(exponent) else f"2^{exponent:.2f}"
 
 
+def with_power(value: float) -> str:
+    """Returns a setting with its power of two, for example ``0.0156 = 2^-6``."""
+    return f"{value:.3g} = {power(value)}"
+
+
+def power_range(low: float, high: float) -> str:
+    """Returns an interval given in log2, for example ``2^-5.10 to open``."""
+    return " to ".join(f"2^{end:.2f}" if math.isfinite(end) else "open" for end in (low, high))
+
+
+def percent(value: float) -> str:
+    """Returns percent with two digits, 0.7 as ``0.70%`` and 33.3 as ``33%``; below a hundredth
+    ``<0.01%``."""
+    if value == 0 or not math.isfinite(value):
+        return "0%" if value == 0 else "open"
+    if abs(value) < 0.01:
+        return "<0.01%" if value > 0 else ">-0.01%"
+    return f"{value:.0f}%" if abs(value) >= 10 else f"{value:.{1 if abs(value) >= 1 else 2}f}%"
+
+
 LONG = 1_000_000
 """From here on a whole number is shown as a power of ten where that loses no digit."""
 
@@ -62,6 +82,12 @@ def signed(value: float, digits: int = 2) -> str:
     """Returns a number with its sign, 0.5 as ``+0.50``; an infinite one as ``open``."""
     # Adding zero turns minus zero into zero.
     return minus(f"{round(value, digits) + 0.0:+.{digits}f}") if math.isfinite(value) else "open"
+
+
+def signed_plain(value: float) -> str:
+    """Returns a number with its sign and two decimals, with a hyphen for a minus sign, -0.004 as
+    ``+0.00``; an infinite one as ``open``."""
+    return f"{round(value, 2) + 0.0:+.2f}" if math.isfinite(value) else "open"
 
 
 def signed_interval(low: float, high: float, digits: int = 2) -> str:

@@ -17,6 +17,7 @@ from .compute.tuned import Cost as Cost
 from .compute.tuned import Tuned as Tuned
 from .compute.tuned import TunedPoint as TunedPoint
 from .compute.tuned import tuned_losses as tuned_losses
+from .optimum.cliff import BlowUp as BlowUp
 from .optimum.cloud import Cloud as Cloud
 from .optimum.cloud import measured_cloud as measured_cloud
 from .optimum.curve import SAME_LOG2_DECIMALS as SAME_LOG2_DECIMALS

@@ -4,6 +4,7 @@ from .advice import BudgetAdvice as BudgetAdvice
 from .advice import Constants as Constants
 from .advice import budget_advice as budget_advice
 from .advice import general_advice as general_advice
+from .bottom_line import why_no_drift as why_no_drift
 from .comparison import ComparedVariant as ComparedVariant
 from .comparison import Comparison as Comparison
 from .comparison import VariantResult as VariantResult
@@ -11,6 +12,7 @@ from .comparison import compare as compare
 from .comparison import standing as standing
 from .drift import CLAIM as CLAIM
 from .drift import DRIFT as DRIFT
+from .drift import DRIFT_FLAGS as DRIFT_FLAGS
 from .drift import OPTIMUM as OPTIMUM
 from .drift import REGRET as REGRET
 from .drift import DriftGroup as DriftGroup

@@ -28,8 +28,9 @@ from sweeper.analysis import (
     tuned_losses,
 )
 from sweeper.answers.axes import is_positive
+from sweeper.answers.bottom_line import of_comparison
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.groups import Evidence, evidence_of
+from sweeper.answers.groups import Evidence, blow_up_notes, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
@@ -181,6 +182,19 @@ class Comparison:
     others: tuple[ComparedVariant, ...]
     notes: tuple[str, ...]
 
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        what = "compute" if self.metric == "compute" else "device time"
+        others = [
+            (
+                other.result.name,
+                [(m.value, m.extrapolated, standing(m)) for m in other.saving.multipliers],
+            )
+            for other in self.others
+        ]
+        return of_comparison(self.baseline.name, what, others)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the comparison as plain values under stable keys; what is infinite or unknown
         is null."""
@@ -188,6 +202,7 @@ class Comparison:
         return {
             "baseline": base.name,
             "metric": self.metric,
+            "bottom_line": self.bottom_line,
             "baseline_points": [
                 {**encoded(point, _POINT), "dominated": point.label in base.frontier.dominated}
                 for point in base.points
@@ -326,6 +341,8 @@ def _notes(
             f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
             "baseline may be better than it looks, and the multipliers too high"
         )
+    for one in (base, *found):
+        yield from blow_up_notes(one.name, one.tuned.blow_ups)
     workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"

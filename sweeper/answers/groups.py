@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.analysis import require_columns
+from sweeper.analysis import BlowUp, require_columns
 from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
@@ -169,6 +169,25 @@ def require_an_answer(groups: Iterable[StudyGroup]) -> None:
     refused = [(label, why) for label, why in reasons if why is not None]
     if len(refused) == len(reasons):
         raise all_refused(refused)
+
+
+def blow_up_notes(
+    label: str, blow_ups: Iterable[BlowUp], metric: str = "loss", sign: int = 1
+) -> Iterator[str]:
+    """Yields the notes on runs of a group that blew up, and on those that are outliers.
+
+    Args:
+        label: name of the group.
+        blow_ups: what was found.
+        metric, sign: as of :meth:`BlowUp.sentence`.
+    """
+    every = list(blow_ups)
+    outliers = [each.clause(metric, sign) for each in every if each.alone]
+    beyond = [each.clause(metric, sign) for each in every if not each.alone]
+    if beyond:
+        yield f"{label}: runs blew up, count as beyond the cliff and are not fitted: {few(beyond)}"
+    if outliers:
+        yield f"{label}: runs are left out as outliers: {few(outliers)}"
 
 
 def few(reasons: Collection[str]) -> str:

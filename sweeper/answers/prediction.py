@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
+from sweeper.answers.bottom_line import of_prediction
 from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
@@ -45,7 +46,12 @@ class PredictionStatement(Statement):
     target: Mapping[str, float]
     groups: tuple[Predicted, ...]
 
-    HEAD = "study target"
+    HEAD = "study target bottom_line"
+
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        return of_prediction(self.target, [(one.group.hyperparameter, one) for one in self.groups])
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""

@@ -12,6 +12,7 @@ import pandas as pd
 from sweeper.analysis import (
     CHOICES,
     DEFAULT,
+    BlowUp,
     Candidate,
     GivenSurvey,
     HeldOut,
@@ -34,6 +35,7 @@ from sweeper.answers.groups import (
     Evidence,
     Statement,
     StudyGroup,
+    blow_up_notes,
     few,
     groups_of,
     require_an_answer,
@@ -72,6 +74,11 @@ class RuleGroup(StudyGroup):
     def left_out(self) -> Mapping[str, str]:
         """Place to the reason why it has no optimum."""
         return {} if self.survey is None else self.survey.refused
+
+    @property
+    def blow_ups(self) -> tuple[BlowUp, ...]:
+        """Runs that count as beyond the cliff or as outliers; none of a joint rule."""
+        return self.survey.blow_ups if isinstance(self.survey, Survey) else ()
 
     @property
     def joint(self) -> tuple[JointOptimum, ...]:
@@ -366,7 +373,10 @@ def fitted(
             given=view.holds_optima,
         )
         with chosen.said_with_doubts():
-            found += rule_groups(chosen.rows, request)
+            groups = rule_groups(chosen.rows, request)
+        for group in groups:
+            notes += blow_up_notes(group.label, group.blow_ups, *view.compared)
+        found += groups
     return RuleStatement(
         study=view.study.name,
         scales=scales,

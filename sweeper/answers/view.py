@@ -175,6 +175,12 @@ class StudyView:
         return bool(self.trials["outcome"].isin(ACCEPTED).any())
 
     @property
+    def compared(self) -> tuple[str, int]:
+        """What is compared, and the sign that turns a loss of the trials into it: ``accuracy``
+        and -1 where more is better."""
+        return self.study.metric, -1 if self.study.goal == "max" else 1
+
+    @property
     def hyperparameters(self) -> tuple[str, ...]:
         """What is asked about: what was asked for by name, the claims' hyperparameters, or else
         the first that is swept over positive numbers.
@@ -208,7 +214,7 @@ class StudyView:
             hyperparameter: one of the swept columns, or one that was asked for.
             estimator: how an optimum is read off its points.
             allow_holes: answer although neighbours of a minimum are missing.
-            partial: return the optima that there are although no group has a drift.
+            partial: return what there is although no group has an optimum.
 
         Raises:
             AnalysisRefusal: no trial has a result, or no group can answer.
@@ -228,6 +234,7 @@ class StudyView:
                 allow_holes=allow_holes,
                 partial=partial,
                 notes=chosen.notes,
+                compared=self.compared,
             )
 
     @property

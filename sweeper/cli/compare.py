@@ -68,6 +68,7 @@ def _print(comparison: Comparison) -> None:
     base = comparison.baseline
     what = "compute" if comparison.metric == "compute" else "device time"
     lead = [
+        comparison.bottom_line,
         f"how many times its {what} the baseline needs for the same loss",
         *_left_out(base),
         *evidence_lines(base.evidence),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.cli.options import (
+    AllOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -26,22 +28,26 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import (
     Said,
+    console,
+    cut,
     evidence_lines,
     flag_words,
     grid,
     interval,
     noted,
     one_or_all,
-    power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
+from sweeper.words import percent, power_range, signed_plain, with_power
 
 if TYPE_CHECKING:
-    from sweeper.analysis import Regret
+    from sweeper.analysis import Optimum, Regret
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
+
+WIDE = 120
+"""Columns of a terminal from which on a tuned loss has its interval beside it."""
 
 SMALL_EXPONENT = 0.005
 """What two decimals would not show."""
@@ -76,6 +82,7 @@ def drift(
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     strict: StrictOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
     keys: Annotated[
         bool, typer.Option("--keys", help="In the JSON, name the trials behind each group.")
@@ -116,9 +123,9 @@ def drift(
     elif as_json:
         print_json(one_or_all([statement.to_json(keys=keys) for statement in statements]))
     elif joint is not None:
-        _print_joint(together)
+        _print_joint(together, every=every)
     else:
-        print_statements(statements)
+        print_statements(statements, every=every)
     raise typer.Exit(1 if strict and claims_broken(statements) else 0)
 
 
@@ -132,50 +139,81 @@ def claims_broken(statements: Sequence[DriftStatement]) -> bool:
     )
 
 
-def print_statements(statements: Sequence[DriftStatement]) -> None:
-    """Prints every group: its optima, drift, regret and verdicts."""
+def print_statements(statements: Sequence[DriftStatement], *, every: bool = False) -> None:
+    """Prints the bottom line and the groups: their optima, drift, regret and verdicts.
+
+    Args:
+        statements: what to print.
+        every: all groups and notes; else the first that say something, and a count.
+    """
+    from sweeper.answers import why_no_drift
+
     for statement in statements:
         title = f"{statement.study}: best {statement.hyperparameter} against {statement.scale}"
-        groups = ((group.label, _said(statement, group)) for group in statement.groups)
-        print_answer(title, noted(statement.notes), groups)
+        shown, rest = cut(
+            statement.groups,
+            partial(why_no_drift, scale=statement.scale),
+            every=every,
+        )
+        groups = ((group.label, _said(statement, group)) for group in shown)
+        lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+        print_answer(title, lead, groups, rest)
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
+    from sweeper.answers import DRIFT_FLAGS
+
     if group.optima:
         yield _optima_table(statement, group)
     if any(_compute(row).endswith("*") for row in group.regret):
         yield "* extrapolated beyond the tuned losses"
-    for scale, why in group.left_out.items():
-        yield f"no optimum at {statement.scale} {scale:g}: {why}"
+    if group.optima:
+        for scale, why in group.left_out.items():
+            yield f"no optimum at {statement.scale} {scale:g}: {why}"
     if (drift := group.drift) is not None:
         yield (
-            f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
-            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}"
+            f"drift {signed_plain(drift.slope)} octaves per doubling of the {statement.scale}, "
+            f"95% interval {interval(drift.low, drift.high, signed_plain)}"
         )
         if drift.bends:
             yield f"the drift {drift.bend_words}"
+        yield from (f"- {DRIFT_FLAGS[flag]}" for flag in drift.flags if flag != "bends")
     elif group.refused is not None:
-        yield f"no drift: {group.refused}"
+        yield f"no drift, because {_because(statement, group)}"
     yield from evidence_lines(group.evidence)
     for verdict in group.verdicts:
         head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
         yield Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}")
 
 
+def _because(statement: DriftStatement, group: DriftGroup) -> str:
+    """Returns why a group has no drift; scales without an optimum have been named already."""
+    if not group.left_out or not group.optima:
+        return group.refused or ""
+    missing, every = len(group.left_out), len(group.left_out) + len(group.optima)
+    return (
+        f"{missing} of {every} values of the {statement.scale} have no optimum; --allow-holes "
+        "goes on without them"
+    )
+
+
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     """Returns one row a scale; the column of compute only where something is priced."""
     regret = {row.scale: row for row in group.regret}
     priced = any(_compute(row) for row in group.regret)
+    wide = console().width >= WIDE
+    holed = any(optimum.answered < optimum.declared for optimum in group.optima)
     return grid(
         [
             [
                 (statement.scale, f"{optimum.scale:g}"),
                 ("optimum", with_power(optimum.value)),
-                ("95% interval", power_interval(optimum.low, optimum.high)),
-                ("loss", f"{optimum.loss:.4f}"),
-                ("regret", _regret(regret.get(optimum.scale))),
+                ("95% interval", power_range(optimum.low, optimum.high)),
+                (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
+                *[("its 95%", _loss_interval(statement, optimum))] * wide,
+                (f"regret at exponent {group.exponent:g}", _regret(regret.get(optimum.scale))),
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
-                ("trials", f"{optimum.answered}/{optimum.declared}"),
+                *[("trials", f"{optimum.answered}/{optimum.declared}")] * holed,
                 ("flags", flag_words(optimum.flags)),
             ]
             for optimum in group.optima
@@ -183,31 +221,44 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     )
 
 
+def _loss_interval(statement: DriftStatement, optimum: Optimum) -> str:
+    """Returns the interval of the tuned loss, or of what it is minus."""
+    low, high = sorted(statement.sign * end for end in (optimum.loss_low, optimum.loss_high))
+    return interval(low, high, "{:.4f}".format)
+
+
 def _regret(row: Regret | None) -> str:
+    """Returns what transfer costs, as far as it is known."""
     if row is None or row.certainty == "unknown":
         return "unknown"
     if row.certainty == "infinite":
         return "diverges"
-    share = f" ({row.percent:.2g}%)" if math.isfinite(row.percent) else ""
-    words = " (noise)" if row.harmless else share
-    least = "at least " if row.certainty == "at_least" else ""
-    return f"{least}{row.regret:+.4f}{words}"
+    share = f" ({percent(row.percent)})" if math.isfinite(row.percent) else ""
+    if row.resolved and math.isinf(row.high):
+        return f"at least {row.regret:.4f}{share}"
+    if row.resolved and not row.harmless:
+        return f"{row.regret:.4f}{share}, {row.low:.2g} to {row.high:.2g}"
+    bound = f", ≤ {row.high:.2g}" if math.isfinite(row.high) else ""
+    return f"{'harmless' if row.harmless else 'not resolved'}{bound}"
 
 
 def _compute(row: Regret | None) -> str:
     """Returns the factor of compute that transfer throws away, where it is not noise."""
-    if row is None or row.harmless or not math.isfinite(row.compute):
+    if row is None or not row.resolved or not math.isfinite(row.compute):
         return ""
     star = "*" if row.compute_note else ""
     return f"{'≥' if row.certainty == 'at_least' else ''}×{row.compute:.2f}{star}"
 
 
-def _print_joint(statement: JointStatement) -> None:
+def _print_joint(statement: JointStatement, *, every: bool) -> None:
     """Prints every group: the joint optimum per scale and its principal axes."""
     pair = " and ".join(statement.hyperparameters)
     title = f"{statement.study}: best {pair} together against {statement.scale}"
-    groups = ((group.label, _said_jointly(statement, group)) for group in statement.groups)
-    print_answer(title, noted(statement.notes), groups)
+    shown, rest = cut(
+        statement.groups, lambda group: None if group.optima else "without an optimum", every=every
+    )
+    groups = ((group.label, _said_jointly(statement, group)) for group in shown)
+    print_answer(title, noted(statement.notes, every=every), groups, rest)
 
 
 def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said]:
@@ -229,7 +280,7 @@ def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
             (statement.scale, f"{scale:g}" if axis == 0 else ""),
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
-            ("95% interval", power_interval(float(optimum.low[axis]), float(optimum.high[axis]))),
+            ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
             ("loss", f"{optimum.loss:.4f}" if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]

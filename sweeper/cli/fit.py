@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    AllOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -23,24 +24,30 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import (
     Said,
+    cut,
     evidence_lines,
     flag_words,
     grid,
     interval,
     noted,
-    power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
-from sweeper.words import power
+from sweeper.words import power, power_range, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Rule
     from sweeper.answers import Predicted, PredictionStatement, RuleGroup, RuleStatement
+
+RULE_FLAGS = {
+    "censored": "some optima are bounds only",
+    "scattered": "optima scatter round the rule more than their noise explains",
+    "left_out": "places without an optimum are left out",
+}
+"""Flags of a rule in words; that it is unchecked is said with the form that predicts."""
 
 COMMAS = "names are separated by commas, as in lr,bs"
 
@@ -84,6 +91,7 @@ def fit(
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
@@ -102,13 +110,16 @@ def fit(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_rules(statement)
+        _print_rules(statement, every=every)
 
 
-def _print_rules(statement: RuleStatement) -> None:
+def _print_rules(statement: RuleStatement, *, every: bool) -> None:
     title = f"{statement.study}: rules over {', '.join(statement.scales)}"
-    groups = ((_name(group), _said(group)) for group in statement.groups)
-    print_answer(title, noted(statement.notes), groups)
+    shown, rest = cut(
+        statement.groups, lambda group: "without a rule" if group.refused else None, every=every
+    )
+    groups = ((_name(group), _said(group)) for group in shown)
+    print_answer(title, noted(statement.notes, every=every), groups, rest)
 
 
 def _name(group: RuleGroup) -> str:
@@ -129,6 +140,7 @@ def _said(group: RuleGroup) -> Iterator[Said]:
             f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
             f"{interval(term.low, term.high)}"
         )
+    yield from (f"- {RULE_FLAGS[flag]}" for flag in rule.flags if flag in RULE_FLAGS)
     yield _choice(rule)
     for scale in dict.fromkeys(held.without for held in rule.held):
         yield _held_sentence(group, rule, scale)
@@ -144,9 +156,9 @@ def _places(rule: Rule) -> Table:
         [
             *((name, f"{size:g}") for name, size in found.scales.items()),
             ("optimum", with_power(2.0**found.log2)),
-            ("95% interval", power_interval(found.low, found.high)),
-            ("rule", f"{2.0**value:.3g}"),
-            ("weight", f"{leverage:.0%}"),
+            ("95% interval", power_range(found.low, found.high)),
+            ("rule", with_power(2.0**value)),
+            ("leverage", f"{leverage:.0%}"),
             ("flags", flag_words(found.flags)),
         ]
         for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
@@ -165,8 +177,8 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
-        f"{2.0**worst.predicted:.3g} ({power_interval(worst.low, worst.high)}), found "
-        f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
+        f"{with_power(2.0**worst.predicted)} ({power_range(worst.low, worst.high)}), "
+        f"found {with_power(2.0**worst.site_optimum.log2)}, {worst.error:+.2f} octaves; {lost}"
     )
 
 
@@ -200,6 +212,7 @@ def predict(
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the best setting at a scale that was not measured, and what it may cost."""
@@ -224,7 +237,7 @@ def predict(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_predictions(statement)
+        _print_predictions(statement, every=every)
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -238,13 +251,15 @@ def _assignment(text: str) -> tuple[str, float]:
     return name.strip(), number
 
 
-def _print_predictions(statement: PredictionStatement) -> None:
+def _print_predictions(statement: PredictionStatement, *, every: bool) -> None:
     target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
     title = f"{statement.study}: prediction for {target}"
-    groups = ((f"{one.label}: {one.group.hyperparameter}", one) for one in statement.groups)
-    print_answer(
-        title, noted(statement.notes), ((label, _said_ahead(one)) for label, one in groups)
+    shown, rest = cut(
+        statement.groups, lambda one: "without a prediction" if one.refused else None, every=every
     )
+    groups = ((f"{one.label}: {one.group.hyperparameter}", _said_ahead(one)) for one in shown)
+    lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+    print_answer(title, lead, groups, rest)
 
 
 def _said_ahead(one: Predicted) -> Iterator[Said]:
@@ -252,11 +267,7 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
     if found is None:
         yield f"no prediction: {one.refused}"
     else:
-        yield (
-            f"{found.value:.4g} = {power(found.value)}, 95% interval "
-            f"{interval(found.low, found.high, lambda end: f'{2.0**end:.3g}')} "
-            f"({power_interval(found.low, found.high)})"
-        )
+        yield (f"{with_power(found.value)}, 95% interval {power_range(found.low, found.high)}")
         if found.regret is not None:
             yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
         else:
@@ -266,7 +277,7 @@ def _said_ahead(one: Predicted) -> Iterator[Said]:
         weights = found.weights.items()
         yield "forms by weight: " + ", ".join(f"{n} {w:.0%}" for n, w in weights if w >= 0.005)
         for name, value in found.others.items():
-            yield f"the {name} form by itself says {2.0**value:.4g}"
+            yield f"the {name} form by itself says {with_power(2.0**value)}"
         yield "assumes:"
         yield from (f"- {sentence}" for sentence in found.assumptions)
     yield from evidence_lines(one.group.evidence)

@@ -34,6 +34,9 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Print all groups and notes, however many.")
+]
 HolesOption = Annotated[
     bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
 ]

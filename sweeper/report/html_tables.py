@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
-from sweeper.answers import regret_note
+from sweeper.analysis import Claim, Drift, Flag, Regret, Ruling
+from sweeper.answers import DRIFT_FLAGS, regret_note
 from sweeper.report.tables import ReportData
 from sweeper.words import decimals, interval_of_log2, minus, signed, signed_interval, three_digits
 
@@ -25,15 +25,8 @@ OPTIMUM_FLAGS: Mapping[Flag, str] = {
     "bimodal": "two separate minima, closer than the noise",
     "flat": "interval wider than the grid",
     "sparse": "neighbours of the minimum have no result",
-}
-
-DRIFT_FLAGS: Mapping[DriftFlag, str] = {
-    "censored": "some optima are bounds only",
-    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
-    "bends": "the drift changes along the scale",
-    "scattered": "optima scatter round the drift more than their noise explains",
-    "estimators_disagree": "interval stretched to what other estimators say",
-    "left_out": "scales without an optimum are left out",
+    "poor_fit": "poor fit: the usual curve contradicts its points, so fewer are fitted",
+    "few_points": "few points: the interval holds shapes that they do not show",
 }
 
 
@@ -106,7 +99,13 @@ def page_tables(data: ReportData) -> list[PageTable]:
     return [table for table in made if table.rows]
 
 
+def _between(one: float, other: float) -> str:
+    """Returns the interval between two losses."""
+    return " to ".join(decimals(end) for end in sorted((one, other)))
+
+
 def _optima_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
     rows = [
         [
             ("group", name),
@@ -115,7 +114,11 @@ def _optima_table(data: ReportData) -> PageTable:
             ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
-            ("loss", decimals(optimum.loss)),
+            (metric, decimals(sign * optimum.loss)),
+            (
+                f"95% interval of {metric}",
+                _between(sign * optimum.loss_low, sign * optimum.loss_high),
+            ),
             ("points", str(optimum.points)),
             ("trials", f"{optimum.answered} of {optimum.declared}"),
             ("remarks", "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags)),
@@ -167,14 +170,16 @@ def _drift_table(data: ReportData) -> PageTable:
 
 
 def _regret_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
     rows = [
         [
             ("group", name),
             (data.scale, f"{cost.scale:g}"),
             ("transferred setting", three_digits(2.0**cost.log2)),
-            ("loss tuned", decimals(cost.tuned)),
-            ("loss transferred", decimals(cost.transferred)),
+            (f"{metric} tuned", decimals(sign * cost.tuned)),
+            (f"{metric} transferred", decimals(sign * cost.transferred)),
             ("regret", regret_words(cost)),
+            ("95% interval", _span(cost)),
             ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),
             ("noise floor", decimals(cost.floor)),
@@ -184,7 +189,10 @@ def _regret_table(data: ReportData) -> PageTable:
         for cost in group.regret
     ]
     unit = f", {data.unit}" if data.unit else ""
-    return PageTable(title=f"Regret of transfer instead of tuning{unit}", rows=rows)
+    rules = sorted({group.exponent for group in data.groups.values()})
+    rule = ", ".join(f"{exponent:g}" for exponent in rules)
+    title = f"Regret of transfer by exponent {rule} instead of tuning{unit}"
+    return PageTable(title=title, rows=rows)
 
 
 def drift_words(drift: Drift, scale: str) -> str:
@@ -203,6 +211,13 @@ def regret_words(cost: Regret) -> str:
         return "diverges"
     text = minus(f"{cost.regret:.4f}")
     return f"≥ {text}" if cost.certainty == "at_least" else text
+
+
+def _span(cost: Regret) -> str:
+    """Returns the interval of a regret; open where nothing bounds it."""
+    if not math.isfinite(cost.low):
+        return "–"
+    return f"{decimals(cost.low)} to {decimals(cost.high) if math.isfinite(cost.high) else 'open'}"
 
 
 def compute_words(cost: Regret) -> str:

@@ -37,6 +37,7 @@ class Chapter:
 
     Attributes:
         hyperparameter: its name.
+        bottom_line: what it all comes to, in one to three sentences.
         sentences: the answer: verdicts, drifts, refusals.
         figures: loss and drift, shown before the tables.
         tables: the numbers.
@@ -44,6 +45,7 @@ class Chapter:
     """
 
     hyperparameter: str
+    bottom_line: str
     sentences: list[Sentence]
     figures: list[Picture]
     tables: list[PageTable]
@@ -190,6 +192,7 @@ def _unfinished(view: StudyView) -> Iterator[str]:
 def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
     return Chapter(
         hyperparameter=data.hyperparameter,
+        bottom_line=data.statement.bottom_line,
         sentences=sentences(data),
         figures=draw_pictures(ANSWER, data, folder, stem),
         tables=page_tables(data),

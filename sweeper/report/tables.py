@@ -177,8 +177,9 @@ def _rows(data: ReportData, records: str, columns: str) -> list[dict[str, Any]]:
 
 def optima_table(data: ReportData) -> pd.DataFrame:
     """Returns the optima: scale, value, log2, low and high (log2, infinite where open), loss,
-    points, seeds, trials, declared, noise, noise_source, estimator, flags."""
-    place = ["group", "scale", "value", "log2", "low", "high", "loss"]
+    loss_low, loss_high, points, seeds, trials, declared, noise, noise_source, estimator, flags."""
+    place = ["group", "scale", "value", "log2", "low", "high"]
+    place += ["loss", "loss_low", "loss_high"]
     evidence = ["points", "seeds", "trials", "declared", "noise", "noise_source", "estimator"]
     return pd.DataFrame(_rows(data, "optima", OPTIMUM), columns=[*place, *evidence, "flags"])
 
@@ -302,10 +303,13 @@ def claims_table(data: ReportData) -> pd.DataFrame:
 
 def regret_table(data: ReportData) -> pd.DataFrame:
     """Returns what transfer costs: scale, exponent, log2 and value of the transferred setting,
-    tuned, transferred, regret, percent, compute, floor, certainty, harmless, note."""
+    tuned, transferred, regret, low, high, percent, compute, floor, certainty, harmless, resolved,
+    note."""
     rows = [row | {"value": 2.0 ** row["log2"]} for row in _rows(data, "regret", REGRET)]
-    numbers = ["log2", "value", "tuned", "transferred", "regret", "percent", "compute", "floor"]
-    columns = ["group", "scale", "exponent", *numbers, "certainty", "harmless", "note"]
+    numbers = ["log2", "value", "tuned", "transferred", "regret", "low", "high"]
+    numbers += ["percent", "compute", "floor"]
+    words = ["certainty", "harmless", "resolved", "note"]
+    columns = ["group", "scale", "exponent", *numbers, *words]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -48,6 +48,7 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
     assert list(document) == [
         "baseline",
         "metric",
+        "bottom_line",
         "baseline_points",
         "baseline_law",
         "baseline_evidence",

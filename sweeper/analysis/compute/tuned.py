@@ -15,6 +15,7 @@ from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, frontier_
 from sweeper.analysis.optimum import (
     DEFAULT,
     LEAST_REPLICATE_DOF,
+    BlowUp,
     Curve,
     Estimator,
     Floats,
@@ -27,6 +28,7 @@ from sweeper.analysis.optimum import (
     require_columns,
     require_minimum,
     stated_noise,
+    without_blow_ups,
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.words import setting
@@ -198,6 +200,7 @@ class Tuned:
         points: smallest scale first.
         dof: degrees of freedom behind the errors; infinite where none is known.
         left_out: label to the reason why a place has no tuned loss.
+        blow_ups: runs that blew up without becoming infinite, or are left out as outliers.
     """
 
     name: str
@@ -205,6 +208,7 @@ class Tuned:
     points: tuple[TunedPoint, ...]
     dof: float
     left_out: Mapping[str, str]
+    blow_ups: tuple[BlowUp, ...] = ()
 
     def frontier(self, cost: Cost) -> Frontier:
         """Returns the frontier against a cost.
@@ -262,10 +266,11 @@ def tuned_losses(
     given = [scale, *([] if hyperparameter is None else [hyperparameter]), *settings]
     require_columns(frame, [*given, "seed", "loss", "outcome", "flops", "device_seconds"])
     left_out: dict[str, str] = {}
+    blow_ups: list[BlowUp] = []
     found: list[tuple[TunedPoint, Minimum]] = []
     for values, part in _groups(frame, settings):
         group = _Group(scale=scale, hyperparameter=hyperparameter, values=values, rows=part)
-        found += group.tuned(estimator, allow_holes, left_out)
+        found += group.tuned(estimator, allow_holes, left_out, blow_ups)
     if not found:
         raise AnalysisRefusal("\n".join(f"{name}: {why}" for why in left_out.values()))
     errors, dof = loss_errors([minimum for _, minimum in found])
@@ -276,6 +281,7 @@ def tuned_losses(
         points=_named_apart(_best(points)),
         dof=dof,
         left_out=left_out,
+        blow_ups=tuple(blow_ups),
     )
 
 
@@ -289,14 +295,23 @@ class _Group:
     rows: pd.DataFrame
 
     def tuned(
-        self, estimator: str, allow_holes: bool, left_out: dict[str, str]
+        self,
+        estimator: str,
+        allow_holes: bool,
+        left_out: dict[str, str],
+        blow_ups: list[BlowUp],
     ) -> Iterator[tuple[TunedPoint, Minimum]]:
-        """Yields the tuned losses; the scales without one go to ``left_out``."""
+        """Yields the tuned losses; the scales without one go to ``left_out``, the runs that blew
+        up to ``blow_ups``."""
         rows, column = self.rows, self.hyperparameter
         if column is None:
             rows, column = rows.assign(**{_UNTUNED: 1.0}), _UNTUNED
         kept = []
-        for curve in measured_curves(rows, scale=self.scale, hyperparameter=column):
+        for measured in measured_curves(rows, scale=self.scale, hyperparameter=column):
+            curve, gone = (
+                (measured, ()) if self.hyperparameter is None else without_blow_ups(measured)
+            )
+            blow_ups += gone
             why = _refusal(curve, lone=self.hyperparameter is None, allow_holes=allow_holes)
             if why is None:
                 kept.append(curve)

@@ -1,5 +1,7 @@
 """From measured losses to the optimum of one scale: curve, window, estimators, noise, interval."""
 
+from .cliff import BlowUp as BlowUp
+from .cliff import without_blow_ups as without_blow_ups
 from .curve import Curve as Curve
 from .curve import Floats as Floats
 from .curve import measured_curves as measured_curves

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.words import with_power
 
 STEEPEST = 1.2
 """b of the steepest basin c (exp(b t) - b t - 1) / b^2 that a wall is compared with, per octave;
@@ -26,6 +27,9 @@ NOISE_SIGMAS = 10.0
 SHAPELESS = 30.0
 """Multiples of the difference of the only two points that trained from which on a third is no
 part of their basin; no curvature can be told from two."""
+
+BEYOND_CLIFF = "blew up: they count as beyond the cliff, and nothing is fitted through them"
+OUTLIER = "is left out as an outlier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +52,26 @@ class BlowUp:
     allowed: float
     alone: bool
 
-    @property
-    def sentence(self) -> str:
-        """What the reader should know of it."""
-        first = f"{2.0 ** self.places[0]:.4g}"
-        ends = sorted({f"{min(self.losses):.4g}", f"{max(self.losses):.4g}"}, key=float)
-        losses = f"loss {' to '.join(ends)}"
-        known = f"where a basin through the others reaches {self.allowed:.4g} at most"
-        if self.alone:
-            return f"{self.label}: a run at {first} ({losses}, {known}) is left out as an outlier"
-        where = f"{first} and {'above' if self.above else 'below'}"
-        return (
-            f"{self.label}: runs at {where} blew up ({losses}, {known}): they count as beyond the "
-            "cliff, and nothing is fitted through them"
-        )
+    def sentence(self, metric: str = "loss", sign: int = 1) -> str:
+        """Returns what the reader should know of it.
+
+        Args:
+            metric: name of what is compared.
+            sign: -1 where the losses are minus a metric of which more is better.
+        """
+        what = OUTLIER if self.alone else BEYOND_CLIFF
+        return f"{self.clause(metric, sign)} {what}"
+
+    def clause(self, metric: str = "loss", sign: int = 1) -> str:
+        """Returns which runs of which curve, and how far beyond the basin they lie."""
+        first = with_power(2.0 ** self.places[0])
+        ends = {f"{sign * each:.4g}" for each in (min(self.losses), max(self.losses))}
+        losses = f"{metric} {' to '.join(sorted(ends, key=float))}"
+        allowed = f"{sign * self.allowed:.4g} at {'most' if sign > 0 else 'least'}"
+        known = f"where a basin through the others reaches {allowed}"
+        side = "" if self.alone else f" and {'above' if self.above else 'below'}"
+        runs = "a run" if self.alone else "runs"
+        return f"{self.label}: {runs} at {first}{side} ({losses}, {known})"
 
 
 def without_blow_ups(curve: Curve) -> tuple[Curve, tuple[BlowUp, ...]]:
@@ -96,7 +106,6 @@ def without_blow_ups(curve: Curve) -> tuple[Curve, tuple[BlowUp, ...]]:
             means=means[left],
             runs=tuple(runs[index] for index in left),
             seeds=tuple(seeds[index] for index in left),
-            stated=curve.stated[left],
         ),
         found,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
@@ -22,7 +23,6 @@ from sweeper.analysis.optimum.estimators import (
     SKEW_REACH,
     Reading,
     Vertices,
-    default_windows,
     estimator_named,
     skewed_fit,
 )
@@ -45,8 +45,7 @@ from sweeper.analysis.optimum.noise import (
     resampled,
     smooth,
 )
-from sweeper.analysis.optimum.optimum import Flag, Optimum, Shape
-from sweeper.analysis.optimum.polynomial import fit_parabolas
+from sweeper.analysis.optimum.optimum import Flag, Optimum, Resamples, shape_of
 from sweeper.analysis.optimum.seed_shift import STILL
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.errors import AnalysisRefusal
@@ -117,11 +116,11 @@ def locate(
             refused[curve.scale] = str(refusal)
         else:
             kept.append(curve)
-            blow_ups += found
+        blow_ups += found
     if not kept:
-        return Located(optima=(), refused=refused, noise=None)
+        return Located(optima=(), refused=refused, noise=None, blow_ups=tuple(blow_ups))
     noise = pooled_noise(kept)
-    draws = _Draws(np.random.default_rng(seed), resamples, noise)
+    draws = _Draws(seed, resamples, noise)
     readings = best_readings(kept, noise)
     optima = tuple(
         _optimum(curve, noise, reading, estimator, draws)
@@ -131,31 +130,37 @@ def locate(
 
 
 class _Draws:
-    """What is drawn for all curves of a group together.
+    """What is drawn for the curves of a group: each draw from a generator of its own, named by
+    what it is for, so that a curve gets the same draws whatever stands beside it.
 
     Attributes:
-        rng: draws what each curve has of its own.
         chi2_quantiles: see :func:`resampled`, shape [R].
     """
 
-    def __init__(self, rng: Generator, resamples: int, noise: Noise) -> None:
-        self.rng = rng
-        self.chi2_quantiles = rng.uniform(size=resamples)
-        self._noise = noise
-        self._shared = noise.shift.drawn("shared", rng, resamples)
-        self._higher = rng.standard_normal((resamples, len(SKEW_PRIORS)))
+    def __init__(self, seed: int, resamples: int, noise: Noise) -> None:
+        self._seed, self._noise = seed, noise
+        self.chi2_quantiles = self.rng("chi2").uniform(size=resamples)
+        self._shared = noise.shift.drawn("shared", self.rng("shared shift"), resamples)
+        self._higher = self.rng("higher").standard_normal((resamples, len(SKEW_PRIORS)))
+
+    def rng(self, what: str, curve: Curve | None = None) -> Generator:
+        """Returns the generator of what a curve draws, or all curves together."""
+        names = (what, "" if curve is None else curve.label)
+        return np.random.default_rng([self._seed, *(crc32(name.encode()) for name in names)])
 
     def moved(self, curve: Curve) -> Floats:
         """Returns the octaves by which the seeds of a curve move it, shape [R]."""
         if self._noise.shift is STILL:
             return np.zeros(len(self.chi2_quantiles))
-        own = self._noise.shift.drawn("own", self.rng, len(self.chi2_quantiles))
+        own = self._noise.shift.drawn(
+            "own", self.rng("own shift", curve), len(self.chi2_quantiles)
+        )
         return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
 
-    def higher(self) -> Floats:
+    def higher(self, curve: Curve) -> Floats:
         """Returns what a curve and its smooth version (0), then its resamples, take their terms
         beyond the parabola to be, shape [R + 2, 3]."""
-        own = self.rng.standard_normal(self._higher.shape)
+        own = self.rng("own higher", curve).standard_normal(self._higher.shape)
         drawn = np.sqrt(ALIKE) * self._higher + np.sqrt(1 - ALIKE) * own
         return np.concatenate([np.zeros((2, drawn.shape[1])), drawn])
 
@@ -216,19 +221,22 @@ def _optimum(
 ) -> Optimum:
     fit = smooth(curve, reading)
     resamples = len(draws.chi2_quantiles)
-    losses = resampled(curve, fit, noise, draws.rng, draws.chi2_quantiles)
+    losses = resampled(curve, fit, noise, draws.rng("losses", curve), draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
-    guessed = replace(reading, unseen=draws.higher())
+    unseen = draws.higher(curve)
+    guessed = replace(reading, unseen=unseen)
     moved = draws.moved(curve)
     left, right = _basin_ends(curve, noise)
-    measured, drawn = {}, {}
+    measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        found = ESTIMATORS[name](curve.log2, every, guessed)
+        found = raw[name] = ESTIMATORS[name](curve.log2, every, guessed)
         measured[name] = found.part(slice(0, 1))
         errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
         drawn[name] = errors.within(left, right).moved(moved)
     if noise.source == "grid bracket":
-        drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng, resamples))
+        drawn = dict.fromkeys(
+            measured, _bracket_draws(curve, draws.rng("bracket", curve), resamples)
+        )
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
     loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
@@ -261,7 +269,12 @@ def _optimum(
         seeds=int(curve.counts[inside].min()),
         grid=curve.log2,
         losses=curve.means,
-        shape=_shape(curve, estimator, reading),
+        shape=shape_of(curve.log2, curve.means[None, :], estimator, reading),
+        resamples=Resamples(
+            losses=losses,
+            vertices=raw[estimator].part(slice(2, None)),
+            reading=replace(reading, unseen=unseen[2:]),
+        ),
         draws=drawn,
         measured=measured,
     )
@@ -357,17 +370,6 @@ def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
         high=drawn.high + shift,
         loss=drawn.loss + measured.loss - centre.loss,
     )
-
-
-def _shape(curve: Curve, estimator: str, reading: Reading) -> Shape:
-    """Returns the fit that an estimator reads the optimum of a curve from."""
-    x, y = curve.log2, curve.means[None, :]
-    if estimator == "skewed":
-        window, fit = skewed_fit(x, y, reading)
-    else:
-        window = default_windows(x, y, reading)
-        fit = fit_parabolas(x, y, reading.weighted(window), x[window.lowest])
-    return Shape(weights=window.weights[0], fit=fit)
 
 
 def _interval_and_flags(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
+from sweeper.analysis.optimum.cliff import BlowUp
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, Floats, measured_curves, require_columns
 from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
@@ -89,11 +90,13 @@ class Survey:
         sites: sites that have an optimum, in order.
         optima: their optima.
         refused: site to the sentence that says why it has none.
+        blow_ups: see :class:`Located`.
     """
 
     sites: tuple[Site, ...]
     optima: tuple[Optimum, ...]
     refused: Mapping[str, str]
+    blow_ups: tuple[BlowUp, ...] = ()
 
     @property
     def site_optima(self) -> tuple[SiteOptimum, ...]:
@@ -135,6 +138,7 @@ def survey(
         sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
         refused={sites[int(i)].label: why for i, why in located.refused.items()},
+        blow_ups=located.blow_ups,
     )
 
 

@@ -12,6 +12,7 @@ from sweeper.analysis.optimum import Optimum
 from sweeper.analysis.scaling.fit import RegressionData, RuleFit
 from sweeper.analysis.scaling.models import Bent, Power
 from sweeper.errors import AnalysisRefusal
+from sweeper.words import with_power
 
 DriftFlag = Literal[
     "censored", "two_scales", "bends", "scattered", "estimators_disagree", "left_out"
@@ -194,7 +195,7 @@ def advice(optimum: Optimum) -> str:
     """Returns one clause on what an optimum that is only bounded needs."""
     if not optimum.censored:
         return f"at scale {optimum.scale:g} the curve has no clear minimum: add seeds there"
-    place = f"at scale {optimum.scale:g} the lowest loss is at {optimum.value:.4g}"
+    place = f"at scale {optimum.scale:g} the lowest loss is at {with_power(optimum.value)}"
     if "cliff" in optimum.flags:
         return f"{place}, next to a diverged point: refine the grid there"
     side = "lower" if "censored_low" in optimum.flags else "upper"

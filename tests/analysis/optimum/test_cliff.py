@@ -30,8 +30,8 @@ def test_blown_up_runs_are_beyond_the_cliff_and_nothing_is_fitted_through_them(n
 
 def test_the_sentence_says_which_runs_blew_up_and_what_the_basin_allows() -> None:
     found = locate(curves_of("finite_blow_up_huge"), resamples=100).blow_ups[0]
-    assert found.sentence.startswith("width 128: runs at 0.01562 and above blew up (loss 1e+09, ")
-    assert found.sentence.endswith("nothing is fitted through them")
+    assert found.sentence().startswith("width 128: runs at 0.0156 = 2^-6 and above (loss 1e+09, ")
+    assert found.sentence().endswith("nothing is fitted through them")
 
 
 def test_two_points_before_a_blow_up_give_a_bound_and_no_refusal() -> None:
@@ -82,7 +82,7 @@ def test_one_run_far_off_inside_the_basin_is_left_out_as_an_outlier() -> None:
     curve, (found,) = without_blow_ups(curve_of(losses))
     assert found.alone
     assert found.places == (-6.0,)
-    assert "outlier" in found.sentence
+    assert "outlier" in found.sentence()
     index = curve.log2.tolist().index(-6.0)
     assert len(curve.runs[index]) == 2
     assert curve.seeds[index] == (0, 2)

@@ -1,0 +1,336 @@
+"""The bottom line of an answer: one to three sentences that stand for the tables below them.
+
+Pure: from statements to text, the same for terminal, page and JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+from sweeper.analysis import Drift, Optimum, Prediction, Regret, Verdict
+from sweeper.words import percent, power_range, signed_plain, with_power
+
+TOLD = 3
+"""Groups that have a sentence each; more are counted."""
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+RULINGS = {"holds": "holds", "broken": "is broken", "inconclusive": "is not decided"}
+
+DOUBTS = {"poor_fit": "a poor fit", "few_points": "few points", "bimodal": "two minima"}
+"""Flags of an optimum that a bottom line does not keep back."""
+
+WAYS = {
+    "falls": "falls",
+    "rises": "rises",
+    "does not move": "does not move",
+    "is not resolved": "moves in a way that is not resolved",
+}
+"""Each course where groups are counted."""
+
+Course = Literal["falls", "rises", "does not move", "is not resolved"]
+
+
+class DriftOfGroup(Protocol):
+    """What a group says of a drift; the fields are those of ``DriftGroup``."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def optima(self) -> tuple[Optimum, ...]: ...
+    @property
+    def drift(self) -> Drift | None: ...
+    @property
+    def exponent(self) -> float: ...
+    @property
+    def regret(self) -> tuple[Regret, ...]: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+    @property
+    def left_out(self) -> Mapping[float, str]: ...
+
+
+class PredictionOfGroup(Protocol):
+    """What a group predicts; the fields are those of ``Predicted``."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def refused(self) -> str | None: ...
+    @property
+    def prediction(self) -> Prediction | None: ...
+
+
+def of_drift(hyperparameter: str, scale: str, metric: str, groups: Sequence[DriftOfGroup]) -> str:
+    """Returns how the best value moves, what that means for the claims, and what transfer costs.
+
+    Args:
+        hyperparameter, scale: what it is about.
+        metric: name of what is compared.
+        groups: the groups, those without a drift too.
+    """
+    words = _DriftWords(hyperparameter, scale, metric)
+    measured = [group for group in groups if group.drift is not None]
+    if len(groups) <= TOLD:
+        return " ".join(words.told(group, alone=len(groups) == 1) for group in groups)
+    said = [*words.counted(measured), *words.without(groups)]
+    return " ".join(said)
+
+
+def course(group: DriftOfGroup) -> Course:
+    """Returns which way the optimum of a group that has a drift goes, as far as it is known."""
+    drift = group.drift
+    assert drift is not None
+    if drift.high < 0 or drift.low > 0:
+        return "falls" if drift.high < 0 else "rises"
+    still = any(v.claim.exponent == 0 and v.ruling == "holds" for v in group.verdicts)
+    return "does not move" if still else "is not resolved"
+
+
+def why_no_drift(group: DriftOfGroup, scale: str) -> str | None:
+    """Returns the kind of reason why a group has no drift; None where it has one."""
+    if group.drift is not None:
+        return None
+    if not group.optima:
+        return "no optimum"
+    if group.left_out:
+        return f"no optimum at some {scale}"
+    if len(group.optima) == 1:
+        return f"one {scale} only"
+    return "optima at edges of their grids"
+
+
+class _DriftWords:
+    """The sentences of one statement."""
+
+    def __init__(self, hyperparameter: str, scale: str, metric: str) -> None:
+        self._best, self._scale, self._metric = f"best {hyperparameter}", scale, metric
+
+    def told(self, group: DriftOfGroup, *, alone: bool) -> str:
+        """Returns the sentence of one group."""
+        where = "" if alone and group.label == "default" else f"under {group.label} "
+        drift = group.drift
+        if drift is None:
+            return _sentence(f"{where}{self._unmoved(group)}")
+        goes = course(group)
+        moves = f"the {self._best} {goes} with the {self._scale}"
+        if goes == "is not resolved":
+            moves = f"it is not resolved whether the {self._best} moves with the {self._scale}"
+        numbers = (
+            f"{signed_plain(drift.slope)} octaves per doubling, "
+            f"95% {_between(drift.low, drift.high)}, {self._scales(drift.scales_used)}"
+        )
+        doubts = "".join(f"; {each}" for each in self._doubts(group))
+        claims = " and ".join(
+            f"the claim {v.claim.exponent:g} ± {v.claim.tolerance:g} {RULINGS[v.ruling]}"
+            for v in group.verdicts
+        )
+        cost = self._cost(group)
+        said = f"{where}{moves} ({numbers}{doubts}){': ' if claims else ''}{claims}"
+        return _sentence(f"{said}{'; ' if cost else ''}{cost}")
+
+    def counted(self, groups: Sequence[DriftOfGroup]) -> Iterator[str]:
+        """Yields what many groups with a drift say together."""
+        if not groups:
+            return
+        slopes = [group.drift.slope for group in groups if group.drift is not None]
+        ways = _labels((WAYS[course(group)], group.label) for group in groups)
+        yield (
+            f"Of {len(groups)} groups with a drift, the {self._best} {_listed(ways)} "
+            f"({_between(min(slopes), max(slopes))} octaves per doubling of the {self._scale})."
+        )
+        claims: dict[str, list[tuple[str, str]]] = {}
+        for group in groups:
+            for verdict in group.verdicts:
+                name = f"{verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}"
+                claims.setdefault(name, []).append((RULINGS[verdict.ruling], group.label))
+        for name, rulings in claims.items():
+            yield f"The claim {name} {_listed(_labels(rulings))}."
+
+    def without(self, groups: Sequence[DriftOfGroup]) -> Iterator[str]:
+        """Yields how many groups have no drift, by the kind of reason."""
+        bare = [group for group in groups if group.drift is None]
+        if bare:
+            kinds = Counter(why_no_drift(group, self._scale) for group in bare)
+            parts = ", ".join(f"{kind} in {number}" for kind, number in kinds.most_common())
+            noun = "group has" if len(bare) == 1 else "groups have"
+            yield f"{len(bare)} {noun} no drift: {parts}."
+
+    def _unmoved(self, group: DriftOfGroup) -> str:
+        """Returns what a group without a drift says."""
+        why = why_no_drift(group, self._scale)
+        if why == f"one {self._scale} only":
+            found = group.optima[0]
+            place = power_range(found.low, found.high)
+            return (
+                f"the {self._best} is {with_power(found.value)} (95% {place}) at {self._scale} "
+                f"{found.scale:g}, the only {self._scale} there is, so no drift can be told"
+            )
+        if not group.left_out and group.optima:
+            return (
+                f"the {self._best} is only bounded, so no drift can be told: of "
+                f"{len(group.optima)} lowest losses {_listed(_edges(group.optima))}"
+            )
+        known = len(group.optima)
+        return (
+            f"{known} of {known + len(group.left_out)} values of the {self._scale} have an "
+            f"optimum of {self._best.removeprefix('best ')}, so no drift is told"
+        )
+
+    def _scales(self, scales: Sequence[float]) -> str:
+        noun = f"{self._scale}s" if self._scale.isalpha() else f"values of {self._scale}"
+        number = COUNTS[len(scales)] if len(scales) < len(COUNTS) else str(len(scales))
+        return f"{number} {noun} {scales[0]:g} to {scales[-1]:g}"
+
+    def _doubts(self, group: DriftOfGroup) -> Iterator[str]:
+        """Yields what a reader of the slope alone would not know."""
+        drift, number = group.drift, len(group.optima)
+        assert drift is not None
+        if drift.bend is not None and (drift.bend.low > 0 or drift.bend.high < 0):
+            grows = drift.bend.value * drift.slope > 0
+            yield f"it bends, and the drift {'grows' if grows else 'slows'} with the {self._scale}"
+        if "two_scales" in drift.flags:
+            yield "nothing tells whether it is a straight line"
+        if "scattered" in drift.flags:
+            yield "the optima scatter beyond their noise"
+        if drift.censored:
+            yield f"{len(drift.censored)} of {number} optima are bounds"
+        for flag, words in DOUBTS.items():
+            count = sum(flag in optimum.flags for optimum in group.optima)
+            if count:
+                yield f"{words} at {count} of {number}"
+
+    def _cost(self, group: DriftOfGroup) -> str:
+        """Returns what transfer costs at its worst."""
+        base = next((optimum for optimum in group.optima if optimum.located), None)
+        known = [cost for cost in group.regret if cost.certainty != "unknown"]
+        if base is None or not known:
+            return ""
+        rule = f" by exponent {group.exponent:g}" if group.exponent else ""
+        what = f"transferring from {self._scale} {base.scale:g}{rule}"
+        lost = [cost for cost in known if cost.certainty == "infinite"]
+        if lost:
+            return f"{what} diverges at {self._scale} {lost[0].scale:g}"
+        resolved = [cost for cost in known if cost.resolved and not cost.harmless]
+        if resolved:
+            worst = max(resolved, key=lambda cost: cost.regret)
+            open_ends = sum(not cost.resolved and cost.high > worst.regret for cost in known)
+            least = "at least " if math.isinf(worst.high) else "" if open_ends else "up to "
+            more = f" and is not resolved at {open_ends} others" if open_ends else ""
+            ends = "" if math.isinf(worst.high) else f", 95% {worst.low:.2g} to {worst.high:.2g}"
+            return (
+                f"{what} costs {least}{worst.regret:.2g} in {self._metric} "
+                f"({percent(worst.percent)}{ends}) at {self._scale} {worst.scale:g}{more}"
+            )
+        worst = max(known, key=lambda cost: cost.high)
+        if math.isinf(worst.high) or not worst.tuned:
+            return f"what {what} costs is not resolved from noise"
+        size = percent(100 * worst.high / abs(worst.tuned))
+        tail = "harmless" if all(cost.harmless for cost in known) else "not resolved from noise"
+        return f"{what} costs at most {worst.high:.2g} in {self._metric} ({size}), {tail}"
+
+
+def of_prediction(
+    target: Mapping[str, float],
+    groups: Sequence[tuple[str, PredictionOfGroup]],
+) -> str:
+    """Returns the best setting at a target, with its interval and what it may cost.
+
+    Args:
+        target: value by name of the scale.
+        groups: hyperparameter and prediction of every group.
+    """
+    place = ", ".join(f"{name} {value:g}" for name, value in target.items())
+    said = [_predicted(place, name, group) for name, group in groups[:TOLD]]
+    if len(groups) > TOLD:
+        said.append(f"{len(groups) - TOLD} more predictions stand below.")
+    return " ".join(said)
+
+
+def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup) -> str:
+    where = "" if group.label == "default" else f" under {group.label}"
+    found = group.prediction
+    if found is None:
+        return f"There is no prediction of {hyperparameter}{where} at {place}."
+    cost = "what it costs is unknown"
+    if found.regret is not None:
+        cost = f"expected to cost {found.regret:.2g} in loss against tuning there"
+    return (
+        f"At {place} the best {hyperparameter}{where} is predicted to be "
+        f"{with_power(found.value)} (95% {power_range(found.low, found.high)}, by the "
+        f"{found.model} rule), {cost}."
+    )
+
+
+def of_comparison(
+    baseline: str, what: str, others: Sequence[tuple[str, Sequence[tuple[float, bool, str]]]]
+) -> str:
+    """Returns how many times its compute, or time, the baseline needs for the same loss.
+
+    Args:
+        baseline: its name.
+        what: ``compute`` or ``device time``.
+        others: name, and of each of its points the multiplier, whether it is extrapolated, and
+            how it stands.
+    """
+    said = []
+    for name, points in others[:TOLD]:
+        values = [value for value, _, _ in points]
+        span = f"{min(values):.3g} to {max(values):.3g}" if len(points) > 1 else f"{values[0]:.3g}"
+        stands = Counter(standing for _, _, standing in points)
+        parts = [f"{standing} at {number}" for standing, number in stands.most_common()]
+        beyond = sum(extrapolated for _, extrapolated, _ in points)
+        if "unknown" in stands:
+            parts = ["whether that beats the noise is unknown"]
+        tail = f"; {beyond} extrapolated" if beyond else ""
+        said.append(
+            f"For the same loss {baseline} needs {span} times the {what} of {name} "
+            f"({name} is {_listed(parts)} of {len(points)} points{tail})."
+            if "unknown" not in stands
+            else f"For the same loss {baseline} needs {span} times the {what} of {name} "
+            f"({parts[0]}{tail})."
+        )
+    if len(others) > TOLD:
+        said.append(f"{len(others) - TOLD} more comparisons stand below.")
+    return " ".join(said)
+
+
+def _labels(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Returns what is said of groups, what most have first: ``holds under sp``, ``holds in 9``.
+
+    Args:
+        said: what, and the label of the group.
+    """
+    groups: dict[str, list[str]] = {}
+    for what, label in said:
+        groups.setdefault(what, []).append(label)
+    return [
+        f"{what} under {_listed(labels)}" if len(labels) <= TOLD else f"{what} in {len(labels)}"
+        for what, labels in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+    ]
+
+
+def _edges(optima: Sequence[Optimum]) -> list[str]:
+    """Returns where the lowest losses of optima lie that are not inside their grids."""
+    places = {
+        "censored_low": "at the lower edge of their grids",
+        "censored_high": "at the upper edge",
+        "cliff": "beside a divergence",
+    }
+    counts = {flag: sum(flag in optimum.flags for optimum in optima) for flag in places}
+    return [f"{n} lie {places[flag]}" for flag, n in counts.items() if n] or ["few lie inside"]
+
+
+def _between(low: float, high: float) -> str:
+    return " to ".join(signed_plain(end) for end in (low, high))
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
