@@ -87,6 +87,6 @@ def test_two_small_widths_of_wikitext_leave_all_forms_open_and_say_so() -> None:
     assert any("unchecked" in sentence for sentence in adam.prediction.assumptions)
     assert set(adam.prediction.others) == {"constant", "bent", "offset"}
     # Muon's optima at widths 128 and 256 lie by the upper edge of the grid, and rise; then they
-    # fall by an octave. Half of that is in the interval, and none of it is shown by two widths.
+    # fall by an octave, which two widths do not show. A line through them costs 0.12.
     assert muon.prediction.high - muon.prediction.low < 5
-    assert muon.cost.regret < 0.05
+    assert muon.cost.regret < 0.06
