@@ -4,6 +4,7 @@ from .advice import BudgetAdvice as BudgetAdvice
 from .advice import Constants as Constants
 from .advice import budget_advice as budget_advice
 from .advice import general_advice as general_advice
+from .bottom_line import refused_for_holes as refused_for_holes
 from .bottom_line import why_no_drift as why_no_drift
 from .comparison import ComparedVariant as ComparedVariant
 from .comparison import Comparison as Comparison

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from sweeper.analysis import Drift, Optimum, Prediction, Regret, Verdict
-from sweeper.words import percent, power_range, signed_plain, with_power
+from sweeper.words import percent, plural, power_range, signed_plain, with_power
 
 TOLD = 3
 """Groups that have a sentence each; more are counted."""
@@ -51,6 +51,8 @@ class DriftOfGroup(Protocol):
     def verdicts(self) -> tuple[Verdict, ...]: ...
     @property
     def left_out(self) -> Mapping[float, str]: ...
+    @property
+    def refused(self) -> str | None: ...
 
 
 class PredictionOfGroup(Protocol):
@@ -96,11 +98,18 @@ def why_no_drift(group: DriftOfGroup, scale: str) -> str | None:
         return None
     if not group.optima:
         return "no optimum"
-    if group.left_out:
+    if refused_for_holes(group):
         return f"no optimum at some {scale}"
     if len(group.optima) == 1:
         return f"one {scale} only"
     return "optima at edges of their grids"
+
+
+def refused_for_holes(group: DriftOfGroup) -> bool:
+    """Returns whether a group has no drift because scales have no optimum; its refusal then says
+    why each has none."""
+    first = next(iter(group.left_out.values()), None)
+    return first is not None and first in (group.refused or "")
 
 
 class _DriftWords:
@@ -139,7 +148,7 @@ class _DriftWords:
         slopes = [group.drift.slope for group in groups if group.drift is not None]
         ways = _labels((WAYS[course(group)], group.label) for group in groups)
         yield (
-            f"Of {len(groups)} groups with a drift, the {self._best} {_listed(ways)} "
+            f"Of {plural(len(groups), 'group')} with a drift, the {self._best} {_listed(ways)} "
             f"({_between(min(slopes), max(slopes))} octaves per doubling of the {self._scale})."
         )
         claims: dict[str, list[tuple[str, str]]] = {}
@@ -169,7 +178,7 @@ class _DriftWords:
                 f"the {self._best} is {with_power(found.value)} (95% {place}) at {self._scale} "
                 f"{found.scale:g}, the only {self._scale} there is, so no drift can be told"
             )
-        if not group.left_out and group.optima:
+        if group.optima and not refused_for_holes(group):
             return (
                 f"the {self._best} is only bounded, so no drift can be told: of "
                 f"{len(group.optima)} lowest losses {_listed(_edges(group.optima))}"

@@ -161,13 +161,13 @@ def print_statements(statements: Sequence[DriftStatement], *, every: bool = Fals
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
-    from sweeper.answers import DRIFT_FLAGS
+    from sweeper.answers import DRIFT_FLAGS, refused_for_holes
 
     if group.optima:
         yield _optima_table(statement, group)
     if any(_compute(row).endswith("*") for row in group.regret):
         yield "* extrapolated beyond the tuned losses"
-    if group.optima:
+    if group.optima or not refused_for_holes(group):
         for scale, why in group.left_out.items():
             yield f"no optimum at {statement.scale} {scale:g}: {why}"
     if (drift := group.drift) is not None:
@@ -188,7 +188,9 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
 
 def _because(statement: DriftStatement, group: DriftGroup) -> str:
     """Returns why a group has no drift; scales without an optimum have been named already."""
-    if not group.left_out or not group.optima:
+    from sweeper.answers import refused_for_holes
+
+    if not group.optima or not refused_for_holes(group):
         return group.refused or ""
     missing, every = len(group.left_out), len(group.left_out) + len(group.optima)
     return (
