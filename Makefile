@@ -12,10 +12,12 @@ demo: .venv/.base
 	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
 
 # How tests are shared out among processes: tests/conftest.py. Each computes on one thread: there
-# are as many processes as processors.
+# are as many processes as processors. Tests that start a Ray run one at a time, since two of them
+# would share its processors and ports, and alone, since they wait for processes with time limits.
 test: .venv/.dev
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto \
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m "not ray" --numprocesses auto \
 		--dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -q -m ray
 
 torture: .venv/.dev
 	SWEEPER_TORTURE_ROUNDS=100 $(BIN)/pytest -q tests/torture

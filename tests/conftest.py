@@ -20,36 +20,22 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Returns one worker a processor, four at most, and one for the tests that start a Ray, which
-    mostly wait."""
-    return 1 + min(4, os.cpu_count() or 1)
+    """Returns one worker a processor, four at most."""
+    return min(4, os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first what takes longest, and says what one worker of pytest-xdist runs in one go: the
-    tests that start a Ray, two of which would share its processors and ports; every other slow
-    test by itself; and the rest of each module, whose fixtures are then made once."""
-    items.sort(key=_turn)
+    """Puts first what takes longest, and says what one worker of pytest-xdist runs in one go:
+    every slow test by itself, and the rest of each module, whose fixtures are then made once."""
+    items.sort(key=lambda item: not _is_slow(item))
     for item in items:
-        if _turn(item) == 0:
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif not item.get_closest_marker("xdist_group") and _turn(item) == 2:
+        if not item.get_closest_marker("xdist_group") and not _is_slow(item):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
-def _turn(item: pytest.Item) -> int:
-    if item.get_closest_marker("ray"):
-        return 0
-    return 1 if item.get_closest_marker("slow") else 2
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lets tests that run beside those of Ray, which wait for processes, take what these leave of
-    the processors."""
-    if "PYTEST_XDIST_WORKER" in os.environ and _turn(item) > 0 and os.nice(0) == 0:
-        os.nice(5)
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,8 +30,8 @@ from .jsonable import setting_value as setting_value
 from .prediction import Predicted as Predicted
 from .prediction import PredictionStatement as PredictionStatement
 from .prediction import predictions_of as predictions_of
-from .rules import RuleGroup as RuleGroup
-from .rules import RuleStatement as RuleStatement
+from .rule_record import RuleGroup as RuleGroup
+from .rule_record import RuleStatement as RuleStatement
 from .rules import rules_of as rules_of
 from .transfer import NoTransfer as NoTransfer
 from .transfer import Transfer as Transfer

@@ -12,7 +12,8 @@ from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
 from sweeper.answers.bottom_line import of_prediction
 from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
-from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
+from sweeper.answers.rule_record import RuleGroup, RuleStatement
+from sweeper.answers.rules import fitted, own_scales, with_scales
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store import Store
