@@ -21,7 +21,7 @@ from witnessed_card import Witness
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("state")]
 
 STUDY = digits(4, steps=1200)
 """Four trials of about a second."""

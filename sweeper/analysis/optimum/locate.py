@@ -145,7 +145,8 @@ class _Draws:
 
     def rng(self, what: str, curve: Curve | None = None) -> Generator:
         """Returns the generator of what a curve draws, or all curves together."""
-        names = (what, "" if curve is None else curve.label)
+        # Sorted, so that the order in which scales are named does not decide what is drawn.
+        names = (what, *([] if curve is None else sorted(curve.label.split(", "))))
         return np.random.default_rng([self._seed, *(crc32(name.encode()) for name in names)])
 
     def moved(self, curve: Curve) -> Floats:
