@@ -165,14 +165,16 @@ class _Walk:
         """Returns the largest loss of a run at a point that the points of the basin allow; they
         and the candidate are indices."""
         points = sorted(basin)
-        if len(points) < 3:
-            # The other side, although it may be higher: two points show no curvature.
-            side = -1 if candidate > self._lowest else 1
+        # The other side, although it may be higher: fewer than three points show no curvature.
+        side = -1 if candidate > self._lowest else 1
+        while len(points) < 3:
             more = self._next(points[0] if side < 0 else points[-1], side)
-            points = sorted({*points, *([] if more is None else [more])})
+            if more is None:
+                break
+            points = sorted({*points, more})
         least = self._middle[self._lowest]
         if len(points) < 3:
-            return self._allowed_shapeless(points, least)
+            return self._allowed_shapeless(points, candidate)
         near = sorted(points, key=lambda j: abs(j - self._lowest))[:3]
         vertex = self._vertex(sorted(near))
         reach = np.maximum(np.abs(self._x[points] - vertex), 0.25)
@@ -187,12 +189,18 @@ class _Walk:
         height = curvature * float(np.exp(min(t, 500.0)) - t - 1) / STEEPEST**2
         return float(least + MARGIN * height + NOISE_SIGMAS * self._rough)
 
-    def _allowed_shapeless(self, points: Sequence[int], least: float) -> float:
-        """Returns the same where only one or two points are known: without limit for one."""
-        if len(points) < 2:
+    def _allowed_shapeless(self, points: Sequence[int], candidate: int) -> float:
+        """Returns the same where only one or two points are known: without limit for one, and
+        where the losses go on rising after the candidate, as those of a wall do."""
+        side = 1 if candidate > self._lowest else -1
+        farther = self._next(candidate, side)
+        if len(points) < 2 or farther is None:
+            return np.inf
+        least, loss = self._middle[self._lowest], self._middle[candidate]
+        if self._middle[farther] - loss > (loss - least) / 2:
             return np.inf
         apart = float(np.ptp(self._middle[list(points)]))
-        return float(max(least + SHAPELESS * apart, 1.5 * least) + NOISE_SIGMAS * self._noise)
+        return float(least + SHAPELESS * apart + NOISE_SIGMAS * self._noise)
 
     def _vertex(self, near: Sequence[int]) -> float:
         """Returns the log2 of the vertex of the parabola through three points, no farther from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -122,46 +123,50 @@ def locate(
     noise = pooled_noise(kept)
     draws = _Draws(seed, resamples, noise)
     readings = best_readings(kept, noise)
+    places = [place for place, curve in enumerate(curves) if curve.scale not in refused]
     optima = tuple(
-        _optimum(curve, noise, reading, estimator, draws)
-        for curve, reading in zip(kept, readings, strict=True)
+        _optimum(curve, noise, reading, estimator, draws.of(place))
+        for place, curve, reading in zip(places, kept, readings, strict=True)
     )
     return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
 
 
 class _Draws:
     """What is drawn for the curves of a group: each draw from a generator of its own, named by
-    what it is for, so that a curve gets the same draws whatever stands beside it.
+    what it is for and by the place of the curve in its group, so that the same curves get the
+    same draws in every group, in every unit.
 
     Attributes:
         chi2_quantiles: see :func:`resampled`, shape [R].
     """
 
     def __init__(self, seed: int, resamples: int, noise: Noise) -> None:
-        self._seed, self._noise = seed, noise
+        self._seed, self._noise, self._place = seed, noise, 0
         self.chi2_quantiles = self.rng("chi2").uniform(size=resamples)
         self._shared = noise.shift.drawn("shared", self.rng("shared shift"), resamples)
         self._higher = self.rng("higher").standard_normal((resamples, len(SKEW_PRIORS)))
 
-    def rng(self, what: str, curve: Curve | None = None) -> Generator:
-        """Returns the generator of what a curve draws, or all curves together."""
-        # Sorted, so that the order in which scales are named does not decide what is drawn.
-        names = (what, *([] if curve is None else sorted(curve.label.split(", "))))
-        return np.random.default_rng([self._seed, *(crc32(name.encode()) for name in names)])
+    def of(self, place: int) -> _Draws:
+        """Returns what is drawn for the curve at a place, from 0 on."""
+        found = copy(self)
+        found._place = place + 1
+        return found
+
+    def rng(self, what: str) -> Generator:
+        """Returns the generator of what the curve draws, or all curves together."""
+        return np.random.default_rng([self._seed, crc32(what.encode()), self._place])
 
     def moved(self, curve: Curve) -> Floats:
-        """Returns the octaves by which the seeds of a curve move it, shape [R]."""
+        """Returns the octaves by which the seeds of the curve move it, shape [R]."""
         if self._noise.shift is STILL:
             return np.zeros(len(self.chi2_quantiles))
-        own = self._noise.shift.drawn(
-            "own", self.rng("own shift", curve), len(self.chi2_quantiles)
-        )
+        own = self._noise.shift.drawn("own", self.rng("own shift"), len(self.chi2_quantiles))
         return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
 
-    def higher(self, curve: Curve) -> Floats:
-        """Returns what a curve and its smooth version (0), then its resamples, take their terms
+    def higher(self) -> Floats:
+        """Returns what the curve and its smooth version (0), then its resamples, take their terms
         beyond the parabola to be, shape [R + 2, 3]."""
-        own = self.rng("own higher", curve).standard_normal(self._higher.shape)
+        own = self.rng("own higher").standard_normal(self._higher.shape)
         drawn = np.sqrt(ALIKE) * self._higher + np.sqrt(1 - ALIKE) * own
         return np.concatenate([np.zeros((2, drawn.shape[1])), drawn])
 
@@ -222,9 +227,9 @@ def _optimum(
 ) -> Optimum:
     fit = smooth(curve, reading)
     resamples = len(draws.chi2_quantiles)
-    losses = resampled(curve, fit, noise, draws.rng("losses", curve), draws.chi2_quantiles)
+    losses = resampled(curve, fit, noise, draws.rng("losses"), draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
-    unseen = draws.higher(curve)
+    unseen = draws.higher()
     guessed = replace(reading, unseen=unseen)
     moved = draws.moved(curve)
     left, right = _basin_ends(curve, noise)
@@ -235,9 +240,7 @@ def _optimum(
         errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
         drawn[name] = errors.within(left, right).moved(moved)
     if noise.source == "grid bracket":
-        drawn = dict.fromkeys(
-            measured, _bracket_draws(curve, draws.rng("bracket", curve), resamples)
-        )
+        drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng("bracket"), resamples))
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
     loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
