@@ -3,8 +3,6 @@ order tests run, and which of them together."""
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -27,7 +25,8 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts first what takes longest, and says what one worker of pytest-xdist runs in one go:
-    every slow test by itself, and the rest of each module, whose fixtures are then made once."""
+    every slow test that names no group by itself, and the rest of each module, whose fixtures
+    are then made once."""
     items.sort(key=lambda item: not _is_slow(item))
     for item in items:
         if not item.get_closest_marker("xdist_group") and not _is_slow(item):
@@ -36,15 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_slow(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _packages_read_once() -> Iterator[None]:
-    """Which workloads are installed is asked for with every trial, and takes 10 ms."""
-    found = functools.cache(importlib.metadata.entry_points)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeper.study.workloads.entry_points", found)
-        yield
 
 
 @contextmanager
