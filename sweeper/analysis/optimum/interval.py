@@ -15,6 +15,9 @@ TAIL = 0.025
 DISAGREE_SIGMAS = 2.0
 """Standard deviations of their difference at which two estimators disagree beyond noise."""
 
+ROUNDING = 1e-6
+"""Share of its half width by which a rival differs from an estimate that it agrees with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RivalEstimate:
@@ -90,7 +93,7 @@ def stretch(
     bottom, top = low, high
     for rival in rivals:
         difference = abs(rival.value - value)
-        if difference == 0:
+        if difference <= ROUNDING * rival.half:
             continue
         share = np.sqrt(max(0.0, 1 - (DISAGREE_SIGMAS * rival.scatter / difference) ** 2))
         for end in (rival.value - rival.half, rival.value + rival.half):

@@ -15,6 +15,10 @@ LEAST_RIDGE = 1e-9
 """Penalty on a shrunk term relative to its own weight, at the least: decides in favour of the
 lower terms where there are too few points for all."""
 
+MOST_RIDGE = 1e9
+"""The same at the most: it leaves nothing of a term, and more would cost the others their
+digits."""
+
 CELLS = 32
 """Parts into which a window is cut to find the minima of a polynomial in it."""
 
@@ -207,11 +211,12 @@ class _Sums:
         return np.asarray(self.moments[:, each[:, None] + each])
 
     def _penalty(self, normal: Floats, ridge: Floats) -> Floats:
-        """Returns the penalty of a ridge on the terms beyond the parabola in their units, at the
-        least what decides in favour of the lower terms, shape [R, J]."""
+        """Returns the penalty of a ridge on the terms beyond the parabola in their units, between
+        what decides in favour of the lower terms and what leaves nothing of the others, shape
+        [R, J]."""
         higher = np.arange(3, normal.shape[1])
-        least = LEAST_RIDGE * normal[:, higher, higher]
-        return np.maximum((ridge / self.scale[:, higher]) ** 2, least)
+        own = normal[:, higher, higher]
+        return np.clip((ridge / self.scale[:, higher]) ** 2, LEAST_RIDGE * own, MOST_RIDGE * own)
 
     def _solved(self, normal: Floats, right: Floats) -> Floats:
         """Returns coefficients in loss / octave^k; none where fewer than three points have

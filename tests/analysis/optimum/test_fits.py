@@ -10,7 +10,12 @@ from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
 from sweeper.analysis.optimum.estimators import ESTIMATORS, Reading, estimator_named
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.polynomial import (
+    Polynomials,
+    Unseen,
+    fit_parabolas,
+    fit_shrunk,
+)
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.analysis.scaling.regression import (
     allowed_slopes,
@@ -35,11 +40,17 @@ def shrunk(
     noise: float = 0.0,
     grid: np.ndarray = GRID,
     weights: np.ndarray | None = None,
+    unseen: Unseen | None = None,
 ) -> Polynomials:
     even = np.ones_like(y) if weights is None else weights
-    origin = np.full(len(y), -5.0)
     return fit_shrunk(
-        grid, y, even, origin, noise=np.full(len(y), noise), priors=(0.3, 0.06, 0.01)
+        grid,
+        y,
+        even,
+        origin=np.full(len(y), -5.0),
+        noise=np.full(len(y), noise),
+        priors=(0.3, 0.06, 0.01),
+        unseen=unseen,
     )
 
 
@@ -68,6 +79,18 @@ def test_a_quintic_in_strong_noise_is_the_parabola() -> None:
     y = losses(-5.0)[None, :] + 0.001 * (GRID + 5) ** 3
     parabola = fit_parabolas(GRID, y, np.ones((1, 9)), np.array([-5.0]))
     assert shrunk(y, noise=1e4).minima(*WINDOW)[0] == pytest.approx(parabola.vertices()[0])
+
+
+def test_curves_without_a_bend_keep_their_digits_where_points_do_not_say() -> None:
+    rng = np.random.default_rng(0)
+    grid, y = np.arange(-6.0, -2.0), np.array([0.15, 0, 0.006, 0.01]) * rng.uniform(1, 2, (50, 4))
+    weights = np.array([1e-4, 1.0, 0.97, 0.94]) * rng.uniform(0.5, 1, (50, 4))
+    unseen = Unseen(error=np.full(50, 0.003), terms=rng.standard_normal((50, 3)))
+    plain = shrunk(y, grid=grid, weights=weights, noise=0.003)
+    moved = shrunk(y, grid=grid, weights=weights, noise=0.003, unseen=unseen)
+    flat = plain.coefficients[:, 2] < 0
+    assert flat.any()
+    assert moved.at(grid)[flat] == pytest.approx(plain.at(grid)[flat], abs=1e-7)
 
 
 def test_three_points_make_a_quintic_the_parabola_through_them() -> None:
