@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
@@ -193,7 +193,7 @@ def spline(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
             continue
         rows = np.flatnonzero((window.first == first) & (window.last == last))
         part = slice(first, last + 1)
-        curve = CubicSpline(log2[part], losses[rows, part], axis=1)
+        curve = cubics.spline(log2[part], losses[rows, part])
         lowest = window.lowest[rows] - first
         place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
     exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
@@ -272,16 +272,15 @@ def _bounded(log2: Floats, losses: Floats, window: FitWindow, exact: Vertices) -
     )
 
 
-def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Floats, Floats]:
+def _spline_minimum(curve: cubics.Cubics, lowest: cubics.Ints) -> tuple[Floats, Floats, Floats]:
     """Returns place, loss and curvature of the minimum in the two cells beside ``lowest``."""
-    rows = np.arange(len(lowest))
-    knots = np.asarray(curve.x, dtype=np.float64)
-    values = np.asarray(curve(knots), dtype=np.float64)
-    place, loss = knots[lowest].copy(), values[rows, lowest]
-    curvature = np.asarray(curve(knots, 2), dtype=np.float64)[rows, lowest]
-    for side in (-1, 0):
+    rows, knots = np.arange(len(lowest)), curve.x
+    place, loss = knots[lowest], curve.y[rows, lowest]
+    for side in (0, -1):
         cell = np.clip(lowest + side, 0, len(knots) - 2)
-        cubic, bend, slope, constant = curve.c[:, cell, rows]
+        constant, slope, bend, cubic = (each[:, 0] for each in curve.powers(cell[:, None]))
+        if side == 0:
+            curvature = 2 * bend + 6 * cubic * (place - knots[cell])
         inner = bend * bend - 3 * cubic * slope
         with np.errstate(divide="ignore", invalid="ignore"):
             # The root of the derivative with positive second derivative, free of cancellation.

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats, equal_runs
 from sweeper.analysis.optimum.estimators import (
     Reading,
@@ -223,21 +223,10 @@ class Optimum(Estimate):
         if len(x) == 1:
             return np.broadcast_to(y[:, :1], places.shape)
         if self.estimator == "spline" and len(x) > 2:
-            return _each_at(CubicSpline(x, y, axis=1), places)
+            return cubics.spline(x, y).at(places)
         weights = shape.weights[:, part]
         if self.estimator not in SHAPED or self.censored or not weights.any():
-            return _each_at(PchipInterpolator(x, y, axis=1), places)
+            return cubics.interpolation(x, y).at(places)
         # The polynomial, plus the interpolated residuals of the points that it gave up.
         given_up = (1 - weights) * (y - shape.fit.at(x))
-        return shape.fit.at(places) + _each_at(PchipInterpolator(x, given_up, axis=1), places)
-
-
-def _each_at(curves: PPoly, places: Floats) -> Floats:
-    """Returns the values of R piecewise cubics at places of each, shape [R, P]."""
-    x, coefficients = np.asarray(curves.x), np.asarray(curves.c)  # [order + 1, K - 1, R]
-    piece = np.clip(np.searchsorted(x, places, side="right") - 1, 0, len(x) - 2)
-    rows = np.arange(len(places))[:, None]
-    away, total = places - x[piece], np.zeros(places.shape)
-    for one in coefficients:
-        total = total * away + one[piece, rows]
-    return total
+        return shape.fit.at(places) + cubics.interpolation(x, given_up).at(places)
