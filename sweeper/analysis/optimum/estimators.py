@@ -41,6 +41,23 @@ TOLERANCE_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """The polynomials that were fitted near the minima of R curves.
+
+    Attributes:
+        weights: weights of the points in the fits, 0 outside their windows, shape [R, K].
+        fit: R polynomials.
+    """
+
+    weights: Floats
+    fit: Polynomials
+
+    def part(self, rows: slice) -> Shape:
+        """Returns some of the fits."""
+        return Shape(weights=self.weights[rows], fit=self.fit.part(rows))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Vertices:
     """What an estimator says about R curves, or about R clouds of two hyperparameters.
 
@@ -53,6 +70,7 @@ class Vertices:
         loss: fitted loss at the estimate, shape [R].
         curvature: second derivatives there in loss / octave^2, shape [R], or [R, 2, 2] of two
             hyperparameters; NaN if unknown.
+        shape: the fits of ``quadratic`` and ``skewed`` that it was read from, else None.
     """
 
     log2: Floats
@@ -60,6 +78,7 @@ class Vertices:
     high: Floats
     loss: Floats
     curvature: Floats
+    shape: Shape | None = None
 
     def moved(self, octaves: Floats) -> Vertices:
         """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
@@ -82,6 +101,7 @@ class Vertices:
             high=self.high[rows],
             loss=self.loss[rows],
             curvature=self.curvature[rows],
+            shape=None if self.shape is None else self.shape.part(rows),
         )
 
 
@@ -163,7 +183,7 @@ def quadratic3(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """
     window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
     fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
-    return _parabola(log2, losses, window, fit)
+    return replace(_parabola(log2, losses, window, fit), shape=None)
 
 
 def argmin(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
@@ -253,6 +273,7 @@ def _fitted(
         high=np.where(found, place, right),
         loss=np.where(found, fit.at(place[:, None])[:, 0], np.min(losses, axis=1)),
         curvature=curvature,
+        shape=Shape(weights=window.weights, fit=fit),
     )
     return _bounded(log2, losses, window, exact)
 
