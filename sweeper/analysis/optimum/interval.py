@@ -60,9 +60,11 @@ def interval_round(value: float, draws: Floats) -> tuple[float, float]:
 
 
 def rival_of(measured: float, draws: Floats, main: Floats) -> RivalEstimate:
-    """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
+    """Returns a rival from its estimate, its resamples, the first of them or all, and the main
+    estimator's, shape [R]."""
     low, high = quantile_interval(draws, draws)
-    return RivalEstimate(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
+    scatter = robust_sd(draws - main[: len(draws)])
+    return RivalEstimate(value=measured, half=(high - low) / 2, scatter=scatter)
 
 
 def robust_sd(values: Floats) -> float:

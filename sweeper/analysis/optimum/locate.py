@@ -68,6 +68,10 @@ WORSE_SIGMAS = 4.0
 MISFIT_LEVEL = 0.01
 """Probability under which the residuals of a fit are no noise."""
 
+RIVAL_RESAMPLES = 250
+"""Resamples that the estimators read which only tell how far the main one may be off: of theirs
+no more than a standard deviation and a half width is used."""
+
 ALIKE = 0.8
 """Correlation between the scales of a group in what their curves are taken to be where no point
 shows it: they have much of their shape in common."""
@@ -248,16 +252,17 @@ def _optimum(
     losses = resampled(curve, fit, noise, drawn_seeds, draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
     unseen = draws.higher()
-    guessed = replace(reading, unseen=unseen)
     moved = draws.moved(curve)
     left, right = _basin_ends(curve, noise)
     measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        raw[name] = ESTIMATORS[name](curve.log2, every, guessed)
+        rows = len(every) if name == estimator else 2 + RIVAL_RESAMPLES
+        reading = replace(reading, unseen=unseen[:rows])
+        raw[name] = ESTIMATORS[name](curve.log2, every[:rows], reading)
         found = replace(raw[name], shape=None)
         measured[name] = found.part(slice(0, 1))
         errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
-        drawn[name] = errors.within(left, right).moved(moved)
+        drawn[name] = errors.within(left, right).moved(moved[: rows - 2])
     if noise.source == "grid bracket":
         drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng("bracket"), resamples))
     main = measured[estimator]

@@ -238,10 +238,7 @@ def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool
 def seeds_drawn(curve: SeededPoints, fit: Smooth, noise: Noise) -> tuple[int, ...]:
     """Returns how many seeds of its own are resampled at each point; 0 where the noise is."""
     bootstrap = _resamples_seeds(curve, fit.weights, noise)
-    return tuple(
-        len(run) if bootstrap and len(run) >= BOOTSTRAP_SEEDS and np.isfinite(mean) else 0
-        for run, mean in zip(curve.runs, curve.means, strict=True)
-    )
+    return tuple(n if bootstrap and n >= BOOTSTRAP_SEEDS else 0 for n in curve.counts.tolist())
 
 
 def draw(rng: Generator, counts: Sequence[int], resamples: int) -> tuple[NDArray[Any], ...]:

@@ -69,7 +69,8 @@ class Estimate:
         flags: what is wrong with it, see :data:`Flag` and :data:`JointFlag`.
         answered, declared: trials with a result, and trials declared.
         seeds: smallest number of seeds at a point of the fitted window.
-        draws: resampled vertices by estimator, R each; all from the same random draws.
+        draws: resampled vertices by estimator, all from the same random draws: R of the
+            estimator behind ``log2``, of others the first of them or all.
         measured: the vertex of the measured points by estimator, R = 1.
     """
 
