@@ -29,6 +29,9 @@ NEAR_OCTAVES = 2.5
 NEAR_SHARE = 0.8
 """Share of those points that is shown at the least: the cliff may leave the panel."""
 
+SAME_PLACE = 6
+"""Decimals of log2 to which the places of points and of runs that blew up are compared."""
+
 ROW = 0.036
 """Height of a row of the strip of diverged points, as a share of the panel."""
 
@@ -73,9 +76,26 @@ def loss_drawing(data: ReportData) -> canvas.Drawing | None:
             scale=data.scale,
             axis=data.axis,
             sign=data.sign,
+            limits=loss_limits(_in_basins(tables.means, data)),
         ),
         tables=vars(tables),
     )
+
+
+def _in_basins(means: pd.DataFrame, data: ReportData) -> pd.DataFrame:
+    """Returns the points without those whose runs blew up; all of them where nothing is left."""
+    blown = {
+        (name, blow_up.label, round(place, SAME_PLACE))
+        for name, group in data.groups.items()
+        for blow_up in group.blow_ups
+        for place in blow_up.places
+    }
+    points = zip(means["group"], means["scale"], means["log2"], strict=True)
+    kept = [
+        (name, f"{data.scale} {scale:g}", round(log2, SAME_PLACE)) not in blown
+        for name, scale, log2 in points
+    ]
+    return means[kept] if any(kept) else means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +124,7 @@ def loss_figure(
     scale: str,
     axis: str,
     sign: int = 1,
+    limits: tuple[float, float] | None = None,
 ) -> bytes:
     """Returns the figure as PNG.
 
@@ -113,8 +134,9 @@ def loss_figure(
         hyperparameter, scale: names for axis and legend.
         axis: name of the metric with its unit.
         sign: -1 where the losses are minus the metric; it is drawn upwards then.
+        limits: least and largest loss that is shown; None takes :func:`loss_limits` of all means.
     """
-    frame = _frame(tables, sign)
+    frame = _frame(tables, sign, limits or loss_limits(tables.means))
 
     def draw(figure: Figure) -> None:
         axes = canvas.panels(figure, len(labels))
@@ -127,12 +149,12 @@ def loss_figure(
     return canvas.render(draw, height=canvas.panel_height(len(labels)))
 
 
-def _frame(tables: LossTables, sign: int) -> _Frame:
+def _frame(tables: LossTables, sign: int, limits: tuple[float, float]) -> _Frame:
     scales = sorted(tables.means["scale"].unique().tolist())
     log2 = tables.means["log2"]
     diverged = tables.means[np.isinf(tables.means["loss"])]
     strip = sorted(diverged["scale"].unique().tolist())
-    low, high = loss_limits(tables.means)
+    low, high = limits
     share = 1 - ROW * (len(strip) + bool(strip))
     return _Frame(
         scales=scales,
