@@ -1,5 +1,6 @@
 """A study's question put to the analysis: the trials that it sees, and what comes back."""
 
+from .advice import AdviceStatement as AdviceStatement
 from .advice import BudgetAdvice as BudgetAdvice
 from .advice import Constants as Constants
 from .advice import budget_advice as budget_advice

@@ -60,7 +60,7 @@ DRIFT_FLAGS: Mapping[DriftFlag, str] = {
     "censored": "some optima are bounds only",
     "two_scales": "two scales only: nothing tells whether the drift is a straight line",
     "bends": "the drift changes along the scale",
-    "scattered": "optima scatter round the line more than their noise explains",
+    "scattered": "the optima scatter more than their noise explains",
     "estimators_disagree": "the interval is stretched to what other estimators say",
     "left_out": "scales without an optimum are left out",
 }

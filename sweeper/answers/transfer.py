@@ -91,6 +91,8 @@ class TransferStatement(Statement):
     reference: str
     estimator: str
     groups: tuple[Transfer | NoTransfer, ...]
+    metric: str = "loss"
+    sign: int = 1
 
     HEAD = "study scale hyperparameter reference estimator"
 
@@ -131,6 +133,8 @@ def transfer_statement(
         reference=reference,
         estimator=", ".join(sorted(names)),
         groups=tuple(groups),
+        metric=statement.metric,
+        sign=statement.sign,
         notes=statement.notes,
     )
 

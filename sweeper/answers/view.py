@@ -25,9 +25,14 @@ from sweeper.answers.horizons import Horizon, at_horizons
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import LOSS_ERROR, Store, StudyRecord
+from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
+
+OVERFLOW = 1e100
+"""A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
+model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,6 +401,8 @@ def view_study(
     """
     record = store.study(name)
     trials = _with_stated_noise(with_tokens_per_param(store.frame(name), record), record)
+    overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
+    trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
     read: Horizon | None = None
     if horizon is not None:
         read = at_horizons(trials, store.marks(name), record, horizon)
@@ -424,6 +431,11 @@ def view_study(
         notes=(
             *(read.notes if read is not None else ()),
             *_claim_notes(record, own, asked.scale.name),
+            *(
+                [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
+                if overflown.any()
+                else []
+            ),
         ),
     )
 

@@ -55,7 +55,7 @@ class ReportData:
         scale: column of the scale.
         hyperparameter: column of the hyperparameter.
         settings: columns that make the groups, with the variant.
-        metric: what is compared; lower is better.
+        metric: what is compared.
         unit: unit of the metric; empty if it is not known.
         trials: one row a trial with the column ``group`` added.
         statement: what the analysis says; its groups may be without a drift.
@@ -71,6 +71,11 @@ class ReportData:
     trials: pd.DataFrame
     statement: DriftStatement
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def sign(self) -> int:
+        """What turns a loss into the metric: -1 where more of the metric is better."""
+        return self.statement.sign
 
     @property
     def axis(self) -> str:
@@ -105,7 +110,7 @@ def report_data(view: StudyView, hyperparameter: str, *, allow_holes: bool = Fal
         scale=view.scale,
         hyperparameter=hyperparameter,
         settings=chosen.settings,
-        metric=study.metric if study.goal == "min" else f"minus {study.metric}",
+        metric=study.metric,
         unit=_unit(study.workload, study.metric),
         trials=_labelled(chosen.rows, chosen.settings),
         statement=view.statement(hyperparameter, allow_holes=allow_holes, partial=True),
@@ -127,6 +132,16 @@ def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
         for variant, *values in zip(*columns, strict=True)
     ]
     return trials.assign(group=labels)
+
+
+def as_metric(table: pd.DataFrame, sign: int) -> pd.DataFrame:
+    """Returns a table whose losses are the metric itself: as it is, or with sign -1 negated and
+    the ends of intervals exchanged."""
+    if sign > 0:
+        return table
+    ends = {"loss_low": "loss_high", "loss_high": "loss_low"}
+    losses = ("loss", *ends, "tuned", "transferred")
+    return table.assign(**{n: -table[ends.get(n, n)] for n in losses if n in table})
 
 
 def points_table(data: ReportData) -> pd.DataFrame:
