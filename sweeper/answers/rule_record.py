@@ -34,6 +34,7 @@ class RuleGroup(StudyGroup):
     Attributes:
         hyperparameter: whose rule it is.
         partner: the hyperparameter that it was tuned together with; None if alone.
+        tuned: other hyperparameters, which are at their best at every value of this one.
         rule: None where the group refused it.
         costs: what the held-out predictions cost in loss where they were measured, in the order
             of ``rule.held``; None where the loss there is not measured.
@@ -43,6 +44,7 @@ class RuleGroup(StudyGroup):
 
     hyperparameter: str
     partner: str | None
+    tuned: tuple[str, ...] = ()
     rule: Rule | None
     costs: tuple[float | None, ...]
     survey: AnySurvey | None
@@ -105,7 +107,8 @@ _INTERCEPT = (
 def _group_json(group: RuleGroup) -> dict[str, Any]:
     """Returns the rule of one group and hyperparameter."""
     head = {
-        **encoded(group, "variant settings hyperparameter joint_with=partner refused"),
+        **encoded(group, "variant settings hyperparameter joint_with=partner"),
+        **encoded(group, "profiled=tuned refused"),
         "left_out": left_out_json(group.left_out, "place"),
         "evidence": group.evidence.to_json(),
     }

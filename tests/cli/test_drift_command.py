@@ -178,7 +178,7 @@ def test_two_hyperparameters_have_a_joint_optimum(sweeper: Sweeper, pairs: str) 
         (["--horizon", "0.75"], "at these shares of the run: 0.5, 1"),
         (["--joint", "learning_rate"], "is of two hyperparameters, not of 1"),
         (["--joint", "learning_rate,learning_rate"], "asked for twice"),
-        (["--joint", "learning_rate,weight_decay", "--strict"], "leave --hyperparameter"),
+        (["--joint", "learning_rate,weight_decay", "--each", "seed"], "leave --hyperparameter"),
         (["--scale", "learning_rate", "--hp", "learning_rate"], "asked for twice"),
         (["--keys"], "add --json"),
     ],
