@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from sweeper.answers import tuned_words
 from sweeper.report.figures import canvas
 from sweeper.report.tables import (
     ReportData,
@@ -62,7 +63,8 @@ def loss_drawing(data: ReportData) -> canvas.Drawing | None:
         caption="Points joined by thin lines are means over seeds. The thick line is the fit "
         "round the minimum, the large marker its optimum, with the 95% interval as a bar; an "
         "open marker with an arrow is a bound, because the best point lies at an edge of the "
-        "grid or next to a divergence. Losses far above the minima leave the panel at the top.",
+        "grid or next to a divergence. Losses far above the minima leave the panel at the top."
+        + (f" {tuned_words(data.tuned, data.hyperparameter)}." if data.tuned else ""),
         labels=data.labels,
         draw=lambda labels: loss_figure(
             tables,
