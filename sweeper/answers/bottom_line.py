@@ -28,6 +28,9 @@ DOUBTS = {
 }
 """Flags of an optimum that a bottom line does not keep back."""
 
+LITTLE = 0.1
+"""Octaves per doubling up to which a drift counts as little."""
+
 WAYS = {
     "falls": "falls",
     "rises": "rises",
@@ -208,6 +211,8 @@ def _ruled(verdict: Verdict) -> str:
 def _way(each: DriftAlong, scale: str) -> str:
     drift = each.drift
     assert drift is not None
+    if -LITTLE <= drift.low <= 0 <= drift.high <= LITTLE:
+        return f"the best {each.name} moves little if at all ({_slope(each)})"
     if drift.low <= 0 <= drift.high:
         return (
             f"it is not resolved whether the best {each.name} moves with the {scale} "

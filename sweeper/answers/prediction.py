@@ -52,7 +52,7 @@ class PredictionStatement(Statement):
     @property
     def bottom_line(self) -> str:
         """What it all comes to, in one to three sentences."""
-        return of_prediction(self.target, [(one.group.hyperparameter, one) for one in self.groups])
+        return of_prediction(self.target, [(one.group.subject, one) for one in self.groups])
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""

@@ -19,6 +19,7 @@ from sweeper.analysis import (
     Rule,
     Survey,
 )
+from sweeper.answers.bottom_line import tuned_words
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.groups import Evidence, Statement, StudyGroup
 from sweeper.answers.joint import axes_json
@@ -49,6 +50,12 @@ class RuleGroup(StudyGroup):
     costs: tuple[float | None, ...]
     survey: AnySurvey | None
     evidence: Evidence
+
+    @property
+    def subject(self) -> str:
+        """The hyperparameter, with what is tuned along, as messages name it."""
+        words = tuned_words(self.tuned, self.hyperparameter)
+        return f"{self.hyperparameter} ({words})" if words else self.hyperparameter
 
     @property
     def left_out(self) -> Mapping[str, str]:

@@ -128,7 +128,7 @@ def _print_rules(statement: RuleStatement, *, every: bool) -> None:
 
 def _name(group: RuleGroup) -> str:
     together = f" (tuned together with {group.partner})" if group.partner else ""
-    return f"{group.label}: {group.hyperparameter}{together}"
+    return f"{group.label}: {group.subject}{together}"
 
 
 def _said(group: RuleGroup) -> Iterator[Said]:
