@@ -123,9 +123,12 @@ def test_horizons_are_groups_with_a_warning_about_the_decay(sweeper: Sweeper, pa
 
 def test_the_evidence_names_trials_seeds_code_and_devices(sweeper: Sweeper, pairs: str) -> None:
     answer = sweeper("drift", pairs, "--hp", "learning_rate")
+    assert "rests on 108 of 108 trials, 1 seed a point" in answer.out
+    each = ["--each", "weight_decay"]
+    answer = sweeper("drift", pairs, "--hp", "learning_rate", *each)
     assert "rests on 18 of 18 trials, 1 seed a point" in answer.out
     assert "warning: results of different devices are compared" in answer.out
-    group = sweeper("drift", pairs, "--json", "--keys").document["groups"][0]
+    group = sweeper("drift", pairs, *each, "--json", "--keys").document["groups"][0]
     evidence = group["evidence"]
     assert (evidence["trials"], evidence["declared"], evidence["seeds"]) == (18, 18, [1, 1])
     assert evidence["devices"] == ["a card", "another card"]
