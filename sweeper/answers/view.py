@@ -312,7 +312,7 @@ class StudyView:
         if not is_positive(rows[column], zero=True) or self.holds_optima:
             return False
         beside = rows.groupby(["variant", *scales, *names], dropna=False)[column].nunique()
-        if beside.median() < 2:
+        if beside[beside > 0].median() < 2:
             return False
         if column in named or self.study.workload == IMPORTED:
             return column in named

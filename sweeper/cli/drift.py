@@ -225,7 +225,7 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 (statement.scale, f"{optimum.scale:g}"),
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_range(optimum.low, optimum.high)),
-                *[(f"its {name}", f"{optimum.tuned[name]:.3g}") for name in statement.tuned],
+                *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
                 (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
                 *[("its 95%", _loss_interval(statement, optimum))] * wide,
                 (f"regret at exponent {group.exponent:g}", _regret(regret.get(optimum.scale))),
@@ -236,6 +236,11 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
             for optimum in group.optima
         ]
     )
+
+
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the variant has it."""
+    return "–" if tuned is None else f"{tuned:.3g}"
 
 
 def _loss_interval(statement: DriftStatement, optimum: Optimum) -> str:

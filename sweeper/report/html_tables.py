@@ -118,7 +118,7 @@ def _optima_table(data: ReportData) -> PageTable:
             ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
-            *[(f"its {each}", three_digits(optimum.tuned[each])) for each in data.tuned],
+            *[(f"its {each}", _value(optimum.tuned.get(each))) for each in data.tuned],
             (metric, decimals(sign * optimum.loss)),
             (
                 f"95% interval of {metric}",
@@ -132,6 +132,11 @@ def _optima_table(data: ReportData) -> PageTable:
         for optimum in group.optima
     ]
     return PageTable(title=f"Best {data.hyperparameter} at each {data.scale}", rows=rows)
+
+
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the group has it."""
+    return "–" if tuned is None else three_digits(tuned)
 
 
 def _left_out_table(data: ReportData) -> PageTable:

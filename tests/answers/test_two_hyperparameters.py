@@ -77,6 +77,15 @@ def test_at_a_fixed_value_of_the_other_the_answer_is_another_one() -> None:
     assert np.median(slopes) < -0.6
 
 
+def test_a_variant_to_which_the_other_does_not_apply_is_read_alone() -> None:
+    plain = basins().query(f"{DECAY} == 0.125").assign(**{"variant": "plain", DECAY: np.nan})
+    default, alone = state(pd.concat([basins(), plain])).groups
+    assert (default.variant, alone.variant) == ("default", "plain")
+    assert default.drift is not None and alone.drift is not None
+    assert all(optimum.tuned == {} for optimum in alone.optima)
+    assert all("conditional" not in optimum.flags for optimum in alone.optima)
+
+
 def test_the_value_of_the_other_at_each_optimum_is_said() -> None:
     (group,) = state(basins()).groups
     found = [np.log2(optimum.tuned[DECAY]) for optimum in group.optima]

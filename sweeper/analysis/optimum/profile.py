@@ -92,16 +92,17 @@ def profiled_over(
     Args:
         frame: trials with the scales, the hyperparameters, ``seed``, ``loss`` and ``outcome``;
             ``loss_error`` where it is stated.
-        others: the hyperparameters that are tuned; values are 0 or positive. Without any the
-            frame itself comes back.
+        others: the hyperparameters that are tuned; values are 0 or positive. Without any, or
+            where none applies to the group, the frame itself comes back.
         scales: columns of the scales.
         hyperparameter: whose profile it is.
         allow_holes: go on where neighbours of a minimum have no result.
     """
-    if not others:
-        return frame
     columns = [*scales, hyperparameter]
     require_columns(frame, [*columns, *others, "seed", "loss", "outcome"])
+    others = [name for name in others if frame[name].notna().any()]
+    if not others:
+        return frame
     codes = frame.groupby(columns, sort=True, dropna=False).ngroup().to_numpy()
     trials = _Trials.of(frame, others)
     order = np.argsort(codes, kind="stable")
@@ -125,9 +126,11 @@ def with_others(
     Args:
         optimum: of the hyperparameter.
         profile: rows of its scale, from :func:`profiled_over`.
-        others: what was tuned; without any the optimum comes back as it is.
+        others: what was tuned; without any, or where none applies, the optimum comes back as it
+            is.
         hyperparameter: column of the hyperparameter.
     """
+    others = [name for name in others if f"{BEST}{name}" in profile]
     if not others:
         return optimum
     found = profile[profile["outcome"] == "completed"].drop_duplicates(hyperparameter)
@@ -166,7 +169,7 @@ class _Trials:
         """Returns the trials of a frame as :func:`profiled_over` takes it."""
         values = frame[list(others)].apply(pd.to_numeric).to_numpy(dtype=np.float64)
         with np.errstate(divide="ignore"):
-            places = np.round(np.log2(values), SAME_LOG2_DECIMALS)
+            places = np.round(np.log2(np.nan_to_num(values)), SAME_LOG2_DECIMALS)
         outcome = frame["outcome"].to_numpy()
         loss = pd.to_numeric(frame["loss"], errors="coerce").to_numpy(dtype=np.float64)
         bare = np.where(outcome == "diverged", np.inf, np.nan)

@@ -58,6 +58,13 @@ def test_nothing_to_tune_leaves_the_trials_as_they_are() -> None:
     assert profiled_over(table, [], **AXES) is table
 
 
+def test_what_does_not_apply_to_a_group_is_not_tuned_in_it() -> None:
+    table = grid(decays=1).assign(decay=np.nan)
+    assert profiled_over(table, ["decay"], **AXES) is table
+    first = locate(measured_curves(table, scale="width", hyperparameter="rate"), resamples=200)
+    assert with_others(first.optima[0], table, ["decay"], "rate") is first.optima[0]
+
+
 def test_the_optimum_of_the_profile_says_where_the_other_one_is() -> None:
     profile = profiled_over(grid(noise=0.001), ["decay"], **AXES)
     curves = measured_curves(profile, scale="width", hyperparameter="rate")
