@@ -383,6 +383,7 @@ def budget_advice(
     *,
     scale: str | None = None,
     horizon: str | None = None,
+    each: Sequence[str] = (),
     target: float,
     budget: float,
     given: Constants,
@@ -392,7 +393,7 @@ def budget_advice(
     Args:
         store: the store.
         name: name of the study.
-        hyperparameter, scale, horizon: as in :func:`transfers_of`.
+        hyperparameter, scale, horizon, each: as in :func:`transfers_of`.
         target: scale that is wanted, above the study's largest.
         budget: FLOPs for all runs together.
         given: what the reader knows better.
@@ -403,12 +404,12 @@ def budget_advice(
         AnalysisRefusal: there is no result yet, or no group can advise; says why each.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     found: list[BudgetAdvice] = []
     notes: list[tuple[str, ...]] = []
     for column in view.hyperparameters:
         chosen, statement = view.select(column), view.statement(column)
-        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column))
+        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column, *chosen.tuned))
         notes.append(statement.notes)
         for group, (_, part) in zip(statement.groups, parts, strict=True):
             advised = _advised(statement, group, part, target=target, budget=budget, given=given)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    EACH_HINT,
+    EachOption,
     HolesOption,
     HorizonOption,
     JsonOption,
@@ -19,6 +21,7 @@ from sweeper.cli.options import (
     StudyName,
     name_of,
     named,
+    names_of,
     open_store,
 )
 from sweeper.cli.text import (
@@ -81,6 +84,7 @@ def transfer(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     reference: Annotated[
         ReferenceName, typer.Option(help="Measure from the largest scale, or an extrapolated one.")
     ] = ReferenceName.largest,
@@ -100,6 +104,7 @@ def transfer(
             hyperparameter,
             scale=scale,
             horizon=horizon,
+            each=names_of(each, "--each", EACH_HINT),
             reference=reference.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -226,6 +231,7 @@ def advise(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     alpha: Annotated[Number, typer.Option(help="The tuned loss falls as scale^-alpha.")] = None,
     beta: Annotated[Number, typer.Option(help="The optimum converges as scale^-beta.")] = None,
     cost_exponent: Annotated[Number, typer.Option(help="R, where a run costs scale^R.")] = None,
@@ -245,7 +251,7 @@ def advise(
         hyperparameters=hyperparameters,
     )
     if study is None:
-        _require_no_study_options(hyperparameter, scale, horizon)
+        _require_no_study_options(hyperparameter, scale, horizon, each)
         found = general_advice(target=target, budget=flops, given=given)
     else:
         with open_store(store) as opened:
@@ -255,6 +261,7 @@ def advise(
                 hyperparameter,
                 scale=scale,
                 horizon=horizon,
+                each=names_of(each, "--each", EACH_HINT),
                 target=target,
                 budget=flops,
                 given=given,
@@ -268,7 +275,7 @@ def advise(
 
 
 def _require_no_study_options(*values: str | None) -> None:
-    names = ("--hyperparameter", "--scale", "--horizon")
+    names = ("--hyperparameter", "--scale", "--horizon", "--each")
     lost = [name for name, value in zip(names, values, strict=True) if value is not None]
     if lost:
         raise RequestError(f"{lost[0]} chooses what is read off a study; name the study too")

@@ -202,7 +202,7 @@ def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
 
 
 def _training(store: Store, data: ReportData) -> tuple[pd.DataFrame, list[str]]:
-    best = best_trials(points_table(data))
+    best = best_trials(points_table(replace(data, points=data.trials)))
     files = store.curve_files(data.study)
     wanted = {key: files[key] for key in best["key"] if key in files}
     curves, warnings = read_curves(store.paths.files, wanted)

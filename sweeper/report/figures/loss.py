@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from sweeper.answers import tuned_words
 from sweeper.report.figures import canvas
 from sweeper.report.tables import (
     ReportData,
@@ -67,7 +68,8 @@ def loss_drawing(data: ReportData) -> canvas.Drawing | None:
         "round the minimum, the large marker its optimum, with the 95% interval as a bar; an "
         "open marker with an arrow is a bound, because the best point lies at an edge of the "
         "grid or next to a divergence. What is far worse leaves the panel at the "
-        f"{'top' if data.sign > 0 else 'bottom'}.",
+        f"{'top' if data.sign > 0 else 'bottom'}."
+        + (f" {tuned_words(data.tuned, data.hyperparameter)}." if data.tuned else ""),
         labels=data.labels,
         draw=lambda labels: loss_figure(
             tables,

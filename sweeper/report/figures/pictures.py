@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.drift import drift_drawing
+from sweeper.report.figures.heat import heat_drawing
 from sweeper.report.figures.loss import loss_drawing
 from sweeper.report.figures.regret import frontier_drawing, regret_drawing
 from sweeper.report.figures.training import training_drawing
@@ -19,7 +20,7 @@ MOST_PANELS = 8
 
 Drawings = Sequence[Callable[[ReportData], Drawing | None]]
 
-ANSWER: Drawings = (loss_drawing, drift_drawing)
+ANSWER: Drawings = (loss_drawing, drift_drawing, heat_drawing)
 """Figures that are the answer, shown before the tables."""
 
 DETAILS: Drawings = (regret_drawing, frontier_drawing, training_drawing)
