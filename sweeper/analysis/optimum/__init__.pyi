@@ -6,6 +6,7 @@ from .curve import Curve as Curve
 from .curve import Floats as Floats
 from .curve import measured_curves as measured_curves
 from .curve import require_columns as require_columns
+from .doubt import best_readings as best_readings
 from .estimators import DEFAULT as DEFAULT
 from .estimators import Estimator as Estimator
 from .estimators import Reading as Reading
@@ -15,7 +16,6 @@ from .interval import quantile_interval as quantile_interval
 from .interval import rival_of as rival_of
 from .interval import robust_sd as robust_sd
 from .interval import stretch as stretch
-from .locate import best_readings as best_readings
 from .locate import require_minimum as require_minimum
 from .noise import LEAST_REPLICATE_DOF as LEAST_REPLICATE_DOF
 from .noise import REPLICATED as REPLICATED

@@ -12,23 +12,21 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import chdtrc
 
 from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
 from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.doubt import best_readings, doubts
 from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
     ESTIMATORS,
     FEW_POINTS,
     REACH,
-    SKEW_MISFIT,
     SKEW_PRIORS,
     SKEW_REACH,
     Reading,
     Vertices,
     estimator_named,
-    skewed_fit,
 )
 from sweeper.analysis.optimum.interval import (
     RivalEstimate,
@@ -42,11 +40,9 @@ from sweeper.analysis.optimum.noise import (
     Noise,
     NoiseSource,
     draw,
-    excess,
     interval_dof,
     own_seeds,
     pooled_noise,
-    reading_of,
     resampled,
     seeds_drawn,
     smooth,
@@ -64,9 +60,6 @@ TIE_SIGMAS = 2.0
 
 WORSE_SIGMAS = 4.0
 """Standard errors of a difference by which a point is worse than the lowest beyond doubt."""
-
-MISFIT_LEVEL = 0.01
-"""Probability under which the residuals of a fit are no noise."""
 
 RIVAL_RESAMPLES = 250
 """Resamples that the estimators read which only tell how far the main one may be off: of theirs
@@ -132,10 +125,11 @@ def locate(
     noise = pooled_noise(kept)
     draws = _Draws(seed, resamples, noise)
     readings = best_readings(kept, noise)
+    dips = doubts(kept, noise, readings)
     places = [place for place, curve in enumerate(curves) if curve.scale not in refused]
     optima = tuple(
-        _optimum(curve, noise, reading, estimator, draws.of(place))
-        for place, curve, reading in zip(places, kept, readings, strict=True)
+        _optimum(curve, noise, reading, dip, estimator, draws.of(place))
+        for place, curve, reading, dip in zip(places, kept, readings, dips, strict=True)
     )
     return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
 
@@ -244,9 +238,12 @@ def _holes_near_minimum(curve: Curve) -> Floats:
 
 
 def _optimum(
-    curve: Curve, noise: Noise, reading: Reading, estimator: str, draws: _Draws
+    curve: Curve, noise: Noise, reading: Reading, dip: float, estimator: str, draws: _Draws
 ) -> Optimum:
-    fit = smooth(curve, reading)
+    """Returns the optimum of a curve; ``dip`` as :func:`doubts` returns it."""
+    fit, doubted = smooth(curve, reading), not np.isnan(dip)
+    if doubted:
+        fit = replace(fit, centre=curve.means)
     resamples = len(draws.chi2_quantiles)
     drawn_seeds = _drawn_seeds(draws.words("losses"), seeds_drawn(curve, fit, noise), resamples)
     losses = resampled(curve, fit, noise, drawn_seeds, draws.chi2_quantiles)
@@ -257,21 +254,29 @@ def _optimum(
     measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
         rows = len(every) if name == estimator else 2 + RIVAL_RESAMPLES
-        reading = replace(reading, unseen=unseen[:rows])
-        raw[name] = ESTIMATORS[name](curve.log2, every[:rows], reading)
+        read = ESTIMATORS["argmin" if doubted else name]
+        raw[name] = read(curve.log2, every[:rows], replace(reading, unseen=unseen[:rows]))
         found = replace(raw[name], shape=None)
         measured[name] = found.part(slice(0, 1))
         errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
         drawn[name] = errors.within(left, right).moved(moved[: rows - 2])
-    if noise.source == "grid bracket":
-        drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng("bracket"), resamples))
+    if noise.source == "grid bracket" or doubted:
+        bracket = _bracket_draws(curve, draws.rng("bracket"), resamples)
+        if doubted:
+            bracket = replace(bracket, loss=raw[estimator].loss[2:])
+        drawn = {name: bracket.part(slice(0, len(each.log2))) for name, each in drawn.items()}
     main = measured[estimator]
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
     loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
+    if doubted:
+        lowest = int(np.argmin(curve.means))
+        low = min(low, float(curve.log2[lowest - 1]))
+        high = max(high, float(curve.log2[lowest + 1]))
+        loss_low -= dip
     inside = fit.weights > 0
     if not set(flags) & {"censored_low", "censored_high", "cliff"}:
         doubts: dict[Flag, bool] = {
-            "poor_fit": reading.reach < SKEW_REACH,
+            "poor_fit": reading.reach < SKEW_REACH or doubted,
             "few_points": int(np.sum(inside)) < FEW_POINTS,
         }
         flags += tuple(flag for flag, raised in doubts.items() if raised)
@@ -305,43 +310,6 @@ def _optimum(
         draws=drawn,
         measured=measured,
     )
-
-
-def best_readings(curves: Sequence[Curve], noise: Noise) -> list[Reading]:
-    """Returns how each curve of a group is read: with the widest window whose fit neither its own
-    points contradict nor those of all its curves together.
-
-    A residual counts against the standard error of its point and the share ``SKEW_MISFIT`` of its
-    loss above the minimum, which no such polynomial follows.
-    """
-    readings = [replace(reading_of(curve, noise), reach=1) for curve in curves]
-    if noise.level == 0:
-        return [replace(reading, reach=SKEW_REACH) for reading in readings]
-    for reach in range(2, SKEW_REACH + 1):
-        tried = [replace(reading, reach=reach) for reading in readings]
-        misfits = np.array([_misfit(*pair) for pair in zip(curves, tried, strict=True)])
-        alone = chdtrc(misfits[:, 1], misfits[:, 0]) > MISFIT_LEVEL
-        squares, dof = misfits[alone].sum(axis=0)
-        if alone.any() and chdtrc(dof, squares) > MISFIT_LEVEL:
-            readings = [tried[i] if alone[i] else readings[i] for i in range(len(curves))]
-    return readings
-
-
-def _misfit(curve: Curve, reading: Reading) -> tuple[float, float]:
-    """Returns the weighted squares of the residuals of a fit in units of what they may be, and
-    their degrees of freedom."""
-    means = curve.means[None, :]
-    typical = find_fit_windows(curve.log2, means, reach=REACH).typical[0]
-    precision = np.ones(len(curve.log2)) if reading.precision is None else reading.precision
-    error = np.hypot(
-        reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(excess(curve), typical)
-    )
-    window, fit = skewed_fit(curve.log2, means, reading)
-    weights = window.weights[0]
-    inside = weights > 0
-    residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
-    dof = max(float(weights.sum()) - 3, 1.0)
-    return float(np.sum(weights[inside] * residual**2)), dof
 
 
 def _basin_ends(curve: Curve, noise: Noise) -> tuple[float, float]:

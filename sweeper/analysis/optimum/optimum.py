@@ -35,7 +35,8 @@ Flag = Literal[
   minimum enters a drift as a range.
 - ``sparse``: neighbours of the minimum have no result, and holes were allowed.
 - ``poor_fit``: the usual fit contradicts its own points; fewer of them are fitted, and the
-  interval is wider.
+  interval is wider. Where the lowest three contradict any fit nothing is fitted: the optimum is
+  the lowest point, its interval holds both neighbours.
 - ``few_points``: fewer than five points were fitted; the interval holds what shapes that they do
   not show would do.
 - ``conditional``: another hyperparameter that was tuned at every value of this one is best at an
