@@ -41,6 +41,7 @@ from .transfer import NoTransfer as NoTransfer
 from .transfer import Transfer as Transfer
 from .transfer import TransferStatement as TransferStatement
 from .transfer import transfers_of as transfers_of
+from .transfer import why_refused as why_refused
 from .view import StudyView as StudyView
 from .view import statements_of as statements_of
 from .view import view_study as view_study

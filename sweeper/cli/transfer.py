@@ -150,6 +150,8 @@ def _table(statement: TransferStatement, group: Transfer) -> Table:
 
 
 def _gap(gap: Gap) -> str:
+    from sweeper.answers import why_refused
+
     if math.isnan(gap.value):
         return "not measured"
     if math.isinf(gap.value):
@@ -158,6 +160,8 @@ def _gap(gap: Gap) -> str:
         return f"0 (noise {gap.floor:.2g})"
     if not (math.isfinite(gap.low) and math.isfinite(gap.high)):
         return f"{gap.value:.3g} [open]"
+    if why_refused(gap.value, gap.low, gap.high):
+        return f"{gap.value:.3g} (no interval)"
     return f"{gap.value:.3g} [{gap.low:.2g}, {gap.high:.2g}]"
 
 
@@ -174,6 +178,7 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
         "tuned": group.laws.tuned,
         f"transferred from {group.laws.base:g}": group.laws.transferred,
     }
+    said += [f"note: {warning}" for warning in group.warnings]
     sign = statement.sign
     laws = [f"{name} {_law(law, scale, sign)}" for name, law in pair.items() if law is not None]
     if laws:
@@ -195,6 +200,10 @@ def _free(group: Transfer) -> str:
 
 
 def _rate(rate: Rate) -> str:
+    from sweeper.answers import why_refused
+
+    if why_refused(rate.value, rate.low, rate.high):
+        return "refused"
     low, high = (f"{end:.2f}" if math.isfinite(end) else "open" for end in (rate.low, rate.high))
     return f"{rate.value:.2f} [{low}, {high}]"
 
