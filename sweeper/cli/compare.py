@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HolesOption, JsonOption, StoreOption, name_of, open_store
+from sweeper.cli.options import (
+    EstimatorName,
+    EstimatorOption,
+    HolesOption,
+    JsonOption,
+    StoreOption,
+    name_of,
+    open_store,
+)
 from sweeper.cli.text import Said, evidence_lines, grid, noted, print_answer, print_json
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ def compare(
     metric: Annotated[
         MetricName, typer.Option(help="Training FLOPs, or seconds on the device.")
     ] = MetricName.compute,
+    estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -50,6 +59,7 @@ def compare(
             _named(baseline),
             [_named(other) for other in others],
             metric=metric.value,
+            estimator=estimator.value,
             allow_holes=allow_holes,
         )
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from cli_harness import Sweeper
 
@@ -75,6 +76,27 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
     # Seeds were drawn apart, so hardly anything of what they do is shared.
     assert other["shared_seeds"]["points"] == 3
     assert other["shared_seeds"]["correlation"] < 0.6
+
+
+def test_the_tuned_losses_are_read_by_the_estimator_that_is_asked_for(
+    race: Sweeper, tmp_path: Path
+) -> None:
+    words = ("compare", "race:adam", "race:muon", "--json")
+    default, same, observed = (
+        race(*words, *more).document
+        for more in ((), ("--estimator", "skewed"), ("--estimator", "argmin"))
+    )
+    assert same == default
+    table = pd.read_csv(tmp_path / "race.csv")
+    seeds = table.groupby(["optimizer", "width", "learning_rate"])["loss"].mean()
+    lowest = seeds.groupby(["optimizer", "width"]).min()
+    sides = {"adam": observed["baseline_points"], "muon": observed["others"][0]["points"]}
+    for optimizer, points in sides.items():
+        assert [point["loss"] for point in points] == pytest.approx(lowest[optimizer].tolist())
+    fitted = [point["loss"] for point in default["baseline_points"]]
+    assert fitted != pytest.approx(lowest["adam"].tolist(), rel=1e-6)
+    wrong = race(*words, "--estimator", "median")
+    assert (wrong.code, wrong.out) == (2, "")
 
 
 def test_a_wrong_request_ends_in_one_line(race: Sweeper) -> None:
