@@ -40,9 +40,10 @@ class Readings:
         return Readings(value=self.value[:, index], rival=self.rival[:, index])
 
 
-def proves_asymptote(law: Law | None) -> bool:
-    """Returns whether the interval of the asymptote of a law lies above 0."""
-    return law is not None and law.low > 0 and "no_fall" not in law.flags
+def proves_asymptote(baseline: Frontier, law: Law) -> bool:
+    """Returns whether the interval of the asymptote of a law lies above 0, by known noise: the
+    residuals of a few points alone say too little."""
+    return baseline.noisy and law.low > 0
 
 
 def read_along(
@@ -62,7 +63,7 @@ def read_along(
         return Readings(value=straight, rival=np.full_like(straight, np.nan))
     theta = law.refitted({"compute": baseline.ln_compute}, np.exp(ln_loss))
     by_law = _by_law(law, theta, np.exp(at))
-    if not proves_asymptote(law):
+    if not proves_asymptote(baseline, law):
         return Readings(value=straight, rival=by_law)
     losses = np.exp(ln_loss)
     lowest, span = losses.min(axis=1), np.ptp(losses, axis=1)
