@@ -408,25 +408,35 @@ def of_comparison(
     Args:
         baseline: its name.
         what: ``compute`` or ``device time``.
-        others: name, and of each of its points the multiplier, whether it is extrapolated, and
-            how it stands.
+        others: name, and of each of its points the multiplier (NaN where it is beyond what was
+            measured), whether it is extrapolated, and how it stands. The multipliers that are told
+            are those of points within what was measured, or of all if none is.
     """
     said = []
     for name, points in others[:TOLD]:
-        values = [value for value, _, _ in points]
-        span = f"{min(values):.3g} to {max(values):.3g}" if len(points) > 1 else f"{values[0]:.3g}"
         stands = Counter(standing for _, _, standing in points)
         parts = [f"{standing} at {number}" for standing, number in stands.most_common()]
-        beyond = sum(extrapolated for _, extrapolated, _ in points)
         if "unknown" in stands:
-            parts = ["whether that beats the noise is unknown"]
-        tail = f"; {beyond} extrapolated" if beyond else ""
+            counted = "whether that beats the noise is unknown"
+        else:
+            counted = f"{name} is {_listed(parts)} of {len(points)} points"
+        refused = sum(math.isnan(value) for value, _, _ in points)
+        outside = sum(extrapolated for _, extrapolated, _ in points) - refused
+        if refused == len(points):
+            said.append(
+                f"How much {what} {name} saves over {baseline} is beyond what was measured: no "
+                f"loss of the one is near those of the other ({counted})."
+            )
+            continue
+        found = [value for value, _, _ in points if not math.isnan(value)]
+        inside = [value for value, extrapolated, _ in points if not extrapolated]
+        values = inside or found
+        tails = [f"{outside} extrapolated{' and left out' if inside else ''}"] * bool(outside)
+        tails += [f"{refused} beyond what was measured"] * bool(refused)
+        span = " to ".join(dict.fromkeys(f"{end:.3g}" for end in (min(values), max(values))))
         said.append(
             f"For the same loss {baseline} needs {span} times the {what} of {name} "
-            f"({name} is {_listed(parts)} of {len(points)} points{tail})."
-            if "unknown" not in stands
-            else f"For the same loss {baseline} needs {span} times the {what} of {name} "
-            f"({parts[0]}{tail})."
+            f"({'; '.join([counted, *tails])})."
         )
     if len(others) > TOLD:
         said.append(f"{len(others) - TOLD} more comparisons stand below.")

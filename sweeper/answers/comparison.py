@@ -231,9 +231,11 @@ def standing(multiplier: Multiplier) -> Standing:
     """Returns how a point stands against the baseline."""
     if math.isnan(multiplier.low):
         return "unknown"
-    if multiplier.low > 1:
+    low, high = multiplier.low, multiplier.high
+    # What is beyond the measured compute at an equal one lies off 1 although 1 ends its interval.
+    if low > 1 or (multiplier.beyond and low >= 1):
         return "ahead"
-    return "behind" if multiplier.high < 1 else "level"
+    return "behind" if high < 1 or (multiplier.beyond and high <= 1) else "level"
 
 
 def compare(
@@ -324,7 +326,9 @@ def _compared(base: VariantResult, one: VariantResult) -> ComparedVariant:
     if base.law is not None and one.law is not None:
         compute = np.exp(one.frontier.ln_compute)
         fitted = fitted_multipliers(base.law, one.law, compute)
-    return ComparedVariant(result=one, saving=saving(base.frontier, one.frontier), fitted=fitted)
+    return ComparedVariant(
+        result=one, saving=saving(base.frontier, one.frontier, law=base.law), fitted=fitted
+    )
 
 
 def _notes(
@@ -362,6 +366,7 @@ def _points_json(other: ComparedVariant) -> Iterator[dict[str, Any]]:
         yield {
             **encoded(point, _POINT),
             **encoded(multiplier, "multiplier=value low high extrapolated"),
+            "refused": multiplier.refused,
             "standing": standing(multiplier),
             "fitted": by_law
             and {

@@ -203,16 +203,21 @@ class Powers:
             return np.empty((0, len(theta)))
         law = powers_at(theta[None, :], self.offset)
         relative = np.exp(np.clip(noise, -LOUDEST, LOUDEST))
-        drawn = law + noise if self.method == "least_squares" else law * relative
+        return self.refitted(
+            theta, law + noise if self.method == "least_squares" else law * relative
+        )
+
+    def refitted(self, theta: Floats, drawn: Floats) -> Floats:
+        """Returns parameters [R, p] of fits to drawn losses [R, n], from those of a law [p]."""
         low, high = self.bounds
         starts = []
         for factor in RESTARTS:
-            start = np.tile(theta, (count, 1))
+            start = np.tile(theta, (len(drawn), 1))
             start[:, 1 + self.terms :] *= factor
             starts.append(np.clip(start, low, high))
         ends = [self.descend(drawn, start) for start in starts]
         chosen = np.argmin([cost for _, cost in ends], axis=0)
-        return np.asarray(np.stack([found for found, _ in ends])[chosen, np.arange(count)])
+        return np.asarray(np.stack([found for found, _ in ends])[chosen, np.arange(len(drawn))])
 
     def _noise(
         self, theta: Floats, losses: Floats, errors: Floats | None, count: int, rng: Generator
