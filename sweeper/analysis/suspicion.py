@@ -66,10 +66,8 @@ def wrong_goal(
     fitting, contrary = SMALL_IS_BETTER, LARGE_IS_BETTER
     if goal == "max":
         fitting, contrary = contrary, fitting
-    if words & fitting:
-        return None
     why = f"of a metric of that name the {'larger' if goal == 'min' else 'smaller'} is better"
-    if not words & contrary:
+    if words & fitting or not words & contrary:
         shapes = [
             _upside_down(curve) for curve in curves if np.isfinite(curve).sum() >= LEAST_POINTS
         ]
