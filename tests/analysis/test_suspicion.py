@@ -14,6 +14,7 @@ from sweeper.analysis.suspicion import (
     best_losses,
     mixed_units,
     rising_loss,
+    units_between,
     wrong_goal,
 )
 
@@ -138,3 +139,17 @@ def test_published_sweeps_are_not_suspected(name: str) -> None:
         assert (
             wrong_goal("y", "min", curves_of(part, "loss", "width", "learning_rate"), "") is None
         )
+
+
+def test_variants_whose_losses_differ_by_the_factor_of_a_unit_are_suspected() -> None:
+    nats = [3.2, 3.01, 2.86, 2.74]
+    bits = [loss / np.log(2) * (1 + 0.001 * k) for k, loss in enumerate(nats)]
+    for names in (("a", "b"), ("b", "a")):
+        said = units_between(dict(zip(names, (made(nats), made(bits)), strict=True)))
+        assert said == [
+            f"the best losses of {names[1]} are 1.4427 times those of {names[0]} at every width, "
+            "like bits beside nats; if so, multiply them by 0.6931"
+        ]
+    assert units_between({"a": made(nats), "b": made([4.616, 4.5, 4.126, 3.953])}) == []
+    assert units_between({"a": made(nats[:1]), "b": made(bits[:1])}) == []
+    assert units_between({"a": made(nats), "b": made([-1.0, 2.0])}) == []
