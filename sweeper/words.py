@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -102,6 +103,14 @@ def decimals(value: float | None, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else minus(f"{value:.{digits}f}")
+
+
+def loss_digits(losses: Iterable[float]) -> int:
+    """Returns with how many decimals to show the losses of a table: 4, or where they differ by
+    less than 0.01 so many that the differences have four digits; of a single one its own."""
+    known = [loss for loss in losses if math.isfinite(loss)]
+    spread = max(known, default=0.0) - min(known, default=0.0) or max(map(abs, known), default=0.0)
+    return max(4, 3 - math.floor(math.log10(spread))) if 0 < spread < 0.01 else 4
 
 
 def three_digits(value: float) -> str:

@@ -41,7 +41,7 @@ from sweeper.cli.text import (
     print_json,
 )
 from sweeper.errors import RequestError
-from sweeper.words import percent, power_range, signed_plain, with_power
+from sweeper.words import loss_digits, percent, power_range, signed_plain, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -220,10 +220,14 @@ def _because(statement: DriftStatement, group: DriftGroup) -> str:
 
 
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
-    """Returns one row a scale; the column of compute only where something is priced."""
+    """Returns one row a scale; the column of compute only where something is priced, and that of
+    regret only where there are two scales to transfer between."""
     regret = {row.scale: row for row in group.regret}
     priced = any(_compute(row) for row in group.regret)
     wide = console().width >= WIDE
+    digits = loss_digits(optimum.loss for optimum in group.optima)
+    transfers = f"regret at exponent {group.exponent:g}"
+    several = len(group.optima) > 1
     holed = any(optimum.answered < optimum.declared for optimum in group.optima)
     return grid(
         [
@@ -232,9 +236,9 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_range(optimum.low, optimum.high)),
                 *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
-                (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
-                *[("its 95%", _loss_interval(statement, optimum))] * wide,
-                (f"regret at exponent {group.exponent:g}", _regret(regret.get(optimum.scale))),
+                (statement.metric, f"{statement.sign * optimum.loss:.{digits}f}"),
+                *[("its 95%", _loss_interval(statement, optimum, digits))] * wide,
+                *[(transfers, _regret(regret.get(optimum.scale), digits))] * several,
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
                 *[("trials", f"{optimum.answered}/{optimum.declared}")] * holed,
                 ("flags", flag_words(optimum.flags)),
@@ -249,13 +253,13 @@ def _value(tuned: float | None) -> str:
     return "–" if tuned is None else f"{tuned:.3g}"
 
 
-def _loss_interval(statement: DriftStatement, optimum: Optimum) -> str:
+def _loss_interval(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
     """Returns the interval of the tuned loss, or of what it is minus."""
     low, high = sorted(statement.sign * end for end in (optimum.loss_low, optimum.loss_high))
-    return interval(low, high, "{:.4f}".format)
+    return interval(low, high, f"{{:.{digits}f}}".format)
 
 
-def _regret(row: Regret | None) -> str:
+def _regret(row: Regret | None, digits: int) -> str:
     """Returns what transfer costs, as far as it is known."""
     if row is None or row.certainty == "unknown":
         return "unknown"
@@ -263,9 +267,9 @@ def _regret(row: Regret | None) -> str:
         return "diverges"
     share = f" ({percent(row.percent)})" if math.isfinite(row.percent) else ""
     if row.resolved and math.isinf(row.high):
-        return f"at least {row.regret:.4f}{share}"
+        return f"at least {row.regret:.{digits}f}{share}"
     if row.resolved and not row.harmless:
-        return f"{row.regret:.4f}{share}, {row.low:.2g} to {row.high:.2g}"
+        return f"{row.regret:.{digits}f}{share}, {row.low:.2g} to {row.high:.2g}"
     bound = f", ≤ {row.high:.2g}" if math.isfinite(row.high) else ""
     return f"{'harmless' if row.harmless else 'not resolved'}{bound}"
 
@@ -314,13 +318,14 @@ def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said
 
 
 def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
+    digits = loss_digits(optimum.loss for optimum in group.optima.values())
     rows = [
         [
             (statement.scale, f"{scale:g}" if axis == 0 else ""),
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
             ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
-            ("loss", f"{optimum.loss:.4f}" if axis == 0 else ""),
+            ("loss", f"{optimum.loss:.{digits}f}" if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]
         for scale, optimum in group.optima.items()

@@ -1,0 +1,67 @@
+"""What answers about small, odd tables say, in words that hold for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_harness import Sweeper
+
+from sweeper.words import loss_digits
+
+Loss = Callable[[float, float], float]
+Told = Callable[..., str]
+WIDTHS = (128, 256, 512)
+RATES = tuple(2.0**log2 for log2 in range(-11, -4))
+
+
+def basin(width: float, log2: float) -> float:
+    return 2 + (128 / width) ** 0.3 + 0.03 * (log2 + 8) ** 2
+
+
+@pytest.fixture
+def told(sweeper: Sweeper, tmp_path: Path) -> Told:
+    """What a command says of a made table, its lines joined."""
+
+    def tell(
+        *command: str,
+        loss: Loss = basin,
+        widths: tuple[int, ...] = WIDTHS,
+        rates: tuple[float, ...] = RATES,
+        scale: str = "width",
+        options: tuple[str, ...] = (),
+        rows: str | None = None,
+        objective: str = "loss",
+    ) -> str:
+        from math import log2
+
+        cells = [f"{w},{r},{loss(w, log2(r))}" for w in widths for r in rates]
+        file = tmp_path / "theirs.csv"
+        file.write_text(rows or f"{scale},lr,{objective}\n" + "\n".join(cells) + "\n")
+        columns = ("--scale", scale, "--hp", "lr", *options)
+        columns += () if "--low" in options else ("--objective", objective)
+        imported = sweeper("import", str(file), "--study", "theirs", *columns)
+        assert imported.code == 0, imported.err
+        answer = sweeper(command[0], "theirs", *command[1:])
+        return " ".join((answer.out + answer.err).split())
+
+    return tell
+
+
+def test_losses_have_the_decimals_that_tell_them_apart(told: Told) -> None:
+    assert loss_digits([3.2, 2.6]) == loss_digits([]) == loss_digits([float("inf"), 3.0]) == 4
+    assert loss_digits([1.6e-6, 1.2e-6]) == 10
+    assert loss_digits([1.6e-6]) == 9
+    said = told("drift", loss=lambda width, log2: 1e-6 * basin(width, log2))
+    assert "0.0000 " not in said
+    assert "0.0000030000" in said
+
+
+def test_one_scale_has_no_column_of_regret(told: Told) -> None:
+    assert "regret at exponent 0" in told("drift")
+
+
+def test_a_table_of_one_scale_has_no_regret(told: Told) -> None:
+    said = told("drift", widths=(128,))
+    assert "optimum 95% interval loss flags 128" in said
