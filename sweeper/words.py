@@ -69,9 +69,9 @@ def setting(value: Any) -> str:
     return brief
 
 
-def plural(count: int, noun: str) -> str:
-    """Returns ``1 trial`` or ``3 trials``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Returns ``1 trial`` or ``3 trials``; ``several`` is a plural that takes no s."""
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
 
 
 def minus(text: str) -> str:

@@ -365,28 +365,30 @@ class _DriftWords:
 def of_prediction(
     target: Mapping[str, float],
     groups: Sequence[tuple[str, PredictionOfGroup]],
+    metric: str = "loss",
 ) -> str:
     """Returns the best setting at a target, with its interval and what it may cost.
 
     Args:
         target: value by name of the scale.
         groups: hyperparameter and prediction of every group.
+        metric: name of what is compared.
     """
     place = ", ".join(f"{name} {value:g}" for name, value in target.items())
-    said = [_predicted(place, name, group) for name, group in groups[:TOLD]]
+    said = [_predicted(place, name, group, metric) for name, group in groups[:TOLD]]
     if len(groups) > TOLD:
         said.append(f"{len(groups) - TOLD} more predictions stand below.")
     return " ".join(said)
 
 
-def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup) -> str:
+def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup, metric: str) -> str:
     where = "" if group.label == "default" else f" under {group.label}"
     found = group.prediction
     if found is None:
         return f"There is no prediction of {hyperparameter}{where} at {place}."
     cost = "what it costs is unknown"
     if found.regret is not None:
-        cost = f"expected to cost {found.regret:.2g} in loss against tuning there"
+        cost = f"expected to cost {found.regret:.2g} in {metric} against tuning there"
     return (
         f"At {place} the best {hyperparameter}{where} is predicted to be "
         f"{with_power(found.value)} (95% {power_range(found.low, found.high)}, by the "

@@ -65,3 +65,33 @@ def test_one_scale_has_no_column_of_regret(told: Told) -> None:
 def test_a_table_of_one_scale_has_no_regret(told: Told) -> None:
     said = told("drift", widths=(128,))
     assert "optimum 95% interval loss flags 128" in said
+
+
+def test_a_prediction_costs_in_the_metric_that_is_compared(told: Told) -> None:
+    said = told(
+        "predict",
+        "--width",
+        "1024",
+        loss=lambda width, log2: 1 - basin(width, log2) / 10,
+        objective="acc",
+        options=("--goal", "max"),
+    )
+    assert "in acc against tuning there" in said
+    assert "in acc against tuning at the target" in said
+    assert "in loss" not in said
+
+
+def test_the_assumptions_name_every_form_that_has_a_weight(told: Told) -> None:
+    said = told("predict", "--width", "1024")
+    weights = said.split("forms by weight: ")[1].split(" the ")[0].split(" assumes")[0]
+    shares = [each.split()[1] for each in weights.split(", ")]
+    assumed = said.split("assumes:")[1]
+    assert len(shares) > 1
+    assert all(f"({share})" in assumed for share in shares)
+
+
+def test_an_answer_from_optima_rests_on_optima_and_assumes_no_curvature(told: Told) -> None:
+    rows = "width,lr,lo,hi\n128,0.01,0.008,0.012\n256,0.008,0.007,0.009\n512,0.006,0.005,0.007\n"
+    said = told("predict", "--width", "1024", rows=rows, options=("--low", "lo", "--high", "hi"))
+    assert "rests on 3 optima" in said
+    assert "trials" not in said and "parabola" not in said
