@@ -74,6 +74,11 @@ def plural(count: int, noun: str, several: str = "") -> str:
     return f"{count} {noun if count == 1 else several or f'{noun}s'}"
 
 
+def with_article(scale: str) -> str:
+    """Returns ``the width``; a symbol such as ``w`` or ``N`` as it is."""
+    return f"the {scale}" if len(scale) > 2 else scale
+
+
 def minus(text: str) -> str:
     """Returns text with hyphens before digits set as minus signs."""
     return text.replace("-", "−")

@@ -41,7 +41,7 @@ from sweeper.cli.text import (
     print_json,
 )
 from sweeper.errors import RequestError
-from sweeper.words import loss_digits, percent, power_range, signed_plain, with_power
+from sweeper.words import loss_digits, percent, power_range, signed_plain, with_article, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -167,9 +167,23 @@ def print_statements(statements: Sequence[DriftStatement], *, every: bool = Fals
             partial(why_no_drift, scale=statement.scale),
             every=every,
         )
-        groups = ((group.label, _said(statement, group)) for group in shown)
+        groups = ((label, _said(statement, group)) for label, group in _told_once(shown))
         lead = [statement.bottom_line, *noted(statement.notes, every=every)]
         print_answer(title, lead, groups, rest)
+
+
+def _told_once(groups: Sequence[DriftGroup]) -> Iterator[tuple[str, DriftGroup]]:
+    """Yields groups with their labels; of those without an optimum for the same reasons, resting
+    on as much, the first under the labels of all."""
+    alike: dict[object, list[DriftGroup]] = {}
+    for place, group in enumerate(groups):
+        base = group.evidence
+        rests = (base.trials, base.declared, base.diverged, base.seeds, base.warnings)
+        same = (group.refused, tuple(group.left_out.items()), rests)
+        alike.setdefault(place if group.optima else same, []).append(group)
+    for those in alike.values():
+        count = f" ({len(those)} groups)" if len(those) > 1 else ""
+        yield "; ".join(group.label for group in those) + count, those[0]
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
@@ -184,8 +198,9 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
             yield f"no optimum at {statement.scale} {scale:g}: {why}"
     if (drift := group.drift) is not None:
         yield (
-            f"drift {signed_plain(drift.slope)} octaves per doubling of the {statement.scale}, "
-            f"95% interval {interval(drift.low, drift.high, signed_plain)}"
+            f"drift {signed_plain(drift.slope)} octaves per doubling of "
+            f"{with_article(statement.scale)}, 95% interval "
+            f"{interval(drift.low, drift.high, signed_plain)}"
         )
         if drift.bends:
             yield f"the drift {drift.bend_words}"
@@ -214,7 +229,7 @@ def _because(statement: DriftStatement, group: DriftGroup) -> str:
         return group.refused or ""
     missing, every = len(group.left_out), len(group.left_out) + len(group.optima)
     return (
-        f"{missing} of {every} values of the {statement.scale} have no optimum; --allow-holes "
+        f"{missing} of {every} values of {statement.scale} have no optimum; --allow-holes "
         "goes on without them"
     )
 

@@ -95,3 +95,34 @@ def test_an_answer_from_optima_rests_on_optima_and_assumes_no_curvature(told: To
     said = told("predict", "--width", "1024", rows=rows, options=("--low", "lo", "--high", "hi"))
     assert "rests on 3 optima" in said
     assert "trials" not in said and "parabola" not in said
+
+
+def test_what_all_bounds_need_is_said_once_with_the_bounds(told: Told) -> None:
+    for command in (("predict", "--width", "1024"), ("fit",), ("drift",)):
+        said = told(*command, rates=RATES[4:], options=("--replace",))
+        assert said.count("the lower edge: extend the grid there") == 1
+        assert (
+            "at width 128, 256 and 512 the lowest loss is at 0.00781 = 2^-7 (bounds open" in said
+        )
+        assert "add values of the scale" not in said
+        assert "extend or refine the grid, or add seeds" in said or command == ("drift",)
+
+
+def test_scales_called_by_a_letter_have_no_article_and_no_plural(told: Told) -> None:
+    said = told("drift", scale="w")
+    assert "three values of w 128 to 512" in said
+    assert "the w " not in said and "ws " not in said
+
+
+def test_one_group_with_a_drift_has_its_own_sentence_and_like_reasons_are_told_once(
+    told: Told,
+) -> None:
+    rows = ["width,lr,wd,loss"]
+    for width in WIDTHS:
+        rows += [f"{width},{2.0**k},0.1,{basin(width, k)}" for k in range(-11, -4)]
+        rows += [f"{width},{2.0**-8},{wd},{basin(width, -8) + wd}" for wd in (0.2, 0.3, 0.4, 0.5)]
+    said = told("drift", rows="\n".join(rows) + "\n", options=("--fixed", "wd"))
+    assert "Under default, wd 0.1 " in said
+    assert "Of 1 group" not in said
+    assert said.count("no drift, because") == 1
+    assert "default, wd 0.5 (4 groups)" in said

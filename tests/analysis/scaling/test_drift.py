@@ -112,12 +112,14 @@ def test_leaving_out_the_odd_scale_changes_the_slope_most() -> None:
 
 
 def test_one_scale_is_refused() -> None:
-    with pytest.raises(AnalysisRefusal, match=r"1 scale with an optimum.*at least 2"):
+    with pytest.raises(AnalysisRefusal, match=r"1 value of scale with an optimum.*at least 2"):
         drift_of(trials(scales=(64,)))
 
 
 def test_a_drift_through_bounds_alone_is_refused_with_the_edges_to_extend() -> None:
-    with pytest.raises(AnalysisRefusal, match=r"1 of 2 scales.*scale 32.*upper edge: extend"):
+    with pytest.raises(
+        AnalysisRefusal, match=r"1 of 2 values of scale.*scale 32.*upper edge: extend"
+    ):
         drift_of(trials(scales=(32, 64), start=0.0, slope=-3.5))
 
 
