@@ -16,6 +16,9 @@ from sweeper.words import percent, plural, power_range, signed_plain, with_artic
 TOLD = 3
 """Groups that have a sentence each; more are counted."""
 
+STILL = 0.1
+"""Octaves per doubling: an optimum whose drift may be 0 and is less than this does not move."""
+
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 RULINGS = {"holds": "holds", "broken": "is broken", "inconclusive": "is not decided"}
@@ -134,7 +137,9 @@ def course(group: DriftOfGroup) -> Course:
     assert drift is not None
     if drift.high < 0 or drift.low > 0:
         return "falls" if drift.high < 0 else "rises"
-    still = any(v.claim.exponent == 0 and v.ruling == "holds" for v in group.verdicts)
+    still = max(-drift.low, drift.high) <= STILL or any(
+        v.claim.exponent == 0 and v.ruling == "holds" for v in group.verdicts
+    )
     return "does not move" if still else "is not resolved"
 
 
@@ -267,7 +272,8 @@ class _DriftWords:
         ways: list[str] = []
         for way, each in _alike((course(group), group) for group in groups):
             slopes = [group.drift.slope for group in each if group.drift is not None]
-            size = f"{_between(min(slopes), max(slopes))}{'' if ways else f' {unit}'}"
+            range_ = dict.fromkeys((signed_plain(min(slopes)), signed_plain(max(slopes))))
+            size = f"{' to '.join(range_)}{'' if ways else f' {unit}'}"
             goes = way if way != "is not resolved" else "moves in no resolved way"
             ways.append(f"{goes} {_where([group.label for group in each])} ({size})")
         number = plural(len(groups), "group")
@@ -328,7 +334,7 @@ class _DriftWords:
         """Yields what a reader of the slope alone would not know."""
         drift, number = group.drift, len(group.optima)
         assert drift is not None
-        if drift.bend is not None and (drift.bend.low > 0 or drift.bend.high < 0):
+        if drift.bend is not None and drift.bends:
             grows = drift.bend.value * drift.slope > 0
             yield f"it bends, and the drift {'grows' if grows else 'slows'} with {self._the_scale}"
         if "two_scales" in drift.flags:
@@ -474,7 +480,7 @@ def _edges(optima: Sequence[Optimum]) -> list[str]:
 
 
 def _between(low: float, high: float) -> str:
-    return " to ".join(dict.fromkeys(signed_plain(end) for end in (low, high)))
+    return " to ".join(signed_plain(end) for end in (low, high))
 
 
 def _listed(parts: Sequence[str]) -> str:

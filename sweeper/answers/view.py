@@ -309,7 +309,8 @@ class StudyView:
         as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
         three values or more and moves neither parameters nor tokens nor FLOPs.
         """
-        if len(names) != 1 or column in (*self.each, self.horizon, *self.scales):
+        kept = (*self.each, self.horizon, self.study.scale, *self.scales)
+        if len(names) != 1 or column in kept:
             return False
         document = self.study.document
         named = {*document.get("hyperparameters", ())}

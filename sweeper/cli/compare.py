@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HolesOption, JsonOption, StoreOption, name_of, open_store
-from sweeper.cli.text import Said, evidence_lines, grid, noted, print_answer, print_json
+from sweeper.cli.text import Said, evidence_lines, grid, interval, noted, print_answer, print_json
 from sweeper.words import loss_digits
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _course(exponent: float, low: float, high: float) -> str:
     size = f"cost^{exponent:+.3f}"
     if math.isnan(low):
         return f"It goes as {size}."
-    band = f"as {size}, 95% interval {low:+.3f} to {high:+.3f}"
+    band = f"as {size}, 95% interval {interval(low, high)}"
     if low > 0 or high < 0:
         return f"It {'grows' if low > 0 else 'shrinks'} {band}."
     return f"It goes {band}: no change is proven."

@@ -77,7 +77,8 @@ def sentences(data: ReportData) -> list[Sentence]:
             text = group.refused or ""
             found.append(Sentence(group=name, claim="", badge=("no answer", "open"), text=text))
         elif not group.verdicts:
-            text = f"{_subject(data)} moves by {drift_words(group.drift, data.scale)}."
+            text = f"{_subject(data)} moves by {drift_words(group.drift, data.scale)}"
+            text += f"; the drift {group.drift.bend_words}." if group.drift.bends else "."
             found.append(Sentence(group=name, claim="", badge=("measured", "open"), text=text))
         for verdict in group.verdicts:
             claim = _claim_words(data, verdict.claim)

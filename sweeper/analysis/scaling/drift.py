@@ -28,6 +28,10 @@ DriftFlag = Literal[
 - ``left_out``: scales without an optimum were left out."""
 
 
+BEND_SEEN = 0.1
+"""Octaves by which a bend leaves the line within the scales from which on it is worth a word."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bend:
     """How the drift changes along the scale: second derivative of log2 optimum by log2 scale.
@@ -48,10 +52,11 @@ class Bend:
     log2: float
     slope: float
 
-    @property
-    def resolved(self) -> bool:
-        """True where the interval excludes a straight line."""
-        return self.low > 0 or self.high < 0
+    def seen_over(self, doublings: float) -> bool:
+        """Returns whether the interval excludes a straight line, and the optima leave one by a
+        size that matters within so many doublings of the scale."""
+        resolved = self.low > 0 or self.high < 0
+        return resolved and abs(self.value) * doublings**2 / 8 >= BEND_SEEN
 
     def log2_at(self, scale: float) -> float:
         """Returns log2 of the optimum on the parabola at a scale."""
@@ -116,13 +121,13 @@ class Drift:
 
     @property
     def bends(self) -> bool:
-        """True where the drift changes along the scale beyond noise and scatter."""
-        return self.bend is not None and self.bend.resolved
+        """True where the drift changes along the scale beyond noise and scatter, and visibly."""
+        return self.bend is not None and self.bend.seen_over(self.doublings)
 
     @property
     def bend_words(self) -> str:
         """How it changes, as a clause; empty where no bend is resolved."""
-        if self.bend is None or not self.bend.resolved:
+        if self.bend is None or not self.bends:
             return ""
         first, last = self.scales_used[0], self.scales_used[-1]
         return (
@@ -159,7 +164,8 @@ def measure_drift(
     data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
     fit = RuleFit(data, Power(1))
     slope, u, bend = fit.exponent(0), data.u[:, 0], _bend(data)
-    bends = bend is not None and bend.resolved
+    doublings = float(u[-1] - u[0])
+    bends = bend is not None and bend.seen_over(doublings)
     scatter = bend.scatter if bend is not None and bends else fit.scatter
     stretched = slope.stretched if np.isfinite(slope.stretched) else 0.0
     censored = tuple(optimum.scale for optimum in optima if not optimum.located)
@@ -170,7 +176,7 @@ def measure_drift(
         intercept=float(fit.parameters[0]),
         scales_used=tuple(optimum.scale for optimum in optima),
         censored=censored,
-        doublings=float(u[-1] - u[0]),
+        doublings=doublings,
         noise_half=slope.noise_half,
         scatter=scatter,
         stretched=stretched,

@@ -134,7 +134,7 @@ def regret_at(optimum: Optimum, place: float, useful: float = USEFUL_SHARE) -> R
         low=low,
         high=high,
         useful=useful * abs(tuned),
-        floor=FLOOR_SIGMAS * optimum.noise * math.sqrt(2 / optimum.seeds),
+        floor=_floor(optimum),
         certainty=certainty,
         note=note,
     )
@@ -146,7 +146,8 @@ def _interval(
     """Returns the 95% interval of a regret.
 
     It holds the regrets of the resamples, and those of the measured curve moved so that its
-    optimum lies at either end of its own interval, which knows of other estimators too.
+    optimum lies at either end of its own interval, which knows of other estimators too. Where the
+    interval is open, the lowest measured point tells what is lost at least.
     """
     if certainty in ("infinite", "unknown"):
         return regret, regret
@@ -158,9 +159,15 @@ def _interval(
     moved = np.where(np.isfinite(moved), np.maximum(moved, 0.0), np.inf)
     inside = optimum.low <= place <= optimum.high
     low = 0.0 if inside else max(0.0, min(low, float(moved.min())))
+    if not np.isfinite(ends).all() and optimum.noise > 0:
+        low = max(low, regret + tuned - float(np.min(optimum.losses)) - _floor(optimum))
     if certainty == "at_least" or optimum.censored:
         return low, math.inf
     return low, max(high, float(moved.max()))
+
+
+def _floor(optimum: Optimum) -> float:
+    return FLOOR_SIGMAS * optimum.noise * math.sqrt(2 / optimum.seeds)
 
 
 def _last_trained(optimum: Optimum, place: float) -> float:
