@@ -191,8 +191,8 @@ def measure_drift(
 def _require_scales(optima: Sequence[ScaleEstimate], along: str) -> None:
     if len(optima) < 2:
         raise AnalysisRefusal(
-            f"{len(optima)} value{'s' * (len(optima) != 1)} of {along} with an optimum, and a "
-            f"drift needs at least 2; add values of {along}, or finish the trials of the others"
+            f"{len(optima)} scale{'s' * (len(optima) != 1)} with an optimum, and a drift needs at "
+            "least 2; add values of the scale, or finish the trials of the others"
         )
     inside = [optimum for optimum in optima if optimum.located]
     if len(inside) < 2:

@@ -112,7 +112,7 @@ def test_leaving_out_the_odd_scale_changes_the_slope_most() -> None:
 
 
 def test_one_scale_is_refused() -> None:
-    with pytest.raises(AnalysisRefusal, match=r"1 value of scale with an optimum.*at least 2"):
+    with pytest.raises(AnalysisRefusal, match=r"1 scale with an optimum.*at least 2"):
         drift_of(trials(scales=(64,)))
 
 
