@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -68,9 +69,14 @@ def setting(value: Any) -> str:
     return brief
 
 
-def plural(count: int, noun: str) -> str:
-    """Returns ``1 trial`` or ``3 trials``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Returns ``1 trial`` or ``3 trials``; ``several`` is a plural that takes no s."""
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
+
+
+def with_article(scale: str) -> str:
+    """Returns ``the width``; a symbol such as ``w`` or ``N`` as it is."""
+    return f"the {scale}" if len(scale) > 2 else scale
 
 
 def minus(text: str) -> str:
@@ -102,6 +108,14 @@ def decimals(value: float | None, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else minus(f"{value:.{digits}f}")
+
+
+def loss_digits(losses: Iterable[float]) -> int:
+    """Returns with how many decimals to show the losses of a table: 4, or where they differ by
+    less than 0.01 so many that the differences have four digits; of a single one its own."""
+    known = [loss for loss in losses if math.isfinite(loss)]
+    spread = max(known, default=0.0) - min(known, default=0.0) or max(map(abs, known), default=0.0)
+    return max(4, 3 - math.floor(math.log10(spread))) if 0 < spread < 0.01 else 4
 
 
 def three_digits(value: float) -> str:

@@ -71,6 +71,7 @@ from .suspicion import BestLosses as BestLosses
 from .suspicion import best_losses as best_losses
 from .suspicion import mixed_units as mixed_units
 from .suspicion import rising_loss as rising_loss
+from .suspicion import units_between as units_between
 from .suspicion import wrong_goal as wrong_goal
 from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,12 @@ LEAST_SHARE = 2 / 3
 BITS = -math.log(math.log(2))
 """Log of a loss in bits over the same loss in nats."""
 
+SAME_FACTOR = 0.01
+"""Log of a ratio of losses, at most, by which it may miss that of two units at any scale."""
+
+MOST_VARIANTS = 12
+"""Variants of which each two are compared."""
+
 SMOOTH = 0.06
 """Second difference of log loss from scale to scale, at most, that counts as smooth."""
 
@@ -66,10 +73,8 @@ def wrong_goal(
     fitting, contrary = SMALL_IS_BETTER, LARGE_IS_BETTER
     if goal == "max":
         fitting, contrary = contrary, fitting
-    if words & fitting:
-        return None
     why = f"of a metric of that name the {'larger' if goal == 'min' else 'smaller'} is better"
-    if not words & contrary:
+    if words & fitting or not words & contrary:
         shapes = [
             _upside_down(curve) for curve in curves if np.isfinite(curve).sum() >= LEAST_POINTS
         ]
@@ -185,6 +190,31 @@ def mixed_units(best: BestLosses) -> str | None:
         f"the losses of {best.scale} {names} are {factor} times what the other scales suggest, "
         f"like {here} among {there}; if so, multiply them by {1 / factor:.4f}"
     )
+
+
+def units_between(bests: Mapping[str, BestLosses]) -> list[str]:
+    """Returns a sentence on each two variants whose best losses differ by log2(e) = 1.4427 times
+    at every scale that both have, two at least: likely bits against nats.
+
+    Args:
+        bests: best losses by the name of the variant, all under the same settings.
+    """
+    known = {
+        name: dict(zip(best.scales.tolist(), np.log(best.losses).tolist(), strict=True))
+        for name, best in list(bests.items())[:MOST_VARIANTS]
+        if np.all(best.losses > 0)
+    }
+    said = []
+    for pair in combinations(known, 2):
+        shared = known[pair[0]].keys() & known[pair[1]].keys()
+        one, other = sorted(pair, key=lambda name: sum(known[name][scale] for scale in shared))
+        off = [known[other][scale] - known[one][scale] - BITS for scale in shared]
+        if len(off) > 1 and max(map(abs, off)) < SAME_FACTOR:
+            said.append(
+                f"the best losses of {other} are 1.4427 times those of {one} at every "
+                f"{bests[one].scale}, like bits beside nats; if so, multiply them by 0.6931"
+            )
+    return said
 
 
 def _roughness(u: Floats, logs: Floats) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from sweeper.analysis import Drift, Optimum, Prediction, Regret, Rivals, Verdict
-from sweeper.words import percent, plural, power_range, signed_plain, with_power
+from sweeper.words import percent, plural, power_range, signed_plain, with_article, with_power
 
 TOLD = 3
 """Groups that have a sentence each; more are counted."""
@@ -118,7 +118,11 @@ def of_drift(
     measured = [group for group in groups if group.drift is not None]
     if len(groups) <= TOLD:
         return " ".join(words.told(group, alone=len(groups) == 1) for group in groups)
-    said = [*words.counted(measured), *words.without(groups)]
+    if len(measured) == 1:
+        first: Iterable[str] = [words.told(measured[0], alone=False)]
+    else:
+        first = words.counted(measured)
+    said = [*first, *words.without(groups)]
     return " ".join(said)
 
 
@@ -233,6 +237,7 @@ class _DriftWords:
 
     def __init__(self, hyperparameter: str, scale: str, metric: str, tuned: Sequence[str]) -> None:
         self._best, self._scale, self._metric = f"best {hyperparameter}", scale, metric
+        self._the_scale = with_article(scale)
         self._tuned = tuned_words(tuned, hyperparameter)
 
     def told(self, group: DriftOfGroup, *, alone: bool) -> str:
@@ -242,9 +247,9 @@ class _DriftWords:
         if drift is None:
             return _sentence(f"{where}{self._unmoved(group)}")
         goes = course(group)
-        moves = f"the {self._best} {goes} with the {self._scale}"
+        moves = f"the {self._best} {goes} with {self._the_scale}"
         if goes == "is not resolved":
-            moves = f"it is not resolved whether the {self._best} moves with the {self._scale}"
+            moves = f"it is not resolved whether the {self._best} moves with {self._the_scale}"
         numbers = (
             f"{signed_plain(drift.slope)} octaves per doubling, "
             f"95% {_between(drift.low, drift.high)}, {self._scales(drift.scales_used)}"
@@ -263,7 +268,7 @@ class _DriftWords:
         """Yields what many groups with a drift say together."""
         if not groups:
             return
-        unit = f"octaves per doubling of the {self._scale}"
+        unit = f"octaves per doubling of {self._the_scale}"
         ways: list[str] = []
         for way, each in _alike((course(group), group) for group in groups):
             slopes = [group.drift.slope for group in each if group.drift is not None]
@@ -305,18 +310,23 @@ class _DriftWords:
                 f"{found.scale:g}, the only {self._scale} there is, so no drift can be told"
             )
         if group.optima and not refused_for_holes(group):
+            if all(math.isinf(one.low) and math.isinf(one.high) for one in group.optima):
+                return (
+                    f"nothing is known of the {self._best}: every interval is open on both sides"
+                )
             return (
                 f"the {self._best} is only bounded, so no drift can be told: of "
                 f"{len(group.optima)} lowest losses {_listed(_edges(group.optima))}"
             )
         known = len(group.optima)
         return (
-            f"{known} of {known + len(group.left_out)} values of the {self._scale} have an "
+            f"{known} of {known + len(group.left_out)} values of {self._scale} have an "
             f"optimum of {self._best.removeprefix('best ')}, so no drift is told"
         )
 
     def _scales(self, scales: Sequence[float]) -> str:
-        noun = f"{self._scale}s" if self._scale.isalpha() else f"values of {self._scale}"
+        takes_s = self._scale.isalpha() and len(self._scale) > 2 and self._scale[-1] != "s"
+        noun = f"{self._scale}s" if takes_s else f"values of {self._scale}"
         number = COUNTS[len(scales)] if len(scales) < len(COUNTS) else str(len(scales))
         return f"{number} {noun} {scales[0]:g} to {scales[-1]:g}"
 
@@ -326,7 +336,7 @@ class _DriftWords:
         assert drift is not None
         if drift.bend is not None and drift.bends:
             grows = drift.bend.value * drift.slope > 0
-            yield f"it bends, and the drift {'grows' if grows else 'slows'} with the {self._scale}"
+            yield f"it bends, and the drift {'grows' if grows else 'slows'} with {self._the_scale}"
         if "two_scales" in drift.flags:
             yield "nothing tells whether it is a straight line"
         if "scattered" in drift.flags:
@@ -354,7 +364,7 @@ class _DriftWords:
             worst = max(resolved, key=lambda cost: cost.regret)
             open_ends = sum(not cost.resolved and cost.high > worst.regret for cost in known)
             least = "at least " if math.isinf(worst.high) else "" if open_ends else "up to "
-            more = f" and is not resolved at {open_ends} others" if open_ends else ""
+            more = f" and is not resolved at {plural(open_ends, 'other')}" if open_ends else ""
             ends = "" if math.isinf(worst.high) else f", 95% {worst.low:.2g} to {worst.high:.2g}"
             return (
                 f"{what} costs {least}{worst.regret:.2g} in {self._metric} "
@@ -371,28 +381,30 @@ class _DriftWords:
 def of_prediction(
     target: Mapping[str, float],
     groups: Sequence[tuple[str, PredictionOfGroup]],
+    metric: str = "loss",
 ) -> str:
     """Returns the best setting at a target, with its interval and what it may cost.
 
     Args:
         target: value by name of the scale.
         groups: hyperparameter and prediction of every group.
+        metric: name of what is compared.
     """
     place = ", ".join(f"{name} {value:g}" for name, value in target.items())
-    said = [_predicted(place, name, group) for name, group in groups[:TOLD]]
+    said = [_predicted(place, name, group, metric) for name, group in groups[:TOLD]]
     if len(groups) > TOLD:
         said.append(f"{len(groups) - TOLD} more predictions stand below.")
     return " ".join(said)
 
 
-def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup) -> str:
+def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup, metric: str) -> str:
     where = "" if group.label == "default" else f" under {group.label}"
     found = group.prediction
     if found is None:
         return f"There is no prediction of {hyperparameter}{where} at {place}."
     cost = "what it costs is unknown"
     if found.regret is not None:
-        cost = f"expected to cost {found.regret:.2g} in loss against tuning there"
+        cost = f"expected to cost {found.regret:.2g} in {metric} against tuning there"
     return (
         f"At {place} the best {hyperparameter}{where} is predicted to be "
         f"{with_power(found.value)} (95% {power_range(found.low, found.high)}, by the "
@@ -472,7 +484,9 @@ def _edges(optima: Sequence[Optimum]) -> list[str]:
         "cliff": "beside a divergence",
     }
     counts = {flag: sum(flag in optimum.flags for optimum in optima) for flag in places}
-    return [f"{n} lie {places[flag]}" for flag, n in counts.items() if n] or ["few lie inside"]
+    return [
+        f"{n} {'lies' if n == 1 else 'lie'} {places[flag]}" for flag, n in counts.items() if n
+    ] or ["few lie inside"]
 
 
 def _between(low: float, high: float) -> str:

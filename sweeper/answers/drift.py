@@ -248,7 +248,7 @@ def _analyse(
         located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
-        drift = measure_drift(located.optima, left_out=bool(located.refused))
+        drift = measure_drift(located.optima, left_out=bool(located.refused), along=columns[0])
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     optima = located.optima

@@ -42,17 +42,20 @@ class PredictionStatement(Statement):
     Attributes:
         target: value by name of the scale.
         groups: one a variant, setting and hyperparameter.
+        metric: name of what is compared.
     """
 
     target: Mapping[str, float]
     groups: tuple[Predicted, ...]
+    metric: str = "loss"
 
     HEAD = "study target bottom_line"
 
     @property
     def bottom_line(self) -> str:
         """What it all comes to, in one to three sentences."""
-        return of_prediction(self.target, [(one.group.subject, one) for one in self.groups])
+        groups = [(one.group.subject, one) for one in self.groups]
+        return of_prediction(self.target, groups, self.metric)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
@@ -79,6 +82,7 @@ def predictions(
         target={name: float(target[name]) for name in statement.scales},
         groups=found,
         notes=(*statement.notes, *notes),
+        metric=statement.metric,
     )
 
 

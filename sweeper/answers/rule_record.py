@@ -80,10 +80,12 @@ class RuleStatement(Statement):
     Attributes:
         scales: names of the scales.
         groups: one a variant, setting and hyperparameter.
+        metric: name of what is compared.
     """
 
     scales: tuple[str, ...]
     groups: tuple[RuleGroup, ...]
+    metric: str = "loss"
 
     HEAD = "study scales"
 

@@ -352,6 +352,7 @@ def fitted(
         scales=scales,
         groups=tuple(found),
         notes=tuple(dict.fromkeys(notes)),
+        metric=view.compared[0],
     )
 
 

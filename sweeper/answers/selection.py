@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeper.analysis import best_losses, mixed_units, rising_loss, wrong_goal
+from sweeper.analysis import (
+    BestLosses,
+    best_losses,
+    mixed_units,
+    rising_loss,
+    units_between,
+    wrong_goal,
+)
 from sweeper.answers.groups import HANDFUL, group_label
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
@@ -25,7 +32,7 @@ class Selection:
         rows: the trials, see :meth:`StudyView.select`.
         settings: columns that make the groups, with the variant.
         tuned: other hyperparameters, which are at their best at every value of those asked about.
-        notes: sentences on which trials count, and the doubts.
+        notes: the doubts, and sentences on which trials count.
         doubts: sentences on what looks wrong with the results themselves.
     """
 
@@ -75,13 +82,18 @@ def doubts(
             yield goal
             return
     found: dict[str, list[str]] = {"units": [], "rise": []}
+    alike: dict[str, dict[str, BestLosses]] = {}
     for key, part in points.groupby(place, dropna=False):
         best = best_losses(part, scale, (*names, *tuned))
+        alike.setdefault(str(key[1:]), {})[str(key[0])] = best
         units = mixed_units(best)
         said = units or rising_loss(best, study.metric, study.goal)
         if said is not None:
             label = group_label(str(key[0]), dict(zip(groups, key[1:], strict=True)))
             found["units" if units else "rise"].append(f"{label}: {said}")
+    found["units"] += dict.fromkeys(
+        each for bests in alike.values() for each in units_between(bests)
+    )
     for sentences in found.values():
         more = len(sentences) - HANDFUL
         yield from sentences[:HANDFUL]

@@ -291,7 +291,7 @@ class StudyView:
         if not self.holds_optima:
             wrong = tuple(doubts(self.study, rows, (self.scale, *names), groups, tuned))
         return Selection(
-            rows=rows, settings=groups, tuned=tuned, notes=(*notes, *wrong), doubts=wrong
+            rows=rows, settings=groups, tuned=tuned, notes=(*wrong, *notes), doubts=wrong
         )
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:

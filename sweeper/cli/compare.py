@@ -19,6 +19,7 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import Said, evidence_lines, grid, interval, noted, print_answer, print_json
+from sweeper.words import loss_digits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,6 +111,7 @@ def _table(other: ComparedVariant) -> Table:
     timed = any(not math.isnan(point.seconds) for point in other.result.points)
     fitted = other.fitted or [None] * len(other.result.points)
     rows = []
+    digits = loss_digits(point.loss for point in other.result.points)
     for point, multiplier, law in zip(
         other.result.points, other.saving.multipliers, fitted, strict=True
     ):
@@ -121,7 +123,7 @@ def _table(other: ComparedVariant) -> Table:
         rows.append(
             [
                 ("point", point.label),
-                ("loss", f"{point.loss:.4f}"),
+                ("loss", f"{point.loss:.{digits}f}"),
                 ("FLOPs", _number(point.flops)),
                 *[("seconds", _number(point.seconds))] * timed,
                 ("multiplier", multiplier.beyond or f"{multiplier.value:.3f}"),

@@ -41,7 +41,7 @@ from sweeper.cli.text import (
     print_json,
 )
 from sweeper.errors import RequestError
-from sweeper.words import percent, power_range, signed_plain, with_power
+from sweeper.words import loss_digits, percent, power_range, signed_plain, with_article, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -167,9 +167,23 @@ def print_statements(statements: Sequence[DriftStatement], *, every: bool = Fals
             partial(why_no_drift, scale=statement.scale),
             every=every,
         )
-        groups = ((group.label, _said(statement, group)) for group in shown)
+        groups = ((label, _said(statement, group)) for label, group in _told_once(shown))
         lead = [statement.bottom_line, *noted(statement.notes, every=every)]
         print_answer(title, lead, groups, rest)
+
+
+def _told_once(groups: Sequence[DriftGroup]) -> Iterator[tuple[str, DriftGroup]]:
+    """Yields groups with their labels; of those without an optimum for the same reasons, resting
+    on as much, the first under the labels of all."""
+    alike: dict[object, list[DriftGroup]] = {}
+    for place, group in enumerate(groups):
+        base = group.evidence
+        rests = (base.trials, base.declared, base.diverged, base.seeds, base.warnings)
+        same = (group.refused, tuple(group.left_out.items()), rests)
+        alike.setdefault(place if group.optima else same, []).append(group)
+    for those in alike.values():
+        count = f" ({len(those)} groups)" if len(those) > 1 else ""
+        yield "; ".join(group.label for group in those) + count, those[0]
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
@@ -184,8 +198,9 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
             yield f"no optimum at {statement.scale} {scale:g}: {why}"
     if (drift := group.drift) is not None:
         yield (
-            f"drift {signed_plain(drift.slope)} octaves per doubling of the {statement.scale}, "
-            f"95% interval {interval(drift.low, drift.high, signed_plain)}"
+            f"drift {signed_plain(drift.slope)} octaves per doubling of "
+            f"{with_article(statement.scale)}, 95% interval "
+            f"{interval(drift.low, drift.high, signed_plain)}"
         )
         if drift.bends:
             yield f"the drift {drift.bend_words}"
@@ -214,16 +229,20 @@ def _because(statement: DriftStatement, group: DriftGroup) -> str:
         return group.refused or ""
     missing, every = len(group.left_out), len(group.left_out) + len(group.optima)
     return (
-        f"{missing} of {every} values of the {statement.scale} have no optimum; --allow-holes "
+        f"{missing} of {every} values of {statement.scale} have no optimum; --allow-holes "
         "goes on without them"
     )
 
 
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
-    """Returns one row a scale; the column of compute only where something is priced."""
+    """Returns one row a scale; the column of compute only where something is priced, and that of
+    regret only where there are two scales to transfer between."""
     regret = {row.scale: row for row in group.regret}
     priced = any(_compute(row) for row in group.regret)
     wide = console().width >= WIDE
+    digits = loss_digits(optimum.loss for optimum in group.optima)
+    transfers = f"regret at exponent {group.exponent:g}"
+    several = len(group.optima) > 1
     holed = any(optimum.answered < optimum.declared for optimum in group.optima)
     return grid(
         [
@@ -232,9 +251,9 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_range(optimum.low, optimum.high)),
                 *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
-                (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
-                *[("its 95%", _loss_interval(statement, optimum))] * wide,
-                (f"regret at exponent {group.exponent:g}", _regret(regret.get(optimum.scale))),
+                (statement.metric, f"{statement.sign * optimum.loss:.{digits}f}"),
+                *[("its 95%", _loss_interval(statement, optimum, digits))] * wide,
+                *[(transfers, _regret(regret.get(optimum.scale), digits))] * several,
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
                 *[("trials", f"{optimum.answered}/{optimum.declared}")] * holed,
                 ("flags", flag_words(optimum.flags)),
@@ -249,13 +268,13 @@ def _value(tuned: float | None) -> str:
     return "–" if tuned is None else f"{tuned:.3g}"
 
 
-def _loss_interval(statement: DriftStatement, optimum: Optimum) -> str:
+def _loss_interval(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
     """Returns the interval of the tuned loss, or of what it is minus."""
     low, high = sorted(statement.sign * end for end in (optimum.loss_low, optimum.loss_high))
-    return interval(low, high, "{:.4f}".format)
+    return interval(low, high, f"{{:.{digits}f}}".format)
 
 
-def _regret(row: Regret | None) -> str:
+def _regret(row: Regret | None, digits: int) -> str:
     """Returns what transfer costs, as far as it is known."""
     if row is None or row.certainty == "unknown":
         return "unknown"
@@ -263,9 +282,9 @@ def _regret(row: Regret | None) -> str:
         return "diverges"
     share = f" ({percent(row.percent)})" if math.isfinite(row.percent) else ""
     if row.resolved and math.isinf(row.high):
-        return f"at least {row.regret:.4f}{share}"
+        return f"at least {row.regret:.{digits}f}{share}"
     if row.resolved and not row.harmless:
-        return f"{row.regret:.4f}{share}, {row.low:.2g} to {row.high:.2g}"
+        return f"{row.regret:.{digits}f}{share}, {row.low:.2g} to {row.high:.2g}"
     bound = f", ≤ {row.high:.2g}" if math.isfinite(row.high) else ""
     return f"{'harmless' if row.harmless else 'not resolved'}{bound}"
 
@@ -314,13 +333,14 @@ def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said
 
 
 def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
+    digits = loss_digits(optimum.loss for optimum in group.optima.values())
     rows = [
         [
             (statement.scale, f"{scale:g}" if axis == 0 else ""),
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
             ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
-            ("loss", f"{optimum.loss:.4f}" if axis == 0 else ""),
+            ("loss", f"{optimum.loss:.{digits}f}" if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]
         for scale, optimum in group.optima.items()

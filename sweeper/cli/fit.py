@@ -122,7 +122,7 @@ def _print_rules(statement: RuleStatement, *, every: bool) -> None:
     shown, rest = cut(
         statement.groups, lambda group: "without a rule" if group.refused else None, every=every
     )
-    groups = ((_name(group), _said(group)) for group in shown)
+    groups = ((_name(group), _said(group, statement.metric)) for group in shown)
     print_answer(title, noted(statement.notes, every=every), groups, rest)
 
 
@@ -131,7 +131,7 @@ def _name(group: RuleGroup) -> str:
     return f"{group.label}: {group.subject}{together}"
 
 
-def _said(group: RuleGroup) -> Iterator[Said]:
+def _said(group: RuleGroup, metric: str) -> Iterator[Said]:
     rule = group.rule
     if rule is None:
         yield f"no rule: {group.refused}"
@@ -147,7 +147,7 @@ def _said(group: RuleGroup) -> Iterator[Said]:
     yield from (f"- {RULE_FLAGS[flag]}" for flag in rule.flags if flag in RULE_FLAGS)
     yield _choice(rule)
     for scale in dict.fromkeys(held.without for held in rule.held):
-        yield _held_sentence(group, rule, scale)
+        yield _held_sentence(group, rule, scale, metric)
     for place, why in group.left_out.items():
         yield f"no optimum at {place}: {why}"
     yield from evidence_lines(group.evidence)
@@ -170,14 +170,16 @@ def _places(rule: Rule) -> Table:
     return grid(rows)
 
 
-def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
+def _held_sentence(group: RuleGroup, rule: Rule, scale: str, metric: str) -> str:
     """Returns one sentence on the places at the largest value of a scale."""
     pairs = zip(rule.held, group.costs, strict=True)
     held = [(one, cost) for one, cost in pairs if one.without == scale]
     worst, _ = max(held, key=lambda pair: abs(pair[0].error))
     costs = [cost for _, cost in held if cost is not None]
     inside = sum(one.inside for one, _ in held)
-    lost = f"costs at most {max(0.0, *costs):.2g} in loss" if costs else "its loss is not measured"
+    lost = f"its {metric} is not measured"
+    if costs:
+        lost = f"costs at most {max(0.0, *costs):.2g} in {metric}"
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
@@ -263,19 +265,22 @@ def _print_predictions(statement: PredictionStatement, *, every: bool) -> None:
     shown, rest = cut(
         statement.groups, lambda one: "without a prediction" if one.refused else None, every=every
     )
-    groups = ((f"{one.label}: {one.group.hyperparameter}", _said_ahead(one)) for one in shown)
+    groups = (
+        (f"{one.label}: {one.group.hyperparameter}", _said_ahead(one, statement.metric))
+        for one in shown
+    )
     lead = [statement.bottom_line, *noted(statement.notes, every=every)]
     print_answer(title, lead, groups, rest)
 
 
-def _said_ahead(one: Predicted) -> Iterator[Said]:
+def _said_ahead(one: Predicted, metric: str) -> Iterator[Said]:
     found = one.prediction
     if found is None:
         yield f"no prediction: {one.refused}"
     else:
         yield (f"{with_power(found.value)}, 95% interval {power_range(found.low, found.high)}")
         if found.regret is not None:
-            yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
+            yield f"expected to cost {found.regret:.2g} in {metric} against tuning at the target"
         else:
             yield "what it may cost is unknown: the interval is open, or no curvature is known"
         if one.joint_regret is not None:

@@ -130,6 +130,9 @@ def grid(rows: Sequence[Row], *, words: Collection[str] = ("flags",), padding: i
 
 def evidence_lines(evidence: Evidence) -> Iterator[Said]:
     """Yields what a group rests on, and what its results should share and do not."""
+    if evidence.optima:
+        yield f"rests on {plural(evidence.trials, 'optimum', 'optima')}"
+        return
     parts = [f"rests on {evidence.trials} of {evidence.declared} trials"]
     if evidence.diverged:
         parts.append(f"{evidence.diverged} of them diverged")

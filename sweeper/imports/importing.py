@@ -10,7 +10,7 @@ from typing import Any
 from sweeper.errors import RequestError
 from sweeper.imports.cells import Plain, coded, state
 from sweeper.imports.files import Sheet, open_sheet, release_batches
-from sweeper.imports.request import ImportRequest, found_columns
+from sweeper.imports.request import ImportRequest, found_columns, notes_on_logged
 from sweeper.imports.study import ImportedStudy
 from sweeper.imports.table import Deduplicated, Reader, deduplicated, numbered_repeats
 from sweeper.store import Changes, Store
@@ -69,6 +69,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     sheet = open_sheet(request.file)
     request, found = _with_outcome(sheet, request)
     columns = found_columns(sheet.names, _in_columns(sheet, request), request.measured)
+    found += notes_on_logged(columns, sheet.names)
     in_names, names = request.in_names, None
     if in_names is not None:
         names = in_names.column_of(sheet.names)

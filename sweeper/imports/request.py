@@ -260,8 +260,8 @@ def found_columns(
     """Returns the column of a file for each name that was asked for.
 
     A name is that of a column, or what stands after a dot or slash in exactly one. Of several, a
-    setting is the one under ``config``, where a schedule's last rate may stand under ``summary``,
-    and a measurement the one under ``summary``.
+    setting is the one under ``config``, also before a column of just that name, which may be what
+    a schedule logged last, and a measurement the one under ``summary``.
 
     Args:
         names: columns of the file.
@@ -286,9 +286,26 @@ def found_columns(
     return columns
 
 
+def notes_on_logged(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """Returns a sentence on each name whose column under ``config`` was taken, although there is a
+    column of just that name.
+
+    Args:
+        columns: column of the file for each name that was asked for.
+        names: columns of the file.
+    """
+    return [
+        f"{name} is the setting {column}: the column {name} beside it may be what a schedule "
+        f"logged last; to take that one, give it a name of its own in the file"
+        for name, column in columns.items()
+        if column != name and name in names
+    ]
+
+
 def _column(name: str, known: Mapping[str, int], part: str) -> str:
+    config = (f"config.{name}", f"config/{name}") if part == "config" else ()
     if name in known:
-        return name
+        return next((column for column in config if column in known), name)
     ends = [column for column in known if column.endswith((f".{name}", f"/{name}"))]
     for preferred in (
         [end for end in ends if end in (f"{part}.{name}", f"{part}/{name}")],

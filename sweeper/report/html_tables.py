@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from sweeper.analysis import Claim, Drift, Flag, Regret, Ruling
 from sweeper.answers import DRIFT_FLAGS, regret_note
 from sweeper.report.tables import ReportData
-from sweeper.words import decimals, interval_of_log2, minus, signed, signed_interval, three_digits
+from sweeper.words import (
+    decimals,
+    interval_of_log2,
+    loss_digits,
+    minus,
+    signed,
+    signed_interval,
+    three_digits,
+)
 
 BADGES: Mapping[Ruling, tuple[str, str]] = {
     "holds": ("holds", "good"),
@@ -104,13 +112,18 @@ def page_tables(data: ReportData) -> list[PageTable]:
     return [table for table in made if table.rows]
 
 
-def _between(one: float, other: float) -> str:
+def _between(one: float, other: float, digits: int) -> str:
     """Returns the interval between two losses."""
-    return " to ".join(decimals(end) for end in sorted((one, other)))
+    return " to ".join(decimals(end, digits) for end in sorted((one, other)))
+
+
+def _digits(data: ReportData) -> int:
+    return loss_digits(each.loss for group in data.groups.values() for each in group.optima)
 
 
 def _optima_table(data: ReportData) -> PageTable:
     metric, sign = data.statement.metric, data.statement.sign
+    digits = _digits(data)
     rows = [
         [
             ("group", name),
@@ -120,10 +133,10 @@ def _optima_table(data: ReportData) -> PageTable:
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
             *[(f"its {each}", _value(optimum.tuned.get(each))) for each in data.tuned],
-            (metric, decimals(sign * optimum.loss)),
+            (metric, decimals(sign * optimum.loss, digits)),
             (
                 f"95% interval of {metric}",
-                _between(sign * optimum.loss_low, sign * optimum.loss_high),
+                _between(sign * optimum.loss_low, sign * optimum.loss_high, digits),
             ),
             ("points", str(optimum.points)),
             ("trials", f"{optimum.answered} of {optimum.declared}"),
@@ -182,18 +195,19 @@ def _drift_table(data: ReportData) -> PageTable:
 
 def _regret_table(data: ReportData) -> PageTable:
     metric, sign = data.statement.metric, data.statement.sign
+    digits = _digits(data)
     rows = [
         [
             ("group", name),
             (data.scale, f"{cost.scale:g}"),
             ("transferred setting", three_digits(2.0**cost.log2)),
-            (f"{metric} tuned", decimals(sign * cost.tuned)),
-            (f"{metric} transferred", decimals(sign * cost.transferred)),
-            ("regret", regret_words(cost)),
-            ("95% interval", _span(cost)),
+            (f"{metric} tuned", decimals(sign * cost.tuned, digits)),
+            (f"{metric} transferred", decimals(sign * cost.transferred, digits)),
+            ("regret", regret_words(cost, digits)),
+            ("95% interval", _span(cost, digits)),
             ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),
-            ("noise floor", decimals(cost.floor)),
+            ("noise floor", decimals(cost.floor, digits)),
             ("remarks", regret_note(cost)),
         ]
         for name, group in data.groups.items()
@@ -214,21 +228,22 @@ def drift_words(drift: Drift, scale: str) -> str:
     )
 
 
-def regret_words(cost: Regret) -> str:
+def regret_words(cost: Regret, digits: int = 4) -> str:
     """Returns a regret in the unit of the objective, as far as it is known."""
     if cost.certainty == "unknown":
         return "unknown"
     if cost.certainty == "infinite":
         return "diverges"
-    text = minus(f"{cost.regret:.4f}")
+    text = minus(f"{cost.regret:.{digits}f}")
     return f"≥ {text}" if cost.certainty == "at_least" else text
 
 
-def _span(cost: Regret) -> str:
+def _span(cost: Regret, digits: int) -> str:
     """Returns the interval of a regret; open where nothing bounds it."""
     if not math.isfinite(cost.low):
         return "–"
-    return f"{decimals(cost.low)} to {decimals(cost.high) if math.isfinite(cost.high) else 'open'}"
+    high = decimals(cost.high, digits) if math.isfinite(cost.high) else "open"
+    return f"{decimals(cost.low, digits)} to {high}"
 
 
 def compute_words(cost: Regret) -> str:

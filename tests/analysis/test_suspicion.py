@@ -14,6 +14,7 @@ from sweeper.analysis.suspicion import (
     best_losses,
     mixed_units,
     rising_loss,
+    units_between,
     wrong_goal,
 )
 
@@ -57,9 +58,10 @@ def test_a_metric_of_which_more_is_better_is_suspected_by_its_name(metric: str) 
 
 def test_curves_that_are_upside_down_are_suspected_whatever_the_name() -> None:
     curves = curves_of(case("accuracy_wrong_goal"), "acc", "width", "lr")
-    said = wrong_goal("quality", "min", curves, "lr")
-    assert said is not None
-    assert "4 of 4 curves are worst inside the lr grid and best at its end" in said
+    for metric in ("quality", "loss", "val_error"):
+        said = wrong_goal(metric, "min", curves, "lr")
+        assert said is not None and said.startswith(metric)
+        assert "4 of 4 curves are worst inside the lr grid and best at its end" in said
     assert wrong_goal("quality", "max", [-curve for curve in curves], "lr") is None
 
 
@@ -71,9 +73,8 @@ def test_curves_of_a_loss_are_not_taken_for_upside_down() -> None:
         trials(start=5.0, noise=0.02),
     ]
     for table in honest:
-        assert (
-            wrong_goal("y", "min", curves_of(table, "loss", "width", "learning_rate"), "") is None
-        )
+        curves = curves_of(table, "loss", "width", "learning_rate")
+        assert wrong_goal("y", "min", curves, "") is wrong_goal("loss", "min", curves, "") is None
     levelled = np.array([3.2, 3.5, 4.0, 7.52, 7.4, 7.5])  # an edge and a blow-up that levels off
     assert wrong_goal("y", "min", [levelled] * 4, "lr") is None
     assert wrong_goal("y", "min", [np.array([3.0, 3.1, 3.05, 3.0])] * 4, "lr") is None
@@ -138,3 +139,17 @@ def test_published_sweeps_are_not_suspected(name: str) -> None:
         assert (
             wrong_goal("y", "min", curves_of(part, "loss", "width", "learning_rate"), "") is None
         )
+
+
+def test_variants_whose_losses_differ_by_the_factor_of_a_unit_are_suspected() -> None:
+    nats = [3.2, 3.01, 2.86, 2.74]
+    bits = [loss / np.log(2) * (1 + 0.001 * k) for k, loss in enumerate(nats)]
+    for names in (("a", "b"), ("b", "a")):
+        said = units_between(dict(zip(names, (made(nats), made(bits)), strict=True)))
+        assert said == [
+            f"the best losses of {names[1]} are 1.4427 times those of {names[0]} at every width, "
+            "like bits beside nats; if so, multiply them by 0.6931"
+        ]
+    assert units_between({"a": made(nats), "b": made([4.616, 4.5, 4.126, 3.953])}) == []
+    assert units_between({"a": made(nats[:1]), "b": made(bits[:1])}) == []
+    assert units_between({"a": made(nats), "b": made([-1.0, 2.0])}) == []

@@ -48,7 +48,7 @@ def test_groups_without_a_drift_are_counted_by_reason() -> None:
     lone = trials(noise=0.002, variant="lone", scales=(32,))
     edges = trials(noise=0.002, variant="edges", start=-12.0)
     line = state(pd.concat([trials(noise=0.002), holed, lone, edges])).bottom_line
-    assert line.startswith("Of 1 group with a drift, the best learning_rate ")
+    assert line.startswith("Under mup the best learning_rate ")
     for reason in (
         "no optimum at some width in 1",
         "one width only in 1",

@@ -153,6 +153,21 @@ def test_a_setting_is_looked_for_under_config_and_a_measurement_under_summary(
         take(own, two, **PLAIN)
 
 
+def test_the_setting_of_a_run_comes_before_what_a_schedule_logged_under_the_same_name(
+    own: Store, tmp_path: Path
+) -> None:
+    file = text(tmp_path, "width,config.lr,lr,loss\n64,0.5,0,2\n64,1,0,3\n")
+
+    done = take(own, file, **PLAIN)
+
+    assert own.frame("theirs")["lr"].tolist() == [0.5, 1]
+    assert done.columns == {"lr": "config.lr"}
+    assert done.notes[0].startswith("lr is the setting config.lr: the column lr beside it may be")
+    assert (
+        take(own, text(tmp_path, "width,lr,loss\n64,0.5,2\n"), study="plain", **PLAIN).notes == ()
+    )
+
+
 def test_a_header_that_says_a_name_twice_is_refused_where_it_matters(
     own: Store, tmp_path: Path
 ) -> None:

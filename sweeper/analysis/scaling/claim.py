@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.analysis.optimum import ScaleEstimate
-from sweeper.analysis.scaling.drift import Drift, advice
+from sweeper.analysis.scaling.drift import Drift
+from sweeper.analysis.scaling.remedies import remedies
 from sweeper.errors import AnalysisRefusal
 
 Ruling = Literal["holds", "broken", "inconclusive"]
@@ -184,8 +185,9 @@ def interval_text(low: float, high: float, digits: int) -> str:
 
 def _remedy(claim: Claim, drift: Drift, optima: Sequence[ScaleEstimate]) -> str:
     """Returns what would settle a claim, the cheapest cure first."""
-    cures = [advice(optimum) for optimum in optima if not optimum.located]
-    cures += [_widen_grid(optimum) for optimum in optima if _open_by_noise(optimum)]
+    bounded = [(f"{drift.along} {each.scale:g}", each) for each in optima if not each.located]
+    cures = remedies(bounded)
+    cures += [_widen_grid(optimum, drift.along) for optimum in optima if _open_by_noise(optimum)]
     if math.isfinite(drift.low) and math.isfinite(drift.high):
         cures += _shrink(claim, drift, optima)
     elif not cures:
@@ -197,11 +199,13 @@ def _open_by_noise(optimum: ScaleEstimate) -> bool:
     return optimum.located and not (math.isfinite(optimum.low) and math.isfinite(optimum.high))
 
 
-def _widen_grid(optimum: ScaleEstimate) -> str:
+def _widen_grid(optimum: ScaleEstimate, along: str) -> str:
     side = "lower" if math.isinf(optimum.low) else "upper"
     if math.isinf(optimum.low) and math.isinf(optimum.high):
-        return f"at scale {optimum.scale:g} the interval is wider than the grid: add seeds there"
-    return f"at scale {optimum.scale:g} the interval reaches the {side} edge: widen the grid there"
+        return f"at {along} {optimum.scale:g} the interval is wider than the grid: add seeds there"
+    return (
+        f"at {along} {optimum.scale:g} the interval reaches the {side} edge: widen the grid there"
+    )
 
 
 def _shrink(claim: Claim, drift: Drift, optima: Sequence[ScaleEstimate]) -> list[str]:

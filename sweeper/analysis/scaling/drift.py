@@ -11,8 +11,8 @@ import numpy as np
 from sweeper.analysis.optimum import ScaleEstimate
 from sweeper.analysis.scaling.fit import RegressionData, RuleFit
 from sweeper.analysis.scaling.models import Bent, Power
+from sweeper.analysis.scaling.remedies import remedies
 from sweeper.errors import AnalysisRefusal
-from sweeper.words import with_power
 
 DriftFlag = Literal[
     "censored", "two_scales", "bends", "scattered", "estimators_disagree", "left_out"
@@ -100,6 +100,7 @@ class Drift:
         bend: change of the slope along the scale; None with fewer than three optima.
         leave_one_out: change of the slope by scale left out; empty with two scales.
         flags: see :data:`DriftFlag`.
+        along: name of the scale.
     """
 
     slope: float
@@ -116,6 +117,7 @@ class Drift:
     bend: Bend | None
     leave_one_out: tuple[LeftOut, ...]
     flags: tuple[DriftFlag, ...]
+    along: str = "scale"
 
     @property
     def bends(self) -> bool:
@@ -140,7 +142,9 @@ class Drift:
         return self.intercept + self.slope * float(np.log2(scale))
 
 
-def measure_drift(optima: Sequence[ScaleEstimate], *, left_out: bool = False) -> Drift:
+def measure_drift(
+    optima: Sequence[ScaleEstimate], *, left_out: bool = False, along: str = "scale"
+) -> Drift:
     """Returns the drift of a group's optima.
 
     The power law of one scale as :class:`RuleFit` fits it, with its interval: a weighted
@@ -151,11 +155,12 @@ def measure_drift(optima: Sequence[ScaleEstimate], *, left_out: bool = False) ->
     Args:
         optima: one a scale, from one call of :func:`locate` or :func:`locate_jointly`.
         left_out: whether scales of the group have no optimum; sets a flag.
+        along: name of the scale.
 
     Raises:
         AnalysisRefusal: fewer than two scales, or fewer than two optima that are not bounds.
     """
-    _require_scales(optima)
+    _require_scales(optima, along)
     data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
     fit = RuleFit(data, Power(1))
     slope, u, bend = fit.exponent(0), data.u[:, 0], _bend(data)
@@ -179,10 +184,11 @@ def measure_drift(optima: Sequence[ScaleEstimate], *, left_out: bool = False) ->
         bend=bend,
         leave_one_out=_leave_one_out([optimum.scale for optimum in optima], fit),
         flags=_flags(len(optima), bool(censored), bends, scatter, stretched, left_out),
+        along=along,
     )
 
 
-def _require_scales(optima: Sequence[ScaleEstimate]) -> None:
+def _require_scales(optima: Sequence[ScaleEstimate], along: str) -> None:
     if len(optima) < 2:
         raise AnalysisRefusal(
             f"{len(optima)} scale{'s' * (len(optima) != 1)} with an optimum, and a drift needs at "
@@ -190,22 +196,11 @@ def _require_scales(optima: Sequence[ScaleEstimate]) -> None:
         )
     inside = [optimum for optimum in optima if optimum.located]
     if len(inside) < 2:
-        edges = "; ".join(advice(optimum) for optimum in optima if not optimum.located)
+        bounded = [(f"{along} {each.scale:g}", each) for each in optima if not each.located]
         raise AnalysisRefusal(
-            f"{len(inside)} of {len(optima)} scales have a minimum inside the grid, and a drift "
-            f"needs 2: {edges}"
+            f"{len(inside)} of {len(optima)} values of {along} have a minimum inside the grid, "
+            f"and a drift needs 2: {'; '.join(remedies(bounded))}"
         )
-
-
-def advice(optimum: ScaleEstimate) -> str:
-    """Returns one clause on what an optimum that is only bounded needs."""
-    if not optimum.censored:
-        return f"at scale {optimum.scale:g} the curve has no clear minimum: add seeds there"
-    place = f"at scale {optimum.scale:g} the lowest loss is at {with_power(optimum.value)}"
-    if "cliff" in optimum.flags:
-        return f"{place}, next to a diverged point: refine the grid there"
-    side = "lower" if "censored_low" in optimum.flags else "upper"
-    return f"{place}, the {side} edge: extend the grid there"
 
 
 def _bend(data: RegressionData) -> Bend | None:

@@ -26,6 +26,9 @@ FAR = 8.0
 """Extrapolation by more than this factor is said to be far: no published check of transferred
 optima reaches much beyond it."""
 
+LEAST_TOLD = 0.005
+"""Weight from which on a form of the rule is told."""
+
 REACH, LARGEST = 64.0, 1000.0
 """Doublings beyond which nothing is foretold, and the largest exponent of 2 that is printed."""
 
@@ -124,7 +127,7 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
         regret=None if curvature is None else 0.5 * curvature * ahead.sd**2,
         curvature=curvature,
         doublings=by_scale,
-        assumptions=tuple(_assumptions(rule, by_scale)),
+        assumptions=tuple(_assumptions(rule, by_scale, curved=curvature is not None)),
     )
 
 
@@ -170,7 +173,7 @@ def curvature_at(rule: Rule, u: Floats) -> float | None:
     return float(2.0 ** (row @ coefficients) * np.exp((np.log(2) ** 2) * variance / 2))
 
 
-def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
+def _assumptions(rule: Rule, doublings: Mapping[str, float], *, curved: bool) -> list[str]:
     names = " and ".join(rule.scales)
     shapes: dict[ModelName, str] = {
         "constant": f"the best {rule.hyperparameter} stays the same along {names}",
@@ -180,7 +183,9 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
         "offset": f"the best {rule.hyperparameter} goes on levelling off along {names}",
     }
     likely = sorted(rule.candidates.values(), key=lambda one: -one.weight)
-    forms = [f"{shapes[one.name]} ({one.weight:.0%})" for one in likely if one.contender]
+    forms = [
+        f"{shapes[one.name]} ({one.weight:.0%})" for one in likely if one.weight >= LEAST_TOLD
+    ]
     said = [f"{', or '.join(forms)}; {_checked(rule)}"]
     said += [_reach(rule, name, d) for name, d in doublings.items() if d]
     if not any(doublings.values()):
@@ -191,7 +196,10 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
         said.append(
             f"{bounded} of {len(rule.site_optima)} optima are bounds only, and entered as such"
         )
-    said.append("the loss near the target's optimum is a parabola in log2, as curved as the trend")
+    if curved:
+        said.append(
+            "the loss near the target's optimum is a parabola in log2, as curved as the trend"
+        )
     return said
 
 

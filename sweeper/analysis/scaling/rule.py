@@ -21,6 +21,7 @@ from sweeper.analysis.scaling.holdout import (
     try_form,
 )
 from sweeper.analysis.scaling.models import ModelName
+from sweeper.analysis.scaling.remedies import to_do
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 RuleFlag = Literal["censored", "unchecked", "scattered", "left_out"]
@@ -186,29 +187,17 @@ def require_sites(site_optima: Sequence[SiteOptimum], scales: Sequence[str]) -> 
     need = len(scales) + 1
     if inside and sum(map(_closed, site_optima)) >= need:
         return
-    edges = "".join(f"; {edge_advice(s)}" for s in site_optima if not s.located)
+    bounded = [(each.site.label, each) for each in site_optima if not each.located]
     raise AnalysisRefusal(
         f"{len(inside)} of {len(site_optima)} places have their optimum inside the grid, and a "
-        f"rule over {', '.join(scales)} needs {need}: add values of the scale{edges}"
+        f"rule over {', '.join(scales)} needs {need}: "
+        f"{to_do(bounded, few=len(site_optima) < need)}"
     )
 
 
 def _closed(site_optimum: SiteOptimum) -> bool:
     vertex = site_optimum.measured[site_optimum.estimator]
     return bool(np.isfinite(vertex.low[0]) and np.isfinite(vertex.high[0]))
-
-
-def edge_advice(site_optimum: SiteOptimum) -> str:
-    """Returns one clause on what an optimum that is only bounded needs."""
-    best = f"at {site_optimum.site.label} the lowest loss is at {2.0**site_optimum.log2:.4g}"
-    if "cliff" in site_optimum.flags:
-        return f"{best}, next to a diverged point: refine the grid there"
-    for flag, side in (("censored_low", "lower"), ("censored_high", "upper")):
-        if flag in site_optimum.flags:
-            return f"{best}, the {side} edge: extend the grid there"
-    if "conditional" in site_optimum.flags:
-        return f"{best}, but the other hyperparameter is at an edge: extend its grid there"
-    return f"at {site_optimum.site.label} the losses have no clear minimum: add seeds there"
 
 
 def _allowed(

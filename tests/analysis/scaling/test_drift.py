@@ -117,7 +117,9 @@ def test_one_scale_is_refused() -> None:
 
 
 def test_a_drift_through_bounds_alone_is_refused_with_the_edges_to_extend() -> None:
-    with pytest.raises(AnalysisRefusal, match=r"1 of 2 scales.*scale 32.*upper edge: extend"):
+    with pytest.raises(
+        AnalysisRefusal, match=r"1 of 2 values of scale.*scale 32.*upper edge: extend"
+    ):
         drift_of(trials(scales=(32, 64), start=0.0, slope=-3.5))
 
 
