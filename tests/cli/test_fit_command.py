@@ -121,7 +121,7 @@ def test_a_product_of_two_columns_of_a_table_is_read_along(
 
 
 def test_what_many_groups_lack_is_told_once(sweeper: Sweeper, imported: str) -> None:
-    answer = sweeper("advise", imported, "--target", 1e10, "--flops", 1e21)
+    answer = sweeper("advise", imported, "--target", 1e10, "--flops", 1e21, "--each", "bs")
     assert answer.code == 2
     assert answer.err.count("the trials do not know their FLOPs") == 1
     assert "more groups: " in answer.err

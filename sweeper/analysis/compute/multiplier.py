@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from sweeper.analysis.compute.frontier import (
+    REACH,
     Frontier,
     FrontierPoint,
     require_baseline,
@@ -21,10 +22,6 @@ from sweeper.analysis.optimum import Floats, interval_round
 
 LEAST_DOF = 4
 """Fewer degrees of freedom than this tell no correlation."""
-
-REACH = 8.0
-"""How many times beyond the cheapest and the dearest point of a baseline compute is read at most;
-further out nothing that was measured bears on a law of a few points."""
 
 NEARLY = 1 - 1e-12
 """Largest correlation whose Fisher's z is finite."""

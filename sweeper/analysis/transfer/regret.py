@@ -255,4 +255,5 @@ def _priced(regret: Regret, frontier: Frontier) -> Regret:
     if math.isnan(regret.regret):
         return replace(regret, compute_note="the regret is unknown")
     factor, extrapolated = compute_lost(frontier, loss=regret.tuned, regret=regret.regret)
-    return replace(regret, compute=factor, compute_note="extrapolated" if extrapolated else "")
+    note = "beyond what was measured" if math.isnan(factor) else "extrapolated"
+    return replace(regret, compute=factor, compute_note=note if extrapolated else "")
