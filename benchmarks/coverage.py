@@ -19,6 +19,7 @@ from functools import partial
 from os import cpu_count
 
 import numpy as np
+import pandas as pd
 
 from sweeper.analysis import (
     DEFAULT,
@@ -31,6 +32,8 @@ from sweeper.analysis import (
     judge,
     locate,
     measure_drift,
+    measured_curves,
+    profiled_over,
     quantile_interval,
 )
 from sweeper.errors import AnalysisRefusal
@@ -59,6 +62,20 @@ class Design:
         holes: share of the points that have no result.
         shared: standard deviation of what a seed adds at all points of a scale alike.
         jitter: standard deviation of true optima round the line, in octaves.
+        wall: loss of a run beyond the cliff, to which 2% of it is added as noise; infinite
+            where runs diverge there.
+        rising: by how much the noise of a run grows for each unit of loss above the minimum.
+        shift: standard deviation of the octaves by which a seed moves the whole curve.
+        shared_shift: whether a seed moves the curves of all scales alike.
+        bend: second derivative of the log2 optimum by log2 scale.
+        scales: the widths.
+        tails: degrees of freedom of Student's t that the noise follows; infinite for normal.
+        outlier: added to one run of each scale, two points from the lowest.
+        twin: depth above the minimum of a second basin, three octaves above the first.
+        others: values of a second hyperparameter, an octave apart, which is tuned at every value
+            of the first; 0 for none.
+        tilt: octaves by which its best value moves with each octave of the first.
+        across: second derivative of the loss in it.
     """
 
     name: str
@@ -74,6 +91,18 @@ class Design:
     holes: float = 0.0
     shared: float = 0.0
     jitter: float = 0.0
+    wall: float = np.inf
+    rising: float = 0.0
+    shift: float = 0.0
+    shared_shift: bool = False
+    bend: float = 0.0
+    scales: tuple[float, ...] = SCALES
+    tails: float = np.inf
+    outlier: float = 0.0
+    twin: float = np.inf
+    others: int = 0
+    tilt: float = -1.0
+    across: float = 0.06
 
     @property
     def grid(self) -> Floats:
@@ -98,33 +127,98 @@ DESIGNS = (
     Design(name="steep, seedless", skew=0.7, seeds=1, noise=0.005),
     Design(name="steep and cliffed", skew=0.7, cliff=1.6, noise=0.01),
     Design(name="scattered", jitter=0.15, noise=0.01),
+    Design(name="finite cliff", cliff=0.8, wall=7.5, noise=0.005),
+    Design(name="finite cliff, far", cliff=1.6, wall=7.5, noise=0.005),
+    Design(name="huge cliff", cliff=1.6, wall=1e9, noise=0.005),
+    Design(name="three points", first=-6.7, last=-3.3, step=1.7, seeds=2, skew=0.5, noise=2e-4),
+    Design(name="three points, noisy", first=-6.7, last=-3.3, step=1.7, seeds=2, noise=0.01),
+    Design(name="four points", first=-6.5, last=-3.5, seeds=2, skew=0.7, noise=5e-4),
+    Design(name="four points, seedless", first=-6.5, last=-3.5, seeds=1, skew=0.5, noise=2e-3),
+    Design(name="noise by level", noise=0.003, rising=0.3),
+    Design(name="noise by level, steep", noise=0.003, rising=0.3, skew=0.7),
+    Design(name="shifting seeds", shift=0.3, noise=0.002),
+    Design(name="shifting seeds, shared", shift=0.3, noise=0.002, shared_shift=True),
+    Design(name="bent", bend=-0.15, noise=0.005, scales=(*SCALES, 512.0)),
+    Design(name="two scales", scales=(64.0, 128.0), noise=0.01),
+    Design(name="two minima", twin=0.02, noise=0.02),
+    Design(name="heavy tails", tails=3.0, noise=0.01),
+    Design(name="an outlier", outlier=0.3, noise=0.005),
+    Design(name="two hyperparameters", others=5, tilt=0.5, noise=0.01),
+    Design(name="two, ridge and steep", others=7, seeds=2, skew=0.5, noise=0.01),
+    Design(name="two, clean and steep", others=5, seeds=2, skew=0.5, noise=0.002),
+    Design(name="two, flat across", others=5, tilt=0.5, across=0.02),
+    Design(name="two, three values", others=3, tilt=-0.3, seeds=2, across=0.04, noise=0.01),
+    Design(name="two, shifting seeds", others=5, tilt=-0.5, shift=0.3, noise=0.002),
 )
 
 
 def basin(design: Design, t: Floats) -> Floats:
     """Returns the loss above the minimum, t octaves from the optimum."""
-    if design.skew == 0:
-        return CURVATURE * t * t / 2
     b = design.skew
-    return np.asarray(CURVATURE * (np.exp(b * t) - b * t - 1) / b**2)
+    near = CURVATURE * (t * t / 2 if b == 0 else (np.exp(b * t) - b * t - 1) / b**2)
+    return np.asarray(np.minimum(near, design.twin + CURVATURE * (t - 3) ** 2 / 2))
 
 
 def planted(design: Design, draw: int) -> tuple[list[Curve], Floats]:
     """Returns the curves of one draw, and the log2 of their true optima."""
     rng = np.random.default_rng([draw, 5])
-    steps = np.log2(SCALES) - np.log2(SCALES).mean()
+    steps = np.log2(design.scales) - np.log2(design.scales).mean()
     best = design.centre + rng.uniform(-0.5, 0.5) * design.step + design.slope * steps
+    best = best + design.bend * (steps**2 - np.mean(steps**2)) / 2
     best = best + design.jitter * rng.standard_normal(len(best))
-    curves = [_curve(design, rng, *pair) for pair in zip(SCALES, best.tolist(), strict=True)]
+    shared = design.shift * rng.standard_normal(design.seeds) if design.shared_shift else None
+    made = _profile if design.others else _curve
+    curves = [
+        made(design, rng, *pair, shared) for pair in zip(design.scales, best.tolist(), strict=True)
+    ]
     return curves, best
 
 
-def _curve(design: Design, rng: np.random.Generator, scale: float, best: float) -> Curve:
-    grid = design.grid
-    runs = basin(design, grid - best)[:, None] + 3.0 - 0.2 * np.log2(scale / SCALES[0])
-    runs = runs + design.noise * rng.standard_normal((len(grid), design.seeds))
+def _profile(
+    design: Design, rng: np.random.Generator, scale: float, best: float, shared: Floats | None
+) -> Curve:
+    """Returns the curve of the first hyperparameter with the second tuned at every value of it.
+
+    The second one's best value where the first is at its own lies off the middle of its values by
+    up to half a step, and moves with the scale, as that of a weight decay may.
+    """
+    grid, seeds = design.grid, np.arange(design.seeds)
+    second = np.arange(design.others) - (design.others - 1) / 2
+    away = rng.uniform(-0.5, 0.5) + 0.1 * np.log2(scale / SCALES[-1])
+    shift = design.shift * rng.standard_normal(design.seeds) if shared is None else shared
+    x, y, _ = np.meshgrid(grid, second, seeds, indexing="ij")
+    t = x - best - shift
+    runs = basin(design, t) + design.across * (y - away - design.tilt * t) ** 2 / 2
+    runs = runs + 3.0 + design.noise * rng.standard_normal(runs.shape)
+    frame = pd.DataFrame(
+        {
+            "width": scale,
+            "first": np.exp2(x).ravel(),
+            "second": np.exp2(y).ravel(),
+            "seed": np.broadcast_to(seeds, runs.shape).ravel(),
+            "loss": runs.ravel(),
+            "outcome": "completed",
+        }
+    )
+    profile = profiled_over(frame, ["second"], scales=["width"], hyperparameter="first")
+    (curve,) = measured_curves(profile, scale="width", hyperparameter="first")
+    return curve
+
+
+def _curve(
+    design: Design, rng: np.random.Generator, scale: float, best: float, shared: Floats | None
+) -> Curve:
+    grid, shape = design.grid, (len(design.grid), design.seeds)
+    shift = design.shift * rng.standard_normal(design.seeds) if shared is None else shared
+    above = basin(design, grid[:, None] - best - shift)
+    noise = rng.standard_normal(shape) if np.isinf(design.tails) else _heavy(design, rng, shape)
+    runs = above + 3.0 - 0.2 * np.log2(scale / SCALES[0])
+    runs = runs + (design.noise + design.rising * above) * noise
     runs += design.shared * rng.standard_normal(design.seeds)
-    runs[grid - best >= design.cliff] = np.inf
+    beyond = grid - best >= design.cliff
+    wall = design.wall if np.isinf(design.wall) else design.wall * (1 + 0.02 * noise[beyond])
+    runs[beyond] = wall
+    runs[max(0, int(np.argmin(np.abs(grid - best))) - 2), 0] += design.outlier
     there = rng.uniform(size=len(grid)) >= design.holes
     return Curve(
         scale=scale,
@@ -139,6 +233,12 @@ def _curve(design: Design, rng: np.random.Generator, scale: float, best: float) 
     )
 
 
+def _heavy(design: Design, rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Returns noise of variance 1 that follows Student's t."""
+    scale = np.sqrt(design.tails / (design.tails - 2))
+    return np.asarray(rng.standard_t(design.tails, shape) / scale)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What the analysis said about one draw.
@@ -148,6 +248,7 @@ class Answer:
         held: whether the interval of each located optimum holds the truth; optima that are
             only bounded are left out.
         held_by_noise: the same of the interval before other estimators stretch it.
+        halves: half widths of these intervals, in octaves.
         drift: the drift; None where it was refused.
         rulings: verdicts on the claims of :data:`CLAIMS`, in their order.
     """
@@ -155,6 +256,7 @@ class Answer:
     errors: tuple[float, ...]
     held: tuple[bool, ...]
     held_by_noise: tuple[bool, ...]
+    halves: tuple[float, ...]
     drift: Drift | None
     rulings: tuple[str, ...]
 
@@ -166,7 +268,7 @@ CLAIMS = {"true": 0.0, "edge": 1.0, "other edge": -1.0, "false": 2.0, "far off":
 def answer(design: Design, estimator: str, resamples: int, draw: int) -> Answer:
     """Returns the answer to one draw."""
     curves, best = planted(design, draw)
-    truth = dict(zip(SCALES, best.tolist(), strict=True))
+    truth = dict(zip(design.scales, best.tolist(), strict=True))
     found = locate(
         curves, estimator=estimator, allow_holes=True, resamples=resamples, seed=draw
     ).optima
@@ -178,6 +280,7 @@ def answer(design: Design, estimator: str, resamples: int, draw: int) -> Answer:
         errors=tuple(o.log2 - truth[o.scale] for o in found if o.located),
         held=tuple(o.low <= truth[o.scale] <= o.high for o in found if o.located),
         held_by_noise=tuple(_noise_holds(o, truth[o.scale]) for o in found if o.located),
+        halves=tuple((o.high - o.low) / 2 for o in found if o.located),
         drift=drift,
         rulings=() if drift is None else tuple(_rulings(design, drift, found)),
     )
@@ -208,7 +311,7 @@ class Row:
             alone gives, before scatter and other estimators widen them.
         optimum_bias, drift_bias: mean error.
         optimum_error, drift_error: root of the mean squared error.
-        drift_half: median half width of the drift's interval, where it has two ends.
+        optimum_half, drift_half: median half width of the interval, where it has two ends.
         holds_wrongly: share of ``holds`` where the slope is on an edge of the tolerance.
         broken_wrongly: share of ``broken`` there.
         holds_rightly: share of ``holds`` where the claimed exponent is the true slope.
@@ -224,6 +327,7 @@ class Row:
     optimum_by_noise: float
     optimum_bias: float
     optimum_error: float
+    optimum_half: float
     drift_held: float
     drift_by_noise: float
     drift_bias: float
@@ -252,39 +356,48 @@ def survey(
     kept = [(a.drift, a.rulings) for a in answers if a.drift is not None]
     errors = np.array([error for a in answers for error in a.errors])
     slopes = np.array([drift.slope for drift, _ in kept]) - design.slope
-    widths = np.array([(drift.high - drift.low) / 2 for drift, _ in kept])
+    widths = [(drift.high - drift.low) / 2 for drift, _ in kept]
     rates = _verdict_rates([rulings for _, rulings in kept])
     return Row(
         design=design.name,
         estimator=estimator,
         draws=draws,
         refused=draws - len(kept),
-        optimum_held=float(np.mean([held for a in answers for held in a.held])),
-        optimum_by_noise=float(np.mean([held for a in answers for held in a.held_by_noise])),
-        optimum_bias=float(errors.mean()),
-        optimum_error=float(np.sqrt(np.mean(errors**2))),
-        drift_held=float(np.mean([d.low <= design.slope <= d.high for d, _ in kept])),
-        drift_by_noise=float(
-            np.mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept])
-        ),
-        drift_bias=float(slopes.mean()),
-        drift_error=float(np.sqrt(np.mean(slopes**2))),
-        drift_half=float(np.median(widths[np.isfinite(widths)])),
+        optimum_held=_mean([held for a in answers for held in a.held]),
+        optimum_by_noise=_mean([held for a in answers for held in a.held_by_noise]),
+        optimum_bias=_mean(errors),
+        optimum_error=_mean(errors**2) ** 0.5,
+        optimum_half=_median([half for a in answers for half in a.halves]),
+        drift_held=_mean([d.low <= design.slope <= d.high for d, _ in kept]),
+        drift_by_noise=_mean([abs(d.slope - design.slope) <= d.noise_half for d, _ in kept]),
+        drift_bias=_mean(slopes),
+        drift_error=_mean(slopes**2) ** 0.5,
+        drift_half=_median(widths),
         **rates,
     )
 
 
+def _mean(values: Sequence[float] | Floats) -> float:
+    """Returns the mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def _median(halves: Sequence[float]) -> float:
+    """Returns the median of the finite ones; NaN without any."""
+    finite = [half for half in halves if np.isfinite(half)]
+    return float(np.median(finite)) if finite else np.nan
+
+
 def _verdict_rates(rulings: Sequence[Sequence[str]]) -> dict[str, float]:
-    table = {
-        name: np.array(row) for name, row in zip(CLAIMS, zip(*rulings, strict=True), strict=True)
-    }
+    rows = np.array(rulings).reshape(-1, len(CLAIMS))
+    table = dict(zip(CLAIMS, rows.T, strict=True))
     edges = np.concatenate([table["edge"], table["other edge"]])
     return {
-        "holds_wrongly": float(np.mean(edges == "holds")),
-        "broken_wrongly": float(np.mean(edges == "broken")),
-        "holds_rightly": float(np.mean(table["true"] == "holds")),
-        "broken_rightly": float(np.mean(table["false"] == "broken")),
-        "broken_far_off": float(np.mean(table["far off"] == "broken")),
+        "holds_wrongly": _mean(edges == "holds"),
+        "broken_wrongly": _mean(edges == "broken"),
+        "holds_rightly": _mean(table["true"] == "holds"),
+        "broken_rightly": _mean(table["false"] == "broken"),
+        "broken_far_off": _mean(table["far off"] == "broken"),
     }
 
 
@@ -293,9 +406,9 @@ def _rate(share: float) -> str:
 
 
 COVERAGE_HEAD = (
-    "| design | optimum held, % | by noise alone | its bias | its error "
+    "| design | optimum held, % | by noise alone | its bias | its error | half width "
     "| drift held, % | by noise alone | its bias | its error | half width | refused |",
-    "|---|---|---|---|---|---|---|---|---|---|---|",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 VERDICT_HEAD = (
     "| design | holds at the edge, % | broken at the edge, % | holds when true, % "
@@ -310,8 +423,8 @@ def coverage_line(row: Row) -> str:
     drift = f"{_rate(row.drift_held)} | {_rate(row.drift_by_noise)}"
     return (
         f"| {row.design} | {optimum} | {row.optimum_bias:+.3f} | {row.optimum_error:.3f} "
-        f"| {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} | {row.drift_half:.3f} "
-        f"| {row.refused} |"
+        f"| {row.optimum_half:.3f} | {drift} | {row.drift_bias:+.3f} | {row.drift_error:.3f} "
+        f"| {row.drift_half:.3f} | {row.refused} |"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -33,6 +34,26 @@ def power(value: float) -> str:
     return f"2^{exponent:.0f}" if exponent == round(exponent) else f"2^{exponent:.2f}"
 
 
+def with_power(value: float) -> str:
+    """Returns a setting with its power of two, for example ``0.0156 = 2^-6``."""
+    return f"{value:.3g} = {power(value)}"
+
+
+def power_range(low: float, high: float) -> str:
+    """Returns an interval given in log2, for example ``2^-5.10 to open``."""
+    return " to ".join(f"2^{end:.2f}" if math.isfinite(end) else "open" for end in (low, high))
+
+
+def percent(value: float) -> str:
+    """Returns percent with two digits, 0.7 as ``0.70%`` and 33.3 as ``33%``; below a hundredth
+    ``<0.01%``."""
+    if value == 0 or not math.isfinite(value):
+        return "0%" if value == 0 else "open"
+    if abs(value) < 0.01:
+        return "<0.01%" if value > 0 else ">-0.01%"
+    return f"{value:.0f}%" if abs(value) >= 10 else f"{value:.{1 if abs(value) >= 1 else 2}f}%"
+
+
 LONG = 1_000_000
 """From here on a whole number is shown as a power of ten where that loses no digit."""
 
@@ -48,9 +69,14 @@ def setting(value: Any) -> str:
     return brief
 
 
-def plural(count: int, noun: str) -> str:
-    """Returns ``1 trial`` or ``3 trials``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Returns ``1 trial`` or ``3 trials``; ``several`` is a plural that takes no s."""
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
+
+
+def with_article(scale: str) -> str:
+    """Returns ``the width``; a symbol such as ``w`` or ``N`` as it is."""
+    return f"the {scale}" if len(scale) > 2 else scale
 
 
 def minus(text: str) -> str:
@@ -62,6 +88,12 @@ def signed(value: float, digits: int = 2) -> str:
     """Returns a number with its sign, 0.5 as ``+0.50``; an infinite one as ``open``."""
     # Adding zero turns minus zero into zero.
     return minus(f"{round(value, digits) + 0.0:+.{digits}f}") if math.isfinite(value) else "open"
+
+
+def signed_plain(value: float) -> str:
+    """Returns a number with its sign and two decimals, with a hyphen for a minus sign, -0.004 as
+    ``+0.00``; an infinite one as ``open``."""
+    return f"{round(value, 2) + 0.0:+.2f}" if math.isfinite(value) else "open"
 
 
 def signed_interval(low: float, high: float, digits: int = 2) -> str:
@@ -76,6 +108,14 @@ def decimals(value: float | None, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else minus(f"{value:.{digits}f}")
+
+
+def loss_digits(losses: Iterable[float]) -> int:
+    """Returns with how many decimals to show the losses of a table: 4, or where they differ by
+    less than 0.01 so many that the differences have four digits; of a single one its own."""
+    known = [loss for loss in losses if math.isfinite(loss)]
+    spread = max(known, default=0.0) - min(known, default=0.0) or max(map(abs, known), default=0.0)
+    return max(4, 3 - math.floor(math.log10(spread))) if 0 < spread < 0.01 else 4
 
 
 def three_digits(value: float) -> str:

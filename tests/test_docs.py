@@ -92,6 +92,16 @@ def test_the_readme_shows_the_first_study_as_it_is() -> None:
         assert line in study, f"studies/quickstart.yaml has no line {line!r}"
 
 
+def test_the_readme_shows_the_answer_about_the_first_study_as_it_is() -> None:
+    shown = re.search(
+        r"\$ sweeper drift quickstart\n(.*?)\$ sweeper", text_of("README.md"), re.DOTALL
+    )
+    assert shown is not None
+    answers = text_of("tests/goldens/answers/quickstart.txt").splitlines()
+    for line in shown.group(1).splitlines():
+        assert line in (*answers, "..."), f"sweeper drift does not answer {line!r}"
+
+
 def test_every_table_and_column_is_documented() -> None:
     document = text_of("docs/store.md")
     for table in metadata.sorted_tables:

@@ -24,7 +24,7 @@ ROOMS = {
     "store": {"errors", "trial", "outcome"},
     "words": set(),
     "analysis": {"errors", "words"},
-    "imports": {"errors", "trial", "outcome", "store"},
+    "imports": {"errors", "trial", "outcome", "store", "words"},
     "answers": {"errors", "outcome", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
     "engine": {"errors", "trial", "outcome", "study", "search", "store"},

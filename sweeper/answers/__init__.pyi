@@ -1,9 +1,13 @@
 """A study's question put to the analysis: the trials that it sees, and what comes back."""
 
+from .advice import AdviceStatement as AdviceStatement
 from .advice import BudgetAdvice as BudgetAdvice
 from .advice import Constants as Constants
 from .advice import budget_advice as budget_advice
 from .advice import general_advice as general_advice
+from .bottom_line import refused_for_holes as refused_for_holes
+from .bottom_line import tuned_words as tuned_words
+from .bottom_line import why_no_drift as why_no_drift
 from .comparison import ComparedVariant as ComparedVariant
 from .comparison import Comparison as Comparison
 from .comparison import VariantResult as VariantResult
@@ -11,6 +15,7 @@ from .comparison import compare as compare
 from .comparison import standing as standing
 from .drift import CLAIM as CLAIM
 from .drift import DRIFT as DRIFT
+from .drift import DRIFT_FLAGS as DRIFT_FLAGS
 from .drift import OPTIMUM as OPTIMUM
 from .drift import REGRET as REGRET
 from .drift import DriftGroup as DriftGroup
@@ -19,21 +24,24 @@ from .drift import keep_estimates as keep_estimates
 from .drift import regret_note as regret_note
 from .groups import Evidence as Evidence
 from .groups import group_label as group_label
+from .joint import JointDrift as JointDrift
 from .joint import JointGroup as JointGroup
 from .joint import JointStatement as JointStatement
+from .joint import combination as combination
 from .joint import joint_answer as joint_answer
 from .jsonable import columns_of as columns_of
 from .jsonable import setting_value as setting_value
 from .prediction import Predicted as Predicted
 from .prediction import PredictionStatement as PredictionStatement
 from .prediction import predictions_of as predictions_of
-from .rules import RuleGroup as RuleGroup
-from .rules import RuleStatement as RuleStatement
+from .rule_record import RuleGroup as RuleGroup
+from .rule_record import RuleStatement as RuleStatement
 from .rules import rules_of as rules_of
 from .transfer import NoTransfer as NoTransfer
 from .transfer import Transfer as Transfer
 from .transfer import TransferStatement as TransferStatement
 from .transfer import transfers_of as transfers_of
+from .transfer import why_refused as why_refused
 from .view import StudyView as StudyView
 from .view import statements_of as statements_of
 from .view import view_study as view_study

@@ -28,8 +28,9 @@ from sweeper.analysis import (
     tuned_losses,
 )
 from sweeper.answers.axes import is_positive
+from sweeper.answers.bottom_line import of_comparison
 from sweeper.answers.drift import left_out_json
-from sweeper.answers.groups import Evidence, evidence_of
+from sweeper.answers.groups import Evidence, blow_up_notes, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
@@ -95,6 +96,7 @@ def read_variant(
         UnknownNameError: there is no such estimator.
         AnalysisRefusal: no tuned loss can be read, or their cost is unknown.
     """
+    view.require_runs()
     rows = view.trials[view.trials["variant"] == variant]
     column = _tuned_column(view, rows)
     settings = [c for c in view.swept if c != column and _differs(view, rows, c)]
@@ -180,6 +182,19 @@ class Comparison:
     others: tuple[ComparedVariant, ...]
     notes: tuple[str, ...]
 
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        what = "compute" if self.metric == "compute" else "device time"
+        others = [
+            (
+                other.result.name,
+                [(m.value, m.extrapolated, standing(m)) for m in other.saving.multipliers],
+            )
+            for other in self.others
+        ]
+        return of_comparison(self.baseline.name, what, others)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the comparison as plain values under stable keys; what is infinite or unknown
         is null."""
@@ -187,6 +202,7 @@ class Comparison:
         return {
             "baseline": base.name,
             "metric": self.metric,
+            "bottom_line": self.bottom_line,
             "baseline_points": [
                 {**encoded(point, _POINT), "dominated": point.label in base.frontier.dominated}
                 for point in base.points
@@ -215,9 +231,11 @@ def standing(multiplier: Multiplier) -> Standing:
     """Returns how a point stands against the baseline."""
     if math.isnan(multiplier.low):
         return "unknown"
-    if multiplier.low > 1:
+    low, high = multiplier.low, multiplier.high
+    # What is beyond the measured compute at an equal one lies off 1 although 1 ends its interval.
+    if low > 1 or (multiplier.beyond and low >= 1):
         return "ahead"
-    return "behind" if multiplier.high < 1 else "level"
+    return "behind" if high < 1 or (multiplier.beyond and high <= 1) else "level"
 
 
 def compare(
@@ -308,7 +326,9 @@ def _compared(base: VariantResult, one: VariantResult) -> ComparedVariant:
     if base.law is not None and one.law is not None:
         compute = np.exp(one.frontier.ln_compute)
         fitted = fitted_multipliers(base.law, one.law, compute)
-    return ComparedVariant(result=one, saving=saving(base.frontier, one.frontier), fitted=fitted)
+    return ComparedVariant(
+        result=one, saving=saving(base.frontier, one.frontier, law=base.law), fitted=fitted
+    )
 
 
 def _notes(
@@ -325,6 +345,8 @@ def _notes(
             f"{base.name}: the optimum at {', '.join(bounds)} is at an edge of the grid, so the "
             "baseline may be better than it looks, and the multipliers too high"
         )
+    for one in (base, *found):
+        yield from blow_up_notes(one.name, one.tuned.blow_ups)
     workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"
@@ -344,6 +366,7 @@ def _points_json(other: ComparedVariant) -> Iterator[dict[str, Any]]:
         yield {
             **encoded(point, _POINT),
             **encoded(multiplier, "multiplier=value low high extrapolated"),
+            "refused": multiplier.refused,
             "standing": standing(multiplier),
             "fitted": by_law
             and {

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isinf
+from dataclasses import dataclass, replace
+from math import isfinite, isinf, isnan
 from typing import Any
 
 import pandas as pd
 
 from sweeper.analysis import (
     DEFAULT,
+    BlowUp,
     Claim,
     Drift,
+    DriftFlag,
     Located,
     Optimum,
     Regret,
+    Rivals,
     Verdict,
     estimator_named,
     in_compute,
@@ -23,13 +26,18 @@ from sweeper.analysis import (
     locate,
     measure_drift,
     measured_curves,
+    profiled_over,
     run_flops,
     transfer_regret,
+    weigh,
+    with_others,
 )
+from sweeper.answers.bottom_line import of_drift
 from sweeper.answers.groups import (
     Evidence,
     Statement,
     StudyGroup,
+    blow_up_notes,
     few,
     groups_of,
     require_an_answer,
@@ -37,18 +45,31 @@ from sweeper.answers.groups import (
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Estimate, Store
+from sweeper.words import percent
 
 OPTIMUM = (
-    "scale log2 value low high loss curvature points flags estimator estimators noise "
-    "noise_source seeds coverage trials=answered declared"
+    "scale log2 value low high loss loss_low loss_high curvature points flags estimator "
+    "estimators noise noise_source seeds coverage trials=answered declared tuned"
 )
 DRIFT = "slope low high scales_used flags intercept censored scatter estimators bend leave_one_out"
 REGRET = (
-    "scale tuned transferred regret percent log2 floor harmless certainty note compute "
-    "compute_note"
+    "scale tuned transferred regret low high percent log2 useful floor harmless resolved "
+    "certainty note compute compute_note"
 )
+RIVALS = "exponents likelihoods ruled_out ratio said"
 CLAIM = "exponent=claim.exponent tolerance=claim.tolerance verdict=ruling why"
 """The columns of each record of a group: what its JSON, its tables and its figures call them."""
+
+
+DRIFT_FLAGS: Mapping[DriftFlag, str] = {
+    "censored": "some optima are bounds only",
+    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
+    "bends": "the drift changes along the scale",
+    "scattered": "the optima scatter more than their noise explains",
+    "estimators_disagree": "the interval is stretched to what other estimators say",
+    "left_out": "scales without an optimum are left out",
+}
+"""Each flag of a drift in words."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +82,9 @@ class DriftGroup(StudyGroup):
         exponent: the rule that the regrets transfer by: the first claim's, else 0.
         regret: one a scale; empty where no scale can serve as base.
         verdicts: one a claim; empty where there is no drift.
+        rivals: the claims weighed against each other; None where there are not two, or no drift.
         left_out: scale to the reason why it has no optimum.
+        blow_ups: runs that count as beyond the cliff, or are left out as outliers.
         evidence: which trials it rests on.
     """
 
@@ -70,7 +93,9 @@ class DriftGroup(StudyGroup):
     exponent: float
     regret: tuple[Regret, ...]
     verdicts: tuple[Verdict, ...]
+    rivals: Rivals | None = None
     left_out: Mapping[float, str]
+    blow_ups: tuple[BlowUp, ...] = ()
     evidence: Evidence
 
 
@@ -81,13 +106,24 @@ class DriftStatement(Statement):
     Attributes:
         scale, hyperparameter: what it is about.
         groups: what is said about each variant and setting.
+        tuned: other hyperparameters, which are at their best at every value of this one.
+        metric: name of what is compared.
+        sign: -1 where the losses are minus a metric of which more is better, else 1.
     """
 
     scale: str
     hyperparameter: str
     groups: tuple[DriftGroup, ...]
+    tuned: tuple[str, ...] = ()
+    metric: str = "loss"
+    sign: int = 1
 
-    HEAD = "study scale hyperparameter"
+    HEAD = "study scale hyperparameter profiled=tuned metric bottom_line"
+
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        return of_drift(self.hyperparameter, self.scale, self.metric, self.groups, self.tuned)
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
@@ -98,7 +134,9 @@ class DriftStatement(Statement):
         Args:
             keys: list the keys of the trials behind each group.
         """
-        return self.document(_group_json(group, keys=keys) for group in self.groups)
+        return self.document(
+            _group_json(group, (self.metric, self.sign), keys=keys) for group in self.groups
+        )
 
 
 def drift_statement(
@@ -108,6 +146,7 @@ def drift_statement(
     scale: str,
     hyperparameter: str,
     settings: Sequence[str] = (),
+    tuned: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -115,6 +154,7 @@ def drift_statement(
     seed: int = 0,
     partial: bool = False,
     notes: Sequence[str] = (),
+    compared: tuple[str, int] = ("loss", 1),
 ) -> DriftStatement:
     """Returns optima, drift, regret and verdicts of every group of a study.
 
@@ -126,17 +166,20 @@ def drift_statement(
         scale: column along which optima are tracked.
         hyperparameter: column whose optimum is sought; positive numbers.
         settings: columns whose distinct values, with the variant, make the groups.
+        tuned: columns of other hyperparameters, which are at their best at every value of this
+            one (:func:`profiled_over`).
         claims: rules to test in every group.
         estimator: ``quadratic``, ``skewed``, ``quadratic3``, ``spline`` or ``argmin``.
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled curves a scale, at least 100.
         seed: seed of the resampling.
-        partial: return what there is although no group has a drift, for a report on a study
+        partial: return what there is although no group has an optimum, for a report on a study
             that still runs.
         notes: sentences for the reader that belong to the statement.
+        compared: name of the metric, and -1 where ``loss`` is minus it, else 1.
 
     Raises:
-        AnalysisRefusal: a column is missing, or no group can answer and ``partial`` is not
+        AnalysisRefusal: a column is missing, or no group has an optimum and ``partial`` is not
             asked for; the message says why each.
         UnknownNameError: there is no estimator of that name.
     """
@@ -148,6 +191,7 @@ def drift_statement(
             part,
             group,
             columns=(scale, hyperparameter),
+            tuned=tuple(tuned),
             claims=tuple(claims),
             options={
                 "estimator": estimator,
@@ -156,16 +200,20 @@ def drift_statement(
                 "seed": seed,
             },
         )
-        for group, part in groups_of(frame, settings, (scale, hyperparameter))
+        for group, part in groups_of(frame, settings, (scale, hyperparameter, *tuned))
     )
-    if not partial:
+    if not partial and not any(group.optima for group in groups):
         require_an_answer(groups)
+    blown = [n for group in groups for n in blow_up_notes(group.label, group.blow_ups, *compared)]
     return DriftStatement(
         study=study,
         scale=scale,
         hyperparameter=hyperparameter,
         groups=groups,
-        notes=tuple(notes),
+        tuned=tuple(tuned),
+        notes=(*notes, *blown),
+        metric=compared[0],
+        sign=compared[1],
     )
 
 
@@ -174,6 +222,7 @@ def _analyse(
     group: Mapping[str, Any],
     *,
     columns: tuple[str, str],
+    tuned: tuple[str, ...],
     claims: tuple[Claim, ...],
     options: Mapping[str, Any],
 ) -> DriftGroup:
@@ -183,23 +232,38 @@ def _analyse(
     drift: Drift | None = None
     refused: str | None = None
     try:
-        curves = measured_curves(part, scale=columns[0], hyperparameter=columns[1])
+        profile = profiled_over(
+            part,
+            tuned,
+            scales=columns[:1],
+            hyperparameter=columns[1],
+            allow_holes=options["allow_holes"],
+        )
+        curves = measured_curves(profile, scale=columns[0], hyperparameter=columns[1])
         located = locate(curves, **options)
+        optima = tuple(
+            with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
+            for each in located.optima
+        )
+        located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
-        drift = measure_drift(located.optima, left_out=bool(located.refused))
+        drift = measure_drift(located.optima, left_out=bool(located.refused), along=columns[0])
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     optima = located.optima
+    verdicts = () if drift is None else tuple(_judge(c, drift, optima) for c in claims)
     return DriftGroup(
         **group,
         optima=optima,
         drift=drift,
         exponent=exponent,
         regret=_regret(optima, exponent, part, columns[0]),
-        verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
+        verdicts=verdicts,
+        rivals=None if drift is None else weigh(verdicts, drift),
         refused=refused,
         left_out=located.refused,
+        blow_ups=located.blow_ups,
     )
 
 
@@ -218,17 +282,32 @@ def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     if verdict.ruling == "holds":
         return verdict
     costs = transfer_regret(optima, exponent=claim.exponent)
-    if not all(cost.harmless for cost in costs):
-        return verdict
-    worst = max(cost.regret for cost in costs)
-    why = (
-        f"{verdict.why}; harmless so far: transferring by the claim costs at most {worst:.2g} in "
-        "loss, below the noise floor"
-    )
+    said = _cost_of_following(costs)
+    why = f"{verdict.why}; {said}" if said else verdict.why
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
 
 
-def _group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
+def _cost_of_following(costs: Sequence[Regret]) -> str:
+    """Returns what there is to say of regrets that are harmless, or not resolved at any scale."""
+    small = all(cost.harmless for cost in costs)
+    if not small and any(cost.resolved or cost.certainty != "measured" for cost in costs):
+        return ""
+    worst = max(costs, key=lambda cost: cost.high)
+    size = f"{worst.high:.2g} in loss" + (f" ({share_of(worst)})" if worst.tuned else "")
+    if small:
+        return f"harmless so far: transferring by the claim costs at most {size}"
+    bound = f" (at most {size})" if isfinite(worst.high) else ""
+    return f"what transferring by the claim costs is not resolved from noise{bound}"
+
+
+def share_of(cost: Regret) -> str:
+    """Returns the upper end of a regret in percent of the tuned loss."""
+    return percent(100 * cost.high / abs(cost.tuned))
+
+
+def _group_json(
+    group: DriftGroup, compared: tuple[str, int], *, keys: bool = False
+) -> dict[str, Any]:
     """Returns a group as plain values under stable keys, its trials' keys only if asked for."""
     return {
         **encoded(group, "variant settings"),
@@ -237,8 +316,10 @@ def _group_json(group: DriftGroup, *, keys: bool = False) -> dict[str, Any]:
         "regret": [encoded(regret, REGRET) for regret in group.regret],
         "regret_exponent": group.exponent,
         "claims": [encoded(verdict, CLAIM) for verdict in group.verdicts],
+        "rivals": None if group.rivals is None else encoded(group.rivals, RIVALS),
         "refused": group.refused,
         "left_out": left_out_json(group.left_out),
+        "blow_ups": [blow_up.sentence(*compared) for blow_up in group.blow_ups],
         "evidence": group.evidence.to_json(keys=keys),
     }
 
@@ -296,4 +377,6 @@ def _estimates(group: DriftGroup) -> Iterator[Estimate]:
 
 def regret_note(cost: Regret) -> str:
     """Returns what there is to know about a regret besides the number."""
-    return cost.note or ("below the noise floor" if cost.harmless else "")
+    if cost.note or cost.harmless:
+        return cost.note or "harmless"
+    return "" if cost.resolved or isnan(cost.low) else "not resolved from noise"

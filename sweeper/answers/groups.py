@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.analysis import require_columns
+from sweeper.analysis import BlowUp, require_columns
 from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
+from sweeper.store import OPTIMUM_LOW
 from sweeper.words import setting
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Evidence:
         devices: what they were computed on.
         warnings: a sentence for each thing that the compared results should share and do not.
         keys: keys of the trials with a result, sorted.
+        optima: whether the results are optima rather than runs.
     """
 
     trials: int
@@ -55,6 +57,7 @@ class Evidence:
     devices: tuple[str, ...]
     warnings: tuple[str, ...]
     keys: tuple[str, ...]
+    optima: bool = False
 
     @property
     def coverage(self) -> float:
@@ -171,6 +174,25 @@ def require_an_answer(groups: Iterable[StudyGroup]) -> None:
         raise all_refused(refused)
 
 
+def blow_up_notes(
+    label: str, blow_ups: Iterable[BlowUp], metric: str = "loss", sign: int = 1
+) -> Iterator[str]:
+    """Yields the notes on runs of a group that blew up, and on those that are outliers.
+
+    Args:
+        label: name of the group.
+        blow_ups: what was found.
+        metric, sign: as of :meth:`BlowUp.sentence`.
+    """
+    every = list(blow_ups)
+    outliers = [each.clause(metric, sign) for each in every if each.alone]
+    beyond = [each.clause(metric, sign) for each in every if not each.alone]
+    if beyond:
+        yield f"{label}: runs blew up, count as beyond the cliff and are not fitted: {few(beyond)}"
+    if outliers:
+        yield f"{label}: runs are left out as outliers: {few(outliers)}"
+
+
 def few(reasons: Collection[str]) -> str:
     """Returns reasons as one sentence; of more than a handful the first, and how many more."""
     more = len(reasons) - HANDFUL
@@ -214,6 +236,7 @@ class _Sources:
         done: per row whether it has a result.
         keys: per row the key of its trial; empty where none is known.
         said: column to the number of what each row says, -1 where nothing, and what it says.
+        optima: whether the rows are optima rather than runs.
     """
 
     cells: NDArray[np.intp]
@@ -221,6 +244,7 @@ class _Sources:
     done: NDArray[np.bool_]
     keys: Sequence[str]
     said: Mapping[str, tuple[NDArray[np.intp], Sequence[Any]]]
+    optima: bool
 
     @classmethod
     def of(cls, frame: pandas.DataFrame, point: Sequence[str]) -> _Sources:
@@ -237,6 +261,7 @@ class _Sources:
             done=frame["outcome"].isin(ACCEPTED).to_numpy(),
             keys=frame["key"].tolist() if "key" in frame.columns else (),
             said={name: (codes, list(values)) for name, (codes, values) in coded.items()},
+            optima=OPTIMUM_LOW in frame.columns,
         )
 
     def evidence(self, rows: NDArray[np.intp]) -> Evidence:
@@ -258,6 +283,7 @@ class _Sources:
             devices=tuple(sorted(said["device"])),
             warnings=tuple(_warnings(said)),
             keys=tuple(sorted(keys)),
+            optima=self.optima,
         )
 
     def _said(self, column: str, rows: NDArray[np.intp]) -> Counter[str]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
+from sweeper.answers.bottom_line import of_prediction
 from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
-from sweeper.answers.rules import RuleGroup, RuleStatement, fitted, own_scales, with_scales
+from sweeper.answers.rule_record import RuleGroup, RuleStatement
+from sweeper.answers.rules import fitted, own_scales, with_scales
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store import Store
@@ -40,12 +42,20 @@ class PredictionStatement(Statement):
     Attributes:
         target: value by name of the scale.
         groups: one a variant, setting and hyperparameter.
+        metric: name of what is compared.
     """
 
     target: Mapping[str, float]
     groups: tuple[Predicted, ...]
+    metric: str = "loss"
 
-    HEAD = "study target"
+    HEAD = "study target bottom_line"
+
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, in one to three sentences."""
+        groups = [(one.group.subject, one) for one in self.groups]
+        return of_prediction(self.target, groups, self.metric)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
@@ -72,6 +82,7 @@ def predictions(
         target={name: float(target[name]) for name in statement.scales},
         groups=found,
         notes=(*statement.notes, *notes),
+        metric=statement.metric,
     )
 
 
@@ -155,6 +166,7 @@ def predictions_of(
     target: Mapping[str, float],
     *,
     hyperparameters: Sequence[str] = (),
+    each: Sequence[str] = (),
     model: str = "auto",
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -168,7 +180,7 @@ def predictions_of(
         store: the store.
         name: name of the study.
         target: value by name of the scale; these are the scales that the rules are fitted over.
-        hyperparameters, model, estimator, allow_holes: as in :func:`rules_of`.
+        hyperparameters, each, model, estimator, allow_holes: as in :func:`rules_of`.
 
     Raises:
         UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
@@ -186,7 +198,7 @@ def predictions_of(
             f"{', '.join(absent)}; add --at {absent[0]}=VALUE"
         )
     asked = sorted(target, key=lambda scale: scale not in own)
-    view, columns = with_scales(store, name, asked, hyperparameters)
+    view, columns = with_scales(store, name, asked, hyperparameters, each)
     at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
     varying, notes = _varying(view, at)
     statement = fitted(view, varying, model=model, estimator=estimator, allow_holes=allow_holes)
@@ -218,18 +230,18 @@ def _varying(
 def _json(one: Predicted) -> dict[str, Any]:
     group, found = one.group, one.prediction
     head = {
-        **encoded(group, "variant settings hyperparameter joint_with=partner"),
+        **encoded(group, "variant settings hyperparameter joint_with=partner profiled=tuned"),
         "refused": one.refused,
         "evidence": group.evidence.to_json(),
     }
     if found is None:
         names = ("log2", "value", "low", "high", "model", "regret", "joint_regret", "curvature")
-        empty = dict.fromkeys(names) | {"others": {}, "extrapolation": None}
+        empty = dict.fromkeys(names) | {"others": {}, "weights": {}, "extrapolation": None}
         return head | empty | {"assumptions": []}
     return head | {
         **encoded(found, "log2 value low high model regret"),
         "joint_regret": one.joint_regret,
-        **encoded(found, "curvature others"),
+        **encoded(found, "curvature others weights"),
         "extrapolation": encoded(found, "factor doublings"),
         "assumptions": list(found.assumptions),
     }

@@ -12,85 +12,33 @@ import pandas as pd
 from sweeper.analysis import (
     CHOICES,
     DEFAULT,
-    Candidate,
+    GivenSurvey,
     HeldOut,
-    JointOptimum,
     JointSurvey,
-    Offset,
     Rule,
+    Site,
     Survey,
     estimator_named,
     fit_rule,
+    given_survey,
     joint_survey,
+    learn_together,
+    profiled_over,
     regret_at,
     survey,
+    with_others,
 )
 from sweeper.answers.axes import Axes, claims_of
-from sweeper.answers.drift import left_out_json
 from sweeper.answers.groups import (
-    Evidence,
-    Statement,
-    StudyGroup,
+    blow_up_notes,
     few,
     groups_of,
     require_an_answer,
 )
-from sweeper.answers.joint import axes_json
-from sweeper.answers.jsonable import encoded
+from sweeper.answers.rule_record import AnySurvey, RuleGroup, RuleStatement
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store, StudyRecord
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RuleGroup(StudyGroup):
-    """The rule of one hyperparameter in one group.
-
-    Attributes:
-        hyperparameter: whose rule it is.
-        partner: the hyperparameter that it was tuned together with; None if alone.
-        rule: None where the group refused it.
-        costs: what the held-out predictions cost in loss where they were measured, in the order
-            of ``rule.held``; None where the loss there is not measured.
-        survey: the optima of all places; None where the trials could not be read.
-        evidence: which trials it rests on.
-    """
-
-    hyperparameter: str
-    partner: str | None
-    rule: Rule | None
-    costs: tuple[float | None, ...]
-    survey: Survey | JointSurvey | None
-    evidence: Evidence
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """Place to the reason why it has no optimum."""
-        return {} if self.survey is None else self.survey.refused
-
-    @property
-    def joint(self) -> tuple[JointOptimum, ...]:
-        """The joint optima behind the rule; none where it was tuned alone."""
-        return self.survey.optima if isinstance(self.survey, JointSurvey) else ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RuleStatement(Statement):
-    """The rules of a study over its scales.
-
-    Attributes:
-        scales: names of the scales.
-        groups: one a variant, setting and hyperparameter.
-    """
-
-    scales: tuple[str, ...]
-    groups: tuple[RuleGroup, ...]
-
-    HEAD = "study scales"
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the rules as plain values; what is infinite or unknown is null."""
-        return self.document(map(_group_json, self.groups))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +49,12 @@ class RuleRequest:
         scales: columns of the scales.
         hyperparameters: one column, or two that are tuned together.
         settings: columns whose distinct values, with the variant, make the groups.
+        tuned: other hyperparameters, which are at their best at every value of the one; none
+            beside two.
         model: ``auto``, or the form that predicts.
         estimator: how the optimum of one hyperparameter is read off its points.
         allow_holes: go on where neighbours of a minimum have no result.
+        given: the rows are optima themselves.
         resamples: resampled curves a place, at least 100.
         seed: seed of the resampling.
 
@@ -115,9 +66,11 @@ class RuleRequest:
     scales: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
     model: str = "auto"
     estimator: str = DEFAULT
     allow_holes: bool = False
+    given: bool = False
     resamples: int = 1000
     seed: int = 0
 
@@ -149,19 +102,33 @@ def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, .
     Raises:
         AnalysisRefusal: a column is missing, or no group can answer; says why each.
     """
-    point = [*request.scales, *request.hyperparameters]
+    point = [*request.scales, *request.hyperparameters, *request.tuned]
     groups: list[RuleGroup] = []
     for group, part in groups_of(frame, request.settings, point):
         groups += _groups(part, group, request)
     require_an_answer(groups)
-    return tuple(groups)
+    return tuple(_pooled(groups))
+
+
+def _pooled(groups: Sequence[RuleGroup]) -> Iterator[RuleGroup]:
+    """Yields the groups, those of one hyperparameter having learnt from each other."""
+    rules: dict[str, list[Rule]] = {}
+    for group in groups:
+        rules.setdefault(group.hyperparameter, []).extend([group.rule] if group.rule else [])
+    shared = {name: iter(learn_together(own)) for name, own in rules.items() if own}
+    for group in groups:
+        yield (
+            group
+            if group.rule is None
+            else replace(group, rule=next(shared[group.hyperparameter]))
+        )
 
 
 def _groups(
     part: pd.DataFrame, group: Mapping[str, Any], request: RuleRequest
 ) -> Iterator[RuleGroup]:
     names = request.hyperparameters
-    found: Survey | JointSurvey | None = None
+    found: AnySurvey | None = None
     rules: dict[str, Rule] = {}
     refused: dict[str, str] = {}
     try:
@@ -179,6 +146,7 @@ def _groups(
             **group,
             hyperparameter=name,
             partner=next((other for other in names if other != name), None),
+            tuned=request.tuned,
             rule=rules.get(name),
             costs=_costs(found, rules, name),
             survey=found,
@@ -186,7 +154,7 @@ def _groups(
         )
 
 
-def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
+def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
     """Returns the optima of all places of a group.
 
     Raises:
@@ -194,17 +162,17 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
             allowed.
     """
     names = request.hyperparameters
-    found: Survey | JointSurvey
-    if len(names) == 1:
-        found = survey(
+    found: AnySurvey
+    if request.given:
+        return given_survey(
             part,
             scales=request.scales,
             hyperparameter=names[0],
-            estimator=request.estimator,
-            allow_holes=request.allow_holes,
             resamples=request.resamples,
             seed=request.seed,
         )
+    if len(names) == 1:
+        found = _profiled_survey(part, request)
     else:
         found = joint_survey(
             part,
@@ -219,7 +187,38 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> Survey | JointSurvey:
     return found
 
 
-def _rule(found: Survey | JointSurvey, name: str, request: RuleRequest) -> Rule:
+def _profiled_survey(part: pd.DataFrame, request: RuleRequest) -> Survey:
+    """Returns the optima of one hyperparameter, the others tuned at every value of it."""
+    name, scales = request.hyperparameters[0], request.scales
+    profile = profiled_over(
+        part,
+        request.tuned,
+        scales=scales,
+        hyperparameter=name,
+        allow_holes=request.allow_holes,
+    )
+    found = survey(
+        profile,
+        scales=scales,
+        hyperparameter=name,
+        estimator=request.estimator,
+        allow_holes=request.allow_holes,
+        resamples=request.resamples,
+        seed=request.seed,
+    )
+    optima = (
+        with_others(optimum, _rows_at(profile, site), request.tuned, name)
+        for site, optimum in zip(found.sites, found.optima, strict=True)
+    )
+    return replace(found, optima=tuple(optima))
+
+
+def _rows_at(profile: pd.DataFrame, site: Site) -> pd.DataFrame:
+    there = [profile[scale] == value for scale, value in site.scales.items()]
+    return profile[np.logical_and.reduce(there)]
+
+
+def _rule(found: AnySurvey, name: str, request: RuleRequest) -> Rule:
     return fit_rule(
         found.site_optima(name) if isinstance(found, JointSurvey) else found.site_optima,
         hyperparameter=name,
@@ -230,18 +229,20 @@ def _rule(found: Survey | JointSurvey, name: str, request: RuleRequest) -> Rule:
 
 
 def _costs(
-    found: Survey | JointSurvey | None, rules: Mapping[str, Rule], name: str
+    found: AnySurvey | None, rules: Mapping[str, Rule], name: str
 ) -> tuple[float | None, ...]:
     """Returns the loss above the optimum at each held-out prediction of a rule."""
     if found is None or name not in rules:
         return ()
+    if isinstance(found, GivenSurvey):
+        return (None,) * len(rules[name].held)
     return tuple(_cost(found, rules, held) for held in rules[name].held)
 
 
 def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: HeldOut) -> float | None:
     site = held.site_optimum.site
     if isinstance(found, Survey):
-        cost = regret_at(found.optima[found.sites.index(site)], held.predicted.value)
+        cost = regret_at(found.optima[found.sites.index(site)], held.predicted)
         return cost.regret if cost.certainty == "measured" else None
     optimum = found.optima[found.sites.index(site)]
     setting = []
@@ -250,7 +251,7 @@ def _cost(found: Survey | JointSurvey, rules: Mapping[str, Rule], held: HeldOut)
         twin = next((o for o in others if _same(o, held)), None)
         if twin is None:
             return None
-        setting.append(twin.predicted.value)
+        setting.append(twin.predicted)
     return optimum.rise(np.array(setting))
 
 
@@ -264,6 +265,7 @@ def rules_of(
     *,
     hyperparameters: Sequence[str] = (),
     scales: Sequence[str] = (),
+    each: Sequence[str] = (),
     model: str = "auto",
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -278,7 +280,8 @@ def rules_of(
             that is swept over positive numbers.
         scales: names of the scales; none takes those that the study was imported with, else
             its scale.
-        model: ``auto``, ``constant``, ``power`` or ``offset``.
+        each: see :func:`view_study`.
+        model: ``auto``, ``constant``, ``power``, ``bent`` or ``offset``.
         estimator: how an optimum is read off its points; two together are read off a paraboloid.
         allow_holes: answer although neighbours of a minimum are missing.
 
@@ -288,7 +291,7 @@ def rules_of(
         AnalysisRefusal: there is no result yet, or no group can answer.
     """
     along = tuple(scales) or own_scales(store.study(name))
-    view, columns = with_scales(store, name, along, hyperparameters)
+    view, columns = with_scales(store, name, along, hyperparameters, each)
     return fitted(view, columns, model=model, estimator=estimator, allow_holes=allow_holes)
 
 
@@ -298,10 +301,14 @@ def own_scales(record: StudyRecord) -> tuple[str, ...]:
 
 
 def with_scales(
-    store: Store, name: str, scales: Sequence[str], hyperparameters: Sequence[str]
+    store: Store,
+    name: str,
+    scales: Sequence[str],
+    hyperparameters: Sequence[str],
+    each: Sequence[str] = (),
 ) -> tuple[StudyView, tuple[str, ...]]:
     """Returns the study with a column for every scale, and the names of these columns."""
-    view = view_study(store, name, scale=scales[0], hyperparameters=hyperparameters)
+    view = view_study(store, name, scale=scales[0], hyperparameters=hyperparameters, each=each)
     axes = Axes(store, name, view.trials, view.swept)
     names = (view.scale, *(axes.find(scale).name for scale in scales[1:]))
     twice = next((n for n in names if (*names, *view.asked).count(n) > 1), None)
@@ -314,7 +321,7 @@ def with_scales(
 def fitted(
     view: StudyView, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
 ) -> RuleStatement:
-    view.require_results()
+    view.require_results(of_runs=False)
     found: list[RuleGroup] = []
     notes: list[str] = []
     for asked in _together(view):
@@ -323,22 +330,29 @@ def fitted(
                 f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
                 f"out, or fit one alone with --hyperparameter {asked[0]}"
             )
-        chosen = view.select(*asked)
+        chosen = view.select(*asked, scales=scales)
         notes += chosen.notes
         request = RuleRequest(
             scales=scales,
             hyperparameters=asked,
-            settings=view.settings_at(chosen.rows, asked, scales),
+            settings=chosen.settings,
+            tuned=chosen.tuned,
             model=model,
             estimator=estimator,
             allow_holes=allow_holes,
+            given=view.holds_optima,
         )
-        found += rule_groups(chosen.rows, request)
+        with chosen.said_with_doubts():
+            groups = rule_groups(chosen.rows, request)
+        for group in groups:
+            notes += blow_up_notes(group.label, group.blow_ups, *view.compared)
+        found += groups
     return RuleStatement(
         study=view.study.name,
         scales=scales,
         groups=tuple(found),
         notes=tuple(dict.fromkeys(notes)),
+        metric=view.compared[0],
     )
 
 
@@ -352,122 +366,3 @@ def _together(view: StudyView) -> list[tuple[str, ...]]:
         return [own]
     claimed = tuple(claims_of(view.trials, record))
     return [(column,) for column in claimed or view.hyperparameters]
-
-
-_REFUSED: dict[str, Any] = {
-    "intercept_log2": None,
-    "intercept_low": None,
-    "intercept_high": None,
-    "terms": {},
-    "model": None,
-    "models": [],
-    "held_out": None,
-    "places": [],
-    "scatter": None,
-    "flags": [],
-}
-"""What a group without a rule says under the keys of one."""
-
-_INTERCEPT = (
-    "intercept_log2=intercept.value intercept_low=intercept.low intercept_high=intercept.high"
-)
-
-
-def _group_json(group: RuleGroup) -> dict[str, Any]:
-    """Returns the rule of one group and hyperparameter."""
-    head = {
-        **encoded(group, "variant settings hyperparameter joint_with=partner refused"),
-        "left_out": left_out_json(group.left_out, "place"),
-        "evidence": group.evidence.to_json(),
-    }
-    rule = group.rule
-    if rule is None:
-        return head | dict(_REFUSED)
-    return head | {
-        **encoded(rule, _INTERCEPT),
-        "terms": {term.scale: encoded(term, "exponent low high") for term in rule.terms},
-        "model": rule.model,
-        "models": [
-            {
-                "model": one.name,
-                "parameters": _parameters(one, rule),
-                **encoded(one, "held_out_error=error contender"),
-                "why_not": one.why_not or None,
-            }
-            for one in rule.candidates.values()
-        ],
-        "held_out": _held_out_json(group, rule),
-        "places": _places_json(group, rule),
-        "scatter": rule.fit.scatter,
-        "flags": list(rule.flags),
-    }
-
-
-def _parameters(one: Candidate, rule: Rule) -> dict[str, float]:
-    """Returns the parameters of a form by name, for log2 of the hyperparameter.
-
-    ``constant``: log2. ``power``: intercept_log2 and the exponent of each scale. ``offset``:
-    limit_log2 + amplitude scale^-rate. Empty where the form was not fitted.
-    """
-    if one.fit is None:
-        return {}
-    values = one.fit.parameters.tolist()
-    if one.name == "constant":
-        return {"log2": values[0]}
-    if one.name == "power":
-        return dict(zip(("intercept_log2", *rule.scales), values, strict=True))
-    model = one.fit.model
-    assert isinstance(model, Offset)
-    limit, amplitude, rate = values
-    return {
-        "limit_log2": limit,
-        "amplitude": amplitude * 2.0 ** (rate * model.reference),
-        "rate": rate,
-    }
-
-
-def _held_out_json(group: RuleGroup, rule: Rule) -> dict[str, Any] | None:
-    if not rule.held:
-        return None
-    return {
-        "error_octaves": rule.candidates[rule.model].error,
-        "inside": sum(held.inside for held in rule.held),
-        "of": len(rule.held),
-        "places": [_held_json(h, c) for h, c in zip(rule.held, group.costs, strict=True)],
-    }
-
-
-def _held_json(held: HeldOut, cost: float | None) -> dict[str, Any]:
-    return {
-        **encoded(held, "without_largest=without scales=site_optimum.scales"),
-        "predicted_log2": held.predicted.value,
-        "predicted": 2.0**held.predicted.value,
-        **encoded(held, "low high found_log2=site_optimum.log2"),
-        "found": 2.0**held.site_optimum.log2,
-        **encoded(held, "inside error_octaves=error"),
-        "regret": cost,
-    }
-
-
-def _places_json(group: RuleGroup, rule: Rule) -> list[dict[str, Any]]:
-    fit, joint = rule.fit, _joint_by_place(group)
-    fitted = fit.model.values(fit.parameters[None, :], fit.data.u)[0].tolist()
-    return [
-        {
-            **encoded(found, "scales log2"),
-            "value": 2.0**found.log2,
-            **encoded(found, "low high"),
-            "fitted_log2": value,
-            "leverage": leverage,
-            **encoded(found, "loss curvature flags estimator seeds trials=answered declared"),
-            "axes": axes_json(joint[found.site.label]) if found.site.label in joint else [],
-        }
-        for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
-    ]
-
-
-def _joint_by_place(group: RuleGroup) -> Mapping[str, JointOptimum]:
-    if not isinstance(group.survey, JointSurvey):
-        return {}
-    labels = [site.label for site in group.survey.sites]
-    return dict(zip(labels, group.survey.optima, strict=True))

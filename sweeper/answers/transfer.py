@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,18 @@ from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
 
+FLAWS = {
+    "poor_fit": "the constants rest on a poor fit, which its own points contradict,",
+    "few_points": "the constants rest on fits through fewer than five points",
+    "cliff": "runs diverged or blew up beside the lowest loss, so the optimum is only a bound,",
+    "censored_low": "the lowest loss is at the low edge of the grid, so the optimum is a bound,",
+    "censored_high": "the lowest loss is at the high edge of the grid, so the optimum is a bound,",
+}
+"""Flags of an optimum that bear on the constants, in the reader's words before the scales."""
+
+LEAST_WIDTH = 1e-6
+"""Width of an interval, as a share of its value, up to which it has none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossLaws:
@@ -64,6 +76,8 @@ class Transfer(StudyGroup):
         verdict: whether transfer is fast and useful.
         laws: the loss laws of tuned and of transferred settings.
         left_out: scale to the reason why it takes no part.
+        warnings: a sentence for each thing that is wrong with the optima behind the constants,
+            and for each rate that is refused.
         evidence: which trials it rests on.
     """
 
@@ -74,6 +88,7 @@ class Transfer(StudyGroup):
     verdict: TransferVerdict
     laws: LossLaws
     left_out: Mapping[float, str]
+    warnings: tuple[str, ...]
     evidence: Evidence
 
 
@@ -91,6 +106,8 @@ class TransferStatement(Statement):
     reference: str
     estimator: str
     groups: tuple[Transfer | NoTransfer, ...]
+    metric: str = "loss"
+    sign: int = 1
 
     HEAD = "study scale hyperparameter reference estimator"
 
@@ -131,6 +148,8 @@ def transfer_statement(
         reference=reference,
         estimator=", ".join(sorted(names)),
         groups=tuple(groups),
+        metric=statement.metric,
+        sign=statement.sign,
         notes=statement.notes,
     )
 
@@ -152,16 +171,18 @@ def transfer_of(
     gaps = measure_gaps(family, chosen)
     others = _other_gaps(optima, group.exponent, reference, name)
     contain_all = any(optimum.noise_source not in REPLICATED for optimum in optima)
+    rates = rates_of(gaps, others, contain_all=contain_all)
     return Transfer(
         variant=group.variant,
         settings=group.settings,
         exponent=group.exponent,
         reference=chosen,
         rows=gaps.rows,
-        rates=rates_of(gaps, others, contain_all=contain_all),
+        rates=rates,
         verdict=judge_transfer(gaps, others, contain_all=contain_all, economy=economy),
         laws=_loss_laws(group, optima),
         left_out=dict(group.left_out) | _bounded(group),
+        warnings=(*_doubts(group.optima), *_refusals(rates)),
         evidence=group.evidence,
     )
 
@@ -182,6 +203,31 @@ def _usable(group: DriftGroup) -> tuple[Optimum, ...]:
             "finish its grid"
         )
     return located
+
+
+def _doubts(optima: Sequence[Optimum]) -> Iterator[str]:
+    """Yields a sentence for each flag of the optima that bears on the constants."""
+    for flag, words in FLAWS.items():
+        scales = [f"{optimum.scale:g}" for optimum in optima if flag in optimum.flags]
+        if scales:
+            yield f"{words} at scale {', '.join(scales)}"
+
+
+def _refusals(rates: Mapping[str, Rate]) -> Iterator[str]:
+    """Yields a sentence for each rate that has no interval."""
+    for name, rate in rates.items():
+        why = why_refused(rate.value, rate.low, rate.high)
+        if why:
+            yield f"the rate of {name} is refused: {why}"
+
+
+def why_refused(value: float, low: float, high: float) -> str:
+    """Returns why a number cannot be told for its 95% interval; empty where it can."""
+    if math.isinf(low) and math.isinf(high):
+        return "its interval is open on both sides"
+    if high - low <= LEAST_WIDTH * abs(value):
+        return "its interval has no width, so its error is not known"
+    return ""
 
 
 def _bounded(group: DriftGroup) -> dict[float, str]:
@@ -268,6 +314,7 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
             "transferred": _law_json(group.laws.transferred),
         },
         "left_out": left_out_json(group.left_out),
+        "warnings": list(group.warnings),
         "evidence": group.evidence.to_json(),
     }
 
@@ -296,6 +343,7 @@ def transfers_of(
     *,
     scale: str | None = None,
     horizon: str | None = None,
+    each: Sequence[str] = (),
     reference: str = "largest",
     estimator: str = "spline",
     allow_holes: bool = False,
@@ -307,7 +355,7 @@ def transfers_of(
         name: name of the study.
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
-        scale, horizon: see :func:`view_study`.
+        scale, horizon, each: see :func:`view_study`.
         reference: ``largest`` or ``limit``.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
@@ -318,7 +366,7 @@ def transfers_of(
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     found = []
     for column in view.hyperparameters:
         drifts = view.statement(column, estimator=estimator, allow_holes=allow_holes, partial=True)

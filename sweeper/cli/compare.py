@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HolesOption, JsonOption, StoreOption, name_of, open_store
-from sweeper.cli.text import Said, evidence_lines, grid, noted, print_answer, print_json
+from sweeper.cli.options import (
+    EstimatorName,
+    EstimatorOption,
+    HolesOption,
+    JsonOption,
+    StoreOption,
+    name_of,
+    open_store,
+)
+from sweeper.cli.text import Said, evidence_lines, grid, interval, noted, print_answer, print_json
+from sweeper.words import loss_digits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,6 +46,7 @@ def compare(
     metric: Annotated[
         MetricName, typer.Option(help="Training FLOPs, or seconds on the device.")
     ] = MetricName.compute,
+    estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -50,6 +60,7 @@ def compare(
             _named(baseline),
             [_named(other) for other in others],
             metric=metric.value,
+            estimator=estimator.value,
             allow_holes=allow_holes,
         )
     if as_json:
@@ -68,6 +79,7 @@ def _print(comparison: Comparison) -> None:
     base = comparison.baseline
     what = "compute" if comparison.metric == "compute" else "device time"
     lead = [
+        comparison.bottom_line,
         f"how many times its {what} the baseline needs for the same loss",
         *_left_out(base),
         *evidence_lines(base.evidence),
@@ -99,19 +111,22 @@ def _table(other: ComparedVariant) -> Table:
     timed = any(not math.isnan(point.seconds) for point in other.result.points)
     fitted = other.fitted or [None] * len(other.result.points)
     rows = []
+    digits = loss_digits(point.loss for point in other.result.points)
     for point, multiplier, law in zip(
         other.result.points, other.saving.multipliers, fitted, strict=True
     ):
         stands = standing(multiplier)
         words = ["" if stands == "unknown" else str(stands)]
-        words += ["extrapolated"] * multiplier.extrapolated + ["at least"] * point.bound
+        if multiplier.extrapolated:
+            words.append("beyond what was measured" if multiplier.beyond else "extrapolated")
+        words += ["at least"] * point.bound
         rows.append(
             [
                 ("point", point.label),
-                ("loss", f"{point.loss:.4f}"),
+                ("loss", f"{point.loss:.{digits}f}"),
                 ("FLOPs", _number(point.flops)),
                 *[("seconds", _number(point.seconds))] * timed,
-                ("multiplier", f"{multiplier.value:.3f}"),
+                ("multiplier", multiplier.beyond or f"{multiplier.value:.3f}"),
                 ("95% interval", _interval(multiplier.low, multiplier.high)),
                 ("by laws", _by_law(law, multiplier.value)),
                 ("", ", ".join(filter(None, words))),
@@ -128,9 +143,9 @@ def _by_law(law: FittedMultiplier | None, value: float) -> str:
     """Returns the multiplier by fitted laws, and how far it is from the interpolated one."""
     if law is None:
         return "no law"
-    return (
-        f"{law.value:.3f} ({law.value / value - 1:+.0%})" if math.isfinite(law.value) else "never"
-    )
+    if not 0 < law.value < math.inf:
+        return "beyond"
+    return f"{law.value:.3f}" + ("" if math.isnan(value) else f" ({law.value / value - 1:+.0%})")
 
 
 def _interval(low: float, high: float) -> str:
@@ -144,13 +159,16 @@ def _verdict(other: ComparedVariant) -> str:
     from sweeper.answers import standing
 
     found = other.saving.multipliers
-    values = [multiplier.value for multiplier in found]
-    span = f"{min(values):.3g}" if len(values) == 1 else f"{min(values):.3g} to {max(values):.3g}"
+    values = [multiplier.value for multiplier in found if not multiplier.beyond]
+    ends = dict.fromkeys(f"{end:.3g}" for end in (min(values), max(values))) if values else {}
+    size = " to ".join(ends) or "beyond what was measured"
     stands = [standing(multiplier) for multiplier in found]
     counts = [f"{word} at {stands.count(word)}" for word in dict.fromkeys(stands)]
-    said = f"multiplier {span}; {', '.join(counts)} of {len(found)} points"
+    said = f"multiplier {size}; {', '.join(counts)} of {len(found)} points"
     if "unknown" in stands:
-        said = f"multiplier {span}; whether that beats the noise is unknown: no seeds tell it"
+        said = f"multiplier {size}; whether that beats the noise is unknown: no seeds tell it"
+    if values and len(values) < len(found):
+        said += f"; {len(found) - len(values)} beyond what was measured"
     trend = other.saving.trend
     if trend is None:
         return f"{said}."
@@ -180,7 +198,7 @@ def _course(exponent: float, low: float, high: float) -> str:
     size = f"cost^{exponent:+.3f}"
     if math.isnan(low):
         return f"It goes as {size}."
-    band = f"as {size}, 95% interval {low:+.3f} to {high:+.3f}"
+    band = f"as {size}, 95% interval {interval(low, high)}"
     if low > 0 or high < 0:
         return f"It {'grows' if low > 0 else 'shrinks'} {band}."
     return f"It goes {band}: no change is proven."

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from sweeper.cli.options import (
+    EACH_HINT,
+    AllOption,
+    EachOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -22,29 +24,33 @@ from sweeper.cli.options import (
     StudyName,
     name_of,
     named,
+    names_of,
     open_store,
 )
 from sweeper.cli.text import (
     Said,
+    console,
+    cut,
     evidence_lines,
     flag_words,
     grid,
     interval,
     noted,
     one_or_all,
-    power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
+from sweeper.words import loss_digits, percent, power_range, signed_plain, with_article, with_power
 
 if TYPE_CHECKING:
-    from sweeper.analysis import Regret
+    from rich.table import Table
+
+    from sweeper.analysis import Optimum, Regret, Verdict
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
-SMALL_EXPONENT = 0.005
-"""What two decimals would not show."""
+WIDE = 120
+"""Columns of a terminal from which on a tuned loss has its interval beside it."""
 
 ON_RIDGE = (
     "ridge: along the second axis the optimum is not determined; only the combination that the "
@@ -73,9 +79,11 @@ def drift(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     strict: StrictOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
     keys: Annotated[
         bool, typer.Option("--keys", help="In the JSON, name the trials behind each group.")
@@ -85,12 +93,13 @@ def drift(
     from sweeper.answers import joint_answer, keep_estimates, statements_of, view_study
 
     default = estimator is EstimatorName.skewed
+    apart = names_of(each, "--each", EACH_HINT)
     if keys and not as_json:
         raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
-    if joint is not None and (hyperparameter is not None or strict or not default):
+    if joint is not None and (hyperparameter is not None or apart or not default):
         raise RequestError(
-            "--joint names both hyperparameters, fits a paraboloid and judges no claim; "
-            "leave --hyperparameter, --estimator and --strict out"
+            "--joint names both hyperparameters and fits a paraboloid; leave --hyperparameter, "
+            "--each and --estimator out"
         )
     with open_store(store) as opened:
         name = name_of(study)
@@ -105,75 +114,148 @@ def drift(
                 hyperparameter=hyperparameter,
                 scale=scale,
                 horizon=horizon,
+                each=apart,
                 estimator=estimator.value,
                 allow_holes=allow_holes,
             )
             # The table of estimates holds the study's own question: its scale, its runs' ends.
-            if default and scale is None and horizon is None:
+            if default and scale is None and horizon is None and not apart:
                 keep_estimates(opened, statements)
     if as_json and joint is not None:
         print_json(together.to_json(keys=keys))
     elif as_json:
         print_json(one_or_all([statement.to_json(keys=keys) for statement in statements]))
     elif joint is not None:
-        _print_joint(together)
+        _print_joint(together, every=every)
     else:
-        print_statements(statements)
-    raise typer.Exit(1 if strict and claims_broken(statements) else 0)
+        print_statements(statements, every=every)
+    broken = joint_claims_broken(together) if joint is not None else claims_broken(statements)
+    raise typer.Exit(1 if strict and broken else 0)
 
 
 def claims_broken(statements: Sequence[DriftStatement]) -> bool:
-    """Returns True if any claim of any group is broken."""
+    """Returns True if the claim of any group is broken; of rival claims, if all of them are."""
     return any(
-        verdict.ruling == "broken"
+        group.verdicts and all(verdict.ruling == "broken" for verdict in group.verdicts)
         for statement in statements
         for group in statement.groups
-        for verdict in group.verdicts
     )
 
 
-def print_statements(statements: Sequence[DriftStatement]) -> None:
-    """Prints every group: its optima, drift, regret and verdicts."""
+def joint_claims_broken(statement: JointStatement) -> bool:
+    """Returns the same of the claims about joint optima."""
+    return any(
+        one.verdicts and all(verdict.ruling == "broken" for verdict in one.verdicts)
+        for group in statement.groups
+        for one in group.drifts
+    )
+
+
+def print_statements(statements: Sequence[DriftStatement], *, every: bool = False) -> None:
+    """Prints the bottom line and the groups: their optima, drift, regret and verdicts.
+
+    Args:
+        statements: what to print.
+        every: all groups and notes; else the first that say something, and a count.
+    """
+    from sweeper.answers import why_no_drift
+
     for statement in statements:
         title = f"{statement.study}: best {statement.hyperparameter} against {statement.scale}"
-        groups = ((group.label, _said(statement, group)) for group in statement.groups)
-        print_answer(title, noted(statement.notes), groups)
+        shown, rest = cut(
+            statement.groups,
+            partial(why_no_drift, scale=statement.scale),
+            every=every,
+        )
+        groups = ((label, _said(statement, group)) for label, group in _told_once(shown))
+        lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+        print_answer(title, lead, groups, rest)
+
+
+def _told_once(groups: Sequence[DriftGroup]) -> Iterator[tuple[str, DriftGroup]]:
+    """Yields groups with their labels; of those without an optimum for the same reasons, resting
+    on as much, the first under the labels of all."""
+    alike: dict[object, list[DriftGroup]] = {}
+    for place, group in enumerate(groups):
+        base = group.evidence
+        rests = (base.trials, base.declared, base.diverged, base.seeds, base.warnings)
+        same = (group.refused, tuple(group.left_out.items()), rests)
+        alike.setdefault(place if group.optima else same, []).append(group)
+    for those in alike.values():
+        count = f" ({len(those)} groups)" if len(those) > 1 else ""
+        yield "; ".join(group.label for group in those) + count, those[0]
 
 
 def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
+    from sweeper.answers import DRIFT_FLAGS, refused_for_holes
+
     if group.optima:
         yield _optima_table(statement, group)
     if any(_compute(row).endswith("*") for row in group.regret):
         yield "* extrapolated beyond the tuned losses"
-    for scale, why in group.left_out.items():
-        yield f"no optimum at {statement.scale} {scale:g}: {why}"
+    if group.optima or not refused_for_holes(group):
+        for scale, why in group.left_out.items():
+            yield f"no optimum at {statement.scale} {scale:g}: {why}"
     if (drift := group.drift) is not None:
         yield (
-            f"drift {drift.slope:+.2f} octaves per doubling of the {statement.scale}, "
-            f"95% interval {drift.low:+.2f} to {drift.high:+.2f}"
+            f"drift {signed_plain(drift.slope)} octaves per doubling of "
+            f"{with_article(statement.scale)}, 95% interval "
+            f"{interval(drift.low, drift.high, signed_plain)}"
         )
+        if drift.bends:
+            yield f"the drift {drift.bend_words}"
+        yield from (f"- {DRIFT_FLAGS[flag]}" for flag in drift.flags if flag != "bends")
     elif group.refused is not None:
-        yield f"no drift: {group.refused}"
+        yield f"no drift, because {_because(statement, group)}"
     yield from evidence_lines(group.evidence)
     for verdict in group.verdicts:
-        head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
-        yield Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}")
+        yield _ruled("", verdict)
+    if group.rivals is not None:
+        yield f"rival claims: {group.rivals.said}"
+
+
+def _ruled(head: str, verdict: Verdict) -> Said:
+    from rich.text import Text
+
+    claim = f"{head}claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
+    return Text.assemble(claim, (verdict.ruling, "bold"), f". {verdict.why}")
+
+
+def _because(statement: DriftStatement, group: DriftGroup) -> str:
+    """Returns why a group has no drift; scales without an optimum have been named already."""
+    from sweeper.answers import refused_for_holes
+
+    if not group.optima or not refused_for_holes(group):
+        return group.refused or ""
+    missing, every = len(group.left_out), len(group.left_out) + len(group.optima)
+    return (
+        f"{missing} of {every} values of {statement.scale} have no optimum; --allow-holes "
+        "goes on without them"
+    )
 
 
 def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
-    """Returns one row a scale; the column of compute only where something is priced."""
+    """Returns one row a scale; the column of compute only where something is priced, and that of
+    regret only where there are two scales to transfer between."""
     regret = {row.scale: row for row in group.regret}
     priced = any(_compute(row) for row in group.regret)
+    wide = console().width >= WIDE
+    digits = loss_digits(optimum.loss for optimum in group.optima)
+    transfers = f"regret at exponent {group.exponent:g}"
+    several = len(group.optima) > 1
+    holed = any(optimum.answered < optimum.declared for optimum in group.optima)
     return grid(
         [
             [
                 (statement.scale, f"{optimum.scale:g}"),
                 ("optimum", with_power(optimum.value)),
-                ("95% interval", power_interval(optimum.low, optimum.high)),
-                ("loss", f"{optimum.loss:.4f}"),
-                ("regret", _regret(regret.get(optimum.scale))),
+                ("95% interval", power_range(optimum.low, optimum.high)),
+                *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
+                (statement.metric, f"{statement.sign * optimum.loss:.{digits}f}"),
+                *[("its 95%", _loss_interval(statement, optimum, digits))] * wide,
+                *[(transfers, _regret(regret.get(optimum.scale), digits))] * several,
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
-                ("trials", f"{optimum.answered}/{optimum.declared}"),
+                *[("trials", f"{optimum.answered}/{optimum.declared}")] * holed,
                 ("flags", flag_words(optimum.flags)),
             ]
             for optimum in group.optima
@@ -181,31 +263,50 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     )
 
 
-def _regret(row: Regret | None) -> str:
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the variant has it."""
+    return "–" if tuned is None else f"{tuned:.3g}"
+
+
+def _loss_interval(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
+    """Returns the interval of the tuned loss, or of what it is minus."""
+    low, high = sorted(statement.sign * end for end in (optimum.loss_low, optimum.loss_high))
+    return interval(low, high, f"{{:.{digits}f}}".format)
+
+
+def _regret(row: Regret | None, digits: int) -> str:
+    """Returns what transfer costs, as far as it is known."""
     if row is None or row.certainty == "unknown":
         return "unknown"
     if row.certainty == "infinite":
         return "diverges"
-    share = f" ({row.percent:.2g}%)" if math.isfinite(row.percent) else ""
-    words = " (noise)" if row.harmless else share
-    least = "at least " if row.certainty == "at_least" else ""
-    return f"{least}{row.regret:+.4f}{words}"
+    share = f" ({percent(row.percent)})" if math.isfinite(row.percent) else ""
+    if row.resolved and math.isinf(row.high):
+        return f"at least {row.regret:.{digits}f}{share}"
+    if row.resolved and not row.harmless:
+        return f"{row.regret:.{digits}f}{share}, {row.low:.2g} to {row.high:.2g}"
+    bound = f", ≤ {row.high:.2g}" if math.isfinite(row.high) else ""
+    return f"{'harmless' if row.harmless else 'not resolved'}{bound}"
 
 
 def _compute(row: Regret | None) -> str:
     """Returns the factor of compute that transfer throws away, where it is not noise."""
-    if row is None or row.harmless or not math.isfinite(row.compute):
+    if row is None or not row.resolved or not math.isfinite(row.compute):
         return ""
     star = "*" if row.compute_note else ""
     return f"{'≥' if row.certainty == 'at_least' else ''}×{row.compute:.2f}{star}"
 
 
-def _print_joint(statement: JointStatement) -> None:
+def _print_joint(statement: JointStatement, *, every: bool) -> None:
     """Prints every group: the joint optimum per scale and its principal axes."""
     pair = " and ".join(statement.hyperparameters)
     title = f"{statement.study}: best {pair} together against {statement.scale}"
-    groups = ((group.label, _said_jointly(statement, group)) for group in statement.groups)
-    print_answer(title, noted(statement.notes), groups)
+    shown, rest = cut(
+        statement.groups, lambda group: None if group.optima else "without an optimum", every=every
+    )
+    groups = ((group.label, _said_jointly(statement, group)) for group in shown)
+    lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+    print_answer(title, lead, groups, rest)
 
 
 def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said]:
@@ -216,19 +317,30 @@ def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said
         yield f"no joint optimum at {statement.scale} {scale:g}: {why}"
     if any(optimum.axes for optimum in optima):
         yield _axes_table(statement, group)
+    if group.drifts:
+        yield _drifts_table(group)
+    for one in group.drifts:
+        for verdict in one.verdicts:
+            yield _ruled(f"{one.name}: ", verdict)
+        if one.rivals is not None:
+            yield f"{one.name}: rival claims: {one.rivals.said}"
+    refused = next((one.refused for one in group.drifts if one.refused), None)
+    if refused is not None:
+        yield f"no drift, because {refused}"
     if any("ridge" in flags for optimum in optima for flags in optimum.flags):
         yield ON_RIDGE
     yield from evidence_lines(group.evidence)
 
 
 def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
+    digits = loss_digits(optimum.loss for optimum in group.optima.values())
     rows = [
         [
             (statement.scale, f"{scale:g}" if axis == 0 else ""),
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
-            ("95% interval", power_interval(float(optimum.low[axis]), float(optimum.high[axis]))),
-            ("loss", f"{optimum.loss:.4f}" if axis == 0 else ""),
+            ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
+            ("loss", f"{optimum.loss:.{digits}f}" if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]
         for scale, optimum in group.optima.items()
@@ -237,17 +349,41 @@ def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
     return grid(rows, words=("hyperparameter", "flags"))
 
 
+def _drifts_table(group: JointGroup) -> Table:
+    """Returns the drift of each hyperparameter, and along the flat and the steep direction."""
+    kinds = {"hyperparameter": "", "flat": "flat direction", "steep": "steep direction"}
+    rows = [
+        [
+            ("drift of", one.name),
+            (
+                "octaves per doubling",
+                "none" if one.drift is None else signed_plain(one.drift.slope),
+            ),
+            (
+                "95% interval",
+                "" if one.drift is None else interval(one.drift.low, one.drift.high, signed_plain),
+            ),
+            ("", kinds[one.along]),
+        ]
+        for one in group.drifts
+    ]
+    return grid(rows, words=("drift of", ""))
+
+
 def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
     """Returns the principal axes, the most curved first, with the interval along each."""
+    from sweeper.answers import combination
+
     rows = []
     for scale, optimum in group.optima.items():
         for place, axis in enumerate(optimum.axes):
-            lead = _lead(axis.direction)
-            ends = (axis.low, axis.high) if axis.direction[lead] > 0 else (-axis.high, -axis.low)
+            named_axis = dict(zip(optimum.names, axis.direction, strict=True))
+            positive = max(axis.direction, key=abs) > 0
+            ends = (axis.low, axis.high) if positive else (-axis.high, -axis.low)
             rows.append(
                 [
                     (statement.scale, f"{scale:g}" if place == 0 else ""),
-                    ("principal axis", _combination(statement.hyperparameters, axis.direction)),
+                    ("principal axis", combination(named_axis)),
                     ("curvature", f"{axis.curvature:.3g}"),
                     (
                         "95% along it, octaves",
@@ -256,19 +392,3 @@ def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
                 ]
             )
     return grid(rows, words=("principal axis",))
-
-
-def _combination(names: tuple[str, str], direction: tuple[float, float]) -> str:
-    """Returns a direction as the product or quotient that grows along it, the larger exponent
-    being 1."""
-    lead = _lead(direction)
-    ratio = direction[1 - lead] / direction[lead]
-    if abs(ratio) < SMALL_EXPONENT:
-        return names[lead]
-    power_of = "" if abs(abs(ratio) - 1) < SMALL_EXPONENT else f"^{abs(ratio):.2f}"
-    return f"{names[lead]} {'×' if ratio > 0 else '/'} {names[1 - lead]}{power_of}"
-
-
-def _lead(direction: tuple[float, float]) -> int:
-    """Returns which hyperparameter has the larger exponent, the first if they look equal."""
-    return 0 if abs(direction[0]) >= abs(direction[1]) * (1 - SMALL_EXPONENT) else 1

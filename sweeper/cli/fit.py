@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    EACH_HINT,
+    AllOption,
+    EachOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -23,24 +26,30 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import (
     Said,
+    cut,
     evidence_lines,
     flag_words,
     grid,
     interval,
     noted,
-    power_interval,
     print_answer,
     print_json,
-    with_power,
 )
 from sweeper.errors import RequestError
-from sweeper.words import power
+from sweeper.words import power, power_range, with_power
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Rule
     from sweeper.answers import Predicted, PredictionStatement, RuleGroup, RuleStatement
+
+RULE_FLAGS = {
+    "censored": "some optima are bounds only",
+    "scattered": "optima scatter round the rule more than their noise explains",
+    "left_out": "places without an optimum are left out",
+}
+"""Flags of a rule in words; that it is unchecked is said with the form that predicts."""
 
 COMMAS = "names are separated by commas, as in lr,bs"
 
@@ -51,6 +60,7 @@ class ModelChoice(StrEnum):
     auto = "auto"
     constant = "constant"
     power = "power"
+    bent = "bent"
     offset = "offset"
 
 
@@ -64,7 +74,7 @@ HyperparameterOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    ModelChoice, typer.Option(help="Form of the rule; auto decides by the largest held out.")
+    ModelChoice, typer.Option(help="Form of the rule; auto averages all by what they foretold.")
 ]
 
 
@@ -80,9 +90,11 @@ def fit(
             "NAME[,NAME]",
         ),
     ] = None,
+    each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
@@ -94,6 +106,7 @@ def fit(
             name_of(study),
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             scales=names_of(scales, "--scales", COMMAS),
+            each=names_of(each, "--each", EACH_HINT),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -101,21 +114,24 @@ def fit(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_rules(statement)
+        _print_rules(statement, every=every)
 
 
-def _print_rules(statement: RuleStatement) -> None:
+def _print_rules(statement: RuleStatement, *, every: bool) -> None:
     title = f"{statement.study}: rules over {', '.join(statement.scales)}"
-    groups = ((_name(group), _said(group)) for group in statement.groups)
-    print_answer(title, noted(statement.notes), groups)
+    shown, rest = cut(
+        statement.groups, lambda group: "without a rule" if group.refused else None, every=every
+    )
+    groups = ((_name(group), _said(group, statement.metric)) for group in shown)
+    print_answer(title, noted(statement.notes, every=every), groups, rest)
 
 
 def _name(group: RuleGroup) -> str:
     together = f" (tuned together with {group.partner})" if group.partner else ""
-    return f"{group.label}: {group.hyperparameter}{together}"
+    return f"{group.label}: {group.subject}{together}"
 
 
-def _said(group: RuleGroup) -> Iterator[Said]:
+def _said(group: RuleGroup, metric: str) -> Iterator[Said]:
     rule = group.rule
     if rule is None:
         yield f"no rule: {group.refused}"
@@ -128,9 +144,10 @@ def _said(group: RuleGroup) -> Iterator[Said]:
             f"{term.exponent:+.3f} octaves per doubling of {term.scale}, 95% interval "
             f"{interval(term.low, term.high)}"
         )
+    yield from (f"- {RULE_FLAGS[flag]}" for flag in rule.flags if flag in RULE_FLAGS)
     yield _choice(rule)
     for scale in dict.fromkeys(held.without for held in rule.held):
-        yield _held_sentence(group, rule, scale)
+        yield _held_sentence(group, rule, scale, metric)
     for place, why in group.left_out.items():
         yield f"no optimum at {place}: {why}"
     yield from evidence_lines(group.evidence)
@@ -143,9 +160,9 @@ def _places(rule: Rule) -> Table:
         [
             *((name, f"{size:g}") for name, size in found.scales.items()),
             ("optimum", with_power(2.0**found.log2)),
-            ("95% interval", power_interval(found.low, found.high)),
-            ("rule", f"{2.0**value:.3g}"),
-            ("weight", f"{leverage:.0%}"),
+            ("95% interval", power_range(found.low, found.high)),
+            ("rule", with_power(2.0**value)),
+            ("leverage", f"{leverage:.0%}"),
             ("flags", flag_words(found.flags)),
         ]
         for found, value, leverage in zip(rule.site_optima, fitted, rule.leverage, strict=True)
@@ -153,28 +170,34 @@ def _places(rule: Rule) -> Table:
     return grid(rows)
 
 
-def _held_sentence(group: RuleGroup, rule: Rule, scale: str) -> str:
+def _held_sentence(group: RuleGroup, rule: Rule, scale: str, metric: str) -> str:
     """Returns one sentence on the places at the largest value of a scale."""
     pairs = zip(rule.held, group.costs, strict=True)
     held = [(one, cost) for one, cost in pairs if one.without == scale]
     worst, _ = max(held, key=lambda pair: abs(pair[0].error))
     costs = [cost for _, cost in held if cost is not None]
     inside = sum(one.inside for one, _ in held)
-    lost = f"costs at most {max(0.0, *costs):.2g} in loss" if costs else "its loss is not measured"
+    lost = f"its {metric} is not measured"
+    if costs:
+        lost = f"costs at most {max(0.0, *costs):.2g} in {metric}"
     return (
         f"held out the largest {scale}: {inside} of {len(held)} inside the interval; "
         f"{'worst' if len(held) > 1 else 'found'} at {worst.site_optimum.site.label}: predicted "
-        f"{2.0**worst.predicted.value:.3g} ({power_interval(worst.low, worst.high)}), found "
-        f"{2.0**worst.site_optimum.log2:.3g}, {worst.error:+.2f} octaves; {lost}"
+        f"{with_power(2.0**worst.predicted)} ({power_range(worst.low, worst.high)}), "
+        f"found {with_power(2.0**worst.site_optimum.log2)}, {worst.error:+.2f} octaves; {lost}"
     )
 
 
 def _choice(rule: Rule) -> str:
-    checked = [one for one in rule.candidates.values() if one.held]
-    if not rule.held:
-        return f"predicts by: {rule.model}, unchecked (too few places to hold the largest out)"
-    errors = ", ".join(f"{one.name} {one.error:.2g}" for one in checked)
-    return f"predicts by: {rule.model} (octaves off at the largest held out: {errors})"
+    """Returns one sentence on how much each form counts in predictions."""
+    forms = ", ".join(
+        f"{one.name} {one.weight:.0%}"
+        + ("" if one.error is None else f" ({one.error:.2g} octaves off at the largest held out)")
+        for one in rule.candidates.values()
+        if one.weight > 0
+    )
+    unchecked = "" if rule.held else "; unchecked (too few places to hold the largest out)"
+    return f"predicts by: {forms}{unchecked}"
 
 
 Target = Annotated[float | None, typer.Option(help="At the target.", show_default=False)]
@@ -192,9 +215,11 @@ def predict(
         typer.Option(metavar="NAME=VALUE", help="Any other scale; may be repeated."),
     ] = None,
     hyperparameter: HyperparameterOption = None,
+    each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the best setting at a scale that was not measured, and what it may cost."""
@@ -212,6 +237,7 @@ def predict(
             name_of(study),
             target,
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
+            each=names_of(each, "--each", EACH_HINT),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -219,7 +245,7 @@ def predict(
     if as_json:
         print_json(statement.to_json())
     else:
-        _print_predictions(statement)
+        _print_predictions(statement, every=every)
 
 
 def _assignment(text: str) -> tuple[str, float]:
@@ -233,33 +259,36 @@ def _assignment(text: str) -> tuple[str, float]:
     return name.strip(), number
 
 
-def _print_predictions(statement: PredictionStatement) -> None:
+def _print_predictions(statement: PredictionStatement, *, every: bool) -> None:
     target = ", ".join(f"{name} {value:g}" for name, value in statement.target.items())
     title = f"{statement.study}: prediction for {target}"
-    groups = ((f"{one.label}: {one.group.hyperparameter}", one) for one in statement.groups)
-    print_answer(
-        title, noted(statement.notes), ((label, _said_ahead(one)) for label, one in groups)
+    shown, rest = cut(
+        statement.groups, lambda one: "without a prediction" if one.refused else None, every=every
     )
+    groups = (
+        (f"{one.label}: {one.group.hyperparameter}", _said_ahead(one, statement.metric))
+        for one in shown
+    )
+    lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+    print_answer(title, lead, groups, rest)
 
 
-def _said_ahead(one: Predicted) -> Iterator[Said]:
+def _said_ahead(one: Predicted, metric: str) -> Iterator[Said]:
     found = one.prediction
     if found is None:
         yield f"no prediction: {one.refused}"
     else:
-        yield (
-            f"{found.value:.4g} = {power(found.value)}, 95% interval "
-            f"{interval(found.low, found.high, lambda end: f'{2.0**end:.3g}')} "
-            f"({power_interval(found.low, found.high)}), by the {found.model} rule"
-        )
+        yield (f"{with_power(found.value)}, 95% interval {power_range(found.low, found.high)}")
         if found.regret is not None:
-            yield f"expected to cost {found.regret:.2g} in loss against tuning at the target"
+            yield f"expected to cost {found.regret:.2g} in {metric} against tuning at the target"
         else:
             yield "what it may cost is unknown: the interval is open, or no curvature is known"
         if one.joint_regret is not None:
             yield f"together with {one.group.partner}: {one.joint_regret:.2g}"
+        weights = found.weights.items()
+        yield "forms by weight: " + ", ".join(f"{n} {w:.0%}" for n, w in weights if w >= 0.005)
         for name, value in found.others.items():
-            yield f"the {name} rule, which is not excluded, says {2.0**value:.4g}"
+            yield f"the {name} form by itself says {with_power(2.0**value)}"
         yield "assumes:"
         yield from (f"- {sentence}" for sentence in found.assumptions)
     yield from evidence_lines(one.group.evidence)

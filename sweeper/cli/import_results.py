@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError
 
 if TYPE_CHECKING:
-    from sweeper.imports import ClaimedRule, Imported
+    from sweeper.imports import ClaimedRule, Imported, ImportRequest, NamePattern
     from sweeper.store import Changes
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -45,14 +44,20 @@ Names = str | None
 
 
 def import_results(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV, Parquet, JSON, or a folder of JSON runs.")
+    ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
     scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
-    objective: Annotated[str, _column("--objective", "What is compared, for example a loss.")],
+    objective: Annotated[Names, _column("--objective", "What is compared, as a loss.")] = None,
     hp: Annotated[Names, _columns("--hp", "Hyperparameters whose optimum is sought.")] = None,
     variant: Annotated[Names, _columns("--variant", "Whose values name the variants.")] = None,
     fixed: Annotated[Names, _columns("--fixed", "Further settings that tell runs apart.")] = None,
     seed: Annotated[Names, _column("--seed", "The seed; without it every run has seed 0.")] = None,
+    repeats: Annotated[
+        bool,
+        typer.Option("--repeats", help="Rows that agree in all but the result are other seeds."),
+    ] = False,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE", help="Take only such rows; may be repeated."),
@@ -62,7 +67,23 @@ def import_results(
         list[str] | None,
         typer.Option(metavar="HP=EXPONENT+-TOLERANCE", help="A rule to test; may be repeated."),
     ] = None,
-    outcome: Annotated[Names, _column("--outcome", "How a run ended, for example State.")] = None,
+    name_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN", help="Settings in the runs' names, for example '*_lr{lr}_w{width}'."
+        ),
+    ] = None,
+    name_column: Annotated[
+        Names, _column("--name-column", "Names of runs; default: Name.")
+    ] = None,
+    outcome: Annotated[Names, _column("--outcome", "How a run ended; default: State.")] = None,
+    error: Annotated[Names, _column("--error", "Standard error of the objective.")] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of one result, where none is stated in the file."),
+    ] = None,
+    low: Annotated[Names, _column("--low", "Of a table of optima: low end of each.")] = None,
+    high: Annotated[Names, _column("--high", "High end of each, 95%.")] = None,
     flops: Annotated[Names, _column("--flops", "Training FLOPs of the run.")] = None,
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
@@ -82,7 +103,7 @@ def import_results(
         file=file,
         study=study,
         scales=names_of(scale, "--scale", COMMAS),
-        objective=objective,
+        objective=_objective(objective, hp, optima=bool(low or high)),
         hyperparameters=names_of(hp, "--hp", COMMAS),
         variant=names_of(variant, "--variant", COMMAS),
         fixed=names_of(fixed, "--fixed", COMMAS),
@@ -97,10 +118,27 @@ def import_results(
         step=step,
         question=question,
         replace=replace,
+        repeats=repeats,
+        error=error,
+        noise=noise,
+        low=low,
+        high=high,
+        in_names=_pattern(name_pattern, name_column),
     )
     with Store.open(store) as opened:
         done = imports.import_results(opened, request)
-    _print(done, hyperparameters=request.hyperparameters, as_json=as_json)
+    _print(done, request, as_json=as_json)
+
+
+def _objective(objective: str | None, hp: str | None, *, optima: bool) -> str:
+    if objective is not None and not optima:
+        return objective
+    if objective is None and hp is not None and optima:
+        return hp.strip()
+    raise RequestError(
+        "--objective: name the column that is compared, for example a loss; a table of optima "
+        "has --hp, --low and --high in its place"
+    )
 
 
 def _condition(text: str) -> tuple[str, str]:
@@ -108,6 +146,14 @@ def _condition(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise RequestError(f"--where {text!r}: write COLUMN=VALUE, for example optimizer=muon")
     return name.strip(), value.strip()
+
+
+def _pattern(text: str | None, column: str | None) -> NamePattern | None:
+    from sweeper.imports import NamePattern
+
+    if text is None and column is not None:
+        raise RequestError(f"--name-column {column}: say with --name-pattern what its names hold")
+    return None if text is None else NamePattern(text, column)
 
 
 def _claim(text: str) -> ClaimedRule:
@@ -126,35 +172,32 @@ def _claim(text: str) -> ClaimedRule:
     )
 
 
-def _print(done: Imported, *, hyperparameters: Sequence[str], as_json: bool) -> None:
+def _print(done: Imported, request: ImportRequest, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
         return
     out = console()
-    for sentence in _sentences(done, hyperparameters=hyperparameters):
+    for sentence in _sentences(done, request):
         out.print(sentence)
 
 
-def _sentences(done: Imported, *, hyperparameters: Sequence[str]) -> list[str]:
+def _sentences(done: Imported, request: ImportRequest) -> list[str]:
     total = sum(done.trials.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
     said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
     said.append(f"variants: {', '.join(done.variants)}")
-    left_out = done.rows - done.used - done.repeated - done.set_aside
+    left_out = done.rows - done.used - done.repeated - done.set_aside - done.left_out
     parts = [f"{done.rows} rows read", f"{done.used} used"]
     parts += [f"{left_out} left out by --where"] if left_out else []
+    parts += [f"{done.left_out} left out, see below"] if done.left_out else []
     parts += [f"{done.repeated} said the same again"] if done.repeated else []
     parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
     parts += [f"{done.curves} curves written"] if done.curves else []
     said.append("; ".join(parts))
     said += [f"{name} is the column {column}" for name, column in done.columns.items()]
+    said += done.notes
     said.append(_changed(done.changes))
-    if done.trials["missing"]:
-        said.append(
-            f"{done.trials['missing']} trials have an empty objective and count as not run; if "
-            "they diverged, write nan there, or say so in an --outcome column"
-        )
-    return [*said, _next(done, hyperparameters=hyperparameters)]
+    return [*said, _next(done, request)]
 
 
 def _changed(changes: Changes) -> str:
@@ -169,7 +212,10 @@ def _changed(changes: Changes) -> str:
     return "trials: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _next(done: Imported, *, hyperparameters: Sequence[str]) -> str:
+def _next(done: Imported, request: ImportRequest) -> str:
+    hyperparameters = request.hyperparameters
+    if request.holds_optima:
+        return f"sweeper fit {done.study} makes a rule of the optima, sweeper predict goes by it"
     if len(hyperparameters) == 2:
         return (
             f"sweeper drift {done.study} --joint {','.join(hyperparameters)} reads the joint "

@@ -34,6 +34,9 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is broken.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Print all groups and notes, however many.")
+]
 HolesOption = Annotated[
     bool, typer.Option("--allow-holes", help="Answer although neighbours are missing.")
 ]
@@ -49,6 +52,18 @@ HorizonOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+EachOption = Annotated[
+    str | None,
+    typer.Option(
+        "--each",
+        metavar="NAME[,NAME]",
+        help="Swept settings to answer for value by value (default: others are tuned).",
+        show_default=False,
+    ),
+]
+EACH_HINT = "name swept settings, separated by commas, as in weight_decay,momentum"
 
 
 class EstimatorName(StrEnum):

@@ -1,4 +1,4 @@
-"""A file of results as batches of columns: CSV, Parquet or JSON."""
+"""A file of results as batches of columns: CSV, Parquet or JSON, or a folder of JSON runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ BLOCK_BYTES = 1 << 23
 BATCH_ROWS = 1 << 17
 """Rows of a batch of the other formats."""
 
+_SPACE = re.compile(r"\s*")
 _DELIMITERS = (",", ";", "\t")
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -38,7 +40,7 @@ class Sheet:
     """A file as a table of named columns.
 
     Attributes:
-        path: the file.
+        path: the file, or the folder.
         names: its columns in their order; nested fields joined by dots.
         batches: reads some columns, in batches of rows, from the first row on.
     """
@@ -48,7 +50,14 @@ class Sheet:
     batches: Callable[[Sequence[str]], Iterator[Batch]]
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the file's bytes, 64 hex digits."""
+        """Returns the SHA-256 of the file's bytes, 64 hex digits; of a folder that of the names
+        and digests of its files."""
+        if self.path.is_dir():
+            whole = hashlib.sha256()
+            for path in (file for files in _runs_of(self.path).values() for file in files):
+                name = path.relative_to(self.path).as_posix()
+                whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            return whole.hexdigest()
         with self.path.open("rb") as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
@@ -59,13 +68,16 @@ def open_sheet(path: Path) -> Sheet:
     Files compressed with gzip, bzip2 or zstd are read as they are, going by their names.
 
     Raises:
-        RequestError: the file is missing, empty, unreadable or in no known format.
+        RequestError: the file is missing, empty, unreadable or in no known format; the folder
+            holds no runs.
     """
+    if path.is_dir():
+        return _of_records(path, lambda: _folder_records(path))
     head = _head(path)
     if head.startswith(b"PAR1"):
         return _parquet(path)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        return _json(path)
+        return _of_records(path, lambda: _records(path))
     encoding = _ENCODINGS.get(head[:2], "utf-8")
     if encoding == "utf-8" and b"\0" in head:
         raise _refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
@@ -118,8 +130,6 @@ def _stream(path: Path) -> Any:
 
 
 def _head(path: Path) -> bytes:
-    if path.is_dir():
-        raise _refusal(path, "is a folder; name the file that holds the table")
     with _reading(path), _stream(path) as source:
         head = bytes(source.read(HEAD_BYTES))
     if not head.strip():
@@ -218,9 +228,9 @@ def _leaves(table: Any) -> Any:
 # JSON -----------------------------------------------------------------------------------------
 
 
-def _json(path: Path) -> Sheet:
+def _of_records(path: Path, read: Callable[[], Iterator[dict[str, str]]]) -> Sheet:
     names: dict[str, None] = {}
-    for record in _records(path):
+    for record in read():
         names.update(dict.fromkeys(record))
 
     def batches(wanted: Sequence[str]) -> Iterator[Batch]:
@@ -234,7 +244,7 @@ def _json(path: Path) -> Sheet:
             }
 
         waiting: list[Mapping[str, str]] = []
-        for record in _records(path):
+        for record in read():
             waiting.append({name: record[name] for name in wanted if name in record})
             if len(waiting) == BATCH_ROWS:
                 yield batch(waiting)
@@ -245,13 +255,16 @@ def _json(path: Path) -> Sheet:
 
 
 def _records(path: Path) -> Iterator[dict[str, str]]:
-    """Yields the records of a list, or of lines with one each, as text by dotted name."""
+    """Yields the records of a list, of lines with one each, or of objects over several lines, as
+    text by dotted name."""
     with _reading(path), _stream(path) as source:
         text = io.TextIOWrapper(source, encoding="utf-8-sig")
         first = next((line for line in text if line.strip()), "")
         items: Iterable[tuple[int, Any]]
         if first.lstrip().startswith("["):
             items = enumerate(_loaded(path, first + text.read(), "the list"), start=1)
+        elif not _is_json(first):
+            items = enumerate(_objects(path, first + text.read()), start=1)
         else:
             lines = enumerate(chain([first], text), start=1)
             items = ((n, _loaded(path, line, f"record {n}")) for n, line in lines if line.strip())
@@ -259,6 +272,71 @@ def _records(path: Path) -> Iterator[dict[str, str]]:
             if not isinstance(item, dict):
                 raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
             yield dict(_flat(item, ""))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _objects(path: Path, text: str) -> Iterator[Any]:
+    """Yields the objects of a text, one after the other and each over several lines."""
+    decoder, number = json.JSONDecoder(), 0
+    text = text.strip()
+    start = 0
+    while start < len(text):
+        number += 1
+        try:
+            item, start = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise _refusal(path, f"record {number} is not JSON: {error}") from error
+        yield item
+        space = _SPACE.match(text, start)
+        assert space is not None  # no space at all is a match too
+        start = space.end()
+
+
+def _runs_of(folder: Path) -> dict[str, list[Path]]:
+    """Returns the .json files of each run of a folder by its name: one beside the others, or all
+    of a folder of its own."""
+    runs: dict[str, list[Path]] = {}
+    for entry in sorted(folder.iterdir()):
+        files = sorted(entry.glob("*.json")) if entry.is_dir() else [entry]
+        files = [file for file in files if file.suffix == ".json"]
+        if files and not entry.name.startswith("."):
+            runs.setdefault(entry.name if entry.is_dir() else entry.stem, []).extend(files)
+    return runs
+
+
+def _folder_records(folder: Path) -> Iterator[dict[str, str]]:
+    """Yields the runs of a folder. Where a run has a folder of its own, its files' names come
+    before those of their fields, as in ``config.lr``; a run without a name has its file's."""
+    runs = _runs_of(folder)
+    if not runs:
+        raise _refusal(
+            folder,
+            "is a folder without .json files of runs; name the file that holds the table",
+        )
+    for run, files in runs.items():
+        records = [list(_records(file)) for file in files]
+        if files[0].parent == folder:
+            found = [record for each in records for record in each]
+        else:
+            single = zip(files, records, strict=True)
+            found = [
+                {
+                    f"{file.stem}.{name}": value
+                    for file, each in single
+                    if len(each) == 1
+                    for name, value in each[0].items()
+                }
+            ]
+        for record in found:
+            named = any(name.lower() == "name" for name in record)
+            yield record if named else {"Name": run, **record}
 
 
 def _loaded(path: Path, text: str, what: str) -> Any:

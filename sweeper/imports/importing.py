@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeper.errors import RequestError
+from sweeper.imports.cells import Plain, coded, state
 from sweeper.imports.files import Sheet, open_sheet, release_batches
-from sweeper.imports.request import ImportRequest, found_columns
+from sweeper.imports.request import ImportRequest, found_columns, notes_on_logged
 from sweeper.imports.study import ImportedStudy
-from sweeper.imports.table import Deduplicated, Reader, deduplicated
+from sweeper.imports.table import Deduplicated, Reader, deduplicated, numbered_repeats
 from sweeper.store import Changes, Store
+from sweeper.words import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Imported:
         columns: column of the file by name, where they are not the same.
         changes: what it did to the members of the study.
         curves: curves that were written.
+        left_out: rows that have no log2: a hyperparameter is 0 there.
+        notes: sentences on what was not taken as it stands in the file.
     """
 
     study: str
@@ -46,6 +50,8 @@ class Imported:
     columns: Mapping[str, str]
     changes: Changes
     curves: int
+    left_out: int
+    notes: tuple[str, ...]
 
 
 def import_results(store: Store, request: ImportRequest) -> Imported:
@@ -61,45 +67,104 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         StoreError: the store cannot be written.
     """
     sheet = open_sheet(request.file)
-    columns = found_columns(sheet.names, _asked(request))
-    reader = Reader(request, columns)
+    request, found = _with_outcome(sheet, request)
+    columns = found_columns(sheet.names, _in_columns(sheet, request), request.measured)
+    found += notes_on_logged(columns, sheet.names)
+    in_names, names = request.in_names, None
+    if in_names is not None:
+        names = in_names.column_of(sheet.names)
+        columns |= dict.fromkeys(in_names.names, names)
+    reader = Reader(request, columns, names)
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
         reader.add(batch)
     release_batches()
-    sorted_rows = _one_row_each(sheet, reader, request)
-    source = {"source": sheet.path.name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, reader.cells, sorted_rows.rows, source)
+    sorted_rows, cells = _one_row_each(sheet, reader, request)
+    name = sheet.path.name or sheet.path.resolve().name
+    source = {"source": name, "sha256": sheet.digest()}
+    imported = ImportedStudy(request, cells, sorted_rows.rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace
     )
+    counts = imported.counts()
     return Imported(
         study=request.study,
-        file=sheet.path.name,
+        file=name,
         sha256=source["sha256"],
         rows=reader.seen,
         used=len(sorted_rows.rows.row),
         repeated=sorted_rows.repeated,
         set_aside=sorted_rows.set_aside,
-        trials=imported.counts(),
+        trials=counts,
         variants=tuple(imported.variants),
         columns={name: column for name, column in columns.items() if name != column},
         changes=changes,
         curves=curves,
+        left_out=reader.left_out,
+        notes=(*found, *reader.notes(), *_not_run(counts["missing"], request)),
     )
 
 
+def _not_run(missing: int, request: ImportRequest) -> list[str]:
+    if not missing:
+        return []
+    if request.outcome:
+        return [f"{plural(missing, 'trial')} not run yet, or without a {request.objective}"]
+    return [
+        f"{plural(missing, 'trial')} with an empty objective, not run; if they diverged, write "
+        "nan there, or say so in an --outcome column"
+    ]
+
+
+STATE_NAMES = ("state", "status")
+"""How trackers call the column that says how a run ended, in small letters."""
+
+
+def _with_outcome(sheet: Sheet, request: ImportRequest) -> tuple[ImportRequest, list[str]]:
+    """Returns the request with the file's own column of how a run ended, and a sentence about it;
+    as it is where the request names one, or where no column holds such words alone."""
+    free = [name for name in sheet.names if name.lower() in STATE_NAMES]
+    if request.outcome is not None or len(free) != 1 or free[0] in _asked(request):
+        return request, []
+    for batch in sheet.batches(free):
+        _, cells = coded(batch[free[0]])
+        if any(cell is None or state(cell) is None for cell in cells):
+            return request, []
+    told = f"column {free[0]} says how each run ended; --outcome names another column"
+    return replace(request, outcome=free[0]), [told]
+
+
+def _in_columns(sheet: Sheet, request: ImportRequest) -> list[str]:
+    """Returns what was asked for and is no part of the runs' names.
+
+    Raises:
+        RequestError: something is both a column and a part of the names.
+    """
+    in_names = request.in_names.names if request.in_names is not None else ()
+    asked = _asked(request)
+    both = [name for name in in_names if name in asked and name in sheet.names]
+    if both:
+        raise RequestError(
+            f"--name-pattern: {both[0]} is a column of the file too; call it otherwise in the "
+            "pattern, or put * in its place"
+        )
+    return [name for name in asked if name not in in_names]
+
+
 def _asked(request: ImportRequest) -> list[str]:
-    singles = (request.seed, request.objective, request.outcome, request.step)
-    amounts = (request.flops, request.tokens, request.params)
+    seed = [request.seed] if request.seed else []
     wheres = (name for name, _ in request.where)
-    return [*request.settings, *(name for name in (*singles, *amounts) if name), *wheres]
+    return [*request.settings, *seed, *request.measured, *wheres]
 
 
-def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Deduplicated:
+def _one_row_each(
+    sheet: Sheet, reader: Reader, request: ImportRequest
+) -> tuple[Deduplicated, list[tuple[Plain, ...]]]:
+    if request.repeats:
+        return numbered_repeats(reader.rows(), reader.cells)
     found = deduplicated(reader.rows())
     if isinstance(found, Deduplicated):
-        return found
+        return found, reader.cells
     first, second, count = found
     pair = _cells_of(sheet, (first, second))
     apart = [name for name in sheet.names if pair[0][name] != pair[1][name]]
@@ -108,7 +173,8 @@ def _one_row_each(sheet: Sheet, reader: Reader, request: ImportRequest) -> Dedup
     raise RequestError(
         f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
         f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "
-        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE"
+        "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE; "
+        "--repeats takes them for runs that only their seeds tell apart"
     )
 
 

@@ -13,9 +13,19 @@ import numpy as np
 from sweeper.errors import RequestError
 from sweeper.imports.cells import Codes, Plain, word
 from sweeper.imports.request import ImportRequest
-from sweeper.imports.table import COMPLETED, DIVERGED, EXTRAS, KINDS, Rows, first_rows
+from sweeper.imports.table import AMOUNTS, COMPLETED, DIVERGED, KINDS, Rows, first_rows
 from sweeper.outcome import Mark, Outcome, OutcomeKind
-from sweeper.store import IMPORTED, Membership, Paths, Store, StudyRecord, write_curves
+from sweeper.store import (
+    IMPORTED,
+    LOSS_ERROR,
+    OPTIMUM_HIGH,
+    OPTIMUM_LOW,
+    Membership,
+    Paths,
+    Store,
+    StudyRecord,
+    write_curves,
+)
 from sweeper.trial import Trial, canonical_json
 
 VERSION = "1"
@@ -44,7 +54,7 @@ class Run:
         value: the objective of a completed run, else None.
         row: number of its last row.
         step: optimizer steps done, 0 if unknown.
-        extras: flops, tokens and params where known.
+        extras: flops, tokens, params and the error of the objective where known.
         path: the rows on the way in the order of their steps, the last one too; None without
             steps.
     """
@@ -198,7 +208,7 @@ class ImportedStudy:
             key=trial.key,
             attempt=1,
             kind=_OUTCOMES[run.kind],
-            metrics={} if run.value is None else {self._request.objective: run.value},
+            metrics=self._metrics(run),
             step=run.step,
             tokens=int(run.extras.get("tokens", 0)),
             flops=run.extras.get("flops", math.nan),
@@ -209,6 +219,13 @@ class ImportedStudy:
             curve=None if run.path is None else Paths.curve(trial.key, 1),
             error="ended without a result where it was run" if run.kind == "failed" else None,
         )
+
+    def _metrics(self, run: Run) -> dict[str, float]:
+        if run.value is None:
+            return {}
+        kept = {"error": LOSS_ERROR, "low": OPTIMUM_LOW, "high": OPTIMUM_HIGH}
+        more = {kept[name]: value for name, value in run.extras.items() if name in kept}
+        return {self._request.objective: run.value, **more}
 
     def _marks(self, run: Run) -> Iterator[Mark]:
         if run.path is None or self._marked is None:
@@ -243,7 +260,7 @@ class ImportedStudy:
         constant = [name for name in request.fixed if len(distinct[name]) == 1]
         axes = [*request.hyperparameters, *request.scales]
         axes += [name for name in request.fixed if name not in constant]
-        axes += ["seed"] if request.seed else []
+        axes += ["seed"] if request.seed or request.repeats else []
         return {
             "name": request.study,
             "question": request.question,
@@ -255,6 +272,8 @@ class ImportedStudy:
             "variants": self.variants,
             "sweep": {name: _axis(distinct[name]) for name in axes},
             "objective": {"metric": request.objective, "goal": request.goal},
+            **({"optima": True} if request.holds_optima else {}),
+            **({} if request.noise is None else {"noise": request.noise}),
             "claims": [vars(claim) for claim in request.claims],
             "imported": {**self._source, "where": [f"{n}={v}" for n, v in request.where]},
         }
@@ -280,7 +299,7 @@ def _variants(
 
 def _derived(run: Run, config: Mapping[str, Plain]) -> dict[str, Any]:
     """Amounts under the names that the table of trials knows."""
-    amounts = {name: run.extras.get(name, config.get(name)) for name in EXTRAS}
+    amounts = {name: run.extras.get(name, config.get(name)) for name in AMOUNTS}
     return {
         name: int(amount) if float(amount).is_integer() else float(amount)
         for name, amount in amounts.items()

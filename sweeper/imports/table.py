@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,18 @@ from sweeper.errors import RequestError
 from sweeper.imports.cells import Codes, Floats, Plain, as_cell, coded, is_number, measured, state
 from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
+from sweeper.words import plural
 
 KINDS = ("completed", "diverged", "failed", "missing")
 """How a run ended, by the codes of :attr:`Rows.kind`."""
 
 COMPLETED, DIVERGED, FAILED, MISSING = range(4)
 
-EXTRAS = ("flops", "tokens", "params")
+AMOUNTS = ("flops", "tokens", "params")
 """Amounts that a row may hold beside the objective."""
+
+EXTRAS = (*AMOUNTS, "error", "low", "high")
+"""All that a row may hold beside the objective."""
 
 _ROOM = 2**40
 
@@ -63,24 +68,36 @@ class Reader:
     Args:
         request: what the columns are.
         columns: name in the file of every column of the request.
+        names: column of the runs' names, where settings stand in them.
 
     Attributes:
         cells: settings in the order of ``request.settings``, and the seed, of each cell.
         seen: rows taken in, those that ``where`` leaves out too.
     """
 
-    def __init__(self, request: ImportRequest, columns: Mapping[str, str]) -> None:
-        self._request, self._columns = request, columns
+    def __init__(
+        self, request: ImportRequest, columns: Mapping[str, str], names: str | None = None
+    ) -> None:
+        self._request, self._columns, self._names = request, columns, names
+        self._misnamed: list[tuple[int, str]] = []  # numbers and names of rows that do not fit
         self._numbers = {*request.scales, *request.hyperparameters}
         self._known: dict[tuple[Plain, ...], int] = {}
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._left_out: dict[str, set[Plain]] = {}
+        self._zeros: dict[str, tuple[int, int]] = {}  # number of the first such row, their count
+        self._ended: Counter[str] = Counter()
+        self._sure = 0  # rows whose standard error is 0
         self.seen = 0
 
     @property
     def cells(self) -> list[tuple[Plain, ...]]:
         """Settings and seed of every cell, by its number."""
         return list(self._known)
+
+    @property
+    def left_out(self) -> int:
+        """Rows without a log2, since a hyperparameter is 0, or whose names do not fit."""
+        return sum(count for _, count in self._zeros.values()) + len(self._misnamed)
 
     def add(self, batch: Batch) -> None:
         """Takes in the next rows.
@@ -90,7 +107,8 @@ class Reader:
         """
         arrays = {name: batch[column] for name, column in self._columns.items()}
         count = len(next(iter(arrays.values())))
-        kept = self._kept(arrays, count)
+        named = self._read_names(arrays, batch)
+        kept = self._without_zeros(arrays, named & self._kept(arrays, count))
         rows = self.seen + 1 + np.flatnonzero(kept)
         self.seen += count
         if len(rows) < count:
@@ -107,10 +125,11 @@ class Reader:
         afterwards.
 
         Raises:
-            RequestError: there are none.
+            RequestError: there are none, or zeros among them tell that a column holds logarithms.
         """
         if not self._parts:
             raise RequestError(self._nothing())
+        self._require_no_logarithms()
         joined = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
         joined.setdefault("step", np.zeros(len(joined["row"]), dtype=np.int32))
         order = np.lexsort((joined["step"], joined["cell"]))  # stable, and rows rise already
@@ -119,6 +138,29 @@ class Reader:
                 joined[name] = joined[name][order]
         main = {name: joined[name] for name in ("cell", "row", "value", "kind", "step")}
         return Rows(**main, extras={name: joined[name] for name in EXTRAS if name in joined})
+
+    def notes(self) -> Iterator[str]:
+        """Yields a sentence on each thing that was not taken as it stands in the file."""
+        if self._misnamed:
+            row, name = self._misnamed[0]
+            yield (
+                f"left out: {plural(len(self._misnamed), 'row')} with names that do not fit "
+                f"--name-pattern, for example row {row}, {name!r}"
+            )
+        for name, (row, count) in self._zeros.items():
+            first = f" (row {row} the first)" if count > 1 else f" (row {row})"
+            yield (
+                f"left out: {plural(count, 'row')}{first}, where {name} is 0, which has no log2; "
+                f"--fixed {name} in place of --hp compares its values as groups"
+            )
+        if self._ended:
+            words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
+            yield f"rows without a result by the column {self._request.outcome}: {words}"
+        if self._sure:
+            yield (
+                f"{plural(self._sure, 'row')} with {self._request.error} 0, which counts as not "
+                "known: no result is without noise"
+            )
 
     # The parts of a batch ---------------------------------------------------------------------
 
@@ -137,10 +179,51 @@ class Reader:
             kept &= hits[codes] if len(cells) else True
         return kept
 
+    def _read_names(self, arrays: dict[str, Any], batch: Batch) -> NDArray[np.bool_]:
+        """Adds the settings that stand in the runs' names; returns which names have them."""
+        pattern = self._request.in_names
+        if pattern is None or self._names is None:
+            return np.ones(len(next(iter(arrays.values()))), dtype=np.bool_)
+        import pyarrow
+
+        texts = ["" if name is None else str(name) for name in batch[self._names].to_pylist()]
+        found = {text: pattern.read(text) for text in set(texts)}
+        none = ("",) * len(pattern.names)
+        columns = zip(*(found[text] or none for text in texts), strict=True)
+        for name, values in zip(pattern.names, columns, strict=True):
+            arrays[name] = pyarrow.array(values, "string")
+        odd = [place for place, text in enumerate(texts) if found[text] is None]
+        self._misnamed += [(self.seen + 1 + place, texts[place]) for place in odd]
+        fits = np.ones(len(texts), dtype=np.bool_)
+        fits[odd] = False
+        return fits
+
+    def _without_zeros(self, arrays: Batch, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Returns which rows are kept, without those where a hyperparameter is 0."""
+        for name in self._request.hyperparameters:
+            codes, cells = coded(arrays[name])
+            zero = np.array([is_number(cell) and cell == 0 for cell in cells], dtype=np.bool_)
+            hits = kept & zero[codes] if zero.any() else np.zeros_like(kept)
+            if hits.any():
+                first, count = self._zeros.get(name, (self.seen + 1 + int(np.argmax(hits)), 0))
+                self._zeros[name] = (first, count + int(hits.sum()))
+                kept = kept & ~hits
+        return kept
+
+    def _require_no_logarithms(self) -> None:
+        """Refuses 0, 1, 2, 3, ...: no rates, but logarithms or the places of rates in a list."""
+        for name, (row, _) in self._zeros.items():
+            place = self._request.settings.index(name)
+            values = {cell[place] for cell in self._known}
+            if len(values) > 1 and values == set(range(1, len(values) + 1)):
+                raise self._refusal(row, name, f"0, {self._no_log2(name)}")
+
     def _nothing(self) -> str:
         file = self._request.file
         if not self.seen:
             return f"{file}: the file has a header and no rows"
+        if self.left_out:
+            return f"{file}: no row is left; {'; '.join(self.notes())}"
         asked = ", ".join(f"{name}={text}" for name, text in self._request.where)
         found = "; ".join(
             f"{name} is {', '.join(sorted(map(str, cells))[:12])}"
@@ -190,8 +273,9 @@ class Reader:
             return None
         if not is_number(value):
             return f"where a number is needed{_hint(value)}"
-        if float(value or 0) > 0:
-            return None
+        return None if float(value or 0) > 0 else self._no_log2(name)
+
+    def _no_log2(self, name: str) -> str:
         return (
             "where optima are tracked in log2, so that it must be positive; write the value "
             f"itself, not its logarithm, or use --fixed {name} to compare its values as groups"
@@ -207,6 +291,21 @@ class Reader:
             name = getattr(self._request, part)
             if name is not None:
                 self._keep(part, self._extra(arrays, name, rows))
+        if self._request.holds_optima:
+            self._check_intervals(value, rows)
+
+    def _check_intervals(self, value: Floats, rows: Codes) -> None:
+        """Refuses optima outside their intervals, and without any; an empty end is open."""
+        low, high = self._parts["low"][-1], self._parts["high"][-1]
+        wrong = (low > value) | (high < value) | (low >= high) | (np.isnan(low) & np.isnan(high))
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            raise self._refusal(
+                rows[place],
+                self._request.hyperparameters[0],
+                f"{value[place]:g} with the interval {low[place]:g} to {high[place]:g}, where an "
+                "optimum lies inside its interval, of which one end may be empty, being open",
+            )
 
     def _amounts(self, arrays: Batch, name: str, rows: Codes) -> tuple[Floats, NDArray[np.bool_]]:
         values, empty, wrong = measured(arrays[name])
@@ -226,7 +325,12 @@ class Reader:
         if self._request.outcome is None:
             return own.astype(np.int8)
         codes, cells = coded(arrays[self._request.outcome])
-        told = np.array([self._told(cell, codes, i, rows) for i, cell in enumerate(cells)])[codes]
+        meant = np.array([self._told(cell, codes, i, rows) for i, cell in enumerate(cells)])
+        told = meant[codes]
+        counts = np.bincount(codes, minlength=len(cells))
+        for cell, kind, count in zip(cells, meant, counts, strict=True):
+            if kind >= FAILED:
+                self._ended["empty" if cell is None else str(cell).lower()] += int(count)
         return np.where(told == COMPLETED, own, told).astype(np.int8)
 
     def _told(self, cell: Plain, codes: Codes, code: int, rows: Codes) -> int:
@@ -254,12 +358,16 @@ class Reader:
     def _extra(self, arrays: Batch, name: str, rows: Codes) -> Floats:
         values, empty = self._amounts(arrays, name, rows)
         wrong = ~empty & ~(np.isfinite(values) & (values >= 0))
+        if name == self._request.error:
+            self._sure += int((values == 0).sum())
+            empty |= np.isnan(values) | (values == 0)
+            wrong &= ~empty
         if wrong.any():
             place = int(np.argmax(wrong))
             raise self._refusal(rows[place], name, f"{values[place]:g}, where an amount is needed")
         return np.where(empty, np.nan, values)
 
-    def _refusal(self, row: int, name: str, why: str) -> RequestError:
+    def _refusal(self, row: int | np.int64, name: str, why: str) -> RequestError:
         return RequestError(
             f"{self._request.file}: row {row}, column {self._columns[name]}: {why}"
         )
@@ -308,12 +416,7 @@ class Conflict(NamedTuple):
 def deduplicated(rows: Rows) -> Deduplicated | Conflict:
     """Returns one row a cell and step of rows sorted by them; or, if two results of one cell and
     step differ, where."""
-    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
-    starts = first_rows(rows)
-    best = np.minimum.reduceat(rank, starts)
-    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
-    aside = int((~kept).sum())
-    rows = rows.take(kept) if aside else rows
+    rows, aside = _with_results(rows)
     again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
     if again.any():
         odd = again & ~_agree(rows)
@@ -322,6 +425,43 @@ def deduplicated(rows: Rows) -> Deduplicated | Conflict:
             return Conflict(int(first), int(second), len(np.unique(rows.cell[1:][odd])))
         rows = rows.take(np.concatenate([[True], ~again]))
     return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
+
+
+def numbered_repeats(
+    rows: Rows, cells: Sequence[tuple[Plain, ...]]
+) -> tuple[Deduplicated, list[tuple[Plain, ...]]]:
+    """Returns one row a repeat of rows sorted by cell and without steps, and the cells of the
+    repeats: the settings, and the repeat's place among those of its cell as the seed.
+
+    Rows that agree in a finite loss too are one: a file that holds its rows twice has no more
+    to tell than one that holds them once.
+    """
+    import pandas
+
+    rows, aside = _with_results(rows)
+    result = rows.kind == COMPLETED
+    said = {"value": rows.value, **rows.extras}
+    told = pandas.DataFrame(
+        {"cell": rows.cell, "kind": rows.kind}
+        | {name: np.where(result, values, np.nan) for name, values in said.items()}
+    )
+    again = (told.duplicated() & (told["kind"] != DIVERGED)).to_numpy()
+    rows = rows.take(~again)
+    seeds = pandas.Series(rows.cell).groupby(rows.cell).cumcount().tolist()
+    own = [(*cells[cell][:-1], seed) for cell, seed in zip(rows.cell.tolist(), seeds, strict=True)]
+    numbered = replace(rows, cell=np.arange(len(own)))
+    return Deduplicated(rows=numbered, repeated=int(again.sum()), set_aside=aside), own
+
+
+def _with_results(rows: Rows) -> tuple[Rows, int]:
+    """Returns the rows without those that have no result where another of their cell has one,
+    and how many these are."""
+    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
+    starts = first_rows(rows)
+    best = np.minimum.reduceat(rank, starts)
+    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
+    aside = int((~kept).sum())
+    return rows.take(kept) if aside else rows, aside
 
 
 def first_rows(rows: Rows) -> NDArray[np.intp]:

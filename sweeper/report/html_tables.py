@@ -6,10 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.analysis import Claim, Drift, DriftFlag, Flag, Regret, Ruling
-from sweeper.answers import regret_note
+from sweeper.analysis import Claim, Drift, Flag, Regret, Ruling
+from sweeper.answers import DRIFT_FLAGS, regret_note
 from sweeper.report.tables import ReportData
-from sweeper.words import decimals, interval_of_log2, minus, signed, signed_interval, three_digits
+from sweeper.words import (
+    decimals,
+    interval_of_log2,
+    loss_digits,
+    minus,
+    signed,
+    signed_interval,
+    three_digits,
+)
 
 BADGES: Mapping[Ruling, tuple[str, str]] = {
     "holds": ("holds", "good"),
@@ -25,14 +33,9 @@ OPTIMUM_FLAGS: Mapping[Flag, str] = {
     "bimodal": "two separate minima, closer than the noise",
     "flat": "interval wider than the grid",
     "sparse": "neighbours of the minimum have no result",
-}
-
-DRIFT_FLAGS: Mapping[DriftFlag, str] = {
-    "censored": "some optima are bounds only",
-    "two_scales": "two scales only: nothing tells whether the drift is a straight line",
-    "scattered": "optima scatter round the line more than their noise explains",
-    "estimators_disagree": "interval stretched to what other estimators say",
-    "left_out": "scales without an optimum are left out",
+    "poor_fit": "poor fit: the usual curve contradicts its points, so fewer are fitted",
+    "few_points": "few points: the interval holds shapes that they do not show",
+    "conditional": "what is tuned along lies at an edge of its values: the best at that edge",
 }
 
 
@@ -74,12 +77,16 @@ def sentences(data: ReportData) -> list[Sentence]:
             text = group.refused or ""
             found.append(Sentence(group=name, claim="", badge=("no answer", "open"), text=text))
         elif not group.verdicts:
-            text = f"{_subject(data)} moves by {drift_words(group.drift, data.scale)}."
+            text = f"{_subject(data)} moves by {drift_words(group.drift, data.scale)}"
+            text += f"; the drift {group.drift.bend_words}." if group.drift.bends else "."
             found.append(Sentence(group=name, claim="", badge=("measured", "open"), text=text))
         for verdict in group.verdicts:
             claim = _claim_words(data, verdict.claim)
             badge, text = BADGES[verdict.ruling], f"{verdict.why}."
             found.append(Sentence(group=name, claim=claim, badge=badge, text=text))
+        if group.rivals is not None:
+            text = f"{group.rivals.said}."
+            found.append(Sentence(group=name, claim="", badge=("weighed", "open"), text=text))
     return found
 
 
@@ -105,7 +112,18 @@ def page_tables(data: ReportData) -> list[PageTable]:
     return [table for table in made if table.rows]
 
 
+def _between(one: float, other: float, digits: int) -> str:
+    """Returns the interval between two losses."""
+    return " to ".join(decimals(end, digits) for end in sorted((one, other)))
+
+
+def _digits(data: ReportData) -> int:
+    return loss_digits(each.loss for group in data.groups.values() for each in group.optima)
+
+
 def _optima_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
+    digits = _digits(data)
     rows = [
         [
             ("group", name),
@@ -114,7 +132,12 @@ def _optima_table(data: ReportData) -> PageTable:
             ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
-            ("loss", decimals(optimum.loss)),
+            *[(f"its {each}", _value(optimum.tuned.get(each))) for each in data.tuned],
+            (metric, decimals(sign * optimum.loss, digits)),
+            (
+                f"95% interval of {metric}",
+                _between(sign * optimum.loss_low, sign * optimum.loss_high, digits),
+            ),
             ("points", str(optimum.points)),
             ("trials", f"{optimum.answered} of {optimum.declared}"),
             ("remarks", "; ".join(OPTIMUM_FLAGS[flag] for flag in optimum.flags)),
@@ -123,6 +146,11 @@ def _optima_table(data: ReportData) -> PageTable:
         for optimum in group.optima
     ]
     return PageTable(title=f"Best {data.hyperparameter} at each {data.scale}", rows=rows)
+
+
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the group has it."""
+    return "–" if tuned is None else three_digits(tuned)
 
 
 def _left_out_table(data: ReportData) -> PageTable:
@@ -166,24 +194,30 @@ def _drift_table(data: ReportData) -> PageTable:
 
 
 def _regret_table(data: ReportData) -> PageTable:
+    metric, sign = data.statement.metric, data.statement.sign
+    digits = _digits(data)
     rows = [
         [
             ("group", name),
             (data.scale, f"{cost.scale:g}"),
             ("transferred setting", three_digits(2.0**cost.log2)),
-            ("loss tuned", decimals(cost.tuned)),
-            ("loss transferred", decimals(cost.transferred)),
-            ("regret", regret_words(cost)),
+            (f"{metric} tuned", decimals(sign * cost.tuned, digits)),
+            (f"{metric} transferred", decimals(sign * cost.transferred, digits)),
+            ("regret", regret_words(cost, digits)),
+            ("95% interval", _span(cost, digits)),
             ("percent", decimals(cost.percent, 2)),
             ("in compute", compute_words(cost)),
-            ("noise floor", decimals(cost.floor)),
+            ("noise floor", decimals(cost.floor, digits)),
             ("remarks", regret_note(cost)),
         ]
         for name, group in data.groups.items()
         for cost in group.regret
     ]
     unit = f", {data.unit}" if data.unit else ""
-    return PageTable(title=f"Regret of transfer instead of tuning{unit}", rows=rows)
+    rules = sorted({group.exponent for group in data.groups.values()})
+    rule = ", ".join(f"{exponent:g}" for exponent in rules)
+    title = f"Regret of transfer by exponent {rule} instead of tuning{unit}"
+    return PageTable(title=title, rows=rows)
 
 
 def drift_words(drift: Drift, scale: str) -> str:
@@ -194,14 +228,22 @@ def drift_words(drift: Drift, scale: str) -> str:
     )
 
 
-def regret_words(cost: Regret) -> str:
+def regret_words(cost: Regret, digits: int = 4) -> str:
     """Returns a regret in the unit of the objective, as far as it is known."""
     if cost.certainty == "unknown":
         return "unknown"
     if cost.certainty == "infinite":
         return "diverges"
-    text = minus(f"{cost.regret:.4f}")
+    text = minus(f"{cost.regret:.{digits}f}")
     return f"≥ {text}" if cost.certainty == "at_least" else text
+
+
+def _span(cost: Regret, digits: int) -> str:
+    """Returns the interval of a regret; open where nothing bounds it."""
+    if not math.isfinite(cost.low):
+        return "–"
+    high = decimals(cost.high, digits) if math.isfinite(cost.high) else "open"
+    return f"{decimals(cost.low, digits)} to {high}"
 
 
 def compute_words(cost: Regret) -> str:

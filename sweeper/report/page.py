@@ -21,6 +21,7 @@ from sweeper.report.html_tables import PageTable, Sentence, page_tables, sentenc
 from sweeper.report.provenance import Fact, evidence_of
 from sweeper.report.tables import (
     ReportData,
+    as_metric,
     best_trials,
     points_table,
     report_data,
@@ -37,6 +38,7 @@ class Chapter:
 
     Attributes:
         hyperparameter: its name.
+        bottom_line: what it all comes to, in one to three sentences.
         sentences: the answer: verdicts, drifts, refusals.
         figures: loss and drift, shown before the tables.
         tables: the numbers.
@@ -44,6 +46,7 @@ class Chapter:
     """
 
     hyperparameter: str
+    bottom_line: str
     sentences: list[Sentence]
     figures: list[Picture]
     tables: list[PageTable]
@@ -155,7 +158,7 @@ def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bo
         evidence=evidence_of(store, view),
         updated=study.updated_at,
         document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
-        trials=folder.csv(f"{stem}-trials", view.trials),
+        trials=folder.csv(f"{stem}-trials", as_metric(view.trials, view.compared[1])),
     )
 
 
@@ -190,6 +193,7 @@ def _unfinished(view: StudyView) -> Iterator[str]:
 def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
     return Chapter(
         hyperparameter=data.hyperparameter,
+        bottom_line=data.statement.bottom_line,
         sentences=sentences(data),
         figures=draw_pictures(ANSWER, data, folder, stem),
         tables=page_tables(data),
@@ -198,7 +202,7 @@ def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
 
 
 def _training(store: Store, data: ReportData) -> tuple[pd.DataFrame, list[str]]:
-    best = best_trials(points_table(data))
+    best = best_trials(points_table(replace(data, points=data.trials)))
     files = store.curve_files(data.study)
     wanted = {key: files[key] for key in best["key"] if key in files}
     curves, warnings = read_curves(store.paths.files, wanted)

@@ -14,6 +14,9 @@ from .files.protocol import FileStore as FileStore
 from .files.protocol import disk_fault as disk_fault
 from .owner import Owner as Owner
 from .records import IMPORTED as IMPORTED
+from .records import LOSS_ERROR as LOSS_ERROR
+from .records import OPTIMUM_HIGH as OPTIMUM_HIGH
+from .records import OPTIMUM_LOW as OPTIMUM_LOW
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
 from .records import Account as Account
 from .records import Changes as Changes

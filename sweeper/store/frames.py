@@ -15,6 +15,7 @@ from sweeper.store.attempts import RUNNING
 from sweeper.store.records import (
     DERIVED_COLUMNS,
     FIRST_COLUMNS,
+    KNOWN_METRICS,
     LAST_COLUMNS,
     RESERVED_COLUMNS,
     StudyRecord,
@@ -142,7 +143,9 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number); hidden. A setting whose name is one of these others is found as
+    attempts (their number); hidden; loss_error (standard error of the loss), optimum_low and
+    optimum_high (interval of an imported optimum), where any result came with one. A setting
+    whose name is one of these others is found as
     ``setting_<name>``.
 
     Raises:
@@ -166,7 +169,9 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     fixed.loc[fixed["outcome"] == "diverged", "loss"] = worst
     whole = pandas.concat([fixed, settings, planned], axis=1)
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
-    return whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
+    whole = whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
+    known = {name: pandas.Series(columns[name], dtype="float64") for name in KNOWN_METRICS}
+    return whole.assign(**{name: each for name, each in known.items() if each.notna().any()})
 
 
 def _documents(
@@ -266,6 +271,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             trials.c.workload_version,
             results.c.outcome,
             results.c.metrics[study.metric].as_float().label("loss"),
+            *(results.c.metrics[name].as_float().label(name) for name in KNOWN_METRICS),
             *(environment[name].as_string().label(name) for name in _VERSIONS),
             *(results.c[name] for name in _OF_RESULT),
             tried.label("attempts"),

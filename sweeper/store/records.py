@@ -24,7 +24,16 @@ LAST_COLUMNS = (
 )
 """Columns of the table of trials before and after those of the settings."""
 
-RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS)) - {*DERIVED_COLUMNS}
+LOSS_ERROR = "loss_error"
+"""The metric, and the column of the table of trials, that holds a loss's standard error."""
+
+OPTIMUM_LOW, OPTIMUM_HIGH = "optimum_low", "optimum_high"
+"""Those that hold the interval of an optimum that was imported as such."""
+
+KNOWN_METRICS = (LOSS_ERROR, OPTIMUM_LOW, OPTIMUM_HIGH)
+"""Metrics that are columns of the table of trials where any result has them."""
+
+RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS)) - {*DERIVED_COLUMNS}
 """Columns of the table of trials that no setting can be named like."""
 
 

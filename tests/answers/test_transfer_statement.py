@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sweeper.answers.transfer import (
     TransferStatement,
     transfer_of,
     transfer_statement,
+    why_refused,
 )
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
@@ -190,7 +192,7 @@ def test_the_json_is_strict_and_has_the_documented_keys() -> None:
     assert set(json.loads(text)) == head
     (group,) = document["groups"]
     keys = {"variant", "settings", "refused", "exponent", "reference", "gaps", "rates"}
-    assert set(group) == keys | {"verdict", "laws", "left_out", "evidence"}
+    assert set(group) == keys | {"verdict", "laws", "left_out", "warnings", "evidence"}
     assert group["reference"]["scale"] is None
     gap = {"value", "measured", "low", "high", "floor"}
     assert set(group["gaps"][0]["a"]) == gap
@@ -280,3 +282,21 @@ def test_an_estimator_without_curvature_is_refused() -> None:
 def test_an_economy_without_sense_is_refused(exponent: float, count: int) -> None:
     with pytest.raises(AnalysisRefusal, match=r"cost exponent|hyperparameters"):
         Economy(cost_exponent=exponent, hyperparameters=count)
+
+
+def test_flaws_of_the_optima_behind_the_constants_are_said_in_words() -> None:
+    group = group_of(converging(**FAST))
+    flagged = replace(group.optima[1], flags=("poor_fit", "few_points"))
+    optima = (group.optima[0], flagged, *group.optima[2:])
+    warnings = transfer_of(replace(group, optima=optima)).warnings
+    assert "the constants rest on a poor fit, which its own points contradict, at scale 64" in (
+        warnings
+    )
+    assert "the constants rest on fits through fewer than five points at scale 64" in warnings
+
+
+def test_a_number_without_an_interval_is_refused_in_words() -> None:
+    assert why_refused(-0.49, -np.inf, np.inf) == "its interval is open on both sides"
+    assert why_refused(0.833, 0.833, 0.833).startswith("its interval has no width")
+    assert why_refused(0.06, -0.23, 0.35) == ""
+    assert why_refused(0.06, -np.inf, 0.35) == ""

@@ -60,7 +60,8 @@ def test_intervals_hold_the_truth_at_their_rate_and_verdicts_err_rarely(name: st
     assert row.refused <= 5
     # docs/statistics.md has the rates from 500 draws.
     assert row.drift_held > floor(0.95, DRAWS)
-    assert 0.905 < row.optimum_held < 0.99
+    assert row.optimum_held > 0.905
+    assert row.optimum_half < 0.25
     # The noise alone gives nearly all of it: the rest is the spread between estimators.
     assert row.optimum_by_noise > 0.88
     assert row.drift_by_noise > 0.85
@@ -90,4 +91,4 @@ def test_the_tables_are_markdown_of_one_shape() -> None:
     text = tables([survey(BY_NAME["clean"], estimator="quadratic", draws=2, resamples=100)])
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert text.startswith("**quadratic**, 2 draws a design")
-    assert [line.count("|") for line in lines] == [12, 12, 12, 7, 7, 7]
+    assert [line.count("|") for line in lines] == [13, 13, 13, 7, 7, 7]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from cli_harness import Sweeper
 
@@ -48,6 +49,7 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
     assert list(document) == [
         "baseline",
         "metric",
+        "bottom_line",
         "baseline_points",
         "baseline_law",
         "baseline_evidence",
@@ -74,6 +76,62 @@ def test_the_json_has_stable_keys(race: Sweeper) -> None:
     # Seeds were drawn apart, so hardly anything of what they do is shared.
     assert other["shared_seeds"]["points"] == 3
     assert other["shared_seeds"]["correlation"] < 0.6
+
+
+def test_the_tuned_losses_are_read_by_the_estimator_that_is_asked_for(
+    race: Sweeper, tmp_path: Path
+) -> None:
+    words = ("compare", "race:adam", "race:muon", "--json")
+    default, same, observed = (
+        race(*words, *more).document
+        for more in ((), ("--estimator", "skewed"), ("--estimator", "argmin"))
+    )
+    assert same == default
+    table = pd.read_csv(tmp_path / "race.csv")
+    seeds = table.groupby(["optimizer", "width", "learning_rate"])["loss"].mean()
+    lowest = seeds.groupby(["optimizer", "width"]).min()
+    sides = {"adam": observed["baseline_points"], "muon": observed["others"][0]["points"]}
+    for optimizer, points in sides.items():
+        assert [point["loss"] for point in points] == pytest.approx(lowest[optimizer].tolist())
+    fitted = [point["loss"] for point in default["baseline_points"]]
+    assert fitted != pytest.approx(lowest["adam"].tolist(), rel=1e-6)
+    wrong = race(*words, "--estimator", "median")
+    assert (wrong.code, wrong.out) == (2, "")
+
+
+def test_a_gap_beyond_what_was_measured_is_said_in_words_instead_of_numbers(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    lines = ["variant,flops,loss,error"]
+    for k in range(5):
+        loss = 2.2 + 2.0 ** (-0.3 * k)
+        lines += [f"adam,{4**k}e11,{loss},0.003", f"muon,{4**k}e11,{loss - 1.5},0.003"]
+    (tmp_path / "gap.csv").write_text("\n".join(lines), encoding="utf-8")
+    columns = ["--scale", "flops", "--flops", "flops", "--objective", "loss"]
+    columns += ["--variant", "variant", "--error", "error"]
+    assert sweeper("import", "gap.csv", "--study", "gap", *columns).code == 0
+    answer = sweeper("compare", "gap:adam", "gap:muon")
+    assert "saves over gap:adam is beyond what was measured" in " ".join(answer.out.split())
+    assert "muon is ahead at 5 of 5 points" in " ".join(answer.out.split())
+    assert "more than 256" in answer.out
+    assert "e+1" not in answer.out.partition("rests on")[0]
+    document = sweeper("compare", "gap:adam", "gap:muon", "--json").document
+    for point in document["others"][0]["points"]:
+        assert point["multiplier"] is None
+        assert point["refused"].endswith("times: beyond what was measured")
+        assert point["standing"] == "ahead"
+        assert point["fitted"]["multiplier"] is None
+
+
+def test_the_bottom_line_is_made_of_the_points_within_what_was_measured(race: Sweeper) -> None:
+    document = race("compare", "race:adam", "race:muon", "--json").document
+    points = document["others"][0]["points"]
+    inside = [point["multiplier"] for point in points if not point["extrapolated"]]
+    assert len(inside) == 2
+    ends = dict.fromkeys(f"{end:.3g}" for end in (min(inside), max(inside)))
+    assert f"needs {' to '.join(ends)} times" in document["bottom_line"]
+    assert "1 extrapolated and left out" in document["bottom_line"]
+    assert all(point["refused"] is None for point in points)
 
 
 def test_a_wrong_request_ends_in_one_line(race: Sweeper) -> None:

@@ -24,7 +24,7 @@ from sample_store import dump, study
 
 from sweeper.answers.view import statements_of, view_study
 from sweeper.errors import RequestError
-from sweeper.imports.request import ClaimedRule
+from sweeper.imports.request import ClaimedRule, NamePattern
 from sweeper.store.files.curves import read_curves
 from sweeper.store.records import Changes
 from sweeper.store.store import Store
@@ -96,6 +96,52 @@ def test_every_format_gives_the_same_trials(store: Store, tmp_path: Path, form: 
     assert store.query("select count(*) from trials").rows == [(40,)]
 
 
+def run_of(row: Row) -> dict[str, Any]:
+    settings = {name: row[name] for name in ("optimizer", "width", "lr", "seed")}
+    return {"config": settings, "summary": {"loss": row["loss"]}}
+
+
+def test_runs_printed_over_several_lines_are_read(store: Store, tmp_path: Path) -> None:
+    rows = sweep_rows()
+    take(store, write_csv(tmp_path / "runs.csv", rows))
+    one, many = tmp_path / "one.json", tmp_path / "many.json"
+    one.write_text(json.dumps(run_of(rows[0]), indent=2) + "\n", encoding="utf-8")
+    many.write_text("\n".join(json.dumps(run_of(row), indent=2) for row in rows), encoding="utf-8")
+
+    assert take(store, one, study="one").used == 1
+    take(store, many, study="many")
+
+    assert keys(store, "one")[0] in keys(store) and keys(store, "many") == keys(store)
+
+
+@pytest.mark.parametrize("own_folders", [False, True])
+def test_a_folder_of_runs_is_read(store: Store, tmp_path: Path, own_folders: bool) -> None:
+    rows = sweep_rows()
+    take(store, write_csv(tmp_path / "runs.csv", rows))
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for number, row in enumerate(rows):
+        run = run_of(row)
+        if own_folders:
+            place = folder / f"run{number}"
+            place.mkdir()
+            for name in ("config", "summary"):
+                (place / f"{name}.json").write_text(json.dumps(run[name]), encoding="utf-8")
+            (place / "history.json").write_text("[{}, {}]", encoding="utf-8")
+        else:
+            (folder / f"run{number}.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
+    (folder / "notes.txt").write_text("by hand", encoding="utf-8")
+
+    done = take(store, folder, study="again")
+
+    assert (done.file, done.rows, done.columns["lr"]) == ("runs", 40, "config.lr")
+    assert keys(store, "again") == keys(store)
+    sha256 = done.sha256
+    assert take(store, folder, study="again").sha256 == sha256
+    take(store, folder, study="named", in_names=NamePattern("run{number}"), fixed=("number",))
+    assert sorted(store.frame("named")["number"]) == list(range(40))
+
+
 def test_the_same_rows_in_any_order_change_nothing(store: Store, tmp_path: Path) -> None:
     rows = sweep_rows()
     take(store, write_csv(tmp_path / "runs.csv", rows))
@@ -132,6 +178,46 @@ def test_a_corrected_file_hides_what_it_corrects_when_told_to(
     assert len(frame) == 40 and (frame["loss"] == 2.0).sum() == 1
     back = take(store, tmp_path / "runs.csv", replace=True)
     assert back.changes == Changes(added=0, kept=38, hidden=2, restored=2)
+
+
+def test_repeats_are_numbered_in_the_order_of_their_rows(store: Store, tmp_path: Path) -> None:
+    losses = [3.2, 3.1, math.nan, 3.3, 3.1, math.nan]
+    rows: list[Row] = [{"width": 64, "lr": 1, "loss": loss} for loss in losses]
+    rows.insert(0, {"width": 64, "lr": 1, "loss": ""})
+    rows += [{"width": 64, "lr": 2, "loss": ""}] * 2
+    file = write_csv(tmp_path / "runs.csv", rows)
+
+    done = take(store, file, variant=(), seed=None, repeats=True)
+
+    assert (done.used, done.repeated, done.set_aside) == (6, 2, 1)
+    assert done.trials == {"completed": 3, "diverged": 2, "failed": 0, "missing": 1}
+    frame = store.frame("theirs")
+    assert frame[["lr", "seed"]].apply(tuple, axis=1).tolist() == [
+        *((1, seed) for seed in range(5)),
+        (2, 0),
+    ]
+    assert frame["loss"].tolist()[:4] == [3.2, 3.1, math.inf, 3.3]
+    assert store.study("theirs").document["sweep"]["seed"] == [0, 1, 2, 3, 4]
+
+
+def test_a_standard_error_is_kept_with_its_result(store: Store, tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"width": 64, "lr": 1, "loss": 3.2, "bar": 0.01},
+        {"width": 64, "lr": 2, "loss": 3.1, "bar": ""},
+        {"width": 64, "lr": 4, "loss": math.nan, "bar": math.nan},
+        {"width": 64, "lr": 8, "loss": 3.3, "bar": 0},
+    ]
+    file = write_csv(tmp_path / "runs.csv", rows)
+    parts: dict[str, Any] = {"variant": (), "seed": None, "error": "bar"}
+
+    done = take(store, file, **parts)
+    take(store, file, study="stated", noise=0.02, **parts)
+
+    assert done.notes[0].startswith("1 row with bar 0, which counts as not known")
+    assert store.frame("theirs")["loss_error"].fillna(0).tolist() == [0.01, 0, 0, 0]
+    assert keys(store, "stated") == keys(store)
+    stated = view_study(store, "stated").trials["loss_error"]
+    assert stated.tolist() == [0.01, 0.02, 0.02, 0.02]
 
 
 def test_rows_that_are_added_join_the_study(store: Store, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ PLAIN: dict[str, Any] = {"variant": (), "seed": None}
     ("cells", "says"),
     [
         ("64,-9,2.5", r"row 2, column lr: -9, .*log2.*not its logarithm.*--fixed lr"),
-        ("64,0,2.5", r"row 2, column lr: 0, .* must be positive"),
+        ("0,1,2.5", r"row 2, column width: 0, .* must be positive"),
         ("64,5%,2.5", r"row 2, column lr: '5%', .*write a percentage as the number"),
         ("64,,2.5", r"row 2, column lr: empty, .*fill it in, or leave its rows out with --where"),
         ("64,2^-9,2.5", r"row 2, column lr: '2\^-9', where a number is needed"),
@@ -57,11 +57,22 @@ def test_a_cell_that_its_part_cannot_hold_is_named(
     assert own.studies() == []
 
 
+def test_zeros_are_set_aside_only_where_positive_rates_are_left(
+    own: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=r"no row is left; left out: 1 row \(row 1\), where lr"):
+        take(own, text(tmp_path, "width,lr,loss\n64,0,2\n"), **PLAIN)
+    counted = "width,lr,loss\n64,0,2\n64,1,2\n64,2,2\n64,3,2\n"
+    with pytest.raises(RequestError, match=r"row 1, column lr: 0, .*not its logarithm"):
+        take(own, text(tmp_path, counted), **PLAIN)
+
+
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
         ("adam,0.5,1,10,finished,9", r"row 2, column seed: 0.5, where a seed is a whole number"),
         (",1,1,10,finished,9", r"row 2, column optimizer: empty, and a variant's name needs it"),
+        ("adam,1,1,10,finished,9,64,1,-1", r"row 2, column bar: -1, where an amount is needed"),
         ("adam,1,-1,10,finished,9", r"row 2, column tok: -1, where an amount is needed"),
         ("adam,1,1,2.5,finished,9", r"row 2, column step: '2.5', where a step is a whole number"),
         ("adam,1,1,10,perhaps,9", r"row 2, column state: 'perhaps', where finished, diverged"),
@@ -70,11 +81,12 @@ def test_a_cell_that_its_part_cannot_hold_is_named(
 def test_seeds_variants_amounts_steps_and_states_are_checked(
     own: Store, tmp_path: Path, cells: str, says: str
 ) -> None:
-    head = "optimizer,seed,tok,step,state,loss,width,lr"
-    file = text(tmp_path, f"{head}\nadam,0,1,10,finished,9,64,1\n{cells},64,1\n")
+    head = "optimizer,seed,tok,step,state,loss,width,lr,bar"
+    row = cells if cells.count(",") == 8 else f"{cells},64,1,"
+    file = text(tmp_path, f"{head}\nadam,0,1,10,finished,9,64,1,0.1\n{row}\n")
 
     with pytest.raises(RequestError, match=says):
-        take(own, file, tokens="tok", step="step", outcome="state")
+        take(own, file, tokens="tok", step="step", outcome="state", error="bar")
 
 
 def test_rows_that_agree_and_have_different_losses_are_named(own: Store, tmp_path: Path) -> None:
@@ -120,6 +132,40 @@ def test_a_name_may_be_the_end_of_one_column_and_not_of_two(own: Store, tmp_path
     assert done.columns == {"width": "config.model.width", "lr": "opt/lr"}
     with pytest.raises(RequestError, match=r"may be any of train\.loss, val\.loss"):
         take(own, file, **PLAIN)
+
+
+def test_a_setting_is_looked_for_under_config_and_a_measurement_under_summary(
+    own: Store, tmp_path: Path
+) -> None:
+    head = "config.model.width,summary.width,config.lr,config.min.lr,summary.lr,summary.loss"
+    file = text(tmp_path, f"{head},config.loss\n64,1,0.5,7,0,2,mse\n64,1,1,7,0,3,mse\n")
+
+    done = take(own, file, **PLAIN)
+
+    assert done.columns == {
+        "width": "config.model.width",
+        "lr": "config.lr",
+        "loss": "summary.loss",
+    }
+    assert own.frame("theirs")["lr"].tolist() == [0.5, 1]
+    two = text(tmp_path, "config.a.width,config.b.width,lr,loss\n64,64,1,2\n")
+    with pytest.raises(RequestError, match=r"may be any of config\.a\.width, config\.b\.width"):
+        take(own, two, **PLAIN)
+
+
+def test_the_setting_of_a_run_comes_before_what_a_schedule_logged_under_the_same_name(
+    own: Store, tmp_path: Path
+) -> None:
+    file = text(tmp_path, "width,config.lr,lr,loss\n64,0.5,0,2\n64,1,0,3\n")
+
+    done = take(own, file, **PLAIN)
+
+    assert own.frame("theirs")["lr"].tolist() == [0.5, 1]
+    assert done.columns == {"lr": "config.lr"}
+    assert done.notes[0].startswith("lr is the setting config.lr: the column lr beside it may be")
+    assert (
+        take(own, text(tmp_path, "width,lr,loss\n64,0.5,2\n"), study="plain", **PLAIN).notes == ()
+    )
 
 
 def test_a_header_that_says_a_name_twice_is_refused_where_it_matters(
@@ -170,7 +216,10 @@ def test_a_file_that_is_no_table_is_refused(
 def test_a_file_that_cannot_be_read_is_refused(own: Store, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no such file"):
         take(own, tmp_path / "none.csv")
-    with pytest.raises(RequestError, match="is a folder"):
+    with pytest.raises(RequestError, match=r"is a folder without \.json files of runs"):
+        take(own, tmp_path)
+    (tmp_path / "a.json").write_text("{\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"a\.json: record 1 is not JSON"):
         take(own, tmp_path)
     broken = tmp_path / "runs.csv.gz"
     broken.write_bytes(gzip.compress(b"width,lr,loss\n" + b"64,1,2\n" * 1000)[:-20])
@@ -193,6 +242,8 @@ def test_two_variants_of_one_name_are_refused(own: Store, tmp_path: Path) -> Non
         ({"scales": ()}, "--scale: name the column"),
         ({"scales": ("loss",), "objective": "y"}, "--scale loss: that is a word of the table"),
         ({"scales": ("lr",)}, "column lr is given two parts"),
+        ({"noise": 0.0}, "--noise 0: the standard deviation of one result is above 0"),
+        ({"error": "loss"}, "column loss is given two parts"),
         ({"step": "seed"}, "column seed is given two parts"),
         ({"variant": ("sweep",)}, "--variant sweep"),
         (

@@ -110,6 +110,7 @@ def optimum_rows(group: DriftGroup) -> list[list[str]]:
             signed(o.log2),
             signed_interval(o.low, o.high),
             decimals(o.loss),
+            f"{decimals(o.loss_low)} to {decimals(o.loss_high)}",
             str(o.points),
             f"{o.answered} of {o.declared}",
         ]

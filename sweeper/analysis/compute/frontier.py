@@ -18,6 +18,10 @@ from sweeper.analysis.compute.law import Law
 from sweeper.analysis.optimum import Floats
 from sweeper.errors import AnalysisRefusal
 
+REACH = 8.0
+"""How many times beyond the cheapest and the dearest point of a frontier compute is read at most;
+further out nothing that was measured bears on a law of a few points."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
@@ -184,7 +188,8 @@ def read_compute(ln_compute: Floats, ln_loss: Floats, at: Floats) -> Floats:
 def compute_lost(source: Frontier | Law, *, loss: float, regret: float) -> tuple[float, bool]:
     """Returns the factor of compute that a regret throws away, and whether it is extrapolated.
 
-    A tuned run that is no better than the transferred one needs 1 / factor of the compute.
+    A tuned run that is no better than the transferred one needs 1 / factor of the compute. The
+    factor is NaN where that lies more than :data:`REACH` times beyond a frontier.
 
     Args:
         source: the tuned frontier, or a law of one scale that was fitted to compute.
@@ -198,7 +203,9 @@ def compute_lost(source: Frontier | Law, *, loss: float, regret: float) -> tuple
         return regret, False
     if isinstance(source, Frontier):
         require_baseline(source)
-        factor = source.compute_at(loss) / source.compute_at(loss + regret)
+        tuned, needed = source.compute_at(loss), source.compute_at(loss + regret)
+        first, last = np.exp(source.ln_compute[[0, -1]]) * (1 / REACH, REACH)
+        factor = tuned / needed if first <= needed and tuned <= last else math.nan
         return factor, not (source.holds(loss) and source.holds(loss + regret))
     tuned, needed = source.scale_at(loss), source.scale_at(loss + regret)
     extrapolated = not source.within(tuned, needed)

@@ -140,6 +140,13 @@ class Law:
         """
         return float(self.scales_at(np.array([loss]), self.theta[None, :])[0])
 
+    def refitted(self, ln_scales: Mapping[str, Floats], losses: Floats) -> Floats:
+        """Returns parameters [R, 1 + 2k] of refits to other losses [R, n] at ln scales [n]."""
+        ln = np.stack([ln_scales[term.scale] for term in self.terms], axis=1)
+        free = self.asymptote < 0
+        problem = Powers(offset=ln - self.centre, method=self.method, free=free)
+        return problem.refitted(self.theta, losses)
+
     def scales_at(self, losses: Floats, theta: Floats) -> Floats:
         """Returns the scales at which laws [R] with parameters [R, 3] have losses [R].
 

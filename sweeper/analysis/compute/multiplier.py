@@ -11,12 +11,13 @@ import numpy as np
 from numpy.random import Generator
 
 from sweeper.analysis.compute.frontier import (
+    REACH,
     Frontier,
     FrontierPoint,
-    read_compute,
     require_baseline,
 )
 from sweeper.analysis.compute.law import Law, fit_law
+from sweeper.analysis.compute.reading import Readings, read_along
 from sweeper.analysis.optimum import Floats, interval_round
 
 LEAST_DOF = 4
@@ -103,10 +104,15 @@ class Multiplier:
 
     Attributes:
         point: the point.
-        value: the baseline's compute at the point's loss over the point's own.
-        low, high: 95% interval from the noise of all losses; NaN where the noise is unknown, 0
-            and infinity where noise could hide that the baseline's loss falls at all.
+        value: the baseline's compute at the point's loss over the point's own; NaN where it is
+            beyond what was measured.
+        low, high: 95% interval from the noise of all losses and from what another reading of the
+            baseline says; NaN where the noise is unknown, 0 and infinity where an end is beyond
+            what was measured, or noise could hide that the baseline's loss falls at all.
         extrapolated: True where the point's loss lies outside those of the baseline.
+        beyond: what was measured of it, as ``more than 64``, where the baseline would need more
+            than :data:`REACH` times its measured compute, or never gets there by its law; else
+            empty.
     """
 
     point: FrontierPoint
@@ -114,6 +120,12 @@ class Multiplier:
     low: float
     high: float
     extrapolated: bool
+    beyond: str = ""
+
+    @property
+    def refused(self) -> str | None:
+        """Why there is no value; None where there is one."""
+        return f"{self.beyond} times: beyond what was measured" if self.beyond else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +148,9 @@ class FittedMultiplier:
 
     Attributes:
         value: compute at which the baseline's law has the loss of the other's law, over the
-            other's compute; infinite where the baseline's law never gets there.
-        low, high: 95% interval; NaN where a law has none.
+            other's compute; infinite, or 0, where the baseline's law gets there beyond
+            :data:`REACH` times what was measured, or never.
+        low, high: 95% interval, its ends likewise; NaN where a law has none.
     """
 
     value: float
@@ -162,35 +175,50 @@ class Saving:
     shared: SharedSeeds | None
 
 
-def saving(baseline: Frontier, other: Frontier, *, resamples: int = 1000, seed: int = 0) -> Saving:
+def saving(
+    baseline: Frontier,
+    other: Frontier,
+    *,
+    law: Law | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Saving:
     """Returns the compute multipliers of a frontier over a baseline.
 
     The losses of both sides are resampled with their noise. Where points of one label ran with
     the same seeds, what a seed was measured to do to both is drawn for both alike (common random
-    numbers); all other noise is independent.
+    numbers); all other noise is independent. Every draw of the baseline has its own law.
+
+    Args:
+        baseline, other: the two frontiers.
+        law: the law of the baseline, by which its points are read between and beyond; None where
+            it has none.
+        resamples: draws behind the intervals.
+        seed: seed of the draws.
 
     Raises:
         AnalysisRefusal: the loss of the baseline does not fall with compute.
     """
     require_baseline(baseline)
     rng = np.random.default_rng(seed)
-    own = np.log([point.compute for point in other.points])
-    value = read_compute(baseline.ln_compute, baseline.ln_loss[None, :], other.ln_loss[None, :])
-    ln = (value - own)[0]
+    own = other.ln_compute
+    inside = np.array([baseline.holds(point.loss) for point in other.points])
+    measured = read_along(baseline, law, baseline.ln_loss[None, :], other.ln_loss[None, :], inside)
     shared = shared_seeds(*({p.label: p.by_seed for p in f.points} for f in (baseline, other)))
     draws = None
     if baseline.noisy and other.noisy:
         base, drawn = _drawn(baseline, other, shared, resamples, rng)
-        draws = read_compute(baseline.ln_compute, base, drawn) - own
+        draws = read_along(baseline, law, base, drawn, inside)
     multipliers = tuple(
-        _multiplier(baseline, point, float(ln[i]), None if draws is None else draws[:, i])
+        _multiplier(baseline, point, measured.at(i), None if draws is None else draws.at(i))
         for i, point in enumerate(other.points)
     )
-    inside = np.array([not multiplier.extrapolated for multiplier in multipliers])
+    told = inside & np.array([not multiplier.beyond for multiplier in multipliers])
+    drawn_ln = None if draws is None else (draws.value - own)[:, told]
     return Saving(
         name=other.name,
         multipliers=multipliers,
-        trend=_trend(own[inside], ln[inside], None if draws is None else draws[:, inside]),
+        trend=_trend(own[told], (measured.value[0] - own)[told], drawn_ln),
         shared=shared,
     )
 
@@ -233,32 +261,53 @@ def fitted_multipliers(baseline: Law, other: Law, compute: Floats) -> tuple[Fitt
 
     The laws are to come from different seeds, so that their draws are independent.
     """
+    first, last = baseline.span[:, 0] * (1 / REACH, REACH)
     found = []
     for place in compute.tolist():
-        value = baseline.scale_at(other.at(compute=place).loss) / place
+        needed = [baseline.scale_at(other.at(compute=place).loss)]
         low = high = math.nan
         count = min(len(baseline.draws), len(other.draws))
         if count:
             losses = other.losses_at(compute=place)[:count]
-            draws = baseline.scales_at(losses, baseline.draws[:count]) / place
-            low, high = interval_round(value, draws)
+            draws = baseline.scales_at(losses, baseline.draws[:count])
+            needed += interval_round(needed[0], draws)
+        told = [math.inf if n > last else 0.0 if n < first else n / place for n in needed]
+        value, low, high = told if count else (*told, low, high)
         found.append(FittedMultiplier(value=value, low=low, high=high))
     return tuple(found)
 
 
 def _multiplier(
-    baseline: Frontier, point: FrontierPoint, ln: float, draws: Floats | None
+    baseline: Frontier, point: FrontierPoint, read: Readings, draws: Readings | None
 ) -> Multiplier:
-    low, high = _interval(ln, draws)
-    with np.errstate(over="ignore"):
-        # Far off a baseline that hardly falls, e to a power overflows to infinity, rightly.
-        ends = np.exp([ln, low, high]).tolist()
+    """Returns a multiplier from ln compute at the point's loss, and draws of it, shape [R]."""
+    own = float(np.log(point.compute))
+    inside = baseline.holds(point.loss)
+    value, rival = float(read.value[0]), float(read.rival[0])
+    low = high = math.nan
+    if draws is not None:
+        low, high = interval_round(value, draws.value)
+        if not math.isnan(rival):
+            # Where the two readings disagree, either may be right.
+            least, most = interval_round(rival, draws.rival)
+            low, high = min(low, least), max(high, most)
+    first, last = baseline.ln_compute[[0, -1]].tolist()
+    floor, ceiling = first - math.log(REACH), last + math.log(REACH)
+    beyond = ""
+    if value > ceiling or (rival == math.inf and not inside):
+        beyond = f"more than {math.exp(last - own):.4g}"
+        value, low, high = math.nan, min(low, last), high + math.inf
+    elif value < floor:
+        beyond = f"less than {math.exp(first - own):.4g}"
+        value, low, high = math.nan, low - math.inf, max(high, first)
+    low, high = (-math.inf if low < floor else low), (math.inf if high > ceiling else high)
     return Multiplier(
         point=point,
-        value=ends[0],
-        low=ends[1],
-        high=ends[2],
-        extrapolated=not baseline.holds(point.loss),
+        value=math.exp(value - own),
+        low=math.exp(low - own),
+        high=math.exp(high - own),
+        extrapolated=not inside,
+        beyond=beyond,
     )
 
 

@@ -117,6 +117,9 @@ STARTS = (0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
 RESTARTS = (1.0, 0.5, 2.0)
 """Factors on the fitted exponents from which resamples start."""
 
+LOUDEST = 50.0
+"""Noise of the logarithm of a loss, either way, beyond which a draw tells no more."""
+
 OWN_RESIDUALS = 8
 """Points per parameter from which the residuals of a Huber fit, outliers among them, are resampled
 themselves; with fewer, drawing from the residuals understates their spread."""
@@ -199,16 +202,22 @@ class Powers:
         if noise is None:
             return np.empty((0, len(theta)))
         law = powers_at(theta[None, :], self.offset)
-        drawn = law + noise if self.method == "least_squares" else law * np.exp(noise)
+        relative = np.exp(np.clip(noise, -LOUDEST, LOUDEST))
+        return self.refitted(
+            theta, law + noise if self.method == "least_squares" else law * relative
+        )
+
+    def refitted(self, theta: Floats, drawn: Floats) -> Floats:
+        """Returns parameters [R, p] of fits to drawn losses [R, n], from those of a law [p]."""
         low, high = self.bounds
         starts = []
         for factor in RESTARTS:
-            start = np.tile(theta, (count, 1))
+            start = np.tile(theta, (len(drawn), 1))
             start[:, 1 + self.terms :] *= factor
             starts.append(np.clip(start, low, high))
         ends = [self.descend(drawn, start) for start in starts]
         chosen = np.argmin([cost for _, cost in ends], axis=0)
-        return np.asarray(np.stack([found for found, _ in ends])[chosen, np.arange(count)])
+        return np.asarray(np.stack([found for found, _ in ends])[chosen, np.arange(len(drawn))])
 
     def _noise(
         self, theta: Floats, losses: Floats, errors: Floats | None, count: int, rng: Generator

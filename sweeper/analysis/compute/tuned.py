@@ -15,16 +15,20 @@ from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, frontier_
 from sweeper.analysis.optimum import (
     DEFAULT,
     LEAST_REPLICATE_DOF,
+    BlowUp,
     Curve,
     Estimator,
     Floats,
     Noise,
-    error_of,
+    Reading,
+    best_readings,
     estimator_named,
     measured_curves,
     pooled_noise,
     require_columns,
     require_minimum,
+    stated_noise,
+    without_blow_ups,
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.words import setting
@@ -43,7 +47,7 @@ class Minimum:
         loss: the tuned loss.
         bound: True where it is the lowest loss at an edge of the grid or beside a divergence.
         weights: d loss / d seed mean of every point, shape [K].
-        noise: noise of single runs; None where only seeds can tell it.
+        noise: noise of single runs; None where only seeds can tell it and none is stated.
     """
 
     curve: Curve
@@ -67,22 +71,23 @@ class Minimum:
         return dict(zip(self.curve.seeds[inside[0]], losses.tolist(), strict=True))
 
 
-def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, error: float) -> Minimum:
+def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, reading: Reading) -> Minimum:
     """Returns the tuned loss of a curve that has a minimum.
 
     Args:
         curve: the curve.
         estimator: how the minimum is read off the points.
         noise: noise of single runs.
-        error: standard error of a seed mean, for the estimator.
+        reading: how the points are read under it.
     """
     finite = np.flatnonzero(np.isfinite(curve.means))
     count = len(finite)
-    step = NUDGE * float(np.ptp(curve.means[finite]))
+    span = float(np.ptp(curve.means[finite])) or float(np.abs(curve.means[finite]).max()) or 1.0
+    step = NUDGE * span
     moved = np.tile(curve.means, (1 + 2 * count, 1))
     moved[1 + np.arange(count), finite] += step
     moved[1 + count + np.arange(count), finite] -= step
-    vertices = estimator(curve.log2, moved, error)
+    vertices = estimator(curve.log2, moved, reading)
     up = (vertices.loss[1 : 1 + count] - vertices.loss[0]) / step
     down = (vertices.loss[0] - vertices.loss[1 + count :]) / step
     weights = np.zeros(len(curve.means))
@@ -106,7 +111,7 @@ def lone_minimum(curve: Curve) -> Minimum:
         loss=float(curve.means[0]),
         bound=False,
         weights=np.ones(1),
-        noise=None,
+        noise=stated_noise([curve.stated], [np.ones(1)]),
     )
 
 
@@ -196,6 +201,7 @@ class Tuned:
         points: smallest scale first.
         dof: degrees of freedom behind the errors; infinite where none is known.
         left_out: label to the reason why a place has no tuned loss.
+        blow_ups: runs that blew up without becoming infinite, or are left out as outliers.
     """
 
     name: str
@@ -203,6 +209,7 @@ class Tuned:
     points: tuple[TunedPoint, ...]
     dof: float
     left_out: Mapping[str, str]
+    blow_ups: tuple[BlowUp, ...] = ()
 
     def frontier(self, cost: Cost) -> Frontier:
         """Returns the frontier against a cost.
@@ -260,10 +267,11 @@ def tuned_losses(
     given = [scale, *([] if hyperparameter is None else [hyperparameter]), *settings]
     require_columns(frame, [*given, "seed", "loss", "outcome", "flops", "device_seconds"])
     left_out: dict[str, str] = {}
+    blow_ups: list[BlowUp] = []
     found: list[tuple[TunedPoint, Minimum]] = []
     for values, part in _groups(frame, settings):
         group = _Group(scale=scale, hyperparameter=hyperparameter, values=values, rows=part)
-        found += group.tuned(estimator, allow_holes, left_out)
+        found += group.tuned(estimator, allow_holes, left_out, blow_ups)
     if not found:
         raise AnalysisRefusal("\n".join(f"{name}: {why}" for why in left_out.values()))
     errors, dof = loss_errors([minimum for _, minimum in found])
@@ -274,6 +282,7 @@ def tuned_losses(
         points=_named_apart(_best(points)),
         dof=dof,
         left_out=left_out,
+        blow_ups=tuple(blow_ups),
     )
 
 
@@ -287,14 +296,23 @@ class _Group:
     rows: pd.DataFrame
 
     def tuned(
-        self, estimator: str, allow_holes: bool, left_out: dict[str, str]
+        self,
+        estimator: str,
+        allow_holes: bool,
+        left_out: dict[str, str],
+        blow_ups: list[BlowUp],
     ) -> Iterator[tuple[TunedPoint, Minimum]]:
-        """Yields the tuned losses; the scales without one go to ``left_out``."""
+        """Yields the tuned losses; the scales without one go to ``left_out``, the runs that blew
+        up to ``blow_ups``."""
         rows, column = self.rows, self.hyperparameter
         if column is None:
             rows, column = rows.assign(**{_UNTUNED: 1.0}), _UNTUNED
         kept = []
-        for curve in measured_curves(rows, scale=self.scale, hyperparameter=column):
+        for measured in measured_curves(rows, scale=self.scale, hyperparameter=column):
+            curve, gone = (
+                (measured, ()) if self.hyperparameter is None else without_blow_ups(measured)
+            )
+            blow_ups += gone
             why = _refusal(curve, lone=self.hyperparameter is None, allow_holes=allow_holes)
             if why is None:
                 kept.append(curve)
@@ -342,7 +360,11 @@ def _minima(curves: Sequence[Curve], estimator: str, *, lone: bool) -> list[Mini
         return []
     noise = pooled_noise(curves)
     read = estimator_named(estimator)
-    return [read_minimum(curve, read, noise, error_of(curve, noise)) for curve in curves]
+    readings = best_readings(curves, noise)
+    return [
+        read_minimum(curve, read, noise, reading)
+        for curve, reading in zip(curves, readings, strict=True)
+    ]
 
 
 def _refusal(curve: Curve, *, lone: bool, allow_holes: bool) -> str | None:

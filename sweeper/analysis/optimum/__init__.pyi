@@ -1,11 +1,15 @@
 """From measured losses to the optimum of one scale: curve, window, estimators, noise, interval."""
 
+from .cliff import BlowUp as BlowUp
+from .cliff import without_blow_ups as without_blow_ups
 from .curve import Curve as Curve
 from .curve import Floats as Floats
 from .curve import measured_curves as measured_curves
 from .curve import require_columns as require_columns
+from .doubt import best_readings as best_readings
 from .estimators import DEFAULT as DEFAULT
 from .estimators import Estimator as Estimator
+from .estimators import Reading as Reading
 from .estimators import estimator_named as estimator_named
 from .interval import interval_round as interval_round
 from .interval import quantile_interval as quantile_interval
@@ -18,7 +22,9 @@ from .noise import REPLICATED as REPLICATED
 from .noise import Noise as Noise
 from .noise import error_of as error_of
 from .noise import pooled_noise as pooled_noise
+from .noise import stated_noise as stated_noise
 from .optimum import Estimate as Estimate
 from .optimum import Optimum as Optimum
+from .optimum import ScaleEstimate as ScaleEstimate
 from .sites import SiteOptimum as SiteOptimum
 from .window import Bools as Bools

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.interpolate import LinearNDInterpolator
-from scipy.spatial import QhullError
 
 from sweeper.analysis.optimum.curve import SAME_LOG2_DECIMALS, Curve, Floats, measured_curves
 from sweeper.analysis.optimum.window import Bools
+
+if TYPE_CHECKING:
+    from scipy.interpolate import LinearNDInterpolator
 
 ON_GRID = 1.5
 """Points per distinct value of an axis from which on its values count as a grid."""
@@ -37,6 +39,8 @@ class Cloud:
         holes: positions that were declared and have no result at all, shape [H, 2].
         answered: trials with a result.
         declared: trials declared, results or not.
+        stated: standard deviation of one result at each point as it is stated, NaN where it is
+            not, shape [K].
     """
 
     label: str
@@ -48,6 +52,7 @@ class Cloud:
     holes: Floats
     answered: int
     declared: int
+    stated: Floats
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -73,6 +78,10 @@ class Cloud:
 
     @cached_property
     def _interpolator(self) -> LinearNDInterpolator | None:
+        # Imported here: few ask for two hyperparameters, and it takes as long as all of NumPy.
+        from scipy.interpolate import LinearNDInterpolator
+        from scipy.spatial import QhullError
+
         finite = np.isfinite(self.means)
         try:
             return LinearNDInterpolator(self.log2[finite] / self.spacing, self.means[finite])
@@ -123,6 +132,7 @@ def measured_cloud(frame: pd.DataFrame, *, names: tuple[str, str], label: str) -
         holes=np.concatenate([_positions(curve, curve.holes) for curve in curves]),
         answered=sum(curve.answered for curve in curves),
         declared=sum(curve.declared for curve in curves),
+        stated=np.concatenate([curve.stated for curve in curves]),
     )
 
 

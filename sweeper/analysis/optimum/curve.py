@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -36,6 +36,7 @@ class Curve:
         holes: log2 positions that were declared and have no result at all, rising.
         answered: trials with a result.
         declared: trials declared, results or not.
+        errors: standard deviation of one result where it was stated, by log2 position.
     """
 
     scale: float
@@ -47,6 +48,12 @@ class Curve:
     holes: Floats
     answered: int
     declared: int
+    errors: Mapping[float, float] = field(default_factory=dict)
+
+    @property
+    def stated(self) -> Floats:
+        """Stated standard deviation of one result at each point, NaN without, shape [K]."""
+        return np.array([self.errors.get(place, np.nan) for place in self.log2.tolist()])
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -76,7 +83,8 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
     Args:
         frame: trials of one group, with the columns ``scale``, ``hyperparameter``, ``seed``,
             ``loss`` and ``outcome``; the order of rows and columns does not matter, and a row
-            that stands there twice counts once.
+            that stands there twice counts once. A column ``loss_error`` states the standard
+            error of each loss.
         scale: name of the scale column.
         hyperparameter: name of the hyperparameter column.
 
@@ -93,6 +101,7 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
             "seed": frame["seed"].to_numpy(),
             "loss": _losses(frame, scale, hyperparameter),
             "result": frame["outcome"].isin(OUTCOMES[:2]).to_numpy(),
+            "error": frame["loss_error"].to_numpy() if "loss_error" in frame else np.nan,
         }
     )
     cells = _one_row_a_cell(table, scale, hyperparameter)
@@ -147,6 +156,7 @@ class _Cells:
     seed: NDArray[Any]
     loss: Floats
     result: NDArray[np.bool_]
+    error: Floats
 
 
 def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> _Cells:
@@ -172,6 +182,7 @@ def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> _Ce
         seed=kept["seed"].to_numpy(),
         loss=kept["loss"].to_numpy(),
         result=kept["result"].to_numpy(),
+        error=kept["error"].to_numpy(dtype=np.float64),
     )
 
 
@@ -182,6 +193,8 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
     points = equal_runs(log2)
     runs = tuple(loss[point] for point in points)
     places = log2[[point.start for point in points]]
+    squares = cells.error[part][result] ** 2
+    means = {place: squares[point] for place, point in zip(places.tolist(), points, strict=True)}
     return Curve(
         scale=float(cells.scale[part.start]),
         label=label,
@@ -192,6 +205,11 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
         holes=np.setdiff1d(cells.log2[part], places),
         answered=len(log2),
         declared=len(result),
+        errors={
+            place: float(np.sqrt(square[known].mean()))
+            for place, square in means.items()
+            if (known := np.isfinite(square)).any()
+        },
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
 from sweeper.errors import UnknownNameError
 
@@ -33,8 +33,28 @@ quartic, log cosh, a kink and a wall at the last point, over grids of one and ha
 to 9 points, and noise of 0.001 and 0.01: the error was 0.024 and 0.105 octaves in the geometric
 mean, against 0.051 and 0.122 of a shrunk cubic and 0.094 and 0.161 of a parabola."""
 
+FEW_POINTS = 5
+"""Points in a fit below which its shape is guessed rather than seen."""
+
 TOLERANCE_SIGMAS = 3.0
 """Points within this many standard errors of the minimum belong to its window."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """The polynomials that were fitted near the minima of R curves.
+
+    Attributes:
+        weights: weights of the points in the fits, 0 outside their windows, shape [R, K].
+        fit: R polynomials.
+    """
+
+    weights: Floats
+    fit: Polynomials
+
+    def part(self, rows: slice) -> Shape:
+        """Returns some of the fits."""
+        return Shape(weights=self.weights[rows], fit=self.fit.part(rows))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +70,7 @@ class Vertices:
         loss: fitted loss at the estimate, shape [R].
         curvature: second derivatives there in loss / octave^2, shape [R], or [R, 2, 2] of two
             hyperparameters; NaN if unknown.
+        shape: the fits of ``quadratic`` and ``skewed`` that it was read from, else None.
     """
 
     log2: Floats
@@ -57,6 +78,20 @@ class Vertices:
     high: Floats
     loss: Floats
     curvature: Floats
+    shape: Shape | None = None
+
+    def moved(self, octaves: Floats) -> Vertices:
+        """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
+        return replace(
+            self, log2=self.log2 + octaves, low=self.low + octaves, high=self.high + octaves
+        )
+
+    def within(self, low: float, high: float) -> Vertices:
+        """Returns the vertices, those beyond either end of a range of log2 put there."""
+        places = {
+            name: np.clip(getattr(self, name), low, high) for name in ("log2", "low", "high")
+        }
+        return replace(self, **places)
 
     def part(self, rows: slice) -> Vertices:
         """Returns what was said about some of the curves."""
@@ -66,56 +101,92 @@ class Vertices:
             high=self.high[rows],
             loss=self.loss[rows],
             curvature=self.curvature[rows],
+            shape=None if self.shape is None else self.shape.part(rows),
         )
 
 
-Estimator = Callable[[Floats, Floats, float], Vertices]
-"""(log2 [K], losses [R, K], standard error of a loss) -> vertices of R curves."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """How the points of one curve, and of its resamples, are read.
+
+    Attributes:
+        error: standard error of a seed mean near the minimum.
+        precision: variance of a run there over that at each point, shape [K]; None where the
+            noise is the same at all points.
+        reach: grid neighbours on each side in the window of the shrunk polynomials.
+        unseen: what each curve takes its terms beyond the parabola to be where its points do not
+            say, see :class:`Unseen`, shape [R, 3]; None for 0.
+    """
+
+    error: float
+    precision: Floats | None = None
+    reach: int = SKEW_REACH
+    unseen: Floats | None = None
+
+    def weighted(self, window: FitWindow) -> Floats:
+        """Returns the weights of the points in a fit, shape [R, K]."""
+        return window.weights if self.precision is None else window.weights * self.precision
 
 
-def quadratic(log2: Floats, losses: Floats, error: float) -> Vertices:
+Estimator = Callable[[Floats, Floats, Reading], Vertices]
+"""(log2 [K], losses [R, K], how they are read) -> vertices of R curves."""
+
+
+def quadratic(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Vertex of the weighted parabola through the window (see :mod:`window`)."""
-    window = default_windows(log2, losses, error)
-    fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
+    window = default_windows(log2, losses, reading)
+    fit = fit_parabolas(log2, losses, reading.weighted(window), log2[window.lowest])
     return _parabola(log2, losses, window, fit)
 
 
-def skewed(log2: Floats, losses: Floats, error: float) -> Vertices:
+def skewed(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Minimum of the weighted quintic through nine points, its higher terms shrunk by the noise.
 
     Follows asymmetric curves, whose steep side pushes the vertex of a parabola away.
     """
-    window, fit = skewed_fit(log2, losses, error)
+    window, fit = skewed_fit(log2, losses, reading)
     place, curvature = fit.minima(log2[window.first], log2[window.last])
     return _fitted(log2, losses, window, fit, place, curvature)
 
 
-def default_windows(log2: Floats, losses: Floats, error: float) -> FitWindow:
+def default_windows(log2: Floats, losses: Floats, reading: Reading) -> FitWindow:
     """Returns the windows that ``quadratic`` fits: five points, more if noise blurs them."""
-    return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * error)
+    return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * reading.error)
 
 
-def skewed_fit(log2: Floats, losses: Floats, error: float) -> tuple[FitWindow, Polynomials]:
+def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindow, Polynomials]:
     """Returns the windows that ``skewed`` fits, and its polynomials."""
-    tolerance = TOLERANCE_SIGMAS * error
-    window = find_fit_windows(log2, losses, reach=SKEW_REACH, tolerance=tolerance)
-    noise = np.hypot(error, SKEW_MISFIT * window.typical)
-    origin = log2[window.lowest]
-    fit = fit_shrunk(log2, losses, window.weights, origin, noise=noise, priors=SKEW_PRIORS)
+    tolerance = TOLERANCE_SIGMAS * reading.error
+    window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
+    noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
+    weights = reading.weighted(window)
+    unseen = None
+    if reading.unseen is not None:
+        few = np.sum(weights, axis=1) < FEW_POINTS
+        unseen = Unseen(error=np.where(few, noise, reading.error), terms=reading.unseen)
+    fit = fit_shrunk(
+        log2,
+        losses,
+        weights,
+        log2[window.lowest],
+        noise=noise,
+        priors=SKEW_PRIORS,
+        unseen=unseen,
+    )
     return window, fit
 
 
-def quadratic3(log2: Floats, losses: Floats, error: float) -> Vertices:
+def quadratic3(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Vertex of the parabola through the lowest point and its two neighbours.
 
     The estimator of arXiv 2512.05620; noise plays no part.
     """
     window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
     fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
-    return _parabola(log2, losses, window, fit)
+    return replace(_parabola(log2, losses, window, fit), shape=None)
 
 
-def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
+def argmin(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """The lowest grid point; noise plays no part."""
     window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
     place = log2[window.lowest]
@@ -129,7 +200,7 @@ def argmin(log2: Floats, losses: Floats, error: float) -> Vertices:
     return _bounded(log2, losses, window, exact)
 
 
-def spline(log2: Floats, losses: Floats, error: float) -> Vertices:
+def spline(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """Minimum of the cubic spline through the finite points round the lowest.
 
     The estimator that reproduces the fits of arXiv 2512.22768; noise plays no part.
@@ -142,7 +213,7 @@ def spline(log2: Floats, losses: Floats, error: float) -> Vertices:
             continue
         rows = np.flatnonzero((window.first == first) & (window.last == last))
         part = slice(first, last + 1)
-        curve = CubicSpline(log2[part], losses[rows, part], axis=1)
+        curve = cubics.spline(log2[part], losses[rows, part])
         lowest = window.lowest[rows] - first
         place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
     exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
@@ -202,6 +273,7 @@ def _fitted(
         high=np.where(found, place, right),
         loss=np.where(found, fit.at(place[:, None])[:, 0], np.min(losses, axis=1)),
         curvature=curvature,
+        shape=Shape(weights=window.weights, fit=fit),
     )
     return _bounded(log2, losses, window, exact)
 
@@ -221,16 +293,15 @@ def _bounded(log2: Floats, losses: Floats, window: FitWindow, exact: Vertices) -
     )
 
 
-def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Floats, Floats]:
+def _spline_minimum(curve: cubics.Cubics, lowest: cubics.Ints) -> tuple[Floats, Floats, Floats]:
     """Returns place, loss and curvature of the minimum in the two cells beside ``lowest``."""
-    rows = np.arange(len(lowest))
-    knots = np.asarray(curve.x, dtype=np.float64)
-    values = np.asarray(curve(knots), dtype=np.float64)
-    place, loss = knots[lowest].copy(), values[rows, lowest]
-    curvature = np.asarray(curve(knots, 2), dtype=np.float64)[rows, lowest]
-    for side in (-1, 0):
+    rows, knots = np.arange(len(lowest)), curve.x
+    place, loss = knots[lowest], curve.y[rows, lowest]
+    for side in (0, -1):
         cell = np.clip(lowest + side, 0, len(knots) - 2)
-        cubic, bend, slope, constant = curve.c[:, cell, rows]
+        constant, slope, bend, cubic = (each[:, 0] for each in curve.powers(cell[:, None]))
+        if side == 0:
+            curvature = 2 * bend + 6 * cubic * (place - knots[cell])
         inner = bend * bend - 3 * cubic * slope
         with np.errstate(divide="ignore", invalid="ignore"):
             # The root of the derivative with positive second derivative, free of cancellation.

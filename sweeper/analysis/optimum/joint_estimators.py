@@ -9,7 +9,14 @@ import numpy as np
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.estimators import TOLERANCE_SIGMAS, Vertices
-from sweeper.analysis.optimum.noise import Noise, Smooth, error_of, replicate_noise, residual_noise
+from sweeper.analysis.optimum.noise import (
+    Noise,
+    Smooth,
+    error_of,
+    replicate_noise,
+    residual_noise,
+    stated_noise,
+)
 from sweeper.analysis.optimum.surface import (
     Surfaces,
     Windows,
@@ -175,6 +182,9 @@ def cloud_noise(clouds: Sequence[Cloud]) -> Noise:
             ).weights[0]
             for cloud in clouds
         ]
+        known = stated_noise([cloud.stated for cloud in clouds], windows)
+        if known is not None:
+            return known
         designs = [surface_terms(c.log2, w) for c, w in zip(clouds, windows, strict=True)]
         noise = replicate_noise(clouds, windows) or residual_noise(clouds, windows, designs)
     return noise

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
 from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.doubt import best_readings, doubts
 from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
     ESTIMATORS,
+    FEW_POINTS,
     REACH,
+    SKEW_PRIORS,
+    SKEW_REACH,
+    Reading,
     Vertices,
-    default_windows,
     estimator_named,
-    skewed_fit,
 )
 from sweeper.analysis.optimum.interval import (
     RivalEstimate,
@@ -30,15 +39,16 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     NoiseSource,
-    error_of,
+    draw,
     interval_dof,
     own_seeds,
     pooled_noise,
     resampled,
+    seeds_drawn,
     smooth,
 )
-from sweeper.analysis.optimum.optimum import Flag, Optimum, Shape
-from sweeper.analysis.optimum.polynomial import fit_parabolas
+from sweeper.analysis.optimum.optimum import Flag, Optimum, Resamples
+from sweeper.analysis.optimum.seed_shift import STILL
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.errors import AnalysisRefusal
 
@@ -47,6 +57,17 @@ BUMP_SIGMAS = 3.0
 
 TIE_SIGMAS = 2.0
 """Two minima closer than this many standard errors of a difference are a tie."""
+
+WORSE_SIGMAS = 4.0
+"""Standard errors of a difference by which a point is worse than the lowest beyond doubt."""
+
+RIVAL_RESAMPLES = 250
+"""Resamples that the estimators read which only tell how far the main one may be off: of theirs
+no more than a standard deviation and a half width is used."""
+
+ALIKE = 0.8
+"""Correlation between the scales of a group in what their curves are taken to be where no point
+shows it: they have much of their shape in common."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,11 +78,13 @@ class Located:
         optima: one a scale that could be analysed, smallest scale first.
         refused: scale to the sentence that says why it has no optimum.
         noise: noise of single runs, pooled over the scales in ``optima``; None without any.
+        blow_ups: runs that blew up without becoming infinite, or are left out as outliers.
     """
 
     optima: tuple[Optimum, ...]
     refused: Mapping[float, str]
     noise: Noise | None
+    blow_ups: tuple[BlowUp, ...] = ()
 
 
 def locate(
@@ -87,28 +110,89 @@ def locate(
     estimator_named(estimator)
     refused: dict[float, str] = {}
     kept: list[Curve] = []
-    for curve in curves:
+    blow_ups: list[BlowUp] = []
+    for measured in curves:
+        curve, found = without_blow_ups(measured)
         try:
             require_minimum(curve, allow_holes=allow_holes)
         except AnalysisRefusal as refusal:
             refused[curve.scale] = str(refusal)
         else:
             kept.append(curve)
+        blow_ups += found
     if not kept:
-        return Located(optima=(), refused=refused, noise=None)
+        return Located(optima=(), refused=refused, noise=None, blow_ups=tuple(blow_ups))
     noise = pooled_noise(kept)
-    rng = np.random.default_rng(seed)
-    chi2_quantiles = rng.uniform(size=resamples)
-    optima = tuple(_optimum(curve, noise, estimator, rng, chi2_quantiles) for curve in kept)
-    return Located(optima=optima, refused=refused, noise=noise)
+    draws = _Draws(seed, resamples, noise)
+    readings = best_readings(kept, noise)
+    dips = doubts(kept, noise, readings)
+    places = [place for place, curve in enumerate(curves) if curve.scale not in refused]
+    optima = tuple(
+        _optimum(curve, noise, reading, dip, estimator, draws.of(place))
+        for place, curve, reading, dip in zip(places, kept, readings, dips, strict=True)
+    )
+    return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
+
+
+class _Draws:
+    """What is drawn for the curves of a group: each draw from a generator of its own, named by
+    what it is for and by the place of the curve in its group, so that the same curves get the
+    same draws in every group, in every unit.
+
+    Attributes:
+        chi2_quantiles: see :func:`resampled`, shape [R].
+    """
+
+    def __init__(self, seed: int, resamples: int, noise: Noise) -> None:
+        self._seed, self._noise, self._place = seed, noise, 0
+        self.chi2_quantiles = self.rng("chi2").uniform(size=resamples)
+        self._shared = noise.shift.drawn("shared", self.rng("shared shift"), resamples)
+        self._higher = self.rng("higher").standard_normal((resamples, len(SKEW_PRIORS)))
+
+    def of(self, place: int) -> _Draws:
+        """Returns what is drawn for the curve at a place, from 0 on."""
+        found = copy(self)
+        found._place = place + 1
+        return found
+
+    def rng(self, what: str) -> Generator:
+        """Returns the generator of what the curve draws, or all curves together."""
+        return np.random.default_rng(self.words(what))
+
+    def words(self, what: str) -> tuple[int, ...]:
+        """Returns the seed of that generator."""
+        return self._seed, crc32(what.encode()), self._place
+
+    def moved(self, curve: Curve) -> Floats:
+        """Returns the octaves by which the seeds of the curve move it, shape [R]."""
+        if self._noise.shift is STILL:
+            return np.zeros(len(self.chi2_quantiles))
+        own = self._noise.shift.drawn("own", self.rng("own shift"), len(self.chi2_quantiles))
+        return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
+
+    def higher(self) -> Floats:
+        """Returns what the curve and its smooth version (0), then its resamples, take their terms
+        beyond the parabola to be, shape [R + 2, 3]."""
+        own = self.rng("own higher").standard_normal(self._higher.shape)
+        drawn = np.sqrt(ALIKE) * self._higher + np.sqrt(1 - ALIKE) * own
+        return np.concatenate([np.zeros((2, drawn.shape[1])), drawn])
+
+
+@lru_cache(maxsize=32)
+def _drawn_seeds(
+    words: tuple[int, ...], counts: tuple[int, ...], resamples: int
+) -> tuple[NDArray[Any], ...]:
+    """Returns what :func:`draw` draws, kept for the same place in the groups to come."""
+    return draw(np.random.default_rng(words), counts, resamples)
 
 
 def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
     """Checks that a curve can have an optimum.
 
     Raises:
-        AnalysisRefusal: fewer than three finite points round the minimum, all losses equal, or
-            neighbours of the minimum without a result and holes not allowed.
+        AnalysisRefusal: no finite point, or one alone in its grid; two points that are the whole
+            grid; all losses equal; or neighbours of the minimum without a result and holes not
+            allowed. Points that end beside a divergence give a bound, however few.
     """
     finite = np.isfinite(curve.means)
     where = f"{curve.label} ({curve.answered} of {curve.declared} trials have a result)"
@@ -125,16 +209,23 @@ def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
         )
     window = find_fit_windows(curve.log2, curve.means[None, :], reach=len(finite), wall=np.inf)
     together = int(window.last[0] - window.first[0]) + 1
-    if together < 3:
+    if together < 3 and not _bounded_by_divergence(curve):
         raise AnalysisRefusal(
             f"{where}: {together} finite point{'s' * (together != 1)} round the minimum, and an "
             "optimum needs at least 3; add grid points there"
         )
-    if np.ptp(curve.means[finite]) == 0:
+    if together > 1 and np.ptp(curve.means[finite]) == 0:
         raise AnalysisRefusal(
             f"{where}: all losses are equal ({curve.means[finite][0]:g}), so no setting is best; "
             "check that the swept setting takes effect"
         )
+
+
+def _bounded_by_divergence(curve: Curve) -> bool:
+    """Returns whether the lowest point lies beside a diverged one: its optimum is a bound, which
+    needs no fit."""
+    lowest = int(np.argmin(curve.means))
+    return bool(np.isinf(curve.means[max(0, lowest - 1) : lowest + 2]).any())
 
 
 def _holes_near_minimum(curve: Curve) -> Floats:
@@ -147,21 +238,48 @@ def _holes_near_minimum(curve: Curve) -> Floats:
 
 
 def _optimum(
-    curve: Curve, noise: Noise, estimator: str, rng: Generator, chi2_quantiles: Floats
+    curve: Curve, noise: Noise, reading: Reading, dip: float, estimator: str, draws: _Draws
 ) -> Optimum:
-    error = error_of(curve, noise)
-    fit = smooth(curve, error)
-    losses = resampled(curve, fit, noise, rng, chi2_quantiles)
+    """Returns the optimum of a curve; ``dip`` as :func:`doubts` returns it."""
+    fit, doubted = smooth(curve, reading), not np.isnan(dip)
+    if doubted:
+        fit = replace(fit, centre=curve.means)
+    resamples = len(draws.chi2_quantiles)
+    drawn_seeds = _drawn_seeds(draws.words("losses"), seeds_drawn(curve, fit, noise), resamples)
+    losses = resampled(curve, fit, noise, drawn_seeds, draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
-    measured, draws = {}, {}
+    unseen = draws.higher()
+    moved = draws.moved(curve)
+    left, right = _basin_ends(curve, noise)
+    measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        found = ESTIMATORS[name](curve.log2, every, error)
+        rows = len(every) if name == estimator else 2 + RIVAL_RESAMPLES
+        read = ESTIMATORS["argmin" if doubted else name]
+        raw[name] = read(curve.log2, every[:rows], replace(reading, unseen=unseen[:rows]))
+        found = replace(raw[name], shape=None)
         measured[name] = found.part(slice(0, 1))
-        draws[name] = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
-    if noise.source == "grid bracket":
-        draws = dict.fromkeys(measured, _bracket_draws(curve, rng, len(chi2_quantiles)))
+        errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
+        drawn[name] = errors.within(left, right).moved(moved[: rows - 2])
+    if noise.source == "grid bracket" or doubted:
+        bracket = _bracket_draws(curve, draws.rng("bracket"), resamples)
+        if doubted:
+            bracket = replace(bracket, loss=raw[estimator].loss[2:])
+        drawn = {name: bracket.part(slice(0, len(each.log2))) for name, each in drawn.items()}
     main = measured[estimator]
-    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, draws)
+    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
+    loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
+    if doubted:
+        lowest = int(np.argmin(curve.means))
+        low = min(low, float(curve.log2[lowest - 1]))
+        high = max(high, float(curve.log2[lowest + 1]))
+        loss_low -= dip
+    inside = fit.weights > 0
+    if not set(flags) & {"censored_low", "censored_high", "cliff"}:
+        doubts: dict[Flag, bool] = {
+            "poor_fit": reading.reach < SKEW_REACH or doubted,
+            "few_points": int(np.sum(inside)) < FEW_POINTS,
+        }
+        flags += tuple(flag for flag, raised in doubts.items() if raised)
     source: NoiseSource = "seeds" if own_seeds(curve, fit.weights) else noise.source
     return Optimum(
         scale=curve.scale,
@@ -169,6 +287,8 @@ def _optimum(
         low=low,
         high=high,
         loss=float(main.loss[0]),
+        loss_low=loss_low,
+        loss_high=loss_high,
         curvature=float(main.curvature[0]),
         points=int(np.isfinite(curve.means).sum()),
         estimator=estimator,
@@ -179,13 +299,49 @@ def _optimum(
         estimators={name: float(vertex.log2[0]) for name, vertex in measured.items()},
         answered=curve.answered,
         declared=curve.declared,
-        seeds=int(curve.counts[fit.weights > 0].min()),
+        seeds=int(curve.counts[inside].min()),
         grid=curve.log2,
         losses=curve.means,
-        shape=_shape(curve, estimator, error),
-        draws=draws,
+        shape=raw[estimator].part(slice(0, 1)).shape,
+        resamples=Resamples(
+            losses=losses,
+            vertices=raw[estimator].part(slice(2, None)),
+        ),
+        draws=drawn,
         measured=measured,
     )
+
+
+def _basin_ends(curve: Curve, noise: Noise) -> tuple[float, float]:
+    """Returns the log2 of the nearest points on each side of the lowest that are worse beyond
+    doubt, between which the minimum of a curve with one basin lies; infinite where none is."""
+    variance = noise.at(curve) ** 2 / curve.counts
+    lowest = int(np.argmin(curve.means))
+    worse = curve.means - curve.means[lowest] > WORSE_SIGMAS * np.sqrt(variance + variance[lowest])
+    left, right = curve.log2[:lowest][worse[:lowest]], curve.log2[lowest:][worse[lowest:]]
+    return (
+        float(left[-1]) if len(left) and noise.level else -np.inf,
+        float(right[0]) if len(right) and noise.level else np.inf,
+    )
+
+
+def _loss_interval(
+    curve: Curve,
+    estimator: str,
+    measured: Mapping[str, Vertices],
+    draws: Mapping[str, Vertices],
+) -> tuple[float, float]:
+    """Returns the 95% interval of the tuned loss: that of the resamples, with what the other
+    estimators say in it."""
+    loss, spread = float(measured[estimator].loss[0]), draws[estimator].loss
+    low, high = quantile_interval(spread, spread)
+    others = [
+        rival_of(float(measured[name].loss[0]), draws[name].loss, spread)
+        for name in COMPARED
+        if name != estimator
+    ]
+    low, high = stretch(loss, low, high, others, contain_all=False)
+    return min(low, loss), max(high, loss)
 
 
 def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
@@ -202,18 +358,13 @@ def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
     if any(np.any(one.low != one.high) for one in (measured, centre)):
         return drawn
     shift = measured.log2 - centre.log2
-    return replace(drawn, log2=drawn.log2 + shift, low=drawn.low + shift, high=drawn.high + shift)
-
-
-def _shape(curve: Curve, estimator: str, error: float) -> Shape:
-    """Returns the fit that an estimator reads the optimum of a curve from."""
-    x, y = curve.log2, curve.means[None, :]
-    if estimator == "skewed":
-        window, fit = skewed_fit(x, y, error)
-    else:
-        window = default_windows(x, y, error)
-        fit = fit_parabolas(x, y, window.weights, x[window.lowest])
-    return Shape(weights=window.weights[0], fit=fit)
+    return replace(
+        drawn,
+        log2=drawn.log2 + shift,
+        low=drawn.low + shift,
+        high=drawn.high + shift,
+        loss=drawn.loss + measured.loss - centre.loss,
+    )
 
 
 def _interval_and_flags(
@@ -240,7 +391,7 @@ def _interval_and_flags(
         low, high = min(low, twin), max(high, twin)
     finite = curve.log2[np.isfinite(curve.means)]
     lost = not set(flags) & {"censored_low", "censored_high", "cliff"} and main.low < main.high
-    if lost or (low <= finite[0] and high >= finite[-1]):
+    if lost or (len(finite) > 2 and low <= finite[0] and high >= finite[-1]):
         flags.append("flat")
     if len(_holes_near_minimum(curve)):
         flags.append("sparse")

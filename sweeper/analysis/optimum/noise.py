@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -12,15 +12,29 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from sweeper.analysis.optimum.curve import Curve, Floats
-from sweeper.analysis.optimum.estimators import SKEW_REACH, TOLERANCE_SIGMAS, skewed_fit
+from sweeper.analysis.optimum.estimators import (
+    SKEW_REACH,
+    TOLERANCE_SIGMAS,
+    Reading,
+    skewed_fit,
+)
+from sweeper.analysis.optimum.seed_shift import (
+    STILL,
+    SeededPoints,
+    SeedShift,
+    seed_effects,
+    seed_shift,
+    slopes,
+)
 from sweeper.analysis.optimum.window import WALL, find_fit_windows
 
-NoiseSource = Literal["seeds", "seed replicates pooled", "fit residuals", "grid bracket"]
+NoiseSource = Literal["seeds", "seed replicates pooled", "stated", "fit residuals", "grid bracket"]
 """Where the noise of an interval comes from: the seeds of that scale (bootstrap), replicates of
-all scales, the residuals of the fits of all scales, or nowhere: with one seed and no spare point
-the noise is unknown, and the interval is the bracket of the lowest grid point."""
+all scales, the results themselves, the residuals of the fits of all scales, or nowhere: with one
+seed and no spare point the noise is unknown, and the interval is the bracket of the lowest grid
+point."""
 
-REPLICATED = ("seeds", "seed replicates pooled")
+REPLICATED = ("seeds", "seed replicates pooled", "stated")
 """Sources that measure noise between seeds; residuals cannot tell it from a wrong shape."""
 
 BOOTSTRAP_SEEDS = 3
@@ -29,28 +43,24 @@ BOOTSTRAP_SEEDS = 3
 LEAST_REPLICATE_DOF = 3
 """With fewer degrees of freedom than this, replicates say less than the fit residuals."""
 
+GROWTH_RATIO = 6.63
+"""Twice the log likelihood ratio, chi2 of one degree of freedom at 1%, at which noise is said to
+grow with the loss."""
+
+GROWTHS = np.concatenate([[0.0], np.geomspace(0.1, 1000.0, 81)])
+"""Ratios of the noise at the typical loss above the minimum to that at the minimum, tried."""
+
+ROUNDS = 10
+"""Of reading the effects of seeds and the noise, each with the other, at most."""
+
+LEAST_SHARE = 1e-3
+"""Weight in the fit from which on a point tells how noise grows with the loss."""
+
+STATED_DOF = 1e6
+"""Degrees of freedom of a noise that was stated: it is taken as known."""
+
 LEAST_TRACE = 0.1
 """Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
-
-
-class SeededPoints(Protocol):
-    """Points with their seeds, as curves and clouds hold them."""
-
-    @property
-    def means(self) -> Floats:
-        """Seed means of the loss, shape [K]."""
-
-    @property
-    def runs(self) -> tuple[Floats, ...]:
-        """Per point the losses of its seeds."""
-
-    @property
-    def seeds(self) -> tuple[tuple[int, ...], ...]:
-        """Per point the seeds behind them."""
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Seeds per point, shape [K]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +68,41 @@ class Noise:
     """Noise of single runs near the minima of all scales.
 
     Attributes:
-        level: standard deviation of the loss of one run; 0 where it is unknown.
+        level: standard deviation of the loss of one run at a minimum; 0 where it is unknown.
         dof: degrees of freedom behind the level; 0 where it is unknown.
         source: where the level comes from.
+        growth: by how much the standard deviation of a run grows for each unit of loss above
+            the minimum; 0 where nothing shows that it does.
+        shift: how far seeds move whole curves.
     """
 
     level: float
     dof: float
     source: NoiseSource
+    growth: float = 0.0
+    shift: SeedShift = STILL
+
+    def at(self, curve: SeededPoints) -> Floats:
+        """Returns the standard deviation of the loss of a run at each point, shape [K]."""
+        return np.asarray(np.hypot(self.level, self.growth * excess(curve)))
 
 
 def error_of(curve: SeededPoints, noise: Noise) -> float:
-    """Returns the standard error of a typical seed mean of a curve."""
+    """Returns the standard error of a typical seed mean of a curve near its minimum."""
     return noise.level / float(np.sqrt(np.median(curve.counts)))
+
+
+def reading_of(curve: SeededPoints, noise: Noise) -> Reading:
+    """Returns how the points of a curve are read under a noise."""
+    if noise.growth == 0:
+        return Reading(error=error_of(curve, noise))
+    return Reading(error=error_of(curve, noise), precision=(noise.level / noise.at(curve)) ** 2)
+
+
+def excess(curve: SeededPoints) -> Floats:
+    """Returns the losses of a curve above its lowest, shape [K]; 0 where runs diverged."""
+    above = curve.means - np.min(curve.means)
+    return np.where(np.isfinite(above), above, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,9 +118,9 @@ class Smooth:
     centre: Floats
 
 
-def smooth(curve: Curve, error: float) -> Smooth:
-    """Returns the smooth version of a curve whose seed means have a standard error."""
-    window, fit = skewed_fit(curve.log2, curve.means[None, :], error)
+def smooth(curve: Curve, reading: Reading) -> Smooth:
+    """Returns the smooth version of a curve."""
+    window, fit = skewed_fit(curve.log2, curve.means[None, :], reading)
     weights, fitted = window.weights[0], fit.at(curve.log2)[0]
     inside = weights > 0
     centre = curve.means.copy()
@@ -99,13 +131,90 @@ def smooth(curve: Curve, error: float) -> Smooth:
 def pooled_noise(curves: Sequence[Curve]) -> Noise:
     """Returns the noise of single runs, pooled over scales.
 
-    The windows are found twice: nine points first, then widened by the noise found there.
+    The windows are found twice: nine points first, then widened by the noise found there. What
+    results state of their noise goes before what is measured.
     """
+    known = stated_noise([c.stated for c in curves], [_window(c, 0.0) for c in curves])
+    if known is not None:
+        return known
     noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
         windows = [_window(curve, error_of(curve, noise)) for curve in curves]
         noise = replicate_noise(curves, windows) or _residuals(curves, windows)
-    return noise
+    if noise.source not in REPLICATED:
+        return noise
+    noise = _by_level(curves, windows, noise)
+    shift = seed_shift(curves, [noise.at(curve) for curve in curves], windows)
+    if shift is STILL:
+        return noise
+    return _by_level(curves, windows, replace(noise, shift=shift, growth=0.0))
+
+
+def _by_level(curves: Sequence[Curve], windows: Sequence[Floats], noise: Noise) -> Noise:
+    """Returns a noise whose level is that at the minima where runs show that it grows with the
+    loss: sd^2 = level^2 + (growth * loss above the minimum)^2, by maximum likelihood.
+
+    Each point of a window has a variance between seeds that follows chi2, what a seed does to all
+    points alike taken out. The model is kept where it is far likelier than one level for all.
+    """
+    shifted = noise.shift is not STILL
+    found = noise
+    for _ in range(ROUNDS):  # seeds' effects are read with the noise, the noise without them
+        squares, dofs, above = [], [], []
+        for curve, weights in zip(curves, windows, strict=True):
+            inside = [int(k) for k in np.flatnonzero(weights > LEAST_SHARE)]
+            slope = slopes(curve) if shifted else None
+            effects = seed_effects(curve, inside, slope, found.at(curve))
+            for k in inside:
+                left = curve.runs[k] - curve.means[k] - effects.points[k]
+                squares.append(float(np.sum(left**2)))
+                dofs.append((len(left) - 1) * (1 - float(effects.leverage[k])))
+            above += excess(curve)[inside].tolist()
+        before, found = found, _grown(np.array(squares), np.array(dofs), np.array(above), noise)
+        if abs(found.level - before.level) < 0.01 * found.level:
+            break
+    return found
+
+
+def _grown(squares: Floats, dofs: Floats, above: Floats, noise: Noise) -> Noise:
+    """Returns the likeliest noise of :func:`_by_level`.
+
+    Args:
+        squares: sum of squares between the seeds of each point, what a seed does to all points
+            alike taken out, shape [n].
+        dofs: degrees of freedom of each, shape [n].
+        above: loss of each point above the minimum of its curve, shape [n].
+        noise: the noise with one level for all.
+    """
+    total = float(dofs.sum())
+    if total < LEAST_REPLICATE_DOF or not squares.any() or not above.any():
+        return noise
+    typical = float(np.median(above[above > 0]))
+    ratios = 1 + (GROWTHS[:, None] * above / typical) ** 2
+    levels = (squares / ratios).sum(axis=1) / total
+    surprise = (dofs * np.log(levels[:, None] * ratios)).sum(axis=1)
+    best = int(np.argmin(surprise))
+    best = best if surprise[0] - surprise[best] > GROWTH_RATIO else 0
+    level = float(np.sqrt(levels[best]))
+    # A point far above the minimum says little of the level there.
+    dof = max(float(np.sum(dofs / ratios[best] ** 2)), 1.0)
+    return replace(noise, level=level, dof=dof, growth=level * float(GROWTHS[best]) / typical)
+
+
+def stated_noise(errors: Sequence[Floats], windows: Sequence[Floats]) -> Noise | None:
+    """Returns the noise of single results as they state it; None if none does.
+
+    Args:
+        errors: standard deviation of one result at the points of a curve, NaN where it is not
+            stated, shape [K] each.
+        windows: weights of the points, shape [K] each.
+    """
+    every, weights = np.concatenate(errors), np.concatenate(windows)
+    known = np.isfinite(every) & (weights > 0)
+    if not known.any():
+        return None
+    level = float(np.sqrt(np.average(every[known] ** 2, weights=weights[known])))
+    return Noise(level=level, dof=STATED_DOF, source="stated")
 
 
 def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
@@ -116,13 +225,45 @@ def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
 def interval_dof(curve: SeededPoints, weights: Floats, noise: Noise) -> float:
     """Returns the degrees of freedom behind the noise of one curve's interval: those of its own
     seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
-    if not own_seeds(curve, weights):
+    if not _resamples_seeds(curve, weights, noise):
         return noise.dof
-    return _seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)])[1]
+    return seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)], None).dof
+
+
+def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool:
+    """Returns whether the runs' own deviations are resampled: not where they follow a model."""
+    return own_seeds(curve, weights) and noise.growth == 0 and noise.shift is STILL
+
+
+def seeds_drawn(curve: SeededPoints, fit: Smooth, noise: Noise) -> tuple[int, ...]:
+    """Returns how many seeds of its own are resampled at each point; 0 where the noise is."""
+    bootstrap = _resamples_seeds(curve, fit.weights, noise)
+    return tuple(n if bootstrap and n >= BOOTSTRAP_SEEDS else 0 for n in curve.counts.tolist())
+
+
+def draw(rng: Generator, counts: Sequence[int], resamples: int) -> tuple[NDArray[Any], ...]:
+    """Returns how often each resample takes each seed of a point, shape [R, count], and standard
+    normals, shape [R], for the points where the count is 0."""
+    rows = np.arange(resamples)[:, None]
+    return tuple(
+        np.bincount(
+            (rng.integers(0, count, size=(resamples, count)) + count * rows).reshape(-1),
+            minlength=resamples * count,
+        )
+        .astype(np.uint16)
+        .reshape(resamples, count)
+        if count
+        else rng.standard_normal(resamples)
+        for count in counts
+    )
 
 
 def resampled(
-    curve: SeededPoints, fit: Smooth, noise: Noise, rng: Generator, chi2_quantiles: Floats
+    curve: SeededPoints,
+    fit: Smooth,
+    noise: Noise,
+    drawn: Sequence[NDArray[Any]],
+    chi2_quantiles: Floats,
 ) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
 
@@ -133,11 +274,11 @@ def resampled(
         curve: the measured curve.
         fit: its smooth version.
         noise: the pooled noise, for points without seeds of their own.
-        rng: draws the seeds and the noise.
+        drawn: the seeds and the noise of :func:`draw`.
         chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
             all scales of a group: they share a pooled level, and must not average its error away.
     """
-    bootstrap = own_seeds(curve, fit.weights)
+    bootstrap = _resamples_seeds(curve, fit.weights, noise)
     deviations = _deviations(curve, fit.weights) if bootstrap else ()
     dof = interval_dof(curve, fit.weights, noise)
     # chdtri inverts the upper tail.
@@ -146,15 +287,14 @@ def resampled(
         if dof > 0
         else np.zeros(len(chi2_quantiles))
     )
+    levels = noise.at(curve)
     losses = np.empty((len(chi2_quantiles), len(curve.runs)))
-    for index, run in enumerate(curve.runs):
-        count = len(run)
-        if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
-            picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
+    for index, (run, each) in enumerate(zip(curve.runs, drawn, strict=True)):
+        if each.ndim > 1:
             # Sorted, so that the names of the seeds do not decide which one is drawn.
-            shift = np.sort(deviations[index]).take(picks, mode="clip").mean(axis=1)
+            shift = each @ np.sort(deviations[index]) / len(run)
         else:
-            shift = rng.standard_normal(len(chi2_quantiles)) * noise.level / np.sqrt(count)
+            shift = each * levels[index] / np.sqrt(len(run))
         losses[:, index] = fit.centre[index] + spread * shift
     return losses
 
@@ -166,28 +306,20 @@ def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
     moves no minimum and is taken out (common random numbers).
     """
     inside = [int(k) for k in np.flatnonzero(weights > 0)]
-    shared, _ = _seed_effects(curve, inside)
+    effects = seed_effects(curve, inside, None)
+    known = dict(zip(curve.seeds[inside[0]], effects.points[0], strict=False))
+    shared = 1 / len(inside) if effects.leverage.any() else 0.0
     deviations = []
     for run, mean, seeds in zip(curve.runs, curve.means, curve.seeds, strict=True):
         if not np.isfinite(mean) or len(run) < 2:
             deviations.append(np.zeros(len(run)))
             continue
-        left = run - mean - np.array([shared.get(seed, 0.0) for seed in seeds])
+        left = run - mean - np.array([known.get(seed, 0.0) for seed in seeds])
         left -= left.mean()
         lost = 1 / len(run)
-        kept = (1 - lost) * (1 - 1 / len(inside) if shared else 1.0)
+        kept = (1 - lost) * (1 - shared)
         deviations.append(left / np.sqrt(kept))
     return tuple(deviations)
-
-
-def _seed_effects(curve: SeededPoints, inside: Sequence[int]) -> tuple[dict[int, float], float]:
-    """Returns what each seed adds at all points alike, and the degrees of freedom left."""
-    free = sum(len(curve.runs[k]) - 1 for k in inside)
-    if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < 3:
-        return {}, float(free)
-    seeds = curve.seeds[inside[0]]
-    effects = np.mean([curve.runs[k] - curve.means[k] for k in inside], axis=0)
-    return dict(zip(seeds, effects.tolist(), strict=True)), float(free - (len(seeds) - 1))
 
 
 def _window(curve: Curve, error: float) -> Floats:
@@ -212,11 +344,11 @@ def replicate_noise(curves: Sequence[SeededPoints], windows: Sequence[Floats]) -
     squares = dof = 0.0
     for curve, weights in zip(curves, windows, strict=True):
         inside = [int(k) for k in np.flatnonzero(weights > 0)]
-        shared, free = _seed_effects(curve, inside)
+        effects = seed_effects(curve, inside, None)
         for k in inside:
-            common = np.array([shared.get(seed, 0.0) for seed in curve.seeds[k]])
-            squares += float(np.sum((curve.runs[k] - curve.means[k] - common) ** 2))
-        dof += free
+            left = curve.runs[k] - curve.means[k] - effects.points[k]
+            squares += float(np.sum(left**2))
+        dof += effects.dof
     if dof < LEAST_REPLICATE_DOF:
         return None
     return Noise(level=float(np.sqrt(squares / dof)), dof=dof, source="seed replicates pooled")

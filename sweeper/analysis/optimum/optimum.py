@@ -7,17 +7,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats, equal_runs
-from sweeper.analysis.optimum.estimators import Vertices
+from sweeper.analysis.optimum.estimators import Shape, Vertices
 from sweeper.analysis.optimum.noise import NoiseSource
-from sweeper.analysis.optimum.polynomial import Polynomials
 
-SHAPED = ("quadratic", "skewed")
-"""Estimators whose curve is a fitted polynomial near the minimum."""
-
-Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "sparse"]
+Flag = Literal[
+    "censored_low",
+    "censored_high",
+    "cliff",
+    "bimodal",
+    "flat",
+    "sparse",
+    "poor_fit",
+    "few_points",
+    "conditional",
+]
 """What is wrong with an optimum:
 
 - ``censored_low``, ``censored_high``: the lowest loss is at the edge of the grid; the optimum
@@ -27,20 +33,27 @@ Flag = Literal["censored_low", "censored_high", "cliff", "bimodal", "flat", "spa
 - ``bimodal``: two separated minima are closer in loss than the noise; the interval holds both.
 - ``flat``: the interval is wider than the grid, or the fit has no minimum; a fit without a
   minimum enters a drift as a range.
-- ``sparse``: neighbours of the minimum have no result, and holes were allowed."""
+- ``sparse``: neighbours of the minimum have no result, and holes were allowed.
+- ``poor_fit``: the usual fit contradicts its own points; fewer of them are fitted, and the
+  interval is wider. Where the lowest three contradict any fit nothing is fitted: the optimum is
+  the lowest point, its interval holds both neighbours.
+- ``few_points``: fewer than five points were fitted; the interval holds what shapes that they do
+  not show would do.
+- ``conditional``: another hyperparameter that was tuned at every value of this one is best at an
+  edge of its values, or beside a divergence: this is the best value at that edge."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shape:
-    """The polynomial that was fitted near a minimum.
+class Resamples:
+    """The resampled curves behind an interval, as they were drawn.
 
     Attributes:
-        weights: weights of the points in the fit, 0 outside its window, shape [K].
-        fit: one polynomial (R = 1).
+        losses: seed means of every resample, shape [R, K].
+        vertices: what the estimator says of them, before anything is corrected.
     """
 
-    weights: Floats
-    fit: Polynomials
+    losses: Floats
+    vertices: Vertices
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +64,7 @@ class Estimate:
         log2: log2 of the best value; the lowest grid point where it is only bounded.
         low, high: 95% interval in log2; -inf or +inf where the data set no bound.
         loss: fitted loss at the optimum.
+        loss_low, loss_high: its 95% interval.
         curvature: second derivative of the loss there, per octave^2, other hyperparameters of a
             joint optimum tuned again; NaN if unknown.
         estimator: name of the estimator behind ``log2``.
@@ -59,7 +73,8 @@ class Estimate:
         flags: what is wrong with it, see :data:`Flag` and :data:`JointFlag`.
         answered, declared: trials with a result, and trials declared.
         seeds: smallest number of seeds at a point of the fitted window.
-        draws: resampled vertices by estimator, R each; all from the same random draws.
+        draws: resampled vertices by estimator, all from the same random draws: R of the
+            estimator behind ``log2``, of others the first of them or all.
         measured: the vertex of the measured points by estimator, R = 1.
     """
 
@@ -67,6 +82,8 @@ class Estimate:
     low: float
     high: float
     loss: float
+    loss_low: float
+    loss_high: float
     curvature: float
     estimator: str
     noise_source: NoiseSource
@@ -84,45 +101,59 @@ class Estimate:
         vertex = self.measured[self.estimator]
         return bool(vertex.low[0] == vertex.high[0])
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum(Estimate):
-    """The optimum of one scale, with the curve that it was read from.
-
-    Attributes:
-        scale: value of the scale.
-        points: points of the grid with a finite loss.
-        noise: standard deviation of the loss of one run, pooled over scales.
-        flags: see :data:`Flag`.
-        estimators: log2 optimum by estimator, for the spread.
-        grid: log2 positions of all points with a result, rising, shape [K].
-        losses: seed means there, +inf where diverged, shape [K].
-        shape: the fitted polynomial near the minimum.
-    """
-
-    scale: float
-    points: int
-    noise: float
-    flags: tuple[Flag, ...]
-    estimators: Mapping[str, float]
-    grid: Floats = field(repr=False)
-    losses: Floats = field(repr=False)
-    shape: Shape = field(repr=False)
-
     @property
     def value(self) -> float:
         """The best hyperparameter itself."""
         return float(2.0**self.log2)
 
     @property
-    def coverage(self) -> float:
-        """Share of the declared trials that have a result."""
-        return self.answered / self.declared
-
-    @property
     def censored(self) -> bool:
         """True where the optimum is a bound: at a grid edge or beside a divergence."""
         return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScaleEstimate(Estimate):
+    """The estimate of one scale, as a drift is fitted to it.
+
+    Attributes:
+        scale: value of the scale.
+    """
+
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum(ScaleEstimate):
+    """The optimum of one scale, with the curve that it was read from.
+
+    Attributes:
+        points: points of the grid with a finite loss.
+        noise: standard deviation of the loss of one run, pooled over scales.
+        flags: see :data:`Flag`.
+        estimators: log2 optimum by estimator, for the spread.
+        grid: log2 positions of all points with a result, rising, shape [K].
+        losses: seed means there, +inf where diverged, shape [K].
+        shape: the polynomial near the minimum (R = 1); None where the estimator fits none.
+        resamples: the curves behind the draws.
+        tuned: the best values there of other hyperparameters that were tuned at every value of
+            this one; empty where none was.
+    """
+
+    points: int
+    noise: float
+    flags: tuple[Flag, ...]
+    estimators: Mapping[str, float]
+    grid: Floats = field(repr=False)
+    losses: Floats = field(repr=False)
+    shape: Shape | None = field(repr=False)
+    resamples: Resamples = field(repr=False)
+    tuned: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the declared trials that have a result."""
+        return self.answered / self.declared
 
     def curve(self, log2: Floats) -> Floats:
         """Returns fitted losses at log2 positions of any shape.
@@ -134,24 +165,37 @@ class Optimum(Estimate):
         interpolation.
         """
         places = np.asarray(log2, dtype=np.float64)
+        means = self.losses[None, :]
+        return self._losses_at(places.reshape(1, -1), means, self.shape).reshape(places.shape)
+
+    def regret_draws(self, log2: float) -> Floats:
+        """Returns the loss at a place less that at the optimum in every resample, shape [R]: NaN
+        where the place, as far from the optimum as it is in the resample, was not measured."""
+        drawn, vertices = self.draws[self.estimator], self.resamples.vertices
+        places = log2 + vertices.log2 - drawn.log2
+        found = self._losses_at(places[:, None], self.resamples.losses, vertices.shape)
+        return np.maximum(found[:, 0] - vertices.loss, 0.0)
+
+    def _losses_at(self, places: Floats, losses: Floats, shape: Shape | None) -> Floats:
+        """Returns the losses of R curves, shape [R, K], at places of each, shape [R, P]."""
         out = np.full(places.shape, np.nan)
         for part in equal_runs(np.isfinite(self.losses)):
             x = self.grid[part]
             within = (places >= x[0]) & (places <= x[-1])
-            out[within] = self._segment(part, places[within])
+            found = self._segment(part, np.clip(places, x[0], x[-1]), losses[:, part], shape)
+            out[within] = found[within]
         return out
 
-    def _segment(self, part: slice, places: Floats) -> Floats:
-        x, y = self.grid[part], self.losses[part]
-        if not np.isfinite(y[0]):
+    def _segment(self, part: slice, places: Floats, y: Floats, shape: Shape | None) -> Floats:
+        x = self.grid[part]
+        if not np.isfinite(self.losses[part][0]):
             return np.full(places.shape, np.inf)
         if len(x) == 1:
-            return np.full(places.shape, y[0])
+            return np.broadcast_to(y[:, :1], places.shape)
         if self.estimator == "spline" and len(x) > 2:
-            return np.asarray(CubicSpline(x, y)(places))
-        weights = self.shape.weights[part]
-        if self.estimator not in SHAPED or self.censored or not weights.any():
-            return np.asarray(PchipInterpolator(x, y)(places))
+            return cubics.spline(x, y).at(places)
+        if shape is None or self.censored or not shape.weights[:, part].any():
+            return cubics.interpolation(x, y).at(places)
         # The polynomial, plus the interpolated residuals of the points that it gave up.
-        given_up = (1 - weights) * (y - self.shape.fit.at(x)[0])
-        return np.asarray(self.shape.fit.at(places)[0] + PchipInterpolator(x, given_up)(places))
+        given_up = (1 - shape.weights[:, part]) * (y - shape.fit.at(x))
+        return shape.fit.at(places) + cubics.interpolation(x, given_up).at(places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from sweeper.analysis.optimum.curve import Floats
 LEAST_RIDGE = 1e-9
 """Penalty on a shrunk term relative to its own weight, at the least: decides in favour of the
 lower terms where there are too few points for all."""
+
+MOST_RIDGE = 1e9
+"""The same at the most: it leaves nothing of a term, and more would cost the others their
+digits."""
 
 CELLS = 32
 """Parts into which a window is cut to find the minima of a polynomial in it."""
@@ -37,6 +41,10 @@ class Polynomials:
     def at(self, log2: Floats) -> Floats:
         """Returns the losses at positions of shape [K] or [R, K], shape [R, K]."""
         return self._derivative(log2 - self.origin[:, None], 0)
+
+    def part(self, rows: slice) -> Polynomials:
+        """Returns some of the polynomials."""
+        return Polynomials(origin=self.origin[rows], coefficients=self.coefficients[rows])
 
     def vertices(self) -> tuple[Floats, Floats]:
         """Returns the log2 positions of the minima of parabolas and the second derivatives
@@ -104,6 +112,23 @@ def fit_parabolas(log2: Floats, losses: Floats, weights: Floats, origin: Floats)
     return _sums(log2, losses, weights, origin, order=2).fit()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unseen:
+    """What the terms beyond the parabola are where the points do not say.
+
+    Drawn from a standard normal, they make the fits of resamples draws from the posterior of the
+    coefficients rather than its mode: points without spare ones among them leave these terms as
+    wide as they are in curves at large, others determine them.
+
+    Attributes:
+        error: standard error of a loss, shape [R].
+        terms: coefficients of t^3, t^4, ... in multiples of their typical sizes, shape [R, J].
+    """
+
+    error: Floats
+    terms: Floats
+
+
 def fit_shrunk(
     log2: Floats,
     losses: Floats,
@@ -112,6 +137,7 @@ def fit_shrunk(
     *,
     noise: Floats,
     priors: Sequence[float],
+    unseen: Unseen | None = None,
 ) -> Polynomials:
     """Returns polynomials whose terms beyond the parabola are shrunk as far as the noise makes
     them doubtful.
@@ -126,10 +152,16 @@ def fit_shrunk(
         noise: standard deviation of a loss, shape [R]; 0 where it is unknown.
         priors: typical ratios of the coefficients of t^3, t^4, ... to that of t^2, in
             octave^-1, octave^-2, ...
+        unseen: what the coefficients are taken to be where the points do not say; None for 0.
     """
     sums = _sums(log2, losses, weights, origin, order=2 + len(priors))
     bend = np.maximum(sums.fit().coefficients[:, 2], np.finfo(float).tiny ** 0.25)
-    return sums.fit(noise[:, None] / (bend[:, None] * np.array(priors)))
+    typical = bend[:, None] * np.array(priors)
+    found = sums.fit(noise[:, None] / typical)
+    if unseen is None:
+        return found
+    moved = sums.pulled(unseen.error[:, None] / typical, unseen.terms * typical)
+    return replace(found, coefficients=found.coefficients + moved)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,20 +191,44 @@ class _Sums:
         """Returns polynomials of order 2 + J under a ridge of shape [R, J] on the terms beyond
         the parabola; parabolas without one."""
         size = 3 if ridge is None else 3 + ridge.shape[1]
-        each = np.arange(size)
-        normal = self.moments[:, each[:, None] + each]
+        normal = self._normal(size)
         right = self.right[:, :size].copy()
         if ridge is not None:
-            higher = each[3:]
-            least = LEAST_RIDGE * normal[:, higher, higher]
-            penalty = (ridge / self.scale[:, higher]) ** 2
-            normal[:, higher, higher] += np.maximum(penalty, least)
-        normal[~self.enough] = np.eye(size)
-        right[~self.enough] = 0.0
-        coefficients = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
-        coefficients /= self.scale[:, :size]
+            normal[:, np.arange(3, size), np.arange(3, size)] += self._penalty(normal, ridge)
+        coefficients = self._solved(normal, right)
         coefficients[:, 0] += self.base
         return Polynomials(origin=self.origin, coefficients=coefficients)
+
+    def pulled(self, ridge: Floats, towards: Floats) -> Floats:
+        """Returns by how much a ridge towards coefficients of the terms beyond the parabola,
+        shape [R, J] both, moves the coefficients of a fit, shape [R, 3 + J]."""
+        size = 3 + ridge.shape[1]
+        higher = np.arange(3, size)
+        normal, right = self._normal(size), np.zeros((len(self.base), size))
+        penalty = self._penalty(normal, ridge)
+        normal[:, higher, higher] += penalty
+        right[:, higher] = penalty * towards * self.scale[:, higher]
+        return self._solved(normal, right)
+
+    def _normal(self, size: int) -> Floats:
+        each = np.arange(size)
+        return np.asarray(self.moments[:, each[:, None] + each])
+
+    def _penalty(self, normal: Floats, ridge: Floats) -> Floats:
+        """Returns the penalty of a ridge on the terms beyond the parabola in their units, between
+        what decides in favour of the lower terms and what leaves nothing of the others, shape
+        [R, J]."""
+        higher = np.arange(3, normal.shape[1])
+        own = normal[:, higher, higher]
+        return np.clip((ridge / self.scale[:, higher]) ** 2, LEAST_RIDGE * own, MOST_RIDGE * own)
+
+    def _solved(self, normal: Floats, right: Floats) -> Floats:
+        """Returns coefficients in loss / octave^k; none where fewer than three points have
+        weight."""
+        normal[~self.enough] = np.eye(normal.shape[1])
+        right[~self.enough] = 0.0
+        solved = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
+        return solved / self.scale[:, : normal.shape[1]]
 
 
 def _sums(log2: Floats, losses: Floats, weights: Floats, origin: Floats, *, order: int) -> _Sums:

@@ -8,15 +8,19 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
+from sweeper.analysis.optimum.cliff import BlowUp
 from sweeper.analysis.optimum.cloud import measured_cloud
-from sweeper.analysis.optimum.curve import Curve, measured_curves, require_columns
-from sweeper.analysis.optimum.estimators import DEFAULT
-from sweeper.analysis.optimum.joint_estimators import MAIN
+from sweeper.analysis.optimum.curve import Curve, Floats, measured_curves, require_columns
+from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.noise import STATED_DOF
 from sweeper.analysis.optimum.optimum import Estimate, Optimum
 from sweeper.errors import AnalysisRefusal
+
+NORMAL_95 = 1.96
+"""Half width of a 95% interval of a normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +88,13 @@ class Survey:
         sites: sites that have an optimum, in order.
         optima: their optima.
         refused: site to the sentence that says why it has none.
+        blow_ups: see :class:`Located`.
     """
 
     sites: tuple[Site, ...]
     optima: tuple[Optimum, ...]
     refused: Mapping[str, str]
+    blow_ups: tuple[BlowUp, ...] = ()
 
     @property
     def site_optima(self) -> tuple[SiteOptimum, ...]:
@@ -130,6 +136,7 @@ def survey(
         sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
         refused={sites[int(i)].label: why for i, why in located.refused.items()},
+        blow_ups=located.blow_ups,
     )
 
 
@@ -152,10 +159,109 @@ def _curves(
     return sites, numbered
 
 
-def site_optimum_of(site: Site, optimum: Optimum) -> SiteOptimum:
+def site_optimum_of(site: Site, optimum: Estimate) -> SiteOptimum:
     """Returns what an optimum says of its hyperparameter."""
     said = {part.name: getattr(optimum, part.name) for part in fields(Estimate)}
     return SiteOptimum(site=site, **said)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenSurvey:
+    """Optima that were given as such, with intervals and without the losses behind them.
+
+    Attributes:
+        site_optima: what every site says of the hyperparameter.
+        refused: site to the sentence that says why it has none.
+    """
+
+    site_optima: tuple[SiteOptimum, ...]
+    refused: Mapping[str, str]
+
+    @property
+    def optima(self) -> tuple[SiteOptimum, ...]:
+        """The optima."""
+        return self.site_optima
+
+
+def given_survey(
+    frame: pd.DataFrame,
+    *,
+    scales: Sequence[str],
+    hyperparameter: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> GivenSurvey:
+    """Returns optima that were given as such.
+
+    Args:
+        frame: one row an optimum, with the scales, the hyperparameter and the ends of its 95%
+            interval, ``optimum_low`` and ``optimum_high``; NaN where an end is open, so that the
+            optimum is a bound.
+        scales: columns of the scales.
+        hyperparameter: column of the optima.
+        resamples: number of draws from each interval.
+        seed: seed of the draws.
+
+    Raises:
+        AnalysisRefusal: two optima stand at one combination of scales.
+    """
+    require_columns(frame, [*scales, hyperparameter])
+    rng = np.random.default_rng(seed)
+    found = []
+    for site, part in split_sites(frame, scales):
+        if len(part) > 1:
+            raise AnalysisRefusal(
+                f"{site.label} has {len(part)} optima; import them with --variant or --fixed for "
+                "what tells them apart"
+            )
+        row = part.iloc[0]
+        ends = [float(row.get(name, np.nan)) for name in ("optimum_low", "optimum_high")]
+        low, high = np.log2(np.array(ends))
+        found.append(_given(site, float(np.log2(row[hyperparameter])), low, high, resamples, rng))
+    return GivenSurvey(site_optima=tuple(found), refused={})
+
+
+def _given(
+    site: Site, log2: float, low: float, high: float, resamples: int, rng: np.random.Generator
+) -> SiteOptimum:
+    """Returns an optimum whose error is normal, with its own width on either side."""
+    open_low, open_high = bool(np.isnan(low)), bool(np.isnan(high))
+    below, above = log2 - low, high - log2
+    drawn = rng.standard_normal(resamples)
+    # A side that is open is as wide as the other: the bound is no surer than that.
+    width = np.where(drawn < 0, above if open_low else below, below if open_high else above)
+    places = log2 + drawn * width / NORMAL_95
+
+    def vertices(values: Floats) -> Vertices:
+        unknown = np.full(len(values), np.nan)
+        return Vertices(
+            log2=values,
+            low=np.full(len(values), -np.inf) if open_low else values,
+            high=np.full(len(values), np.inf) if open_high else values,
+            loss=unknown,
+            curvature=unknown,
+        )
+
+    flags = {"censored_low": open_low, "censored_high": open_high}
+    return SiteOptimum(
+        site=site,
+        log2=log2,
+        low=-np.inf if open_low else low,
+        high=np.inf if open_high else high,
+        loss=np.nan,
+        loss_low=np.nan,
+        loss_high=np.nan,
+        curvature=np.nan,
+        estimator=DEFAULT,
+        noise_source="stated",
+        noise_dof=STATED_DOF,
+        flags=tuple(name for name, is_open in flags.items() if is_open),
+        answered=1,
+        declared=1,
+        seeds=1,
+        draws={DEFAULT: vertices(places)},
+        measured={DEFAULT: vertices(np.array([log2]))},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,9 +282,9 @@ class JointSurvey:
 
     def site_optima(self, hyperparameter: str) -> tuple[SiteOptimum, ...]:
         """Returns what every site says of one of the two hyperparameters."""
-        axis = self.names.index(hyperparameter)
+        direction = np.eye(2)[self.names.index(hyperparameter)]
         return tuple(
-            _site_optimum(site, optimum, axis)
+            site_optimum_of(site, optimum.along(direction, np.nan))
             for site, optimum in zip(self.sites, self.optima, strict=True)
         )
 
@@ -215,25 +321,4 @@ def joint_survey(
         sites=tuple(parts[index][0] for index in located.optima),
         optima=tuple(located.optima.values()),
         refused={parts[index][0].label: why for index, why in located.refused.items()},
-    )
-
-
-def _site_optimum(site: Site, optimum: JointOptimum, axis: int) -> SiteOptimum:
-    measured, draws = optimum.vertices(axis)
-    return SiteOptimum(
-        site=site,
-        log2=float(optimum.log2[axis]),
-        low=float(optimum.low[axis]),
-        high=float(optimum.high[axis]),
-        loss=optimum.loss,
-        curvature=float(optimum.curvatures[axis]),
-        flags=optimum.flags[axis],
-        estimator=MAIN,
-        noise_source=optimum.noise_source,
-        noise_dof=optimum.noise_dof,
-        seeds=optimum.seeds,
-        answered=optimum.answered,
-        declared=optimum.declared,
-        measured=measured,
-        draws=draws,
     )

@@ -124,6 +124,12 @@ class RegressionData:
             contain_all=any(optimum.noise_source not in REPLICATED for optimum in optima),
         )
 
+    @property
+    def closed(self) -> Bools:
+        """Whether an optimum is a place or bounded on both sides, shape [n]."""
+        bounds = self.bounds[self.main]
+        return np.asarray(np.isfinite(bounds.low[0]) & np.isfinite(bounds.high[0]))
+
     def at(self, keep: Bools) -> RegressionData:
         """Returns the places that are kept."""
         return replace(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from sweeper.analysis.optimum import Bools, Floats, SiteOptimum, robust_sd
-from sweeper.analysis.scaling.fit import RegressionData, RuleFit, Span
-from sweeper.analysis.scaling.models import Constant, Model, ModelName, Offset, Power
+from sweeper.analysis.scaling.fit import RegressionData, RuleFit
+from sweeper.analysis.scaling.forecast import TAIL, Forecast, Forecaster, Seen
+from sweeper.analysis.scaling.models import Bent, Constant, Model, ModelName, Offset, Power
 from sweeper.errors import AnalysisRefusal
 
 COLLINEAR = 100.0
@@ -20,8 +21,11 @@ correlation is then above 0.995, and what one does cannot be told from the other
 NORMAL_95 = 1.96
 """Standard deviations on each side of a 95% interval."""
 
-CONTENDER_SIGMAS = 2.0
-"""A form whose held-out error is no farther from the noise than this is not excluded."""
+CONTENDER = 0.05
+"""A form with a smaller weight is ruled out."""
+
+ALONG_ONE: Mapping[ModelName, str] = {"bent": "a bend", "offset": "an offset"}
+"""Forms of one scale."""
 
 SAME_OCTAVES = 1e-6
 """Differences of held-out errors that are rounding."""
@@ -34,51 +38,35 @@ class HeldOut:
     Attributes:
         site_optimum: what was found there.
         without: the scale whose largest value was held out.
-        fit: the fit to the other places.
-        u: log2 of the scales of the place, shape [s].
+        forecast: what the others foretell of it.
     """
 
     site_optimum: SiteOptimum
     without: str
-    fit: RuleFit
-    u: Floats
+    forecast: Forecast
 
-    @cached_property
-    def predicted(self) -> Span:
+    @property
+    def predicted(self) -> float:
         """The prediction, in log2."""
-        return self.fit.place(self.u)
-
-    @property
-    def distance(self) -> float:
-        """Doublings from the largest value that was fitted to the one held out."""
-        return float((self.u - self.fit.data.u.max(axis=0)).max())
-
-    @property
-    def error_draws(self) -> Floats:
-        """The error in every resample, shape [R]; 0 where a resample leaves it open."""
-        values = self.fit.model.values(self.fit.draws, self.u[None, :])[:, 0]
-        error = values - self.site_optimum.draws[self.site_optimum.estimator].log2
-        return np.where(np.isfinite(error), error, 0.0)
+        return self.forecast.log2
 
     @property
     def error(self) -> float:
         """Predicted minus found, in octaves."""
-        fit = self.fit
-        found = self.site_optimum.log2
-        return float(fit.model.values(fit.parameters[None, :], self.u[None, :])[0, 0]) - found
+        return self.predicted - self.site_optimum.log2
 
-    @property
+    @cached_property
     def low(self) -> float:
         """Low end of the 95% interval of what is found there, in log2: the prediction's, with
         the noise of the found optimum."""
-        span = self.predicted
-        return span.value - float(np.hypot(span.value - span.low, self._noise))
+        low = self.forecast.quantile(TAIL)
+        return self.predicted - float(np.hypot(self.predicted - low, self._noise))
 
-    @property
+    @cached_property
     def high(self) -> float:
         """High end of that interval."""
-        span = self.predicted
-        return span.value + float(np.hypot(span.high - span.value, self._noise))
+        high = self.forecast.quantile(1 - TAIL)
+        return self.predicted + float(np.hypot(high - self.predicted, self._noise))
 
     @property
     def _noise(self) -> float:
@@ -93,34 +81,32 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """How one form of the rule did where the largest places were held out.
+    """One form of the rule.
 
     Attributes:
         name: the form.
         fit: the form fitted to all places; None where they are too few for it.
-        held: the places held out, each predicted from the rest; empty without such a check.
+        errors: by how many octaves it misses each place that is held out, fitted to the rest;
+            empty without such a check.
         why_not: why the form was not fitted or not checked; empty if it was.
-        behind: by how many standard deviations of the difference its held-out error exceeds
-            that of the best form; infinite where it was not compared.
-        excess: the same by the noise of each error alone: sqrt(z^2 - least z^2).
+        weight: its share in predictions.
     """
 
     name: ModelName
     fit: RuleFit | None
-    held: tuple[HeldOut, ...] = ()
+    errors: tuple[float, ...] = ()
     why_not: str = ""
-    behind: float = np.inf
-    excess: float = np.inf
+    weight: float = 0.0
 
     @property
     def contender(self) -> bool:
-        """True where the check does not exclude it."""
-        return self.excess <= CONTENDER_SIGMAS
+        """True where what was measured does not rule it out."""
+        return self.weight >= CONTENDER
 
     @property
     def error(self) -> float | None:
         """Root mean square of the held-out errors in octaves; None without a check."""
-        return float(_rms(np.array([[h.error for h in self.held]]))[0]) if self.held else None
+        return float(np.sqrt(np.mean(np.square(self.errors)))) if self.errors else None
 
 
 def require_spread(u: Floats, scales: Sequence[str]) -> None:
@@ -162,42 +148,60 @@ def _inflation(u: Floats, index: int) -> float:
 def _model(name: ModelName, u: Floats) -> Model:
     if name == "constant":
         return Constant()
+    if name == "bent":
+        return Bent(float(u.max() + u.min()) / 2)
     return Power(u.shape[1]) if name == "power" else Offset(float(u.min()))
 
 
-def try_form(
-    name: ModelName,
+def try_form(name: ModelName, data: RegressionData, scales: Sequence[str]) -> Candidate:
+    """Returns a form fitted to all places, and by how much it misses the largest without them."""
+    why_not = _obstacle(name, data.u[data.closed])
+    if why_not:
+        return Candidate(name=name, fit=None, why_not=why_not)
+    errors: list[float] = []
+    whole = RuleFit(data, _model(name, data.u))
+    for scale, rest, out in _holdouts(data, scales):
+        why_not = _obstacle(name, data.u[rest & data.closed])
+        if why_not:
+            why_not = f"unchecked: without the largest {scale}, {why_not}"
+            return Candidate(name=name, fit=whole, why_not=why_not)
+        kept = data.at(rest)
+        fit = RuleFit(kept, _model(name, kept.u))
+        said = fit.model.values(fit.parameters[None, :], data.u[out])[0]
+        errors += (said - data.log2[out]).tolist()
+    return Candidate(name=name, fit=whole, errors=tuple(errors))
+
+
+def hold_out(
     data: RegressionData,
     site_optima: Sequence[SiteOptimum],
     scales: Sequence[str],
-) -> Candidate:
-    """Returns a form fitted to all places, and what it says of the largest without them."""
-    why_not = _obstacle(name, data.u[data.located])
-    if why_not:
-        return Candidate(name=name, fit=None, why_not=why_not)
-    held: list[HeldOut] = []
-    for scale, rest, out in _holdouts(data, scales):
-        why_not = _obstacle(name, data.u[rest & data.located])
-        if why_not:
-            return Candidate(
-                name=name,
-                fit=RuleFit(data, _model(name, data.u)),
-                why_not=f"unchecked: without the largest {scale}, {why_not}",
-            )
-        kept = data.at(rest)
-        fit = RuleFit(kept, _model(name, kept.u))
-        held += [
-            HeldOut(site_optimum=site_optima[i], without=scale, fit=fit, u=data.u[i])
-            for i in np.flatnonzero(out).tolist()
-        ]
-    return Candidate(name=name, fit=RuleFit(data, _model(name, data.u)), held=tuple(held))
+    allowed: tuple[ModelName, ...],
+) -> Iterator[HeldOut]:
+    """Yields what the others foretell of the places at the largest value of each scale; nothing
+    where a scale leaves too few of them.
+
+    Args:
+        data, site_optima: the optima.
+        scales: names of the scales.
+        allowed: forms that may predict.
+    """
+    parts = list(_holdouts(data, scales))
+    if any(not (rest & data.located).any() for _, rest, _ in parts) or any(
+        _obstacle("power", data.u[rest & data.closed]) for _, rest, _ in parts
+    ):
+        return
+    for scale, rest, out in parts:
+        ahead = Forecaster(Seen.of(data.at(rest)), allowed)
+        for i in np.flatnonzero(out).tolist():
+            yield HeldOut(site_optimum=site_optima[i], without=scale, forecast=ahead.at(data.u[i]))
 
 
 def _obstacle(name: ModelName, u: Floats) -> str:
     """Returns why a form cannot be fitted to located places [n, s]; empty if it can."""
-    if name == "offset" and u.shape[1] > 1:
-        return "an offset is fitted along one scale only"
-    need = {"constant": 1, "power": u.shape[1] + 1, "offset": 3}[name]
+    if name in ALONG_ONE and u.shape[1] > 1:
+        return f"{ALONG_ONE[name]} is fitted along one scale only"
+    need = {"constant": 1, "power": u.shape[1] + 1}.get(name, 3)
     if len(np.unique(u, axis=0)) < need:
         return f"{len(u)} places are too few for {need} parameters"
     if name == "power":
@@ -215,50 +219,3 @@ def _holdouts(data: RegressionData, scales: Sequence[str]) -> Iterator[tuple[str
         column = data.u[:, index]
         top = column == column[data.located].max()
         yield scale, column < column[data.located].max(), top & data.located
-
-
-def compare(tried: Mapping[ModelName, Candidate]) -> dict[ModelName, Candidate]:
-    """Returns the forms with how they compare where the largest places were held out.
-
-    How far a form is ``behind`` the best is told by the noise of the difference of their
-    errors: most of the noise moves both alike. Whether it is excluded is told by the noise of
-    each error by itself, since what is common to them may have favoured the wrong one. Where
-    the power law could not be checked it predicts, and that the optimum stops moving is not
-    excluded.
-    """
-    checked = {name: one for name, one in tried.items() if one.held}
-    if "power" not in checked:
-        unchecked: dict[ModelName, Candidate] = {
-            "power": replace(tried["power"], behind=0.0, excess=0.0),
-            "constant": replace(tried["constant"], excess=0.0),
-        }
-        return dict(tried) | unchecked
-    draws = {name: _error_draws(one.held) for name, one in checked.items()}
-    errors = {name: one.error or 0.0 for name, one in checked.items()}
-    sizes = {name: _in_sigmas(one.held) for name, one in checked.items()}
-    best, least = min(errors, key=lambda name: errors[name]), min(sizes.values())
-    out = dict(tried)
-    for name, one in checked.items():
-        beyond = max(0.0, errors[name] - errors[best] - SAME_OCTAVES)
-        behind = beyond / max(robust_sd(draws[name] - draws[best]), SAME_OCTAVES)
-        excess = float(np.sqrt(sizes[name] - least))
-        out[name] = replace(one, behind=behind, excess=excess)
-    return out
-
-
-def _error_draws(held: Sequence[HeldOut]) -> Floats:
-    """Returns the root mean square of the held-out errors in every resample, shape [R]."""
-    return _rms(np.stack([one.error_draws for one in held], axis=1))
-
-
-def _in_sigmas(held: Sequence[HeldOut]) -> float:
-    """Returns the mean square of held-out errors in standard deviations of their noise.
-
-    The mean and not the sum: the places share what was fitted, and count as one.
-    """
-    sd = [max(robust_sd(one.error_draws), SAME_OCTAVES) for one in held]
-    return float(np.mean([(one.error / s) ** 2 for one, s in zip(held, sd, strict=True)]))
-
-
-def _rms(errors: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.mean(errors**2, axis=1)))

@@ -1,4 +1,4 @@
-"""How an optimum may depend on the scales: not at all, as a power law, or levelling off."""
+"""How an optimum may depend on the scales: not at all, as a power law, bent, or levelling off."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from sweeper.analysis.optimum import Floats
 from sweeper.analysis.scaling.regression import fill_bounds, fit_planes
 
-ModelName = Literal["constant", "power", "offset"]
+ModelName = Literal["constant", "power", "bent", "offset"]
 """What log2 of the optimum is in n places with scales s_i, u_i = log2 s_i:
 
 - ``constant``: k.
 - ``power``: k + sum_i e_i u_i, a power law in every scale.
+- ``bent``: k + e u + b u^2 / 2, whose slope changes by b per doubling of the one scale.
 - ``offset``: limit + amplitude s^-rate, which levels off as the one scale grows."""
 
 RATES = np.geomspace(0.08, 4.0, 48)
@@ -98,6 +99,31 @@ class Power:
 
 
 @dataclass(frozen=True)
+class Bent:
+    """A drift that changes along one scale; parameters: value and slope at the reference, bend.
+
+    Attributes:
+        reference: log2 of the scale where value and slope are told.
+    """
+
+    reference: float
+    name: ModelName = "bent"
+    size: int = 3
+
+    def fit(self, u: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
+        """Returns value, slope and bend, shape [R, 3]."""
+        return fit_planes(self._design(u), low, high, sd)
+
+    def values(self, parameters: Floats, u: Floats) -> Floats:
+        """Returns value + slope v + bend v^2 / 2, v doublings from the reference, [R, t]."""
+        return np.asarray(parameters @ self._design(u).T)
+
+    def _design(self, u: Floats) -> Floats:
+        v = u[:, 0] - self.reference
+        return np.stack([np.ones_like(v), v, v**2 / 2], axis=1)
+
+
+@dataclass(frozen=True)
 class Offset:
     """An optimum that levels off along one scale; parameters limit, amplitude, rate.
 
@@ -142,7 +168,8 @@ def fit_levelling(t: Floats, y: Floats, sd: Floats, rates: Floats = RATES) -> Fl
         sd: standard deviations of the values, positive, shape [n].
         rates: rates that the search begins with, rising, shape [C].
     """
-    share = sd**-2 / np.sum(sd**-2)
+    weight = (sd.min() / sd) ** 2
+    share = weight / np.sum(weight)
     centred = (y - (y @ share)[:, None])[:, None, :]
 
     def line(rate: Floats) -> tuple[Floats, Floats]:

@@ -7,17 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.analysis.optimum import Floats, robust_sd
-from sweeper.analysis.scaling.fit import Span
-from sweeper.analysis.scaling.holdout import NORMAL_95, HeldOut
+from sweeper.analysis.optimum import Floats
+from sweeper.analysis.scaling.forecast import TAIL
 from sweeper.analysis.scaling.models import ModelName
-from sweeper.analysis.scaling.regression import plane_weights
 from sweeper.analysis.scaling.rule import Rule
 from sweeper.errors import AnalysisRefusal
+
+CURVATURE_SLOPE = 0.5
+"""Prior standard deviation of the exponent of a curvature: published ones lie within 0.6."""
+
+CURVATURE_SCATTER = 0.4
+"""Octaves by which curvatures scatter round their power law, as far as nothing shows it."""
+
+PRIOR_DOF = 3
+"""Places that this counts for."""
 
 FAR = 8.0
 """Extrapolation by more than this factor is said to be far: no published check of transferred
 optima reaches much beyond it."""
+
+LEAST_TOLD = 0.005
+"""Weight from which on a form of the rule is told."""
+
+REACH, LARGEST = 64.0, 1000.0
+"""Doublings beyond which nothing is foretold, and the largest exponent of 2 that is printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +41,15 @@ class Prediction:
         hyperparameter: its name.
         target: value by name of the scale.
         log2: log2 of the predicted optimum.
-        low, high: 95% interval in log2; infinite where the rule leaves it open.
-        model: form of the rule that predicts.
-        others: what other forms say that the check does not exclude, in log2.
+        low, high: 95% interval in log2.
+        model: form of the rule that weighs most.
+        others: what other forms say that are not ruled out, in log2.
+        weights: share of every form in the prediction; they add up to 1.
+        sd: standard deviation of the optimum round the prediction, in octaves.
         regret: loss expected to be lost at the prediction against tuning at the target, in the
             unit of the loss: half of curvature times variance; None if unknown.
-        curvature: second derivative of the loss at the target, per octave^2; None if unknown.
+        curvature: second derivative of the loss expected at the target, per octave^2; None if
+            unknown.
         doublings: by scale, how many doublings the target lies beyond what was measured;
             negative below it, 0 within.
         assumptions: what has to be true for the interval to hold, a sentence each.
@@ -46,6 +62,8 @@ class Prediction:
     high: float
     model: ModelName
     others: Mapping[ModelName, float]
+    weights: Mapping[ModelName, float]
+    sd: float
     regret: float | None
     curvature: float | None
     doublings: Mapping[str, float]
@@ -61,19 +79,13 @@ class Prediction:
         """Extrapolation: the largest factor between the target and what was measured."""
         return float(2.0 ** max(abs(d) for d in self.doublings.values()))
 
-    @property
-    def sd(self) -> float:
-        """Standard deviation that the interval stands for, in octaves."""
-        return (self.high - self.low) / 2 / NORMAL_95
-
 
 def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
-    """Returns the setting at a target, by the rule's form that predicts.
+    """Returns the setting at a target: the average of the rule's forms by their weight, which
+    costs least where the loss is a parabola.
 
-    The interval holds the noise and the scatter of the optima (through the covariance of the
-    parameters, so it grows with the distance), the intervals of other forms that the check does
-    not exclude, and what the rule missed at the largest place held out, in proportion to the
-    distance.
+    The interval is that of the mixture: it holds the noise and the scatter of the optima, how
+    little the places tell of slope and bend, and the doubt between the forms.
 
     Args:
         rule: the rule.
@@ -81,7 +93,7 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
 
     Raises:
         AnalysisRefusal: a scale of the rule has no value, or one that is not positive; a value
-            names no scale of the rule.
+            names no scale of the rule; the target lies beyond all reach.
     """
     u = np.log2([_value(rule, target, name) for name in rule.scales])
     unknown = [name for name in target if name not in rule.scales]
@@ -90,32 +102,32 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
             f"the rule of {rule.hyperparameter} is over {', '.join(rule.scales)}, and has no "
             f"term for {', '.join(unknown)}"
         )
-    seen = rule.fit.data.u
-    doublings = _doublings(seen, u)
-    span = rule.fit.place(u)
-    others = _others(rule, u)
-    # The optimum may follow any form that is not excluded, so the interval holds theirs.
-    low = min([span.low, *(other.low for other in others.values())])
-    high = max([span.high, *(other.high for other in others.values())])
-    missed = _missed(rule, float(np.abs(doublings).max()))
-    low = span.value - float(np.hypot(span.value - low, missed))
-    high = span.value + float(np.hypot(high - span.value, missed))
+    doublings = _doublings(rule.fit.data.u, u)
+    ahead = rule.forecaster.at(u)
+    if max(np.abs(doublings)) > REACH or abs(ahead.log2) > LARGEST:
+        worst = int(np.argmax(np.abs(doublings)))
+        raise AnalysisRefusal(
+            f"{rule.scales[worst]} {target[rule.scales[worst]]:g} lies {abs(doublings[worst]):.3g}"
+            f" doublings beyond what was measured, where the rule says 2^{ahead.log2:.3g}: "
+            "nothing is known so far out; ask for a nearer target"
+        )
     curvature = curvature_at(rule, u)
-    sd = (high - low) / 2 / NORMAL_95
-    known = curvature is not None and np.isfinite(sd)
     by_scale = dict(zip(rule.scales, doublings.tolist(), strict=True))
+    said = {n: v for n, v in ahead.by_form().items() if rule.candidates[n].contender}
     return Prediction(
         hyperparameter=rule.hyperparameter,
         target=dict(zip(rule.scales, np.exp2(u).tolist(), strict=True)),
-        log2=span.value,
-        low=low,
-        high=high,
+        log2=ahead.log2,
+        low=ahead.quantile(TAIL),
+        high=ahead.quantile(1 - TAIL),
         model=rule.model,
-        others={name: other.value for name, other in others.items()},
-        regret=0.5 * curvature * sd**2 if curvature is not None and known else None,
+        others={name: value for name, value in said.items() if name != rule.model},
+        weights=rule.forecaster.weights,
+        sd=ahead.sd,
+        regret=None if curvature is None else 0.5 * curvature * ahead.sd**2,
         curvature=curvature,
         doublings=by_scale,
-        assumptions=tuple(_assumptions(rule, by_scale)),
+        assumptions=tuple(_assumptions(rule, by_scale, curved=curvature is not None)),
     )
 
 
@@ -137,61 +149,44 @@ def _doublings(seen: Floats, u: Floats) -> Floats:
     return np.asarray(above - np.maximum(seen.min(axis=0) - u, 0.0))
 
 
-def _others(rule: Rule, u: Floats) -> dict[ModelName, Span]:
-    """Returns what the other forms that were checked as well say."""
-    return {
-        name: one.fit.place(u)
-        for name, one in rule.candidates.items()
-        if one.contender and name != rule.model and one.fit is not None
-    }
-
-
-def _missed(rule: Rule, distance: float) -> float:
-    """Returns the octaves by which the rule may miss at a distance in doublings.
-
-    The error where the largest places were held out, beyond what noise explains there, grows in
-    proportion to the distance from what was fitted.
-    """
-    rates = [_excess(held) / held.distance for held in rule.held]
-    return distance * float(np.sqrt(np.mean(np.square(rates)))) if rates else 0.0
-
-
-def _excess(held: HeldOut) -> float:
-    return float(np.sqrt(max(0.0, held.error**2 - robust_sd(held.error_draws) ** 2)))
-
-
 def curvature_at(rule: Rule, u: Floats) -> float | None:
-    """Returns the curvature of the loss at a target, log2 u [s], extrapolated; None if unknown.
+    """Returns the curvature of the loss expected at a target, log2 u [s]; None if unknown.
 
-    A power law in the scales through the curvatures of the places, where there are more of them
-    than parameters and the law is clear of its own scatter; else their geometric mean.
+    A power law in the scales through the curvatures of the places, with a normal prior of sd
+    ``CURVATURE_SLOPE`` on its exponents and ``CURVATURE_SCATTER`` as scatter before there is
+    any: the mean of the log-normal distribution that this foretells.
     """
     kept = [s for s in rule.site_optima if s.located and s.curvature > 0]
     if not kept:
         return None
     y = np.log2([s.curvature for s in kept])
-    design = np.log2([[s.scales[name] for name in rule.scales] for s in kept])
-    centre = design.mean(axis=0)
-    design = np.concatenate([np.ones((len(kept), 1)), design - centre], axis=1)
-    spare = len(kept) - design.shape[1]
-    if spare < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
-        return float(2.0 ** y.mean())
-    weights = plane_weights(design, np.ones(len(kept)))
-    coefficients = weights @ y
+    places = np.log2([[s.scales[name] for name in rule.scales] for s in kept])
+    centre = places.mean(axis=0)
+    design = np.concatenate([np.ones((len(kept), 1)), places - centre], axis=1)
+    penalty = np.diag([0.0, *[(CURVATURE_SCATTER / CURVATURE_SLOPE) ** 2] * len(centre)])
+    spread = np.linalg.inv(design.T @ design + penalty)
+    coefficients = spread @ design.T @ y
     residual = y - design @ coefficients
-    error = np.sqrt(residual @ residual / spare * np.sum(weights**2, axis=1))
-    clear = np.abs(coefficients[1:]) > 2 * error[1:]
-    return float(2.0 ** (coefficients[0] + np.where(clear, coefficients[1:], 0.0) @ (u - centre)))
+    scatter = (residual @ residual + PRIOR_DOF * CURVATURE_SCATTER**2) / (len(y) + PRIOR_DOF)
+    row = np.array([1.0, *(u - centre)])
+    variance = scatter * (1 + row @ spread @ row)
+    return float(2.0 ** (row @ coefficients) * np.exp((np.log(2) ** 2) * variance / 2))
 
 
-def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
+def _assumptions(rule: Rule, doublings: Mapping[str, float], *, curved: bool) -> list[str]:
     names = " and ".join(rule.scales)
     shapes: dict[ModelName, str] = {
         "constant": f"the best {rule.hyperparameter} stays the same along {names}",
         "power": f"the best {rule.hyperparameter} stays a power law in {names}",
+        "bent": f"the drift of the best {rule.hyperparameter} goes on changing along {names} as "
+        "it did",
         "offset": f"the best {rule.hyperparameter} goes on levelling off along {names}",
     }
-    said = [f"{shapes[rule.model]} ({_checked(rule)})"]
+    likely = sorted(rule.candidates.values(), key=lambda one: -one.weight)
+    forms = [
+        f"{shapes[one.name]} ({one.weight:.0%})" for one in likely if one.weight >= LEAST_TOLD
+    ]
+    said = [f"{', or '.join(forms)}; {_checked(rule)}"]
     said += [_reach(rule, name, d) for name, d in doublings.items() if d]
     if not any(doublings.values()):
         said.append("the target lies within the measured scales: nothing is extrapolated")
@@ -201,7 +196,10 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float]) -> list[str]:
         said.append(
             f"{bounded} of {len(rule.site_optima)} optima are bounds only, and entered as such"
         )
-    said.append("the loss near the target's optimum is a parabola in log2, as curved as the trend")
+    if curved:
+        said.append(
+            "the loss near the target's optimum is a parabola in log2, as curved as the trend"
+        )
     return said
 
 
@@ -209,7 +207,7 @@ def _checked(rule: Rule) -> str:
     if not rule.held:
         return "unchecked: too few places to hold the largest out"
     inside = sum(held.inside for held in rule.held)
-    error = rule.candidates[rule.model].error or 0.0
+    error = float(np.sqrt(np.mean([held.error**2 for held in rule.held])))
     return (
         f"checked at the largest {' and '.join(dict.fromkeys(h.without for h in rule.held))}: "
         f"{inside} of {len(rule.held)} inside the interval, off by {error:.2g} octaves"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from sweeper.analysis.optimum import SiteOptimum
 from sweeper.analysis.scaling.fit import RegressionData, RuleFit, Span
-from sweeper.analysis.scaling.holdout import Candidate, HeldOut, compare, require_spread, try_form
+from sweeper.analysis.scaling.forecast import Forecaster, Seen, together
+from sweeper.analysis.scaling.holdout import (
+    ALONG_ONE,
+    Candidate,
+    HeldOut,
+    hold_out,
+    require_spread,
+    try_form,
+)
 from sweeper.analysis.scaling.models import ModelName
+from sweeper.analysis.scaling.remedies import to_do
 from sweeper.errors import AnalysisRefusal, UnknownNameError
 
 RuleFlag = Literal["censored", "unchecked", "scattered", "left_out"]
@@ -22,13 +32,10 @@ RuleFlag = Literal["censored", "unchecked", "scattered", "left_out"]
 - ``scattered``: optima scatter round the rule more than their noise explains.
 - ``left_out``: places without an optimum were left out."""
 
-MODELS: tuple[ModelName, ...] = ("constant", "power", "offset")
+MODELS: tuple[ModelName, ...] = ("constant", "power", "bent", "offset")
 """Forms of a rule, the simplest first."""
 
 CHOICES = ("auto", *MODELS)
-
-CHOICE_SIGMAS = 1.0
-"""A form no farther behind the best than this may be chosen, if none simpler is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +58,10 @@ class Rule:
         site_optima: the optima that entered, one a place.
         intercept: log2 of the optimum where every scale is 1, by the power law.
         terms: the power law's exponents, whatever form predicts.
-        model: the form that predicts.
-        candidates: every form with its held-out check.
-        flags: see :data:`RuleFlag`.
+        forecaster: what predicts: the forms with their weights.
+        held: the held-out check.
+        tried: every form as it was fitted.
+        left_out: whether places of the group have no optimum.
         leverage: share of each place in its own fitted value, from 0 to 1; 0 for a bound.
     """
 
@@ -62,22 +70,43 @@ class Rule:
     site_optima: tuple[SiteOptimum, ...]
     intercept: Span
     terms: tuple[Term, ...]
-    model: ModelName
-    candidates: Mapping[ModelName, Candidate]
-    flags: tuple[RuleFlag, ...]
+    forecaster: Forecaster
+    held: tuple[HeldOut, ...]
+    tried: Mapping[ModelName, Candidate]
+    left_out: bool
     leverage: tuple[float, ...] = field(repr=False)
+
+    @cached_property
+    def candidates(self) -> Mapping[ModelName, Candidate]:
+        """Every form with its weight in predictions."""
+        weights = self.forecaster.weights
+        return {
+            name: replace(one, weight=weights.get(name, 0.0)) for name, one in self.tried.items()
+        }
+
+    @property
+    def model(self) -> ModelName:
+        """The form that weighs most of those that can be fitted."""
+        fitted = [one for one in self.candidates.values() if one.fit is not None]
+        return max(fitted, key=lambda one: one.weight).name
 
     @property
     def fit(self) -> RuleFit:
-        """The fit of the form that predicts."""
-        fit = self.candidates[self.model].fit
+        """The fit of that form."""
+        fit = self.tried[self.model].fit
         assert fit is not None
         return fit
 
     @property
-    def held(self) -> tuple[HeldOut, ...]:
-        """The held-out check of the form that predicts."""
-        return self.candidates[self.model].held
+    def flags(self) -> tuple[RuleFlag, ...]:
+        """What to know about it, see :data:`RuleFlag`."""
+        table: dict[RuleFlag, bool] = {
+            "censored": not bool(self.fit.data.located.all()),
+            "unchecked": not self.held,
+            "scattered": self.fit.scatter > 0,
+            "left_out": self.left_out,
+        }
+        return tuple(flag for flag, raised in table.items() if raised)
 
 
 def fit_rule(
@@ -90,17 +119,17 @@ def fit_rule(
 ) -> Rule:
     """Returns the rule of one hyperparameter.
 
-    Least squares of log2 optimum on log2 of the scales, weighted by the noise of every optimum
-    and their scatter; optima that are bounds enter by their likelihood. Which form predicts is
-    decided by the error at the largest value of each scale, predicted from the places without
-    it: the simplest form that does as well as the best within one standard deviation of the
-    difference under the noise (the one-standard-error rule of Breiman et al. 1984).
+    The power law is fitted by least squares of log2 optimum on log2 of the scales, weighted by
+    the noise of every optimum and their scatter; optima that are bounds enter by their
+    likelihood. What predicts is the average of all forms by their weight, see
+    :class:`Forecaster`. The constant has none where the power law's slope excludes 0, or where
+    it leaves the interval of the largest scale.
 
     Args:
         site_optima: the optima, one a place.
         hyperparameter: its name.
         scales: names of the scales, each a key of the optima's sites.
-        model: ``auto``, or the form that predicts.
+        model: ``auto``, or the one form that predicts.
         left_out: whether places of the group have no optimum; sets a flag.
 
     Raises:
@@ -115,22 +144,31 @@ def fit_rule(
         [[site_optimum.scales[name] for name in scales] for site_optimum in site_optima]
     )
     data = RegressionData.of(site_optima, places)
-    require_spread(data.u[data.located], scales)
-    tried = compare({name: try_form(name, data, site_optima, scales) for name in MODELS})
-    chosen = _chosen(tried, model)
+    require_spread(data.u[data.closed], scales)
+    tried = {name: try_form(name, data, scales) for name in MODELS}
     law = tried["power"].fit
     assert law is not None
+    terms = tuple(_term(law, scale, index) for index, scale in enumerate(scales))
+    allowed = _allowed(tried, model, terms, site_optima)
     return Rule(
         hyperparameter=hyperparameter,
         scales=tuple(scales),
         site_optima=tuple(site_optima),
         intercept=law.span(lambda parameters: parameters[:, 0]),
-        terms=tuple(_term(law, scale, index) for index, scale in enumerate(scales)),
-        model=chosen,
-        candidates=tried,
-        flags=_flags(data, tried[chosen], left_out),
+        terms=terms,
+        forecaster=Forecaster(Seen.of(data), allowed),
+        held=tuple(hold_out(data, site_optima, scales, _along(scales, model))),
+        tried=tried,
+        left_out=left_out,
         leverage=tuple(law.leverage.tolist()),
     )
+
+
+def learn_together(rules: Sequence[Rule]) -> list[Rule]:
+    """Returns the rules of one hyperparameter in all groups of a study, which share how far
+    optima scatter and how large slopes and bends are."""
+    shared = together([rule.forecaster for rule in rules])
+    return [replace(rule, forecaster=one) for rule, one in zip(rules, shared, strict=True)]
 
 
 def _term(law: RuleFit, scale: str, index: int) -> Term:
@@ -142,48 +180,53 @@ def require_sites(site_optima: Sequence[SiteOptimum], scales: Sequence[str]) -> 
     """Checks that there are enough places with an optimum.
 
     Raises:
-        AnalysisRefusal: fewer places than the power law has parameters.
+        AnalysisRefusal: fewer places than the power law has parameters, not counting those that
+            are bounded on one side only; or none that is more than a bound.
     """
     inside = [site_optimum for site_optimum in site_optima if site_optimum.located]
     need = len(scales) + 1
-    if len(inside) >= need:
+    if inside and sum(map(_closed, site_optima)) >= need:
         return
-    edges = "".join(f"; {edge_advice(s)}" for s in site_optima if not s.located)
+    bounded = [(each.site.label, each) for each in site_optima if not each.located]
     raise AnalysisRefusal(
         f"{len(inside)} of {len(site_optima)} places have their optimum inside the grid, and a "
-        f"rule over {', '.join(scales)} needs {need}: add values of the scale{edges}"
+        f"rule over {', '.join(scales)} needs {need}: "
+        f"{to_do(bounded, few=len(site_optima) < need)}"
     )
 
 
-def edge_advice(site_optimum: SiteOptimum) -> str:
-    """Returns one clause on what an optimum that is only bounded needs."""
-    best = f"at {site_optimum.site.label} the lowest loss is at {2.0**site_optimum.log2:.4g}"
-    if "cliff" in site_optimum.flags:
-        return f"{best}, next to a diverged point: refine the grid there"
-    for flag, side in (("censored_low", "lower"), ("censored_high", "upper")):
-        if flag in site_optimum.flags:
-            return f"{best}, the {side} edge: extend the grid there"
-    if "conditional" in site_optimum.flags:
-        return f"{best}, but the other hyperparameter is at an edge: extend its grid there"
-    return f"at {site_optimum.site.label} the losses have no clear minimum: add seeds there"
+def _closed(site_optimum: SiteOptimum) -> bool:
+    vertex = site_optimum.measured[site_optimum.estimator]
+    return bool(np.isfinite(vertex.low[0]) and np.isfinite(vertex.high[0]))
 
 
-def _chosen(tried: Mapping[ModelName, Candidate], asked: str) -> ModelName:
-    """Returns the form that predicts."""
-    if asked == "auto":
-        return next(name for name in MODELS if tried[name].behind <= CHOICE_SIGMAS)
-    name = next(name for name in MODELS if name == asked)
-    if tried[name].fit is None:
-        raise AnalysisRefusal(f"no {name} rule: {tried[name].why_not}")
-    return name
+def _allowed(
+    tried: Mapping[ModelName, Candidate],
+    asked: str,
+    terms: Sequence[Term],
+    site_optima: Sequence[SiteOptimum],
+) -> tuple[ModelName, ...]:
+    """Returns the forms that may predict."""
+    forms = _along([term.scale for term in terms], asked)
+    if asked != "auto":
+        if tried[forms[0]].fit is None:
+            raise AnalysisRefusal(f"no {asked} rule: {tried[forms[0]].why_not}")
+        return forms
+    moves = any(term.low > 0 or term.high < 0 for term in terms)
+    if moves or (len(terms) == 1 and _leaves_the_last(tried["constant"], site_optima)):
+        return tuple(name for name in forms if name != "constant")
+    return forms
 
 
-def _flags(data: RegressionData, candidate: Candidate, left_out: bool) -> tuple[RuleFlag, ...]:
-    assert candidate.fit is not None
-    table: dict[RuleFlag, bool] = {
-        "censored": not bool(data.located.all()),
-        "unchecked": not candidate.held,
-        "scattered": candidate.fit.scatter > 0,
-        "left_out": left_out,
-    }
-    return tuple(flag for flag, raised in table.items() if raised)
+def _along(scales: Sequence[str], asked: str) -> tuple[ModelName, ...]:
+    """Returns the forms that a rule over some scales can have, or the one asked for."""
+    if asked != "auto":
+        return tuple(name for name in MODELS if name == asked)
+    return tuple(name for name in MODELS if len(scales) == 1 or name not in ALONG_ONE)
+
+
+def _leaves_the_last(constant: Candidate, site_optima: Sequence[SiteOptimum]) -> bool:
+    """Returns whether a constant lies outside the interval of the optimum at the largest scale."""
+    last = max(site_optima, key=lambda site_optimum: max(site_optimum.scales.values()))
+    assert constant.fit is not None
+    return not last.low <= float(constant.fit.parameters[0]) <= last.high

@@ -132,8 +132,9 @@ def _rise_of(optimum: Optimum) -> Rise:
 def _require_curvature(reference: Reference) -> None:
     if not reference.curvature > 0:
         raise AnalysisRefusal(
-            f"the loss at scale {reference.scale:g} has no curvature at its optimum, so nothing "
-            "tells what a gap costs; use the estimator spline, quadratic or skewed"
+            f"the loss at scale {reference.scale:g} has no curvature at its optimum that a fit "
+            "can be believed on, so nothing tells what a gap costs; use the estimator spline, "
+            "quadratic or skewed, or, where the fit there is poor, a finer grid"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sweeper.analysis.compute import Frontier, FrontierPoint, compute_lost, frontier_of
-from sweeper.analysis.optimum import Optimum
+from sweeper.analysis.optimum import Optimum, interval_round
 from sweeper.errors import AnalysisRefusal
 
 Certainty = Literal["measured", "at_least", "infinite", "unknown"]
@@ -22,6 +22,10 @@ Certainty = Literal["measured", "at_least", "infinite", "unknown"]
   first that diverged; the loss of the nearest point is a lower bound.
 - ``infinite``: the setting lies at or beyond a divergence.
 - ``unknown``: the setting lies outside the grid on the side where the loss still falls."""
+
+USEFUL_SHARE = 0.002
+"""Share of the tuned loss below which a regret is of no practical use: about 4% of the compute
+where loss falls as compute^-0.05 (arXiv 2001.08361, equation 1.3)."""
 
 FLOOR_SIGMAS = 1.96
 """Standard errors of a difference of two seed means below which it is noise."""
@@ -38,6 +42,9 @@ class Regret:
         transferred: loss at the transferred setting; NaN if unknown.
         regret: transferred minus tuned, in the unit of the loss (nats); NaN if unknown.
         percent: regret in percent of the tuned loss; NaN if unknown or the loss is 0.
+        low, high: 95% interval of the regret; from 0 on where the transferred setting lies inside
+            the interval of the optimum, NaN if unknown, infinite where nothing bounds it.
+        useful: regret of useful size, in the unit of the loss.
         floor: smallest difference of two seed means that noise does not explain.
         certainty: how the transferred loss is known.
         note: one clause for the reader where the certainty is not ``measured``, else empty.
@@ -53,6 +60,9 @@ class Regret:
     transferred: float
     regret: float
     percent: float
+    low: float
+    high: float
+    useful: float
     floor: float
     certainty: Certainty
     note: str
@@ -61,8 +71,13 @@ class Regret:
 
     @property
     def harmless(self) -> bool:
-        """True where the regret is measured and below the noise floor."""
-        return self.certainty == "measured" and self.regret <= self.floor
+        """True where the whole interval of the regret lies below the useful size."""
+        return self.certainty == "measured" and self.high <= self.useful
+
+    @property
+    def resolved(self) -> bool:
+        """True where the interval of the regret excludes 0."""
+        return self.low > 0
 
 
 def transfer_base(optima: Sequence[Optimum]) -> Optimum:
@@ -80,7 +95,9 @@ def transfer_base(optima: Sequence[Optimum]) -> Optimum:
     )
 
 
-def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tuple[Regret, ...]:
+def transfer_regret(
+    optima: Sequence[Optimum], *, exponent: float = 0.0, useful: float = USEFUL_SHARE
+) -> tuple[Regret, ...]:
     """Returns what transfer from the base scale costs at every scale.
 
     The base is the smallest scale whose optimum is located rather than bounded; its optimum
@@ -89,21 +106,24 @@ def transfer_regret(optima: Sequence[Optimum], *, exponent: float = 0.0) -> tupl
     Args:
         optima: one a scale, smallest scale first.
         exponent: the rule by which the setting is transferred.
+        useful: regret of useful size, as a share of the tuned loss.
 
     Raises:
         AnalysisRefusal: no optimum is located.
     """
     base = transfer_base(optima)
     return tuple(
-        regret_at(o, base.log2 + exponent * float(np.log2(o.scale / base.scale))) for o in optima
+        regret_at(o, base.log2 + exponent * float(np.log2(o.scale / base.scale)), useful)
+        for o in optima
     )
 
 
-def regret_at(optimum: Optimum, place: float) -> Regret:
+def regret_at(optimum: Optimum, place: float, useful: float = USEFUL_SHARE) -> Regret:
     """Returns what a setting, given in log2, costs at the scale of an optimum."""
     transferred, certainty, note = _loss_at(optimum, place)
     tuned = _tuned(optimum)
     regret = transferred - tuned
+    low, high = _interval(optimum, place, regret, certainty)
     return Regret(
         scale=optimum.scale,
         log2=place,
@@ -111,10 +131,50 @@ def regret_at(optimum: Optimum, place: float) -> Regret:
         transferred=transferred,
         regret=regret,
         percent=100 * regret / abs(tuned) if tuned else math.nan,
-        floor=FLOOR_SIGMAS * optimum.noise * math.sqrt(2 / optimum.seeds),
+        low=low,
+        high=high,
+        useful=useful * abs(tuned),
+        floor=_floor(optimum),
         certainty=certainty,
         note=note,
     )
+
+
+def _interval(
+    optimum: Optimum, place: float, regret: float, certainty: Certainty
+) -> tuple[float, float]:
+    """Returns the 95% interval of a regret.
+
+    It holds the regrets of the resamples, and those of the measured curve moved so that its
+    optimum lies at either end of its own interval, which knows of other estimators too. Where the
+    interval is open, the lowest measured point tells what is lost at least.
+    """
+    if certainty in ("infinite", "unknown"):
+        return regret, regret
+    if certainty == "at_least":
+        place = _last_trained(optimum, place)
+    low, high = interval_round(regret, optimum.regret_draws(place))
+    ends, tuned = np.array([optimum.low, optimum.high]), _tuned(optimum)
+    moved = optimum.curve(place + optimum.log2 - ends) - tuned if np.isfinite(ends).all() else ends
+    moved = np.where(np.isfinite(moved), np.maximum(moved, 0.0), np.inf)
+    inside = optimum.low <= place <= optimum.high
+    low = 0.0 if inside else max(0.0, min(low, float(moved.min())))
+    if not np.isfinite(ends).all() and optimum.noise > 0:
+        low = max(low, regret + tuned - float(np.min(optimum.losses)) - _floor(optimum))
+    if certainty == "at_least" or optimum.censored:
+        return low, math.inf
+    return low, max(high, float(moved.max()))
+
+
+def _floor(optimum: Optimum) -> float:
+    return FLOOR_SIGMAS * optimum.noise * math.sqrt(2 / optimum.seeds)
+
+
+def _last_trained(optimum: Optimum, place: float) -> float:
+    """Returns the measured place on the way from a setting to the optimum, nearest to it, whose
+    loss is the least that the setting can have."""
+    trained = optimum.grid[np.isfinite(optimum.losses)]
+    return float(trained[np.argmin(np.abs(trained - place))])
 
 
 def _tuned(optimum: Optimum) -> float:
@@ -195,4 +255,5 @@ def _priced(regret: Regret, frontier: Frontier) -> Regret:
     if math.isnan(regret.regret):
         return replace(regret, compute_note="the regret is unknown")
     factor, extrapolated = compute_lost(frontier, loss=regret.tuned, regret=regret.regret)
-    return replace(regret, compute=factor, compute_note="extrapolated" if extrapolated else "")
+    note = "beyond what was measured" if math.isnan(factor) else "extrapolated"
+    return replace(regret, compute=factor, compute_note=note if extrapolated else "")

@@ -25,6 +25,12 @@ from sweeper.words import signed, signed_interval
 DRIFT_COLOUR = "#0072b2"
 CLAIM_COLOUR = "#e69f00"
 POINT_COLOUR = "#222222"
+STROKES = (
+    ("claim", CLAIM_COLOUR, "--"),
+    ("drift", DRIFT_COLOUR, "-"),
+    ("bend", DRIFT_COLOUR, ":"),
+)
+"""Kind of line, its colour and dash."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +58,8 @@ def drift_drawing(data: ReportData) -> canvas.Drawing | None:
         "The blue line is the drift; its fan shows the 95% interval of the slope, turned "
         "round the middle of the scales."
     )
+    if (tables.lines["kind"] == "bend").any():
+        caption += " The dotted curve is the drift as it bends."
     if not tables.claims.empty:
         caption += (
             " The dashed line is the claim, from the optimum that would be transferred, and "
@@ -114,6 +122,8 @@ def _title(tables: DriftTables, name: str) -> str:
         return f"{head}\nno drift: the page says why"
     interval = signed_interval(drift["low"], drift["high"])
     slope = f"slope {signed(drift['slope'])}, 95% interval {interval}"
+    bent = tables.lines[(tables.lines["group"] == name) & (tables.lines["kind"] == "bend")]
+    slope += "" if bent.empty else f"\nbends by {signed(bent['rule'].iloc[0])} per doubling"
     verdicts = [
         f"claim {row['exponent']:g} ± {row['tolerance']:g} {_ruling(row['verdict'])}"
         for _, row in tables.claims[tables.claims["group"] == name].iterrows()
@@ -128,7 +138,7 @@ def _ruling(verdict: str) -> str:
 
 def _draw_panel(panel: Axes, tables: DriftTables, name: str, limits: tuple[float, float]) -> None:
     lines = tables.lines[tables.lines["group"] == name]
-    for kind, colour, dash in (("claim", CLAIM_COLOUR, "--"), ("drift", DRIFT_COLOUR, "-")):
+    for kind, colour, dash in STROKES:
         part = lines[lines["kind"] == kind]
         for _, line in part.groupby("rule", sort=False):
             far = limits[1] - limits[0]
@@ -160,6 +170,8 @@ def _handles(tables: DriftTables) -> list[Any]:
     if "drift" in kinds:
         handles.append(canvas.key_of("drift", color=DRIFT_COLOUR, lw=1.8))
         handles.append(Patch(color=DRIFT_COLOUR, alpha=0.2, lw=0, label="95% of its slope"))
+    if "bend" in kinds:
+        handles.append(canvas.key_of("as it bends", color=DRIFT_COLOUR, ls=":", lw=1.8))
     if "claim" in kinds:
         handles.append(canvas.key_of("claim", color=CLAIM_COLOUR, ls="--", lw=1.8))
         handles.append(Patch(color=CLAIM_COLOUR, alpha=0.2, lw=0, label="its tolerance"))

@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
-from sweeper.analysis.optimum.estimators import ESTIMATORS, estimator_named
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas, fit_shrunk
+from sweeper.analysis.optimum.cubics import Cubics, interpolation, spline
+from sweeper.analysis.optimum.estimators import ESTIMATORS, Reading, estimator_named
+from sweeper.analysis.optimum.polynomial import (
+    Polynomials,
+    Unseen,
+    fit_parabolas,
+    fit_shrunk,
+)
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.analysis.scaling.regression import (
     allowed_slopes,
@@ -35,12 +42,35 @@ def shrunk(
     noise: float = 0.0,
     grid: np.ndarray = GRID,
     weights: np.ndarray | None = None,
+    unseen: Unseen | None = None,
 ) -> Polynomials:
     even = np.ones_like(y) if weights is None else weights
-    origin = np.full(len(y), -5.0)
     return fit_shrunk(
-        grid, y, even, origin, noise=np.full(len(y), noise), priors=(0.3, 0.06, 0.01)
+        grid,
+        y,
+        even,
+        origin=np.full(len(y), -5.0),
+        noise=np.full(len(y), noise),
+        priors=(0.3, 0.06, 0.01),
+        unseen=unseen,
     )
+
+
+@pytest.mark.parametrize("points", [2, 3, 4, 5, 20])
+def test_interpolations_and_splines_agree_with_scipy(points: int) -> None:
+    rng = np.random.default_rng(points)
+    x = np.sort(rng.uniform(0, 10, points))
+    y = rng.standard_normal((40, points)).round(1)  # rounded, so that neighbours tie
+    places = np.concatenate([rng.uniform(x[0], x[-1], (40, 6)), np.tile(x[[0, -1]], (40, 1))], 1)
+
+    def differences(ours: Cubics, peer: Any) -> np.ndarray:
+        return ours.at(places) - np.stack([peer(row)[n] for n, row in enumerate(places)])
+
+    assert np.allclose(differences(interpolation(x, y), PchipInterpolator(x, y, axis=1)), 0)
+    if points > 2:
+        scale = np.abs(y).max()
+        found = differences(spline(x, y), CubicSpline(x, y, axis=1))
+        assert np.max(np.abs(found)) < 1e-9 * scale
 
 
 def test_weighted_parabolas_agree_with_numpy() -> None:
@@ -68,6 +98,18 @@ def test_a_quintic_in_strong_noise_is_the_parabola() -> None:
     y = losses(-5.0)[None, :] + 0.001 * (GRID + 5) ** 3
     parabola = fit_parabolas(GRID, y, np.ones((1, 9)), np.array([-5.0]))
     assert shrunk(y, noise=1e4).minima(*WINDOW)[0] == pytest.approx(parabola.vertices()[0])
+
+
+def test_curves_without_a_bend_keep_their_digits_where_points_do_not_say() -> None:
+    rng = np.random.default_rng(0)
+    grid, y = np.arange(-6.0, -2.0), np.array([0.15, 0, 0.006, 0.01]) * rng.uniform(1, 2, (50, 4))
+    weights = np.array([1e-4, 1.0, 0.97, 0.94]) * rng.uniform(0.5, 1, (50, 4))
+    unseen = Unseen(error=np.full(50, 0.003), terms=rng.standard_normal((50, 3)))
+    plain = shrunk(y, grid=grid, weights=weights, noise=0.003)
+    moved = shrunk(y, grid=grid, weights=weights, noise=0.003, unseen=unseen)
+    flat = plain.coefficients[:, 2] < 0
+    assert flat.any()
+    assert moved.at(grid)[flat] == pytest.approx(plain.at(grid)[flat], abs=1e-7)
 
 
 def test_three_points_make_a_quintic_the_parabola_through_them() -> None:
@@ -115,7 +157,7 @@ def test_a_slope_has_its_minimum_at_its_lower_end(sign: float, end: float) -> No
 @pytest.mark.parametrize("name", ["quadratic", "skewed", "quadratic3"])
 @pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31, -3.2])
 def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
-    vertex = ESTIMATORS[name](GRID, losses(best)[None, :], 0.0)
+    vertex = ESTIMATORS[name](GRID, losses(best)[None, :], Reading(error=0.0))
     assert vertex.log2[0] == pytest.approx(best, abs=1e-6)
     assert vertex.curvature[0] == pytest.approx(0.08, rel=1e-4)
 
@@ -133,12 +175,16 @@ def test_parabolas_are_read_without_bias(name: str, best: float) -> None:
 )
 def test_the_skewed_fit_follows_basins_that_are_no_parabolas(shape: Any, best: float) -> None:
     y = shape(GRID - best)[None, :]
-    assert ESTIMATORS["skewed"](GRID, y, 0.0).log2[0] == pytest.approx(best, abs=0.04)
+    assert ESTIMATORS["skewed"](GRID, y, Reading(error=0.0)).log2[0] == pytest.approx(
+        best, abs=0.04
+    )
 
 
 @pytest.mark.parametrize("best", [-6.9, -5.5, -5.0, -4.31])
 def test_the_spline_reads_parabolas_without_bias(best: float) -> None:
-    assert ESTIMATORS["spline"](GRID, losses(best)[None, :], 0.0).log2[0] == pytest.approx(best)
+    assert ESTIMATORS["spline"](GRID, losses(best)[None, :], Reading(error=0.0)).log2[
+        0
+    ] == pytest.approx(best)
 
 
 @pytest.mark.parametrize("wall", [1.0, 10.0, 1000.0])
@@ -148,7 +194,9 @@ def test_a_steep_wall_at_the_end_of_the_window_hardly_moves_the_vertex(
 ) -> None:
     y = losses(-5.2)
     y[GRID >= -3] += wall
-    assert ESTIMATORS[name](GRID, y[None, :], 0.0).log2[0] == pytest.approx(-5.2, abs=moved)
+    assert ESTIMATORS[name](GRID, y[None, :], Reading(error=0.0)).log2[0] == pytest.approx(
+        -5.2, abs=moved
+    )
 
 
 def test_the_window_is_cut_at_a_divergence() -> None:
@@ -156,7 +204,7 @@ def test_the_window_is_cut_at_a_divergence() -> None:
     y[0, GRID >= -4 + 1] = np.inf
     window = find_fit_windows(GRID, y, reach=2)
     assert (GRID[window.first[0]], GRID[window.last[0]]) == (-7.0, -4.0)
-    assert ESTIMATORS["quadratic"](GRID, y, 0.0).log2[0] == pytest.approx(-5.2)
+    assert ESTIMATORS["quadratic"](GRID, y, Reading(error=0.0)).log2[0] == pytest.approx(-5.2)
 
 
 def test_a_fine_grid_is_read_over_all_points_within_the_noise() -> None:
@@ -173,9 +221,9 @@ def test_resampled_curves_are_read_as_if_each_were_alone(name: str) -> None:
     rng = np.random.default_rng(4)
     y = losses(-5.0) + 0.05 * rng.standard_normal((40, 9))
     y[:, 7:] = np.inf
-    together = ESTIMATORS[name](GRID, y, 0.02)
+    together = ESTIMATORS[name](GRID, y, Reading(error=0.02))
     for row in range(40):
-        alone = ESTIMATORS[name](GRID, y[[row]], 0.02)
+        alone = ESTIMATORS[name](GRID, y[[row]], Reading(error=0.02))
         assert together.log2[row] == pytest.approx(alone.log2[0], abs=1e-9)
         assert together.low[row] == pytest.approx(alone.low[0], abs=1e-9)
         assert together.high[row] == pytest.approx(alone.high[0], abs=1e-9)
@@ -183,7 +231,7 @@ def test_resampled_curves_are_read_as_if_each_were_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_a_minimum_at_an_edge_is_a_bound(name: str) -> None:
-    vertex = ESTIMATORS[name](GRID, losses(-12.0)[None, :], 0.0)
+    vertex = ESTIMATORS[name](GRID, losses(-12.0)[None, :], Reading(error=0.0))
     assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-np.inf, -9.0, -8.0)
 
 
@@ -191,10 +239,10 @@ def test_a_minimum_at_an_edge_is_a_bound(name: str) -> None:
 def test_a_minimum_beside_a_divergence_is_bounded_by_it(name: str) -> None:
     y = losses(-4.0)[None, :].copy()
     y[0, GRID > -4] = np.inf
-    vertex = ESTIMATORS[name](GRID, y, 0.0)
+    vertex = ESTIMATORS[name](GRID, y, Reading(error=0.0))
     assert (vertex.low[0], vertex.log2[0], vertex.high[0]) == (-5.0, -4.0, -3.0)
     # The same where the divergence is the last point of the grid.
-    short = ESTIMATORS[name](GRID[:7], y[:, :7], 0.0)
+    short = ESTIMATORS[name](GRID[:7], y[:, :7], Reading(error=0.0))
     assert (short.low[0], short.high[0]) == (-5.0, -3.0)
 
 

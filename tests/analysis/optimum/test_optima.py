@@ -65,6 +65,27 @@ def test_single_seeds_take_their_noise_from_the_fits() -> None:
     assert 0.007 < optimum.noise < 0.04
 
 
+def test_a_stated_noise_is_taken_where_points_have_too_few_seeds_of_their_own() -> None:
+    frame = trials(noise=0.002, seeds=1)
+    found = [located(frame.assign(loss_error=level)).optima[0] for level in (0.002, 0.02)]
+    for optimum, level in zip(found, (0.002, 0.02), strict=True):
+        assert (optimum.noise_source, optimum.noise) == ("stated", pytest.approx(level))
+        assert optimum.low < -5 < optimum.high
+    assert found[1].high - found[1].low > 2 * (found[0].high - found[0].low)
+    own = located(trials(noise=0.02).assign(loss_error=0.02)).optima[0]
+    assert own.noise_source == "seeds"
+
+
+def test_points_that_state_no_noise_take_it_from_those_that_do() -> None:
+    frame = trials(noise=0.002, seeds=1)
+    some = frame["width"] == frame["width"].min()
+    assert located(frame.assign(loss_error=np.where(some, 0.01, np.nan))).noise is not None
+    for optimum in located(frame.assign(loss_error=np.where(some, 0.01, np.nan))).optima:
+        assert (optimum.noise_source, optimum.noise) == ("stated", pytest.approx(0.01))
+    unstated = located(frame.assign(loss_error=np.nan)).optima[0]
+    assert unstated.noise_source == "fit residuals"
+
+
 def test_without_any_measure_of_noise_the_interval_is_the_bracket() -> None:
     optimum = located(trials(noise=0.0, seeds=1, octaves=(-6, -5, -4))).optima[0]
     assert optimum.noise_source == "grid bracket"
@@ -193,7 +214,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_the_curve_goes_through_the_minimum_and_keeps_walls_and_cliffs() -> None:
     frame = trials(start=-5.2, cliff=3.0, seeds=1)
     wall = np.isclose(np.log2(frame["learning_rate"]), -3)
-    frame.loc[wall, "loss"] += 2.0
+    frame.loc[wall, "loss"] += 1.4
     optimum = located(frame).optima[0]
     x = np.array([optimum.log2, -3.0, -2.5, -2.0, -1.5, -9.5])
     at_best, at_wall, gap, gone, beyond, outside = optimum.curve(x).tolist()

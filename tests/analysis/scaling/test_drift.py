@@ -117,7 +117,9 @@ def test_one_scale_is_refused() -> None:
 
 
 def test_a_drift_through_bounds_alone_is_refused_with_the_edges_to_extend() -> None:
-    with pytest.raises(AnalysisRefusal, match=r"1 of 2 scales.*scale 32.*upper edge: extend"):
+    with pytest.raises(
+        AnalysisRefusal, match=r"1 of 2 values of scale.*scale 32.*upper edge: extend"
+    ):
         drift_of(trials(scales=(32, 64), start=0.0, slope=-3.5))
 
 
@@ -148,7 +150,7 @@ def test_a_slope_beyond_the_tolerance_is_not_called_broken_while_the_edge_is_pos
 
 
 def test_noise_makes_a_claim_inconclusive_and_more_seeds_are_advised() -> None:
-    verdict = verdict_of(trials(noise=0.04, draw=3), 0.0, 0.1)
+    verdict = verdict_of(trials(noise=0.03, draw=3), 0.0, 0.1)
     assert verdict.ruling == "inconclusive"
     advised = re.search(r"about (\d+) seeds at these points instead of 3", verdict.why)
     assert advised is not None

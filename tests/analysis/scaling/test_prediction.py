@@ -45,12 +45,12 @@ def widths_of(found: Sequence[Prediction]) -> list[float]:
     return [one.high - one.low for one in found]
 
 
-def test_clean_data_predict_the_planted_optimum_exactly() -> None:
+def test_clean_data_predict_the_planted_optimum_closely() -> None:
     found = predict_at(rule_of(drifting()), {"width": 4096})
-    assert found.log2 == pytest.approx(-5 - 0.4 * 7, abs=1e-6)
+    assert found.log2 == pytest.approx(-5 - 0.4 * 7, abs=0.01)
     assert found.factor == pytest.approx(8)
     assert found.doublings == {"width": pytest.approx(3)}
-    assert found.curvature == pytest.approx(0.08, abs=1e-6)
+    assert found.curvature == pytest.approx(0.08, rel=0.1)
 
 
 def test_the_interval_and_the_cost_grow_with_the_distance() -> None:
@@ -63,24 +63,42 @@ def test_the_interval_and_the_cost_grow_with_the_distance() -> None:
         assert one.regret == pytest.approx(0.5 * (one.curvature or 0.0) * one.sd**2)
 
 
-def test_what_the_rule_missed_where_it_was_held_out_widens_the_interval() -> None:
+def test_a_scale_that_lies_off_the_others_widens_the_interval() -> None:
     frame = drifting()
     frame.loc[frame["width"] == 512, "learning_rate"] *= 0.5
     found = predict_at(rule_of(frame), {"width": 4096})
-    # It missed by an octave at one doubling, so it may miss by three at three.
-    assert found.high - found.log2 >= 3
+    # One bend of five clean optima, or a scatter: an octave off at one doubling.
+    assert found.high - found.low >= 3
 
 
-def test_a_form_that_the_check_does_not_exclude_widens_the_interval() -> None:
-    rule = rule_of(trials(slope=0.0, scales=WIDTHS, noise=0.004))
-    assert rule.model == "constant"
-    found = predict_at(rule, {"width": 8192})
-    power = rule.candidates["power"]
-    assert power.contender
-    assert power.fit is not None
-    alone = rule.fit.place(np.log2([8192.0]))
-    assert found.high - found.low > alone.high - alone.low
-    assert set(found.others) >= {"power"}
+def test_weights_add_up_to_one_and_the_prediction_lies_among_the_forms() -> None:
+    rule = rule_of(drifting(slope=-0.1, noise=0.02))
+    found = predict_at(rule, {"width": 4096})
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert sum(one.weight for one in rule.candidates.values()) == pytest.approx(1)
+    said = rule.forecaster.at(np.log2([4096.0])).by_form()
+    assert sum(found.weights[name] * said[name] for name in said) == pytest.approx(
+        found.log2, abs=1e-3
+    )
+
+
+def test_a_constant_has_no_weight_where_the_slope_excludes_zero() -> None:
+    for draw in range(3):
+        rule = rule_of(drifting(slope=-0.1, noise=0.006, draw=draw))
+        assert rule.terms[0].high < 0
+        assert rule.candidates["constant"].weight == 0
+
+
+def test_a_bound_at_the_largest_scale_excludes_a_constant_beyond_it() -> None:
+    frame = trials(slope=0.0, scales=WIDTHS, noise=0.004)
+    # At 512 the loss falls on to the lower edge of the grid, an octave below the others' optimum.
+    last = frame["width"] == 512
+    frame.loc[last, "learning_rate"] *= 2.0**-5
+    frame = frame[~last | (frame["learning_rate"] >= 2.0**-9.5)]
+    rule = rule_of(frame)
+    assert "censored" in rule.flags
+    assert rule.candidates["constant"].weight == 0
+    assert predict_at(rule, {"width": 1024}).log2 < -5.5
 
 
 def test_curvature_follows_its_own_trend() -> None:
@@ -89,12 +107,13 @@ def test_curvature_follows_its_own_trend() -> None:
     away = np.log2(frame["learning_rate"]) - best
     frame["loss"] = 3 + 0.04 * (frame["width"] / 32) ** 0.5 * away**2
     found = predict_at(rule_of(frame), {"width": 2048})
-    assert found.curvature == pytest.approx(0.08 * 8, rel=1e-3)
+    assert found.curvature == pytest.approx(0.08 * 8, rel=0.1)
 
 
 def test_assumptions_say_how_far_and_how_well_checked() -> None:
     said = " ".join(predict_at(rule_of(drifting(noise=0.003)), {"width": 8192}).assumptions)
-    assert "stays a power law in width (checked at the largest width" in said
+    assert "stays a power law in width (" in said
+    assert "checked at the largest width: 1 of 1 inside the interval" in said
     assert "16 times the largest that was measured, far beyond it" in said
     within = " ".join(predict_at(rule_of(drifting()), {"width": 100}).assumptions)
     assert "nothing is extrapolated" in within

@@ -40,12 +40,26 @@ def test_far_from_the_window_the_measured_curve_is_read() -> None:
     assert regrets[3].regret == pytest.approx(0.04 * 3.9**2, rel=0.03)
 
 
-def test_less_than_the_noise_floor_is_harmless() -> None:
-    regrets = transfer_regret(optima_of(trials(slope=-0.1, noise=0.02)))
-    assert regrets[-1].floor == pytest.approx(1.96 * 0.02 * math.sqrt(2 / 3), rel=0.3)
+def test_a_regret_below_a_useful_size_is_harmless() -> None:
+    regrets = transfer_regret(optima_of(trials(slope=-0.02, noise=0.003)))
+    assert regrets[-1].useful == pytest.approx(0.002 * regrets[-1].tuned)
+    assert 0 <= regrets[-1].low <= regrets[-1].regret <= regrets[-1].high
     assert regrets[-1].harmless
+    assert not transfer_regret(optima_of(trials(slope=-0.02, noise=0.003)), useful=0)[-1].harmless
+
+
+def test_a_regret_that_noise_hides_is_neither_harmless_nor_resolved() -> None:
+    regrets = transfer_regret(optima_of(trials(slope=-0.1, noise=0.04)))
+    assert regrets[-1].floor == pytest.approx(1.96 * 0.04 * math.sqrt(2 / 3), rel=0.3)
+    assert not regrets[-1].harmless
+    assert not regrets[-1].resolved
+
+
+def test_a_costly_setting_is_resolved() -> None:
     costly = transfer_regret(optima_of(trials(slope=-1.0, start=-3.0, noise=0.02)))
     assert not costly[-1].harmless
+    assert costly[-1].resolved
+    assert costly[-1].low < 0.04 * 3**2 < costly[-1].high
 
 
 def test_a_setting_beyond_the_cliff_costs_infinitely_much() -> None:

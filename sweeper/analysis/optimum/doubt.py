@@ -1,0 +1,155 @@
+"""Whether the fit of a curve is believed: the widest window that its points do not contradict,
+and curves that no fit through their lowest points follows.
+
+Beside runs that blew up by little, less than a steep basin might rise there, the minimum of every
+fit lies too deep and too far from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import chdtrc
+
+from sweeper.analysis.optimum.cliff import STEEPEST
+from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.estimators import (
+    REACH,
+    SKEW_MISFIT,
+    SKEW_REACH,
+    Reading,
+    skewed_fit,
+)
+from sweeper.analysis.optimum.noise import Noise, excess, reading_of
+from sweeper.analysis.optimum.window import find_fit_windows
+
+MISFIT_LEVEL = 0.01
+"""Probability under which the residuals of a fit are no noise."""
+
+DOUBT_SIGMAS = 2.5
+"""Standard errors from which on a curvature is beyond what a steep basin allows."""
+
+SHARED_SIGMAS = 1.0
+"""The same where that of another curve of the group is."""
+
+
+def best_readings(curves: Sequence[Curve], noise: Noise) -> list[Reading]:
+    """Returns how each curve of a group is read: with the widest window whose fit neither its own
+    points contradict nor those of all its curves together.
+
+    A residual counts against the standard error of its point and the share ``SKEW_MISFIT`` of its
+    loss above the minimum, which no such polynomial follows.
+    """
+    readings = [replace(reading_of(curve, noise), reach=1) for curve in curves]
+    if noise.level == 0:
+        return [replace(reading, reach=SKEW_REACH) for reading in readings]
+    for reach in range(2, SKEW_REACH + 1):
+        tried = [replace(reading, reach=reach) for reading in readings]
+        misfits = np.array([_misfit(*pair) for pair in zip(curves, tried, strict=True)])
+        alone = chdtrc(misfits[:, 1], misfits[:, 0]) > MISFIT_LEVEL
+        squares, dof = misfits[alone].sum(axis=0)
+        if alone.any() and chdtrc(dof, squares) > MISFIT_LEVEL:
+            readings = [tried[i] if alone[i] else readings[i] for i in range(len(curves))]
+    return readings
+
+
+def _misfit(curve: Curve, reading: Reading) -> tuple[float, float]:
+    """Returns the weighted squares of the residuals of a fit in units of what they may be, and
+    their degrees of freedom."""
+    means = curve.means[None, :]
+    typical = find_fit_windows(curve.log2, means, reach=REACH).typical[0]
+    precision = np.ones(len(curve.log2)) if reading.precision is None else reading.precision
+    error = np.hypot(
+        reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(excess(curve), typical)
+    )
+    window, fit = skewed_fit(curve.log2, means, reading)
+    weights = window.weights[0]
+    inside = weights > 0
+    residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
+    dof = max(float(weights.sum()) - 3, 1.0)
+    return float(np.sum(weights[inside] * residual**2)), dof
+
+
+def doubts(curves: Sequence[Curve], noise: Noise, readings: Sequence[Reading]) -> list[float]:
+    """Returns for each curve of a group how far below its lowest seed mean the loss may fall
+    where its points contradict any fit through the lowest of them; NaN where they do not.
+
+    They do where even the narrowest window misfits, and where the curvature at the lowest point is
+    beyond what the points on either side allow: the curvature there, grown on the way to the
+    lowest point as in a basin with a steep wall (``STEEPEST``). Where one curve is steeper than
+    that beyond doubt, ``DOUBT_SIGMAS``, the others of the group need ``SHARED_SIGMAS`` only.
+    Where fewer than two points lie on both sides nothing is known of that.
+    """
+    found = [math.nan] * len(curves)
+    if noise.source == "grid bracket":
+        return found
+    bends = [_bends(curve, noise) for curve in curves]
+    sigmas = DOUBT_SIGMAS
+    if any(bend is not None and bend.steep(DOUBT_SIGMAS) for bend in bends):
+        sigmas = SHARED_SIGMAS
+    for index, (curve, reading, bend) in enumerate(zip(curves, readings, bends, strict=True)):
+        if bend is not None and (bend.steep(sigmas) or _misfits(curve, reading)):
+            found[index] = bend.dip
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bends:
+    """Second derivatives of a curve per octave^2, each with its standard error.
+
+    Attributes:
+        here: at the lowest point.
+        allowed: the most that the points on each side allow there.
+        apart: distance of the lowest point from its farther neighbour, in octaves.
+    """
+
+    here: tuple[float, float]
+    allowed: tuple[tuple[float, float], ...]
+    apart: float
+
+    def steep(self, sigmas: float) -> bool:
+        """Returns whether the curvature is beyond what a side allows."""
+        here, error = self.here
+        return any(here - most > sigmas * math.hypot(error, blur) for most, blur in self.allowed)
+
+    @property
+    def dip(self) -> float:
+        """How far a parabola falls below the lowest point, half of the way to its neighbour."""
+        most = [value for value, _ in (self.here, *self.allowed) if value > 0]
+        return min(most, default=0.0) * self.apart**2 / 8
+
+
+def _bends(curve: Curve, noise: Noise) -> _Bends | None:
+    """Returns the curvatures of a curve; None where its lowest point is not inside."""
+    lowest, last = int(np.argmin(curve.means)), len(curve.means) - 1
+    if not (0 < lowest < last and np.isfinite(curve.means[lowest - 1 : lowest + 2]).all()):
+        return None
+    errors = noise.at(curve) / np.sqrt(curve.counts)
+    apart = np.diff(curve.log2)[lowest - 1 : lowest + 1].tolist()
+    allowed = []
+    for side, way in zip((-1, 1), apart, strict=True):
+        middle = lowest + side
+        if 0 < middle < last and np.isfinite(curve.means[middle + side]):
+            bend, error = _curvature(curve, errors, middle)
+            growth = math.exp(STEEPEST * way)
+            allowed.append((growth * max(bend, 0.0), growth * error))
+    here = _curvature(curve, errors, lowest)
+    return _Bends(here=here, allowed=tuple(allowed), apart=max(apart))
+
+
+def _misfits(curve: Curve, reading: Reading) -> bool:
+    """Returns whether the points of the narrowest window contradict their own fit."""
+    squares, dof = _misfit(curve, reading)
+    return reading.reach == 1 and bool(chdtrc(dof, squares) <= MISFIT_LEVEL)
+
+
+def _curvature(curve: Curve, errors: Floats, middle: int) -> tuple[float, float]:
+    """Returns the second derivative of the parabola through a point and its two neighbours, per
+    octave^2, and its standard error, from the standard errors of the points."""
+    x, near = curve.log2, slice(middle - 1, middle + 2)
+    before, after = x[middle] - x[middle - 1], x[middle + 1] - x[middle]
+    weights = 2 / (before + after) * np.array([1 / before, -1 / before - 1 / after, 1 / after])
+    return float(weights @ curve.means[near]), float(np.linalg.norm(weights * errors[near]))

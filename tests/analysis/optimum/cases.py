@@ -1,0 +1,37 @@
+"""Curves of the tables in tests/fixtures/cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sweeper.analysis.optimum.curve import Curve, measured_curves
+
+CASES = Path(__file__).parents[2] / "fixtures/cases"
+
+
+def curves_of(name: str, variant: str | None = None) -> tuple[Curve, ...]:
+    """Returns the curves of one variant of a table, or of all where it has none."""
+    frame = pd.read_csv(CASES / f"{name}.csv")
+    if variant is not None:
+        frame = frame[frame["variant"] == variant]
+    outcome = np.where(np.isfinite(frame["loss"]), "completed", "diverged")
+    return measured_curves(frame.assign(outcome=outcome), scale="width", hyperparameter="lr")
+
+
+def curve_of(losses: dict[float, list[float]], scale: float = 128.0) -> Curve:
+    """Returns a curve from losses by log2 of the rate, one a seed."""
+    runs = tuple(np.array(run, dtype=np.float64) for run in losses.values())
+    return Curve(
+        scale=scale,
+        label=f"width {scale:g}",
+        log2=np.array(list(losses), dtype=np.float64),
+        means=np.array([run.mean() for run in runs]),
+        runs=runs,
+        seeds=tuple(tuple(range(len(run))) for run in runs),
+        holes=np.array([]),
+        answered=sum(map(len, runs)),
+        declared=sum(map(len, runs)),
+    )
