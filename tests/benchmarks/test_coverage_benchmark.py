@@ -58,7 +58,7 @@ def test_holes_and_cliffs_are_planted_where_they_should_be() -> None:
 def test_intervals_hold_the_truth_at_their_rate_and_verdicts_err_rarely(name: str) -> None:
     row = rates(name)
     assert row.refused <= 5
-    # docs/statistics.md has the rates from 500 draws.
+    # docs/statistics.md has the rates from many draws.
     assert row.drift_held > floor(0.95, DRAWS)
     assert row.optimum_held > 0.905
     assert row.optimum_half < 0.25
