@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 
@@ -66,6 +67,20 @@ def setting(value: Any) -> str:
     if isinstance(value, int) and (abs(value) < LONG or int(float(brief)) != value):
         return str(value)
     return brief
+
+
+def words_in(name: str) -> frozenset[str]:
+    """Returns the words of a name in small letters: ``Val/loss`` has val and loss."""
+    return frozenset(re.split(r"[^a-z0-9]+", name.lower()))
+
+
+BATCH_WORDS = frozenset(("batch", "batchsize", "bs"))
+
+
+def is_batch_size(name: str) -> bool:
+    """Returns whether a setting is a batch size by its name: a loss may well rise with it, and
+    runs of one length have other numbers of steps."""
+    return bool(words_in(name) & BATCH_WORDS)
 
 
 def plural(count: int, noun: str) -> str:

@@ -18,6 +18,7 @@ from .records import LOSS_ERROR as LOSS_ERROR
 from .records import OPTIMUM_HIGH as OPTIMUM_HIGH
 from .records import OPTIMUM_LOW as OPTIMUM_LOW
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
+from .records import RUN_LENGTH as RUN_LENGTH
 from .records import Account as Account
 from .records import Changes as Changes
 from .records import Estimate as Estimate
