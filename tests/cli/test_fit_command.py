@@ -144,7 +144,8 @@ def test_predict_says_the_setting_the_cost_and_the_assumptions(
     (group,) = sweeper("predict", planted, "--width", 1024, "--json").document["groups"]
     (fitted,) = sweeper("fit", planted, "--json").document["groups"]
     expected = fitted["intercept_log2"] + fitted["terms"]["width"]["exponent"] * 10
-    assert group["log2"] == pytest.approx(expected)
+    # An average of all forms, by their weight: near the fitted one, and not on it.
+    assert group["log2"] == pytest.approx(expected, abs=0.05)
     assert group["low"] < expected < group["high"]
     assert group["extrapolation"] == {"factor": 4, "doublings": {"width": 2}}
     assert 0 < group["regret"] < 0.01
@@ -164,7 +165,7 @@ def test_fit_and_predict_read_optima_by_the_estimator_asked_for(
     command = ("predict", planted, "--width", 512, "--model", "power", "--json")
     (spline,) = sweeper(*command, "--estimator", "spline").document["groups"]
     expected = group["intercept_log2"] + group["terms"]["width"]["exponent"] * 9
-    assert spline["log2"] == pytest.approx(expected)
+    assert spline["log2"] == pytest.approx(expected, abs=0.05)
     (default,) = sweeper(*command).document["groups"]
     assert spline["log2"] != pytest.approx(default["log2"], abs=1e-4)
 
