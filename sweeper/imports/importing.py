@@ -11,19 +11,11 @@ import numpy as np
 
 from sweeper.errors import RequestError
 from sweeper.imports.cells import Floats, Plain, coded, state
+from sweeper.imports.duplicates import Deduplicated, deduplicated, numbered_repeats
 from sweeper.imports.files import Sheet, open_sheet, release_batches
 from sweeper.imports.request import ImportRequest, found_columns
 from sweeper.imports.study import ImportedStudy
-from sweeper.imports.table import (
-    COMPLETED,
-    MISSING,
-    Deduplicated,
-    Reader,
-    Rows,
-    deduplicated,
-    first_rows,
-    numbered_repeats,
-)
+from sweeper.imports.table import COMPLETED, MISSING, Reader, Rows, first_rows
 from sweeper.store import Changes, Store
 from sweeper.words import is_batch_size, plural, setting
 

@@ -1,10 +1,11 @@
-"""Runs of a table that stopped before the others are no results, unless they are asked for."""
+"""What of a table is no result of its own: runs that stopped early, spellings of one value."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from import_files import take, write_csv
 
@@ -92,3 +93,33 @@ def test_batch_sizes_have_other_numbers_of_steps(
     done = take(store, file, **PLAIN | {"hyperparameters": hyperparameters}, step="step")
 
     assert done.trials["missing"] == ("lr" in hyperparameters)
+
+
+@pytest.mark.parametrize("digits", ["float32", 8, 4])
+def test_values_a_rounding_apart_are_one_with_a_note(
+    store: Store, tmp_path: Path, digits: str | int
+) -> None:
+    def spelled(value: float) -> float:
+        return float(np.float32(value)) if digits == "float32" else float(f"{value:.{digits}g}")
+
+    rates = [10.0 ** (k / 5 + 0.05) for k in range(-13, -5)]
+    rows = [
+        {"width": 64, "lr": spelled(lr) if seed else lr, "wd": spelled(wd) if seed else wd}
+        | {"D": 12_582_912 if seed or digits != 4 else 1.258e7, "seed": seed, "loss": 3 + lr}
+        for lr in rates
+        for wd in (0.1, 1 / 30)
+        for seed in (0, 1)
+    ]
+    file = write_csv(tmp_path / "runs.csv", rows)
+    parts: dict[str, Any] = {"variant": (), "scales": ("width", "D"), "fixed": ("wd",)}
+
+    done = take(store, file, **parts)
+
+    frame = store.frame("theirs")
+    assert (frame["lr"].nunique(), frame["wd"].nunique(), frame["D"].nunique()) == (8, 2, 1)
+    assert frame.groupby(["lr", "wd"])["seed"].nunique().eq(2).all()
+    said = " ".join(done.notes)
+    assert "lr: 8 values a rounding apart" in said and "wd: " in said
+    assert ("D: 1 value" in said) is (digits == 4)
+    again = take(store, write_csv(tmp_path / "other.csv", rows[::-1]), **parts)
+    assert again.changes.kept == 32
