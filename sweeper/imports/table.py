@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import Codes, Floats, Plain, as_cell, coded, is_number, measured, state
+from sweeper.imports.cells import (
+    STATE_WORDS,
+    Codes,
+    Floats,
+    Plain,
+    as_cell,
+    coded,
+    is_number,
+    measured,
+    seed_of,
+    state,
+)
 from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
 from sweeper.rounding import merged, merged_words
@@ -29,6 +40,9 @@ EXTRAS = (*AMOUNTS, "error", "low", "high")
 """All that a row may hold beside the objective."""
 
 _ROOM = 2**40
+
+_LARGE = 2.0**63
+"""Beyond the whole numbers that a database holds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +102,7 @@ class Reader:
         self._zeros: dict[str, tuple[int, int]] = {}  # number of the first such row, their count
         self._merged: dict[str, Mapping[float, float]] = {}  # values that stand for others
         self._ended: Counter[str] = Counter()
+        self._texts: set[str] = set()  # seeds that are text
         self._sure = 0  # rows whose standard error is 0
         self.seen = 0
 
@@ -179,6 +194,12 @@ class Reader:
         if self._ended:
             words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
             yield f"rows without a result by the column {self._request.outcome}: {words}"
+        if self._texts:
+            count = plural(len(self._texts), "spelling")
+            yield (
+                f"{self._request.seed} tells runs apart by text, in {count} such as "
+                f"{min(self._texts)!r}: each has a seed made of it"
+            )
         if self._sure:
             yield (
                 f"{plural(self._sure, 'row')} with {self._request.error} 0, which counts as not "
@@ -263,6 +284,9 @@ class Reader:
             codes, cells = coded(arrays[name])
             for code, value in enumerate(cells):
                 self._check(name, value, codes, code, rows)
+            if name == self._request.seed:
+                self._texts |= {value for value in cells if isinstance(value, str)}
+                cells = [seed_of(v) if isinstance(v, str) else v for v in cells]
             columns.append((codes, cells))
             mixed, size = mixed * len(cells) + codes, size * len(cells)
             if size > _ROOM:
@@ -290,7 +314,8 @@ class Reader:
     def _fault(self, name: str, value: Plain) -> str | None:
         if name == self._request.seed:
             whole = is_number(value) and isinstance(value, int) and abs(value) < 2**63
-            return None if whole else "where a seed is a whole number"
+            told = isinstance(value, str)
+            return None if whole or told else "where a seed is a whole number below 2^63, or text"
         if name in self._request.variant:
             return None if value is not None else "and a variant's name needs it"
         if name not in self._numbers:
@@ -365,18 +390,19 @@ class Reader:
         raise self._refusal(
             row,
             str(self._request.outcome),
-            f"{cell!r}, where finished, diverged, crashed, failed, running or the like says how "
-            "a run ended",
+            f"{cell!r}, where one of these words says how a run ended, in any case: {STATE_WORDS}",
         )
 
     def _steps(self, arrays: Batch, rows: Codes) -> Codes:
         name = str(self._request.step)
         values, empty = self._amounts(arrays, name, rows)
         wrong = empty | ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+        wrong |= values >= _LARGE
         if wrong.any():
             place = int(np.argmax(wrong))
             cell = arrays[name][place].as_py()
-            raise self._refusal(rows[place], name, f"{cell!r}, where a step is a whole number")
+            why = f"{cell!r}, where a step is a whole number below 2^63"
+            raise self._refusal(rows[place], name, why)
         return values.astype(np.int64)
 
     def _extra(self, arrays: Batch, name: str, rows: Codes) -> Floats:
@@ -389,6 +415,11 @@ class Reader:
         if wrong.any():
             place = int(np.argmax(wrong))
             raise self._refusal(rows[place], name, f"{values[place]:g}, where an amount is needed")
+        large = values >= _LARGE
+        if large.any() and name in (self._request.tokens, self._request.params):
+            place = int(np.argmax(large))
+            why = f"{values[place]:g}, where a count is below 2^63; FLOPs go to --flops"
+            raise self._refusal(rows[place], name, why)
         return np.where(empty, np.nan, values)
 
     def _refusal(self, row: int | np.int64, name: str, why: str) -> RequestError:

@@ -123,3 +123,16 @@ def test_values_a_rounding_apart_are_one_with_a_note(
     assert ("D: 1 value" in said) is (digits == 4)
     again = take(store, write_csv(tmp_path / "other.csv", rows[::-1]), **parts)
     assert again.changes.kept == 32
+
+
+def test_replicates_may_be_told_apart_by_text(store: Store, tmp_path: Path) -> None:
+    rows = [{"id": name, "width": 64, "lr": 0.1, "loss": 3.0} for name in ("k3x9", "8fq2", "12")]
+    parts = PLAIN | {"seed": "id"}
+
+    done = take(store, write_csv(tmp_path / "runs.csv", rows), **parts)
+
+    assert done.trials["completed"] == 3 and "2 spellings such as '8fq2'" in done.notes[0]
+    assert store.frame("theirs")["seed"].nunique() == 3
+    more = [*rows[::-1], {**rows[0], "id": "new"}]
+    again = take(store, write_csv(tmp_path / "more.csv", more), **parts)
+    assert (again.changes.kept, again.changes.added) == (3, 1)
