@@ -195,9 +195,9 @@ class Reader:
             words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
             yield f"rows without a result by the column {self._request.outcome}: {words}"
         if self._texts:
-            count = plural(len(self._texts), "spelling")
+            spellings = plural(len(self._texts), "spelling")
             yield (
-                f"{self._request.seed} tells runs apart by text, in {count} such as "
+                f"{self._request.seed} tells runs apart by text, in {spellings} such as "
                 f"{min(self._texts)!r}: each has a seed made of it"
             )
         if self._sure:
