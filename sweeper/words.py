@@ -69,6 +69,17 @@ def setting(value: Any) -> str:
     return brief
 
 
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that act on a terminal, or turn the text around, in place of being seen."""
+
+
+def visible(text: str) -> str:
+    """Returns text with characters that would act on a terminal written out, as ``\\x1b``."""
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def words_in(name: str) -> frozenset[str]:
     """Returns the words of a name in small letters: ``Val/loss`` has val and loss."""
     return frozenset(re.split(r"[^a-z0-9]+", name.lower()))

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.words import plural
+from sweeper.words import plural, visible
 
 if TYPE_CHECKING:
     from sweeper.answers import Evidence
@@ -37,11 +37,19 @@ WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
 
 
+class SafeConsole(Console):
+    """A console on which names, questions and cells cannot act: text is printed as it is seen."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns the text with its control characters written out."""
+        return super().render_str(visible(text), **options)
+
+
 def console(width: int | None = None) -> Console:
     """Returns the console of standard output, as wide as asked for, or as the terminal."""
     if width is None and not sys.stdout.isatty():
         width = WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return SafeConsole(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
