@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.table import Table
 
-from sweeper.cli.text import SafeConsole
+from sweeper.cli.text import safe_console
 from sweeper.report.folder import Folder
 from sweeper.words import visible
 
@@ -32,7 +32,7 @@ def test_control_characters_are_written_out(text: str, seen: str) -> None:
 
 def test_a_console_prints_what_a_cell_holds_and_no_more() -> None:
     out = io.StringIO()
-    console = SafeConsole(file=out, width=80, markup=False, emoji=False, highlight=False)
+    console = safe_console(file=out, width=80, markup=False, emoji=False, highlight=False)
     table = Table(box=None)
     table.add_column("na\x1b[2Jme")
     table.add_row(":smile: [red]\x1b]0;title\x07")

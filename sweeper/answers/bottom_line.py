@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from sweeper.analysis import Drift, Optimum, Prediction, Regret, Verdict
 from sweeper.words import percent, plural, power_range, signed_plain, with_power
@@ -23,14 +23,8 @@ RULINGS = {"holds": "holds", "broken": "is broken", "inconclusive": "is not deci
 DOUBTS = {"poor_fit": "a poor fit", "few_points": "few points", "bimodal": "two minima"}
 """Flags of an optimum that a bottom line does not keep back."""
 
-WAYS = {
-    "falls": "falls",
-    "rises": "rises",
-    "does not move": "does not move",
-    "is not resolved": "moves in a way that is not resolved",
-}
-"""Each course where groups are counted."""
-
+What = TypeVar("What")
+Item = TypeVar("Item")
 Course = Literal["falls", "rises", "does not move", "is not resolved"]
 
 
@@ -145,12 +139,15 @@ class _DriftWords:
         """Yields what many groups with a drift say together."""
         if not groups:
             return
-        slopes = [group.drift.slope for group in groups if group.drift is not None]
-        ways = _labels((WAYS[course(group)], group.label) for group in groups)
-        yield (
-            f"Of {plural(len(groups), 'group')} with a drift, the {self._best} {_listed(ways)} "
-            f"({_between(min(slopes), max(slopes))} octaves per doubling of the {self._scale})."
-        )
+        unit = f"octaves per doubling of the {self._scale}"
+        ways: list[str] = []
+        for way, each in _alike((course(group), group) for group in groups):
+            slopes = [group.drift.slope for group in each if group.drift is not None]
+            size = f"{_between(min(slopes), max(slopes))}{'' if ways else f' {unit}'}"
+            goes = way if way != "is not resolved" else "moves in no resolved way"
+            ways.append(f"{goes} {_where([group.label for group in each])} ({size})")
+        number = plural(len(groups), "group")
+        yield f"Of {number} with a drift, the {self._best} {_listed(ways)}."
         claims: dict[str, list[tuple[str, str]]] = {}
         for group in groups:
             for verdict in group.verdicts:
@@ -313,13 +310,19 @@ def _labels(said: Iterable[tuple[str, str]]) -> list[str]:
     Args:
         said: what, and the label of the group.
     """
-    groups: dict[str, list[str]] = {}
-    for what, label in said:
-        groups.setdefault(what, []).append(label)
-    return [
-        f"{what} under {_listed(labels)}" if len(labels) <= TOLD else f"{what} in {len(labels)}"
-        for what, labels in sorted(groups.items(), key=lambda pair: -len(pair[1]))
-    ]
+    return [f"{what} {_where(labels)}" for what, labels in _alike(said)]
+
+
+def _alike(said: Iterable[tuple[What, Item]]) -> list[tuple[What, list[Item]]]:
+    """Returns what is said with all of which it is said, what most have first."""
+    groups: dict[What, list[Item]] = {}
+    for what, item in said:
+        groups.setdefault(what, []).append(item)
+    return sorted(groups.items(), key=lambda pair: -len(pair[1]))
+
+
+def _where(labels: Sequence[str]) -> str:
+    return f"under {_listed(labels)}" if len(labels) <= TOLD else f"in {len(labels)}"
 
 
 def _edges(optima: Sequence[Optimum]) -> list[str]:
@@ -334,7 +337,7 @@ def _edges(optima: Sequence[Optimum]) -> list[str]:
 
 
 def _between(low: float, high: float) -> str:
-    return " to ".join(signed_plain(end) for end in (low, high))
+    return " to ".join(dict.fromkeys(signed_plain(end) for end in (low, high)))
 
 
 def _listed(parts: Sequence[str]) -> str:

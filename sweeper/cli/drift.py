@@ -8,8 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from sweeper.cli.options import (
     AllOption,
@@ -43,6 +41,8 @@ from sweeper.errors import RequestError
 from sweeper.words import percent, power_range, signed_plain, with_power
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sweeper.analysis import Optimum, Regret
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
@@ -182,6 +182,8 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
         yield f"no drift, because {_because(statement, group)}"
     yield from evidence_lines(group.evidence)
     for verdict in group.verdicts:
+        from rich.text import Text
+
         head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
         yield Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}")
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.cli.text import SafeConsole
+from sweeper.cli.text import safe_console
 from sweeper.engine import View
 from sweeper.words import duration, power, quantity, visible
 
@@ -48,7 +48,7 @@ class LiveView:
         self._thread.join()
 
     def _draw(self) -> None:
-        console = SafeConsole(file=self._stream)
+        console = safe_console(file=self._stream)
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while not self._end.wait(REFRESH_SECONDS):
                 live.update(render(self._view(), self._scale), refresh=True)
