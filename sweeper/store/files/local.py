@@ -71,7 +71,12 @@ class LocalFiles:
         folders = parts if name.endswith("/") else parts[:-1]
         steps = accumulate(folders, lambda folder, part: folder / part, initial=self.root)
         linked = any(os.path.islink(step) for step in islice(steps, 1, None))
-        if ".." in parts or not path.is_relative_to(self.root) or (linked and self._leaves(path)):
+        if (
+            ".." in parts
+            or "\0" in name
+            or not path.is_relative_to(self.root)
+            or (linked and self._leaves(path))
+        ):
             raise StoreError(
                 f"store {self.root}: the file {name!r} lies outside its folder, so it is left "
                 "alone; this store was made or changed by something else than sweeper"

@@ -116,7 +116,9 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
         raise AssertionError("the body must not run")
 
 
-@pytest.mark.parametrize("name", ["../out.parquet", "curves/../../out.parquet", "/etc/hosts"])
+@pytest.mark.parametrize(
+    "name", ["../out.parquet", "curves/../../out.parquet", "/etc/hosts", "a\0b"]
+)
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "out.parquet").write_bytes(b"theirs")
     files = LocalFiles(tmp_path / "store")
