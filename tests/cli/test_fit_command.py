@@ -99,13 +99,14 @@ def test_an_imported_study_gives_a_rule_a_hyperparameter_and_a_term_a_scale(
     assert all(held["regret"] is not None for held in found["lr"]["held_out"]["places"])
 
 
-def test_one_hyperparameter_of_two_is_read_with_a_word_on_the_other(
+def test_one_hyperparameter_of_two_is_read_with_the_other_tuned(
     sweeper: Sweeper, imported: str
 ) -> None:
-    note = "bs was tuned too and makes groups here; sweeper fit, and sweeper drift --joint lr,bs"
     table = sweeper("drift", imported).out
-    assert note in " ".join(table.split())
-    assert "default, bs 32768, D 2e+09" in table
+    words = " ".join(table.split())
+    assert "bs is tuned at every lr; --each bs answers for each of its values" in words
+    assert "default, D 2e+09" in table
+    assert "default, bs 32768, D 2e+09" in sweeper("drift", imported, "--each", "bs").out
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
 
 

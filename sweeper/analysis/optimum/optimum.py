@@ -22,6 +22,7 @@ Flag = Literal[
     "sparse",
     "poor_fit",
     "few_points",
+    "conditional",
 ]
 """What is wrong with an optimum:
 
@@ -36,7 +37,9 @@ Flag = Literal[
 - ``poor_fit``: the usual fit contradicts its own points; fewer of them are fitted, and the
   interval is wider.
 - ``few_points``: fewer than five points were fitted; the interval holds what shapes that they do
-  not show would do."""
+  not show would do.
+- ``conditional``: another hyperparameter that was tuned at every value of this one is best at an
+  edge of its values, or beside a divergence: this is the best value at that edge."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,13 +100,33 @@ class Estimate:
         vertex = self.measured[self.estimator]
         return bool(vertex.low[0] == vertex.high[0])
 
+    @property
+    def value(self) -> float:
+        """The best hyperparameter itself."""
+        return float(2.0**self.log2)
+
+    @property
+    def censored(self) -> bool:
+        """True where the optimum is a bound: at a grid edge or beside a divergence."""
+        return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum(Estimate):
-    """The optimum of one scale, with the curve that it was read from.
+class ScaleEstimate(Estimate):
+    """The estimate of one scale, as a drift is fitted to it.
 
     Attributes:
         scale: value of the scale.
+    """
+
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum(ScaleEstimate):
+    """The optimum of one scale, with the curve that it was read from.
+
+    Attributes:
         points: points of the grid with a finite loss.
         noise: standard deviation of the loss of one run, pooled over scales.
         flags: see :data:`Flag`.
@@ -112,9 +135,10 @@ class Optimum(Estimate):
         losses: seed means there, +inf where diverged, shape [K].
         shape: the polynomial near the minimum (R = 1); None where the estimator fits none.
         resamples: the curves behind the draws.
+        tuned: the best values there of other hyperparameters that were tuned at every value of
+            this one; empty where none was.
     """
 
-    scale: float
     points: int
     noise: float
     flags: tuple[Flag, ...]
@@ -123,21 +147,12 @@ class Optimum(Estimate):
     losses: Floats = field(repr=False)
     shape: Shape | None = field(repr=False)
     resamples: Resamples = field(repr=False)
-
-    @property
-    def value(self) -> float:
-        """The best hyperparameter itself."""
-        return float(2.0**self.log2)
+    tuned: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
         """Share of the declared trials that have a result."""
         return self.answered / self.declared
-
-    @property
-    def censored(self) -> bool:
-        """True where the optimum is a bound: at a grid edge or beside a divergence."""
-        return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
 
     def curve(self, log2: Floats) -> Floats:
         """Returns fitted losses at log2 positions of any shape.
