@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -67,6 +68,31 @@ def setting(value: Any) -> str:
     if isinstance(value, int) and (abs(value) < LONG or int(float(brief)) != value):
         return str(value)
     return brief
+
+
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that act on a terminal, or turn the text around, in place of being seen."""
+
+
+def visible(text: str) -> str:
+    """Returns text with characters that would act on a terminal written out, as ``\\x1b``."""
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def words_in(name: str) -> frozenset[str]:
+    """Returns the words of a name in small letters: ``Val/loss`` has val and loss."""
+    return frozenset(re.split(r"[^a-z0-9]+", name.lower()))
+
+
+BATCH_WORDS = frozenset(("batch", "batchsize", "bs"))
+
+
+def is_batch_size(name: str) -> bool:
+    """Returns whether a setting is a batch size by its name: a loss may well rise with it, and
+    runs of one length have other numbers of steps."""
+    return bool(words_in(name) & BATCH_WORDS)
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -23,9 +23,10 @@ ROOMS = {
     "search": {"errors", "trial", "outcome", "study"},
     "store": {"errors", "trial", "outcome"},
     "words": set(),
+    "rounding": {"words"},
     "analysis": {"errors", "words"},
-    "imports": {"errors", "trial", "outcome", "store", "words"},
-    "answers": {"errors", "outcome", "words", "analysis", "store"},
+    "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
+    "answers": {"errors", "outcome", "rounding", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
     "engine": {"errors", "trial", "outcome", "study", "search", "store"},
 }

@@ -6,7 +6,6 @@ None of it can be known from numbers alone, so each answer is a sentence for the
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,16 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.analysis.optimum import Floats
-from sweeper.words import setting
+from sweeper.words import is_batch_size, setting, words_in
 
 LARGE_IS_BETTER = frozenset(
     ("acc", "accuracy", "top1", "top5", "auc", "auroc", "f1", "bleu", "psnr")
 )
 SMALL_IS_BETTER = frozenset(("loss", "error", "err", "nll", "perplexity", "ppl", "bpb", "mse"))
 """Words in a metric's name that say which end is better."""
-
-BATCH_WORDS = frozenset(("batch", "batchsize", "bs"))
-"""Words in the name of a scale along which a loss may well rise."""
 
 LEAST_POINTS = 5
 """Points of a curve whose shape tells a goal."""
@@ -69,7 +65,7 @@ def wrong_goal(
             where a run diverged.
         hyperparameter: its name.
     """
-    words = _words(metric)
+    words = words_in(metric)
     fitting, contrary = SMALL_IS_BETTER, LARGE_IS_BETTER
     if goal == "max":
         fitting, contrary = contrary, fitting
@@ -89,10 +85,6 @@ def wrong_goal(
         f"{metric} with goal {goal} looks like the wrong goal: {why}; sweeper import --goal "
         f"{other}, or goal: {other} in the study file, looks for the other end"
     )
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _upside_down(curve: Floats) -> bool:
@@ -226,7 +218,7 @@ def _roughness(u: Floats, logs: Floats) -> float:
 def rising_loss(best: BestLosses, metric: str, goal: Literal["min", "max"]) -> str | None:
     """Returns from where to where the best loss rises with the scale, if it does: beyond the
     noise between seeds, or without seeds at every of three scales or more."""
-    if _words(best.scale) & BATCH_WORDS:
+    if is_batch_size(best.scale):
         return None
     scales, losses = best.scales[best.inside], best.losses[best.inside]
     if len(losses) < (3 if math.isnan(best.noise) else 2):

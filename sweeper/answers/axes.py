@@ -13,7 +13,10 @@ import pandas as pd
 from sweeper.analysis import SAME_LOG2_DECIMALS, Claim, Floats
 from sweeper.answers.formula import Formula, parse_formula
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
+from sweeper.outcome import ACCEPTED
+from sweeper.rounding import merged, merged_words
 from sweeper.store import Store, StudyRecord
+from sweeper.words import plural
 
 ALIASES = {"timescale": "1/(weight_decay.hidden*steps)"}
 """Names of formulas. The timescale is that of arXiv 2405.13698, section 3: steps over which the
@@ -230,6 +233,39 @@ def with_tokens_per_param(trials: pd.DataFrame, record: StudyRecord) -> pd.DataF
     ratio = (trials["tokens"] / trials["params"]).to_numpy(dtype=float)
     distance = np.abs(np.log2(ratio)[:, None] - np.log2(declared)[None, :])
     return trials.assign(**{name: declared[np.argmin(distance, axis=1)]})
+
+
+def without_twins(
+    trials: pd.DataFrame, columns: Sequence[str], scales: Sequence[str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Returns the trials with one value for those that are a rounding apart, and what to know.
+
+    Two trials of one point and seed count once: the first that has a result.
+
+    Args:
+        trials: one row a trial.
+        columns: columns of the swept settings.
+        scales: those of them whose whole numbers may be one, too.
+    """
+    notes = []
+    for column in columns:
+        if not _is_numeric(trials[column]):
+            continue
+        values = pd.to_numeric(trials[column])
+        finite = values[np.isfinite(values.to_numpy(dtype="float64"))].unique().tolist()
+        found = merged(finite, whole=column in scales)
+        if found:
+            notes.append(f"{column.removeprefix('setting_')}: {merged_words(found)}")
+            trials = trials.assign(**{column: values.map(lambda v, own=found: own.get(v, v))})
+    if not notes:
+        return trials, ()
+    results = trials["outcome"].isin(ACCEPTED)
+    cell = ["variant", *columns, "seed"]
+    twice = trials.assign(_none=~results).sort_values("_none", kind="stable").duplicated(cell)
+    left = trials[~twice.reindex(trials.index)]
+    if (lost := int(results.sum() - left["outcome"].isin(ACCEPTED).sum())) > 0:
+        notes.append(f"{plural(lost, 'trial')} at a point and seed that has another left out")
+    return left, tuple(notes)
 
 
 def without_log2(values: pd.Series[Any]) -> pd.Series[Any]:

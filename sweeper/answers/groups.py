@@ -15,8 +15,8 @@ from sweeper.analysis import BlowUp, require_columns
 from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
-from sweeper.store import OPTIMUM_LOW
-from sweeper.words import setting
+from sweeper.store import OPTIMUM_LOW, RUN_LENGTH
+from sweeper.words import is_batch_size, setting
 
 if TYPE_CHECKING:
     import pandas
@@ -26,6 +26,9 @@ HANDFUL = 5
 
 NAMED = 3
 """Groups that a refusal names before it counts the others."""
+
+SAME_LENGTH = 0.99
+"""Share of the longest run's length that runs of one length have at least."""
 
 CODE = ("commit", "sweeper", "torch", "workload_version")
 """Columns that name the code behind a result."""
@@ -236,6 +239,9 @@ class _Sources:
         done: per row whether it has a result.
         keys: per row the key of its trial; empty where none is known.
         said: column to the number of what each row says, -1 where nothing, and what it says.
+        lengths: per row how far the run got, NaN where that is not known or does not matter.
+        places: per row the number of its point but for the last column, along which runs are
+            compared.
         optima: whether the rows are optima rather than runs.
     """
 
@@ -245,6 +251,8 @@ class _Sources:
     keys: Sequence[str]
     said: Mapping[str, tuple[NDArray[np.intp], Sequence[Any]]]
     optima: bool
+    lengths: NDArray[np.float64]
+    places: NDArray[np.intp]
 
     @classmethod
     def of(cls, frame: pandas.DataFrame, point: Sequence[str]) -> _Sources:
@@ -255,7 +263,17 @@ class _Sources:
         )
         told = [name for name in (*CODE, "device", "outcome") if name in frame.columns]
         coded = {name: frame[name].factorize() for name in told}
+        lengths = np.full(len(frame), np.nan)
+        if RUN_LENGTH in frame.columns and len(point) > 1 and not is_batch_size(point[-1]):
+            completed = frame["outcome"].eq("completed")
+            lengths = frame[RUN_LENGTH].where(completed).to_numpy(dtype=np.float64)
+        places = points
+        if not np.isnan(lengths).all():
+            grouped = frame.groupby(list(point[:-1]), sort=False, dropna=False)
+            places = np.asarray(grouped.ngroup(), np.intp)
         return cls(
+            lengths=lengths,
+            places=places,
             cells=cells,
             points=points,
             done=frame["outcome"].isin(ACCEPTED).to_numpy(),
@@ -281,10 +299,27 @@ class _Sources:
             seeds=(min(seeds), max(seeds)) if seeds else None,
             versions=tuple(f"{_spaced(name)} {v}" for name in CODE for v in sorted(said[name])),
             devices=tuple(sorted(said["device"])),
-            warnings=tuple(_warnings(said)),
+            warnings=(*_warnings(said), *self._different_lengths(results)),
             keys=tuple(sorted(keys)),
             optima=self.optima,
         )
+
+    def _different_lengths(self, rows: NDArray[np.intp]) -> Iterator[str]:
+        """Yields what to say where runs of one place differ in length by more than rounding."""
+        rows = rows[np.isfinite(self.lengths[rows])]
+        if not len(rows):
+            return
+        order = rows[np.lexsort((self.lengths[rows], self.places[rows]))]
+        starts = np.flatnonzero(np.diff(self.places[order], prepend=-1))
+        low = self.lengths[order][starts]
+        high = self.lengths[order][np.append(starts[1:], len(order)) - 1]
+        worst = int(np.argmin(low / high))
+        if low[worst] < SAME_LENGTH * high[worst]:
+            ends = " and ".join(setting(float(each[worst])) for each in (low, high))
+            yield (
+                "results of different length are compared within one scale: "
+                f"runs of {ends} steps or tokens"
+            )
 
     def _said(self, column: str, rows: NDArray[np.intp]) -> Counter[str]:
         """Returns how often some rows say what in a column, as text, where they say anything."""

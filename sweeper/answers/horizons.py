@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
-from sweeper.store import StudyRecord
+from sweeper.store import RUN_LENGTH, StudyRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -193,7 +193,7 @@ def _at(
     spent = part["tokens"] * place if column == SHARE else pandas.Series(place, index=part.index)
     ratio = spent / part["tokens"]
     scaled = {name: part[name] * ratio for name in ("flops", "steps") if name in part.columns}
-    return part.assign(
+    return part.drop(columns=RUN_LENGTH, errors="ignore").assign(
         outcome=outcome,
         loss=loss.where(finite, part["loss"].mask(result, worst)),
         tokens=spent,

@@ -17,6 +17,7 @@ from sweeper.answers.axes import (
     swept_names,
     with_tokens_per_param,
     without_log2,
+    without_twins,
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
@@ -386,6 +387,8 @@ def view_study(
         trials = trials.assign(loss=-trials["loss"])
     columns = [column_of(trials, record, each) for each in swept_names(record) if each != "seed"]
     columns += [read.column] if read is not None and read.column not in columns else []
+    scales = (record.scale, *record.document.get("scales", ()))
+    trials, twins = without_twins(trials, columns, scales)
     axes = Axes(store, name, trials, columns)
     asked = asked_axes(axes, record, scale, hyperparameters)
     swept = tuple(column for column in columns if column not in asked.freed)
@@ -407,6 +410,7 @@ def view_study(
         each=apart,
         notes=(
             *(read.notes if read is not None else ()),
+            *twins,
             *_claim_notes(record, own, asked.scale.name),
             *(
                 [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]

@@ -21,6 +21,7 @@ from sweeper.cli.status import report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
 from sweeper.errors import SweeperError
+from sweeper.words import visible
 
 GARBAGE = 100_000
 """Objects made before Python looks for cycles; its default of 700 (2,000 since 3.13) looks through
@@ -72,7 +73,7 @@ def main() -> None:
     try:
         app()
     except SweeperError as fault:
-        print(f"sweeper: {fault}", file=sys.stderr)
+        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
         raise SystemExit(fault.exit_code) from None
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone: nothing is left to say.

@@ -88,6 +88,9 @@ def import_results(
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
     step: Annotated[Names, _column("--step", "Optimizer step, of runs with a row a step.")] = None,
+    any_length: Annotated[
+        bool, typer.Option("--any-length", help="Runs that stopped early are results too.")
+    ] = False,
     question: Annotated[str, typer.Option(help="What the study asks, in a sentence.")] = "",
     replace: Annotated[
         bool, typer.Option("--replace", help="Hide what an earlier import had and this has not.")
@@ -116,6 +119,7 @@ def import_results(
         tokens=tokens,
         params=params,
         step=step,
+        any_length=any_length,
         question=question,
         replace=replace,
         repeats=repeats,

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.cli.text import safe_console
 from sweeper.engine import View
-from sweeper.words import duration, power, quantity
+from sweeper.words import duration, power, quantity, visible
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -47,7 +48,7 @@ class LiveView:
         self._thread.join()
 
     def _draw(self) -> None:
-        console = Console(file=self._stream)
+        console = safe_console(file=self._stream)
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while not self._end.wait(REFRESH_SECONDS):
                 live.update(render(self._view(), self._scale), refresh=True)
@@ -60,7 +61,7 @@ class LiveView:
             ended = self._end.wait(REFRESH_SECONDS)
             view = self._view()
             for note in view.notes[told:]:
-                print(f"warning: {note}", file=self._stream, flush=True)
+                print(f"warning: {visible(note)}", file=self._stream, flush=True)
             told = len(view.notes)
             if ended or time.monotonic() - spoke >= PLAIN_SECONDS:
                 line = plain_line(view)
@@ -101,7 +102,7 @@ def render(view: View, scale: str) -> Group:
             Text(f"{quantity(view.flops_rate, 'FLOP/s')}"),
         ]
     )
-    notes = Text("\n".join(view.notes[-3:]), style="yellow")
+    notes = Text(visible("\n".join(view.notes[-3:])), style="yellow")
     return Group(bar, counts, _best_table(view, scale), notes)
 
 

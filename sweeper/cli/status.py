@@ -91,10 +91,12 @@ def sql(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the store's database (read-only)."""
+    from sweeper.store import json_rows
+
     with open_store(store, read_only=True) as opened:
         answer = opened.query(query)
     if as_json:
-        print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+        print_json(json_rows(answer))
         return
     if not answer.columns:
         raise RequestError("the query gives no columns; sweeper sql takes one SELECT")

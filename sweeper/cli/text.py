@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from sweeper.words import plural
+from sweeper.words import plural, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,13 +37,23 @@ WIDTH = 100
 """Columns where the output is no terminal, so that a log looks the same everywhere."""
 
 
-def console(width: int | None = None) -> Console:
-    """Returns the console of standard output, as wide as asked for, or as the terminal."""
+def safe_console(**options: Any) -> Console:
+    """Returns a console on which names, questions and cells cannot act: control characters in
+    them are written out."""
     from rich.console import Console
 
+    class Safe(Console):
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(visible(text), **how)
+
+    return Safe(**options)
+
+
+def console(width: int | None = None) -> Console:
+    """Returns the console of standard output, as wide as asked for, or as the terminal."""
     if width is None and not sys.stdout.isatty():
         width = WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return safe_console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:

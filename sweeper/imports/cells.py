@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from decimal import Decimal
@@ -21,12 +22,26 @@ _EMPTY = frozenset({"", "null", "none", "na", "n/a"})
 """How a missing measurement is written; anything else is a number or a mistake."""
 
 STATES: dict[str, tuple[str, ...]] = {
-    "completed": ("completed", "complete", "finished", "done", "success", "succeeded", "ok"),
+    "completed": (
+        *("completed", "complete", "finished", "done", "success", "succeeded", "ok"),
+        "terminated",
+    ),
     "diverged": ("diverged", "nan", "inf"),
-    "failed": ("failed", "crashed", "error", "killed", "preempted", "stopped", "cancelled"),
-    "missing": ("missing", "running", "pending", "queued", "scheduled"),
+    "failed": (
+        *("failed", "fail", "failure", "crashed", "error", "errored", "killed", "preempted"),
+        *("stopped", "pruned", "cancelled", "canceled", "aborted", "interrupted", "timeout"),
+        *("timedout", "oom", "outofmemory"),
+    ),
+    "missing": (
+        *("missing", "running", "pending", "queued", "scheduled", "waiting", "paused"),
+        *("preempting", "restoring", "created", "submitted"),
+    ),
 }
-"""Words for how a run ended, by what they mean here."""
+"""Words for how a run ended, by what they mean here: those of Ray, where a run that ended is
+terminated, Optuna, MLflow, W&B and schedulers."""
+
+STATE_WORDS = "; ".join(f"{meaning}: {', '.join(words)}" for meaning, words in STATES.items())
+"""All of them, for a message."""
 
 _MEANING = {word: meaning for meaning, words in STATES.items() for word in words}
 
@@ -67,9 +82,16 @@ def word(value: Plain) -> str:
 
 
 def state(value: Plain) -> str | None:
-    """Returns completed, diverged, failed or missing for a word on how a run ended; None if the
-    word is not known."""
-    return "missing" if value is None else _MEANING.get(str(value).strip().lower())
+    """Returns completed, diverged, failed or missing for a word on how a run ended, which may be
+    that of an enumeration, as in ``TrialState.COMPLETE``; None if the word is not known."""
+    if value is None:
+        return "missing"
+    return _MEANING.get(str(value).strip().rpartition(".")[2].lower().replace("_", ""))
+
+
+def seed_of(text: str) -> int:
+    """Returns a seed for the text by which somebody tells replicates apart, always the same."""
+    return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16) // 2
 
 
 def coded(array: Any) -> tuple[Codes, list[Plain]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RequestError
+from sweeper.imports.cells import as_cell
 
 HEAD_BYTES = 1 << 20
 """How much of a file is looked at to tell its format, and the longest header of a CSV file."""
@@ -30,6 +31,9 @@ BATCH_ROWS = 1 << 17
 _SPACE = re.compile(r"\s*")
 _DELIMITERS = (",", ";", "\t")
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+Record = Mapping[str, "str | _Clash"]
+"""A record of JSON: its leaves as text by dotted name."""
 
 Batch = Mapping[str, Any]
 """pyarrow arrays of one length by column name; the cells of text formats are strings."""
@@ -228,7 +232,7 @@ def _leaves(table: Any) -> Any:
 # JSON -----------------------------------------------------------------------------------------
 
 
-def _of_records(path: Path, read: Callable[[], Iterator[dict[str, str]]]) -> Sheet:
+def _of_records(path: Path, read: Callable[[], Iterator[Record]]) -> Sheet:
     names: dict[str, None] = {}
     for record in read():
         names.update(dict.fromkeys(record))
@@ -244,8 +248,13 @@ def _of_records(path: Path, read: Callable[[], Iterator[dict[str, str]]]) -> She
             }
 
         waiting: list[Mapping[str, str]] = []
-        for record in read():
-            waiting.append({name: record[name] for name in wanted if name in record})
+        for number, record in enumerate(read(), start=1):
+            kept = {name: record[name] for name in wanted if name in record}
+            cells = {name: text for name, text in kept.items() if isinstance(text, str)}
+            for name, clash in kept.items():
+                if isinstance(clash, _Clash):
+                    raise clash.refusal(path, number, name)
+            waiting.append(cells)
             if len(waiting) == BATCH_ROWS:
                 yield batch(waiting)
                 waiting = []
@@ -254,7 +263,7 @@ def _of_records(path: Path, read: Callable[[], Iterator[dict[str, str]]]) -> She
     return Sheet(path=path, names=tuple(names), batches=batches)
 
 
-def _records(path: Path) -> Iterator[dict[str, str]]:
+def _records(path: Path) -> Iterator[Record]:
     """Yields the records of a list, of lines with one each, or of objects over several lines, as
     text by dotted name."""
     with _reading(path), _stream(path) as source:
@@ -271,27 +280,27 @@ def _records(path: Path) -> Iterator[dict[str, str]]:
         for number, item in items:
             if not isinstance(item, dict):
                 raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-            yield dict(_flat(item, ""))
+            yield _record(item)
 
 
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 
 
 def _objects(path: Path, text: str) -> Iterator[Any]:
     """Yields the objects of a text, one after the other and each over several lines."""
-    decoder, number = json.JSONDecoder(), 0
+    decoder, number = json.JSONDecoder(object_pairs_hook=_object), 0
     text = text.strip()
     start = 0
     while start < len(text):
         number += 1
         try:
             item, start = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise _refusal(path, f"record {number} is not JSON: {error}") from error
         yield item
         space = _SPACE.match(text, start)
@@ -311,7 +320,7 @@ def _runs_of(folder: Path) -> dict[str, list[Path]]:
     return runs
 
 
-def _folder_records(folder: Path) -> Iterator[dict[str, str]]:
+def _folder_records(folder: Path) -> Iterator[Record]:
     """Yields the runs of a folder. Where a run has a folder of its own, its files' names come
     before those of their fields, as in ``config.lr``; a run without a name has its file's."""
     runs = _runs_of(folder)
@@ -341,21 +350,69 @@ def _folder_records(folder: Path) -> Iterator[dict[str, str]]:
 
 def _loaded(path: Path, text: str, what: str) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise _refusal(path, f"{what} is not JSON: {error}; write one object a line") from error
 
 
-def _flat(item: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """Yields the leaves of a record as text; W&B wraps some settings, {"value": ...}."""
+@dataclass(frozen=True)
+class _Clash:
+    """Two values of one name in one record."""
+
+    one: Any
+    other: Any
+
+    def refusal(self, path: Path, number: int, name: str) -> RequestError:
+        """Returns what to say where the name is asked for."""
+        return _refusal(
+            path,
+            f"record {number}: {name} is there twice, as {_shown(self.one)} and as "
+            f"{_shown(self.other)}; remove one",
+        )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)[:40]
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of JSON; a key that is there twice has one value only if both agree."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found[key] = _both(found[key], value) if key in found else value
+    return found
+
+
+def _both(one: Any, other: Any) -> Any:
+    """Returns what two values of one name are together."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return _object([*one.items(), *other.items()])
+    if isinstance(one, _Clash) or isinstance(other, _Clash):
+        return one if isinstance(one, _Clash) else other
+    mine, its = (None if isinstance(each, dict) else as_cell(_cell(each)) for each in (one, other))
+    same = mine == its and type(mine) is type(its) and not isinstance(one, dict)
+    return one if same and not isinstance(other, dict) else _Clash(one, other)
+
+
+def _record(item: Mapping[str, Any]) -> Record:
+    """Returns the leaves of a record by dotted name, as text; ``a.b`` and b inside a are one."""
+    leaves = _object(list(_leaves_of(item, "")))
+    return {n: each if isinstance(each, _Clash) else _cell(each) for n, each in leaves.items()}
+
+
+def _leaves_of(item: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of a record; W&B wraps some settings, {"value": ...}."""
     for key, value in item.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and "value" in value and set(value) <= {"value", "desc"}:
             value = value["value"]
         if isinstance(value, dict):
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, _cell(value)
+            yield from _leaves_of(value, f"{name}.")
+            continue
+        yield name, value
+        for part in (value.one, value.other) if isinstance(value, _Clash) else ():
+            if isinstance(part, dict):  # all that lies below it is as doubtful
+                yield from ((leaf, value) for leaf, _ in _leaves_of(part, f"{name}."))
 
 
 def _cell(value: Any) -> str:

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from sweeper.errors import RequestError
-from sweeper.imports.cells import Plain, coded, state
+from sweeper.imports.cells import Floats, Plain, coded, state
+from sweeper.imports.duplicates import Deduplicated, deduplicated, numbered_repeats
 from sweeper.imports.files import Sheet, open_sheet, release_batches
 from sweeper.imports.request import ImportRequest, found_columns, notes_on_logged
 from sweeper.imports.study import ImportedStudy
-from sweeper.imports.table import Deduplicated, Reader, deduplicated, numbered_repeats
+from sweeper.imports.table import COMPLETED, MISSING, Reader, Rows, first_rows
 from sweeper.store import Changes, Store
-from sweeper.words import plural
+from sweeper.words import is_batch_size, plural, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +82,10 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         reader.add(batch)
     release_batches()
     sorted_rows, cells = _one_row_each(sheet, reader, request)
+    rows, short = _without_short_runs(sorted_rows.rows, cells, request)
     name = sheet.path.name or sheet.path.resolve().name
     source = {"source": name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, cells, sorted_rows.rows, source)
+    imported = ImportedStudy(request, cells, rows, source)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace
@@ -92,7 +96,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         file=name,
         sha256=source["sha256"],
         rows=reader.seen,
-        used=len(sorted_rows.rows.row),
+        used=len(rows.row),
         repeated=sorted_rows.repeated,
         set_aside=sorted_rows.set_aside,
         trials=counts,
@@ -101,8 +105,73 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         changes=changes,
         curves=curves,
         left_out=reader.left_out,
-        notes=(*found, *reader.notes(), *_not_run(counts["missing"], request)),
+        notes=(
+            *(*found, *reader.notes(), *_short_words(rows, short, request)),
+            *_not_run(counts["missing"] - len(short), request),
+        ),
     )
+
+
+SHORT = 0.99
+"""Share of the length of the others of its place below which a run stopped early: less than
+this is rounding to whole batches."""
+
+
+def _without_short_runs(
+    rows: Rows, cells: Sequence[tuple[Plain, ...]], request: ImportRequest
+) -> tuple[Rows, dict[int, float]]:
+    """Returns the rows, where the runs that stopped early count as missing, and the length that
+    each of these would have to have, by the place of its last row.
+
+    A run is as long as its tokens say, or else its steps. It stopped early if along every
+    hyperparameter another run of the same settings got further: runs of other batch sizes have
+    other numbers of steps by right, and along a batch size steps are not compared at all.
+    """
+    lengths = _lengths(rows)
+    if request.any_length or request.holds_optima or not (request.tokens or request.step):
+        return rows, {}
+    last = np.append(first_rows(rows)[1:], len(rows.cell)) - 1
+    done = last[(rows.kind[last] == COMPLETED) & np.isfinite(lengths[last])]
+    if not len(done) or lengths[done].min() >= SHORT * lengths[done].max():
+        return rows, {}
+    owners = [cells[number] for number in rows.cell[done].tolist()]
+    own = lengths[done]
+    full = np.full(len(done), np.inf)
+    for axis in _lengthwise(request):
+        longest: dict[tuple[Plain, ...], float] = {}
+        places = [tuple(v for i, v in enumerate(cell[:-1]) if i != axis) for cell in owners]
+        for place, length in zip(places, own.tolist(), strict=True):
+            longest[place] = max(length, longest.get(place, 0.0))
+        full = np.minimum(full, [longest[place] for place in places])
+    short = {int(done[i]): float(full[i]) for i in np.flatnonzero(own < SHORT * full)}
+    kind = rows.kind.copy()
+    kind[list(short)] = MISSING
+    return replace(rows, kind=kind), short
+
+
+def _lengths(rows: Rows) -> Floats:
+    return rows.extras.get("tokens", rows.step.astype(np.float64))
+
+
+def _lengthwise(request: ImportRequest) -> list[int | None]:
+    """Returns the places in a cell of the hyperparameters along which runs have one length."""
+    names = [name for name in request.hyperparameters if request.tokens or not is_batch_size(name)]
+    return [request.settings.index(name) for name in names] or [None]
+
+
+def _short_words(rows: Rows, short: Mapping[int, float], request: ImportRequest) -> list[str]:
+    if not short:
+        return []
+    unit, lengths = "tokens" if request.tokens else "steps", _lengths(rows)
+    some = [
+        f"row {rows.row[place]} with {setting(float(lengths[place]))} of {setting(full)}"
+        for place, full in sorted(short.items(), key=lambda item: rows.row[item[0]])[:NAMED]
+    ]
+    more = f", and {len(short) - NAMED} more" if len(short) > NAMED else ""
+    return [
+        f"{plural(len(short), 'run')} stopped early and counts as not finished: "
+        f"{', '.join(some)} {unit}{more}; --any-length takes runs of any length as results"
+    ]
 
 
 def _not_run(missing: int, request: ImportRequest) -> list[str]:
@@ -115,6 +184,9 @@ def _not_run(missing: int, request: ImportRequest) -> list[str]:
         "nan there, or say so in an --outcome column"
     ]
 
+
+NAMED = 3
+"""Runs that a note names before it counts the others."""
 
 STATE_NAMES = ("state", "status")
 """How trackers call the column that says how a run ended, in small letters."""

@@ -123,6 +123,7 @@ class ImportRequest:
         outcome: column that says how a run ended.
         flops, tokens, params: columns of training FLOPs, tokens seen and parameters.
         step: column of the optimizer step, if a run has a row a step.
+        any_length: take runs that stopped before others of their place as results.
         question: what the study asks.
         replace: hide the trials of an earlier import that are not in this one.
         repeats: rows that agree in everything but the result are runs under other seeds, which
@@ -153,6 +154,7 @@ class ImportRequest:
     tokens: str | None = None
     params: str | None = None
     step: str | None = None
+    any_length: bool = False
     question: str = ""
     replace: bool = False
     repeats: bool = False

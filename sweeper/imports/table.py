@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import Codes, Floats, Plain, as_cell, coded, is_number, measured, state
+from sweeper.imports.cells import (
+    STATE_WORDS,
+    Codes,
+    Floats,
+    Plain,
+    as_cell,
+    coded,
+    is_number,
+    measured,
+    seed_of,
+    state,
+)
 from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
+from sweeper.rounding import merged, merged_words
 from sweeper.words import plural
 
 KINDS = ("completed", "diverged", "failed", "missing")
@@ -28,6 +40,9 @@ EXTRAS = (*AMOUNTS, "error", "low", "high")
 """All that a row may hold beside the objective."""
 
 _ROOM = 2**40
+
+_LARGE = 2.0**63
+"""Beyond the whole numbers that a database holds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +100,9 @@ class Reader:
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._left_out: dict[str, set[Plain]] = {}
         self._zeros: dict[str, tuple[int, int]] = {}  # number of the first such row, their count
+        self._merged: dict[str, Mapping[float, float]] = {}  # values that stand for others
         self._ended: Counter[str] = Counter()
+        self._texts: set[str] = set()  # seeds that are text
         self._sure = 0  # rows whose standard error is 0
         self.seen = 0
 
@@ -131,6 +148,7 @@ class Reader:
             raise RequestError(self._nothing())
         self._require_no_logarithms()
         joined = {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
+        self._merge(joined)
         joined.setdefault("step", np.zeros(len(joined["row"]), dtype=np.int32))
         order = np.lexsort((joined["step"], joined["cell"]))  # stable, and rows rise already
         if (order[1:] < order[:-1]).any():
@@ -138,6 +156,24 @@ class Reader:
                 joined[name] = joined[name][order]
         main = {name: joined[name] for name in ("cell", "row", "value", "kind", "step")}
         return Rows(**main, extras={name: joined[name] for name in EXTRAS if name in joined})
+
+    def _merge(self, joined: dict[str, NDArray[Any]]) -> None:
+        """Makes one cell of those whose numbers are a rounding apart."""
+        settings = self._request.settings
+        for name in (*self._request.scales, *self._request.hyperparameters, *self._request.fixed):
+            place = settings.index(name)
+            values = {cell[place] for cell in self._known if is_number(cell[place])}
+            whole = name not in self._request.fixed
+            found = merged((float(value or 0) for value in values), whole=whole)
+            if not found:
+                continue
+            self._merged[name] = found
+            before, self._known = self.cells, {}
+            numbers = [
+                self._number((*cell[:place], *_one_of(cell[place], found), *cell[place + 1 :]))
+                for cell in before
+            ]
+            joined["cell"] = _small(np.array(numbers, dtype=np.int64)[joined["cell"]])
 
     def notes(self) -> Iterator[str]:
         """Yields a sentence on each thing that was not taken as it stands in the file."""
@@ -153,9 +189,17 @@ class Reader:
                 f"left out: {plural(count, 'row')}{first}, where {name} is 0, which has no log2; "
                 f"--fixed {name} in place of --hp compares its values as groups"
             )
+        for name, found in self._merged.items():
+            yield f"{name}: {merged_words(found)}"
         if self._ended:
             words = ", ".join(f"{count} {word}" for word, count in sorted(self._ended.items()))
             yield f"rows without a result by the column {self._request.outcome}: {words}"
+        if self._texts:
+            spellings = plural(len(self._texts), "spelling")
+            yield (
+                f"{self._request.seed} tells runs apart by text, in {spellings} such as "
+                f"{min(self._texts)!r}: each has a seed made of it"
+            )
         if self._sure:
             yield (
                 f"{plural(self._sure, 'row')} with {self._request.error} 0, which counts as not "
@@ -240,19 +284,23 @@ class Reader:
             codes, cells = coded(arrays[name])
             for code, value in enumerate(cells):
                 self._check(name, value, codes, code, rows)
+            if name == self._request.seed:
+                self._texts |= {value for value in cells if isinstance(value, str)}
+                cells = [seed_of(v) if isinstance(v, str) else v for v in cells]
             columns.append((codes, cells))
             mixed, size = mixed * len(cells) + codes, size * len(cells)
             if size > _ROOM:
                 mixed = np.unique(mixed, return_inverse=True)[1].astype(np.int64)
                 size = int(mixed.max()) + 1
+        seed = () if self._request.seed else (0,)
         _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
         numbers = [
-            self._number(tuple(cells[codes[place]] for codes, cells in columns)) for place in first
+            self._number((*(cells[codes[place]] for codes, cells in columns), *seed))
+            for place in first
         ]
         return np.array(numbers, dtype=np.int64)[inverse]
 
     def _number(self, cell: tuple[Plain, ...]) -> int:
-        cell = cell if self._request.seed else (*cell, 0)
         return self._known.setdefault(cell, len(self._known))
 
     def _check(self, name: str, value: Plain, codes: Codes, code: int, rows: Codes) -> None:
@@ -266,7 +314,8 @@ class Reader:
     def _fault(self, name: str, value: Plain) -> str | None:
         if name == self._request.seed:
             whole = is_number(value) and isinstance(value, int) and abs(value) < 2**63
-            return None if whole else "where a seed is a whole number"
+            told = isinstance(value, str)
+            return None if whole or told else "where a seed is a whole number below 2^63, or text"
         if name in self._request.variant:
             return None if value is not None else "and a variant's name needs it"
         if name not in self._numbers:
@@ -341,18 +390,19 @@ class Reader:
         raise self._refusal(
             row,
             str(self._request.outcome),
-            f"{cell!r}, where finished, diverged, crashed, failed, running or the like says how "
-            "a run ended",
+            f"{cell!r}, where one of these words says how a run ended, in any case: {STATE_WORDS}",
         )
 
     def _steps(self, arrays: Batch, rows: Codes) -> Codes:
         name = str(self._request.step)
         values, empty = self._amounts(arrays, name, rows)
         wrong = empty | ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+        wrong |= values >= _LARGE
         if wrong.any():
             place = int(np.argmax(wrong))
             cell = arrays[name][place].as_py()
-            raise self._refusal(rows[place], name, f"{cell!r}, where a step is a whole number")
+            why = f"{cell!r}, where a step is a whole number below 2^63"
+            raise self._refusal(rows[place], name, why)
         return values.astype(np.int64)
 
     def _extra(self, arrays: Batch, name: str, rows: Codes) -> Floats:
@@ -365,12 +415,22 @@ class Reader:
         if wrong.any():
             place = int(np.argmax(wrong))
             raise self._refusal(rows[place], name, f"{values[place]:g}, where an amount is needed")
+        large = values >= _LARGE
+        if large.any() and name in (self._request.tokens, self._request.params):
+            place = int(np.argmax(large))
+            why = f"{values[place]:g}, where a count is below 2^63; FLOPs go to --flops"
+            raise self._refusal(rows[place], name, why)
         return np.where(empty, np.nan, values)
 
     def _refusal(self, row: int | np.int64, name: str, why: str) -> RequestError:
         return RequestError(
             f"{self._request.file}: row {row}, column {self._columns[name]}: {why}"
         )
+
+
+def _one_of(value: Plain, found: Mapping[float, float]) -> tuple[Plain]:
+    best = found.get(float(value)) if is_number(value) else None  # type: ignore[arg-type]
+    return (value if best is None else as_cell(best),)
 
 
 def _small(values: Codes) -> Codes:
@@ -389,91 +449,6 @@ def _hint(value: Plain) -> str:
     return "; units, powers and words have to be written out, for example 0.001 or 1.9e8"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deduplicated:
-    """Rows of which each cell and step has one.
-
-    Attributes:
-        rows: sorted by cell and step.
-        repeated: rows that said again what another one says.
-        set_aside: rows without a result beside others of the same cell that have one.
-    """
-
-    rows: Rows
-    repeated: int
-    set_aside: int
-
-
-class Conflict(NamedTuple):
-    """Results of one cell and step that differ: the numbers of the first two such rows, and how
-    many cells have some."""
-
-    first: int
-    second: int
-    cells: int
-
-
-def deduplicated(rows: Rows) -> Deduplicated | Conflict:
-    """Returns one row a cell and step of rows sorted by them; or, if two results of one cell and
-    step differ, where."""
-    rows, aside = _with_results(rows)
-    again = (np.diff(rows.cell) == 0) & (np.diff(rows.step) == 0)
-    if again.any():
-        odd = again & ~_agree(rows)
-        if odd.any():
-            first, second = rows.row[int(np.argmax(odd)) :][:2]
-            return Conflict(int(first), int(second), len(np.unique(rows.cell[1:][odd])))
-        rows = rows.take(np.concatenate([[True], ~again]))
-    return Deduplicated(rows=rows, repeated=int(again.sum()), set_aside=aside)
-
-
-def numbered_repeats(
-    rows: Rows, cells: Sequence[tuple[Plain, ...]]
-) -> tuple[Deduplicated, list[tuple[Plain, ...]]]:
-    """Returns one row a repeat of rows sorted by cell and without steps, and the cells of the
-    repeats: the settings, and the repeat's place among those of its cell as the seed.
-
-    Rows that agree in a finite loss too are one: a file that holds its rows twice has no more
-    to tell than one that holds them once.
-    """
-    import pandas
-
-    rows, aside = _with_results(rows)
-    result = rows.kind == COMPLETED
-    said = {"value": rows.value, **rows.extras}
-    told = pandas.DataFrame(
-        {"cell": rows.cell, "kind": rows.kind}
-        | {name: np.where(result, values, np.nan) for name, values in said.items()}
-    )
-    again = (told.duplicated() & (told["kind"] != DIVERGED)).to_numpy()
-    rows = rows.take(~again)
-    seeds = pandas.Series(rows.cell).groupby(rows.cell).cumcount().tolist()
-    own = [(*cells[cell][:-1], seed) for cell, seed in zip(rows.cell.tolist(), seeds, strict=True)]
-    numbered = replace(rows, cell=np.arange(len(own)))
-    return Deduplicated(rows=numbered, repeated=int(again.sum()), set_aside=aside), own
-
-
-def _with_results(rows: Rows) -> tuple[Rows, int]:
-    """Returns the rows without those that have no result where another of their cell has one,
-    and how many these are."""
-    rank = np.maximum(rows.kind - 1, 0)  # results first, then failed, then missing
-    starts = first_rows(rows)
-    best = np.minimum.reduceat(rank, starts)
-    kept = rank == np.repeat(best, np.diff(np.append(starts, len(rank))))
-    aside = int((~kept).sum())
-    return rows.take(kept) if aside else rows, aside
-
-
 def first_rows(rows: Rows) -> NDArray[np.intp]:
     """Returns the place of the first row of each cell, of rows sorted by cell."""
     return np.flatnonzero(np.concatenate([[True], np.diff(rows.cell) != 0]))
-
-
-def _agree(rows: Rows) -> NDArray[np.bool_]:
-    """Whether each row but the first says what the one before it says."""
-    agree: NDArray[np.bool_] = np.diff(rows.kind) == 0
-    result = rows.kind[1:] == COMPLETED
-    for values in (rows.value, *rows.extras.values()):
-        same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
-        agree &= same | ~result
-    return agree

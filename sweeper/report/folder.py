@@ -7,8 +7,10 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from sweeper.errors import EnvironmentFault
 
@@ -51,8 +53,14 @@ class Folder:
 
     def csv(self, name: str, table: pd.DataFrame) -> str:
         """Writes a table as UTF-8 CSV (infinite as ``inf``, unknown as empty); returns its file
-        name."""
-        return self._write(f"{name}.csv", table.to_csv(index=False).encode())
+        name. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+        texts = {
+            column: table[column].map(_no_formula)
+            for column in table.columns
+            if not is_numeric_dtype(table[column])
+        }
+        safe = table.assign(**texts).rename(columns=_no_formula)
+        return self._write(f"{name}.csv", safe.to_csv(index=False).encode())
 
     def page(self, text: str) -> Path:
         """Writes the page; returns its path."""
@@ -73,3 +81,14 @@ class Folder:
                 "and that the folder may be written, or choose another one with --out"
             ) from error
         return name
+
+
+def _no_formula(cell: Any) -> Any:
+    """Returns a cell of a table with an apostrophe before text that begins like a formula."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith(("=", "+", "-", "@")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -13,11 +13,13 @@ from .files.paths import Paths as Paths
 from .files.protocol import FileStore as FileStore
 from .files.protocol import disk_fault as disk_fault
 from .owner import Owner as Owner
+from .query import json_rows as json_rows
 from .records import IMPORTED as IMPORTED
 from .records import LOSS_ERROR as LOSS_ERROR
 from .records import OPTIMUM_HIGH as OPTIMUM_HIGH
 from .records import OPTIMUM_LOW as OPTIMUM_LOW
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
+from .records import RUN_LENGTH as RUN_LENGTH
 from .records import Account as Account
 from .records import Changes as Changes
 from .records import Estimate as Estimate

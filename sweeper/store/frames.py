@@ -8,16 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Text, cast, func, select
+from sqlalchemy import Connection, Select, Text, case, cast, func, select
 
 from sweeper.outcome import FAILED
 from sweeper.store.attempts import RUNNING
 from sweeper.store.records import (
     DERIVED_COLUMNS,
     FIRST_COLUMNS,
+    IMPORTED,
     KNOWN_METRICS,
     LAST_COLUMNS,
     RESERVED_COLUMNS,
+    RUN_LENGTH,
     StudyRecord,
 )
 from sweeper.store.studies import find_study
@@ -144,7 +146,8 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
     attempts (their number); hidden; loss_error (standard error of the loss), optimum_low and
-    optimum_high (interval of an imported optimum), where any result came with one. A setting
+    optimum_high (interval of an imported optimum), run_length (of an imported run, in tokens or
+    else in steps), where any result came with one. A setting
     whose name is one of these others is found as
     ``setting_<name>``.
 
@@ -171,6 +174,9 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
     whole = whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
     known = {name: pandas.Series(columns[name], dtype="float64") for name in KNOWN_METRICS}
+    if study.workload == IMPORTED:
+        length = pandas.Series(columns[RUN_LENGTH], dtype="float64")
+        known[RUN_LENGTH] = length.mask(length == 0)
     return whole.assign(**{name: each for name, each in known.items() if each.notna().any()})
 
 
@@ -274,6 +280,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             *(results.c.metrics[name].as_float().label(name) for name in KNOWN_METRICS),
             *(environment[name].as_string().label(name) for name in _VERSIONS),
             *(results.c[name] for name in _OF_RESULT),
+            case((results.c.tokens > 0, results.c.tokens), else_=results.c.step).label(RUN_LENGTH),
             tried.label("attempts"),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)

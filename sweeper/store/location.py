@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -21,6 +22,12 @@ _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg"}
 _ALLOWED = (
     "give a folder, postgresql+psycopg://user:password@host/database, or sqlite:///path/to/file.db"
 )
+
+
+_SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
+"""In the name of an option of a URL whose value is not to be shown."""
+
+_MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,11 @@ class Location:
     def shown(self) -> str:
         """The place in messages: a path, or the URL with its password masked."""
         file = self.sqlite_file
-        return self.url.render_as_string(hide_password=True) if file is None else str(file)
+        if file is not None:
+            return str(file)
+        hidden = {name: _MASK if _SECRET.search(name) else v for name, v in self.url.query.items()}
+        shown = self.url.set(query=hidden).render_as_string(hide_password=True)
+        return shown.replace(quote(_MASK), _MASK)
 
 
 def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) -> Location:
@@ -92,6 +103,11 @@ def _database(text: str, scheme: str) -> URL:
     except (ArgumentError, ValueError) as error:
         # The text may hold a password, so it is not repeated.
         raise RequestError(f"store: the {scheme} URL cannot be read; {_ALLOWED}") from error
+    if "@" in f"{url.host}{url.database}":
+        raise RequestError(
+            f"store: the {scheme} URL cannot be read: a user, password or name that holds an '@', "
+            "':' or '/' has to be escaped, '@' as %40"
+        )
     if scheme in _POSTGRES:
         return url.set(drivername="postgresql+psycopg")
     if url.database in (None, "", ":memory:"):

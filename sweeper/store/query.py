@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -26,6 +28,14 @@ _READING = {
     sqlite3.SQLITE_RECURSIVE,
 }
 _INSPECTING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"}
+
+
+_READERS = ("select", "with", "values", "table", "explain", "show")
+"""First words of the statements that a server is asked; a powerful role could run programs on it
+with others, in a transaction that only reads, too."""
+
+_BEFORE = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)*")
+"""What may stand before the first word: space, parentheses and comments."""
 
 
 def run_query(database: Database, sql: str, parameters: Sequence[Any] = ()) -> Table:
@@ -80,9 +90,22 @@ def _ask_postgres(location: Location, sql: str, parameters: Sequence[Any]) -> Ta
         engine.dispose()
 
 
+def require_reading(sql: str) -> None:
+    """Checks that a statement for a server begins like one that reads.
+
+    Raises:
+        RequestError: it does not.
+    """
+    start = _BEFORE.match(sql)
+    word = re.match(r"\w*", sql[start.end() if start else 0 :])
+    if word is None or word[0].lower() not in _READERS:
+        raise _refusal(sql, f"{word[0].lower() if word else ''!r} is no statement that reads")
+
+
 def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
     import psycopg  # an optional dependency, which only a PostgreSQL store needs
 
+    require_reading(sql)
     try:
         # Prepared, a text with a second statement ("rollback; drop ...") is refused.
         cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
@@ -95,16 +118,41 @@ def _table(sql: str, description: Any, rows: list[Any]) -> Table:
     if not description:
         raise _refusal(sql, "this asks for nothing")
     columns = tuple(column[0] for column in description)
-    return Table(columns, [tuple(_plain(value) for value in row) for row in rows])
+    return Table(columns, [tuple(plain(value) for value in row) for row in rows])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as SQLite would give it, so that both databases answer alike."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if whole else float(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        moment = value if value.tzinfo is None else value.astimezone(UTC)
+        return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=lambda each: plain(each))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"\\x{bytes(value).hex()}"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def json_rows(table: Table) -> list[dict[str, Any]]:
+    """Returns the rows of an answer for JSON: a name that several columns have is numbered, and
+    what JSON has no number for is text, ``NaN`` or ``Infinity``."""
+    names: list[str] = []
+    for column in table.columns:
+        name, count = column, 1
+        while name in names:
+            count += 1
+            name = f"{column}_{count}"
+        names.append(name)
+    return [dict(zip(names, map(_finite, row), strict=True)) for row in table.rows]
+
+
+def _finite(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _refusal(sql: str, error: BaseException | str) -> RequestError:
@@ -113,6 +161,6 @@ def _refusal(sql: str, error: BaseException | str) -> RequestError:
     shown = line if len(line) <= 80 else f"{line[:77]}..."
     return RequestError(
         f"sql: {words}, in {shown!r}; one statement that reads is allowed (select, with, values, "
-        "explain); the tables are studies, trials, study_trials, attempts, results, marks, "
-        "probes and estimates"
+        "table, explain, show); the tables are studies, trials, study_trials, attempts, results, "
+        "marks, probes and estimates"
     )

@@ -30,10 +30,16 @@ LOSS_ERROR = "loss_error"
 OPTIMUM_LOW, OPTIMUM_HIGH = "optimum_low", "optimum_high"
 """Those that hold the interval of an optimum that was imported as such."""
 
+RUN_LENGTH = "run_length"
+"""The column of the table of trials that says how far imported runs got: in tokens, or else in
+steps, where their table has such a column."""
+
 KNOWN_METRICS = (LOSS_ERROR, OPTIMUM_LOW, OPTIMUM_HIGH)
 """Metrics that are columns of the table of trials where any result has them."""
 
-RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS)) - {*DERIVED_COLUMNS}
+RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS, RUN_LENGTH)) - {
+    *DERIVED_COLUMNS
+}
 """Columns of the table of trials that no setting can be named like."""
 
 

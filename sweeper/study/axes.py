@@ -131,6 +131,8 @@ def parse_axis(raw: Any) -> Axis:
         return _parse_list(raw)
     if raw is None:
         raise ValueError(f"the axis is empty; give {_FORMS}, or remove it")
+    if (listed := _listed(raw)) is not None:
+        raise ValueError(f"{shown(raw)} is text; an axis of several values is written {listed}")
     raise ValueError(
         f"{shown(raw)} is a single value; write [{shown(raw)}] for an axis of one value, or "
         f"move it to `fixed` (an axis is {_FORMS})"
@@ -226,7 +228,19 @@ def _number_of_text(text: str) -> int | float:
             return int(digits) if re.fullmatch(r"[-+]?[\d_]+", digits) else float(digits)
     except (OverflowError, ValueError):
         raise ValueError(f"{shown(text)} is not a finite number") from None
+    if (listed := _listed(text)) is not None:
+        raise ValueError(
+            f"{shown(text)} is not a number; a list is written {listed}, and a fraction 0.5"
+        )
     raise ValueError(f"{shown(text)} is not a number; write it like 0.001, 1e-3 or 2**-10")
+
+
+def _listed(raw: Any) -> str | None:
+    """Returns numbers with commas, semicolons or spaces between them as a list, ``[64, 128]``."""
+    parts = re.split(r"\s*[,;]\s*|\s+", raw.strip(" ,;")) if isinstance(raw, str) else []
+    if len(parts) < 2 or not all(_PLAIN.match(part) for part in parts):
+        return None
+    return f"[{', '.join(parts)}]"
 
 
 def _power_of_two(exponent: float) -> float:

@@ -14,7 +14,7 @@ from import_files import take
 from pyarrow import parquet
 
 from sweeper.errors import RequestError
-from sweeper.imports.cells import as_cell, coded, measured, state, word
+from sweeper.imports.cells import STATE_WORDS, STATES, as_cell, coded, measured, state, word
 from sweeper.imports.files import open_sheet
 from sweeper.store.store import Store
 
@@ -59,6 +59,14 @@ def test_a_words_meaning_does_not_depend_on_its_case() -> None:
         "missing",
     ]
     assert state("perhaps") is None
+    trackers = {
+        "completed": "TERMINATED COMPLETE FINISHED finished TrialState.COMPLETE",
+        "failed": "ERROR PRUNED FAIL FAILED KILLED crashed failed killed preempted TIMED_OUT",
+        "missing": "PENDING RUNNING PAUSED WAITING SCHEDULED running preempting RunStatus.RUNNING",
+    }
+    for meaning, words in trackers.items():  # of Ray, Optuna, MLflow and W&B
+        assert {state(each) for each in words.split()} == {meaning}
+    assert all(each in STATE_WORDS for words in STATES.values() for each in words)
     assert (word(True), word(0.5), word("SP")) == ("true", "0.5", "SP")
 
 

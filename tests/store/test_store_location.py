@@ -104,3 +104,24 @@ def test_a_file_is_refused_with_the_two_right_spellings(tmp_path: Path) -> None:
 
 def test_a_windows_drive_is_a_folder() -> None:
     assert locate("C:\\results", {}).sqlite_file is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hush@host/db",
+        "postgresql://me@host/db?password=hush",
+        "postgresql://me@host/db?sslmode=require&SSLPassword=hush&host=/run",
+        "postgresql://me:hu/sh@host/db",
+        "postgresql://me:a@hush@host/db",
+        "postgresql://me:a@b/hush@host/db",
+        "postgresql://me:hush@@host/db",
+    ],
+)
+def test_no_message_shows_a_password(url: str) -> None:
+    try:
+        said = locate(url, {}).shown
+    except RequestError as error:
+        said = str(error)
+        assert "%40" in said
+    assert "hush" not in said and "hu/sh" not in said

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+import uuid
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,7 @@ from on_disk import on_disk
 from sample_store import dump, outcome, save
 
 from sweeper.errors import RequestError
+from sweeper.store.query import json_rows, plain, require_reading
 from sweeper.store.records import Table
 from sweeper.store.store import Store
 
@@ -28,6 +34,12 @@ WRITES = (
     "with gone as (delete from marks returning *) select * from gone",
     "select * into mine from marks",
     "do $$ begin delete from marks; end $$",
+    "copy studies to program 'true'",
+    "/* a /* note */ -- */ copy studies to program 'true'",
+    "-- a note\ncopy (select 1) to '/tmp/anywhere'",
+    "call nothing()",
+    "set role postgres",
+    "explain analyze delete from marks",
 )
 
 
@@ -96,3 +108,25 @@ def test_no_other_file_can_be_made_or_opened_from_a_query(tmp_path: Path) -> Non
         assert store.query("pragma table_info(marks)").rows
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["(select 1)", "/* note */ select 1", "-- note\n values (1)", "WITH x AS (select 1) TABLE x"],
+)
+def test_what_reads_may_begin_in_any_way(sql: str) -> None:
+    require_reading(sql)
+
+
+def test_every_value_has_a_form_in_json() -> None:
+    values = (math.nan, math.inf, -math.inf, b"\x01", uuid.UUID(int=1), date(2026, 1, 2))
+    more = (Decimal("Infinity"), Decimal("NaN"), Decimal("2"), [Decimal("1.5")], timedelta(1))
+    row = tuple(plain(value) for value in (*values, *more, None, True))
+    (said,) = json_rows(Table(("a",) * len(row), [row]))
+    assert len(said) == len(row) and json.dumps(said, allow_nan=False)
+    assert (said["a"], said["a_2"], said["a_4"], said["a_9"]) == ("NaN", "Infinity", "\\x01", 2)
+
+
+def test_columns_of_one_name_are_all_told(store: Store) -> None:
+    answer = store.query("select 1 as a, 2 as a, 3 as a_2")
+    assert list(json_rows(answer)[0].values()) == [1, 2, 3]

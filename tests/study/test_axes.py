@@ -99,6 +99,8 @@ def test_what_is_no_finite_number_is_refused(raw: Any) -> None:
         (None, "empty"),
         (0.1, r"single value; write \[0.1\]"),
         ("0.1", "single value"),
+        ("64,128", r"several values is written \[64, 128\]"),
+        ("1e-3; 2e-3", r"several values is written \[1e-3, 2e-3\]"),
         ({}, "is not an axis"),
         ({"log2": [-2, -4]}, r"swap them: \[-4, -2\]"),
         ({"log2": [-4, -2], "step": 0}, "step 0 is not positive"),

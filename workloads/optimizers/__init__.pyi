@@ -1,5 +1,6 @@
 """Optimizers with a leading ensemble axis; one algorithm a module."""
 
+from .coefficients import MARGINS as MARGINS
 from .coefficients import default_steps as default_steps
 from .coefficients import newton_schulz_coefficients as newton_schulz_coefficients
 from .factory import build as build

@@ -27,11 +27,13 @@ class AdaMuon(Matrixwise):
         beta2: float,
         sign: bool,
         rms_align: bool,
+        margin: float = 1.0,
         products: torch.dtype | None = None,
     ) -> None:
         self._decay = momentum
         self._nesterov = nesterov
         self._coefficients = coefficients
+        self._margin = margin
         self._beta2 = beta2
         self._sign = sign
         self._rms_align = rms_align
@@ -49,6 +51,7 @@ class AdaMuon(Matrixwise):
             ahead.sign() if self._sign else ahead,
             coefficients=self._coefficients,
             epsilon=now.epsilons["norm_epsilon"],
+            margin=self._margin,
             products=self._products,
         )
         second.mul_(self._beta2).addcmul_(orthogonal, orthogonal, value=1 - self._beta2)

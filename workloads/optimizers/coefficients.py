@@ -64,20 +64,47 @@ NEWTON_SCHULZ: Mapping[str, Coefficients] = {
 2506.10935); modula; DeepSeek's ten steps; a cubic without the square of A. Names mean these very
 numbers, and a trial stores them, because sets that share a name elsewhere differ."""
 
+MARGINS: Mapping[str, float] = {
+    "polar_express": 1.01,
+    "polar_express_safe": 1.02,
+    "cans": 1.01,
+    "cubic": 1.01,
+}
+"""Of the sets that are made for singular values up to 1 and no further, what norms are multiplied
+by before matrices are divided by them: rounded to bfloat16, a matrix of rank one has a singular
+value of up to 1.004, which these sets send off by orders of magnitude, or to the other side of
+zero. The other sets keep what is a little above 1."""
 
-def newton_schulz_coefficients(name: str, steps: int | None) -> list[list[float]]:
+_MARGIN_WITHIN = frozenset({"polar_express_safe"})
+"""Sets whose numbers are divided by the margin's powers as they stand."""
+
+
+def newton_schulz_coefficients(
+    name: str, steps: int | None, margin: float = 1.0
+) -> list[list[float]]:
     """Returns (a, b, c) of each step of a set.
 
     Args:
         name: a key of ``NEWTON_SCHULZ``.
         steps: number of steps; None for as many as the set has (polar_express: 5). Steps beyond
             the set repeat its last one.
+        margin: s; a, b and c are divided by s, s^3 and s^5, which leaves s itself inside the
+            interval of each step. Not the eighth step of polar_express, which leads to 1.
     """
     full = NEWTON_SCHULZ[name]
     number = default_steps(name) if steps is None else steps
-    return [list(full[min(i, len(full) - 1)]) for i in range(number)]
+    chosen = [full[min(i, len(full) - 1)] for i in range(number)]
+    s = 1.0 if name in _MARGIN_WITHIN else margin
+    return [
+        [a, b, c] if _leads_to_one(a, b, c) else [a / s, b / s**3, c / s**5] for a, b, c in chosen
+    ]
 
 
 def default_steps(name: str) -> int:
     """Returns the number of steps that a set is meant for."""
     return 5 if name == "polar_express" else len(NEWTON_SCHULZ[name])
+
+
+def _leads_to_one(a: float, b: float, c: float) -> bool:
+    """Returns whether a step keeps 1 and all that is near it: p(1) = 1 and p'(1) = 0."""
+    return a + b + c == 1 and a + 3 * b + 5 * c == 0

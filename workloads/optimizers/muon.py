@@ -29,12 +29,14 @@ class Muon(Matrixwise):
         momentum: float,
         nesterov: bool,
         coefficients: Coefficients,
+        margin: float = 1.0,
         shape_factor: str = "none",
         products: torch.dtype | None = None,
     ) -> None:
         self._decay = momentum
         self._nesterov = nesterov
         self._coefficients = coefficients
+        self._margin = margin
         self._factor = shape_factor
         self._products = products
 
@@ -51,6 +53,7 @@ class Muon(Matrixwise):
             ahead,
             coefficients=self._coefficients,
             epsilon=now.epsilon,
+            margin=self._margin,
             products=self._products,
         )
         factor = shape_factor(self._factor, *gradient.shape[-2:])
@@ -68,9 +71,10 @@ def newton_schulz(
     *,
     coefficients: Coefficients,
     epsilon: Tensor,
+    margin: float = 1.0,
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """Returns p_T(...p_1(X)) with X = G / (||G||_F + epsilon) for each matrix G.
+    """Returns p_T(...p_1(X)) with X = G / (s ||G||_F + epsilon) for each matrix G.
 
     p(X) = a X + b (X X') X + c (X X')^2 X maps each singular value x to a x + b x^3 + c x^5 and
     leaves the singular vectors (optimizers of arXiv 2512.05620, appendix A; K. Jordan's Muon).
@@ -79,15 +83,24 @@ def newton_schulz(
         matrices: G, [N, m, n]; not changed. Normalised in its own number format.
         coefficients: (a, b, c) of each step.
         epsilon: added to the norm, [N, 1, 1].
+        margin: s, at least 1; see ``MARGINS``.
         products: number format of the products; None for bfloat16 on CUDA, elsewhere that of
             ``matrices``.
     """
     inner = products or (torch.bfloat16 if matrices.is_cuda else matrices.dtype)
-    norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
-    x = (matrices / (norms + epsilon)).to(inner)
+    x = (matrices / (_norms(matrices) * margin + epsilon)).to(inner)
     together = len(x) if x.is_cuda else max(1, CACHED // x[0].numel())
     parts = [_iterated(part, coefficients) for part in torch.split(x, together)]
     return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(matrices.dtype)
+
+
+def _norms(matrices: Tensor) -> Tensor:
+    """Returns Frobenius norms, [N, 1, 1]; of entries whose squares overflow too."""
+    norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
+    if norms.is_cuda or norms.isinf().any():
+        wide = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True, dtype=torch.float64)
+        norms = torch.where(norms.isinf(), wide.to(norms.dtype), norms)
+    return norms
 
 
 def _iterated(x: Tensor, coefficients: Coefficients) -> Tensor:
@@ -95,7 +108,8 @@ def _iterated(x: Tensor, coefficients: Coefficients) -> Tensor:
     tall = x.shape[-2] > x.shape[-1]
     for a, b, c in coefficients:
         gram = torch.bmm(x.mT, x) if tall else torch.bmm(x, x.mT)
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        # with alpha=0 torch loses beta in bfloat16 on some CPUs
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) if c else gram * b
         factors = (x, polynomial) if tall else (polynomial, x)
         x = torch.baddbmm(x, *factors, beta=a)
     return x

@@ -21,9 +21,9 @@ class Shampoo(Matrixwise):
     m <- b1 m + (1 - b1) G; L <- b2 L + (1 - b2) G G'; R <- b2 R + (1 - b2) G' G; mhat = m /
     (1 - b1^t), and Lhat, Rhat likewise. L and R start from zero, which is what the correction of
     their bias is for; the source starts them from epsilon I, whose share would depend on the scale
-    of the gradients. Roots are computed anew every ``frequency`` steps from step 1 on and know the
-    gradient of their step. A side that is not among ``sides`` or longer than ``max_dim`` has no
-    preconditioner.
+    of the gradients. Roots are computed anew every ``frequency`` steps from step 1 on and at step
+    ``start``, the first in which the update moves anything, and know the gradient of their step. A
+    side that is not among ``sides`` or longer than ``max_dim`` has no preconditioner.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class Shampoo(Matrixwise):
         frequency: int,
         relative: bool,
         root: str,
+        start: int = 1,
     ) -> None:
         self._beta1, self._beta2 = beta1, beta2
         self._exponent = exponent
         self._sides = Sides(sides, max_dim)
         self._frequency = frequency
+        self._start = start
         self._relative = relative
         self._root = {"eigh": root_by_eigenvalues, "newton": root_by_newton}[root]
 
@@ -58,7 +60,7 @@ class Shampoo(Matrixwise):
         first = tensor_in(state, "first").lerp_(gradient, 1 - self._beta1)
         for side in sides:
             accumulate(tensor_in(state, side), gradient, side, self._beta2)
-            if (now.step - 1) % self._frequency == 0:
+            if (now.step - 1) % self._frequency == 0 or now.step == self._start:
                 state[f"{side}_root"] = self._inverse_root(tensor_in(state, side), now)
         update = torch.div(first, 1 - self._beta1**now.step, out=gradient)
         spare = torch.empty_like(update)

@@ -64,7 +64,9 @@ def rule_results(config: Config, tensors_of: TensorsOf) -> dict[str, Any]:
     }
     if "newton_schulz" in config:
         results["newton_schulz_coefficients"] = newton_schulz_coefficients(
-            config["newton_schulz"], config["newton_schulz_steps"]
+            config["newton_schulz"],
+            config["newton_schulz_steps"],
+            config.get("newton_schulz_margin", 1.0),
         )
     return results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workloads.optimizers import SPECS, default_steps, others_of, traits_of, vectors_of
+from workloads.optimizers import MARGINS, SPECS, default_steps, others_of, traits_of, vectors_of
 from workloads.parametrization.decay import DECAY_RULES, base_decay, is_coupled
 from workloads.parametrization.parametrizations import Scaling, scaling_of
 from workloads.parametrization.roles import Role, TensorKind
@@ -27,6 +27,8 @@ def with_optimizer_defaults(config: Config) -> dict[str, Any]:
     result = dict(config)
     if "newton_schulz" in result and result["newton_schulz_steps"] is None:
         result["newton_schulz_steps"] = default_steps(result["newton_schulz"])
+    if "newton_schulz_margin" in result and result["newton_schulz_margin"] is None:
+        result["newton_schulz_margin"] = MARGINS[result["newton_schulz"]]
     result["others"] = others_of(result)
     if result["others_learning_rate_ratio"] is None:
         result["others_learning_rate_ratio"] = _others_ratio(result)

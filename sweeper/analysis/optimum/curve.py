@@ -21,6 +21,9 @@ OUTCOMES = ("completed", "diverged", "missing", "failed")
 SAME_LOG2_DECIMALS = 9
 """Settings whose log2 agree to this many decimals are one point of the grid."""
 
+NEAR = 1e-6
+"""Octaves: settings nearer than this are one point too, but for their digits."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
@@ -97,7 +100,7 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
     table = pd.DataFrame(
         {
             "scale": _positive(frame, scale),
-            "log2": np.round(np.log2(_positive(frame, hyperparameter)), SAME_LOG2_DECIMALS),
+            "log2": _places(np.log2(_positive(frame, hyperparameter))),
             "seed": frame["seed"].to_numpy(),
             "loss": _losses(frame, scale, hyperparameter),
             "result": frame["outcome"].isin(OUTCOMES[:2]).to_numpy(),
@@ -109,6 +112,17 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
         _curve(cells, part, f"{scale} {cells.scale[part.start]:g}")
         for part in equal_runs(cells.scale)
     )
+
+
+def _places(log2: Floats) -> Floats:
+    """Returns places on the grid: of values nearer than :data:`NEAR` to the one below, that one.
+    No polynomial can tell them apart."""
+    places, index = np.unique(np.round(log2, SAME_LOG2_DECIMALS), return_inverse=True)
+    near = np.diff(places) < NEAR
+    if near.any():
+        first = np.concatenate([[True], ~near])
+        places = places[first][np.cumsum(first) - 1]
+    return np.asarray(places[index], np.float64)
 
 
 def _positive(frame: pd.DataFrame, column: str) -> Floats:

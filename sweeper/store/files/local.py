@@ -9,9 +9,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import BinaryIO
 
+from sweeper.errors import StoreError
 from sweeper.store.files.protocol import TEMPORARY_PREFIX, FileInfo, disk_fault
 
 
@@ -59,8 +61,30 @@ class LocalFiles:
             os.sync()
 
     def local(self, name: str) -> Path:
-        """Returns the file itself."""
-        return self.root / name
+        """Returns the file itself.
+
+        Raises:
+            StoreError: it lies outside the folder, by ``..`` or a link on the way.
+        """
+        path = self.root / name
+        parts = Path(name).parts
+        folders = parts if name.endswith("/") else parts[:-1]
+        steps = accumulate(folders, lambda folder, part: folder / part, initial=self.root)
+        linked = any(os.path.islink(step) for step in islice(steps, 1, None))
+        if (
+            ".." in parts
+            or "\0" in name
+            or not path.is_relative_to(self.root)
+            or (linked and self._leaves(path))
+        ):
+            raise StoreError(
+                f"store {self.root}: the file {name!r} lies outside its folder, so it is left "
+                "alone; this store was made or changed by something else than sweeper"
+            )
+        return path
+
+    def _leaves(self, path: Path) -> bool:
+        return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
 
     def names(self, folder: str) -> list[str]:
         """Returns what lies in a folder, sorted."""
@@ -68,7 +92,8 @@ class LocalFiles:
         try:
             with os.scandir(path) as entries:
                 return sorted(
-                    f"{folder}{entry.name}{'/' if entry.is_dir() else ''}" for entry in entries
+                    f"{folder}{entry.name}{'/' if entry.is_dir(follow_symlinks=False) else ''}"
+                    for entry in entries
                 )
         except FileNotFoundError:
             return []

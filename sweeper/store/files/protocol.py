@@ -113,8 +113,9 @@ def open_files(place: str) -> FileStore:
     name = f"sweeper.store.files.{'local' if scheme is None else scheme[1].lower()}"
     opener = getattr(import_module(name), "open_place", None) if find_spec(name) else None
     if opener is None:
+        shown = re.sub("//[^/]*@", "//***@", place)  # it may hold a password
         raise RequestError(
-            f"store: {place} is no place for curves and checkpoints; give a folder, which every "
+            f"store: {shown} is no place for curves and checkpoints; give a folder, which every "
             "machine reaches"
         )
     files: FileStore = opener(place)

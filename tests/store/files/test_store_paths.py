@@ -114,3 +114,34 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
         LocalFiles(tmp_path).write("curves/file"),
     ):
         raise AssertionError("the body must not run")
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.parquet", "curves/../../out.parquet", "/etc/hosts", "a\0b"]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out.parquet").write_bytes(b"theirs")
+    files = LocalFiles(tmp_path / "store")
+    for touch in (files.info, files.remove, files.open, lambda n: files.rename(n, "curves/x")):
+        with pytest.raises(StoreError, match="lies outside its folder"):
+            touch(name)
+    assert (tmp_path / "out.parquet").read_bytes() == b"theirs"
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "home"
+    outside.mkdir()
+    (outside / "step-000000001.pt").write_bytes(b"theirs")
+    root = tmp_path / "store"
+    key = "a" * 64
+    (root / "checkpoints" / "aa").mkdir(parents=True)
+    (root / "checkpoints" / "aa" / key).symlink_to(outside, target_is_directory=True)
+    (tmp_path / "alias").symlink_to(root, target_is_directory=True)
+    for place in (root, tmp_path / "alias"):  # a link to the folder itself is fine
+        files = LocalFiles(place)
+        assert list(Paths(files).checkpoint_folders()) == []
+        with pytest.raises(StoreError, match="lies outside its folder"):
+            files.remove(f"checkpoints/aa/{key}/")
+        with pytest.raises(StoreError, match="lies outside its folder"):
+            files.names(f"checkpoints/aa/{key}/")
+    assert (outside / "step-000000001.pt").exists()

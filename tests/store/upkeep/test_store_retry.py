@@ -8,13 +8,16 @@ from dataclasses import replace
 
 import pytest
 from ended_trials import end, there
+from on_disk import on_disk
 from sample_store import ELSEWHERE, dump, members, save, study, trials
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from sweeper.errors import RequestError, StoreError, UnknownNameError
 from sweeper.store.database import Database
+from sweeper.store.files.local import LocalFiles
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
+from sweeper.store.tables import results
 
 
 def test_failed_trials_become_pending_and_keep_their_attempts(store: Store) -> None:
@@ -176,3 +179,21 @@ def test_a_withdrawal_that_cannot_be_committed_gives_the_curve_its_name_back(
 
     assert there(store, curve, store.paths.withdrawn(curve)) == [True, False]
     assert dump(store) == before
+
+
+@pytest.mark.parametrize("curve", ["../theirs.parquet", "curves/../../theirs.parquet"])
+def test_a_curve_outside_the_folder_is_left_alone(store: Store, curve: str) -> None:
+    if not isinstance(store.paths.files, LocalFiles):
+        pytest.skip("these files are in no folder")
+    (key,) = save(store, 1)
+    end(store, key)
+    theirs = on_disk(store.paths).root.parent / "theirs.parquet"
+    theirs.write_bytes(b"theirs")
+    with store.database.write() as connection:
+        connection.execute(update(results).values(curve=curve))
+    before = dump(store)
+
+    with pytest.raises(StoreError, match="lies outside its folder"):
+        store.retry("widths", keys=[key])
+
+    assert theirs.read_bytes() == b"theirs" and dump(store) == before

@@ -45,9 +45,9 @@ UNITS = {
     "readout": [Unit(names=("readout",))],
 }
 CUBIC = [
-    (3.3656576, -3.3420992, 0.0),
-    (2.5744352, -1.4957376, 0.0),
-    (2.5368962, -1.4312570, 0.0),
+    (3.3656576 / 1.25, -3.3420992 / 1.25**3, 0.0),
+    (2.5744352 / 1.25, -1.4957376 / 1.25**3, 0.0),
+    (2.5368962 / 1.25, -1.4312570 / 1.25**3, 0.0),
 ]
 
 # Settings that are not the defaults, and the algorithm that they describe.
@@ -77,16 +77,27 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], Algorithm]]] = {
             "nesterov": False,
             "newton_schulz": "cubic",
             "newton_schulz_steps": 3,
+            "newton_schulz_margin": 1.25,
             "muon_epsilon": 0.1,
             "shape_factor": "keller_jordan",
         },
         lambda: Muon(
-            momentum=0.7, nesterov=False, coefficients=CUBIC, shape_factor="keller_jordan"
+            momentum=0.7,
+            nesterov=False,
+            coefficients=CUBIC,
+            margin=1.25,
+            shape_factor="keller_jordan",
         ),
     ),
     "muonclip": (
-        {"momentum": 0.7, "newton_schulz": "cubic", "newton_schulz_steps": 3, "others": "muon"},
-        lambda: Muon(momentum=0.7, nesterov=False, coefficients=CUBIC),
+        {
+            "momentum": 0.7,
+            "newton_schulz": "cubic",
+            "newton_schulz_steps": 3,
+            "newton_schulz_margin": 1.25,
+            "others": "muon",
+        },
+        lambda: Muon(momentum=0.7, nesterov=False, coefficients=CUBIC, margin=1.25),
     ),
     "adamuon": (
         {
@@ -94,6 +105,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], Algorithm]]] = {
             "nesterov": False,
             "newton_schulz": "cubic",
             "newton_schulz_steps": 3,
+            "newton_schulz_margin": 1.25,
             "muon_epsilon": 0.1,
             "adamuon_beta2": 0.8,
             "adamuon_epsilon": 0.2,
@@ -104,6 +116,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], Algorithm]]] = {
             momentum=0.7,
             nesterov=False,
             coefficients=CUBIC,
+            margin=1.25,
             beta2=0.8,
             sign=True,
             rms_align=True,
@@ -138,6 +151,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], Algorithm]]] = {
                     frequency=2,
                     relative=False,
                     root="eigh",
+                    start=2,
                 ),
                 Adam(beta1=0.7, beta2=0.8),
                 start=2,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from workloads.optimizers.coefficients import (
+    MARGINS,
     NEWTON_SCHULZ,
     Coefficients,
     newton_schulz_coefficients,
@@ -158,6 +159,84 @@ def test_products_in_bfloat16_stay_within_its_rounding() -> None:
     rough = newton_schulz(matrices, **settings, products=torch.bfloat16)
     assert rough.dtype == torch.float32
     assert 1e-4 < (rough - exact).norm() / exact.norm() < 2e-2
+
+
+WITHIN = {  # as BANDS from 7e-3, of the sets with a margin
+    "polar_express": (0.870, 1.124),
+    "polar_express_safe": (0.859, 1.141),
+    "cans": (0.860, 1.114),
+    "cubic": (0.735, 1.300),
+}
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+ROUGH = {"cans": 0.15}
+"""How far bfloat16 leads singular values below a band: 0.01, but for the steepest of the sets."""
+
+
+def rank_one(rows: int, columns: int, seed: int) -> Tensor:
+    """Returns matrices of rank one [6, m, n]: normal, of signs alone, and of ones; what all
+    entries have in common makes roundings add up."""
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randn(6, rows, 1, generator=generator, dtype=torch.float64)
+    right = torch.randn(6, 1, columns, generator=generator, dtype=torch.float64)
+    left[2:5], right[2:5] = left[2:5].sign() * (1 + left[2:5, :1] % 0.004), right[2:5].sign()
+    left[5], right[5] = 1.0, 1.0
+    return left * right
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NEWTON_SCHULZ)
+def test_a_set_keeps_to_its_band_in_every_number_format(name: str, dtype: torch.dtype) -> None:
+    """Rank one, where roundings lift the singular value above 1; full rank; and condition 1e6."""
+    margin = MARGINS.get(name, 1.0)
+    coefficients = newton_schulz_coefficients(name, None, margin)
+    low, high = WITHIN.get(name) or BANDS[name, None][0]
+    highest = image(grid(1e-9) / margin, coefficients).max().item()
+    below = ROUGH.get(name, 0.01) if dtype == torch.bfloat16 else 0.01
+
+    def iterated(matrices: Tensor) -> Tensor:
+        exact = matrices.to(torch.promote_types(dtype, torch.float32))
+        settings = {"epsilon": torch.tensor(1e-12), "margin": margin, "products": dtype}
+        return newton_schulz(exact, coefficients=coefficients, **settings).double()
+
+    for seed, shape in enumerate([(8, 8), (32, 32), (16, 48), (100, 33), (1, 64), (64, 1)] * 2):
+        matrices = rank_one(*shape, seed)
+        left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+        along = left[:, None, :, 0] @ iterated(matrices) @ right[:, 0, :, None]
+        assert low - 0.01 < along.min() and along.max() < high + 0.01  # with its sign
+        for span, lowest in ((0.5, low - below), (6.0, 0.0)):
+            values = torch.logspace(0, -span, min(shape), dtype=torch.float64)
+            matrix = with_singular_values(values, max(shape))
+            landed = torch.linalg.svdvals(iterated(matrix[None]))
+            assert lowest - 1e-9 < landed.min() and landed.max() < highest + 0.02
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NEWTON_SCHULZ)
+def test_zero_stays_zero_and_the_size_of_a_matrix_does_not_matter(
+    name: str, dtype: torch.dtype
+) -> None:
+    margin = MARGINS.get(name, 1.0)
+    settings = {
+        "coefficients": newton_schulz_coefficients(name, None, margin),
+        "epsilon": torch.tensor(1e-12),
+        "margin": margin,
+        "products": dtype,
+    }
+    drawn = torch.randn(1, 33, 48, generator=torch.Generator().manual_seed(7))
+    assert not newton_schulz(torch.zeros_like(drawn), **settings).any()
+    huge = newton_schulz(drawn * 2.0**100, **settings)
+    plain = newton_schulz(drawn, **settings)
+    assert (huge - plain).norm() < 0.05 * plain.norm()  # roundings to 16 bits fall elsewhere
+
+
+def test_margins_divide_the_norm_and_the_arguments_of_the_steps() -> None:
+    plain = newton_schulz_coefficients("polar_express", 8)
+    divided = newton_schulz_coefficients("polar_express", 8, 1.01)
+    for before, after in zip(plain[:7], divided[:7], strict=True):
+        assert after == pytest.approx([before[i] / 1.01 ** (2 * i + 1) for i in range(3)])
+    assert divided[7] == plain[7]  # keeps one where it is
+    safe = newton_schulz_coefficients("polar_express_safe", None, 1.02)
+    assert safe == newton_schulz_coefficients("polar_express_safe", None)
 
 
 def test_zero_and_rank_one_matrices_stay_finite() -> None:

@@ -39,9 +39,11 @@ class PlainShampoo:
         max_dim: int = 1000,
         frequency: int = 3,
         relative: bool = True,
+        start: int = 1,
     ) -> None:
         self._epsilon, self._exponent, self._relative = epsilon, exponent, relative
         self._sides, self._max_dim, self._frequency = sides, max_dim, frequency
+        self._start = start
         self._mean: Matrix | float = 0.0
         self._left: Matrix | float = 0.0
         self._right: Matrix | float = 0.0
@@ -52,7 +54,7 @@ class PlainShampoo:
         self._mean = 0.9 * self._mean + 0.1 * g
         self._left = 0.95 * self._left + 0.05 * g @ g.T
         self._right = 0.95 * self._right + 0.05 * g.T @ g
-        if step % self._frequency == 1 or self._frequency == 1:
+        if (step - 1) % self._frequency == 0 or step == self._start:
             unbiased = 1 - 0.95**step
             self._left_root = self._root(self._left / unbiased, "output")
             self._right_root = self._root(self._right / unbiased, "input")
@@ -78,6 +80,7 @@ class PlainShampoo:
         {"sides": "output"},
         {"sides": "input", "exponent": 0.5},
         {"max_dim": 5},
+        {"frequency": 4, "start": 3},
     ],
     ids=str,
 )

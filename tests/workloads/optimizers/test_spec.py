@@ -6,6 +6,7 @@ import pytest
 
 from workloads.llama.card import LLAMA
 from workloads.optimizers.coefficients import (
+    MARGINS,
     NEWTON_SCHULZ,
     default_steps,
     newton_schulz_coefficients,
@@ -45,6 +46,11 @@ def test_a_trial_stores_the_numbers_of_its_set(name: str) -> None:
     config = {"width": 32, "steps": 5, "learning_rate": 0.1, "optimizer": "muon"}
     plan = LLAMA.resolve({**config, "newton_schulz": name})
     stored = plan.derived["newton_schulz_coefficients"]
+    assert plan.config.get("newton_schulz_margin") == MARGINS.get(name)
+    assert stored == newton_schulz_coefficients(name, None, MARGINS.get(name, 1.0))
+    bare = {"newton_schulz_margin": 1} if name in MARGINS else {}
+    plain = LLAMA.resolve({**plan.config, **bare})
+    stored = plain.derived["newton_schulz_coefficients"]
     assert stored == [list(each) for each in NEWTON_SCHULZ[name]][: default_steps(name)]
     assert plan.config["newton_schulz_steps"] == len(stored)
     assert all(isinstance(number, float) for each in stored for number in each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.optimizers.coefficients import NEWTON_SCHULZ, Coefficients
+from workloads.optimizers.coefficients import MARGINS, NEWTON_SCHULZ, Coefficients
 from workloads.optimizers.spec import OptimizerSpec
 from workloads.parametrization import (
     NORM,
@@ -36,6 +36,18 @@ _ITERATED = (
         "newton_schulz_steps",
         None,
         "Newton-Schulz iterations a step; null for as many as the coefficients are for.",
+    ),
+    Setting(
+        name="newton_schulz_margin",
+        kind="float",
+        default=None,
+        optional=True,
+        low=1.0,
+        when={"newton_schulz": tuple(MARGINS)},
+        doc="What the norm is multiplied by before Newton-Schulz divides by it, with coefficients "
+        "that allow for it; null is "
+        + ", ".join(f"{value} for {name}" for name, value in MARGINS.items())
+        + ".",
     ),
     epsilon(
         "muon_epsilon",
@@ -140,6 +152,7 @@ def _iterated(plan: Resolved, *, nesterov: bool) -> Algorithm:
         momentum=plan.config["momentum"],
         nesterov=nesterov,
         coefficients=_coefficients(plan),
+        margin=plan.config.get("newton_schulz_margin", 1.0),
         shape_factor=plan.config["shape_factor"],
         products=_products(plan.config),
     )
@@ -152,6 +165,7 @@ def _adamuon(plan: Resolved) -> Algorithm:
         momentum=plan.config["momentum"],
         nesterov=plan.config["nesterov"],
         coefficients=_coefficients(plan),
+        margin=plan.config.get("newton_schulz_margin", 1.0),
         beta2=plan.config["adamuon_beta2"],
         sign=plan.config["adamuon_sign"],
         rms_align=plan.config["adamuon_rms_align"],

@@ -101,7 +101,8 @@ _SHAMPOO = (
     count(
         "graft_start",
         1,
-        "First step with Shampoo's direction; before it the graft alone moves.",
+        "First step with Shampoo's direction, of roots computed in it; before it the graft alone "
+        "moves.",
         when=_GRAFTED,
     ),
     epsilon(
@@ -214,6 +215,7 @@ def _shampoo(plan: Resolved) -> Algorithm:
         frequency=config["preconditioner_frequency"],
         relative=config["shampoo_ridge"] == "relative",
         root=config["shampoo_root"],
+        start=config.get("graft_start", 1),
     )
     if config["graft"] == "none":
         return _blocked(direction, config)
