@@ -127,14 +127,16 @@ class LeaseKeeper:
         """Returns the number of the attempt of each key that is ours to run.
 
         A trial whose last attempt failed is not, unless :meth:`allow_retry` was told: it may have
-        failed under another controller meanwhile, or under a worker that was given up.
+        failed under another controller meanwhile, or under a worker that was given up. Nor is one
+        that this run has handed out already, which the store would give to it once more.
         """
         return self._store_retry.call(lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
         doubtful = [key for key in keys if key not in self._retry_allowed]
         failed = self._store.failures_of(doubtful) if doubtful else {}
-        wanted = [key for key in keys if key not in failed]
+        held = self._held()
+        wanted = [key for key in keys if key not in failed and key not in held]
         claims = self._store.claim(wanted, owner=self._owner, lease_s=self._lease_seconds)
         self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}

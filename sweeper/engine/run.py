@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
@@ -144,7 +145,7 @@ class Run:
             paths=store.paths,
             record=self.recorder.record,
             flush=self.recorder.flush,
-            forgive=store.forgive,
+            forgive=lambda keys: self._store_retry.call(lambda: store.forgive(keys)),
             allow_retry=self.lease_keeper.allow_retry,
             observe=self._see,
             ordered=self.progress.ordered,
@@ -274,16 +275,17 @@ class Run:
         """Waits until other controllers have ended the trials of ours that they had claimed;
         returns True as soon as they let go of some, which are ours to run then."""
         others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
-        said = False
+        ask, said = self._store_retry.call, False
         while (keys := list(others.keys)) and not self._over():
             self.recorder.flush()
-            done = self._store.outcomes_of(keys)
+            done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
-            failed = self._store.failures_of([key for key in keys if key not in done])
+            open_keys = [key for key in keys if key not in done]
+            failed = ask(partial(self._store.failures_of, open_keys))
             if others.take(done.keys() | failed.keys()):
                 self.dispatcher.grow()
-            left = [key for key in keys if key not in done and key not in failed]
-            holders = self._store.holders(left)
+            left = [key for key in open_keys if key not in failed]
+            holders = ask(partial(self._store.holders, left))
             free = [key for key in left if key not in holders]
             self.dispatcher.come_back(free)
             if free or not self.dispatcher.finished:
@@ -307,8 +309,10 @@ class Run:
         view = self.progress.view()
         finished = self.progress.finished
         refused = self.dispatcher.refused - finished
-        theirs = self._store.results_of(list(refused))
-        failed = self._store.failures_of([key for key in refused if key not in theirs])
+        ask = self._store_retry.call
+        theirs = ask(partial(self._store.results_of, list(refused)))
+        left = [key for key in refused if key not in theirs]
+        failed = ask(partial(self._store.failures_of, left))
         failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
         reused = len(self._before) + len(theirs)
         ended = reused + len(finished) + len(self.progress.failed) + failed_before

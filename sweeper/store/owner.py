@@ -96,12 +96,12 @@ class Owner:
         containers may share a host name) can be judged, and of these only one that may be seen;
         of any other nothing is known, and only its lease says when it is given up.
         """
+        if self.host != socket.gethostname():
+            return None
         if self.id in _RETIRED:
             return False
         place, _, start = self.started.rpartition(":")
-        if self.pid is None or not place or not start:
-            return None
-        if place != system.place() or self.host != socket.gethostname():
+        if self.pid is None or not (place and start) or place != system.place():
             return None
         found = system.start_of(self.pid)
         return None if found is None else found == start

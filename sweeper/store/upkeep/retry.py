@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, StoreAway
 from sweeper.store.accounts import failures_of
 from sweeper.store.attempts import RUNNING, holders
 from sweeper.store.database import CHUNK, Database, rows_in
@@ -30,7 +30,9 @@ class Renaming:
     """Context that takes its renamings back if its body raises.
 
     It is entered before the transaction that it goes with. A process that dies between the two
-    leaves a file under its new name and the database as it was, which `sweeper verify` mends.
+    leaves a file under its new name and the database as it was, which `sweeper verify` mends. So
+    does a server that goes away: it may have committed, and a withdrawn result whose file has its
+    old name would be taken over again.
     """
 
     def __init__(self, files: FileStore) -> None:
@@ -46,7 +48,7 @@ class Renaming:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        if kind is not None and not issubclass(kind, StoreAway):
             for source, target in reversed(self._done):
                 self._files.rename(target, source)
 
