@@ -3,7 +3,6 @@ while the store is away."""
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
 from sweeper.engine.policy import Limits
-from sweeper.errors import StoreAway, StoreError
+from sweeper.errors import StoreAway, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.store import Owner, Store, discard_checkpoints
 
@@ -81,6 +80,7 @@ class LeaseKeeper:
         note: is given what a person should know, a sentence a call.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
+        fatal: is given the fault if the database is no longer where it was.
         owner: who claims; None is this process.
         lease_seconds: how long a claim stays ours without a heartbeat.
     """
@@ -93,6 +93,7 @@ class LeaseKeeper:
         note: Callable[[str], None],
         held: Callable[[], set[str]],
         lost: Callable[[set[str]], None],
+        fatal: Callable[[StoreMoved], None] = lambda fault: None,
         owner: Owner | None = None,
         lease_seconds: float = Limits.lease_seconds,
     ) -> None:
@@ -101,6 +102,7 @@ class LeaseKeeper:
         self._note = note
         self._held = held
         self._lost = lost
+        self._fatal = fatal
         self._owner = owner or Owner.here()
         self._lease_seconds = lease_seconds
         self._retry_allowed: set[str] = set()
@@ -144,8 +146,12 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._over.wait(self._lease_seconds / 4):
             # A store that is away for a moment is not the end: the next beat renews.
-            with contextlib.suppress(StoreError):
+            try:
                 self.beat()
+            except StoreMoved as fault:
+                self._fatal(fault)
+            except StoreError:
+                continue
 
     def beat(self) -> None:
         """Renews the leases once, and hands on what is no longer ours.
@@ -261,7 +267,7 @@ class Recorder:
             try:
                 self._store_retry.call(lambda: self._store.record_many(rows))
                 return
-            except StoreAway:
+            except (StoreAway, StoreMoved):
                 raise
             except StoreError:
                 time.sleep(wait)

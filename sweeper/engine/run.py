@@ -18,7 +18,7 @@ from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import Host, hostname
-from sweeper.errors import ClusterError, StoreError
+from sweeper.errors import ClusterError, StoreError, StoreMoved
 from sweeper.search import Search, make_search
 from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
@@ -136,6 +136,7 @@ class Run:
             note=self.progress.note,
             held=lambda: self.dispatcher.held(),
             lost=lambda keys: self.dispatcher.drop(keys),
+            fatal=lambda fault: self.dispatcher.give_up(fault),
             owner=owner,
             lease_seconds=limits.lease_seconds,
         )
@@ -152,6 +153,7 @@ class Run:
             note=self.progress.note,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
+            metric=study.objective.metric,
             budget=study.budget,
             retries=self._retries,
             idle_deaths=limits.idle_deaths,
@@ -189,6 +191,7 @@ class Run:
                     self._run_executor()
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
+        self._store.require_in_place()
         return self.summary(time.monotonic() - began)
 
     def _see(self, event: Event) -> None:
@@ -267,7 +270,8 @@ class Run:
                 dispatcher.handle(began)
                 while not host.done:
                     host.drop(dispatcher.dropped().get(order.number, frozenset()))
-                    dispatcher.handle(*(host.stop() if self.stopping else host.advance()))
+                    ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
+                    dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:
             dispatcher.stop()
 

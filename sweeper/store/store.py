@@ -126,6 +126,10 @@ class Store:
         """Closes all connections to the database."""
         self.database.close()
 
+    def require_in_place(self) -> None:
+        """Raises StoreError if the database was moved, removed or replaced since it was opened."""
+        self.database.require_in_place()
+
     @property
     def paths(self) -> Paths:
         """The names of curves and checkpoints, and where they are."""

@@ -17,7 +17,7 @@ from sweeper.store.database import CHUNK, Database, rows_in
 from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
 from sweeper.store.studies import find_study
-from sweeper.store.tables import attempts, marks, results, study_trials
+from sweeper.store.tables import attempts, finite, marks, results, study_trials
 
 FEWEST_DIGITS = 6
 """Digits of a key that name a trial, if they name one alone."""
@@ -87,8 +87,9 @@ def retry_trials(
     Args:
         database: where they are.
         study: name of the study.
-        failed: all its failed trials.
-        diverged: all its diverged trials.
+        failed: all its failed trials, and those completed without a finite objective, which
+            older versions took for results.
+        diverged: all its diverged trials, and those.
         keys: single trials, by at least six digits of their keys, whatever became of them.
 
     Raises:
@@ -104,6 +105,7 @@ def retry_trials(
                 "sweeper import brings in others"
             )
         members = _members(connection, study)
+        numberless = _numberless(connection, study, [*members]) if failed or diverged else set()
         named = [_find(text, study, members) for text in keys]
         shown = [key for key, member in members.items() if not member.hidden]
         failing = failures_of(connection, shown)
@@ -111,6 +113,7 @@ def retry_trials(
         chosen = set(named)
         chosen |= {key for key in failing if failed and key not in busy}
         chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
+        chosen |= numberless & {*shown}
         wanted = [key for key in members if key in chosen]
         for key in wanted:
             if key in busy:
@@ -142,6 +145,19 @@ def _members(connection: Connection, study: str) -> dict[str, _Member]:
     )
     rows = connection.execute(statement)
     return {key: _Member(hidden=bool(hidden), outcome=outcome) for key, hidden, outcome in rows}
+
+
+def _numberless(connection: Connection, study: str, keys: Sequence[str]) -> set[str]:
+    """The trials that are completed and have no finite value of the study's metric."""
+    metric = find_study(connection, study).metric
+    statement = select(results.c.trial_key, results.c.metrics).where(
+        results.c.outcome == "completed"
+    )
+    return {
+        row.trial_key
+        for row in rows_in(connection, statement, results.c.trial_key, keys)
+        if finite(row.metrics.get(metric)) is None
+    }
 
 
 def _find(text: str, study: str, members: Mapping[str, _Member]) -> str:
