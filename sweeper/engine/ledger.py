@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from sweeper.engine.policy import Limits
 from sweeper.errors import StoreAway, StoreError, StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.store import Owner, Store, discard_checkpoints
+from sweeper.store import Lapsed, Owner, Store, discard_checkpoints
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
@@ -83,6 +83,7 @@ class LeaseKeeper:
         fatal: is given the fault if the database is no longer where it was.
         owner: who claims; None is this process.
         lease_seconds: how long a claim stays ours without a heartbeat.
+        clock: tells the time, in seconds.
     """
 
     def __init__(
@@ -96,7 +97,11 @@ class LeaseKeeper:
         fatal: Callable[[StoreMoved], None] = lambda fault: None,
         owner: Owner | None = None,
         lease_seconds: float = Limits.lease_seconds,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._seen: dict[str, tuple[Lapsed, float]] = {}
+        self._hosts: set[str] = set()
         self._store = store
         self._store_retry = store_retry
         self._note = note
@@ -139,9 +144,36 @@ class LeaseKeeper:
         failed = self._store.failures_of(doubtful) if doubtful else {}
         held = self._held()
         wanted = [key for key in keys if key not in failed and key not in held]
+        watched = self._watched(wanted)
+        wanted = [key for key in wanted if key not in watched]
         claims = self._store.claim(wanted, owner=self._owner, lease_s=self._lease_seconds)
         self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
+
+    def watched(self, keys: Sequence[str]) -> set[str]:
+        """Returns those trials of other machines that are not given up yet: a lease that looks
+        lapsed may be one that a machine renews whose clock is behind, so that it has to stay the
+        same for as long as a lease holds."""
+        return self._store_retry.call(lambda: self._watched(keys))
+
+    def _watched(self, keys: Sequence[str]) -> set[str]:
+        found, now = self._store.lapsed_elsewhere(list(keys)), self._clock()
+        for key, lapsed in found.items():
+            before = self._seen.get(key)
+            if before is None or before[0] != lapsed:
+                self._seen[key] = lapsed, now
+            if before and before[0].attempt == lapsed.attempt and before[0] != lapsed:
+                self._warn_of(lapsed.host)
+        return {key for key in found if now - self._seen[key][1] < self._lease_seconds}
+
+    def _warn_of(self, host: str) -> None:
+        if host not in self._hosts:
+            self._hosts.add(host)
+            self._note(
+                f"{host} works in this SQLite database, too, and its clock is behind; what it "
+                "runs is left to it. Set the clocks, or use PostgreSQL, where leases go by the "
+                "clock of the server"
+            )
 
     def _run(self) -> None:
         while not self._over.wait(self._lease_seconds / 4):
@@ -185,6 +217,9 @@ class Recorder:
         note: is given what a person should know while the run goes on.
         retry_seconds: waits between tries of a write that failed.
 
+    Attributes:
+        accepted: keys of the trials whose results it brought in; of others the store had one.
+
     Raises:
         StoreError: on leaving, if the store could not be written; what was not will run again.
     """
@@ -198,6 +233,7 @@ class Recorder:
         note: Callable[[str], None] = lambda text: None,
         retry_seconds: Sequence[float] = Limits.write_retry_seconds,
     ) -> None:
+        self.accepted: set[str] = set()
         self._store = store
         self._retry_seconds = retry_seconds
         self._metric = metric
@@ -265,13 +301,17 @@ class Recorder:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
         for wait in self._retry_seconds:
             try:
-                self._store_retry.call(lambda: self._store.record_many(rows))
+                self._take(group, self._store_retry.call(lambda: self._store.record_many(rows)))
                 return
             except (StoreAway, StoreMoved):
                 raise
             except StoreError:
                 time.sleep(wait)
-        self._store.record_many(rows)
+        self._take(group, self._store.record_many(rows))
+
+    def _take(self, group: Sequence[Outcome], verdicts: Sequence[bool]) -> None:
+        pairs = zip(group, verdicts, strict=True)
+        self.accepted |= {outcome.key for outcome, accepted in pairs if accepted}
 
     def _discard(self, group: Sequence[Outcome]) -> None:
         """A checkpoint that stays behind costs its space and nothing else."""

@@ -290,7 +290,8 @@ class Run:
                 self.dispatcher.grow()
             left = [key for key in open_keys if key not in failed]
             holders = ask(partial(self._store.holders, left))
-            free = [key for key in left if key not in holders]
+            watched = self.lease_keeper.watched(left)
+            free = [key for key in left if key not in holders and key not in watched]
             self.dispatcher.come_back(free)
             if free or not self.dispatcher.finished:
                 return not self.dispatcher.finished
@@ -311,8 +312,8 @@ class Run:
     def summary(self, seconds: float) -> RunSummary:
         """Returns what was done so far, in so many seconds."""
         view = self.progress.view()
-        finished = self.progress.finished
-        refused = self.dispatcher.refused - finished
+        finished = self.progress.finished & self.recorder.accepted
+        refused = (self.dispatcher.refused | self.progress.finished) - finished
         ask = self._store_retry.call
         theirs = ask(partial(self._store.results_of, list(refused)))
         left = [key for key in refused if key not in theirs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,15 @@ from sweeper.store.tables import attempts, results, trials
 
 RUNNING = "running"
 """State of an attempt that has not ended; every other state is the kind of its outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lapsed:
+    """An attempt whose lease looks lapsed: its id, when it ends by the clock of its host."""
+
+    attempt: int
+    expires_at: datetime | None
+    host: str
 
 
 def claim(
@@ -95,6 +105,19 @@ def holders(connection: Connection, keys: Sequence[str]) -> dict[str, Holder]:
         row.trial_key: Holder(host=row.host, pid=row.pid, expires_at=row.expires_at)
         for row in rows_in(connection, running, attempts.c.trial_key, keys)
         if lost_reason(row, now, is_alive) is None
+    }
+
+
+def lapsed_elsewhere(connection: Connection, keys: Sequence[str]) -> dict[str, Lapsed]:
+    """Returns running attempts of other machines, by key, whose leases look lapsed by a clock
+    that those machines do not share; on a server all go by the server's."""
+    if connection.dialect.name != "sqlite":
+        return {}
+    running, now = select(attempts).where(attempts.c.state == RUNNING), current_time(connection)
+    return {
+        row.trial_key: Lapsed(attempt=row.id, expires_at=row.expires_at, host=row.host)
+        for row in rows_in(connection, running, attempts.c.trial_key, keys)
+        if (row.expires_at is None or row.expires_at <= now) and not _owner_of(row).shares_clock()
     }
 
 

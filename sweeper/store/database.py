@@ -162,7 +162,8 @@ class Database:
                     if writes:
                         self.require_in_place()
         except DBAPIError as error:
-            raise store_fault(self.location.shown, error.orig or error) from error
+            file = self.location.sqlite_file
+            raise store_fault(self.location.shown, error.orig or error, file) from error
 
 
 def current_time(connection: Connection) -> datetime:

@@ -106,6 +106,12 @@ class Owner:
         found = system.start_of(self.pid)
         return None if found is None else found == start
 
+    def shares_clock(self, system: System = HERE) -> bool:
+        """Returns whether the process is certainly of this machine, and so goes by its clock."""
+        boot = self.started.partition("/")[0]
+        same_boot = bool(boot) and boot == system.place().partition("/")[0]
+        return same_boot or self.host == socket.gethostname()
+
     def retire(self) -> None:
         """Says that this owner, of this process, is done although the process may live on.
 
