@@ -19,6 +19,7 @@ from functools import partial
 from os import cpu_count
 
 import numpy as np
+import pandas as pd
 
 from sweeper.analysis import (
     DEFAULT,
@@ -31,6 +32,8 @@ from sweeper.analysis import (
     judge,
     locate,
     measure_drift,
+    measured_curves,
+    profiled_over,
     quantile_interval,
 )
 from sweeper.errors import AnalysisRefusal
@@ -69,6 +72,10 @@ class Design:
         tails: degrees of freedom of Student's t that the noise follows; infinite for normal.
         outlier: added to one run of each scale, two points from the lowest.
         twin: depth above the minimum of a second basin, three octaves above the first.
+        others: values of a second hyperparameter, an octave apart, which is tuned at every value
+            of the first; 0 for none.
+        tilt: octaves by which its best value moves with each octave of the first.
+        across: second derivative of the loss in it.
     """
 
     name: str
@@ -93,6 +100,9 @@ class Design:
     tails: float = np.inf
     outlier: float = 0.0
     twin: float = np.inf
+    others: int = 0
+    tilt: float = -1.0
+    across: float = 0.06
 
     @property
     def grid(self) -> Floats:
@@ -133,6 +143,12 @@ DESIGNS = (
     Design(name="two minima", twin=0.02, noise=0.02),
     Design(name="heavy tails", tails=3.0, noise=0.01),
     Design(name="an outlier", outlier=0.3, noise=0.005),
+    Design(name="two hyperparameters", others=5, tilt=0.5, noise=0.01),
+    Design(name="two, ridge and steep", others=7, seeds=2, skew=0.5, noise=0.01),
+    Design(name="two, clean and steep", others=5, seeds=2, skew=0.5, noise=0.002),
+    Design(name="two, flat across", others=5, tilt=0.5, across=0.02),
+    Design(name="two, three values", others=3, tilt=-0.3, seeds=2, across=0.04, noise=0.01),
+    Design(name="two, shifting seeds", others=5, tilt=-0.5, shift=0.3, noise=0.002),
 )
 
 
@@ -151,11 +167,42 @@ def planted(design: Design, draw: int) -> tuple[list[Curve], Floats]:
     best = best + design.bend * (steps**2 - np.mean(steps**2)) / 2
     best = best + design.jitter * rng.standard_normal(len(best))
     shared = design.shift * rng.standard_normal(design.seeds) if design.shared_shift else None
+    made = _profile if design.others else _curve
     curves = [
-        _curve(design, rng, *pair, shared)
-        for pair in zip(design.scales, best.tolist(), strict=True)
+        made(design, rng, *pair, shared) for pair in zip(design.scales, best.tolist(), strict=True)
     ]
     return curves, best
+
+
+def _profile(
+    design: Design, rng: np.random.Generator, scale: float, best: float, shared: Floats | None
+) -> Curve:
+    """Returns the curve of the first hyperparameter with the second tuned at every value of it.
+
+    The second one's best value where the first is at its own lies off the middle of its values by
+    up to half a step, and moves with the scale, as that of a weight decay may.
+    """
+    grid, seeds = design.grid, np.arange(design.seeds)
+    second = np.arange(design.others) - (design.others - 1) / 2
+    away = rng.uniform(-0.5, 0.5) + 0.1 * np.log2(scale / SCALES[-1])
+    shift = design.shift * rng.standard_normal(design.seeds) if shared is None else shared
+    x, y, _ = np.meshgrid(grid, second, seeds, indexing="ij")
+    t = x - best - shift
+    runs = basin(design, t) + design.across * (y - away - design.tilt * t) ** 2 / 2
+    runs = runs + 3.0 + design.noise * rng.standard_normal(runs.shape)
+    frame = pd.DataFrame(
+        {
+            "width": scale,
+            "first": np.exp2(x).ravel(),
+            "second": np.exp2(y).ravel(),
+            "seed": np.broadcast_to(seeds, runs.shape).ravel(),
+            "loss": runs.ravel(),
+            "outcome": "completed",
+        }
+    )
+    profile = profiled_over(frame, ["second"], scales=["width"], hyperparameter="first")
+    (curve,) = measured_curves(profile, scale="width", hyperparameter="first")
+    return curve
 
 
 def _curve(

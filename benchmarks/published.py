@@ -128,8 +128,8 @@ ABOUT = {
     "Predictions from small widths": (
         "Each series is predicted from widths of at most an eighth of the largest alone. Found is "
         "the optimum that the whole study has there; the regret is read off its curve at the "
-        "predicted rate, `(noise)` where that is below what the noise hides. The rule is the form "
-        "that weighs most."
+        "predicted rate, `(not resolved)` where that is below what the noise hides. The rule is "
+        "the form that weighs most."
     ),
     "Drifts and the spread between estimators": (
         "Octaves per doubling of the width. Stated are the slopes of the source, which come from "
@@ -193,7 +193,7 @@ def _prediction(group: Any, optimum: Optimum) -> list[str]:
         f"{_end(group['low'])} to {_end(group['high'])}",
         f"{optimum.value:.3g}",
         inside_words(group["low"], group["high"], optimum.log2),
-        f"{cost.regret:.4f}{' (noise)' if not cost.resolved else ''}",
+        f"{cost.regret:.4f}{' (not resolved)' if not cost.resolved else ''}",
     ]
 
 

@@ -130,20 +130,23 @@ def best_losses(points: pd.DataFrame, scale: str, names: tuple[str, ...]) -> Bes
         scale: name of the scale.
         names: the hyperparameters.
     """
-    rows = [
-        (float(value), part.loc[part["mean"].idxmin()])
-        for value, part in points[np.isfinite(points["mean"])].groupby(scale)
+    # Plain arrays: pandas takes longer to cut out each scale than all the rest.
+    table = points[[scale, "mean", "std", *names]].to_numpy(dtype=np.float64)
+    scales = np.unique(table[np.isfinite(table[:, :2]).all(axis=1), 0])
+    parts = [table[table[:, 0] == value] for value in scales]
+    best = [
+        part[np.argmin(np.where(np.isfinite(part[:, 1]), part[:, 1], np.inf))] for part in parts
     ]
-    spreads = [best["std"] for _, best in rows if np.isfinite(best["std"])]
-    grids = {value: points[points[scale] == value] for value, _ in rows}
+    grids = [(np.nanmin(part[:, 3:], axis=0), np.nanmax(part[:, 3:], axis=0)) for part in parts]
+    spreads = [row[2] for row in best if np.isfinite(row[2])]
     return BestLosses(
         scale=scale,
-        scales=np.array([value for value, _ in rows]),
-        losses=np.array([best["mean"] for _, best in rows], dtype=np.float64),
+        scales=scales,
+        losses=np.array([row[1] for row in best]),
         inside=np.array(
             [
-                all(grids[value][n].min() < best[n] < grids[value][n].max() for n in names)
-                for value, best in rows
+                ((low < row[3:]) & (row[3:] < high)).all()
+                for row, (low, high) in zip(best, grids, strict=True)
             ],
             dtype=np.bool_,
         ),

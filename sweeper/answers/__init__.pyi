@@ -1,10 +1,12 @@
 """A study's question put to the analysis: the trials that it sees, and what comes back."""
 
+from .advice import AdviceStatement as AdviceStatement
 from .advice import BudgetAdvice as BudgetAdvice
 from .advice import Constants as Constants
 from .advice import budget_advice as budget_advice
 from .advice import general_advice as general_advice
 from .bottom_line import refused_for_holes as refused_for_holes
+from .bottom_line import tuned_words as tuned_words
 from .bottom_line import why_no_drift as why_no_drift
 from .comparison import ComparedVariant as ComparedVariant
 from .comparison import Comparison as Comparison
@@ -22,8 +24,10 @@ from .drift import keep_estimates as keep_estimates
 from .drift import regret_note as regret_note
 from .groups import Evidence as Evidence
 from .groups import group_label as group_label
+from .joint import JointDrift as JointDrift
 from .joint import JointGroup as JointGroup
 from .joint import JointStatement as JointStatement
+from .joint import combination as combination
 from .joint import joint_answer as joint_answer
 from .jsonable import columns_of as columns_of
 from .jsonable import setting_value as setting_value

@@ -114,7 +114,13 @@ def plain_landscape(given: Constants, target: float) -> StudyLandscape:
 
 
 def read_landscape(
-    group: DriftGroup, frame: pd.DataFrame, *, scale: str, target: float, given: Constants
+    group: DriftGroup,
+    frame: pd.DataFrame,
+    *,
+    scale: str,
+    target: float,
+    given: Constants,
+    compared: tuple[str, int] = ("loss", 1),
 ) -> StudyLandscape:
     """Returns the landscape of one group of a study.
 
@@ -124,6 +130,7 @@ def read_landscape(
         scale: column of the scale.
         target: scale that is asked about.
         given: what is given instead.
+        compared: what the losses are, and -1 where they are minus it.
 
     Raises:
         AnalysisRefusal: the group has no drift, the target is within the study, or cost or loss
@@ -139,7 +146,7 @@ def read_landscape(
             f"target {target:g} is within the study, which was tuned up to {top:g}; "
             "sweeper drift shows the optimum there, advice is for larger scales"
         )
-    asymptote, amplitude, alpha, law = _loss_law(optima, given.alpha)
+    asymptote, amplitude, alpha, law = _loss_law(optima, given.alpha, compared)
     movement, beta, moves = _movement(group, optima, given.beta)
     cost, costs = _cost(frame, scale, target, given)
     span = float(largest.grid[-1] - largest.grid[0])
@@ -185,7 +192,9 @@ def _alike(count: int) -> tuple[str, ...]:
     return (f"all {count} hyperparameters cost, move and range alike",)
 
 
-def _loss_law(optima: Sequence[Optimum], alpha: float | None) -> tuple[float, float, float, str]:
+def _loss_law(
+    optima: Sequence[Optimum], alpha: float | None, compared: tuple[str, int]
+) -> tuple[float, float, float, str]:
     """Returns asymptote, amplitude, alpha, and a sentence on where they come from."""
     scales = np.array([optimum.scale for optimum in optima])
     losses = np.array([optimum.loss for optimum in optima])
@@ -212,8 +221,10 @@ def _loss_law(optima: Sequence[Optimum], alpha: float | None) -> tuple[float, fl
         raise AnalysisRefusal(
             "the tuned losses do not fall with the scale, so a larger model buys nothing"
         )
+    metric, sign = compared
     sentence = (
-        f"the tuned loss goes on as {asymptote:.4g} + {amplitude:.3g} scale^-{alpha:.3g}, {origin}"
+        f"the tuned {metric} goes on as {sign * asymptote:.4g} {'+' if sign > 0 else '-'} "
+        f"{amplitude:.3g} scale^-{alpha:.3g}, {origin}"
     )
     return asymptote, amplitude, alpha, sentence
 
@@ -347,12 +358,15 @@ class AdviceStatement(Statement):
         target: scale that is wanted.
         flops: budget of all runs together.
         groups: one a hyperparameter, variant and setting.
+        metric, sign: what the losses are, ``loss`` unless -1 says that they are minus it.
     """
 
     scale: str | None
     target: float
     flops: float
     groups: tuple[BudgetAdvice, ...]
+    metric: str = "loss"
+    sign: int = 1
 
     HEAD = "scale target flops"
 
@@ -369,6 +383,7 @@ def budget_advice(
     *,
     scale: str | None = None,
     horizon: str | None = None,
+    each: Sequence[str] = (),
     target: float,
     budget: float,
     given: Constants,
@@ -378,7 +393,7 @@ def budget_advice(
     Args:
         store: the store.
         name: name of the study.
-        hyperparameter, scale, horizon: as in :func:`transfers_of`.
+        hyperparameter, scale, horizon, each: as in :func:`transfers_of`.
         target: scale that is wanted, above the study's largest.
         budget: FLOPs for all runs together.
         given: what the reader knows better.
@@ -389,12 +404,12 @@ def budget_advice(
         AnalysisRefusal: there is no result yet, or no group can advise; says why each.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     found: list[BudgetAdvice] = []
     notes: list[tuple[str, ...]] = []
     for column in view.hyperparameters:
         chosen, statement = view.select(column), view.statement(column)
-        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column))
+        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column, *chosen.tuned))
         notes.append(statement.notes)
         for group, (_, part) in zip(statement.groups, parts, strict=True):
             advised = _advised(statement, group, part, target=target, budget=budget, given=given)
@@ -407,6 +422,8 @@ def budget_advice(
         flops=budget,
         groups=tuple(found),
         notes=notes[0],
+        metric="loss" if view.compared[1] > 0 else view.compared[0],
+        sign=view.compared[1],
     )
 
 
@@ -453,7 +470,15 @@ def _advised(
         "evidence": group.evidence,
     }
     try:
-        read = read_landscape(group, rows, scale=statement.scale, target=target, given=given)
+        compared = (statement.metric, -1) if statement.sign < 0 else ("loss", 1)
+        read = read_landscape(
+            group,
+            rows,
+            scale=statement.scale,
+            target=target,
+            given=given,
+            compared=compared,
+        )
         advice = advise(read.landscape, target=target, budget=budget)
         grows = _growth(read, given)
     except AnalysisRefusal as refusal:

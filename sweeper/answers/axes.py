@@ -238,13 +238,15 @@ def without_log2(values: pd.Series[Any]) -> pd.Series[Any]:
     return (numbers == 0) | (numbers == float("inf"))
 
 
-def is_positive(values: pd.Series[Any]) -> bool:
-    """Returns whether a column holds two or more positive numbers and nothing else."""
+def is_positive(values: pd.Series[Any], *, zero: bool = False) -> bool:
+    """Returns whether a column holds two or more positive numbers and nothing else, or 0 where
+    that is allowed."""
     present = values.dropna()
     if present.map(lambda value: isinstance(value, bool | str | list)).any():
         return False
     numbers = pd.to_numeric(present, errors="coerce")
-    return bool((numbers > 0).all() and numbers.nunique() > 1)
+    usable = (numbers > 0) | (zero & (numbers == 0))
+    return bool(usable.all() and numbers.nunique() > 1)
 
 
 def without_rounding(values: Floats) -> Floats:

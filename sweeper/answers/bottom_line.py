@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from sweeper.analysis import Drift, Optimum, Prediction, Regret, Verdict
+from sweeper.analysis import Drift, Optimum, Prediction, Regret, Rivals, Verdict
 from sweeper.words import percent, plural, power_range, signed_plain, with_power
 
 TOLD = 3
@@ -20,17 +20,19 @@ COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 RULINGS = {"holds": "holds", "broken": "is broken", "inconclusive": "is not decided"}
 
-DOUBTS = {"poor_fit": "a poor fit", "few_points": "few points", "bimodal": "two minima"}
+DOUBTS = {
+    "poor_fit": "a poor fit",
+    "few_points": "few points",
+    "bimodal": "two minima",
+    "conditional": "what is tuned along lies at an edge of its values",
+}
 """Flags of an optimum that a bottom line does not keep back."""
 
-WAYS = {
-    "falls": "falls",
-    "rises": "rises",
-    "does not move": "does not move",
-    "is not resolved": "moves in a way that is not resolved",
-}
-"""Each course where groups are counted."""
+LITTLE = 0.1
+"""Octaves per doubling up to which a drift counts as little."""
 
+What = TypeVar("What")
+Item = TypeVar("Item")
 Course = Literal["falls", "rises", "does not move", "is not resolved"]
 
 
@@ -50,9 +52,37 @@ class DriftOfGroup(Protocol):
     @property
     def verdicts(self) -> tuple[Verdict, ...]: ...
     @property
+    def rivals(self) -> Rivals | None: ...
+    @property
     def left_out(self) -> Mapping[float, str]: ...
     @property
     def refused(self) -> str | None: ...
+
+
+class DriftAlong(Protocol):
+    """What a joint optimum says of one direction; the fields are those of ``JointDrift``."""
+
+    @property
+    def along(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def drift(self) -> Drift | None: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+    @property
+    def rivals(self) -> Rivals | None: ...
+    @property
+    def refused(self) -> str | None: ...
+
+
+class JointOfGroup(Protocol):
+    """What a group says of joint optima; the fields are those of ``JointGroup``."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def drifts(self) -> Sequence[DriftAlong]: ...
 
 
 class PredictionOfGroup(Protocol):
@@ -66,20 +96,32 @@ class PredictionOfGroup(Protocol):
     def prediction(self) -> Prediction | None: ...
 
 
-def of_drift(hyperparameter: str, scale: str, metric: str, groups: Sequence[DriftOfGroup]) -> str:
+def of_drift(
+    hyperparameter: str,
+    scale: str,
+    metric: str,
+    groups: Sequence[DriftOfGroup],
+    tuned: Sequence[str] = (),
+) -> str:
     """Returns how the best value moves, what that means for the claims, and what transfer costs.
 
     Args:
         hyperparameter, scale: what it is about.
         metric: name of what is compared.
         groups: the groups, those without a drift too.
+        tuned: other hyperparameters that were tuned at every value of this one.
     """
-    words = _DriftWords(hyperparameter, scale, metric)
+    words = _DriftWords(hyperparameter, scale, metric, tuned)
     measured = [group for group in groups if group.drift is not None]
     if len(groups) <= TOLD:
         return " ".join(words.told(group, alone=len(groups) == 1) for group in groups)
     said = [*words.counted(measured), *words.without(groups)]
     return " ".join(said)
+
+
+def tuned_words(tuned: Sequence[str], hyperparameter: str) -> str:
+    """Returns ``weight_decay tuned at every learning_rate``; nothing where nothing was."""
+    return f"{_listed(tuned)} tuned at every {hyperparameter}" if tuned else ""
 
 
 def course(group: DriftOfGroup) -> Course:
@@ -112,11 +154,81 @@ def refused_for_holes(group: DriftOfGroup) -> bool:
     return first is not None and first in (group.refused or "")
 
 
+def of_joint(names: tuple[str, str], scale: str, groups: Sequence[JointOfGroup]) -> str:
+    """Returns how the best values of two hyperparameters move together, along each and along the
+    direction in which the loss is flattest, and what that means for claims.
+
+    Args:
+        names: the two hyperparameters.
+        scale: along what they move.
+        groups: the groups, those without a drift too.
+    """
+    alone = len(groups) == 1
+    said = [_moved_together(names, scale, group, alone=alone) for group in groups[:TOLD]]
+    if len(groups) > TOLD:
+        said.append(f"{len(groups) - TOLD} more groups stand below.")
+    return " ".join(said)
+
+
+def _moved_together(
+    names: tuple[str, str], scale: str, group: JointOfGroup, *, alone: bool
+) -> str:
+    where = "" if alone and group.label == "default" else f"under {group.label}, "
+    both = f"{where}tuned together, "
+    known = [each for each in group.drifts if each.drift is not None]
+    if not known:
+        why = next((each.refused for each in group.drifts if each.refused), None)
+        because = f": {why}" if why else ", because no joint optimum is located"
+        return _sentence(f"{both}{' and '.join(names)} have no drift that can be told{because}")
+    axes = [_way(each, scale) for each in known if each.along == "hyperparameter"]
+    flat = next((each for each in known if each.along == "flat"), None)
+    steep = next((each for each in known if each.along == "steep"), None)
+    said = [f"{both}{' and '.join(axes)}"]
+    if flat is not None and steep is not None:
+        said.append(f"the flat direction {flat.name} moves by {_slope(flat)}")
+        said.append(f"the steep one {steep.name} by {_slope(steep)}")
+    claims = [
+        f"for {each.name} {each.rivals.said}"
+        if each.rivals is not None
+        else f"for {each.name} " + " and ".join(map(_ruled, each.verdicts))
+        for each in known
+        if each.verdicts
+    ]
+    return " ".join(map(_sentence, ("; ".join(said), *claims)))
+
+
+def _ruled(verdict: Verdict) -> str:
+    claim = verdict.claim
+    return f"the claim {claim.exponent:g} ± {claim.tolerance:g} {RULINGS[verdict.ruling]}"
+
+
+def _way(each: DriftAlong, scale: str) -> str:
+    drift = each.drift
+    assert drift is not None
+    if -LITTLE <= drift.low <= 0 <= drift.high <= LITTLE:
+        return f"the best {each.name} moves little if at all ({_slope(each)})"
+    if drift.low <= 0 <= drift.high:
+        return (
+            f"it is not resolved whether the best {each.name} moves with the {scale} "
+            f"({_slope(each)})"
+        )
+    goes = "falls" if drift.high < 0 else "rises"
+    return f"the best {each.name} {goes} with the {scale} ({_slope(each)})"
+
+
+def _slope(each: DriftAlong) -> str:
+    drift = each.drift
+    assert drift is not None
+    ends = _between(drift.low, drift.high)
+    return f"{signed_plain(drift.slope)} octaves per doubling, 95% {ends}"
+
+
 class _DriftWords:
     """The sentences of one statement."""
 
-    def __init__(self, hyperparameter: str, scale: str, metric: str) -> None:
+    def __init__(self, hyperparameter: str, scale: str, metric: str, tuned: Sequence[str]) -> None:
         self._best, self._scale, self._metric = f"best {hyperparameter}", scale, metric
+        self._tuned = tuned_words(tuned, hyperparameter)
 
     def told(self, group: DriftOfGroup, *, alone: bool) -> str:
         """Returns the sentence of one group."""
@@ -133,11 +245,12 @@ class _DriftWords:
             f"95% {_between(drift.low, drift.high)}, {self._scales(drift.scales_used)}"
         )
         doubts = "".join(f"; {each}" for each in self._doubts(group))
-        claims = " and ".join(
-            f"the claim {v.claim.exponent:g} ± {v.claim.tolerance:g} {RULINGS[v.ruling]}"
-            for v in group.verdicts
-        )
+        claims = " and ".join(map(_ruled, group.verdicts))
+        if group.rivals is not None:
+            claims = group.rivals.said
         cost = self._cost(group)
+        if self._tuned:
+            numbers += f", {self._tuned}"
         said = f"{where}{moves} ({numbers}{doubts}){': ' if claims else ''}{claims}"
         return _sentence(f"{said}{'; ' if cost else ''}{cost}")
 
@@ -145,17 +258,24 @@ class _DriftWords:
         """Yields what many groups with a drift say together."""
         if not groups:
             return
-        slopes = [group.drift.slope for group in groups if group.drift is not None]
-        ways = _labels((WAYS[course(group)], group.label) for group in groups)
-        yield (
-            f"Of {plural(len(groups), 'group')} with a drift, the {self._best} {_listed(ways)} "
-            f"({_between(min(slopes), max(slopes))} octaves per doubling of the {self._scale})."
-        )
+        unit = f"octaves per doubling of the {self._scale}"
+        ways: list[str] = []
+        for way, each in _alike((course(group), group) for group in groups):
+            slopes = [group.drift.slope for group in each if group.drift is not None]
+            size = f"{_between(min(slopes), max(slopes))}{'' if ways else f' {unit}'}"
+            goes = way if way != "is not resolved" else "moves in no resolved way"
+            ways.append(f"{goes} {_where([group.label for group in each])} ({size})")
+        number = plural(len(groups), "group")
+        along = self._tuned and f", {self._tuned},"
+        yield f"Of {number} with a drift, the {self._best}{along} {_listed(ways)}."
         claims: dict[str, list[tuple[str, str]]] = {}
         for group in groups:
             for verdict in group.verdicts:
                 name = f"{verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}"
                 claims.setdefault(name, []).append((RULINGS[verdict.ruling], group.label))
+        rivals = [(g.rivals.said, g.label) for g in groups if g.rivals is not None]
+        if rivals:
+            yield _sentence("; ".join(f"under {label} {said}" for said, label in rivals[:TOLD]))
         for name, rulings in claims.items():
             yield f"The claim {name} {_listed(_labels(rulings))}."
 
@@ -173,7 +293,7 @@ class _DriftWords:
         why = why_no_drift(group, self._scale)
         if why == f"one {self._scale} only":
             found = group.optima[0]
-            place = power_range(found.low, found.high)
+            place = power_range(found.low, found.high) + (self._tuned and f", {self._tuned}")
             return (
                 f"the {self._best} is {with_power(found.value)} (95% {place}) at {self._scale} "
                 f"{found.scale:g}, the only {self._scale} there is, so no drift can be told"
@@ -313,13 +433,19 @@ def _labels(said: Iterable[tuple[str, str]]) -> list[str]:
     Args:
         said: what, and the label of the group.
     """
-    groups: dict[str, list[str]] = {}
-    for what, label in said:
-        groups.setdefault(what, []).append(label)
-    return [
-        f"{what} under {_listed(labels)}" if len(labels) <= TOLD else f"{what} in {len(labels)}"
-        for what, labels in sorted(groups.items(), key=lambda pair: -len(pair[1]))
-    ]
+    return [f"{what} {_where(labels)}" for what, labels in _alike(said)]
+
+
+def _alike(said: Iterable[tuple[What, Item]]) -> list[tuple[What, list[Item]]]:
+    """Returns what is said with all of which it is said, what most have first."""
+    groups: dict[What, list[Item]] = {}
+    for what, item in said:
+        groups.setdefault(what, []).append(item)
+    return sorted(groups.items(), key=lambda pair: -len(pair[1]))
+
+
+def _where(labels: Sequence[str]) -> str:
+    return f"under {_listed(labels)}" if len(labels) <= TOLD else f"in {len(labels)}"
 
 
 def _edges(optima: Sequence[Optimum]) -> list[str]:
@@ -334,7 +460,7 @@ def _edges(optima: Sequence[Optimum]) -> list[str]:
 
 
 def _between(low: float, high: float) -> str:
-    return " to ".join(signed_plain(end) for end in (low, high))
+    return " to ".join(dict.fromkeys(signed_plain(end) for end in (low, high)))
 
 
 def _listed(parts: Sequence[str]) -> str:

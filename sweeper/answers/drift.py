@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, isinf, isnan
 from typing import Any
 
@@ -18,6 +18,7 @@ from sweeper.analysis import (
     Located,
     Optimum,
     Regret,
+    Rivals,
     Verdict,
     estimator_named,
     in_compute,
@@ -25,8 +26,11 @@ from sweeper.analysis import (
     locate,
     measure_drift,
     measured_curves,
+    profiled_over,
     run_flops,
     transfer_regret,
+    weigh,
+    with_others,
 )
 from sweeper.answers.bottom_line import of_drift
 from sweeper.answers.groups import (
@@ -45,13 +49,14 @@ from sweeper.words import percent
 
 OPTIMUM = (
     "scale log2 value low high loss loss_low loss_high curvature points flags estimator "
-    "estimators noise noise_source seeds coverage trials=answered declared"
+    "estimators noise noise_source seeds coverage trials=answered declared tuned"
 )
 DRIFT = "slope low high scales_used flags intercept censored scatter estimators bend leave_one_out"
 REGRET = (
     "scale tuned transferred regret low high percent log2 useful floor harmless resolved "
     "certainty note compute compute_note"
 )
+RIVALS = "exponents likelihoods ruled_out ratio said"
 CLAIM = "exponent=claim.exponent tolerance=claim.tolerance verdict=ruling why"
 """The columns of each record of a group: what its JSON, its tables and its figures call them."""
 
@@ -60,7 +65,7 @@ DRIFT_FLAGS: Mapping[DriftFlag, str] = {
     "censored": "some optima are bounds only",
     "two_scales": "two scales only: nothing tells whether the drift is a straight line",
     "bends": "the drift changes along the scale",
-    "scattered": "optima scatter round the line more than their noise explains",
+    "scattered": "the optima scatter more than their noise explains",
     "estimators_disagree": "the interval is stretched to what other estimators say",
     "left_out": "scales without an optimum are left out",
 }
@@ -77,6 +82,7 @@ class DriftGroup(StudyGroup):
         exponent: the rule that the regrets transfer by: the first claim's, else 0.
         regret: one a scale; empty where no scale can serve as base.
         verdicts: one a claim; empty where there is no drift.
+        rivals: the claims weighed against each other; None where there are not two, or no drift.
         left_out: scale to the reason why it has no optimum.
         blow_ups: runs that count as beyond the cliff, or are left out as outliers.
         evidence: which trials it rests on.
@@ -87,6 +93,7 @@ class DriftGroup(StudyGroup):
     exponent: float
     regret: tuple[Regret, ...]
     verdicts: tuple[Verdict, ...]
+    rivals: Rivals | None = None
     left_out: Mapping[float, str]
     blow_ups: tuple[BlowUp, ...] = ()
     evidence: Evidence
@@ -99,6 +106,7 @@ class DriftStatement(Statement):
     Attributes:
         scale, hyperparameter: what it is about.
         groups: what is said about each variant and setting.
+        tuned: other hyperparameters, which are at their best at every value of this one.
         metric: name of what is compared.
         sign: -1 where the losses are minus a metric of which more is better, else 1.
     """
@@ -106,15 +114,16 @@ class DriftStatement(Statement):
     scale: str
     hyperparameter: str
     groups: tuple[DriftGroup, ...]
+    tuned: tuple[str, ...] = ()
     metric: str = "loss"
     sign: int = 1
 
-    HEAD = "study scale hyperparameter metric bottom_line"
+    HEAD = "study scale hyperparameter profiled=tuned metric bottom_line"
 
     @property
     def bottom_line(self) -> str:
         """What it all comes to, in one to three sentences."""
-        return of_drift(self.hyperparameter, self.scale, self.metric, self.groups)
+        return of_drift(self.hyperparameter, self.scale, self.metric, self.groups, self.tuned)
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys.
@@ -137,6 +146,7 @@ def drift_statement(
     scale: str,
     hyperparameter: str,
     settings: Sequence[str] = (),
+    tuned: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -156,6 +166,8 @@ def drift_statement(
         scale: column along which optima are tracked.
         hyperparameter: column whose optimum is sought; positive numbers.
         settings: columns whose distinct values, with the variant, make the groups.
+        tuned: columns of other hyperparameters, which are at their best at every value of this
+            one (:func:`profiled_over`).
         claims: rules to test in every group.
         estimator: ``quadratic``, ``skewed``, ``quadratic3``, ``spline`` or ``argmin``.
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
@@ -179,6 +191,7 @@ def drift_statement(
             part,
             group,
             columns=(scale, hyperparameter),
+            tuned=tuple(tuned),
             claims=tuple(claims),
             options={
                 "estimator": estimator,
@@ -187,7 +200,7 @@ def drift_statement(
                 "seed": seed,
             },
         )
-        for group, part in groups_of(frame, settings, (scale, hyperparameter))
+        for group, part in groups_of(frame, settings, (scale, hyperparameter, *tuned))
     )
     if not partial and not any(group.optima for group in groups):
         require_an_answer(groups)
@@ -197,6 +210,7 @@ def drift_statement(
         scale=scale,
         hyperparameter=hyperparameter,
         groups=groups,
+        tuned=tuple(tuned),
         notes=(*notes, *blown),
         metric=compared[0],
         sign=compared[1],
@@ -208,6 +222,7 @@ def _analyse(
     group: Mapping[str, Any],
     *,
     columns: tuple[str, str],
+    tuned: tuple[str, ...],
     claims: tuple[Claim, ...],
     options: Mapping[str, Any],
 ) -> DriftGroup:
@@ -217,21 +232,35 @@ def _analyse(
     drift: Drift | None = None
     refused: str | None = None
     try:
-        curves = measured_curves(part, scale=columns[0], hyperparameter=columns[1])
+        profile = profiled_over(
+            part,
+            tuned,
+            scales=columns[:1],
+            hyperparameter=columns[1],
+            allow_holes=options["allow_holes"],
+        )
+        curves = measured_curves(profile, scale=columns[0], hyperparameter=columns[1])
         located = locate(curves, **options)
+        optima = tuple(
+            with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
+            for each in located.optima
+        )
+        located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
         drift = measure_drift(located.optima, left_out=bool(located.refused))
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     optima = located.optima
+    verdicts = () if drift is None else tuple(_judge(c, drift, optima) for c in claims)
     return DriftGroup(
         **group,
         optima=optima,
         drift=drift,
         exponent=exponent,
         regret=_regret(optima, exponent, part, columns[0]),
-        verdicts=() if drift is None else tuple(_judge(c, drift, optima) for c in claims),
+        verdicts=verdicts,
+        rivals=None if drift is None else weigh(verdicts, drift),
         refused=refused,
         left_out=located.refused,
         blow_ups=located.blow_ups,
@@ -287,6 +316,7 @@ def _group_json(
         "regret": [encoded(regret, REGRET) for regret in group.regret],
         "regret_exponent": group.exponent,
         "claims": [encoded(verdict, CLAIM) for verdict in group.verdicts],
+        "rivals": None if group.rivals is None else encoded(group.rivals, RIVALS),
         "refused": group.refused,
         "left_out": left_out_json(group.left_out),
         "blow_ups": [blow_up.sentence(*compared) for blow_up in group.blow_ups],

@@ -4,22 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from sweeper.analysis import Cloud, JointOptimum, locate_jointly, measured_cloud
-from sweeper.answers.drift import left_out_json
+from sweeper.analysis import (
+    Claim,
+    Cloud,
+    Drift,
+    Floats,
+    JointOptimum,
+    Rivals,
+    Verdict,
+    flat_and_steep,
+    judge,
+    locate_jointly,
+    measure_drift,
+    measured_cloud,
+    weigh,
+)
+from sweeper.answers.bottom_line import of_joint
+from sweeper.answers.drift import CLAIM, DRIFT, RIVALS, left_out_json
 from sweeper.answers.groups import (
     Evidence,
     Statement,
     StudyGroup,
     all_refused,
+    few,
     groups_of,
 )
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
+
+SMALL_POWER = 0.005
+"""What two decimals would not show."""
+
+Along = Literal["hyperparameter", "flat", "steep"]
+"""What a drift is of: one of the two hyperparameters, or the product of powers of both in which
+the loss is curved least, or most."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointDrift:
+    """The drift of a joint optimum along one direction.
+
+    Attributes:
+        along: what kind of direction it is.
+        direction: power of each hyperparameter, the largest being 1.
+        drift: in octaves of the product per doubling; None where it was refused.
+        refused: why there is none; None where there is one.
+        verdicts: one a claim about it.
+        rivals: the claims weighed against each other; None of fewer than two.
+    """
+
+    along: Along
+    direction: Mapping[str, float]
+    drift: Drift | None
+    refused: str | None
+    verdicts: tuple[Verdict, ...] = ()
+    rivals: Rivals | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages name the direction, for example ``learning_rate × weight_decay^0.87``."""
+        return combination(self.direction)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,11 +78,14 @@ class JointGroup(StudyGroup):
 
     Attributes:
         optima: scale to its joint optimum, smallest scale first.
+        drifts: of each hyperparameter, then along the flat direction and the steep one; empty
+            where no optimum is located.
         left_out: scale to the reason why it has none.
         evidence: which trials it rests on.
     """
 
     optima: Mapping[float, JointOptimum]
+    drifts: tuple[JointDrift, ...]
     left_out: Mapping[float, str]
     evidence: Evidence
 
@@ -50,7 +103,12 @@ class JointStatement(Statement):
     hyperparameters: tuple[str, str]
     groups: tuple[JointGroup, ...]
 
-    HEAD = "study scale hyperparameters"
+    HEAD = "study scale hyperparameters bottom_line"
+
+    @property
+    def bottom_line(self) -> str:
+        """What it all comes to, a sentence a group."""
+        return of_joint(self.hyperparameters, self.scale, self.groups)
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns the statement as plain values under stable keys, null for infinite ones.
@@ -68,6 +126,7 @@ def joint_statement(
     scale: str,
     hyperparameters: tuple[str, str],
     settings: Sequence[str] = (),
+    claims: Mapping[str, Sequence[Claim]] | None = None,
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,
@@ -82,7 +141,8 @@ def joint_statement(
         scale: column along which optima are tracked.
         hyperparameters: the two columns whose joint optimum is sought; positive numbers.
         settings: columns whose distinct values, with the variant, make the groups.
-        allow_holes: go on where neighbours of a minimum have no result.
+        claims: rules to test, by hyperparameter.
+        allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled clouds a scale.
         seed: seed of the resampling.
         notes: sentences for the reader that belong to the statement.
@@ -93,7 +153,7 @@ def joint_statement(
     """
     options = {"allow_holes": allow_holes, "resamples": resamples, "seed": seed}
     groups = [
-        _analyse(part, group, scale, hyperparameters, options)
+        _analyse(part, group, scale, hyperparameters, claims or {}, options)
         for group, part in groups_of(frame, settings, (scale, *hyperparameters))
     ]
     if not any(group.optima for group in groups):
@@ -112,6 +172,7 @@ def _analyse(
     group: Mapping[str, Any],
     scale: str,
     names: tuple[str, str],
+    claims: Mapping[str, Sequence[Claim]],
     options: Mapping[str, Any],
 ) -> JointGroup:
     """Returns what one group says; the refusals of its scales become sentences."""
@@ -125,11 +186,72 @@ def _analyse(
     scales = list(clouds)
     located = locate_jointly(list(clouds.values()), **options)
     left_out |= {scales[index]: why for index, why in located.refused.items()}
+    optima = {scales[index]: found for index, found in sorted(located.optima.items())}
+    lost = few(left_out.values()) if left_out and not options["allow_holes"] else None
     return JointGroup(
         **group,
-        optima={scales[index]: found for index, found in sorted(located.optima.items())},
+        optima=optima,
+        drifts=tuple(_drifts(optima, names, claims, refused=lost, left_out=bool(left_out))),
         left_out=dict(sorted(left_out.items())),
     )
+
+
+def _drifts(
+    optima: Mapping[float, JointOptimum],
+    names: tuple[str, str],
+    claims: Mapping[str, Sequence[Claim]],
+    *,
+    refused: str | None,
+    left_out: bool,
+) -> Iterator[JointDrift]:
+    """Yields the drifts of a group's joint optima, those of the two hyperparameters first.
+
+    Args:
+        optima: scale to its joint optimum.
+        names: the two hyperparameters.
+        claims: rules to test, by hyperparameter.
+        refused: why there is no drift at all; None where nothing stands against it.
+        left_out: whether scales have no optimum.
+    """
+    directions = flat_and_steep(list(optima.values()))
+    if directions is None:
+        return
+    kinds: list[tuple[Along, Floats]] = [("hyperparameter", each) for each in np.eye(2)]
+    kinds += zip(("flat", "steep"), directions, strict=True)
+    for along, direction in kinds:
+        estimates = [optimum.along(direction, scale) for scale, optimum in optima.items()]
+        drift, why = None, refused
+        verdicts: tuple[Verdict, ...] = ()
+        if why is None:
+            try:
+                drift = measure_drift(estimates, left_out=left_out)
+            except AnalysisRefusal as refusal:
+                why = str(refusal)
+        powers = dict(zip(names, direction.tolist(), strict=True))
+        if drift is not None and along == "hyperparameter":
+            own = claims.get(names[int(direction[1])], ())
+            verdicts = tuple(judge(claim, drift, estimates) for claim in own)
+        yield JointDrift(
+            along=along,
+            direction=powers,
+            drift=drift,
+            refused=why,
+            verdicts=verdicts,
+            rivals=None if drift is None else weigh(verdicts, drift),
+        )
+
+
+def combination(direction: Mapping[str, float]) -> str:
+    """Returns the product or quotient that grows along a direction, the largest power first and
+    as 1, for example ``learning_rate / weight_decay^0.50``."""
+    (one, first), (other, second) = direction.items()
+    if abs(second) > abs(first) * (1 + SMALL_POWER):
+        one, first, other, second = other, second, one, first
+    ratio = second / first
+    if abs(ratio) < SMALL_POWER:
+        return one
+    power = "" if abs(abs(ratio) - 1) < SMALL_POWER else f"^{abs(ratio):.2f}"
+    return f"{one} {'×' if ratio > 0 else '/'} {other}{power}"
 
 
 def _by_scale(part: pd.DataFrame, scale: str) -> Iterator[tuple[float, pd.DataFrame]]:
@@ -150,8 +272,18 @@ def _group_json(group: JointGroup, *, keys: bool) -> dict[str, Any]:
     return {
         **encoded(group, "variant settings"),
         "optima": [_optimum_json(scale, found) for scale, found in group.optima.items()],
+        "drifts": [_drift_json(drift) for drift in group.drifts],
         "left_out": left_out_json(group.left_out),
         "evidence": group.evidence.to_json(keys=keys),
+    }
+
+
+def _drift_json(one: JointDrift) -> dict[str, Any]:
+    return {
+        **encoded(one, "along name direction refused"),
+        "drift": None if one.drift is None else encoded(one.drift, DRIFT),
+        "claims": [encoded(verdict, CLAIM) for verdict in one.verdicts],
+        "rivals": None if one.rivals is None else encoded(one.rivals, RIVALS),
     }
 
 
@@ -210,6 +342,7 @@ def joint_answer(view: StudyView, *, allow_holes: bool = False) -> JointStatemen
         scale=view.scale,
         hyperparameters=(one, other),
         settings=chosen.settings,
+        claims=view.claims,
         allow_holes=allow_holes,
         notes=chosen.notes,
     )

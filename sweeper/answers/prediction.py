@@ -52,7 +52,7 @@ class PredictionStatement(Statement):
     @property
     def bottom_line(self) -> str:
         """What it all comes to, in one to three sentences."""
-        return of_prediction(self.target, [(one.group.hyperparameter, one) for one in self.groups])
+        return of_prediction(self.target, [(one.group.subject, one) for one in self.groups])
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
@@ -162,6 +162,7 @@ def predictions_of(
     target: Mapping[str, float],
     *,
     hyperparameters: Sequence[str] = (),
+    each: Sequence[str] = (),
     model: str = "auto",
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -175,7 +176,7 @@ def predictions_of(
         store: the store.
         name: name of the study.
         target: value by name of the scale; these are the scales that the rules are fitted over.
-        hyperparameters, model, estimator, allow_holes: as in :func:`rules_of`.
+        hyperparameters, each, model, estimator, allow_holes: as in :func:`rules_of`.
 
     Raises:
         UnknownNameError: there is no such study, scale, hyperparameter, model or estimator.
@@ -193,7 +194,7 @@ def predictions_of(
             f"{', '.join(absent)}; add --at {absent[0]}=VALUE"
         )
     asked = sorted(target, key=lambda scale: scale not in own)
-    view, columns = with_scales(store, name, asked, hyperparameters)
+    view, columns = with_scales(store, name, asked, hyperparameters, each)
     at = {column: target[scale] for column, scale in zip(columns, asked, strict=True)}
     varying, notes = _varying(view, at)
     statement = fitted(view, varying, model=model, estimator=estimator, allow_holes=allow_holes)
@@ -225,7 +226,7 @@ def _varying(
 def _json(one: Predicted) -> dict[str, Any]:
     group, found = one.group, one.prediction
     head = {
-        **encoded(group, "variant settings hyperparameter joint_with=partner"),
+        **encoded(group, "variant settings hyperparameter joint_with=partner profiled=tuned"),
         "refused": one.refused,
         "evidence": group.evidence.to_json(),
     }

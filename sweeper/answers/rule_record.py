@@ -19,6 +19,7 @@ from sweeper.analysis import (
     Rule,
     Survey,
 )
+from sweeper.answers.bottom_line import tuned_words
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.groups import Evidence, Statement, StudyGroup
 from sweeper.answers.joint import axes_json
@@ -34,6 +35,7 @@ class RuleGroup(StudyGroup):
     Attributes:
         hyperparameter: whose rule it is.
         partner: the hyperparameter that it was tuned together with; None if alone.
+        tuned: other hyperparameters, which are at their best at every value of this one.
         rule: None where the group refused it.
         costs: what the held-out predictions cost in loss where they were measured, in the order
             of ``rule.held``; None where the loss there is not measured.
@@ -43,10 +45,17 @@ class RuleGroup(StudyGroup):
 
     hyperparameter: str
     partner: str | None
+    tuned: tuple[str, ...] = ()
     rule: Rule | None
     costs: tuple[float | None, ...]
     survey: AnySurvey | None
     evidence: Evidence
+
+    @property
+    def subject(self) -> str:
+        """The hyperparameter, with what is tuned along, as messages name it."""
+        words = tuned_words(self.tuned, self.hyperparameter)
+        return f"{self.hyperparameter} ({words})" if words else self.hyperparameter
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -105,7 +114,8 @@ _INTERCEPT = (
 def _group_json(group: RuleGroup) -> dict[str, Any]:
     """Returns the rule of one group and hyperparameter."""
     head = {
-        **encoded(group, "variant settings hyperparameter joint_with=partner refused"),
+        **encoded(group, "variant settings hyperparameter joint_with=partner"),
+        **encoded(group, "profiled=tuned refused"),
         "left_out": left_out_json(group.left_out, "place"),
         "evidence": group.evidence.to_json(),
     }

@@ -16,14 +16,17 @@ from sweeper.analysis import (
     HeldOut,
     JointSurvey,
     Rule,
+    Site,
     Survey,
     estimator_named,
     fit_rule,
     given_survey,
     joint_survey,
     learn_together,
+    profiled_over,
     regret_at,
     survey,
+    with_others,
 )
 from sweeper.answers.axes import Axes, claims_of
 from sweeper.answers.groups import (
@@ -46,6 +49,8 @@ class RuleRequest:
         scales: columns of the scales.
         hyperparameters: one column, or two that are tuned together.
         settings: columns whose distinct values, with the variant, make the groups.
+        tuned: other hyperparameters, which are at their best at every value of the one; none
+            beside two.
         model: ``auto``, or the form that predicts.
         estimator: how the optimum of one hyperparameter is read off its points.
         allow_holes: go on where neighbours of a minimum have no result.
@@ -61,6 +66,7 @@ class RuleRequest:
     scales: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
     model: str = "auto"
     estimator: str = DEFAULT
     allow_holes: bool = False
@@ -96,7 +102,7 @@ def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, .
     Raises:
         AnalysisRefusal: a column is missing, or no group can answer; says why each.
     """
-    point = [*request.scales, *request.hyperparameters]
+    point = [*request.scales, *request.hyperparameters, *request.tuned]
     groups: list[RuleGroup] = []
     for group, part in groups_of(frame, request.settings, point):
         groups += _groups(part, group, request)
@@ -140,6 +146,7 @@ def _groups(
             **group,
             hyperparameter=name,
             partner=next((other for other in names if other != name), None),
+            tuned=request.tuned,
             rule=rules.get(name),
             costs=_costs(found, rules, name),
             survey=found,
@@ -165,15 +172,7 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
             seed=request.seed,
         )
     if len(names) == 1:
-        found = survey(
-            part,
-            scales=request.scales,
-            hyperparameter=names[0],
-            estimator=request.estimator,
-            allow_holes=request.allow_holes,
-            resamples=request.resamples,
-            seed=request.seed,
-        )
+        found = _profiled_survey(part, request)
     else:
         found = joint_survey(
             part,
@@ -186,6 +185,37 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
     if not found.optima or (found.refused and not request.allow_holes):
         raise AnalysisRefusal(few(found.refused.values()))
     return found
+
+
+def _profiled_survey(part: pd.DataFrame, request: RuleRequest) -> Survey:
+    """Returns the optima of one hyperparameter, the others tuned at every value of it."""
+    name, scales = request.hyperparameters[0], request.scales
+    profile = profiled_over(
+        part,
+        request.tuned,
+        scales=scales,
+        hyperparameter=name,
+        allow_holes=request.allow_holes,
+    )
+    found = survey(
+        profile,
+        scales=scales,
+        hyperparameter=name,
+        estimator=request.estimator,
+        allow_holes=request.allow_holes,
+        resamples=request.resamples,
+        seed=request.seed,
+    )
+    optima = (
+        with_others(optimum, _rows_at(profile, site), request.tuned, name)
+        for site, optimum in zip(found.sites, found.optima, strict=True)
+    )
+    return replace(found, optima=tuple(optima))
+
+
+def _rows_at(profile: pd.DataFrame, site: Site) -> pd.DataFrame:
+    there = [profile[scale] == value for scale, value in site.scales.items()]
+    return profile[np.logical_and.reduce(there)]
 
 
 def _rule(found: AnySurvey, name: str, request: RuleRequest) -> Rule:
@@ -235,6 +265,7 @@ def rules_of(
     *,
     hyperparameters: Sequence[str] = (),
     scales: Sequence[str] = (),
+    each: Sequence[str] = (),
     model: str = "auto",
     estimator: str = DEFAULT,
     allow_holes: bool = False,
@@ -249,6 +280,7 @@ def rules_of(
             that is swept over positive numbers.
         scales: names of the scales; none takes those that the study was imported with, else
             its scale.
+        each: see :func:`view_study`.
         model: ``auto``, ``constant``, ``power``, ``bent`` or ``offset``.
         estimator: how an optimum is read off its points; two together are read off a paraboloid.
         allow_holes: answer although neighbours of a minimum are missing.
@@ -259,7 +291,7 @@ def rules_of(
         AnalysisRefusal: there is no result yet, or no group can answer.
     """
     along = tuple(scales) or own_scales(store.study(name))
-    view, columns = with_scales(store, name, along, hyperparameters)
+    view, columns = with_scales(store, name, along, hyperparameters, each)
     return fitted(view, columns, model=model, estimator=estimator, allow_holes=allow_holes)
 
 
@@ -269,10 +301,14 @@ def own_scales(record: StudyRecord) -> tuple[str, ...]:
 
 
 def with_scales(
-    store: Store, name: str, scales: Sequence[str], hyperparameters: Sequence[str]
+    store: Store,
+    name: str,
+    scales: Sequence[str],
+    hyperparameters: Sequence[str],
+    each: Sequence[str] = (),
 ) -> tuple[StudyView, tuple[str, ...]]:
     """Returns the study with a column for every scale, and the names of these columns."""
-    view = view_study(store, name, scale=scales[0], hyperparameters=hyperparameters)
+    view = view_study(store, name, scale=scales[0], hyperparameters=hyperparameters, each=each)
     axes = Axes(store, name, view.trials, view.swept)
     names = (view.scale, *(axes.find(scale).name for scale in scales[1:]))
     twice = next((n for n in names if (*names, *view.asked).count(n) > 1), None)
@@ -294,12 +330,13 @@ def fitted(
                 f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
                 f"out, or fit one alone with --hyperparameter {asked[0]}"
             )
-        chosen = view.select(*asked)
+        chosen = view.select(*asked, scales=scales)
         notes += chosen.notes
         request = RuleRequest(
             scales=scales,
             hyperparameters=asked,
-            settings=view.settings_at(chosen.rows, asked, scales),
+            settings=chosen.settings,
+            tuned=chosen.tuned,
             model=model,
             estimator=estimator,
             allow_holes=allow_holes,

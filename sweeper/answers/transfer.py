@@ -91,6 +91,8 @@ class TransferStatement(Statement):
     reference: str
     estimator: str
     groups: tuple[Transfer | NoTransfer, ...]
+    metric: str = "loss"
+    sign: int = 1
 
     HEAD = "study scale hyperparameter reference estimator"
 
@@ -131,6 +133,8 @@ def transfer_statement(
         reference=reference,
         estimator=", ".join(sorted(names)),
         groups=tuple(groups),
+        metric=statement.metric,
+        sign=statement.sign,
         notes=statement.notes,
     )
 
@@ -296,6 +300,7 @@ def transfers_of(
     *,
     scale: str | None = None,
     horizon: str | None = None,
+    each: Sequence[str] = (),
     reference: str = "largest",
     estimator: str = "spline",
     allow_holes: bool = False,
@@ -307,7 +312,7 @@ def transfers_of(
         name: name of the study.
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
-        scale, horizon: see :func:`view_study`.
+        scale, horizon, each: see :func:`view_study`.
         reference: ``largest`` or ``limit``.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
@@ -318,7 +323,7 @@ def transfers_of(
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     found = []
     for column in view.hyperparameters:
         drifts = view.statement(column, estimator=estimator, allow_holes=allow_holes, partial=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sweeper.analysis import DEFAULT, Claim, best_losses, mixed_units, rising_loss, wrong_goal
+from sweeper.analysis import DEFAULT, Claim
 from sweeper.answers.axes import (
     Axes,
     Axis,
@@ -20,14 +19,19 @@ from sweeper.answers.axes import (
     without_log2,
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
-from sweeper.answers.groups import HANDFUL, group_label
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.errors import AnalysisRefusal, RequestError
+from sweeper.answers.selection import Selection, doubts
+from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
-from sweeper.store import LOSS_ERROR, Store, StudyRecord
+from sweeper.store import IMPORTED, LOSS_ERROR, Store, StudyRecord
+from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
+
+OVERFLOW = 1e100
+"""A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
+model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,33 +115,6 @@ def _require_spread(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """What tells about one or several hyperparameters.
-
-    Attributes:
-        rows: the trials, see :meth:`StudyView.select`.
-        settings: columns that make the groups, with the variant.
-        notes: sentences on which trials count, and the doubts.
-        doubts: sentences on what looks wrong with the results themselves.
-    """
-
-    rows: pandas.DataFrame
-    settings: tuple[str, ...]
-    notes: tuple[str, ...]
-    doubts: tuple[str, ...]
-
-    @contextmanager
-    def said_with_doubts(self) -> Iterator[None]:
-        """Has a refusal to answer end with the doubts, which may be why there is no answer."""
-        try:
-            yield
-        except AnalysisRefusal as refusal:
-            if not self.doubts:
-                raise
-            raise AnalysisRefusal("\n".join((str(refusal), *self.doubts))) from refusal
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class StudyView:
     """A study as the analysis reads it.
 
@@ -155,6 +132,7 @@ class StudyView:
         parts: effective hyperparameter to the swept columns that it is made of.
         scales: columns that are scales by the study's own word.
         horizon: column of the horizon, None for the end of the runs.
+        each: hyperparameters whose values are answered for one by one, rather than tuned.
         notes: sentences that the reader should know of every answer.
     """
 
@@ -167,6 +145,7 @@ class StudyView:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scales: tuple[str, ...] = ()
     horizon: str | None = None
+    each: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -229,6 +208,7 @@ class StudyView:
                 scale=self.scale,
                 hyperparameter=hyperparameter,
                 settings=chosen.settings,
+                tuned=chosen.tuned,
                 claims=self.claims.get(hyperparameter, ()),
                 estimator=estimator,
                 allow_holes=allow_holes,
@@ -268,13 +248,18 @@ class StudyView:
                 "sweeper predict can read it"
             )
 
-    def select(self, *names: str) -> Selection:
+    def select(self, *names: str, scales: Sequence[str] = ()) -> Selection:
         """Returns the trials that tell about hyperparameters, with what to know about them.
 
         Those are the trials of the variants to which they apply, without those where one is 0 or
         infinite, which have no log2. Of the combinations that give an effective hyperparameter
         one value, only the best counts (:func:`profiled`). The other swept columns that take
-        more than one value at some scale make the groups, with the variant.
+        more than one value at some scale make the groups, with the variant; but where one
+        hyperparameter is asked about, the others are tuned at each of its values.
+
+        Args:
+            names: columns of the hyperparameters.
+            scales: columns of the scales; none takes the study's.
         """
         rows, notes = self._applying(names), list(self.notes)
         for name in names:
@@ -282,16 +267,19 @@ class StudyView:
             if bare.any() and not bare.all():
                 rows = rows[~bare]
                 notes.append(f"{int(bare.sum())} trials are left out: their {name} has no log2")
-        groups = self.settings_at(rows, names, (self.scale,))
-        tuned = [name for name in self.study.document.get("hyperparameters", ()) if name in groups]
+        scales = tuple(scales) or (self.scale,)
+        varied = self._settings_at(rows, names, scales)
+        tuned = tuple(name for name in varied if self._is_tuned(rows, name, names, scales))
+        groups = tuple(name for name in varied if name not in tuned)
         if tuned:
             notes.append(
-                f"{' and '.join(tuned)} was tuned too and makes groups here; sweeper fit, and "
-                f"sweeper drift --joint {names[0]},{tuned[0]}, read both together"
+                f"{' and '.join(tuned)} {'is' if len(tuned) == 1 else 'are'} tuned at every "
+                f"{names[0]}; --each {tuned[0]} answers for each of its values, --joint "
+                f"{names[0]},{tuned[0]} for both together"
             )
         parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
         if parts:
-            place = ["variant", *groups, self.scale]
+            place = ["variant", *varied, *scales]
             best = profiled(rows, place=place, axes=list(names), parts=parts)
             if len(best) < len(rows):
                 notes.append(
@@ -299,12 +287,12 @@ class StudyView:
                     f"{len(best)} of {len(rows)} trials; --joint reads two settings at once"
                 )
             rows = best
-        doubts = (
-            ()
-            if self.holds_optima
-            else tuple(_doubts(self.study, rows, (self.scale, *names), groups))
+        wrong: tuple[str, ...] = ()
+        if not self.holds_optima:
+            wrong = tuple(doubts(self.study, rows, (self.scale, *names), groups, tuned))
+        return Selection(
+            rows=rows, settings=groups, tuned=tuned, notes=(*notes, *wrong), doubts=wrong
         )
-        return Selection(rows=rows, settings=groups, notes=(*notes, *doubts), doubts=doubts)
 
     def _applying(self, names: Sequence[str]) -> pandas.DataFrame:
         rows = self.trials
@@ -312,7 +300,33 @@ class StudyView:
             rows = rows[rows.groupby("variant")[name].transform("count") > 0]
         return rows
 
-    def settings_at(
+    def _is_tuned(
+        self, rows: pandas.DataFrame, column: str, names: Sequence[str], scales: Sequence[str]
+    ) -> bool:
+        """Returns whether a swept column is tuned where one hyperparameter is asked about.
+
+        It holds numbers, laid on a grid with the hyperparameter, and is one that the study names
+        as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
+        three values or more and moves neither parameters nor tokens nor FLOPs.
+        """
+        if len(names) != 1 or column in (*self.each, self.horizon, *self.scales):
+            return False
+        document = self.study.document
+        named = {*document.get("hyperparameters", ())}
+        named |= {claim["hyperparameter"] for claim in document.get("claims", ())}
+        if not is_positive(rows[column], zero=True) or self.holds_optima:
+            return False
+        beside = rows.groupby(["variant", *scales, *names], dropna=False)[column].nunique()
+        if beside[beside > 0].median() < 2:
+            return False
+        if column in named or self.study.workload == IMPORTED:
+            return column in named
+        rest = [name for name in (*self.swept, *scales) if name != column]
+        alike = self.trials.groupby(["variant", *rest], dropna=False)
+        sizes = alike[["params", "tokens", "flops"]].nunique()
+        return bool(rows[column].nunique() > 2 and (sizes <= 1).all(axis=None))
+
+    def _settings_at(
         self, rows: pandas.DataFrame, names: Sequence[str], scales: Sequence[str]
     ) -> tuple[str, ...]:
         """Returns the other swept columns that make groups: the horizon, and those that take
@@ -332,44 +346,6 @@ class StudyView:
         )
 
 
-def _doubts(
-    study: StudyRecord, rows: pandas.DataFrame, axes: Sequence[str], groups: Sequence[str]
-) -> Iterator[str]:
-    """Yields what looks wrong with the results themselves, a kind at a time.
-
-    Args:
-        study: the study.
-        rows: its trials.
-        axes: columns of the scale and of the hyperparameters.
-        groups: columns that make the groups, with the variant.
-    """
-    scale, *names = axes
-    place = ["variant", *groups]
-    results = rows[rows["outcome"].isin(ACCEPTED)]
-    points = results.groupby([*place, *axes], dropna=False)["loss"].agg(["mean", "std"])
-    points = points.reset_index()
-    if len(names) == 1:
-        curves = [part for _, part in points.groupby([*place, scale], dropna=False)["mean"]]
-        losses = (curve.to_numpy() for curve in curves)
-        goal = wrong_goal(study.metric, study.goal, losses, names[0])
-        if goal is not None:
-            yield goal
-            return
-    found: dict[str, list[str]] = {"units": [], "rise": []}
-    for key, part in points.groupby(place, dropna=False):
-        best = best_losses(part, scale, tuple(names))
-        units = mixed_units(best)
-        said = units or rising_loss(best, study.metric, study.goal)
-        if said is not None:
-            label = group_label(str(key[0]), dict(zip(groups, key[1:], strict=True)))
-            found["units" if units else "rise"].append(f"{label}: {said}")
-    for sentences in found.values():
-        more = len(sentences) - HANDFUL
-        yield from sentences[:HANDFUL]
-        if more > 0:
-            yield f"{more} more groups are like that"
-
-
 def view_study(
     store: Store,
     name: str,
@@ -377,6 +353,7 @@ def view_study(
     scale: str | None = None,
     hyperparameters: Sequence[str] = (),
     horizon: str | None = None,
+    each: Sequence[str] = (),
 ) -> StudyView:
     """Returns a study of the store as the analysis reads it.
 
@@ -387,6 +364,8 @@ def view_study(
             that :meth:`Axes.find` knows.
         hyperparameters: what is asked about, names or formulas; none takes the study's.
         horizon: ``all``, a number of tokens, or a share of the run up to 1; None takes the end.
+        each: swept hyperparameters whose values are answered for one by one; the others are
+            tuned.
 
     Raises:
         UnknownNameError: there is no such study, scale or hyperparameter.
@@ -396,6 +375,8 @@ def view_study(
     """
     record = store.study(name)
     trials = _with_stated_noise(with_tokens_per_param(store.frame(name), record), record)
+    overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
+    trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
     read: Horizon | None = None
     if horizon is not None:
         read = at_horizons(trials, store.marks(name), record, horizon)
@@ -407,6 +388,7 @@ def view_study(
     axes = Axes(store, name, trials, columns)
     asked = asked_axes(axes, record, scale, hyperparameters)
     swept = tuple(column for column in columns if column not in asked.freed)
+    apart = tuple(_swept_column(swept, each_name) for each_name in each)
     own = asked.scale.name == record.scale
     claims = claims_of(trials, record)
     return StudyView(
@@ -421,11 +403,24 @@ def view_study(
         },
         scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
         horizon=read.column if read is not None and read.column in swept else None,
+        each=apart,
         notes=(
             *(read.notes if read is not None else ()),
             *_claim_notes(record, own, asked.scale.name),
+            *(
+                [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
+                if overflown.any()
+                else []
+            ),
         ),
     )
+
+
+def _swept_column(swept: Sequence[str], name: str) -> str:
+    for column in (f"setting_{name}", name):
+        if column in swept:
+            return column
+    raise UnknownNameError("swept setting", name, swept)
 
 
 def _with_stated_noise(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
@@ -450,6 +445,7 @@ def statements_of(
     *,
     scale: str | None = None,
     horizon: str | None = None,
+    each: Sequence[str] = (),
     estimator: str = DEFAULT,
     allow_holes: bool = False,
 ) -> list[DriftStatement]:
@@ -461,7 +457,7 @@ def statements_of(
         hyperparameter: which one, a name or a formula; None takes those of the study's claims,
             else the first that is swept over positive numbers.
         scale: along which axis; None takes the study's.
-        horizon: see :func:`view_study`.
+        horizon, each: see :func:`view_study`.
         estimator: how an optimum is read off its points.
         allow_holes: answer although neighbours of a minimum are missing.
 
@@ -471,7 +467,7 @@ def statements_of(
         AnalysisRefusal: there is no result yet, or the results cannot carry a statement.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
-    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon)
+    view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     view.require_results()
     return [
         view.statement(column, estimator=estimator, allow_holes=allow_holes)

@@ -33,6 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # the boxes of rich take longer to load than all else of the help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -60,7 +61,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order of the help."""
 
 for _command in COMMANDS:
-    app.command("import" if _command is import_results else None)(_command)
+    _name = "import" if _command is import_results else None
+    # Given as such, a summary is printed whole rather than cut at the width of a terminal.
+    app.command(_name, short_help=(_command.__doc__ or "").partition("\n\n")[0])(_command)
 
 
 def main() -> None:

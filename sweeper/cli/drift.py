@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from sweeper.cli.options import (
+    EACH_HINT,
     AllOption,
+    EachOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -24,6 +24,7 @@ from sweeper.cli.options import (
     StudyName,
     name_of,
     named,
+    names_of,
     open_store,
 )
 from sweeper.cli.text import (
@@ -43,14 +44,13 @@ from sweeper.errors import RequestError
 from sweeper.words import percent, power_range, signed_plain, with_power
 
 if TYPE_CHECKING:
-    from sweeper.analysis import Optimum, Regret
+    from rich.table import Table
+
+    from sweeper.analysis import Optimum, Regret, Verdict
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
 WIDE = 120
 """Columns of a terminal from which on a tuned loss has its interval beside it."""
-
-SMALL_EXPONENT = 0.005
-"""What two decimals would not show."""
 
 ON_RIDGE = (
     "ridge: along the second axis the optimum is not determined; only the combination that the "
@@ -79,6 +79,7 @@ def drift(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
     strict: StrictOption = False,
@@ -92,12 +93,13 @@ def drift(
     from sweeper.answers import joint_answer, keep_estimates, statements_of, view_study
 
     default = estimator is EstimatorName.skewed
+    apart = names_of(each, "--each", EACH_HINT)
     if keys and not as_json:
         raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
-    if joint is not None and (hyperparameter is not None or strict or not default):
+    if joint is not None and (hyperparameter is not None or apart or not default):
         raise RequestError(
-            "--joint names both hyperparameters, fits a paraboloid and judges no claim; "
-            "leave --hyperparameter, --estimator and --strict out"
+            "--joint names both hyperparameters and fits a paraboloid; leave --hyperparameter, "
+            "--each and --estimator out"
         )
     with open_store(store) as opened:
         name = name_of(study)
@@ -112,11 +114,12 @@ def drift(
                 hyperparameter=hyperparameter,
                 scale=scale,
                 horizon=horizon,
+                each=apart,
                 estimator=estimator.value,
                 allow_holes=allow_holes,
             )
             # The table of estimates holds the study's own question: its scale, its runs' ends.
-            if default and scale is None and horizon is None:
+            if default and scale is None and horizon is None and not apart:
                 keep_estimates(opened, statements)
     if as_json and joint is not None:
         print_json(together.to_json(keys=keys))
@@ -126,16 +129,25 @@ def drift(
         _print_joint(together, every=every)
     else:
         print_statements(statements, every=every)
-    raise typer.Exit(1 if strict and claims_broken(statements) else 0)
+    broken = joint_claims_broken(together) if joint is not None else claims_broken(statements)
+    raise typer.Exit(1 if strict and broken else 0)
 
 
 def claims_broken(statements: Sequence[DriftStatement]) -> bool:
-    """Returns True if any claim of any group is broken."""
+    """Returns True if the claim of any group is broken; of rival claims, if all of them are."""
     return any(
-        verdict.ruling == "broken"
+        group.verdicts and all(verdict.ruling == "broken" for verdict in group.verdicts)
         for statement in statements
         for group in statement.groups
-        for verdict in group.verdicts
+    )
+
+
+def joint_claims_broken(statement: JointStatement) -> bool:
+    """Returns the same of the claims about joint optima."""
+    return any(
+        one.verdicts and all(verdict.ruling == "broken" for verdict in one.verdicts)
+        for group in statement.groups
+        for one in group.drifts
     )
 
 
@@ -182,8 +194,16 @@ def _said(statement: DriftStatement, group: DriftGroup) -> Iterator[Said]:
         yield f"no drift, because {_because(statement, group)}"
     yield from evidence_lines(group.evidence)
     for verdict in group.verdicts:
-        head = f"claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
-        yield Text.assemble(head, (verdict.ruling, "bold"), f". {verdict.why}")
+        yield _ruled("", verdict)
+    if group.rivals is not None:
+        yield f"rival claims: {group.rivals.said}"
+
+
+def _ruled(head: str, verdict: Verdict) -> Said:
+    from rich.text import Text
+
+    claim = f"{head}claim {verdict.claim.exponent:g} ± {verdict.claim.tolerance:g}: "
+    return Text.assemble(claim, (verdict.ruling, "bold"), f". {verdict.why}")
 
 
 def _because(statement: DriftStatement, group: DriftGroup) -> str:
@@ -211,6 +231,7 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 (statement.scale, f"{optimum.scale:g}"),
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_range(optimum.low, optimum.high)),
+                *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
                 (statement.metric, f"{statement.sign * optimum.loss:.4f}"),
                 *[("its 95%", _loss_interval(statement, optimum))] * wide,
                 (f"regret at exponent {group.exponent:g}", _regret(regret.get(optimum.scale))),
@@ -221,6 +242,11 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
             for optimum in group.optima
         ]
     )
+
+
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the variant has it."""
+    return "–" if tuned is None else f"{tuned:.3g}"
 
 
 def _loss_interval(statement: DriftStatement, optimum: Optimum) -> str:
@@ -260,7 +286,8 @@ def _print_joint(statement: JointStatement, *, every: bool) -> None:
         statement.groups, lambda group: None if group.optima else "without an optimum", every=every
     )
     groups = ((group.label, _said_jointly(statement, group)) for group in shown)
-    print_answer(title, noted(statement.notes, every=every), groups, rest)
+    lead = [statement.bottom_line, *noted(statement.notes, every=every)]
+    print_answer(title, lead, groups, rest)
 
 
 def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said]:
@@ -271,6 +298,16 @@ def _said_jointly(statement: JointStatement, group: JointGroup) -> Iterator[Said
         yield f"no joint optimum at {statement.scale} {scale:g}: {why}"
     if any(optimum.axes for optimum in optima):
         yield _axes_table(statement, group)
+    if group.drifts:
+        yield _drifts_table(group)
+    for one in group.drifts:
+        for verdict in one.verdicts:
+            yield _ruled(f"{one.name}: ", verdict)
+        if one.rivals is not None:
+            yield f"{one.name}: rival claims: {one.rivals.said}"
+    refused = next((one.refused for one in group.drifts if one.refused), None)
+    if refused is not None:
+        yield f"no drift, because {refused}"
     if any("ridge" in flags for optimum in optima for flags in optimum.flags):
         yield ON_RIDGE
     yield from evidence_lines(group.evidence)
@@ -292,17 +329,41 @@ def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
     return grid(rows, words=("hyperparameter", "flags"))
 
 
+def _drifts_table(group: JointGroup) -> Table:
+    """Returns the drift of each hyperparameter, and along the flat and the steep direction."""
+    kinds = {"hyperparameter": "", "flat": "flat direction", "steep": "steep direction"}
+    rows = [
+        [
+            ("drift of", one.name),
+            (
+                "octaves per doubling",
+                "none" if one.drift is None else signed_plain(one.drift.slope),
+            ),
+            (
+                "95% interval",
+                "" if one.drift is None else interval(one.drift.low, one.drift.high, signed_plain),
+            ),
+            ("", kinds[one.along]),
+        ]
+        for one in group.drifts
+    ]
+    return grid(rows, words=("drift of", ""))
+
+
 def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
     """Returns the principal axes, the most curved first, with the interval along each."""
+    from sweeper.answers import combination
+
     rows = []
     for scale, optimum in group.optima.items():
         for place, axis in enumerate(optimum.axes):
-            lead = _lead(axis.direction)
-            ends = (axis.low, axis.high) if axis.direction[lead] > 0 else (-axis.high, -axis.low)
+            named_axis = dict(zip(optimum.names, axis.direction, strict=True))
+            positive = max(axis.direction, key=abs) > 0
+            ends = (axis.low, axis.high) if positive else (-axis.high, -axis.low)
             rows.append(
                 [
                     (statement.scale, f"{scale:g}" if place == 0 else ""),
-                    ("principal axis", _combination(statement.hyperparameters, axis.direction)),
+                    ("principal axis", combination(named_axis)),
                     ("curvature", f"{axis.curvature:.3g}"),
                     (
                         "95% along it, octaves",
@@ -311,19 +372,3 @@ def _axes_table(statement: JointStatement, group: JointGroup) -> Table:
                 ]
             )
     return grid(rows, words=("principal axis",))
-
-
-def _combination(names: tuple[str, str], direction: tuple[float, float]) -> str:
-    """Returns a direction as the product or quotient that grows along it, the larger exponent
-    being 1."""
-    lead = _lead(direction)
-    ratio = direction[1 - lead] / direction[lead]
-    if abs(ratio) < SMALL_EXPONENT:
-        return names[lead]
-    power_of = "" if abs(abs(ratio) - 1) < SMALL_EXPONENT else f"^{abs(ratio):.2f}"
-    return f"{names[lead]} {'×' if ratio > 0 else '/'} {names[1 - lead]}{power_of}"
-
-
-def _lead(direction: tuple[float, float]) -> int:
-    """Returns which hyperparameter has the larger exponent, the first if they look equal."""
-    return 0 if abs(direction[0]) >= abs(direction[1]) * (1 - SMALL_EXPONENT) else 1

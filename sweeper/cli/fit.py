@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    EACH_HINT,
     AllOption,
+    EachOption,
     EstimatorName,
     EstimatorOption,
     HolesOption,
@@ -88,6 +90,7 @@ def fit(
             "NAME[,NAME]",
         ),
     ] = None,
+    each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
@@ -103,6 +106,7 @@ def fit(
             name_of(study),
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             scales=names_of(scales, "--scales", COMMAS),
+            each=names_of(each, "--each", EACH_HINT),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -124,7 +128,7 @@ def _print_rules(statement: RuleStatement, *, every: bool) -> None:
 
 def _name(group: RuleGroup) -> str:
     together = f" (tuned together with {group.partner})" if group.partner else ""
-    return f"{group.label}: {group.hyperparameter}{together}"
+    return f"{group.label}: {group.subject}{together}"
 
 
 def _said(group: RuleGroup) -> Iterator[Said]:
@@ -209,6 +213,7 @@ def predict(
         typer.Option(metavar="NAME=VALUE", help="Any other scale; may be repeated."),
     ] = None,
     hyperparameter: HyperparameterOption = None,
+    each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = EstimatorName.skewed,
     allow_holes: HolesOption = False,
@@ -230,6 +235,7 @@ def predict(
             name_of(study),
             target,
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
+            each=names_of(each, "--each", EACH_HINT),
             model=model.value,
             estimator=estimator.value,
             allow_holes=allow_holes,

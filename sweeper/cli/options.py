@@ -54,6 +54,18 @@ HorizonOption = Annotated[
 ]
 
 
+EachOption = Annotated[
+    str | None,
+    typer.Option(
+        "--each",
+        metavar="NAME[,NAME]",
+        help="Swept settings to answer for value by value (default: others are tuned).",
+        show_default=False,
+    ),
+]
+EACH_HINT = "name swept settings, separated by commas, as in weight_decay,momentum"
+
+
 class EstimatorName(StrEnum):
     """How the optimum of one scale is read off its points."""
 

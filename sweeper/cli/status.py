@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from sweeper.cli.options import (
     HolesOption,
@@ -99,6 +98,8 @@ def sql(
         return
     if not answer.columns:
         raise RequestError("the query gives no columns; sweeper sql takes one SELECT")
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2))
     for column in answer.columns:
         table.add_column(column, no_wrap=True)

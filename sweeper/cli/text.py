@@ -7,19 +7,19 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sweeper.words import plural
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from sweeper.answers import Evidence
 
-Said = Table | Text | str
+# rich is imported where something is printed with it: help and JSON do without.
+Said: TypeAlias = "Table | Text | str"
 """A table of a group, or a sentence about it."""
 
 Row = Sequence[tuple[str, str]]
@@ -39,6 +39,8 @@ WIDTH = 100
 
 def console(width: int | None = None) -> Console:
     """Returns the console of standard output, as wide as asked for, or as the terminal."""
+    from rich.console import Console
+
     if width is None and not sys.stdout.isatty():
         width = WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False)
@@ -69,6 +71,9 @@ def print_answer(
         groups: name of each group and what is said of it.
         rest: sentence on the groups that are not printed, or nothing.
     """
+    from rich.padding import Padding
+    from rich.table import Table
+
     out = console()
     for heading, style, said in (
         (title, "bold", lead),
@@ -113,6 +118,8 @@ def cut(
 
 def grid(rows: Sequence[Row], *, words: Collection[str] = ("flags",), padding: int = 1) -> Table:
     """Returns a table of rows; columns of words are set left and all others, numbers, right."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, padding))
     for heading, _ in rows[0]:
         table.add_column(heading, justify="left" if heading in words else "right")
@@ -133,6 +140,8 @@ def evidence_lines(evidence: Evidence) -> Iterator[Said]:
         parts.append(f"on {evidence.devices[0]}")
     yield ", ".join(parts)
     for warning in evidence.warnings:
+        from rich.text import Text
+
         yield Text.assemble(("warning: ", "bold yellow"), warning)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    EACH_HINT,
+    EachOption,
     HolesOption,
     HorizonOption,
     JsonOption,
@@ -19,6 +21,7 @@ from sweeper.cli.options import (
     StudyName,
     name_of,
     named,
+    names_of,
     open_store,
 )
 from sweeper.cli.text import (
@@ -36,7 +39,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeper.analysis import Advice, Gap, Growth, Law, Rate
-    from sweeper.answers import BudgetAdvice, NoTransfer, Transfer, TransferStatement
+    from sweeper.answers import (
+        AdviceStatement,
+        BudgetAdvice,
+        NoTransfer,
+        Transfer,
+        TransferStatement,
+    )
 
 
 VERDICTS = {
@@ -75,6 +84,7 @@ def transfer(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     reference: Annotated[
         ReferenceName, typer.Option(help="Measure from the largest scale, or an extrapolated one.")
     ] = ReferenceName.largest,
@@ -94,6 +104,7 @@ def transfer(
             hyperparameter,
             scale=scale,
             horizon=horizon,
+            each=names_of(each, "--each", EACH_HINT),
             reference=reference.value,
             estimator=estimator.value,
             allow_holes=allow_holes,
@@ -163,9 +174,10 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
         "tuned": group.laws.tuned,
         f"transferred from {group.laws.base:g}": group.laws.transferred,
     }
-    laws = [f"{name} {_law(law, scale)}" for name, law in pair.items() if law is not None]
+    sign = statement.sign
+    laws = [f"{name} {_law(law, scale, sign)}" for name, law in pair.items() if law is not None]
     if laws:
-        said.append(f"loss: {'; '.join(laws)}")
+        said.append(f"{'loss' if sign > 0 else statement.metric}: {'; '.join(laws)}")
     said.append(f"verdict: {VERDICTS[verdict.speed]}: {verdict.why}")
     said.append(
         f"better than tuning directly: {verdict.useful}; asymptotically free: {_free(group)}"
@@ -187,9 +199,10 @@ def _rate(rate: Rate) -> str:
     return f"{rate.value:.2f} [{low}, {high}]"
 
 
-def _law(law: Law, scale: str) -> str:
+def _law(law: Law, scale: str, sign: int) -> str:
     (term,) = law.terms
-    return f"{law.asymptote:.4g} + {term.amplitude:.4g} {scale}^-{term.exponent:.3g}"
+    joint = "+" if sign > 0 else "-"
+    return f"{sign * law.asymptote:.4g} {joint} {term.amplitude:.4g} {scale}^-{term.exponent:.3g}"
 
 
 Number = float | None
@@ -218,6 +231,7 @@ def advise(
     ] = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
+    each: EachOption = None,
     alpha: Annotated[Number, typer.Option(help="The tuned loss falls as scale^-alpha.")] = None,
     beta: Annotated[Number, typer.Option(help="The optimum converges as scale^-beta.")] = None,
     cost_exponent: Annotated[Number, typer.Option(help="R, where a run costs scale^R.")] = None,
@@ -237,7 +251,7 @@ def advise(
         hyperparameters=hyperparameters,
     )
     if study is None:
-        _require_no_study_options(hyperparameter, scale, horizon)
+        _require_no_study_options(hyperparameter, scale, horizon, each)
         found = general_advice(target=target, budget=flops, given=given)
     else:
         with open_store(store) as opened:
@@ -247,6 +261,7 @@ def advise(
                 hyperparameter,
                 scale=scale,
                 horizon=horizon,
+                each=names_of(each, "--each", EACH_HINT),
                 target=target,
                 budget=flops,
                 given=given,
@@ -255,22 +270,22 @@ def advise(
         print_json(found.to_json())
         return
     what = f"{found.study}: {found.scale} {target:g}" if found.study else f"scale {target:g}"
-    groups = ((group.title, _said_of_budget(group)) for group in found.groups)
+    groups = ((group.title, _said_of_budget(found, group)) for group in found.groups)
     print_answer(f"{what} on {flops:.3g} FLOPs", noted(found.notes), groups)
 
 
 def _require_no_study_options(*values: str | None) -> None:
-    names = ("--hyperparameter", "--scale", "--horizon")
+    names = ("--hyperparameter", "--scale", "--horizon", "--each")
     lost = [name for name, value in zip(names, values, strict=True) if value is not None]
     if lost:
         raise RequestError(f"{lost[0]} chooses what is read off a study; name the study too")
 
 
-def _said_of_budget(group: BudgetAdvice) -> Iterator[Said]:
+def _said_of_budget(statement: AdviceStatement, group: BudgetAdvice) -> Iterator[Said]:
     if group.advice is None:
         yield f"no advice: {group.refused}"
         return
-    yield _advice_table(group.advice)
+    yield _advice_table(statement, group.advice)
     yield from group.advice.sentences
     if group.growth is not None:
         yield _growth(group.growth)
@@ -279,7 +294,7 @@ def _said_of_budget(group: BudgetAdvice) -> Iterator[Said]:
         yield from evidence_lines(group.evidence)
 
 
-def _advice_table(advice: Advice) -> Table:
+def _advice_table(statement: AdviceStatement, advice: Advice) -> Table:
     rows = [
         [
             ("strategy", NAMES[option.strategy]),
@@ -289,8 +304,8 @@ def _advice_table(advice: Advice) -> Table:
             ("octaves apart", f"{option.resolution:.2g}" if option.points else ""),
             ("runs", f"{option.runs}"),
             ("FLOPs", f"{option.flops:.3g}"),
-            ("loss", f"{option.loss:.4f}"),
-            ("+", f"{option.excess:.2g}"),
+            (statement.metric, f"{statement.sign * option.loss:.4f}"),
+            ("+" if statement.sign > 0 else "-", f"{option.excess:.2g}"),
         ]
         for option in advice.options
     ]

@@ -27,6 +27,7 @@ OPTIMUM_FLAGS: Mapping[Flag, str] = {
     "sparse": "neighbours of the minimum have no result",
     "poor_fit": "poor fit: the usual curve contradicts its points, so fewer are fitted",
     "few_points": "few points: the interval holds shapes that they do not show",
+    "conditional": "what is tuned along lies at an edge of its values: the best at that edge",
 }
 
 
@@ -74,6 +75,9 @@ def sentences(data: ReportData) -> list[Sentence]:
             claim = _claim_words(data, verdict.claim)
             badge, text = BADGES[verdict.ruling], f"{verdict.why}."
             found.append(Sentence(group=name, claim=claim, badge=badge, text=text))
+        if group.rivals is not None:
+            text = f"{group.rivals.said}."
+            found.append(Sentence(group=name, claim="", badge=("weighed", "open"), text=text))
     return found
 
 
@@ -114,6 +118,7 @@ def _optima_table(data: ReportData) -> PageTable:
             ("95% interval", interval_of_log2(optimum.low, optimum.high)),
             ("log2", signed(optimum.log2)),
             ("95% interval of log2", signed_interval(optimum.low, optimum.high)),
+            *[(f"its {each}", _value(optimum.tuned.get(each))) for each in data.tuned],
             (metric, decimals(sign * optimum.loss)),
             (
                 f"95% interval of {metric}",
@@ -127,6 +132,11 @@ def _optima_table(data: ReportData) -> PageTable:
         for optimum in group.optima
     ]
     return PageTable(title=f"Best {data.hyperparameter} at each {data.scale}", rows=rows)
+
+
+def _value(tuned: float | None) -> str:
+    """Returns the value of a hyperparameter that was tuned along, where the group has it."""
+    return "–" if tuned is None else three_digits(tuned)
 
 
 def _left_out_table(data: ReportData) -> PageTable:

@@ -21,6 +21,7 @@ from sweeper.report.html_tables import PageTable, Sentence, page_tables, sentenc
 from sweeper.report.provenance import Fact, evidence_of
 from sweeper.report.tables import (
     ReportData,
+    as_metric,
     best_trials,
     points_table,
     report_data,
@@ -157,7 +158,7 @@ def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bo
         evidence=evidence_of(store, view),
         updated=study.updated_at,
         document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
-        trials=folder.csv(f"{stem}-trials", view.trials),
+        trials=folder.csv(f"{stem}-trials", as_metric(view.trials, view.compared[1])),
     )
 
 
@@ -201,7 +202,7 @@ def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
 
 
 def _training(store: Store, data: ReportData) -> tuple[pd.DataFrame, list[str]]:
-    best = best_trials(points_table(data))
+    best = best_trials(points_table(replace(data, points=data.trials)))
     files = store.curve_files(data.study)
     wanted = {key: files[key] for key in best["key"] if key in files}
     curves, warnings = read_curves(store.paths.files, wanted)

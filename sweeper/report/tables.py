@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sweeper.analysis import Optimum, transfer_base
+from sweeper.analysis import BEST, SAME_LOG2_DECIMALS, Optimum, profiled_over, transfer_base
 from sweeper.answers import (
     CLAIM,
     DRIFT,
@@ -23,12 +23,14 @@ from sweeper.answers import (
     REGRET,
     DriftGroup,
     DriftStatement,
+    JointStatement,
     StudyView,
     columns_of,
     group_label,
+    joint_answer,
     setting_value,
 )
-from sweeper.errors import RequestError
+from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.study import find_card
 from workloads.workload import unit_of
@@ -55,9 +57,13 @@ class ReportData:
         scale: column of the scale.
         hyperparameter: column of the hyperparameter.
         settings: columns that make the groups, with the variant.
-        metric: what is compared; lower is better.
+        metric: what is compared.
         unit: unit of the metric; empty if it is not known.
         trials: one row a trial with the column ``group`` added.
+        tuned: other hyperparameters, which are at their best at every value of this one.
+        points: the trials, or with others tuned their profile, from :func:`profiled_over`.
+        joint: joint optima of this hyperparameter and the one that is tuned along; None where
+            not exactly one is, or there is no joint optimum.
         statement: what the analysis says; its groups may be without a drift.
         curves: training curves, from :func:`training_table`; may have no row.
     """
@@ -70,12 +76,25 @@ class ReportData:
     unit: str
     trials: pd.DataFrame
     statement: DriftStatement
+    points: pd.DataFrame
+    tuned: tuple[str, ...] = ()
+    joint: JointStatement | None = None
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def sign(self) -> int:
+        """What turns a loss into the metric: -1 where more of the metric is better."""
+        return self.statement.sign
 
     @property
     def axis(self) -> str:
         """The metric as an axis names it, with its unit."""
         return f"{self.metric} ({self.unit})" if self.unit else self.metric
+
+    @property
+    def together(self) -> str:
+        """What the joint optima come to; empty without any."""
+        return "" if self.joint is None else self.joint.bottom_line
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -100,16 +119,44 @@ def report_data(view: StudyView, hyperparameter: str, *, allow_holes: bool = Fal
         AnalysisRefusal: the hyperparameter applies to none of the trials, or none has a result.
     """
     study, chosen = view.study, view.select(hyperparameter)
+    trials = _labelled(chosen.rows, chosen.settings)
     return ReportData(
         study=study.name,
         scale=view.scale,
         hyperparameter=hyperparameter,
         settings=chosen.settings,
-        metric=study.metric if study.goal == "min" else f"minus {study.metric}",
+        metric=study.metric,
         unit=_unit(study.workload, study.metric),
-        trials=_labelled(chosen.rows, chosen.settings),
+        trials=trials,
+        tuned=chosen.tuned,
         statement=view.statement(hyperparameter, allow_holes=allow_holes, partial=True),
+        points=_profiles(trials, chosen.tuned, view.scale, hyperparameter, allow_holes),
+        joint=_joint(view, (hyperparameter, *chosen.tuned), allow_holes=allow_holes),
     )
+
+
+def _profiles(
+    trials: pd.DataFrame, tuned: tuple[str, ...], scale: str, name: str, allow_holes: bool
+) -> pd.DataFrame:
+    """Returns the profile of every group; its rows are of several trials and have no key."""
+    if not tuned:
+        return trials
+    parts = [
+        profiled_over(
+            part, tuned, scales=[scale], hyperparameter=name, allow_holes=allow_holes
+        ).assign(group=label, key="")
+        for label, part in trials.groupby("group", sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _joint(view: StudyView, names: tuple[str, ...], *, allow_holes: bool) -> JointStatement | None:
+    if len(names) != 2:
+        return None
+    try:
+        return joint_answer(replace(view, asked=names), allow_holes=allow_holes)
+    except AnalysisRefusal:
+        return None
 
 
 def _unit(workload: str, metric: str) -> str:
@@ -129,10 +176,20 @@ def _labelled(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataFrame:
     return trials.assign(group=labels)
 
 
+def as_metric(table: pd.DataFrame, sign: int) -> pd.DataFrame:
+    """Returns a table whose losses are the metric itself: as it is, or with sign -1 negated and
+    the ends of intervals exchanged."""
+    if sign > 0:
+        return table
+    ends = {"loss_low": "loss_high", "loss_high": "loss_low"}
+    losses = ("loss", *ends, "tuned", "transferred")
+    return table.assign(**{n: -table[ends.get(n, n)] for n in losses if n in table})
+
+
 def points_table(data: ReportData) -> pd.DataFrame:
-    """Returns every trial with a result: scale, value, log2, seed, outcome, loss (inf where it
-    diverged) and key."""
-    rows = data.trials[data.trials["outcome"].isin(ACCEPTED)]
+    """Returns every trial with a result, or with others tuned every seed of the profile: scale,
+    value, log2, seed, outcome, loss (inf where it diverged) and key."""
+    rows = data.points[data.points["outcome"].isin(ACCEPTED)]
     value = rows[data.hyperparameter].astype(float)
     table = pd.DataFrame(
         {
@@ -322,6 +379,59 @@ def frontier_table(data: ReportData) -> pd.DataFrame:
     rows = [row | {"params": params[row["group"], row["scale"]]} for row in rows]
     table = pd.DataFrame(rows, columns=["group", "scale", "params", "loss", "censored"])
     return table[table["params"] > 0]
+
+
+def heat_table(data: ReportData) -> pd.DataFrame:
+    """Returns the cells of the hyperparameter and the first that is tuned along: scale, log2,
+    other_log2, loss (seed mean, of several further hyperparameters the best; inf where any seed
+    diverged, NaN without a result), above (the loss less the lowest there) and best_other_log2
+    (of the profile at this log2, NaN without)."""
+    name, (other, *further) = data.hyperparameter, data.tuned
+    rows = data.trials[data.trials[other] > 0]
+    bare = rows["outcome"].map({"completed": 0.0, "diverged": np.inf}).astype(float)
+    loss = rows["loss"].where(rows["outcome"] == "completed", bare)
+    place = ["group", "scale", "log2", "other_log2"]
+    cells = pd.DataFrame(
+        {
+            "group": rows["group"],
+            "scale": rows[data.scale].astype(float),
+            "log2": np.round(np.log2(rows[name].astype(float)), SAME_LOG2_DECIMALS),
+            "other_log2": np.round(np.log2(rows[other].astype(float)), SAME_LOG2_DECIMALS),
+            **{each: rows[each] for each in further},
+            "loss": loss,
+        }
+    )
+    means = cells.groupby([*place, *further], dropna=False)["loss"].mean()
+    table = means.groupby(place).min().reset_index()
+    lowest = table.groupby(["group", "scale"])["loss"].transform("min")
+    table["above"] = (table["loss"] - lowest).where(np.isfinite(table["loss"]))
+    best = data.points.drop_duplicates(["group", data.scale, name])
+    at = pd.DataFrame(
+        {
+            "group": best["group"],
+            "scale": best[data.scale].astype(float),
+            "log2": np.round(np.log2(best[name].astype(float)), SAME_LOG2_DECIMALS),
+            "best_other_log2": best[f"{BEST}{other}"].replace(-np.inf, np.nan),
+        }
+    )
+    order = {label: index for index, label in enumerate(data.labels)}
+    merged = table.merge(at, on=["group", "scale", "log2"], how="left")
+    by = merged["group"].map(order)
+    return merged.assign(by=by).sort_values(["by", *place[1:]]).drop(columns="by")
+
+
+def joint_table(data: ReportData) -> pd.DataFrame:
+    """Returns the joint optima: scale, log2, low, high, other_log2, other_low, other_high (log2,
+    infinite where open), loss, flags."""
+    columns = ["group", "scale", "log2", "low", "high", "other_log2", "other_low", "other_high"]
+    rows = []
+    for group in () if data.joint is None else data.joint.groups:
+        for scale, found in group.optima.items():
+            x, y = (found.names.index(name) for name in (data.hyperparameter, data.tuned[0]))
+            place = [(found.log2[k], found.low[k], found.high[k]) for k in (x, y)]
+            flags = " ".join(dict.fromkeys((*found.flags[0], *found.flags[1])))
+            rows.append([group.label, scale, *place[0], *place[1], found.loss, flags])
+    return pd.DataFrame(rows, columns=[*columns, "loss", "flags"])
 
 
 def best_trials(points: pd.DataFrame) -> pd.DataFrame:

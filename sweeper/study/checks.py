@@ -243,17 +243,18 @@ def _scale(
 def _claims(study: Sections, spaces: Mapping[str, Space], broken: set[str]) -> Iterator[Complaint]:
     swept = dict.fromkeys(name for space in spaces.values() for name in space.axes)
     known = [name for name in swept if name not in (study.scale, SEED.name)]
-    seen: set[str] = set()
+    seen: set[tuple[str, float]] = set()
     for index, claim in enumerate(study.claims):
         name = claim.hyperparameter
         place: Place = ("claims", index, "hyperparameter")
-        if name in seen:
-            yield Complaint(place, f"a second claim about {name}; remove one")
+        if (name, claim.exponent) in seen:
+            what = f"exponent {claim.exponent:g} of {name} is claimed twice"
+            yield Complaint(place, f"{what}; rival claims have exponents that differ, remove one")
         elif name not in known and name not in broken:
             yield Complaint(place, f"{shown(name)} is not swept; {suggestion(name, known)}")
         elif name in known:
             yield from _claimed_axis(study, spaces, name, place)
-        seen.add(name)
+        seen.add((name, claim.exponent))
 
 
 def _claimed_axis(

@@ -255,7 +255,10 @@ class Sections(Section):
     objective: Objective = Field(default=Objective(), description="What is compared.")
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
-    claims: tuple[Claim, ...] = Field(default=(), description="Rules to put to the test.")
+    claims: tuple[Claim, ...] = Field(
+        default=(),
+        description="Rules to put to the test; several about one setting are weighed as rivals.",
+    )
 
 
 def _at(amount: float | Mapping[float, float], scale: float) -> float:

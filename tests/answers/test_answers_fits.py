@@ -55,9 +55,16 @@ def test_a_derived_scale_gives_the_exponent_of_its_own(store: Store) -> None:
     assert group.rule.terms[0].exponent == pytest.approx(-0.25, abs=0.01)
 
 
-def test_another_swept_setting_makes_groups(store: Store) -> None:
+def test_another_hyperparameter_is_tuned_unless_each_of_its_values_is_asked_for(
+    store: Store,
+) -> None:
     study(axes={"weight_decay": DECAYS[-3:]}).save(store)
-    groups = rules_of(store, "made", hyperparameters=("learning_rate",)).groups
+    asked = ("learning_rate",)
+    (group,) = rules_of(store, "made", hyperparameters=asked).groups
+    assert (group.settings, group.tuned) == ({}, ("weight_decay",))
+    assert group.rule is not None
+    assert group.rule.terms[0].exponent == pytest.approx(-0.5, abs=0.02)
+    groups = rules_of(store, "made", hyperparameters=asked, each=("weight_decay",)).groups
     assert [group.settings for group in groups] == [{"weight_decay": d} for d in DECAYS[-3:]]
 
 

@@ -74,6 +74,14 @@ def test_an_accuracy_is_printed_as_an_accuracy(sweeper: Sweeper) -> None:
     assert " acc " in answer.out
     assert "69.4" in answer.out
     assert "-69.4" not in answer.out
+    assert sweeper("report", "accuracy_wrong_goal", "--out", "page").code == 0
+    made = Path("page")
+    assert "minus acc" not in (made / "index.html").read_text("utf-8")
+    for table in ("optima", "points", "regret"):
+        assert ",-69.4" not in (made / f"accuracy_wrong_goal-{table}-lr.csv").read_text("utf-8")
+    optima = (made / "accuracy_wrong_goal-optima-lr.csv").read_text("utf-8").splitlines()
+    first = dict(zip(optima[0].split(","), optima[1].split(","), strict=True))
+    assert 69.3 < float(first["loss_low"]) < float(first["loss"]) < float(first["loss_high"])
 
 
 def test_the_loss_of_an_optimum_has_an_interval(sweeper: Sweeper) -> None:

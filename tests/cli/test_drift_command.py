@@ -123,9 +123,12 @@ def test_horizons_are_groups_with_a_warning_about_the_decay(sweeper: Sweeper, pa
 
 def test_the_evidence_names_trials_seeds_code_and_devices(sweeper: Sweeper, pairs: str) -> None:
     answer = sweeper("drift", pairs, "--hp", "learning_rate")
+    assert "rests on 108 of 108 trials, 1 seed a point" in answer.out
+    each = ["--each", "weight_decay"]
+    answer = sweeper("drift", pairs, "--hp", "learning_rate", *each)
     assert "rests on 18 of 18 trials, 1 seed a point" in answer.out
     assert "warning: results of different devices are compared" in answer.out
-    group = sweeper("drift", pairs, "--json", "--keys").document["groups"][0]
+    group = sweeper("drift", pairs, *each, "--json", "--keys").document["groups"][0]
     evidence = group["evidence"]
     assert (evidence["trials"], evidence["declared"], evidence["seeds"]) == (18, 18, [1, 1])
     assert evidence["devices"] == ["a card", "another card"]
@@ -178,7 +181,7 @@ def test_two_hyperparameters_have_a_joint_optimum(sweeper: Sweeper, pairs: str) 
         (["--horizon", "0.75"], "at these shares of the run: 0.5, 1"),
         (["--joint", "learning_rate"], "is of two hyperparameters, not of 1"),
         (["--joint", "learning_rate,learning_rate"], "asked for twice"),
-        (["--joint", "learning_rate,weight_decay", "--strict"], "leave --hyperparameter"),
+        (["--joint", "learning_rate,weight_decay", "--each", "seed"], "leave --hyperparameter"),
         (["--scale", "learning_rate", "--hp", "learning_rate"], "asked for twice"),
         (["--keys"], "add --json"),
     ],

@@ -99,13 +99,14 @@ def test_an_imported_study_gives_a_rule_a_hyperparameter_and_a_term_a_scale(
     assert all(held["regret"] is not None for held in found["lr"]["held_out"]["places"])
 
 
-def test_one_hyperparameter_of_two_is_read_with_a_word_on_the_other(
+def test_one_hyperparameter_of_two_is_read_with_the_other_tuned(
     sweeper: Sweeper, imported: str
 ) -> None:
-    note = "bs was tuned too and makes groups here; sweeper fit, and sweeper drift --joint lr,bs"
     table = sweeper("drift", imported).out
-    assert note in " ".join(table.split())
-    assert "default, bs 32768, D 2e+09" in table
+    words = " ".join(table.split())
+    assert "bs is tuned at every lr; --each bs answers for each of its values" in words
+    assert "default, D 2e+09" in table
+    assert "default, bs 32768, D 2e+09" in sweeper("drift", imported, "--each", "bs").out
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
 
 
@@ -144,7 +145,8 @@ def test_predict_says_the_setting_the_cost_and_the_assumptions(
     (group,) = sweeper("predict", planted, "--width", 1024, "--json").document["groups"]
     (fitted,) = sweeper("fit", planted, "--json").document["groups"]
     expected = fitted["intercept_log2"] + fitted["terms"]["width"]["exponent"] * 10
-    assert group["log2"] == pytest.approx(expected)
+    # An average of all forms, by their weight: near the fitted one, and not on it.
+    assert group["log2"] == pytest.approx(expected, abs=0.05)
     assert group["low"] < expected < group["high"]
     assert group["extrapolation"] == {"factor": 4, "doublings": {"width": 2}}
     assert 0 < group["regret"] < 0.01
@@ -164,7 +166,7 @@ def test_fit_and_predict_read_optima_by_the_estimator_asked_for(
     command = ("predict", planted, "--width", 512, "--model", "power", "--json")
     (spline,) = sweeper(*command, "--estimator", "spline").document["groups"]
     expected = group["intercept_log2"] + group["terms"]["width"]["exponent"] * 9
-    assert spline["log2"] == pytest.approx(expected)
+    assert spline["log2"] == pytest.approx(expected, abs=0.05)
     (default,) = sweeper(*command).document["groups"]
     assert spline["log2"] != pytest.approx(default["log2"], abs=1e-4)
 

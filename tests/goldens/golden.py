@@ -116,6 +116,9 @@ ASKED = {
     "joint": [
         "drift joint --joint learning_rate,weight_decay",
         "drift joint --joint learning_rate,weight_decay --json",
+        "drift joint",
+        "drift joint --hp weight_decay --json",
+        "drift joint --each weight_decay",
         "drift joint --hp learning_rate*weight_decay",
         "drift joint --hp learning_rate/weight_decay^0.5 --json",
         "fit joint",

@@ -328,12 +328,12 @@ BAD = {
     "endless exponent": Bad(
         "exponent: 0", "exponent: .nan", 17, "claims[0].exponent", ("not a finite number",)
     ),
-    "second claim": Bad(
+    "same claim twice": Bad(
         "claims:\n",
-        "claims:\n  - {hyperparameter: learning_rate, exponent: 1, tolerance: 1}\n",
+        "claims:\n  - {hyperparameter: learning_rate, exponent: 0, tolerance: 1}\n",
         18,
         "claims[1].hyperparameter",
-        ("a second claim about learning_rate",),
+        ("exponent 0 of learning_rate is claimed twice", "rival claims"),
     ),
     "too many points": Bad(
         "seed: [0, 1]",

@@ -117,6 +117,9 @@ STARTS = (0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
 RESTARTS = (1.0, 0.5, 2.0)
 """Factors on the fitted exponents from which resamples start."""
 
+LOUDEST = 50.0
+"""Noise of the logarithm of a loss, either way, beyond which a draw tells no more."""
+
 OWN_RESIDUALS = 8
 """Points per parameter from which the residuals of a Huber fit, outliers among them, are resampled
 themselves; with fewer, drawing from the residuals understates their spread."""
@@ -199,7 +202,8 @@ class Powers:
         if noise is None:
             return np.empty((0, len(theta)))
         law = powers_at(theta[None, :], self.offset)
-        drawn = law + noise if self.method == "least_squares" else law * np.exp(noise)
+        relative = np.exp(np.clip(noise, -LOUDEST, LOUDEST))
+        drawn = law + noise if self.method == "least_squares" else law * relative
         low, high = self.bounds
         starts = []
         for factor in RESTARTS:

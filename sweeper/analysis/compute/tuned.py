@@ -82,7 +82,8 @@ def read_minimum(curve: Curve, estimator: Estimator, noise: Noise, reading: Read
     """
     finite = np.flatnonzero(np.isfinite(curve.means))
     count = len(finite)
-    step = NUDGE * float(np.ptp(curve.means[finite]))
+    span = float(np.ptp(curve.means[finite])) or float(np.abs(curve.means[finite]).max()) or 1.0
+    step = NUDGE * span
     moved = np.tile(curve.means, (1 + 2 * count, 1))
     moved[1 + np.arange(count), finite] += step
     moved[1 + count + np.arange(count), finite] -= step

@@ -25,5 +25,6 @@ from .noise import pooled_noise as pooled_noise
 from .noise import stated_noise as stated_noise
 from .optimum import Estimate as Estimate
 from .optimum import Optimum as Optimum
+from .optimum import ScaleEstimate as ScaleEstimate
 from .sites import SiteOptimum as SiteOptimum
 from .window import Bools as Bools

@@ -202,14 +202,14 @@ class _Walk:
         apart = float(np.ptp(self._middle[list(points)]))
         return float(least + SHAPELESS * apart + NOISE_SIGMAS * self._noise)
 
-    def _vertex(self, near: Sequence[int]) -> float:
+    def _vertex(self, near: list[int]) -> float:
         """Returns the log2 of the vertex of the parabola through three points, no farther from
         the lowest point than half of the way to its neighbours."""
-        x, y = self._x[list(near)], self._middle[list(near)]
-        bend, slope, _ = np.polyfit(x - self._x[self._lowest], y, 2)
-        vertex = 0.0 if bend <= 0 else -slope / (2 * bend)
-        low, high = (x[0] - self._x[self._lowest]) / 2, (x[-1] - self._x[self._lowest]) / 2
-        return float(self._x[self._lowest] + np.clip(vertex, low, high))
+        x, y = (self._x[near] - self._x[self._lowest]).tolist(), self._middle[near].tolist()
+        first, second = ((y[i + 1] - y[i]) / (x[i + 1] - x[i]) for i in (0, 1))
+        bend = (second - first) / (x[2] - x[0])
+        vertex = 0.0 if bend <= 0 else (x[0] + x[1] - first / bend) / 2
+        return float(self._x[self._lowest] + min(max(vertex, x[0] / 2), x[2] / 2))
 
 
 def _run_noise(curve: Curve) -> float:

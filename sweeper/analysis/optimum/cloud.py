@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.interpolate import LinearNDInterpolator
-from scipy.spatial import QhullError
 
 from sweeper.analysis.optimum.curve import SAME_LOG2_DECIMALS, Curve, Floats, measured_curves
 from sweeper.analysis.optimum.window import Bools
+
+if TYPE_CHECKING:
+    from scipy.interpolate import LinearNDInterpolator
 
 ON_GRID = 1.5
 """Points per distinct value of an axis from which on its values count as a grid."""
@@ -76,6 +78,10 @@ class Cloud:
 
     @cached_property
     def _interpolator(self) -> LinearNDInterpolator | None:
+        # Imported here: few ask for two hyperparameters, and it takes as long as all of NumPy.
+        from scipy.interpolate import LinearNDInterpolator
+        from scipy.spatial import QhullError
+
         finite = np.isfinite(self.means)
         try:
             return LinearNDInterpolator(self.log2[finite] / self.spacing, self.means[finite])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
 from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
@@ -41,6 +41,23 @@ TOLERANCE_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """The polynomials that were fitted near the minima of R curves.
+
+    Attributes:
+        weights: weights of the points in the fits, 0 outside their windows, shape [R, K].
+        fit: R polynomials.
+    """
+
+    weights: Floats
+    fit: Polynomials
+
+    def part(self, rows: slice) -> Shape:
+        """Returns some of the fits."""
+        return Shape(weights=self.weights[rows], fit=self.fit.part(rows))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Vertices:
     """What an estimator says about R curves, or about R clouds of two hyperparameters.
 
@@ -53,6 +70,7 @@ class Vertices:
         loss: fitted loss at the estimate, shape [R].
         curvature: second derivatives there in loss / octave^2, shape [R], or [R, 2, 2] of two
             hyperparameters; NaN if unknown.
+        shape: the fits of ``quadratic`` and ``skewed`` that it was read from, else None.
     """
 
     log2: Floats
@@ -60,6 +78,7 @@ class Vertices:
     high: Floats
     loss: Floats
     curvature: Floats
+    shape: Shape | None = None
 
     def moved(self, octaves: Floats) -> Vertices:
         """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
@@ -82,6 +101,7 @@ class Vertices:
             high=self.high[rows],
             loss=self.loss[rows],
             curvature=self.curvature[rows],
+            shape=None if self.shape is None else self.shape.part(rows),
         )
 
 
@@ -163,7 +183,7 @@ def quadratic3(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
     """
     window = find_fit_windows(log2, losses, reach=1, wall=np.inf)
     fit = fit_parabolas(log2, losses, window.weights, log2[window.lowest])
-    return _parabola(log2, losses, window, fit)
+    return replace(_parabola(log2, losses, window, fit), shape=None)
 
 
 def argmin(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
@@ -193,7 +213,7 @@ def spline(log2: Floats, losses: Floats, reading: Reading) -> Vertices:
             continue
         rows = np.flatnonzero((window.first == first) & (window.last == last))
         part = slice(first, last + 1)
-        curve = CubicSpline(log2[part], losses[rows, part], axis=1)
+        curve = cubics.spline(log2[part], losses[rows, part])
         lowest = window.lowest[rows] - first
         place[rows], loss[rows], curvature[rows] = _spline_minimum(curve, lowest)
     exact = Vertices(log2=place, low=place, high=place, loss=loss, curvature=curvature)
@@ -253,6 +273,7 @@ def _fitted(
         high=np.where(found, place, right),
         loss=np.where(found, fit.at(place[:, None])[:, 0], np.min(losses, axis=1)),
         curvature=curvature,
+        shape=Shape(weights=window.weights, fit=fit),
     )
     return _bounded(log2, losses, window, exact)
 
@@ -272,16 +293,15 @@ def _bounded(log2: Floats, losses: Floats, window: FitWindow, exact: Vertices) -
     )
 
 
-def _spline_minimum(curve: CubicSpline, lowest: np.ndarray) -> tuple[Floats, Floats, Floats]:
+def _spline_minimum(curve: cubics.Cubics, lowest: cubics.Ints) -> tuple[Floats, Floats, Floats]:
     """Returns place, loss and curvature of the minimum in the two cells beside ``lowest``."""
-    rows = np.arange(len(lowest))
-    knots = np.asarray(curve.x, dtype=np.float64)
-    values = np.asarray(curve(knots), dtype=np.float64)
-    place, loss = knots[lowest].copy(), values[rows, lowest]
-    curvature = np.asarray(curve(knots, 2), dtype=np.float64)[rows, lowest]
-    for side in (-1, 0):
+    rows, knots = np.arange(len(lowest)), curve.x
+    place, loss = knots[lowest], curve.y[rows, lowest]
+    for side in (0, -1):
         cell = np.clip(lowest + side, 0, len(knots) - 2)
-        cubic, bend, slope, constant = curve.c[:, cell, rows]
+        constant, slope, bend, cubic = (each[:, 0] for each in curve.powers(cell[:, None]))
+        if side == 0:
+            curvature = 2 * bend + 6 * cubic * (place - knots[cell])
         inner = bend * bend - 3 * cubic * slope
         with np.errstate(divide="ignore", invalid="ignore"):
             # The root of the derivative with positive second derivative, free of cancellation.

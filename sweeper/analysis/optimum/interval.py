@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,10 +41,8 @@ def quantile_interval(low: Floats, high: Floats) -> tuple[float, float]:
     Args:
         low, high: ends of the set that each resample allows, shape [R].
     """
-    return (
-        float(np.quantile(low, TAIL, method="lower")),
-        float(np.quantile(high, 1 - TAIL, method="higher")),
-    )
+    first, last = math.floor(TAIL * (len(low) - 1)), math.ceil((1 - TAIL) * (len(high) - 1))
+    return float(np.partition(low, first)[first]), float(np.partition(high, last)[last])
 
 
 def interval_round(value: float, draws: Floats) -> tuple[float, float]:
@@ -61,15 +60,20 @@ def interval_round(value: float, draws: Floats) -> tuple[float, float]:
 
 
 def rival_of(measured: float, draws: Floats, main: Floats) -> RivalEstimate:
-    """Returns a rival from its estimate, its resamples and the main estimator's, shape [R]."""
+    """Returns a rival from its estimate, its resamples, the first of them or all, and the main
+    estimator's, shape [R]."""
     low, high = quantile_interval(draws, draws)
-    return RivalEstimate(value=measured, half=(high - low) / 2, scatter=robust_sd(draws - main))
+    scatter = robust_sd(draws - main[: len(draws)])
+    return RivalEstimate(value=measured, half=(high - low) / 2, scatter=scatter)
 
 
 def robust_sd(values: Floats) -> float:
     """Returns half the width of the central 68% of values: a standard deviation that a few
     resamples far out do not move."""
-    low, high = np.quantile(values, [0.15866, 0.84134])
+    places = np.array([0.15866, 0.84134]) * (len(values) - 1)
+    below, above = np.floor(places).astype(int), np.ceil(places).astype(int)
+    ranked = np.partition(values, [*below, *above])  # np.quantile takes ten times as long
+    low, high = ranked[below] + (places - below) * (ranked[above] - ranked[below])
     return float(high - low) / 2
 
 

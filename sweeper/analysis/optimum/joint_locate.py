@@ -27,10 +27,12 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     Smooth,
+    draw,
     error_of,
     interval_dof,
     own_seeds,
     resampled,
+    seeds_drawn,
 )
 from sweeper.analysis.optimum.surface import determined
 from sweeper.errors import AnalysisRefusal
@@ -164,7 +166,8 @@ def _draws(
     if noise.source == "grid bracket":
         return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(chi2_quantiles)))
     error = error_of(cloud, noise)
-    losses = resampled(cloud, smooth, noise, rng, chi2_quantiles)
+    seeds = draw(rng, seeds_drawn(cloud, smooth, noise), len(chi2_quantiles))
+    losses = resampled(cloud, smooth, noise, seeds, chi2_quantiles)
     found = {}
     for name, vertex in measured.items():
         drawn = estimate_joint(name, cloud, losses, error)

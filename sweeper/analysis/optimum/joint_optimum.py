@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,8 +12,10 @@ import numpy as np
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.estimators import Vertices
+from sweeper.analysis.optimum.interval import interval_round, quantile_interval
 from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.noise import NoiseSource
+from sweeper.analysis.optimum.optimum import ScaleEstimate
 from sweeper.analysis.optimum.surface import Surfaces, Windows
 
 JointFlag = Literal[
@@ -101,19 +103,44 @@ class JointOptimum:
         vertex = self.measured[MAIN]
         return bool(np.all(vertex.low == vertex.high))
 
-    @property
-    def curvatures(self) -> Floats:
-        """Curvature in each hyperparameter with the other tuned again, shape [2]; NaN if
-        unknown."""
-        if not np.isfinite(self.hessian).all():
-            return np.full(2, np.nan)
-        return np.asarray(1 / np.diag(np.linalg.inv(self.hessian)))
+    def along(self, direction: Floats, scale: float) -> ScaleEstimate:
+        """Returns the estimate of a combination of the two hyperparameters, the product of their
+        powers, or of one of them.
 
-    def vertices(self, axis: int) -> tuple[dict[str, Vertices], dict[str, Vertices]]:
-        """Returns what estimators say of one hyperparameter, measured and resampled."""
-        return (
-            {name: _of_axis(vertex, axis) for name, vertex in self.measured.items()},
-            {name: _of_axis(vertex, axis) for name, vertex in self.draws.items()},
+        Args:
+            direction: the power of each, shape [2]; [1, 0] is the first hyperparameter alone.
+            scale: value of the scale.
+        """
+        measured, draws = (
+            {name: _along(vertex, direction) for name, vertex in said.items()}
+            for said in (self.measured, self.draws)
+        )
+        main, spread = measured[MAIN], draws[MAIN]
+        low, high = quantile_interval(spread.low, spread.high)
+        flags: tuple[JointFlag, ...] = tuple(dict.fromkeys((*self.flags[0], *self.flags[1])))
+        alone = np.flatnonzero(direction)
+        if len(alone) == 1 and direction[alone[0]] == 1:
+            low, high = float(self.low[alone[0]]), float(self.high[alone[0]])
+            flags = self.flags[alone[0]]
+        loss_low, loss_high = interval_round(self.loss, spread.loss)
+        return ScaleEstimate(
+            scale=scale,
+            log2=float(main.log2[0]),
+            low=low,
+            high=high,
+            loss=self.loss,
+            loss_low=loss_low,
+            loss_high=loss_high,
+            curvature=float(_along_hessian(self.hessian, direction)),
+            estimator=MAIN,
+            noise_source=self.noise_source,
+            noise_dof=self.noise_dof,
+            flags=flags,
+            answered=self.answered,
+            declared=self.declared,
+            seeds=self.seeds,
+            draws=draws,
+            measured=measured,
         )
 
     def rise(self, log2: Floats) -> float | None:
@@ -128,14 +155,44 @@ class JointOptimum:
         return value - self.loss if math.isfinite(value) else None
 
 
-def _of_axis(vertex: Vertices, axis: int) -> Vertices:
-    hessian = vertex.curvature
-    other = 1 - axis
-    curvature = hessian[:, axis, axis] - hessian[:, 0, 1] ** 2 / hessian[:, other, other]
+def flat_and_steep(optima: Sequence[JointOptimum]) -> tuple[Floats, Floats] | None:
+    """Returns the directions of least and of most curvature of several joint optima, shape [2]
+    each, the larger power being 1; None where no optimum is located.
+
+    Those of the mean of their Hessians, each over its trace, so that every place counts alike.
+    """
+    known = [o.hessian for o in optima if o.located and np.isfinite(o.hessian).all()]
+    if not known:
+        return None
+    mean = np.mean([hessian / np.trace(hessian) for hessian in known], axis=0)
+    _, vectors = np.linalg.eigh(mean)
+    flat, steep = (each / each[_lead(each)] for each in vectors.T)
+    return flat, steep
+
+
+def _lead(direction: Floats) -> int:
+    """Returns which hyperparameter has the larger power, the first where they are alike."""
+    return 0 if abs(direction[0]) >= abs(direction[1]) * (1 - 1e-3) else 1
+
+
+def _along(vertex: Vertices, direction: Floats) -> Vertices:
+    """Returns what is said of the product of powers of the two hyperparameters."""
+    used = direction != 0
+    powers = direction[used]
+    ends = np.stack([vertex.low[:, used] * powers, vertex.high[:, used] * powers])
     return Vertices(
-        log2=vertex.log2[:, axis],
-        low=vertex.low[:, axis],
-        high=vertex.high[:, axis],
+        log2=vertex.log2 @ direction,
+        low=ends.min(axis=0).sum(axis=1),
+        high=ends.max(axis=0).sum(axis=1),
         loss=vertex.loss,
-        curvature=curvature,
+        curvature=_along_hessian(vertex.curvature, direction),
     )
+
+
+def _along_hessian(hessian: Floats, direction: Floats) -> Floats:
+    """Returns the curvature in a combination with all else tuned again: of [..., 2, 2], [...]."""
+    first, second = direction
+    mixed = hessian[..., 0, 1]
+    spread = first**2 * hessian[..., 1, 1] + second**2 * hessian[..., 0, 0]
+    determinant = hessian[..., 0, 0] * hessian[..., 1, 1] - mixed**2
+    return np.asarray(determinant / (spread - 2 * first * second * mixed))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
@@ -38,15 +41,17 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     NoiseSource,
+    draw,
     excess,
     interval_dof,
     own_seeds,
     pooled_noise,
     reading_of,
     resampled,
+    seeds_drawn,
     smooth,
 )
-from sweeper.analysis.optimum.optimum import Flag, Optimum, Resamples, shape_of
+from sweeper.analysis.optimum.optimum import Flag, Optimum, Resamples
 from sweeper.analysis.optimum.seed_shift import STILL
 from sweeper.analysis.optimum.window import find_fit_windows
 from sweeper.errors import AnalysisRefusal
@@ -62,6 +67,10 @@ WORSE_SIGMAS = 4.0
 
 MISFIT_LEVEL = 0.01
 """Probability under which the residuals of a fit are no noise."""
+
+RIVAL_RESAMPLES = 250
+"""Resamples that the estimators read which only tell how far the main one may be off: of theirs
+no more than a standard deviation and a half width is used."""
 
 ALIKE = 0.8
 """Correlation between the scales of a group in what their curves are taken to be where no point
@@ -154,7 +163,11 @@ class _Draws:
 
     def rng(self, what: str) -> Generator:
         """Returns the generator of what the curve draws, or all curves together."""
-        return np.random.default_rng([self._seed, crc32(what.encode()), self._place])
+        return np.random.default_rng(self.words(what))
+
+    def words(self, what: str) -> tuple[int, ...]:
+        """Returns the seed of that generator."""
+        return self._seed, crc32(what.encode()), self._place
 
     def moved(self, curve: Curve) -> Floats:
         """Returns the octaves by which the seeds of the curve move it, shape [R]."""
@@ -169,6 +182,14 @@ class _Draws:
         own = self.rng("own higher").standard_normal(self._higher.shape)
         drawn = np.sqrt(ALIKE) * self._higher + np.sqrt(1 - ALIKE) * own
         return np.concatenate([np.zeros((2, drawn.shape[1])), drawn])
+
+
+@lru_cache(maxsize=32)
+def _drawn_seeds(
+    words: tuple[int, ...], counts: tuple[int, ...], resamples: int
+) -> tuple[NDArray[Any], ...]:
+    """Returns what :func:`draw` draws, kept for the same place in the groups to come."""
+    return draw(np.random.default_rng(words), counts, resamples)
 
 
 def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
@@ -227,18 +248,21 @@ def _optimum(
 ) -> Optimum:
     fit = smooth(curve, reading)
     resamples = len(draws.chi2_quantiles)
-    losses = resampled(curve, fit, noise, draws.rng("losses"), draws.chi2_quantiles)
+    drawn_seeds = _drawn_seeds(draws.words("losses"), seeds_drawn(curve, fit, noise), resamples)
+    losses = resampled(curve, fit, noise, drawn_seeds, draws.chi2_quantiles)
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
     unseen = draws.higher()
-    guessed = replace(reading, unseen=unseen)
     moved = draws.moved(curve)
     left, right = _basin_ends(curve, noise)
     measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        found = raw[name] = ESTIMATORS[name](curve.log2, every, guessed)
+        rows = len(every) if name == estimator else 2 + RIVAL_RESAMPLES
+        reading = replace(reading, unseen=unseen[:rows])
+        raw[name] = ESTIMATORS[name](curve.log2, every[:rows], reading)
+        found = replace(raw[name], shape=None)
         measured[name] = found.part(slice(0, 1))
         errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
-        drawn[name] = errors.within(left, right).moved(moved)
+        drawn[name] = errors.within(left, right).moved(moved[: rows - 2])
     if noise.source == "grid bracket":
         drawn = dict.fromkeys(measured, _bracket_draws(curve, draws.rng("bracket"), resamples))
     main = measured[estimator]
@@ -273,11 +297,10 @@ def _optimum(
         seeds=int(curve.counts[inside].min()),
         grid=curve.log2,
         losses=curve.means,
-        shape=shape_of(curve.log2, curve.means[None, :], estimator, reading),
+        shape=raw[estimator].part(slice(0, 1)).shape,
         resamples=Resamples(
             losses=losses,
             vertices=raw[estimator].part(slice(2, None)),
-            reading=replace(reading, unseen=unseen[2:]),
         ),
         draws=drawn,
         measured=measured,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from sweeper.analysis.optimum.curve import Curve, Floats
@@ -234,11 +235,34 @@ def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool
     return own_seeds(curve, weights) and noise.growth == 0 and noise.shift is STILL
 
 
+def seeds_drawn(curve: SeededPoints, fit: Smooth, noise: Noise) -> tuple[int, ...]:
+    """Returns how many seeds of its own are resampled at each point; 0 where the noise is."""
+    bootstrap = _resamples_seeds(curve, fit.weights, noise)
+    return tuple(n if bootstrap and n >= BOOTSTRAP_SEEDS else 0 for n in curve.counts.tolist())
+
+
+def draw(rng: Generator, counts: Sequence[int], resamples: int) -> tuple[NDArray[Any], ...]:
+    """Returns how often each resample takes each seed of a point, shape [R, count], and standard
+    normals, shape [R], for the points where the count is 0."""
+    rows = np.arange(resamples)[:, None]
+    return tuple(
+        np.bincount(
+            (rng.integers(0, count, size=(resamples, count)) + count * rows).reshape(-1),
+            minlength=resamples * count,
+        )
+        .astype(np.uint16)
+        .reshape(resamples, count)
+        if count
+        else rng.standard_normal(resamples)
+        for count in counts
+    )
+
+
 def resampled(
     curve: SeededPoints,
     fit: Smooth,
     noise: Noise,
-    rng: Generator,
+    drawn: Sequence[NDArray[Any]],
     chi2_quantiles: Floats,
 ) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
@@ -250,7 +274,7 @@ def resampled(
         curve: the measured curve.
         fit: its smooth version.
         noise: the pooled noise, for points without seeds of their own.
-        rng: draws the seeds and the noise.
+        drawn: the seeds and the noise of :func:`draw`.
         chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
             all scales of a group: they share a pooled level, and must not average its error away.
     """
@@ -265,14 +289,12 @@ def resampled(
     )
     levels = noise.at(curve)
     losses = np.empty((len(chi2_quantiles), len(curve.runs)))
-    for index, run in enumerate(curve.runs):
-        count = len(run)
-        if bootstrap and count >= BOOTSTRAP_SEEDS and np.isfinite(curve.means[index]):
-            picks = rng.integers(0, count, size=(len(chi2_quantiles), count))
+    for index, (run, each) in enumerate(zip(curve.runs, drawn, strict=True)):
+        if each.ndim > 1:
             # Sorted, so that the names of the seeds do not decide which one is drawn.
-            shift = np.sort(deviations[index]).take(picks, mode="clip").mean(axis=1)
+            shift = each @ np.sort(deviations[index]) / len(run)
         else:
-            shift = rng.standard_normal(len(chi2_quantiles)) * levels[index] / np.sqrt(count)
+            shift = each * levels[index] / np.sqrt(len(run))
         losses[:, index] = fit.centre[index] + spread * shift
     return losses
 

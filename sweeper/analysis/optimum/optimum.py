@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
+from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats, equal_runs
-from sweeper.analysis.optimum.estimators import (
-    Reading,
-    Vertices,
-    default_windows,
-    skewed_fit,
-)
+from sweeper.analysis.optimum.estimators import Shape, Vertices
 from sweeper.analysis.optimum.noise import NoiseSource
-from sweeper.analysis.optimum.polynomial import Polynomials, fit_parabolas
-
-SHAPED = ("quadratic", "skewed")
-"""Estimators whose curve is a fitted polynomial near the minimum."""
 
 Flag = Literal[
     "censored_low",
@@ -32,6 +22,7 @@ Flag = Literal[
     "sparse",
     "poor_fit",
     "few_points",
+    "conditional",
 ]
 """What is wrong with an optimum:
 
@@ -46,37 +37,9 @@ Flag = Literal[
 - ``poor_fit``: the usual fit contradicts its own points; fewer of them are fitted, and the
   interval is wider.
 - ``few_points``: fewer than five points were fitted; the interval holds what shapes that they do
-  not show would do."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Shape:
-    """The polynomials that were fitted near the minima of R curves.
-
-    Attributes:
-        weights: weights of the points in the fits, 0 outside their windows, shape [R, K].
-        fit: R polynomials.
-    """
-
-    weights: Floats
-    fit: Polynomials
-
-
-def shape_of(log2: Floats, losses: Floats, estimator: str, reading: Reading) -> Shape:
-    """Returns the fits that an estimator reads the optima of R curves from.
-
-    Args:
-        log2: positions, shape [K].
-        losses: losses, shape [R, K].
-        estimator: its name.
-        reading: how the points are read.
-    """
-    if estimator == "skewed":
-        window, fit = skewed_fit(log2, losses, reading)
-    else:
-        window = default_windows(log2, losses, reading)
-        fit = fit_parabolas(log2, losses, reading.weighted(window), log2[window.lowest])
-    return Shape(weights=window.weights, fit=fit)
+  not show would do.
+- ``conditional``: another hyperparameter that was tuned at every value of this one is best at an
+  edge of its values, or beside a divergence: this is the best value at that edge."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,12 +49,10 @@ class Resamples:
     Attributes:
         losses: seed means of every resample, shape [R, K].
         vertices: what the estimator says of them, before anything is corrected.
-        reading: how they were read.
     """
 
     losses: Floats
     vertices: Vertices
-    reading: Reading
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +72,8 @@ class Estimate:
         flags: what is wrong with it, see :data:`Flag` and :data:`JointFlag`.
         answered, declared: trials with a result, and trials declared.
         seeds: smallest number of seeds at a point of the fitted window.
-        draws: resampled vertices by estimator, R each; all from the same random draws.
+        draws: resampled vertices by estimator, all from the same random draws: R of the
+            estimator behind ``log2``, of others the first of them or all.
         measured: the vertex of the measured points by estimator, R = 1.
     """
 
@@ -138,47 +100,59 @@ class Estimate:
         vertex = self.measured[self.estimator]
         return bool(vertex.low[0] == vertex.high[0])
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum(Estimate):
-    """The optimum of one scale, with the curve that it was read from.
-
-    Attributes:
-        scale: value of the scale.
-        points: points of the grid with a finite loss.
-        noise: standard deviation of the loss of one run, pooled over scales.
-        flags: see :data:`Flag`.
-        estimators: log2 optimum by estimator, for the spread.
-        grid: log2 positions of all points with a result, rising, shape [K].
-        losses: seed means there, +inf where diverged, shape [K].
-        shape: the fitted polynomial near the minimum (R = 1).
-        resamples: the curves behind the draws.
-    """
-
-    scale: float
-    points: int
-    noise: float
-    flags: tuple[Flag, ...]
-    estimators: Mapping[str, float]
-    grid: Floats = field(repr=False)
-    losses: Floats = field(repr=False)
-    shape: Shape = field(repr=False)
-    resamples: Resamples = field(repr=False)
-
     @property
     def value(self) -> float:
         """The best hyperparameter itself."""
         return float(2.0**self.log2)
 
     @property
-    def coverage(self) -> float:
-        """Share of the declared trials that have a result."""
-        return self.answered / self.declared
-
-    @property
     def censored(self) -> bool:
         """True where the optimum is a bound: at a grid edge or beside a divergence."""
         return any(flag in self.flags for flag in ("censored_low", "censored_high", "cliff"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScaleEstimate(Estimate):
+    """The estimate of one scale, as a drift is fitted to it.
+
+    Attributes:
+        scale: value of the scale.
+    """
+
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum(ScaleEstimate):
+    """The optimum of one scale, with the curve that it was read from.
+
+    Attributes:
+        points: points of the grid with a finite loss.
+        noise: standard deviation of the loss of one run, pooled over scales.
+        flags: see :data:`Flag`.
+        estimators: log2 optimum by estimator, for the spread.
+        grid: log2 positions of all points with a result, rising, shape [K].
+        losses: seed means there, +inf where diverged, shape [K].
+        shape: the polynomial near the minimum (R = 1); None where the estimator fits none.
+        resamples: the curves behind the draws.
+        tuned: the best values there of other hyperparameters that were tuned at every value of
+            this one; empty where none was.
+    """
+
+    points: int
+    noise: float
+    flags: tuple[Flag, ...]
+    estimators: Mapping[str, float]
+    grid: Floats = field(repr=False)
+    losses: Floats = field(repr=False)
+    shape: Shape | None = field(repr=False)
+    resamples: Resamples = field(repr=False)
+    tuned: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the declared trials that have a result."""
+        return self.answered / self.declared
 
     def curve(self, log2: Floats) -> Floats:
         """Returns fitted losses at log2 positions of any shape.
@@ -198,15 +172,10 @@ class Optimum(Estimate):
         where the place, as far from the optimum as it is in the resample, was not measured."""
         drawn, vertices = self.draws[self.estimator], self.resamples.vertices
         places = log2 + vertices.log2 - drawn.log2
-        found = self._losses_at(places[:, None], self.resamples.losses, self._resampled_shape)
+        found = self._losses_at(places[:, None], self.resamples.losses, vertices.shape)
         return np.maximum(found[:, 0] - vertices.loss, 0.0)
 
-    @cached_property
-    def _resampled_shape(self) -> Shape:
-        drawn = self.resamples
-        return shape_of(self.grid, drawn.losses, self.estimator, drawn.reading)
-
-    def _losses_at(self, places: Floats, losses: Floats, shape: Shape) -> Floats:
+    def _losses_at(self, places: Floats, losses: Floats, shape: Shape | None) -> Floats:
         """Returns the losses of R curves, shape [R, K], at places of each, shape [R, P]."""
         out = np.full(places.shape, np.nan)
         for part in equal_runs(np.isfinite(self.losses)):
@@ -216,28 +185,16 @@ class Optimum(Estimate):
             out[within] = found[within]
         return out
 
-    def _segment(self, part: slice, places: Floats, y: Floats, shape: Shape) -> Floats:
+    def _segment(self, part: slice, places: Floats, y: Floats, shape: Shape | None) -> Floats:
         x = self.grid[part]
         if not np.isfinite(self.losses[part][0]):
             return np.full(places.shape, np.inf)
         if len(x) == 1:
             return np.broadcast_to(y[:, :1], places.shape)
         if self.estimator == "spline" and len(x) > 2:
-            return _each_at(CubicSpline(x, y, axis=1), places)
-        weights = shape.weights[:, part]
-        if self.estimator not in SHAPED or self.censored or not weights.any():
-            return _each_at(PchipInterpolator(x, y, axis=1), places)
+            return cubics.spline(x, y).at(places)
+        if shape is None or self.censored or not shape.weights[:, part].any():
+            return cubics.interpolation(x, y).at(places)
         # The polynomial, plus the interpolated residuals of the points that it gave up.
-        given_up = (1 - weights) * (y - shape.fit.at(x))
-        return shape.fit.at(places) + _each_at(PchipInterpolator(x, given_up, axis=1), places)
-
-
-def _each_at(curves: PPoly, places: Floats) -> Floats:
-    """Returns the values of R piecewise cubics at places of each, shape [R, P]."""
-    x, coefficients = np.asarray(curves.x), np.asarray(curves.c)  # [order + 1, K - 1, R]
-    piece = np.clip(np.searchsorted(x, places, side="right") - 1, 0, len(x) - 2)
-    rows = np.arange(len(places))[:, None]
-    away, total = places - x[piece], np.zeros(places.shape)
-    for one in coefficients:
-        total = total * away + one[piece, rows]
-    return total
+        given_up = (1 - shape.weights[:, part]) * (y - shape.fit.at(x))
+        return shape.fit.at(places) + cubics.interpolation(x, given_up).at(places)

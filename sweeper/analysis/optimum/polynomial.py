@@ -42,6 +42,10 @@ class Polynomials:
         """Returns the losses at positions of shape [K] or [R, K], shape [R, K]."""
         return self._derivative(log2 - self.origin[:, None], 0)
 
+    def part(self, rows: slice) -> Polynomials:
+        """Returns some of the polynomials."""
+        return Polynomials(origin=self.origin[rows], coefficients=self.coefficients[rows])
+
     def vertices(self) -> tuple[Floats, Floats]:
         """Returns the log2 positions of the minima of parabolas and the second derivatives
         there, shape [R] each; NaN where a parabola has none."""

@@ -12,8 +12,6 @@ from sweeper.analysis.optimum.cliff import BlowUp
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, Floats, measured_curves, require_columns
 from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
-from sweeper.analysis.optimum.interval import interval_round
-from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
@@ -161,7 +159,7 @@ def _curves(
     return sites, numbered
 
 
-def site_optimum_of(site: Site, optimum: Optimum) -> SiteOptimum:
+def site_optimum_of(site: Site, optimum: Estimate) -> SiteOptimum:
     """Returns what an optimum says of its hyperparameter."""
     said = {part.name: getattr(optimum, part.name) for part in fields(Estimate)}
     return SiteOptimum(site=site, **said)
@@ -284,9 +282,9 @@ class JointSurvey:
 
     def site_optima(self, hyperparameter: str) -> tuple[SiteOptimum, ...]:
         """Returns what every site says of one of the two hyperparameters."""
-        axis = self.names.index(hyperparameter)
+        direction = np.eye(2)[self.names.index(hyperparameter)]
         return tuple(
-            _site_optimum(site, optimum, axis)
+            site_optimum_of(site, optimum.along(direction, np.nan))
             for site, optimum in zip(self.sites, self.optima, strict=True)
         )
 
@@ -323,28 +321,4 @@ def joint_survey(
         sites=tuple(parts[index][0] for index in located.optima),
         optima=tuple(located.optima.values()),
         refused={parts[index][0].label: why for index, why in located.refused.items()},
-    )
-
-
-def _site_optimum(site: Site, optimum: JointOptimum, axis: int) -> SiteOptimum:
-    measured, draws = optimum.vertices(axis)
-    loss_low, loss_high = interval_round(optimum.loss, draws[MAIN].loss)
-    return SiteOptimum(
-        site=site,
-        log2=float(optimum.log2[axis]),
-        low=float(optimum.low[axis]),
-        high=float(optimum.high[axis]),
-        loss=optimum.loss,
-        loss_low=loss_low,
-        loss_high=loss_high,
-        curvature=float(optimum.curvatures[axis]),
-        flags=optimum.flags[axis],
-        estimator=MAIN,
-        noise_source=optimum.noise_source,
-        noise_dof=optimum.noise_dof,
-        seeds=optimum.seeds,
-        answered=optimum.answered,
-        declared=optimum.declared,
-        measured=measured,
-        draws=draws,
     )

@@ -7,11 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeper.analysis.optimum import Optimum
+from sweeper.analysis.optimum import ScaleEstimate
 from sweeper.analysis.scaling.drift import Drift, advice
 from sweeper.errors import AnalysisRefusal
 
 Ruling = Literal["holds", "broken", "inconclusive"]
+
+NORMAL_95 = 1.96
+"""Half width of a 95% interval of a normal distribution, in standard deviations."""
+
+TOLD_APART = 10.0
+"""Ratio of two likelihoods from which on one claim counts as the likelier: with two claims given,
+of which one is true, a ratio of 10 for the false one comes up in at most one study of ten."""
+
+MOST_TIMES = 1000.0
+"""Ratio beyond which only this bound is said: tails of an interval are known no better."""
 
 MOST_SEEDS = 50
 """More seeds than this are not worth advising."""
@@ -57,7 +67,7 @@ class Verdict:
     why: str
 
 
-def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
+def judge(claim: Claim, drift: Drift, optima: Sequence[ScaleEstimate]) -> Verdict:
     """Returns the verdict on a claim, from the drift and the optima behind it."""
     inside = (
         drift.low >= claim.exponent - claim.tolerance
@@ -83,6 +93,88 @@ def judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
     return Verdict(claim=claim, ruling="inconclusive", why=why)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """Two or more claims about one hyperparameter, weighed against each other.
+
+    Attributes:
+        exponents: the claimed ones, likeliest first.
+        likelihoods: of each, as a share of that of the measured slope, from 0 to 1.
+        ruled_out: those whose claim is broken.
+        ratio: likelihood of the first over that of the second; may be infinite.
+        said: what comes of it, as a clause.
+    """
+
+    exponents: tuple[float, ...]
+    likelihoods: tuple[float, ...]
+    ruled_out: tuple[float, ...]
+    ratio: float
+    said: str
+
+
+def weigh(verdicts: Sequence[Verdict], drift: Drift) -> Rivals | None:
+    """Returns the rival claims about one drift, weighed; None of fewer than two.
+
+    The likelihood of an exponent e is exp(-z^2 / 2) with z = (e - slope) / sd, where sd is the
+    part of the 95% interval on the side of e over 1.96, so that a wider side is a lower bar; on an
+    open side nothing speaks against any exponent.
+    """
+    if len(verdicts) < 2:
+        return None
+    pairs = [(_log_likelihood(v.claim.exponent, drift), v.claim.exponent) for v in verdicts]
+    logs, exponents = zip(*sorted(pairs, key=lambda pair: -pair[0]), strict=True)
+    gap = logs[0] - logs[1]
+    ratio = math.exp(gap) if gap < 700 else math.inf
+    out = tuple(v.claim.exponent for v in verdicts if v.ruling == "broken")
+    return Rivals(
+        exponents=exponents,
+        likelihoods=tuple(math.exp(each) for each in logs),
+        ruled_out=out,
+        ratio=ratio,
+        said=_weighed(exponents, out, ratio, drift),
+    )
+
+
+def _log_likelihood(exponent: float, drift: Drift) -> float:
+    """Returns the log of the likelihood of an exponent over that of the measured slope."""
+    off = exponent - drift.slope
+    half = drift.high - drift.slope if off > 0 else drift.slope - drift.low
+    if off == 0 or math.isinf(half):
+        return 0.0
+    return -0.5 * (off * NORMAL_95 / half) ** 2 if half > 0 else -math.inf
+
+
+def _weighed(
+    exponents: tuple[float, ...], out: tuple[float, ...], ratio: float, drift: Drift
+) -> str:
+    """Returns what comes of rival exponents, the likeliest first."""
+    left = [each for each in exponents if each not in out]
+    measured = f"measured {drift.slope:+.2f}, 95% interval {_open_ends(drift)}"
+    if not left:
+        count = "both" if len(out) == 2 else f"all {len(out)}"
+        return f"exponents {_and(exponents)} are {count} ruled out: {measured}"
+    first, second = exponents[:2]
+    lost = f", and {_and(out)} {'is' if len(out) == 1 else 'are'} ruled out" if out else ""
+    if first in out:  # farther off, but with a wider tolerance
+        return f"{_and(left)} {'stands' if len(left) == 1 else 'stand'}{lost} ({measured})"
+    times = f"over {MOST_TIMES:.0f}" if ratio > MOST_TIMES else f"{ratio:.2g}"
+    likelier = f"{first:g} is {times} times as likely as {second:g}"
+    if ratio >= TOLD_APART or second in out:
+        return f"exponent {likelier}{lost}"
+    tied = "both are as likely" if ratio < 1.05 else likelier
+    return f"exponents {first:g} and {second:g} are not told apart ({tied}; {measured}){lost}"
+
+
+def _and(exponents: Sequence[float]) -> str:
+    words = [f"{each:g}" for each in exponents]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _open_ends(drift: Drift) -> str:
+    ends = (f"{e:+.2f}" if math.isfinite(e) else "open" for e in (drift.low, drift.high))
+    return " to ".join(ends)
+
+
 def interval_text(low: float, high: float, digits: int) -> str:
     """Returns an interval with so many decimals, for example ``[-0.41, open)``."""
     left = f"[{low:+.{digits}f}" if math.isfinite(low) else "(open"
@@ -90,7 +182,7 @@ def interval_text(low: float, high: float, digits: int) -> str:
     return f"{left}, {right}"
 
 
-def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> str:
+def _remedy(claim: Claim, drift: Drift, optima: Sequence[ScaleEstimate]) -> str:
     """Returns what would settle a claim, the cheapest cure first."""
     cures = [advice(optimum) for optimum in optima if not optimum.located]
     cures += [_widen_grid(optimum) for optimum in optima if _open_by_noise(optimum)]
@@ -101,18 +193,18 @@ def _remedy(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> str:
     return "; ".join(cures)
 
 
-def _open_by_noise(optimum: Optimum) -> bool:
+def _open_by_noise(optimum: ScaleEstimate) -> bool:
     return optimum.located and not (math.isfinite(optimum.low) and math.isfinite(optimum.high))
 
 
-def _widen_grid(optimum: Optimum) -> str:
+def _widen_grid(optimum: ScaleEstimate) -> str:
     side = "lower" if math.isinf(optimum.low) else "upper"
     if math.isinf(optimum.low) and math.isinf(optimum.high):
         return f"at scale {optimum.scale:g} the interval is wider than the grid: add seeds there"
     return f"at scale {optimum.scale:g} the interval reaches the {side} edge: widen the grid there"
 
 
-def _shrink(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> list[str]:
+def _shrink(claim: Claim, drift: Drift, optima: Sequence[ScaleEstimate]) -> list[str]:
     """Returns cures for an interval that is too wide."""
     off = abs(drift.slope - claim.exponent)
     half = max(drift.high - drift.slope, drift.slope - drift.low)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.analysis.optimum import Optimum
+from sweeper.analysis.optimum import ScaleEstimate
 from sweeper.analysis.scaling.fit import RegressionData, RuleFit
 from sweeper.analysis.scaling.models import Bent, Power
 from sweeper.errors import AnalysisRefusal
@@ -135,7 +135,7 @@ class Drift:
         return self.intercept + self.slope * float(np.log2(scale))
 
 
-def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift:
+def measure_drift(optima: Sequence[ScaleEstimate], *, left_out: bool = False) -> Drift:
     """Returns the drift of a group's optima.
 
     The power law of one scale as :class:`RuleFit` fits it, with its interval: a weighted
@@ -144,7 +144,7 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
     equation 8), counted where noise alone would rarely give as much.
 
     Args:
-        optima: one a scale, from one call of :func:`locate`.
+        optima: one a scale, from one call of :func:`locate` or :func:`locate_jointly`.
         left_out: whether scales of the group have no optimum; sets a flag.
 
     Raises:
@@ -176,7 +176,7 @@ def measure_drift(optima: Sequence[Optimum], *, left_out: bool = False) -> Drift
     )
 
 
-def _require_scales(optima: Sequence[Optimum]) -> None:
+def _require_scales(optima: Sequence[ScaleEstimate]) -> None:
     if len(optima) < 2:
         raise AnalysisRefusal(
             f"{len(optima)} scale{'s' * (len(optima) != 1)} with an optimum, and a drift needs at "
@@ -191,7 +191,7 @@ def _require_scales(optima: Sequence[Optimum]) -> None:
         )
 
 
-def advice(optimum: Optimum) -> str:
+def advice(optimum: ScaleEstimate) -> str:
     """Returns one clause on what an optimum that is only bounded needs."""
     if not optimum.censored:
         return f"at scale {optimum.scale:g} the curve has no clear minimum: add seeds there"

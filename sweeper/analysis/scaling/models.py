@@ -168,7 +168,8 @@ def fit_levelling(t: Floats, y: Floats, sd: Floats, rates: Floats = RATES) -> Fl
         sd: standard deviations of the values, positive, shape [n].
         rates: rates that the search begins with, rising, shape [C].
     """
-    share = sd**-2 / np.sum(sd**-2)
+    weight = (sd.min() / sd) ** 2
+    share = weight / np.sum(weight)
     centred = (y - (y @ share)[:, None])[:, None, :]
 
     def line(rate: Floats) -> tuple[Floats, Floats]:

@@ -26,6 +26,9 @@ FAR = 8.0
 """Extrapolation by more than this factor is said to be far: no published check of transferred
 optima reaches much beyond it."""
 
+REACH, LARGEST = 64.0, 1000.0
+"""Doublings beyond which nothing is foretold, and the largest exponent of 2 that is printed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -87,7 +90,7 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
 
     Raises:
         AnalysisRefusal: a scale of the rule has no value, or one that is not positive; a value
-            names no scale of the rule.
+            names no scale of the rule; the target lies beyond all reach.
     """
     u = np.log2([_value(rule, target, name) for name in rule.scales])
     unknown = [name for name in target if name not in rule.scales]
@@ -98,6 +101,13 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
         )
     doublings = _doublings(rule.fit.data.u, u)
     ahead = rule.forecaster.at(u)
+    if max(np.abs(doublings)) > REACH or abs(ahead.log2) > LARGEST:
+        worst = int(np.argmax(np.abs(doublings)))
+        raise AnalysisRefusal(
+            f"{rule.scales[worst]} {target[rule.scales[worst]]:g} lies {abs(doublings[worst]):.3g}"
+            f" doublings beyond what was measured, where the rule says 2^{ahead.log2:.3g}: "
+            "nothing is known so far out; ask for a nearer target"
+        )
     curvature = curvature_at(rule, u)
     by_scale = dict(zip(rule.scales, doublings.tolist(), strict=True))
     said = {n: v for n, v in ahead.by_form().items() if rule.candidates[n].contender}

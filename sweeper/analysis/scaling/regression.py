@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.special import fdtri, log_ndtr
 
 from sweeper.analysis.optimum import Bools, Floats
@@ -143,6 +142,8 @@ def _closed(design: Floats, below: Bools, above: Bools) -> bool:
     None but d = 0 has G d >= 0 for the bounds' rows G, if G has full rank and its rows, each
     counted at least once, add up to nothing (Stiemke's lemma).
     """
+    from scipy.optimize import nnls  # imported here: it takes longer than most answers
+
     rows = np.concatenate([design[below], -design[above]])
     if np.linalg.matrix_rank(rows) < design.shape[1]:
         return False

@@ -12,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
+from sweeper.answers import tuned_words
 from sweeper.report.figures import canvas
 from sweeper.report.tables import (
     ReportData,
@@ -28,11 +30,14 @@ NEAR_OCTAVES = 2.5
 NEAR_SHARE = 0.8
 """Share of those points that is shown at the least: the cliff may leave the panel."""
 
+SAME_PLACE = 6
+"""Decimals of log2 to which the places of points and of runs that blew up are compared."""
+
 ROW = 0.036
 """Height of a row of the strip of diverged points, as a share of the panel."""
 
-ABOVE = r"$\uparrow$"
-"""Marker of a point that lies above the panel."""
+OUTSIDE = {1: (r"$\uparrow$", "above the axis"), -1: (r"$\downarrow$", "below the axis")}
+"""Marker of a point too bad for the panel, and its key, by the sign of the metric."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +67,9 @@ def loss_drawing(data: ReportData) -> canvas.Drawing | None:
         caption="Points joined by thin lines are means over seeds. The thick line is the fit "
         "round the minimum, the large marker its optimum, with the 95% interval as a bar; an "
         "open marker with an arrow is a bound, because the best point lies at an edge of the "
-        "grid or next to a divergence. Losses far above the minima leave the panel at the top.",
+        "grid or next to a divergence. What is far worse leaves the panel at the "
+        f"{'top' if data.sign > 0 else 'bottom'}."
+        + (f" {tuned_words(data.tuned, data.hyperparameter)}." if data.tuned else ""),
         labels=data.labels,
         draw=lambda labels: loss_figure(
             tables,
@@ -70,9 +77,27 @@ def loss_drawing(data: ReportData) -> canvas.Drawing | None:
             hyperparameter=data.hyperparameter,
             scale=data.scale,
             axis=data.axis,
+            sign=data.sign,
+            limits=loss_limits(_in_basins(tables.means, data)),
         ),
         tables=vars(tables),
     )
+
+
+def _in_basins(means: pd.DataFrame, data: ReportData) -> pd.DataFrame:
+    """Returns the points without those whose runs blew up; all of them where nothing is left."""
+    blown = {
+        (name, blow_up.label, round(place, SAME_PLACE))
+        for name, group in data.groups.items()
+        for blow_up in group.blow_ups
+        for place in blow_up.places
+    }
+    points = zip(means["group"], means["scale"], means["log2"], strict=True)
+    kept = [
+        (name, f"{data.scale} {scale:g}", round(log2, SAME_PLACE)) not in blown
+        for name, scale, log2 in points
+    ]
+    return means[kept] if any(kept) else means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +110,7 @@ class _Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     strip: list[float]
+    sign: int
 
     @property
     def data_top(self) -> float:
@@ -93,7 +119,14 @@ class _Frame:
 
 
 def loss_figure(
-    tables: LossTables, labels: Sequence[str], *, hyperparameter: str, scale: str, axis: str
+    tables: LossTables,
+    labels: Sequence[str],
+    *,
+    hyperparameter: str,
+    scale: str,
+    axis: str,
+    sign: int = 1,
+    limits: tuple[float, float] | None = None,
 ) -> bytes:
     """Returns the figure as PNG.
 
@@ -102,8 +135,10 @@ def loss_figure(
         labels: groups to draw, one panel each.
         hyperparameter, scale: names for axis and legend.
         axis: name of the metric with its unit.
+        sign: -1 where the losses are minus the metric; it is drawn upwards then.
+        limits: least and largest loss that is shown; None takes :func:`loss_limits` of all means.
     """
-    frame = _frame(tables)
+    frame = _frame(tables, sign, limits or loss_limits(tables.means))
 
     def draw(figure: Figure) -> None:
         axes = canvas.panels(figure, len(labels))
@@ -116,12 +151,12 @@ def loss_figure(
     return canvas.render(draw, height=canvas.panel_height(len(labels)))
 
 
-def _frame(tables: LossTables) -> _Frame:
+def _frame(tables: LossTables, sign: int, limits: tuple[float, float]) -> _Frame:
     scales = sorted(tables.means["scale"].unique().tolist())
     log2 = tables.means["log2"]
     diverged = tables.means[np.isinf(tables.means["loss"])]
     strip = sorted(diverged["scale"].unique().tolist())
-    low, high = loss_limits(tables.means)
+    low, high = limits
     share = 1 - ROW * (len(strip) + bool(strip))
     return _Frame(
         scales=scales,
@@ -130,6 +165,7 @@ def _frame(tables: LossTables) -> _Frame:
         x=(float(log2.min()) - 0.6, float(log2.max()) + 0.6),
         y=(low, low + (high - low) / share),
         strip=strip,
+        sign=sign,
     )
 
 
@@ -156,13 +192,15 @@ def _top(curve: pd.DataFrame) -> float:
 
 def _draw_panel(panel: Axes, tables: LossTables, name: str, frame: _Frame) -> None:
     panel.set_xlim(*frame.x)
-    panel.set_ylim(*frame.y)
+    panel.set_ylim(*frame.y[:: frame.sign])
+    if frame.sign < 0:
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{0 - loss:g}"))
     canvas.power_ticks(panel.xaxis, *frame.x)
     means = _of(tables.means, name)
     if np.isinf(means["loss"]).any():
         panel.axhspan(frame.data_top, frame.y[1], color="#f0f0f0", zorder=0.5)
-        place = (0.01, 0.985)
-        panel.annotate("diverged", place, xycoords="axes fraction", va="top", color="#555555")
+        place, side = ((0.01, 0.985), "top") if frame.sign > 0 else ((0.01, 0.015), "bottom")
+        panel.annotate("diverged", place, xycoords="axes fraction", va=side, color="#555555")
     if means.empty:
         panel.text(0.5, 0.5, "no result yet", transform=panel.transAxes, ha="center")
     for scale in frame.scales:
@@ -208,7 +246,7 @@ def _draw_means(panel: Axes, means: pd.DataFrame, frame: _Frame, scale: float) -
         above["log2"],
         np.full(len(above), frame.data_top - 0.02 * (frame.y[1] - frame.y[0])),
         ls="",
-        marker=ABOVE,
+        marker=OUTSIDE[frame.sign][0],
         ms=8,
         mew=0.4,
         color=colour,
@@ -265,5 +303,6 @@ def _handles(tables: LossTables, frame: _Frame, scale: str) -> list[Any]:
     if frame.strip:
         handles.append(canvas.key_of("diverged", marker="x", ms=6, mew=1.6, **grey))
     if (tables.means["loss"].replace(np.inf, np.nan) > frame.data_top).any():
-        handles.append(canvas.key_of("above the axis", marker=ABOVE, ms=8, mew=0.4, **grey))
+        marker, words = OUTSIDE[frame.sign]
+        handles.append(canvas.key_of(words, marker=marker, ms=8, mew=0.4, **grey))
     return handles

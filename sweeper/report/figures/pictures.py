@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.drift import drift_drawing
+from sweeper.report.figures.heat import heat_drawing
 from sweeper.report.figures.loss import loss_drawing
 from sweeper.report.figures.regret import frontier_drawing, regret_drawing
 from sweeper.report.figures.training import training_drawing
 from sweeper.report.folder import Folder, slug
-from sweeper.report.tables import ReportData
+from sweeper.report.tables import ReportData, as_metric
 
 MOST_PANELS = 8
 """Groups in one image; more of them go into further images."""
 
 Drawings = Sequence[Callable[[ReportData], Drawing | None]]
 
-ANSWER: Drawings = (loss_drawing, drift_drawing)
+ANSWER: Drawings = (loss_drawing, drift_drawing, heat_drawing)
 """Figures that are the answer, shown before the tables."""
 
 DETAILS: Drawings = (regret_drawing, frontier_drawing, training_drawing)
@@ -55,19 +56,20 @@ def draw_pictures(
         stem: beginning of the file names.
     """
     made = [drawing(data) for drawing in drawings]
-    return [_picture(each, data.hyperparameter, folder, stem) for each in made if each]
+    return [_picture(each, data, folder, stem) for each in made if each]
 
 
-def _picture(drawing: Drawing, hyperparameter: str, folder: Folder, stem: str) -> Picture:
+def _picture(drawing: Drawing, data: ReportData, folder: Folder, stem: str) -> Picture:
     def file(kind: str, part: int = 0) -> str:
-        return f"{stem}-{kind}-{slug(hyperparameter)}{f'-{part + 1}' if part else ''}"
+        return f"{stem}-{kind}-{slug(data.hyperparameter)}{f'-{part + 1}' if part else ''}"
 
     images = []
     for part, start in enumerate(range(0, len(drawing.labels), MOST_PANELS)):
         image = drawing.draw(drawing.labels[start : start + MOST_PANELS])
         uri = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
         images.append((folder.png(file(drawing.kind, part), image), uri))
-    files = tuple(folder.csv(file(name), table) for name, table in drawing.tables.items())
+    tables = {file(name): as_metric(table, data.sign) for name, table in drawing.tables.items()}
+    files = tuple(folder.csv(name, table) for name, table in tables.items())
     return Picture(
         title=drawing.title, caption=drawing.caption, images=tuple(images), tables=files
     )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweeper.report.figures import canvas
-from sweeper.report.tables import ReportData, frontier_table, regret_table
+from sweeper.report.tables import ReportData, as_metric, frontier_table, regret_table
 
 HEIGHT = 4.3
 DODGE = 0.03
@@ -128,6 +128,7 @@ def frontier_figure(frontier: pd.DataFrame, labels: Sequence[str], data: ReportD
         panel.set_xscale("log")
         for name in labels:
             rows = frontier[frontier["group"] == name].sort_values("params")
+            rows = as_metric(rows, data.sign)
             panel.plot(rows["params"], rows["loss"], lw=1.6, ms=6, **styles[name])
             bound = rows[rows["censored"].astype(bool)]
             open_look = styles[name] | {"mfc": "white", "linestyle": ""}

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
+from sweeper.analysis.optimum.cubics import Cubics, interpolation, spline
 from sweeper.analysis.optimum.estimators import ESTIMATORS, Reading, estimator_named
 from sweeper.analysis.optimum.polynomial import (
     Polynomials,
@@ -52,6 +54,23 @@ def shrunk(
         priors=(0.3, 0.06, 0.01),
         unseen=unseen,
     )
+
+
+@pytest.mark.parametrize("points", [2, 3, 4, 5, 20])
+def test_interpolations_and_splines_agree_with_scipy(points: int) -> None:
+    rng = np.random.default_rng(points)
+    x = np.sort(rng.uniform(0, 10, points))
+    y = rng.standard_normal((40, points)).round(1)  # rounded, so that neighbours tie
+    places = np.concatenate([rng.uniform(x[0], x[-1], (40, 6)), np.tile(x[[0, -1]], (40, 1))], 1)
+
+    def differences(ours: Cubics, peer: Any) -> np.ndarray:
+        return ours.at(places) - np.stack([peer(row)[n] for n, row in enumerate(places)])
+
+    assert np.allclose(differences(interpolation(x, y), PchipInterpolator(x, y, axis=1)), 0)
+    if points > 2:
+        scale = np.abs(y).max()
+        found = differences(spline(x, y), CubicSpline(x, y, axis=1))
+        assert np.max(np.abs(found)) < 1e-9 * scale
 
 
 def test_weighted_parabolas_agree_with_numpy() -> None:

@@ -12,7 +12,7 @@ from long_form import LONG, draws, floor
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.joint_locate import locate_jointly
-from sweeper.analysis.optimum.joint_optimum import JointOptimum
+from sweeper.analysis.optimum.joint_optimum import JointOptimum, flat_and_steep
 from sweeper.analysis.optimum.sites import joint_survey
 from sweeper.analysis.scaling.rule import Rule, fit_rule
 from sweeper.errors import AnalysisRefusal
@@ -77,7 +77,20 @@ def test_a_turned_paraboloid_comes_back_with_its_axes() -> None:
 def test_curvature_of_one_is_that_with_the_other_tuned_again() -> None:
     bend = turned_basin()
     expected = [np.linalg.det(bend) / bend[1, 1], np.linalg.det(bend) / bend[0, 0]]
-    assert joint(pairs()).curvatures == pytest.approx(expected, abs=1e-9)
+    found = [joint(pairs()).along(direction, 64).curvature for direction in np.eye(2)]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_along_a_principal_axis_the_curvature_is_that_of_the_axis() -> None:
+    optimum = joint(pairs())
+    directions = flat_and_steep([optimum])
+    assert directions is not None
+    for direction, axis in zip(directions, reversed(optimum.axes), strict=True):
+        assert np.abs(direction).max() == 1
+        found = optimum.along(direction, 64)
+        assert found.curvature * (direction @ direction) == pytest.approx(axis.curvature)
+        assert found.log2 == pytest.approx(optimum.log2 @ direction)
+        assert found.located and (found.scale, found.flags) == (64, ())
 
 
 def test_scattered_points_serve_as_well_as_a_grid() -> None:
