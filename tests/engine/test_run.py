@@ -18,7 +18,7 @@ import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 from on_disk import on_disk
 
-from sweeper.engine.messages import Ended, Event
+from sweeper.engine.messages import Ended, Event, Started
 from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
 from sweeper.errors import ClusterError, EnvironmentFault, StoreError, StoreMoved
@@ -226,6 +226,20 @@ def test_what_another_run_finished_meanwhile_is_reused(store: Store) -> None:
     summary = second.execute()
     assert (summary.reused, summary.finished, summary.elsewhere) == (6, 0, 0)
     assert len(attempts_of(store)) == 6
+
+
+def test_the_summary_counts_a_result_that_another_run_brought_first_as_reused(
+    store: Store,
+) -> None:
+    study = planted(resources={"pack": 1})
+    (first, *_) = [trial.key for trial in trials_of(study)]
+
+    def overtake(event: Event) -> None:
+        if isinstance(event, Started) and not store.results_of([first]):
+            store.record(Outcome(key=first, attempt=9, kind="completed"), objective=1.0)
+
+    summary = inline(study, store, observe=overtake).execute()
+    assert (summary.finished, summary.reused, summary.failed) == (5, 1, 0)
 
 
 def test_two_runs_at_once_train_every_trial_once(store: Store, tmp_path: Path) -> None:

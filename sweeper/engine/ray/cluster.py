@@ -101,7 +101,9 @@ def _found(address: str) -> str:
         return address
     try:
         return services.canonicalize_bootstrap_address(address) or address
-    except (ConnectionError, ValueError) as fault:
+    except ValueError:
+        return address  # of another kind (ray://), which Ray judges
+    except ConnectionError as fault:
         raise ClusterError(_advice(address, fault)) from fault
 
 
