@@ -83,7 +83,7 @@ def test_auto_is_refused_at_once_where_the_last_cluster_is_dead(
 ) -> None:
     monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was asked"))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(ClusterError, match="no Ray cluster answers at .*:1'"), cluster("auto"):
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at .*:1'"), cluster("auto"):
         raise AssertionError("there is no such cluster")
 
 

@@ -149,9 +149,7 @@ def test_an_evaluation_that_is_not_finite_is_a_divergence() -> None:
     assert statuses == {0: "diverged", 1: "completed"}
 
 
-def test_weights_whose_activations_are_beyond_the_finite_have_diverged_though_it_reads_as_a_guess() -> (
-    None
-):
+def test_weights_beyond_the_finite_have_diverged_though_the_loss_reads_as_a_guess() -> None:
     running = trainer(member(steps=2, evals=1), member(steps=2, evals=1, seed=1))
     steps = running.run()
     next(steps)
