@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from sweeper.engine.policy import Limits
 from sweeper.errors import StoreAway, StoreError, StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.store import Lapsed, Owner, Store, discard_checkpoints
+from sweeper.store import Elsewhere, Owner, Store, discard_checkpoints
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
@@ -100,7 +100,7 @@ class LeaseKeeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._seen: dict[str, tuple[Lapsed, float]] = {}
+        self._seen: dict[str, tuple[Elsewhere, float]] = {}
         self._hosts: set[str] = set()
         self._store = store
         self._store_retry = store_retry
@@ -157,22 +157,22 @@ class LeaseKeeper:
         return self._store_retry.call(lambda: self._watched(keys))
 
     def _watched(self, keys: Sequence[str]) -> set[str]:
-        found, now = self._store.lapsed_elsewhere(list(keys)), self._clock()
-        for key, lapsed in found.items():
-            before = self._seen.get(key)
-            if before is None or before[0] != lapsed:
-                self._seen[key] = lapsed, now
-            if before and before[0].attempt == lapsed.attempt and before[0] != lapsed:
-                self._warn_of(lapsed.host)
-        return {key for key in found if now - self._seen[key][1] < self._lease_seconds}
+        found, now = self._store.held_elsewhere(list(keys)), self._clock()
+        self._warn_of({each.host for each in found.values()})
+        lapsed = {key: each for key, each in found.items() if each.lapsed}
+        for key, each in lapsed.items():
+            if key not in self._seen or self._seen[key][0] != each:
+                self._seen[key] = each, now
+        return {key for key in lapsed if now - self._seen[key][1] < self._lease_seconds}
 
-    def _warn_of(self, host: str) -> None:
-        if host not in self._hosts:
-            self._hosts.add(host)
+    def _warn_of(self, hosts: set[str]) -> None:
+        if new := hosts - self._hosts:
+            self._hosts |= new
             self._note(
-                f"{host} works in this SQLite database, too, and its clock is behind; what it "
-                "runs is left to it. Set the clocks, or use PostgreSQL, where leases go by the "
-                "clock of the server"
+                f"{', '.join(sorted(new))} has claims in this SQLite database, where leases go by "
+                "the clock of each machine: what looks left behind is taken over when nobody has "
+                f"renewed it for {self._lease_seconds:g} s. Machines that share a study should "
+                "share a PostgreSQL server"
             )
 
     def _run(self) -> None:

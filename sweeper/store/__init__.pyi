@@ -1,6 +1,6 @@
 """The store: one database of trials and results, and the files beside it."""
 
-from .attempts import Lapsed as Lapsed
+from .attempts import Elsewhere as Elsewhere
 from .files.checkpoints import Journal as Journal
 from .files.checkpoints import discard_checkpoints as discard_checkpoints
 from .files.checkpoints import forget_older as forget_older

@@ -21,12 +21,14 @@ RUNNING = "running"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lapsed:
-    """An attempt whose lease looks lapsed: its id, when it ends by the clock of its host."""
+class Elsewhere:
+    """A running attempt of another machine: its id and host, when its lease ends by the clock of
+    that host, and whether it has ended by the clock of this one."""
 
     attempt: int
-    expires_at: datetime | None
     host: str
+    expires_at: datetime | None
+    lapsed: bool
 
 
 def claim(
@@ -108,16 +110,21 @@ def holders(connection: Connection, keys: Sequence[str]) -> dict[str, Holder]:
     }
 
 
-def lapsed_elsewhere(connection: Connection, keys: Sequence[str]) -> dict[str, Lapsed]:
-    """Returns running attempts of other machines, by key, whose leases look lapsed by a clock
-    that those machines do not share; on a server all go by the server's."""
+def held_elsewhere(connection: Connection, keys: Sequence[str]) -> dict[str, Elsewhere]:
+    """Returns running attempts of other machines, by key, where leases go by the clock of each;
+    on a server all go by the server's."""
     if connection.dialect.name != "sqlite":
         return {}
     running, now = select(attempts).where(attempts.c.state == RUNNING), current_time(connection)
     return {
-        row.trial_key: Lapsed(attempt=row.id, expires_at=row.expires_at, host=row.host)
+        row.trial_key: Elsewhere(
+            attempt=row.id,
+            host=row.host,
+            expires_at=row.expires_at,
+            lapsed=row.expires_at is None or row.expires_at <= now,
+        )
         for row in rows_in(connection, running, attempts.c.trial_key, keys)
-        if (row.expires_at is None or row.expires_at <= now) and not _owner_of(row).shares_clock()
+        if not _owner_of(row).shares_clock()
     }
 
 

@@ -156,7 +156,7 @@ class Store:
     claim = _writes(attempts.claim)
     heartbeat = _writes(attempts.heartbeat)
     holders = _reads(attempts.holders)
-    lapsed_elsewhere = _reads(attempts.lapsed_elsewhere)
+    held_elsewhere = _reads(attempts.held_elsewhere)
     record_many = _writes(outcomes.record_many)
     save_imported = _writes(outcomes.save_imported)
 
