@@ -49,10 +49,11 @@ def heat_drawing(data: ReportData) -> canvas.Drawing | None:
         for group, scale in tables.heat[["group", "scale"]].drop_duplicates().to_numpy().tolist()
     }
     said = f"{data.together} " if data.together else ""
+    away = "above the lowest" if data.sign > 0 else "below the highest"
     return canvas.Drawing(
         kind="heat",
         title=f"{data.metric} over {data.hyperparameter} and {other}",
-        caption=f"{said}Colours are the loss above the lowest seed mean of the panel, the same in "
+        caption=f"{said}Colours are how far the seed means lie {away} of the panel, the same in "
         "all panels; cells beyond them have the last. A cross is a cell in which a run "
         "diverged, an empty cell has no result. The dashed line is the best "
         f"{other} at every {data.hyperparameter}. The dot is the joint optimum, its bars are the "
@@ -63,7 +64,7 @@ def heat_drawing(data: ReportData) -> canvas.Drawing | None:
             [places[label] for label in labels],
             names=(data.hyperparameter, other),
             scale=data.scale,
-            axis=data.axis,
+            axis=f"{data.axis} {away}",
         ),
         tables=vars(tables),
     )
@@ -84,7 +85,7 @@ def heat_figure(
         places: group and scale of each panel.
         names: the hyperparameter along the panel, and the one up it.
         scale: name of the scale, for titles.
-        axis: name of the metric with its unit.
+        axis: what the colours say.
     """
     norm = PowerNorm(GAMMA, vmin=0.0, vmax=_top(tables.heat), clip=True)
 
@@ -96,7 +97,7 @@ def heat_figure(
         x, y = (canvas.literal(f"{name} (log2 axis)") for name in names)
         canvas.name_panels(axes, titles, x=x, y=y)
         colours = figure.colorbar(axes[0].collections[0], ax=axes, extend="max", pad=0.02)
-        colours.set_label(canvas.literal(f"{axis} above the lowest"))
+        colours.set_label(canvas.literal(axis))
         canvas.legend(figure, _handles(tables))
 
     return canvas.render(draw, height=canvas.panel_height(len(places)))
