@@ -96,6 +96,9 @@ NOTE_SECONDS = 60.0
 SILENT_SECONDS = 600.0
 """Without a reply for so long, the run ends."""
 
+STOP_SECONDS = 20.0
+"""The same for a run that is being ended; its grace is thirty."""
+
 CLOSE_SECONDS = 10.0
 """How long a mailbox in trouble may take to tell the slots to stop."""
 
@@ -218,7 +221,7 @@ class Exchange:
                 return ray.get(reply, timeout=LOOK_SECONDS)
             except ray.exceptions.GetTimeoutError:
                 waited = time.monotonic() - since
-            if waited > (CLOSE_SECONDS if self._stopped() else SILENT_SECONDS):
+            if waited > (STOP_SECONDS if self._stopped() else SILENT_SECONDS):
                 raise ClusterError(
                     f"Ray has not answered for {waited:.0f} s; look after its processes (`ray "
                     "status`), and run the same command again: trials go on from their checkpoints"
