@@ -7,7 +7,8 @@
     |   `-- AnalysisRefusal       the data cannot carry the statement that was asked for
     |-- EnvironmentFault          the world is in the way: exit code 4
     |   |-- StoreError            the store cannot be opened, read, written or migrated
-    |   |   `-- StoreAway         it is locked, or its server does not answer: it may come back
+    |   |   |-- StoreAway         it is locked, or its server does not answer: it may come back
+    |   |   `-- StoreMoved        its database was moved, removed or replaced while in use
     |   |-- ClusterError          Ray cannot be started or joined
     |   `-- DataError             a corpus or file that a workload needs is missing or altered
     `-- Interrupted               a signal ended the run; running it again goes on: exit code 3
@@ -91,6 +92,10 @@ class StoreError(EnvironmentFault):
 
 class StoreAway(StoreError):
     """The store is locked by another program, or its server does not answer; a run waits."""
+
+
+class StoreMoved(StoreError):
+    """The database at the path is not the one that was opened; a run ends."""
 
 
 class ClusterError(EnvironmentFault):

@@ -17,15 +17,20 @@ FAILED: frozenset[str] = frozenset({"out_of_memory", "bug"})
 """Outcomes that are failures of the model or the code; a plain run does not repeat bugs."""
 
 
-def last_line(error: str | None) -> str:
-    """Returns what an error says in one line, its last; empty without one."""
-    lines = (error or "").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+def first_line(error: str | None) -> str:
+    """Returns what an error says in one line, empty without one: its first, and of a traceback
+    alone that of the last exception, whose message may go on with hints that many others share."""
+    lines = [line.rstrip() for line in (error or "").strip().splitlines()]
+    starts = [at for at, line in enumerate(lines) if line.startswith("Traceback")]
+    if not lines or 0 not in starts:
+        return lines[0] if lines else ""
+    rest = lines[starts[-1] + 1 :]
+    return next((line for line in rest if line and not line[0].isspace()), lines[-1]).strip()
 
 
 def cause(kind: str, error: str | None) -> str:
     """Returns how an attempt failed in one line: the kind of failure and what it says."""
-    return f"{kind}: {said}" if (said := last_line(error)) else kind
+    return f"{kind}: {said}" if (said := first_line(error)) else kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +73,8 @@ class Outcome:
         marks: metrics at token marks.
         curve: path of the curve's Parquet file relative to the store's root; None if there is
             none.
-        error: the traceback or the reason, for failures.
+        error: the reason, for failures: of an exception its type and the first line of its
+            message, and below them the traceback.
     """
 
     key: str

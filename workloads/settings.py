@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workloads.workload import Condition, Config, Setting, applies
@@ -64,9 +64,15 @@ def positive(
     )
 
 
+LEAST_EPSILON = 2.0**-126
+"""Below it float32 has no number but denormal ones, which training takes for zero."""
+
+
 def epsilon(name: str, default: float, doc: str, when: When = ()) -> Setting:
-    """Returns a setting above 0 in which members of a pack may differ."""
-    return positive(name, default, doc, when, packable=True)
+    """Returns a setting above 0, as float32 can hold it, in which members of a pack may differ."""
+    return replace(
+        positive(name, default, doc, when, packable=True), low=LEAST_EPSILON, low_open=False
+    )
 
 
 def completed(settings: Sequence[Setting], config: Config) -> dict[str, Any]:

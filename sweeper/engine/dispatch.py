@@ -72,6 +72,7 @@ class Dispatcher:
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
+        metric: the study's metric, without which no trial is completed; empty asks for none.
         budget: what the study may spend; None is no limit.
         retries: what is run again, and how often.
         idle_deaths: worker processes that may die in a row without having begun anything.
@@ -101,6 +102,7 @@ class Dispatcher:
         note: Callable[[str], None] = lambda text: None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
+        metric: str = "",
         budget: Budget | None = None,
         retries: Retries | None = None,
         idle_deaths: int = Limits.idle_deaths,
@@ -119,6 +121,7 @@ class Dispatcher:
         self._propose = propose
         self._news = False  # whether outcomes have come in since `propose` was called
         self._checkpoint_seconds = checkpoint_seconds
+        self._metric = metric
         self._spending = Spending(budget or Budget())
         self._retries = retries or Retries()
         self._breaker = Breaker()
@@ -233,6 +236,7 @@ class Dispatcher:
             paths=self._paths,
             checkpoint_seconds=self._checkpoint_seconds,
             avoid=pack.avoid,
+            metric=self._metric,
         )
         self._flying[order.number] = _Flight(order, {trial.key: trial for trial in members})
         self._ordered(order)
@@ -324,8 +328,12 @@ class Dispatcher:
 
     def _break(self, reason: str) -> None:
         """Going on would fail every other trial too."""
+        self.give_up(EnvironmentFault(reason))
+
+    def give_up(self, fault: EnvironmentFault) -> None:
+        """Ends the run for a reason that lies outside of it."""
         with self._lock:
-            self.fault = self.fault or EnvironmentFault(reason)
+            self.fault = self.fault or fault
         self.stop()
 
     def _end(self, event: Ended) -> None:

@@ -3,7 +3,6 @@ while the store is away."""
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -11,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
 from sweeper.engine.policy import Limits
-from sweeper.errors import StoreAway, StoreError
+from sweeper.errors import StoreAway, StoreError, StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.store import Owner, Store, discard_checkpoints
+from sweeper.store import Elsewhere, Owner, Store, discard_checkpoints
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
@@ -81,8 +80,10 @@ class LeaseKeeper:
         note: is given what a person should know, a sentence a call.
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
+        fatal: is given the fault if the database is no longer where it was.
         owner: who claims; None is this process.
         lease_seconds: how long a claim stays ours without a heartbeat.
+        clock: tells the time, in seconds.
     """
 
     def __init__(
@@ -93,14 +94,20 @@ class LeaseKeeper:
         note: Callable[[str], None],
         held: Callable[[], set[str]],
         lost: Callable[[set[str]], None],
+        fatal: Callable[[StoreMoved], None] = lambda fault: None,
         owner: Owner | None = None,
         lease_seconds: float = Limits.lease_seconds,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._seen: dict[str, tuple[Elsewhere, float]] = {}
+        self._hosts: set[str] = set()
         self._store = store
         self._store_retry = store_retry
         self._note = note
         self._held = held
         self._lost = lost
+        self._fatal = fatal
         self._owner = owner or Owner.here()
         self._lease_seconds = lease_seconds
         self._retry_allowed: set[str] = set()
@@ -127,23 +134,56 @@ class LeaseKeeper:
         """Returns the number of the attempt of each key that is ours to run.
 
         A trial whose last attempt failed is not, unless :meth:`allow_retry` was told: it may have
-        failed under another controller meanwhile, or under a worker that was given up.
+        failed under another controller meanwhile, or under a worker that was given up. Nor is one
+        that this run has handed out already, which the store would give to it once more.
         """
         return self._store_retry.call(lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[str]) -> dict[str, int]:
         doubtful = [key for key in keys if key not in self._retry_allowed]
         failed = self._store.failures_of(doubtful) if doubtful else {}
-        wanted = [key for key in keys if key not in failed]
+        held = self._held()
+        wanted = [key for key in keys if key not in failed and key not in held]
+        watched = self._watched(wanted)
+        wanted = [key for key in wanted if key not in watched]
         claims = self._store.claim(wanted, owner=self._owner, lease_s=self._lease_seconds)
         self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
 
+    def watched(self, keys: Sequence[str]) -> set[str]:
+        """Returns those trials of other machines that are not given up yet: a lease that looks
+        lapsed may be one that a machine renews whose clock is behind, so that it has to stay the
+        same for as long as a lease holds."""
+        return self._store_retry.call(lambda: self._watched(keys))
+
+    def _watched(self, keys: Sequence[str]) -> set[str]:
+        found, now = self._store.held_elsewhere(list(keys)), self._clock()
+        self._warn_of({each.host for each in found.values()})
+        lapsed = {key: each for key, each in found.items() if each.lapsed}
+        for key, each in lapsed.items():
+            if key not in self._seen or self._seen[key][0] != each:
+                self._seen[key] = each, now
+        return {key for key in lapsed if now - self._seen[key][1] < self._lease_seconds}
+
+    def _warn_of(self, hosts: set[str]) -> None:
+        if new := hosts - self._hosts:
+            self._hosts |= new
+            self._note(
+                f"{', '.join(sorted(new))} has claims in this SQLite database, where leases go by "
+                "the clock of each machine: what looks left behind is taken over when nobody has "
+                f"renewed it for {self._lease_seconds:g} s. Machines that share a study should "
+                "share a PostgreSQL server"
+            )
+
     def _run(self) -> None:
         while not self._over.wait(self._lease_seconds / 4):
             # A store that is away for a moment is not the end: the next beat renews.
-            with contextlib.suppress(StoreError):
+            try:
                 self.beat()
+            except StoreMoved as fault:
+                self._fatal(fault)
+            except StoreError:
+                continue
 
     def beat(self) -> None:
         """Renews the leases once, and hands on what is no longer ours.
@@ -177,6 +217,9 @@ class Recorder:
         note: is given what a person should know while the run goes on.
         retry_seconds: waits between tries of a write that failed.
 
+    Attributes:
+        accepted: keys of the trials whose results it brought in; of others the store had one.
+
     Raises:
         StoreError: on leaving, if the store could not be written; what was not will run again.
     """
@@ -190,6 +233,7 @@ class Recorder:
         note: Callable[[str], None] = lambda text: None,
         retry_seconds: Sequence[float] = Limits.write_retry_seconds,
     ) -> None:
+        self.accepted: set[str] = set()
         self._store = store
         self._retry_seconds = retry_seconds
         self._metric = metric
@@ -257,13 +301,17 @@ class Recorder:
         rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
         for wait in self._retry_seconds:
             try:
-                self._store_retry.call(lambda: self._store.record_many(rows))
+                self._take(group, self._store_retry.call(lambda: self._store.record_many(rows)))
                 return
-            except StoreAway:
+            except (StoreAway, StoreMoved):
                 raise
             except StoreError:
                 time.sleep(wait)
-        self._store.record_many(rows)
+        self._take(group, self._store.record_many(rows))
+
+    def _take(self, group: Sequence[Outcome], verdicts: Sequence[bool]) -> None:
+        pairs = zip(group, verdicts, strict=True)
+        self.accepted |= {outcome.key for outcome, accepted in pairs if accepted}
 
     def _discard(self, group: Sequence[Outcome]) -> None:
         """A checkpoint that stays behind costs its space and nothing else."""

@@ -84,6 +84,7 @@ class Order:
         paths: where curves and checkpoints go.
         checkpoint_seconds: seconds between checkpoints.
         avoid: places that should not take it while another one would.
+        metric: the study's metric, without which no trial is completed; empty asks for none.
     """
 
     number: int
@@ -93,6 +94,7 @@ class Order:
     paths: Paths
     checkpoint_seconds: float
     avoid: frozenset[str] = frozenset()
+    metric: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
 from sweeper.engine.policy import flops_of
-from sweeper.outcome import FAILED, Outcome, last_line
+from sweeper.outcome import FAILED, Outcome, first_line
 from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
@@ -196,13 +196,13 @@ class Progress:
 
     def _say_failed(self, outcome: Outcome) -> None:
         """Notes a failure, and of many with one cause the first few."""
-        last = last_line(outcome.error) or outcome.kind
-        self._causes[last] += 1
-        if self._causes[last] < SAID_PER_CAUSE:
-            self._totals.notes.append(f"trial {outcome.key[:12]} failed: {last}")
-        elif self._causes[last] == SAID_PER_CAUSE:
+        said = first_line(outcome.error) or outcome.kind
+        self._causes[said] += 1
+        if self._causes[said] < SAID_PER_CAUSE:
+            self._totals.notes.append(f"trial {outcome.key[:12]} failed: {said}")
+        elif self._causes[said] == SAID_PER_CAUSE:
             self._totals.notes.append(
-                f"trial {outcome.key[:12]} failed: {last} (others that fail likewise are counted)"
+                f"trial {outcome.key[:12]} failed: {said} (others that fail likewise are counted)"
             )
 
     def found(self, results: Mapping[str, Outcome]) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
@@ -17,7 +18,7 @@ from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import Proposals
 from sweeper.engine.worker import Host, hostname
-from sweeper.errors import ClusterError, StoreError
+from sweeper.errors import ClusterError, StoreError, StoreMoved
 from sweeper.search import Search, make_search
 from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
@@ -135,6 +136,7 @@ class Run:
             note=self.progress.note,
             held=lambda: self.dispatcher.held(),
             lost=lambda keys: self.dispatcher.drop(keys),
+            fatal=lambda fault: self.dispatcher.give_up(fault),
             owner=owner,
             lease_seconds=limits.lease_seconds,
         )
@@ -144,13 +146,14 @@ class Run:
             paths=store.paths,
             record=self.recorder.record,
             flush=self.recorder.flush,
-            forgive=store.forgive,
+            forgive=lambda keys: self._store_retry.call(lambda: store.forgive(keys)),
             allow_retry=self.lease_keeper.allow_retry,
             observe=self._see,
             ordered=self.progress.ordered,
             note=self.progress.note,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
+            metric=study.objective.metric,
             budget=study.budget,
             retries=self._retries,
             idle_deaths=limits.idle_deaths,
@@ -188,6 +191,7 @@ class Run:
                     self._run_executor()
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
+        self._store.require_in_place()
         return self.summary(time.monotonic() - began)
 
     def _see(self, event: Event) -> None:
@@ -266,7 +270,8 @@ class Run:
                 dispatcher.handle(began)
                 while not host.done:
                     host.drop(dispatcher.dropped().get(order.number, frozenset()))
-                    dispatcher.handle(*(host.stop() if self.stopping else host.advance()))
+                    ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
+                    dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:
             dispatcher.stop()
 
@@ -274,17 +279,19 @@ class Run:
         """Waits until other controllers have ended the trials of ours that they had claimed;
         returns True as soon as they let go of some, which are ours to run then."""
         others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
-        said = False
+        ask, said = self._store_retry.call, False
         while (keys := list(others.keys)) and not self._over():
             self.recorder.flush()
-            done = self._store.outcomes_of(keys)
+            done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
-            failed = self._store.failures_of([key for key in keys if key not in done])
+            open_keys = [key for key in keys if key not in done]
+            failed = ask(partial(self._store.failures_of, open_keys))
             if others.take(done.keys() | failed.keys()):
                 self.dispatcher.grow()
-            left = [key for key in keys if key not in done and key not in failed]
-            holders = self._store.holders(left)
-            free = [key for key in left if key not in holders]
+            left = [key for key in open_keys if key not in failed]
+            holders = ask(partial(self._store.holders, left))
+            watched = self.lease_keeper.watched(left)
+            free = [key for key in left if key not in holders and key not in watched]
             self.dispatcher.come_back(free)
             if free or not self.dispatcher.finished:
                 return not self.dispatcher.finished
@@ -305,10 +312,12 @@ class Run:
     def summary(self, seconds: float) -> RunSummary:
         """Returns what was done so far, in so many seconds."""
         view = self.progress.view()
-        finished = self.progress.finished
-        refused = self.dispatcher.refused - finished
-        theirs = self._store.results_of(list(refused))
-        failed = self._store.failures_of([key for key in refused if key not in theirs])
+        finished = self.progress.finished & self.recorder.accepted
+        refused = (self.dispatcher.refused | self.progress.finished) - finished
+        ask = self._store_retry.call
+        theirs = ask(partial(self._store.results_of, list(refused)))
+        left = [key for key in refused if key not in theirs]
+        failed = ask(partial(self._store.failures_of, left))
         failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
         reused = len(self._before) + len(theirs)
         ended = reused + len(finished) + len(self.progress.failed) + failed_before

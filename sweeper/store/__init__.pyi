@@ -1,5 +1,6 @@
 """The store: one database of trials and results, and the files beside it."""
 
+from .attempts import Elsewhere as Elsewhere
 from .files.checkpoints import Journal as Journal
 from .files.checkpoints import discard_checkpoints as discard_checkpoints
 from .files.checkpoints import forget_older as forget_older
@@ -13,6 +14,8 @@ from .files.paths import Paths as Paths
 from .files.protocol import FileStore as FileStore
 from .files.protocol import disk_fault as disk_fault
 from .owner import Owner as Owner
+from .owner import signature as signature
+from .owner import signer_has_ended as signer_has_ended
 from .query import json_rows as json_rows
 from .records import IMPORTED as IMPORTED
 from .records import LOSS_ERROR as LOSS_ERROR

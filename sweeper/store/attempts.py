@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,17 @@ RUNNING = "running"
 """State of an attempt that has not ended; every other state is the kind of its outcome."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """A running attempt of another machine: its id and host, when its lease ends by the clock of
+    that host, and whether it has ended by the clock of this one."""
+
+    attempt: int
+    host: str
+    expires_at: datetime | None
+    lapsed: bool
+
+
 def claim(
     connection: Connection, keys: Iterable[str], *, owner: Owner, lease_s: float
 ) -> list[Claim]:
@@ -26,7 +38,8 @@ def claim(
 
     A running attempt is given up (``lost_worker``) when its lease has lapsed, or at once when
     its owner was a process of this machine that has ended. Of several processes that claim a key
-    at once, one is given it.
+    at once, one is given it. What the owner runs already it is given again as the same attempt:
+    the one that asks once more did not hear of its commit.
 
     Args:
         connection: inside a writing transaction.
@@ -43,19 +56,38 @@ def claim(
     wanted = list(dict.fromkeys(keys))
     require_trials(connection, wanted)
     taken = present_in(connection, results.c.trial_key, wanted)
-    taken |= close_lost(connection, wanted)
+    wanted = [key for key in wanted if key not in taken]
+    claims = _held_of(connection, owner, wanted, lease_s)
+    taken = close_lost(connection, [key for key in wanted if key not in claims])
     now = current_time(connection)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
-    free = [key for key in wanted if key not in taken]
-    claims = [
+    free = [key for key in wanted if key not in taken and key not in claims]
+    new = [
         Claim(key=key, attempt=numbers.get(key, 0) + 1, fence=fence + index)
         for index, key in enumerate(free)
     ]
-    if claims:
-        rows = [attempt_row(item, owner, now, lease_s=lease_s) for item in claims]
+    if new:
+        rows = [attempt_row(item, owner, now, lease_s=lease_s) for item in new]
         connection.execute(insert(attempts), rows)
-    return claims
+    claims |= {item.key: item for item in new}
+    return [claims[key] for key in wanted if key in claims]
+
+
+def _held_of(
+    connection: Connection, owner: Owner, keys: Sequence[str], lease_s: float
+) -> dict[str, Claim]:
+    """What an owner runs of these keys, renewed."""
+    running = select(attempts).where(_held_by(owner))
+    held = list(rows_in(connection, running, attempts.c.trial_key, keys))
+    if held:
+        expires = current_time(connection) + timedelta(seconds=lease_s)
+        renewed = update(attempts).where(attempts.c.id == bindparam("at_id"))
+        connection.execute(renewed.values(expires_at=expires), [{"at_id": row.id} for row in held])
+    return {
+        row.trial_key: Claim(key=row.trial_key, attempt=row.number, fence=row.fence)
+        for row in held
+    }
 
 
 def heartbeat(connection: Connection, owner: Owner, lease_s: float) -> frozenset[str]:
@@ -75,6 +107,24 @@ def holders(connection: Connection, keys: Sequence[str]) -> dict[str, Holder]:
         row.trial_key: Holder(host=row.host, pid=row.pid, expires_at=row.expires_at)
         for row in rows_in(connection, running, attempts.c.trial_key, keys)
         if lost_reason(row, now, is_alive) is None
+    }
+
+
+def held_elsewhere(connection: Connection, keys: Sequence[str]) -> dict[str, Elsewhere]:
+    """Returns running attempts of other machines, by key, where leases go by the clock of each;
+    on a server all go by the server's."""
+    if connection.dialect.name != "sqlite":
+        return {}
+    running, now = select(attempts).where(attempts.c.state == RUNNING), current_time(connection)
+    return {
+        row.trial_key: Elsewhere(
+            attempt=row.id,
+            host=row.host,
+            expires_at=row.expires_at,
+            lapsed=row.expires_at is None or row.expires_at <= now,
+        )
+        for row in rows_in(connection, running, attempts.c.trial_key, keys)
+        if not _owner_of(row).shares_clock()
     }
 
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from sweeper.errors import StoreError
+from sweeper.errors import StoreError, StoreMoved
 from sweeper.store.faults import DAMAGED, store_fault
 from sweeper.store.location import Location
 from sweeper.store.tables import json_text
@@ -74,6 +74,7 @@ class Database:
         self.read_only = read_only
         self.clock: Callable[[Connection], datetime] = shared_clock
         self.is_sqlite = location.sqlite_file is not None
+        self._file: tuple[int, int] | None = None
         self._engine = (
             _sqlite_engine(location, read_only=read_only, busy_seconds=busy_seconds)
             if self.is_sqlite
@@ -119,6 +120,30 @@ class Database:
             words = "; ".join(" ".join(str(row).split()) for row in rows)
             raise StoreError(f"store {self.location.shown}: {words}; {DAMAGED}")
 
+    def require_in_place(self) -> None:
+        """Raises StoreError if the SQLite file at the path is another one than was opened, or
+        none: what was written since would be lost with the open file."""
+        file = self.location.sqlite_file
+        if file is None:
+            return
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            now = None
+        except OSError as error:
+            raise store_fault(self.location.shown, error) from error
+        else:
+            now = (found.st_dev, found.st_ino)
+        if self._file is None:
+            self._file = now
+        if now is None or now != self._file:
+            how = "moved or removed" if now is None else "replaced"
+            raise StoreMoved(
+                f"store {file}: the database was {how} while it was in use; put it back (with the "
+                "files beside it whose names end in -wal and -shm) and run the same command "
+                "again: what was not recorded is taken over from its curve files"
+            )
+
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
@@ -132,9 +157,13 @@ class Database:
             with self._engine.connect() as plain:
                 connection = plain.execution_options(**options)
                 with connection.begin():
+                    self.require_in_place()
                     yield connection
+                    if writes:
+                        self.require_in_place()
         except DBAPIError as error:
-            raise store_fault(self.location.shown, error.orig or error) from error
+            file = self.location.sqlite_file
+            raise store_fault(self.location.shown, error.orig or error, file) from error
 
 
 def current_time(connection: Connection) -> datetime:

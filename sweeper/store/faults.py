@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 from sweeper.errors import StoreAway, StoreError
 
 DAMAGED = (
@@ -50,6 +55,9 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
 )
 
+_LOCKING = ("SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_PROTOCOL", "SQLITE_CANTOPEN", "SQLITE_LOCKED")
+"""Complaints of SQLite that a file system without locks may be behind."""
+
 _PASSING = (
     "database is locked",
     "table is locked",
@@ -71,13 +79,48 @@ _PASSING = (
 """Words of complaints that may pass by themselves."""
 
 
-def store_fault(where: str, error: BaseException) -> StoreError:
+_PROBE = """
+import errno, fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 << 40)
+    except OSError as fault:
+        sys.exit(9 if fault.errno not in (errno.EAGAIN, errno.EACCES) else 0)
+"""
+"""Locks a byte that nobody else locks. In a process of its own: SQLite would lose its locks of a
+file that is opened and closed beside it."""
+
+
+def has_locks(file: Path) -> bool:
+    """Returns False if the file system of a file certainly cannot lock it."""
+    command = [sys.executable, "-I", "-c", _PROBE, str(file)]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20).returncode != 9
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+
+
+def store_fault(
+    where: str,
+    error: BaseException,
+    file: Path | None = None,
+    *,
+    can_lock: Callable[[Path], bool] = has_locks,
+) -> StoreError:
     """Returns the error for a database's complaint: the place, its words, and what to do.
 
     Args:
         where: the store as it may be shown, without a password.
         error: what the driver raised.
+        file: of an SQLite database.
+        can_lock: tells whether a file can be locked.
     """
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if file is not None and name.startswith(_LOCKING) and not can_lock(file):
+        return StoreError(
+            f"store {where}: the file system there cannot lock files ({error}), which SQLite "
+            "needs; put the store on a local disk, or use PostgreSQL (--store postgresql://...)"
+        )
     words = " ".join(str(error).split()) or type(error).__name__
     lowered = words.lower()
     kind = StoreAway if any(fragment in lowered for fragment in _PASSING) else StoreError

@@ -31,6 +31,9 @@ GROUP = 5_000
 ELSEWHERE = Owner(id="import", host="")
 """Who ran what was run elsewhere."""
 
+LATE = "late"
+"""Stands for the owner of an attempt that was made for a report without one."""
+
 OUTCOME_COLUMNS = tuple(each.name for each in fields(Outcome) if each.name in results.c)
 """Columns of results that are called like the field of the outcome that they hold."""
 
@@ -103,6 +106,7 @@ class _Attempt:
     step: int | None
     device_seconds: float | None
     accepted: bool
+    late: bool = False
 
 
 class _Recording:
@@ -138,6 +142,10 @@ class _Recording:
         attempt = self._attempts.get((outcome.key, outcome.attempt))
         if attempt is not None and _same(attempt, outcome):
             return attempt.accepted
+        if attempt is not None and attempt.state not in OPEN:
+            for (key, _), each in self._attempts.items():
+                if key == outcome.key and each.late and _same(each, outcome):
+                    return each.accepted
         if attempt is None or attempt.state not in OPEN:
             attempt = self._extra(outcome)
         accepted = outcome.accepted and outcome.key not in self._done
@@ -168,11 +176,12 @@ class _Recording:
         self._last[outcome.key] = max(number, self._last.get(outcome.key, 0))
         item = Claim(key=outcome.key, attempt=number, fence=next_fence(self._connection))
         made = _Attempt(
-            insert_late(self._connection, self._now, item, outcome, who="late"),
+            insert_late(self._connection, self._now, item, outcome, who=LATE),
             RUNNING,
             None,
             None,
             False,
+            late=True,
         )
         self._attempts[outcome.key, number] = made
         return made
@@ -246,7 +255,8 @@ _CLOSE = (
 
 
 def _seen(row: Row[Any]) -> _Attempt:
-    return _Attempt(row.id, row.state, row.step, row.device_seconds, row.accepted)
+    late = row.owner.startswith(f"{LATE}-") and row.pid is None
+    return _Attempt(row.id, row.state, row.step, row.device_seconds, row.accepted, late)
 
 
 def _same(attempt: _Attempt, outcome: Outcome) -> bool:

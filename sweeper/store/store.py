@@ -126,6 +126,10 @@ class Store:
         """Closes all connections to the database."""
         self.database.close()
 
+    def require_in_place(self) -> None:
+        """Raises StoreError if the database was moved, removed or replaced since it was opened."""
+        self.database.require_in_place()
+
     @property
     def paths(self) -> Paths:
         """The names of curves and checkpoints, and where they are."""
@@ -152,6 +156,7 @@ class Store:
     claim = _writes(attempts.claim)
     heartbeat = _writes(attempts.heartbeat)
     holders = _reads(attempts.holders)
+    held_elsewhere = _reads(attempts.held_elsewhere)
     record_many = _writes(outcomes.record_many)
     save_imported = _writes(outcomes.save_imported)
 

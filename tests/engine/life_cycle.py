@@ -53,12 +53,14 @@ class Controller:
         study: what it runs.
         store: the store.
         number: unique to this controller.
-        here: True for a process of this machine, whose end can be seen; False for another
-            machine, of which only the lease is known.
+        here: True for a process whose end can be seen; False for one of another container, of
+            which only the lease is known.
     """
 
     def __init__(self, study: Study, store: Store, *, number: int, here: bool) -> None:
-        elsewhere = Owner(id=f"far-{number}", host="another.machine", pid=number, started="b/n:1")
+        boot = Owner.here().started.partition("/")[0]  # all go by one clock
+        there = f"{boot}/another namespace:1"
+        elsewhere = Owner(id=f"far-{number}", host="a-container", pid=number, started=there)
         self.here = here
         self.owner = Owner.here() if here else elsewhere
         self.store = store

@@ -100,7 +100,7 @@ def test_the_members_of_a_pack_end_one_by_one() -> None:
     assert seen.finished == {TRIALS[0].key, TRIALS[1].key}
 
 
-def test_a_failure_is_counted_once_and_told_with_its_last_line() -> None:
+def test_a_failure_is_counted_once_and_told_in_one_line() -> None:
     seen = progress()
     for number in (1, 2):
         start(seen, number, TRIALS[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 import threading
@@ -17,9 +18,10 @@ import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 from on_disk import on_disk
 
+from sweeper.engine.messages import Ended, Event, Started
 from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
-from sweeper.errors import ClusterError, EnvironmentFault, StoreError
+from sweeper.errors import ClusterError, EnvironmentFault, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.store.files.curves import read_curves
 from sweeper.store.owner import Owner
@@ -104,6 +106,52 @@ def test_a_run_that_waits_for_another_one_ends_with_a_signal(store: Store) -> No
     assert (summary.finished, summary.elsewhere, summary.interrupted) == (4, 2, True)
 
 
+AWAY: dict[str, Callable[[Path], object]] = {
+    "moved": lambda file: file.rename(file.with_name("elsewhere.db")),
+    "removed": lambda file: file.unlink(),
+    "replaced": lambda file: shutil.copy(file, file.with_name("new")).rename(file),
+    "moved with its folder": lambda file: file.parent.rename(file.parent.with_name("other")),
+}
+"""What may become of a database while it is written; SQLite itself goes on with the open file."""
+
+
+@pytest.mark.parametrize("name", AWAY)
+def test_a_run_whose_database_is_gone_from_its_place_does_not_end_well(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    moved = iter([True])
+
+    def move(event: Event) -> None:
+        if isinstance(event, Ended) and next(moved, False):
+            run.recorder.flush()
+            AWAY[name](tmp_path / "store" / "sweeper.db")
+
+    run = inline(planted(resources={"pack": 1}), store, observe=move)
+    with pytest.raises(StoreMoved, match=r"was (moved or removed|replaced) while it was in use"):
+        run.execute()
+
+
+def test_a_long_trial_does_not_hide_that_the_database_is_gone(
+    store: Store, tmp_path: Path
+) -> None:
+    study = planted(
+        fixed={"steps": 600, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
+    )
+    run = inline(study, store, limits=Limits(lease_seconds=0.4))
+    file = tmp_path / "store" / "sweeper.db"
+
+    def move() -> None:
+        until(lambda: attempts_of(store) == [("running",)])
+        file.rename(tmp_path / "elsewhere.db")
+
+    moving = meanwhile(move)
+    with pytest.raises(StoreMoved):
+        run.execute()
+    moving.join()
+    (tmp_path / "elsewhere.db").rename(file)
+    assert attempts_of(store) == [("running",)], "put back, it goes on from its checkpoint"
+
+
 def test_trials_taken_over_by_another_run_are_dropped(store: Store, tmp_path: Path) -> None:
     study = planted(
         fixed={"steps": 50, "step_seconds": 0.1}, sweep={"width": [32], "learning_rate": [0.5]}
@@ -178,6 +226,20 @@ def test_what_another_run_finished_meanwhile_is_reused(store: Store) -> None:
     summary = second.execute()
     assert (summary.reused, summary.finished, summary.elsewhere) == (6, 0, 0)
     assert len(attempts_of(store)) == 6
+
+
+def test_the_summary_counts_a_result_that_another_run_brought_first_as_reused(
+    store: Store,
+) -> None:
+    study = planted(resources={"pack": 1})
+    (first, *_) = [trial.key for trial in trials_of(study)]
+
+    def overtake(event: Event) -> None:
+        if isinstance(event, Started) and not store.results_of([first]):
+            store.record(Outcome(key=first, attempt=9, kind="completed"), objective=1.0)
+
+    summary = inline(study, store, observe=overtake).execute()
+    assert (summary.finished, summary.reused, summary.failed) == (5, 1, 0)
 
 
 def test_two_runs_at_once_train_every_trial_once(store: Store, tmp_path: Path) -> None:

@@ -39,14 +39,14 @@ from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 keys = json.loads(sys.argv[2])
 with Store.open(sys.argv[1]) as store:
-    owner, mine = Owner.here(), []
+    owner, mine = Owner.here(), set()
     print("ready", flush=True)
     sys.stdin.readline()
     for start in range(0, len(keys), 7):
         batch = keys[max(0, start - 3) : start + 7]
-        mine += [[item.key, item.attempt, item.fence]
-                 for item in store.claim(batch, owner=owner, lease_s=3600)]
-    print(json.dumps(mine), flush=True)
+        mine |= {(item.key, item.attempt, item.fence)
+                 for item in store.claim(batch, owner=owner, lease_s=3600)}
+    print(json.dumps(list(mine)), flush=True)
     sys.stdin.read()  # stay: what a process that ended has claimed is free again
 """
 
@@ -69,6 +69,25 @@ def test_a_trial_that_somebody_runs_or_that_is_done_is_not_claimed(store: Store)
     claims = store.claim(keys, owner=Owner.here(), lease_s=60)
 
     assert [item.key for item in claims] == [keys[3]]
+
+
+def test_an_owner_that_asks_again_is_given_the_same_claims(store: Store, location: str) -> None:
+    """It did not hear of its commit, since the connection was cut then."""
+    keys = save(store, 4)
+    here = Owner.here()
+    first = store.claim(keys[:2], owner=here, lease_s=-1)
+    store.claim(keys[3:], owner=ELSEWHERE, lease_s=60)
+    before = dump(store)
+
+    assert store.claim(keys[:2], owner=here, lease_s=-1) == first
+    again = store.claim(keys, owner=here, lease_s=60)
+
+    assert [(item.key, item.attempt) for item in again] == [(key, 1) for key in keys[:3]]
+    assert again[:2] == first
+    assert len(dump(store)["attempts"]) == len(before["attempts"]) + 1
+    assert set(store.holders(keys)) == set(keys), "their leases are renewed"
+    store.record(outcome(keys[0]), objective=2.5)
+    assert [item.key for item in store.claim(keys, owner=here, lease_s=60)] == keys[1:3]
 
 
 def test_a_failed_trial_may_be_claimed_again_under_the_next_number(store: Store) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
 import pytest
 
 from sweeper.errors import StoreAway
-from sweeper.store.faults import store_fault
+from sweeper.store.faults import has_locks, store_fault
 
 SOCKET_GONE = (
     'connection is bad: connection to server on socket "/tmp/.s.PGSQL.5432" failed: '
@@ -45,3 +48,17 @@ def test_what_no_waiting_mends_is_not_waited_for(words: str) -> None:
     fault = store_fault("here", RuntimeError(words))
     assert not isinstance(fault, StoreAway)
     assert "; " in str(fault), "it says what to do"
+
+
+@pytest.mark.parametrize("name", ["SQLITE_BUSY", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_SHMLOCK"])
+def test_a_file_system_without_locks_is_named_as_such(tmp_path: Path, name: str) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = name
+    file = tmp_path / "sweeper.db"
+    file.touch()
+    fault = store_fault("here", error, file, can_lock=lambda file: False)
+    assert "cannot lock files" in str(fault)
+    assert "a local disk, or use PostgreSQL" in str(fault)
+    assert not isinstance(fault, StoreAway), "nobody waits for it"
+    assert "free some space" in str(store_fault("here", error, file))
+    assert has_locks(file)

@@ -78,12 +78,14 @@ def _claim(
 ) -> None:
     keys = list(dict.fromkeys(KEYS[index] for index in indices))
     claims = store.claim(keys, owner=OWNERS[owner], lease_s=3600 if lasting else -1)
-    busy = {key for key, _ in alive}
+    busy = {key for (key, _), holder in alive.items() if holder != OWNERS[owner].id}
     assert [item.key for item in claims] == [
         key for key in keys if key not in accepted and key not in busy
     ]
-    if lasting:
-        alive.update({(item.key, item.attempt): OWNERS[owner].id for item in claims})
+    for item in claims:
+        alive.pop((item.key, item.attempt), None)
+        if lasting:
+            alive[item.key, item.attempt] = OWNERS[owner].id
 
 
 def _record(

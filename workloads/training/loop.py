@@ -25,6 +25,10 @@ _FLOOR = 1e-6
 CURVE_POINTS = 200
 """Training losses that a run reports at most, besides that of its first step."""
 
+HUGE = 1e6
+"""Weights beyond it, with the loss of guessing, are those of a model whose activations are beyond
+the finite: their squares are infinite, and divided by those they are zero."""
+
 Status = Literal["running", "completed", "diverged"]
 
 
@@ -183,16 +187,27 @@ class Training:
 
     def _evaluated(self) -> list[Measurement]:
         """Returns the evaluation of every running member, final after the last step."""
+        largest = self._largest_weights()
         return [
-            self._mark(state, means)
-            for state, means in zip(
-                self._pack.states, self._passes.means(self._stream), strict=True
+            self._mark(state, means, weight)
+            for state, means, weight in zip(
+                self._pack.states, self._passes.means(self._stream), largest, strict=True
             )
             if not state.ended
         ]
 
-    def _mark(self, state: MemberState, means: Mapping[str, float]) -> Measurement:
-        if not all(math.isfinite(mean) for mean in means.values()):
+    @torch.no_grad()
+    def _largest_weights(self) -> list[float]:
+        """Returns the largest absolute value of each member's weights; NaN if any is."""
+        peaks = [each.abs().flatten(1).amax(1) for each in self._pack.parameters.values()]
+        found: list[float] = torch.stack(peaks).amax(0).tolist()
+        return found
+
+    def _mark(self, state: MemberState, means: Mapping[str, float], weight: float) -> Measurement:
+        guessing = math.log(state.vocabulary)
+        guesses = math.isclose(means.get("val_loss", math.nan), guessing, rel_tol=1e-5)
+        numbers = (weight, *means.values())
+        if not all(map(math.isfinite, numbers)) or (guesses and weight > HUGE):
             state.ended = True
             return self._measurement(state, {}, status="diverged")
         metrics = self._stream.metrics(means)

@@ -27,7 +27,9 @@ PATIENCE = 3
 class MemberState:
     """A member that is still in the tensors of the pack.
 
-    It has diverged once its loss or the norm of its gradient is not finite, or once its loss is
+    It has diverged once its loss or the norm of its gradient is not finite; once its gradient is
+    zero and its loss is not (a norm of activations whose squares are beyond the finite gives
+    zeros, with the loss of guessing); or once its loss is
     beyond ``LIMIT * ln(vocabulary)`` for a twentieth of the steps (at least ``PATIENCE``) in a
     row. Only its own history decides. A spike that it recovers from is no divergence.
 
@@ -57,7 +59,8 @@ class MemberState:
         self.recent.append(loss)
         self.above = self.above + 1 if loss > LIMIT * math.log(self.vocabulary) else 0
         finite = math.isfinite(loss) and math.isfinite(norm)
-        self.ended = not finite or self.above >= max(PATIENCE, self.steps // 20)
+        dead = norm == 0.0 and loss > 0.0
+        self.ended = not finite or dead or self.above >= max(PATIENCE, self.steps // 20)
         return self.ended
 
     @property

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
+from ray._private import services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.messages import Shape
 from sweeper.engine.packing import local_processors
+from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError, Interrupted
 
 KNOCK_SECONDS = 5.0
@@ -52,8 +54,8 @@ def cluster(address: str | None) -> Iterator[None]:
             "num_cpus": local_processors(),
         }
     else:
-        _knock(address)
-    with _own_sigterm():
+        _knock(_found(address))
+    with _own_sigterm(), _warnings_for_us_alone():
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         except SystemExit as fault:
@@ -78,6 +80,31 @@ def _own_sigterm() -> Iterator[None]:
     finally:
         if callable(ours) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)
+
+
+@contextlib.contextmanager
+def _warnings_for_us_alone() -> Iterator[None]:
+    """A scheduler may send its warning to every process of a job, and it would end those of Ray,
+    which have to live until the trials are on the disk: what is started in this context does not
+    receive it. What comes in meanwhile is heard afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _found(address: str) -> str:
+    """Returns the address that Ray takes for ``auto``: that of RAY_ADDRESS, or of the cluster
+    that was started last on this machine, which may be dead."""
+    if address != "auto":
+        return address
+    try:
+        return services.canonicalize_bootstrap_address(address) or address
+    except ValueError:
+        return address  # of another kind (ray://), which Ray judges
+    except ConnectionError as fault:
+        raise ClusterError(_advice(address, fault)) from fault
 
 
 def _knock(address: str) -> None:

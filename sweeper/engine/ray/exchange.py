@@ -87,6 +87,18 @@ without waiting for the controller, and few are claimed ahead of time."""
 
 EXCHANGE_SECONDS = 0.25
 
+LOOK_SECONDS = 1.0
+"""How often it is looked whether to wait any longer for a reply."""
+
+NOTE_SECONDS = 60.0
+"""Without a reply for so long, a note says so."""
+
+SILENT_SECONDS = 600.0
+"""Without a reply for so long, the run ends."""
+
+STOP_SECONDS = 20.0
+"""The same for a run that is being ended; its grace is thirty."""
+
 CLOSE_SECONDS = 10.0
 """How long a mailbox in trouble may take to tell the slots to stop."""
 
@@ -99,6 +111,7 @@ class Exchange:
         mailbox: handle of the mailbox actor.
         stopped: polled between exchanges; True closes the mailbox, so that slots checkpoint.
         hang_seconds: a slot that says nothing about its order for so long is ended.
+        note: is told once that Ray does not answer.
 
     Raises:
         ClusterError: on leaving, if the Ray session broke off meanwhile.
@@ -111,7 +124,9 @@ class Exchange:
         stopped: Callable[[], bool],
         *,
         hang_seconds: float = math.inf,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
+        self._note = note
         self._dispatcher = dispatcher
         self._mailbox = mailbox
         self._stopped = stopped
@@ -169,7 +184,7 @@ class Exchange:
     def _close(self) -> None:
         if not self._dispatcher.finished:
             self._dispatcher.stop()
-        for number in ray.get(self._mailbox.close.remote()):
+        for number in self._heard(self._mailbox.close.remote()):
             self._dispatcher.withdraw(number)
 
     def _round(self, patience: float) -> None:
@@ -180,7 +195,7 @@ class Exchange:
             for shape in dispatcher.shapes()
             for order in dispatcher.take(shape, self._room(shape))
         ]
-        exchanged: Exchanged = ray.get(
+        exchanged: Exchanged = self._heard(
             self._mailbox.exchange.remote(
                 orders,
                 patience,
@@ -193,6 +208,27 @@ class Exchange:
         dispatcher.handle(*self._classifier.review(exchanged.events))
         for process in exchanged.silent:
             end_process(process.node, process.pid)
+
+    def _heard(self, reply: Any) -> Any:
+        """Returns the mailbox's reply; a note says that it takes long.
+
+        Raises:
+            ClusterError: it takes too long, or the run is to end and it takes a while.
+        """
+        since, said = time.monotonic(), False
+        while True:
+            try:
+                return ray.get(reply, timeout=LOOK_SECONDS)
+            except ray.exceptions.GetTimeoutError:
+                waited = time.monotonic() - since
+            if waited > (STOP_SECONDS if self._stopped() else SILENT_SECONDS):
+                raise ClusterError(
+                    f"Ray has not answered for {waited:.0f} s; look after its processes (`ray "
+                    "status`), and run the same command again: trials go on from their checkpoints"
+                )
+            if waited > NOTE_SECONDS and not said:
+                self._note(f"Ray has not answered for {waited:.0f} s; waiting for it")
+                said = True
 
     def _room(self, shape: Shape) -> int:
         ready = READY_PER_SLOT * self._capacity.slots(shape)

@@ -27,6 +27,7 @@ from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
 from sweeper.engine.ray.slot import Slot
+from sweeper.store import signature, signer_has_ended
 
 
 class _Unsaved:
@@ -117,6 +118,9 @@ SETTINGS = {
 }
 """Environment of the session; why each is so stands in docs/engine.md."""
 
+SCRATCH = "sweeper-tune-"
+"""How the names of Tune's folders begin; who made one follows."""
+
 NODE_DIED = "its node has died"
 """How Ray says that an actor ended with its node."""
 
@@ -146,13 +150,16 @@ def run_ray(
         os.environ.setdefault(name, value)
     with cluster(address), _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
-        _tune(dispatcher, stopped, scratch, hang_seconds)
+        _tune(dispatcher, stopped, scratch, hang_seconds, note)
 
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
-    """Tune insists on a folder of its own; it is thrown away."""
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-tune-"))
+    """Tune insists on a folder of its own; it is thrown away, and so are those of killed runs."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        if signer_has_ended(left.name.removeprefix(SCRATCH).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{signature()}-"))
     try:
         yield folder
     finally:
@@ -160,7 +167,11 @@ def _scratch() -> Iterator[Path]:
 
 
 def _tune(
-    dispatcher: Dispatcher, stopped: Callable[[], bool], scratch: Path, hang_seconds: float
+    dispatcher: Dispatcher,
+    stopped: Callable[[], bool],
+    scratch: Path,
+    hang_seconds: float,
+    note: Callable[[str], None],
 ) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
         # The death of a worker is told by a note and kept in the store; Tune would print it with
@@ -176,7 +187,7 @@ def _tune(
         )
         .remote()
     )
-    exchange = Exchange(dispatcher, mailbox, stopped, hang_seconds=hang_seconds)
+    exchange = Exchange(dispatcher, mailbox, stopped, hang_seconds=hang_seconds, note=note)
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(

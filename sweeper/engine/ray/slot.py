@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import uuid
+from os import _exit  # kept: a trial's call of it is turned into its failure
 from typing import Any
 
 import ray
@@ -30,7 +32,7 @@ def end_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_SECONDS)
-        os._exit(1)
+        _exit(1)
 
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 
@@ -48,6 +50,7 @@ class Slot(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Takes up the slot's name, shape and mailbox from Tune's config."""
         end_with_parent()
+        _leave_signals()
         self._name: str = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
@@ -121,6 +124,15 @@ class Slot(tune.Trainable):
         if self._events:
             self._heard(self._mailbox.post.remote(self._name, self._events))
             self._events = []
+
+
+def _leave_signals() -> None:
+    """SIGTERM, which Ray turns into an exception wherever a trial stands, ends this process as a
+    kill does: its trial runs again from its checkpoint, and has not failed. Ctrl-C at the
+    terminal is the controller's."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: _exit(1))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _this_process() -> WorkerProcess:

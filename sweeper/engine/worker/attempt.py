@@ -4,7 +4,9 @@ what an exception of it says about."""
 from __future__ import annotations
 
 import errno
+import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -49,8 +51,9 @@ def disk_failure(fault: BaseException) -> OSError | None:
         if isinstance(each, OSError) and each.errno in _DISK:
             return each
     for each in _chain(fault):
-        if isinstance(each, RuntimeError) and any(word in str(each) for word in _TORCH_WRITER):
-            return OSError(errno.EIO, f"the file could not be written in full ({each})")
+        said = text_of(each)
+        if isinstance(each, RuntimeError) and any(word in said for word in _TORCH_WRITER):
+            return OSError(errno.EIO, f"the file could not be written in full ({said})")
     return None
 
 
@@ -61,9 +64,40 @@ def is_out_of_memory(fault: BaseException) -> bool:
         isinstance(each, MemoryError)
         or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
         or "OutOfMemoryError" in {kind.__name__ for kind in type(each).__mro__}
-        or any(words in str(each) for words in _MEMORY_WORDS)
+        or any(words in text_of(each) for words in _MEMORY_WORDS)
         for each in _chain(fault)
     )
+
+
+def text_of(fault: BaseException) -> str:
+    """Returns the message of an exception, also of one whose message cannot be made."""
+    try:
+        return str(fault)
+    except BaseException:
+        return "<its message cannot be shown>"
+
+
+LONGEST_ERROR = 20_000
+"""Characters that are kept of a failure; of more, the beginning and the end."""
+
+
+def told(fault: BaseException) -> str:
+    """Returns what is kept of an exception that failed a trial: its type and the first line of
+    its message, and below them the traceback."""
+    kind = type(fault)
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    lines = text_of(fault).strip().splitlines()
+    head = f"{module}{kind.__qualname__}" + (f": {lines[0]}" if lines else "")
+    try:
+        text = "".join(traceback.format_exception(fault))
+    except BaseException:
+        text = "its traceback cannot be shown"
+    text = f"{head[: LONGEST_ERROR // 10]}\n\n{text}"
+    left_out = len(text) - LONGEST_ERROR
+    if left_out <= 0:
+        return text
+    half = LONGEST_ERROR // 2
+    return f"{text[:half]}\n... {left_out} characters are left out ...\n{text[-half:]}"
 
 
 def _chain(fault: BaseException) -> Iterator[BaseException]:
@@ -112,6 +146,11 @@ class AttemptLog:
         self._kept_step = 0
 
     @property
+    def metrics(self) -> Mapping[str, float]:
+        """Final metrics; empty until the trainer has ended the trial."""
+        return self._metrics
+
+    @property
     def fraction(self) -> float:
         """Done share of the trial's steps; 1 once it has ended."""
         return 1.0 if self.ended else min(1.0, self.step / max(1, self.task.steps))
@@ -135,9 +174,12 @@ class AttemptLog:
         for name in self._paths.unfinished_of(self.task.key):
             self._paths.files.remove(name)
 
-    def adopt(self) -> Outcome | None:
+    def adopt(self, metric: str = "") -> Outcome | None:
         """Returns the result that an earlier attempt left in its curve file and nobody recorded
         (its controller died, or the database was lost), as this attempt's; None if there is none.
+
+        Args:
+            metric: without which none is taken over as completed; empty asks for none.
 
         Raises:
             StoreError: the folder of curves cannot be read.
@@ -153,6 +195,8 @@ class AttemptLog:
                 self._warn(f"the curve {path} is not taken over: it does not say how it ended")
             elif found.key != self.task.key or not found.accepted:
                 self._warn(f"the result in {path} is not taken over: it is of another trial")
+            elif found.kind == "completed" and not has_number(found.metrics, metric):
+                self._warn(f"the result in {path} is not taken over: it has no finite {metric}")
             else:
                 self.ended = self.adopted = True
                 return replace(found, attempt=self.task.attempt, curve=name)
@@ -249,7 +293,11 @@ class AttemptLog:
             key=self.task.key,
             attempt=self.task.attempt,
             kind=kind,
-            metrics=self._metrics,
+            metrics={
+                name: value
+                for name, value in self._metrics.items()
+                if kind == "completed" or math.isfinite(value)
+            },
             step=self.step,
             tokens=self.tokens,
             flops=self.task.flops * done,
@@ -293,6 +341,11 @@ class AttemptLog:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:  # a pack that fails is looked at once more
             self.warnings.append(text)
+
+
+def has_number(metrics: Mapping[str, float], metric: str) -> bool:
+    """Returns whether a metric was measured and is finite; True if none is asked for."""
+    return not metric or math.isfinite(metrics.get(metric, math.nan))
 
 
 def _write(files: FileStore, name: str, write: Callable[[], None]) -> None:

@@ -7,14 +7,25 @@ that one bad member cannot take the others with it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import signal
+import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from typing import NoReturn
 
 from sweeper.engine.messages import Advanced, Ended, Event, Order, Task
-from sweeper.engine.worker.attempt import AttemptLog, disk_failure, is_out_of_memory
+from sweeper.engine.worker.attempt import (
+    AttemptLog,
+    disk_failure,
+    has_number,
+    is_out_of_memory,
+    text_of,
+    told,
+)
 from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
@@ -23,6 +34,30 @@ from workloads.workload import Card, DataUnavailableError, Measurement, Member, 
 
 SLICE_SECONDS = 0.5
 """How long a host trains before it listens again."""
+
+
+@contextlib.contextmanager
+def exits_raised() -> Iterator[None]:
+    """Context in which ``os._exit``, called in this thread, raises SystemExit: a trial that calls
+    it fails, and does not end the run with the code of its choice. Forked children end as ever."""
+    leave, process, thread = os._exit, os.getpid(), threading.get_ident()
+
+    def refuse(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) == (process, thread):
+            raise SystemExit(f"os._exit({status}) was called")
+        leave(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
+def _is_asked_for(fault: BaseException) -> bool:
+    """Whether an exception is a person's Ctrl-C that nothing else handles, so not a trial's."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(fault, KeyboardInterrupt) and handler is signal.default_int_handler
 
 
 class Host:
@@ -67,8 +102,11 @@ class Host:
         until = time.monotonic() + seconds
         while not self.done:
             try:
-                self._one_step()
-            except Exception as fault:
+                with exits_raised():
+                    self._one_step()
+            except BaseException as fault:
+                if _is_asked_for(fault):
+                    raise
                 self._fail(fault)
             if time.monotonic() >= until:
                 break
@@ -80,8 +118,9 @@ class Host:
         if self._trainer is not None:
             self._account_time()
             try:
-                self._checkpoint()
-            except Exception as fault:
+                with exits_raised():
+                    self._checkpoint()
+            except BaseException as fault:
                 self._fail(fault)
         for record in self._records.values():
             if not record.ended:
@@ -149,7 +188,7 @@ class Host:
     def _adopt(self, record: AttemptLog) -> None:
         """Ends a trial whose result is there and was never recorded: it costs no training."""
         record.clear_unfinished()
-        outcome = record.adopt()
+        outcome = record.adopt(self.order.metric)
         if outcome is not None:
             self._tell(record, outcome)
 
@@ -200,8 +239,16 @@ class Host:
         if record.ended:
             return  # dropped: the trainer goes on computing it beside the others
         record.add(item)
-        if item.status != "running":
-            self._end(record, item.status)
+        metric = self.order.metric
+        if item.status != "completed" or has_number(record.metrics, metric):
+            if item.status != "running":
+                self._end(record, item.status)
+        elif metric in record.metrics:
+            self._end(record, "diverged")
+        else:
+            measured = ", ".join(sorted(record.metrics)) or "nothing"
+            error = f"the trial ended without {metric!r}, the study's metric; measured: {measured}"
+            self._end(record, "bug", error)
 
     def _end(self, record: AttemptLog, kind: OutcomeKind, error: str | None = None) -> None:
         outcome = record.outcome(
@@ -224,7 +271,7 @@ class Host:
             )
         )
 
-    def _fail(self, fault: Exception) -> None:
+    def _fail(self, fault: BaseException) -> None:
         """What is no fault of the model (the disk, the data, a workload that is not installed)
         stops the whole order; a pack's members are tried again alone; alone, it is an outcome."""
         self._account_time()
@@ -238,7 +285,7 @@ class Host:
                     self._end(record, "stopped", reason)
         elif alone:
             kind: OutcomeKind = "out_of_memory" if is_out_of_memory(fault) else "bug"
-            text = "".join(traceback.format_exception(fault))
+            text = told(fault)
             for record in unfinished:
                 self._end(record, kind, text)
         else:
@@ -269,10 +316,10 @@ class Host:
             self._events.append(Advanced(order=self.order.number, fraction=fraction))
 
 
-def _environment(fault: Exception) -> str | None:
+def _environment(fault: BaseException) -> str | None:
     """What is in the way of a trial that is no fault of it; None for everything else."""
     if isinstance(fault, SweeperError | DataUnavailableError):
-        return str(fault)
+        return text_of(fault)
     found = disk_failure(fault)
     if found is None:
         return None

@@ -101,6 +101,25 @@ def wrong_objectives(
             )
 
 
+def numberless_results(
+    connection: Connection, database: Database, keys: Collection[str]
+) -> Iterator[Finding]:
+    """Yields completed results without a finite value of the metric of any study of theirs, which
+    older versions accepted."""
+    metrics = metrics_of(connection, keys)
+    completed = select(results).where(results.c.outcome == "completed")
+    for row in rows_in(connection, completed, results.c.trial_key, keys):
+        names = list(dict.fromkeys(metrics.get(row.trial_key, ())))
+        if names and all(finite(row.metrics.get(name)) is None for name in names):
+            yield Finding(
+                kind="objective",
+                where=f"table results, key {row.trial_key[:12]}",
+                what=f"it is completed and has no finite {' or '.join(names)}",
+                remedy="withdraw it with `sweeper retry STUDY --failed`, and run the study again",
+                key=row.trial_key,
+            )
+
+
 def stray_marks(
     connection: Connection, database: Database, keys: Collection[str]
 ) -> Iterator[Finding]:

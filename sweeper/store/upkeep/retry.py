@@ -10,14 +10,14 @@ from typing import Self
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, StoreAway
 from sweeper.store.accounts import failures_of
 from sweeper.store.attempts import RUNNING, holders
 from sweeper.store.database import CHUNK, Database, rows_in
 from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
 from sweeper.store.studies import find_study
-from sweeper.store.tables import attempts, marks, results, study_trials
+from sweeper.store.tables import attempts, finite, marks, results, study_trials
 
 FEWEST_DIGITS = 6
 """Digits of a key that name a trial, if they name one alone."""
@@ -30,7 +30,9 @@ class Renaming:
     """Context that takes its renamings back if its body raises.
 
     It is entered before the transaction that it goes with. A process that dies between the two
-    leaves a file under its new name and the database as it was, which `sweeper verify` mends.
+    leaves a file under its new name and the database as it was, which `sweeper verify` mends. So
+    does a server that goes away: it may have committed, and a withdrawn result whose file has its
+    old name would be taken over again.
     """
 
     def __init__(self, files: FileStore) -> None:
@@ -46,7 +48,7 @@ class Renaming:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        if kind is not None and not issubclass(kind, StoreAway):
             for source, target in reversed(self._done):
                 self._files.rename(target, source)
 
@@ -85,8 +87,9 @@ def retry_trials(
     Args:
         database: where they are.
         study: name of the study.
-        failed: all its failed trials.
-        diverged: all its diverged trials.
+        failed: all its failed trials, and those completed without a finite objective, which
+            older versions took for results.
+        diverged: all its diverged trials, and those.
         keys: single trials, by at least six digits of their keys, whatever became of them.
 
     Raises:
@@ -102,6 +105,7 @@ def retry_trials(
                 "sweeper import brings in others"
             )
         members = _members(connection, study)
+        numberless = _numberless(connection, study, [*members]) if failed or diverged else set()
         named = [_find(text, study, members) for text in keys]
         shown = [key for key, member in members.items() if not member.hidden]
         failing = failures_of(connection, shown)
@@ -109,6 +113,7 @@ def retry_trials(
         chosen = set(named)
         chosen |= {key for key in failing if failed and key not in busy}
         chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
+        chosen |= numberless & {*shown}
         wanted = [key for key in members if key in chosen]
         for key in wanted:
             if key in busy:
@@ -140,6 +145,19 @@ def _members(connection: Connection, study: str) -> dict[str, _Member]:
     )
     rows = connection.execute(statement)
     return {key: _Member(hidden=bool(hidden), outcome=outcome) for key, hidden, outcome in rows}
+
+
+def _numberless(connection: Connection, study: str, keys: Sequence[str]) -> set[str]:
+    """The trials that are completed and have no finite value of the study's metric."""
+    metric = find_study(connection, study).metric
+    statement = select(results.c.trial_key, results.c.metrics).where(
+        results.c.outcome == "completed"
+    )
+    return {
+        row.trial_key
+        for row in rows_in(connection, statement, results.c.trial_key, keys)
+        if finite(row.metrics.get(metric)) is None
+    }
 
 
 def _find(text: str, study: str, members: Mapping[str, _Member]) -> str:

@@ -19,6 +19,7 @@ from sweeper.store.upkeep.check_leftovers import bad_checkpoints, needless_files
 from sweeper.store.upkeep.check_results import (
     Finding,
     dangling_rows,
+    numberless_results,
     stray_marks,
     wrong_attempts,
     wrong_objectives,
@@ -138,7 +139,11 @@ def _findings(
     yield from dangling_rows(connection, database)
     for check in (altered_trials, stale_attempts, wrong_attempts, stray_marks, wrong_objectives):
         yield from check(connection, database, keys)
-    yield from wrong_curves(connection, database, keys)
+    of_curves = list(wrong_curves(connection, database, keys))
+    yield from of_curves
+    mended = {finding.key for finding in of_curves if finding.repair is not None}
+    left = [key for key in keys if key not in mended]
+    yield from numberless_results(connection, database, left)
     yield from stray_curves(connection, database, files)
     yield from bad_checkpoints(connection, database, folders)
     yield from needless_files(connection, database, scope)

@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.engine.messages import Shape
 from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster
+from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError
 
 
@@ -75,6 +76,28 @@ def test_an_address_where_nothing_listens_is_told_before_ray_tries_for_minutes(
     monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was asked"))
     with pytest.raises(ClusterError, match="no Ray cluster answers"), cluster(address):
         raise AssertionError("there is no such cluster")
+
+
+def test_auto_is_refused_at_once_where_the_last_cluster_is_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was asked"))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at .*:1'"), cluster("auto"):
+        raise AssertionError("there is no such cluster")
+
+
+def test_what_ray_starts_does_not_receive_the_warnings_of_a_scheduler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[set[int]] = []
+    monkeypatch.setattr(
+        "ray.init", lambda **options: seen.append({*signal.pthread_sigmask(signal.SIG_BLOCK, [])})
+    )
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with cluster(None):
+        assert not WARNINGS & {*signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+    assert seen[0] >= WARNINGS
 
 
 @pytest.mark.parametrize(

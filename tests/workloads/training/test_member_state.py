@@ -21,6 +21,13 @@ def test_a_loss_or_norm_that_is_not_finite_ends_a_run_at_once(bad: float) -> Non
     assert member_state().take(1.0, bad)
 
 
+def test_a_run_without_a_gradient_has_ended_unless_it_has_no_loss_either() -> None:
+    """What a norm of activations whose squares are infinite looks like, and what a perfect fit."""
+    assert member_state().take(GUESS, 0.0)
+    assert not member_state().take(0.0, 0.0)
+    assert not member_state().take(GUESS, 1e-30)
+
+
 def test_a_loss_worse_than_twice_guessing_ends_a_run_after_a_twentieth_of_it() -> None:
     judged = member_state()
     assert [judged.take(2.01 * GUESS, 1.0) for _ in range(10)] == [False] * 9 + [True]

@@ -149,6 +149,15 @@ def test_an_evaluation_that_is_not_finite_is_a_divergence() -> None:
     assert statuses == {0: "diverged", 1: "completed"}
 
 
+def test_weights_beyond_the_finite_have_diverged_though_the_loss_reads_as_a_guess() -> None:
+    running = trainer(member(steps=2, evals=1), member(steps=2, evals=1, seed=1))
+    steps = running.run()
+    next(steps)
+    running.parameters(0)["embedding"].mul_(1e30)  # squares of it are infinite
+    statuses = {each.member: each.status for each in next(steps)}
+    assert statuses == {0: "diverged", 1: "completed"}
+
+
 def test_training_learns_and_muon_learns_faster() -> None:
     settings = {"steps": 60, "batch_size": 16, "evals": 1, "mlp": "gelu"}
     rates = {"adamw": 2.0**-5, "muon": 2.0**-3.5}
