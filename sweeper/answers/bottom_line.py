@@ -276,9 +276,8 @@ class _DriftWords:
             size = f"{' to '.join(range_)}{'' if ways else f' {unit}'}"
             goes = way if way != "is not resolved" else "moves in no resolved way"
             ways.append(f"{goes} {_where([group.label for group in each])} ({size})")
-        number = plural(len(groups), "group")
-        along = self._tuned and f", {self._tuned},"
-        yield f"Of {number} with a drift, the {self._best}{along} {_listed(ways)}."
+        along = f"the {self._best}{self._tuned and f', {self._tuned},'}"
+        yield f"Of {plural(len(groups), 'group')} with a drift, {along} {_listed(ways)}."
         claims: dict[str, list[tuple[str, str]]] = {}
         for group in groups:
             for verdict in group.verdicts:
