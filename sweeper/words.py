@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -108,6 +108,11 @@ def with_article(scale: str) -> str:
 def minus(text: str) -> str:
     """Returns text with hyphens before digits set as minus signs."""
     return text.replace("-", "−")
+
+
+def listed(parts: Sequence[str], comma: str = ", ") -> str:
+    """Returns parts as one: ``a, b and c``; nothing where there are none."""
+    return " and ".join(filter(None, (comma.join(parts[:-1]), *parts[-1:])))
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from sweeper.analysis import Drift, Optimum, Prediction, Regret, Rivals, Verdict
-from sweeper.words import percent, plural, power_range, signed_plain, with_article, with_power
+from sweeper.words import (
+    listed,
+    percent,
+    plural,
+    power_range,
+    signed_plain,
+    with_article,
+    with_power,
+)
 
 TOLD = 3
 """Groups that have a sentence each; more are counted."""
@@ -31,15 +39,25 @@ DOUBTS = {
 }
 """Flags of an optimum that a bottom line does not keep back."""
 
-LITTLE = 0.1
-"""Octaves per doubling up to which a drift counts as little."""
-
 What = TypeVar("What")
 Item = TypeVar("Item")
 Course = Literal["falls", "rises", "does not move", "is not resolved"]
 
 
-class DriftOfGroup(Protocol):
+class Told(Protocol):
+    """What is said of any drift."""
+
+    @property
+    def drift(self) -> Drift | None: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+    @property
+    def rivals(self) -> Rivals | None: ...
+    @property
+    def refused(self) -> str | None: ...
+
+
+class DriftOfGroup(Told, Protocol):
     """What a group says of a drift; the fields are those of ``DriftGroup``."""
 
     @property
@@ -47,36 +65,20 @@ class DriftOfGroup(Protocol):
     @property
     def optima(self) -> tuple[Optimum, ...]: ...
     @property
-    def drift(self) -> Drift | None: ...
-    @property
     def exponent(self) -> float: ...
     @property
     def regret(self) -> tuple[Regret, ...]: ...
     @property
-    def verdicts(self) -> tuple[Verdict, ...]: ...
-    @property
-    def rivals(self) -> Rivals | None: ...
-    @property
     def left_out(self) -> Mapping[float, str]: ...
-    @property
-    def refused(self) -> str | None: ...
 
 
-class DriftAlong(Protocol):
+class DriftAlong(Told, Protocol):
     """What a joint optimum says of one direction; the fields are those of ``JointDrift``."""
 
     @property
     def along(self) -> str: ...
     @property
     def name(self) -> str: ...
-    @property
-    def drift(self) -> Drift | None: ...
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]: ...
-    @property
-    def rivals(self) -> Rivals | None: ...
-    @property
-    def refused(self) -> str | None: ...
 
 
 class JointOfGroup(Protocol):
@@ -128,17 +130,17 @@ def of_drift(
 
 def tuned_words(tuned: Sequence[str], hyperparameter: str) -> str:
     """Returns ``weight_decay tuned at every learning_rate``; nothing where nothing was."""
-    return f"{_listed(tuned)} tuned at every {hyperparameter}" if tuned else ""
+    return f"{listed(tuned)} tuned at every {hyperparameter}" if tuned else ""
 
 
-def course(group: DriftOfGroup) -> Course:
-    """Returns which way the optimum of a group that has a drift goes, as far as it is known."""
-    drift = group.drift
+def course(told: Told) -> Course:
+    """Returns which way an optimum that has a drift goes, as far as it is known."""
+    drift = told.drift
     assert drift is not None
     if drift.high < 0 or drift.low > 0:
         return "falls" if drift.high < 0 else "rises"
     still = max(-drift.low, drift.high) <= STILL or any(
-        v.claim.exponent == 0 and v.ruling == "holds" for v in group.verdicts
+        v.claim.exponent == 0 and v.ruling == "holds" for v in told.verdicts
     )
     return "does not move" if still else "is not resolved"
 
@@ -212,21 +214,19 @@ def _ruled(verdict: Verdict) -> str:
 
 
 def _way(each: DriftAlong, scale: str) -> str:
-    drift = each.drift
-    assert drift is not None
-    if -LITTLE <= drift.low <= 0 <= drift.high <= LITTLE:
-        return f"the best {each.name} moves little if at all ({_slope(each)})"
-    if drift.low <= 0 <= drift.high:
-        return (
-            f"it is not resolved whether the best {each.name} moves with the {scale} "
-            f"({_slope(each)})"
-        )
-    goes = "falls" if drift.high < 0 else "rises"
-    return f"the best {each.name} {goes} with the {scale} ({_slope(each)})"
+    goes = _moves(course(each), f"best {each.name}", with_article(scale))
+    return f"{goes} ({_slope(each)})"
 
 
-def _slope(each: DriftAlong) -> str:
-    drift = each.drift
+def _moves(goes: Course, best: str, scale: str) -> str:
+    """Returns a clause on how the best value moves with the scale, such as ``the width``."""
+    if goes == "is not resolved":
+        return f"it is not resolved whether the {best} moves with {scale}"
+    return f"the {best} {goes} with {scale}"
+
+
+def _slope(told: Told) -> str:
+    drift = told.drift
     assert drift is not None
     ends = _between(drift.low, drift.high)
     return f"{signed_plain(drift.slope)} octaves per doubling, 95% {ends}"
@@ -246,14 +246,8 @@ class _DriftWords:
         drift = group.drift
         if drift is None:
             return _sentence(f"{where}{self._unmoved(group)}")
-        goes = course(group)
-        moves = f"the {self._best} {goes} with {self._the_scale}"
-        if goes == "is not resolved":
-            moves = f"it is not resolved whether the {self._best} moves with {self._the_scale}"
-        numbers = (
-            f"{signed_plain(drift.slope)} octaves per doubling, "
-            f"95% {_between(drift.low, drift.high)}, {self._scales(drift.scales_used)}"
-        )
+        moves = _moves(course(group), self._best, self._the_scale)
+        numbers = f"{_slope(group)}, {self._scales(drift.scales_used)}"
         doubts = "".join(f"; {each}" for each in self._doubts(group))
         claims = " and ".join(map(_ruled, group.verdicts))
         if group.rivals is not None:
@@ -276,9 +270,8 @@ class _DriftWords:
             size = f"{' to '.join(range_)}{'' if ways else f' {unit}'}"
             goes = way if way != "is not resolved" else "moves in no resolved way"
             ways.append(f"{goes} {_where([group.label for group in each])} ({size})")
-        number = plural(len(groups), "group")
-        along = self._tuned and f", {self._tuned},"
-        yield f"Of {number} with a drift, the {self._best}{along} {_listed(ways)}."
+        along = f"the {self._best}{self._tuned and f', {self._tuned},'}"
+        yield f"Of {plural(len(groups), 'group')} with a drift, {along} {listed(ways)}."
         claims: dict[str, list[tuple[str, str]]] = {}
         for group in groups:
             for verdict in group.verdicts:
@@ -288,7 +281,7 @@ class _DriftWords:
         if rivals:
             yield _sentence("; ".join(f"under {label} {said}" for said, label in rivals[:TOLD]))
         for name, rulings in claims.items():
-            yield f"The claim {name} {_listed(_labels(rulings))}."
+            yield f"The claim {name} {listed(_labels(rulings))}."
 
     def without(self, groups: Sequence[DriftOfGroup]) -> Iterator[str]:
         """Yields how many groups have no drift, by the kind of reason."""
@@ -316,7 +309,7 @@ class _DriftWords:
                 )
             return (
                 f"the {self._best} is only bounded, so no drift can be told: of "
-                f"{len(group.optima)} lowest losses {_listed(_edges(group.optima))}"
+                f"{len(group.optima)} lowest losses {listed(_edges(group.optima))}"
             )
         known = len(group.optima)
         return (
@@ -431,7 +424,7 @@ def of_comparison(
         if "unknown" in stands:
             counted = "whether that beats the noise is unknown"
         else:
-            counted = f"{name} is {_listed(parts)} of {len(points)} points"
+            counted = f"{name} is {listed(parts)} of {len(points)} points"
         refused = sum(math.isnan(value) for value, _, _ in points)
         outside = sum(extrapolated for _, extrapolated, _ in points) - refused
         if refused == len(points):
@@ -473,7 +466,7 @@ def _alike(said: Iterable[tuple[What, Item]]) -> list[tuple[What, list[Item]]]:
 
 
 def _where(labels: Sequence[str]) -> str:
-    return f"under {_listed(labels)}" if len(labels) <= TOLD else f"in {len(labels)}"
+    return f"under {listed(labels)}" if len(labels) <= TOLD else f"in {len(labels)}"
 
 
 def _edges(optima: Sequence[Optimum]) -> list[str]:
@@ -491,10 +484,6 @@ def _edges(optima: Sequence[Optimum]) -> list[str]:
 
 def _between(low: float, high: float) -> str:
     return " to ".join(signed_plain(end) for end in (low, high))
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _sentence(text: str) -> str:

@@ -29,7 +29,6 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import (
     Said,
-    console,
     cut,
     evidence_lines,
     flag_words,
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
 
     from sweeper.analysis import Optimum, Regret, Verdict
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
-
-WIDE = 120
-"""Columns of a terminal from which on a tuned loss has its interval beside it."""
 
 ON_RIDGE = (
     "ridge: along the second axis the optimum is not determined; only the combination that the "
@@ -239,7 +235,6 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
     regret only where there are two scales to transfer between."""
     regret = {row.scale: row for row in group.regret}
     priced = any(_compute(row) for row in group.regret)
-    wide = console().width >= WIDE
     digits = loss_digits(optimum.loss for optimum in group.optima)
     transfers = f"regret at exponent {group.exponent:g}"
     several = len(group.optima) > 1
@@ -251,8 +246,7 @@ def _optima_table(statement: DriftStatement, group: DriftGroup) -> Table:
                 ("optimum", with_power(optimum.value)),
                 ("95% interval", power_range(optimum.low, optimum.high)),
                 *[(f"its {name}", _value(optimum.tuned.get(name))) for name in statement.tuned],
-                (statement.metric, f"{statement.sign * optimum.loss:.{digits}f}"),
-                *[("its 95%", _loss_interval(statement, optimum, digits))] * wide,
+                (statement.metric, _loss(statement, optimum, digits)),
                 *[(transfers, _regret(regret.get(optimum.scale), digits))] * several,
                 *[("compute", _compute(regret.get(optimum.scale)))] * priced,
                 *[("trials", f"{optimum.answered}/{optimum.declared}")] * holed,
@@ -268,10 +262,10 @@ def _value(tuned: float | None) -> str:
     return "–" if tuned is None else f"{tuned:.3g}"
 
 
-def _loss_interval(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
-    """Returns the interval of the tuned loss, or of what it is minus."""
-    low, high = sorted(statement.sign * end for end in (optimum.loss_low, optimum.loss_high))
-    return interval(low, high, f"{{:.{digits}f}}".format)
+def _loss(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
+    """Returns the tuned loss, or what it is minus, with the larger half of its 95% interval."""
+    half = max(optimum.loss_high - optimum.loss, optimum.loss - optimum.loss_low)
+    return f"{statement.sign * optimum.loss:.{digits}f} ± {half:.2g}"
 
 
 def _regret(row: Regret | None, digits: int) -> str:

@@ -91,6 +91,9 @@ def _step(
     weighted = jacobian * weight[:, :, None]
     gradient = np.einsum("rnp,rn->rp", weighted, residual)
     normal = np.einsum("rnp,rnq->rpq", weighted, jacobian)
+    # Data beyond all bounds have no direction to go in: they stay.
+    known = np.isfinite(normal).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1)
+    gradient[~known], normal[~known] = 0.0, 0.0
     low, high = bounds
     free = ~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
     normal = normal * (free[:, :, None] & free[:, None, :])

@@ -142,8 +142,10 @@ def _bends(curve: Curve, noise: Noise) -> _Bends | None:
 
 def _misfits(curve: Curve, reading: Reading) -> bool:
     """Returns whether the points of the narrowest window contradict their own fit."""
+    if reading.reach > 1:
+        return False
     squares, dof = _misfit(curve, reading)
-    return reading.reach == 1 and bool(chdtrc(dof, squares) <= MISFIT_LEVEL)
+    return bool(chdtrc(dof, squares) <= MISFIT_LEVEL)
 
 
 def _curvature(curve: Curve, errors: Floats, middle: int) -> tuple[float, float]:

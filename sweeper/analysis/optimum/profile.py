@@ -185,14 +185,17 @@ class _Trials:
         """Returns the cells of the column that some trials make."""
         runs: dict[tuple[float, ...], dict[Any, float]] = {}
         squares: dict[tuple[float, ...], list[float]] = {}
-        losses, errors = self.losses.tolist(), self.errors.tolist()
         # Seeds in order, so that sums come to the same last digit whatever the order of the rows.
         rows = np.array(sorted(rows.tolist(), key=self.seeds.__getitem__), dtype=np.intp)
-        for row, place in zip(rows.tolist(), map(tuple, self.places[rows].tolist()), strict=True):
+        of_rows = (self.places[rows], self.losses[rows], self.errors[rows])
+        for row, at, loss, error in zip(
+            rows.tolist(), *(each.tolist() for each in of_rows), strict=True
+        ):
+            place = tuple(at)
             cell = runs.setdefault(place, {})
-            if not np.isnan(losses[row]):
-                cell[self.seeds[row]] = losses[row]
-                squares.setdefault(place, []).append(errors[row] ** 2)
+            if not np.isnan(loss):
+                cell[self.seeds[row]] = loss
+                squares.setdefault(place, []).append(error**2)
         places = sorted(runs)
         return _Cells(
             places=np.array(places, dtype=np.float64),

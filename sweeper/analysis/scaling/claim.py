@@ -11,6 +11,7 @@ from sweeper.analysis.optimum import ScaleEstimate
 from sweeper.analysis.scaling.drift import Drift
 from sweeper.analysis.scaling.remedies import remedies
 from sweeper.errors import AnalysisRefusal
+from sweeper.words import listed
 
 Ruling = Literal["holds", "broken", "inconclusive"]
 
@@ -167,8 +168,7 @@ def _weighed(
 
 
 def _and(exponents: Sequence[float]) -> str:
-    words = [f"{each:g}" for each in exponents]
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return listed([f"{each:g}" for each in exponents])
 
 
 def _open_ends(drift: Drift) -> str:

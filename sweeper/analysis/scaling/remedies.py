@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from sweeper.analysis.optimum import Estimate
-from sweeper.words import power_range, with_power
+from sweeper.words import listed, power_range, with_power
 
 NEEDS = {
     "cliff": "next to a diverged point: refine the grid there",
@@ -61,5 +61,4 @@ def _together(places: Sequence[str]) -> str:
     name = places[0].rpartition(" ")[0]
     short = all(place.rpartition(" ")[0] == name for place in places) and "," not in name
     parts = [places[0], *(p.rpartition(" ")[2] if short else p for p in places[1:])]
-    joined = ", " if short else "; "
-    return " and ".join(filter(None, (joined.join(parts[:-1]), parts[-1])))
+    return listed(parts, ", " if short else "; ")

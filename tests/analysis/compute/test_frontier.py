@@ -111,17 +111,12 @@ def test_intervals_on_a_bent_frontier_cover_the_planted_multiplier() -> None:
     hits = np.zeros(5)
     for draw in range(draws):
         sides = [
-            frontier_of(
+            planted(
                 name,
-                [
-                    FrontierPoint(
-                        label=f"{c:g}",
-                        compute=c,
-                        loss=2 + (k * c / 1e11) ** -0.15 + noise * float(rng.standard_normal()),
-                        error=noise,
-                    )
-                    for c in compute
-                ],
+                lambda c: 2 + (c / 1e11) ** -0.15 + noise * float(rng.standard_normal()),
+                multiplier=k,
+                compute=compute,
+                error=noise,
             )
             for name, k in (("base", 1.0), ("other", 2.0))
         ]
@@ -177,17 +172,11 @@ def test_intervals_cover_the_planted_multiplier(dof: float) -> None:
     for draw in range(draws):
         error = noise if math.isinf(dof) else noise * math.sqrt(rng.chisquare(dof) / dof)
         sides = [
-            frontier_of(
+            planted(
                 name,
-                [
-                    FrontierPoint(
-                        label=f"{c:g}",
-                        compute=c,
-                        loss=power(k * c) + noise * float(rng.standard_normal()),
-                        error=error,
-                    )
-                    for c in COMPUTE
-                ],
+                lambda c: power(c) + noise * float(rng.standard_normal()),
+                multiplier=k,
+                error=error,
                 dof=dof,
             )
             for name, k in (("base", 1.0), ("other", 1.4))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from planted import steep_to_the_right, trials
 
 from sweeper.analysis.optimum.curve import Curve, measured_curves
 
@@ -35,3 +37,11 @@ def curve_of(losses: dict[float, list[float]], scale: float = 128.0) -> Curve:
         answered=sum(map(len, runs)),
         declared=sum(map(len, runs)),
     )
+
+
+def steep_curves(skew: float, step: float) -> Iterator[tuple[Curve, ...]]:
+    """Yields the curves of groups with a steep side to the right, wherever the grid lies."""
+    octaves = np.arange(-9, 0, step).tolist()
+    for start in (-5.9, -5.5, -5.1, -4.7):
+        frame = trials(shape=steep_to_the_right(skew), octaves=octaves, start=start, noise=0.002)
+        yield measured_curves(frame, scale="width", hyperparameter="learning_rate")

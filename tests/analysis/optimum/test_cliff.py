@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import curve_of, curves_of
-from planted import parabola, steep_to_the_right, trials
+from cases import curve_of, curves_of, steep_curves
+from planted import parabola
 
 from sweeper.analysis.optimum.cliff import without_blow_ups
-from sweeper.analysis.optimum.curve import measured_curves
 from sweeper.analysis.optimum.locate import locate
 
 
@@ -55,10 +54,8 @@ def test_one_point_between_divergences_gives_a_bound() -> None:
 @pytest.mark.parametrize("skew", [0.5, 0.85, 1.2])
 @pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
 def test_a_steep_side_is_no_blow_up(skew: float, step: float) -> None:
-    octaves = np.arange(-9, 0, step).tolist()
-    for start in (-5.9, -5.5, -5.1, -4.7):
-        frame = trials(shape=steep_to_the_right(skew), octaves=octaves, start=start, noise=0.002)
-        for curve in measured_curves(frame, scale="width", hyperparameter="learning_rate"):
+    for curves in steep_curves(skew, step):
+        for curve in curves:
             assert without_blow_ups(curve) == (curve, ())
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from planted import steep_to_the_right, trials
+from cases import steep_curves
 
-from sweeper.analysis.optimum.curve import Curve, measured_curves
+from sweeper.analysis.optimum.curve import Curve
 from sweeper.analysis.optimum.locate import locate
 
 NOISE = 0.005
@@ -76,9 +76,6 @@ def test_where_no_fit_is_believed_the_optimum_is_the_lowest_point_and_holds_its_
 @pytest.mark.parametrize("skew", [0.5, 0.85, 1.1])
 @pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
 def test_the_fit_of_a_basin_with_a_steep_side_is_believed(skew: float, step: float) -> None:
-    octaves = np.arange(-9, 0, step).tolist()
-    for start in (-5.9, -5.5, -5.1, -4.7):
-        frame = trials(shape=steep_to_the_right(skew), octaves=octaves, start=start, noise=0.002)
-        curves = measured_curves(frame, scale="width", hyperparameter="learning_rate")
+    for curves in steep_curves(skew, step):
         for optimum in locate(curves, resamples=50, allow_holes=True).optima:
             assert optimum.censored or optimum.curvature > 0
