@@ -14,6 +14,7 @@ from workloads.parametrization.groups import (
 )
 from workloads.parametrization.parametrizations import scaling_of
 from workloads.parametrization.roles import TensorKind
+from workloads.settings import LEAST_EPSILON
 from workloads.workload import Config, Problem
 
 _LEAVES_SHAPES = ("sp", "custom")
@@ -49,6 +50,7 @@ def rule_faults(
     if not timescale and steps is not None:
         known = with_optimizer_defaults({**config, "steps": steps})
         yield from _decay_faults(known, tensors)
+        yield from _epsilon_faults(known, tensors)
         yield from _tied_faults(known, tensors)
 
 
@@ -166,6 +168,19 @@ def _decay_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Pro
                 "most 1",
             )
             return
+
+
+def _epsilon_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Problem]:
+    for key, group in groups_of(config, tensors).items():
+        for name, setting in SPECS[group["optimizer"]].epsilons.items():
+            if group.get(name, LEAST_EPSILON) < LEAST_EPSILON:
+                yield Problem(
+                    keys=(setting, "parametrization"),
+                    message=f"parametrization {config['parametrization']} makes {setting} "
+                    f"{config[setting]:g} for {key} {group[name]:.4g}, which float32 takes for 0: "
+                    f"it has to be at least {LEAST_EPSILON:.4g}; use a larger {setting}",
+                )
+                return
 
 
 def _tied_faults(config: Config, tensors: Sequence[TensorKind]) -> Iterator[Problem]:

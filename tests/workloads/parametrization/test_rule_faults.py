@@ -120,6 +120,17 @@ def test_a_share_of_weight_decay_above_one_is_refused() -> None:
     assert keys == ("weight_decay_timescale",)
 
 
+def test_an_epsilon_that_a_rule_shrinks_to_zero_is_refused() -> None:
+    shrunk = {"parametrization": "mup", "epsilon": 2.0**-126}
+    ((keys, message),) = told(**shrunk)
+    assert keys == ("epsilon", "parametrization")
+    assert "makes epsilon 1.17549e-38 for embedding 2.939e-39, which float32" in message
+    assert told(parametrization="mup", epsilon=2.0**-124) == []
+    assert told(parametrization="sp", epsilon=2.0**-126) == []
+    ((keys, _),) = told(optimizer="muon", **shrunk)
+    assert keys == ("epsilon", "parametrization")
+
+
 def test_the_mlp_has_the_same_conflicts() -> None:
     shared = {**BASE, "optimizer": "muon", "shape_factor": "mup"}
     problems = MLP.problems({**shared, "parametrization": "mup"})
