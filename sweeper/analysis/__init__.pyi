@@ -86,6 +86,10 @@ from .transfer.gaps import Gap as Gap
 from .transfer.gaps import Gaps as Gaps
 from .transfer.gaps import ScaleGaps as ScaleGaps
 from .transfer.gaps import measure_gaps as measure_gaps
+from .transfer.quality import MeasuredNumber as MeasuredNumber
+from .transfer.quality import TransferQuality as TransferQuality
+from .transfer.quality import asymptotic_penalties as asymptotic_penalties
+from .transfer.quality import transfer_quality as transfer_quality
 from .transfer.reference import Reference as Reference
 from .transfer.reference import family_of as family_of
 from .transfer.reference import reference_of as reference_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from sweeper.analysis import (
     Economy,
     Gaps,
     Law,
+    MeasuredNumber,
     Optimum,
     Rate,
     Reference,
     ScaleGaps,
+    TransferQuality,
     TransferVerdict,
+    asymptotic_penalties,
     family_of,
     fit_law,
     judge_transfer,
@@ -28,6 +31,7 @@ from sweeper.analysis import (
     rates_of,
     reference_of,
     run_cost,
+    transfer_quality,
 )
 from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
 from sweeper.answers.groups import Evidence, Statement, StudyGroup, require_an_answer
@@ -75,6 +79,9 @@ class Transfer(StudyGroup):
         rates: rate by the name of the gap, where it has one.
         verdict: whether transfer is fast and useful.
         laws: the loss laws of tuned and of transferred settings.
+        quality: how well one law fits the optima, and what an error in it costs.
+        penalty: R(inf), what the variant's tuned loss lacks in the limit to the best variant's of
+            the same settings; None for that one, and where a limit is not known.
         left_out: scale to the reason why it takes no part.
         warnings: a sentence for each thing that is wrong with the optima behind the constants,
             and for each rate that is refused.
@@ -87,6 +94,8 @@ class Transfer(StudyGroup):
     rates: Mapping[str, Rate]
     verdict: TransferVerdict
     laws: LossLaws
+    quality: TransferQuality
+    penalty: MeasuredNumber | None = None
     left_out: Mapping[float, str]
     warnings: tuple[str, ...]
     evidence: Evidence
@@ -147,11 +156,25 @@ def transfer_statement(
         hyperparameter=statement.hyperparameter,
         reference=reference,
         estimator=", ".join(sorted(names)),
-        groups=tuple(groups),
+        groups=_with_penalties(groups),
         metric=statement.metric,
         sign=statement.sign,
         notes=statement.notes,
     )
+
+
+def _with_penalties(
+    groups: Sequence[Transfer | NoTransfer],
+) -> tuple[Transfer | NoTransfer, ...]:
+    """Returns groups with R(inf), each against the variants of its own settings."""
+    found = list(groups)
+    for settings in {tuple(group.settings.items()) for group in groups}:
+        alike = [i for i, group in enumerate(groups) if tuple(group.settings.items()) == settings]
+        answered = [(i, group) for i in alike if isinstance(group := groups[i], Transfer)]
+        penalties = asymptotic_penalties([group.laws.tuned for _, group in answered])
+        for (i, group), penalty in zip(answered, penalties, strict=True):
+            found[i] = replace(group, penalty=penalty)
+    return tuple(found)
 
 
 def transfer_of(
@@ -181,6 +204,7 @@ def transfer_of(
         rates=rates,
         verdict=judge_transfer(gaps, others, contain_all=contain_all, economy=economy),
         laws=_loss_laws(group, optima),
+        quality=transfer_quality(optima, name=name),
         left_out=dict(group.left_out) | _bounded(group),
         warnings=(*_doubts(group.optima), *_refusals(rates)),
         evidence=group.evidence,
@@ -312,6 +336,10 @@ def _group_json(group: Transfer | NoTransfer) -> dict[str, Any]:
             "base": group.laws.base,
             "tuned": _law_json(group.laws.tuned),
             "transferred": _law_json(group.laws.transferred),
+        },
+        "quality": {
+            **encoded(group.quality, "E=fit_error E_by_noise=by_noise kappa"),
+            "R_inf": jsonable(group.penalty),
         },
         "left_out": left_out_json(group.left_out),
         "warnings": list(group.warnings),

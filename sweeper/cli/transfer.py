@@ -38,7 +38,7 @@ from sweeper.errors import RequestError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sweeper.analysis import Advice, Gap, Growth, Law, Rate
+    from sweeper.analysis import Advice, Gap, Growth, Law, MeasuredNumber, Rate
     from sweeper.answers import (
         AdviceStatement,
         BudgetAdvice,
@@ -183,11 +183,32 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
     laws = [f"{name} {_law(law, scale, sign)}" for name, law in pair.items() if law is not None]
     if laws:
         said.append(f"{'loss' if sign > 0 else statement.metric}: {'; '.join(laws)}")
+    said.append(f"quality: {', '.join(_quality(group, sign))}")
     said.append(f"verdict: {VERDICTS[verdict.speed]}: {verdict.why}")
     said.append(
         f"better than tuning directly: {verdict.useful}; asymptotically free: {_free(group)}"
     )
     return said
+
+
+def _quality(group: Transfer, sign: int) -> Iterator[str]:
+    """Yields E, kappa and R(inf), as far as they are known."""
+    quality, penalty = group.quality, group.penalty
+    if quality.fit_error is None:
+        yield "E not known from two scales"
+    else:
+        noise = "" if quality.by_noise is None else f" ({quality.by_noise:.2g} by noise alone)"
+        yield f"E {quality.fit_error:.2g} octaves off a power law{noise}"
+    yield "kappa not known" if quality.kappa is None else f"kappa {_measured(quality.kappa)}"
+    if penalty is not None:
+        yield f"R(inf) {_measured(penalty)} {'above' if sign > 0 else 'below'} the best variant"
+
+
+def _measured(number: MeasuredNumber | Rate, digits: str = "+.2f") -> str:
+    low, high = (
+        f"{end:{digits}}" if math.isfinite(end) else "open" for end in (number.low, number.high)
+    )
+    return f"{number.value:{digits}} [{low}, {high}]"
 
 
 def _free(group: Transfer) -> str:
@@ -204,8 +225,7 @@ def _rate(rate: Rate) -> str:
 
     if why_refused(rate.value, rate.low, rate.high):
         return "refused"
-    low, high = (f"{end:.2f}" if math.isfinite(end) else "open" for end in (rate.low, rate.high))
-    return f"{rate.value:.2f} [{low}, {high}]"
+    return _measured(rate, ".2f")
 
 
 def _law(law: Law, scale: str, sign: int) -> str:

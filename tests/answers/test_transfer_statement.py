@@ -192,7 +192,8 @@ def test_the_json_is_strict_and_has_the_documented_keys() -> None:
     assert set(json.loads(text)) == head
     (group,) = document["groups"]
     keys = {"variant", "settings", "refused", "exponent", "reference", "gaps", "rates"}
-    assert set(group) == keys | {"verdict", "laws", "left_out", "warnings", "evidence"}
+    keys |= {"verdict", "laws", "quality", "left_out", "warnings", "evidence"}
+    assert set(group) == keys
     assert group["reference"]["scale"] is None
     gap = {"value", "measured", "low", "high", "floor"}
     assert set(group["gaps"][0]["a"]) == gap
@@ -300,3 +301,18 @@ def test_a_number_without_an_interval_is_refused_in_words() -> None:
     assert why_refused(0.833, 0.833, 0.833).startswith("its interval has no width")
     assert why_refused(0.06, -0.23, 0.35) == ""
     assert why_refused(0.06, -np.inf, 0.35) == ""
+
+
+def test_variants_of_the_same_settings_are_compared_in_the_limit() -> None:
+    worse = converging(loss=(3.3, 5.0, 0.5), optimum=FAST["optimum"], widths=SEVEN, variant="sp")
+    statement = state(pd.concat([converging(**FAST), worse], ignore_index=True))
+    by_name = {group.variant: group for group in statement.groups}
+    best, other = by_name["mup"], by_name["sp"]
+    assert isinstance(best, Transfer) and isinstance(other, Transfer)
+    assert best.penalty is None
+    assert other.penalty is not None
+    assert other.penalty.value == pytest.approx(0.3, abs=1e-3)
+    quality = statement.to_json()["groups"][1]["quality"]
+    assert quality["R_inf"]["value"] == other.penalty.value
+    assert quality["kappa"]["value"] == pytest.approx(0, abs=1e-6)
+    assert quality["E"] == other.quality.fit_error
