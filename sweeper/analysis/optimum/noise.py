@@ -59,6 +59,10 @@ LEAST_SHARE = 1e-3
 STATED_DOF = 1e6
 """Degrees of freedom of a noise that was stated: it is taken as known."""
 
+LEAST_STATED = 0.1
+"""Share of the typical stated noise that a point is taken to have at the least: one that states
+next to none would decide a fit alone."""
+
 LEAST_TRACE = 0.1
 """Weighted residual degrees of freedom, summed over scales, that can tell a noise level."""
 
@@ -83,8 +87,13 @@ class Noise:
     shift: SeedShift = STILL
 
     def at(self, curve: SeededPoints) -> Floats:
-        """Returns the standard deviation of the loss of a run at each point, shape [K]."""
-        return np.asarray(np.hypot(self.level, self.growth * excess(curve)))
+        """Returns the standard deviation of the loss of a run at each point, shape [K]: what the
+        point itself states, where it does and that is where the level comes from."""
+        modelled = np.asarray(np.hypot(self.level, self.growth * excess(curve)))
+        if self.source != "stated":
+            return modelled
+        stated = np.maximum(curve.stated, LEAST_STATED * self.level)
+        return np.where(np.isfinite(stated), stated, modelled)
 
 
 def error_of(curve: SeededPoints, noise: Noise) -> float:
@@ -94,9 +103,10 @@ def error_of(curve: SeededPoints, noise: Noise) -> float:
 
 def reading_of(curve: SeededPoints, noise: Noise) -> Reading:
     """Returns how the points of a curve are read under a noise."""
-    if noise.growth == 0:
+    deviations = noise.at(curve)
+    if np.all(deviations == noise.level):
         return Reading(error=error_of(curve, noise))
-    return Reading(error=error_of(curve, noise), precision=(noise.level / noise.at(curve)) ** 2)
+    return Reading(error=error_of(curve, noise), precision=(noise.level / deviations) ** 2)
 
 
 def excess(curve: SeededPoints) -> Floats:
@@ -213,8 +223,11 @@ def stated_noise(errors: Sequence[Floats], windows: Sequence[Floats]) -> Noise |
     known = np.isfinite(every) & (weights > 0)
     if not known.any():
         return None
-    level = float(np.sqrt(np.average(every[known] ** 2, weights=weights[known])))
-    return Noise(level=level, dof=STATED_DOF, source="stated")
+    typical = float(np.sqrt(np.average(every[known] ** 2, weights=weights[known])))
+    precise = np.maximum(every[known], LEAST_STATED * typical)
+    if typical > 0:  # the level of the mean precision: points that state less noise say more
+        typical = float(np.average(precise**-2, weights=weights[known]) ** -0.5)
+    return Noise(level=typical, dof=STATED_DOF, source="stated")
 
 
 def own_seeds(curve: SeededPoints, weights: Floats) -> bool:
@@ -232,7 +245,8 @@ def interval_dof(curve: SeededPoints, weights: Floats, noise: Noise) -> float:
 
 def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool:
     """Returns whether the runs' own deviations are resampled: not where they follow a model."""
-    return own_seeds(curve, weights) and noise.growth == 0 and noise.shift is STILL
+    modelled = noise.growth != 0 or noise.shift is not STILL or noise.source == "stated"
+    return own_seeds(curve, weights) and not modelled
 
 
 def seeds_drawn(curve: SeededPoints, fit: Smooth, noise: Noise) -> tuple[int, ...]:

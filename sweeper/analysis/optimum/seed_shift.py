@@ -44,6 +44,10 @@ class SeededPoints(Protocol):
     def counts(self) -> NDArray[np.int64]:
         """Seeds per point, shape [K]."""
 
+    @property
+    def stated(self) -> Floats:
+        """Stated standard deviation of one result at each point, NaN without, shape [K]."""
+
 
 class PlacedCurve(SeededPoints, Protocol):
     """Points of one hyperparameter."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import curve_of, curves_of
@@ -52,6 +54,39 @@ def test_noise_that_is_the_same_everywhere_is_rarely_said_to_grow() -> None:
     assert sum(noise.growth > 0 for noise in found) <= 5
     assert sum(noise.shift is not STILL for noise in found) <= 5
     assert np.median([noise.level for noise in found]) == pytest.approx(0.01, rel=0.05)
+
+
+def stated(draw: int) -> list[Curve]:
+    """Returns four parabolas of one run a point that state their errors: from 0.003 up to 0.1,
+    alternating, beside a minimum at 2^-5.2."""
+    rng = np.random.default_rng(draw)
+    curves = []
+    for scale in SCALES:
+        errors = {float(place): 0.1 if place % 2 else 0.003 for place in range(-9, 0)}
+        losses = {
+            place: [3 + parabola()(place + 5.2) + error * rng.standard_normal()]
+            for place, error in errors.items()
+        }
+        curves.append(replace(curve_of(losses, scale), errors=errors))
+    return curves
+
+
+def test_each_point_counts_with_the_error_that_it_states() -> None:
+    assert pooled_noise(stated(0)).source == "stated"
+    found = [optimum for draw in range(25) for optimum in locate(stated(draw), seed=draw).optima]
+    errors = np.array([optimum.log2 + 5.2 for optimum in found])
+    halves = np.array([(optimum.high - optimum.low) / 2 for optimum in found])
+    assert np.sqrt(np.mean(errors**2)) < 0.25  # 0.47 where all count alike
+    assert np.mean([optimum.low <= -5.2 <= optimum.high for optimum in found]) >= 0.9
+    assert np.median(halves) < 0.35  # 0.76 where all count alike
+
+
+def test_a_point_that_states_no_error_does_not_decide_alone() -> None:
+    (curve, *_) = stated(0)
+    exact = replace(curve, errors={**curve.errors, -5.0: 0.0})
+    noise = pooled_noise([exact])
+    assert 0 < noise.level < 0.1
+    assert noise.at(exact).min() > 0
 
 
 @pytest.mark.parametrize("shared", [False, True])
