@@ -38,6 +38,14 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", document.read_text(encoding="utf-8"))
+    for path, name in named:
+        assert (ROOT / path).exists(), f"{document.name} names {path}"
+        assert not name or f"def {name}(" in text_of(path), f"{document.name} names {name}"
+
+
 def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").splitlines()) <= 120
 
