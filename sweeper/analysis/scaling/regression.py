@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.special import fdtri, log_ndtr
@@ -10,10 +12,13 @@ from scipy.special import fdtri, log_ndtr
 from sweeper.analysis.optimum import Bools, Floats
 
 ROUNDS = 500
-"""Rounds of expectation maximisation at most; each gains a constant factor."""
+"""Steps at most: Newton's are few; of expectation maximisation each gains a constant factor."""
 
 CLOSE = 1e-7
 """Change of a fitted value, in octaves, at which the rounds end."""
+
+LEAST_INFORMATION = 1e-6
+"""Share of an observation's information that an interval has at the least in a step."""
 
 SCATTER_LEVEL = 0.9
 """Quantile of the noise's own scatter beyond which optima count as scattered. Taking every
@@ -22,8 +27,23 @@ positive excess as real, a third of all straight lines, put intervals at 98% ins
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 
-def truncated_mean(mean: Floats, sd: Floats, low: Floats, high: Floats) -> Floats:
-    """Returns the mean of Normal(mean, sd^2) restricted to [low, high], elementwise.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truncated:
+    """Normals (mean, sd^2) restricted to intervals; one of no width is an observation.
+
+    Attributes:
+        mean: their means.
+        likelihood: log probability of the interval, or log density of the observation.
+        information: what the interval says of the mean, as a share of what an observation says.
+    """
+
+    mean: Floats
+    likelihood: Floats
+    information: Floats
+
+
+def truncated(mean: Floats, sd: Floats, low: Floats, high: Floats) -> Truncated:
+    """Returns the moments of normals restricted to [low, high], elementwise.
 
     Exact in the far tails, where the probability itself underflows.
     """
@@ -34,11 +54,21 @@ def truncated_mean(mean: Floats, sd: Floats, low: Floats, high: Floats) -> Float
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         upper = log_ndtr(beta)
         mass = upper + np.log1p(-np.exp(log_ndtr(alpha) - upper))
-        excess = np.exp(-(alpha**2) / 2 - HALF_LOG_2PI - mass)
-        excess -= np.exp(-(beta**2) / 2 - HALF_LOG_2PI - mass)
+        left = np.exp(-(alpha**2) / 2 - HALF_LOG_2PI - mass)
+        right = np.exp(-(beta**2) / 2 - HALF_LOG_2PI - mass)
+        excess = left - right
+        slant = np.where(left > 0, alpha * left, 0.0) - np.where(right > 0, beta * right, 0.0)
+        information = excess**2 - slant
     shift = np.where(flip, -excess, excess) * sd
     middle = _finite_guess(low, high)
-    return np.clip(np.where(np.isfinite(shift), mean + shift, middle), low, high)
+    narrow = np.log(np.where(beta > alpha, beta - alpha, 1.0)) - HALF_LOG_2PI
+    narrow -= ((middle - mean) / sd) ** 2 / 2
+    wide = np.isfinite(shift)
+    return Truncated(
+        mean=np.clip(np.where(wide, mean + shift, middle), low, high),
+        likelihood=np.where(wide, mass, narrow),
+        information=np.where(wide, information.clip(LEAST_INFORMATION, 1.0), 1.0),
+    )
 
 
 def _finite_guess(low: Floats, high: Floats) -> Floats:
@@ -77,9 +107,8 @@ def fit_planes(design: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
     """Returns the coefficients of highest likelihood for y ~ Normal(design b, sd^2), [R, p].
 
     A point with low = high is an observation; one with low < high says that y lies between.
-    The likelihood of interval-censored data is maximised by expectation maximisation: bounds
-    are replaced by the mean of the truncated normal, then least squares (Dempster, Laird and
-    Rubin 1977, section 4.3). Where the likelihood has no maximum (see :func:`has_maximum`) the
+    The likelihood of interval-censored data is concave, and maximised by Newton's method, a step
+    that does not raise it being halved. Where it has no maximum (see :func:`has_maximum`) the
     coefficients come back as NaN: the data leave them open.
 
     Args:
@@ -87,15 +116,38 @@ def fit_planes(design: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
         low, high: what is known of y, shape [R, n]; an open end is infinite.
         sd: standard deviations, positive, shape [n].
     """
-    weights = plane_weights(design, sd)
-    y = fill_bounds(low, high, sd, lambda values: values @ weights.T @ design.T)
-    return np.where(has_maximum(design, low, high)[:, None], y @ weights.T, np.nan)
+    found = _finite_guess(low, high) @ plane_weights(design, sd).T
+    found[~has_maximum(design, low, high)] = np.nan
+    todo = np.flatnonzero(np.isfinite(found[:, 0]) & np.any(low < high, axis=1))
+    low, high, best = low[todo], high[todo], np.full(len(todo), -np.inf)
+    here, step = found[todo], np.zeros((len(todo), design.shape[1]))
+    for _ in range(ROUNDS):
+        ahead = here + step
+        mean = ahead @ design.T
+        at = truncated(mean, sd, low, high)
+        likelihood = at.likelihood.sum(axis=1)
+        higher = likelihood >= best - CLOSE**2 * np.abs(best)
+        uphill = ((at.mean - mean) / sd**2) @ design
+        curvature = np.einsum("rn,np,nq->rpq", at.information / sd**2, design, design)
+        newton = np.linalg.solve(curvature, uphill[..., None])[..., 0]
+        here = np.where(higher[:, None], ahead, here)
+        best = np.where(higher, likelihood, best)
+        step = np.where(higher[:, None], newton, step / 2)
+        found[todo] = here
+        going = np.max(np.abs(step @ design.T), axis=1, initial=0.0) > CLOSE
+        todo, low, high = todo[going], low[going], high[going]
+        here, best, step = here[going], best[going], step[going]
+        if not len(todo):
+            break
+    return found
 
 
 def fill_bounds(
     low: Floats, high: Floats, sd: Floats, fitted: Callable[[Floats], Floats]
 ) -> Floats:
-    """Returns y with bounds replaced by the means of the truncated normals, shape [R, n].
+    """Returns y with bounds replaced by the means of the truncated normals, shape [R, n]: the
+    data of highest likelihood for a rule that is no plane, by expectation maximisation (Dempster,
+    Laird and Rubin 1977, section 4.3).
 
     Args:
         low, high: what is known of y, shape [R, n]; an open end is infinite.
@@ -109,7 +161,7 @@ def fill_bounds(
         if not len(todo):
             break
         part = y[todo]
-        mean = truncated_mean(fitted(part), sd, low[todo], high[todo])
+        mean = truncated(fitted(part), sd, low[todo], high[todo]).mean
         filled = np.where(known[todo], part, mean)
         y[todo] = filled
         todo = todo[np.max(np.abs(filled - part), axis=1) > CLOSE]
@@ -139,16 +191,18 @@ def has_maximum(design: Floats, low: Floats, high: Floats) -> Bools:
 def _closed(design: Floats, below: Bools, above: Bools) -> bool:
     """Returns whether points bounded below and above, [n] each, stop every direction.
 
-    None but d = 0 has G d >= 0 for the bounds' rows G, if G has full rank and its rows, each
-    counted at least once, add up to nothing (Stiemke's lemma).
+    The directions d with G d >= 0, of the bounds' rows G, are a cone without a line in it if G has
+    full rank p; unless it is d = 0 alone it has an edge, where p - 1 rows of G are zero.
     """
-    from scipy.optimize import nnls  # imported here: it takes longer than most answers
-
     rows = np.concatenate([design[below], -design[above]])
-    if np.linalg.matrix_rank(rows) < design.shape[1]:
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    size = design.shape[1]
+    if np.linalg.matrix_rank(rows) < size:
         return False
-    left = nnls(rows.T, -rows.sum(axis=0))[1]
-    return bool(left <= CLOSE * np.abs(rows).sum())
+    sets = np.array(list(combinations(range(len(rows)), size - 1)), dtype=int)
+    edges = np.linalg.svd(rows[sets].reshape(len(sets), size - 1, size))[2][:, -1]
+    along = np.concatenate([edges, -edges]) @ rows.T
+    return not np.any(np.all(along >= -CLOSE, axis=1))
 
 
 def scatter_round(design: Floats, y: Floats, sd: Floats, dof: float) -> float:

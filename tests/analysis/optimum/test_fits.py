@@ -24,7 +24,7 @@ from sweeper.analysis.scaling.regression import (
     fit_planes,
     has_maximum,
     plane_weights,
-    truncated_mean,
+    truncated,
 )
 from sweeper.errors import UnknownNameError
 
@@ -255,9 +255,15 @@ def test_truncated_means_agree_with_scipy_and_hold_in_the_tails() -> None:
     mean, sd = np.array([0.0, 1.0, -3.0]), np.array([1.0, 0.5, 2.0])
     low, high = np.array([-1.0, -np.inf, 0.0]), np.array([0.5, 0.2, np.inf])
     oracle = truncnorm.mean((low - mean) / sd, (high - mean) / sd, mean, sd)
-    assert truncated_mean(mean, sd, low, high) == pytest.approx(oracle, rel=1e-9)
-    far = truncated_mean(np.array([0.0]), np.array([1.0]), np.array([60.0]), np.array([np.inf]))
-    assert far[0] == pytest.approx(60 + 1 / 60, abs=1e-4)
+    found = truncated(mean, sd, low, high)
+    assert found.mean == pytest.approx(oracle, rel=1e-9)
+    mass = norm.cdf((high - mean) / sd) - norm.cdf((low - mean) / sd)
+    assert found.likelihood == pytest.approx(np.log(mass), rel=1e-9)
+    variance = truncnorm.var((low - mean) / sd, (high - mean) / sd, mean, sd)
+    assert found.information == pytest.approx(1 - variance / sd**2, rel=1e-9)
+    far = truncated(np.array([0.0]), np.array([1.0]), np.array([60.0]), np.array([np.inf]))
+    assert far.mean[0] == pytest.approx(60 + 1 / 60, abs=1e-4)
+    assert far.information[0] == pytest.approx(1 - 1 / 60**2, abs=1e-5)
 
 
 def test_a_line_through_points_is_weighted_least_squares() -> None:
