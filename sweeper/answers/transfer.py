@@ -80,7 +80,7 @@ class Transfer(StudyGroup):
         verdict: whether transfer is fast and useful.
         laws: the loss laws of tuned and of transferred settings.
         quality: how well one law fits the optima, and what an error in it costs.
-        penalty: R(inf), what the variant's tuned loss lacks in the limit to the best variant's of
+        penalty: R_inf, what the variant's tuned loss lacks in the limit to the best variant's of
             the same settings; None for that one, and where a limit is not known.
         left_out: scale to the reason why it takes no part.
         warnings: a sentence for each thing that is wrong with the optima behind the constants,
@@ -166,7 +166,7 @@ def transfer_statement(
 def _with_penalties(
     groups: Sequence[Transfer | NoTransfer],
 ) -> tuple[Transfer | NoTransfer, ...]:
-    """Returns groups with R(inf), each against the variants of its own settings."""
+    """Returns groups with R_inf, each against the variants of its own settings."""
     found = list(groups)
     for settings in {tuple(group.settings.items()) for group in groups}:
         alike = [i for i, group in enumerate(groups) if tuple(group.settings.items()) == settings]

@@ -192,7 +192,7 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
 
 
 def _quality(group: Transfer, sign: int) -> Iterator[str]:
-    """Yields E, kappa and R(inf), as far as they are known."""
+    """Yields E, kappa and R_inf, as far as they are known."""
     quality, penalty = group.quality, group.penalty
     if quality.fit_error is None:
         yield "E not known from two scales"
@@ -201,7 +201,7 @@ def _quality(group: Transfer, sign: int) -> Iterator[str]:
         yield f"E {quality.fit_error:.2g} octaves off a power law{noise}"
     yield "kappa not known" if quality.kappa is None else f"kappa {_measured(quality.kappa)}"
     if penalty is not None:
-        yield f"R(inf) {_measured(penalty)} {'above' if sign > 0 else 'below'} the best variant"
+        yield f"R_inf {_measured(penalty)} {'above' if sign > 0 else 'below'} the best variant"
 
 
 def _measured(number: MeasuredNumber | Rate, digits: str = "+.2f") -> str:

@@ -1,4 +1,4 @@
-"""How well a hyperparameter transfers, in three numbers: E, kappa and R(inf).
+"""How well a hyperparameter transfers, in three numbers: E, kappa and R_inf.
 
 The names are those of arXiv 2605.21486, which asks how well a scaling law fits the optima, how
 robust transfer is to errors of extrapolation, and what loss a parametrization costs in the limit.
@@ -97,7 +97,7 @@ def _kappa(x: Floats, curvatures: Floats) -> MeasuredNumber | None:
 
 
 def asymptotic_penalties(laws: Sequence[Law | None]) -> list[MeasuredNumber | None]:
-    """Returns R(inf) of each of several variants: the asymptote of its tuned loss less the lowest
+    """Returns R_inf of each of several variants: the asymptote of its tuned loss less the lowest
     asymptote of all, with the error of both; None for that lowest one, where a variant has no
     law, and where there is nothing to compare it to.
 

@@ -1,4 +1,4 @@
-"""E, kappa and R(inf) of planted families, of which all three are known."""
+"""E, kappa and R_inf of planted families, of which all three are known."""
 
 from __future__ import annotations
 
