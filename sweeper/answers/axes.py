@@ -278,7 +278,8 @@ def is_positive(values: pd.Series[Any], *, zero: bool = False) -> bool:
     """Returns whether a column holds two or more positive numbers and nothing else, or 0 where
     that is allowed."""
     present = values.dropna()
-    if present.map(lambda value: isinstance(value, bool | str | list)).any():
+    objects = present if present.dtype.kind not in "iuf" else present[:0]
+    if objects.map(lambda value: isinstance(value, bool | str | list)).any():
         return False
     numbers = pd.to_numeric(present, errors="coerce")
     usable = (numbers > 0) | (zero & (numbers == 0))

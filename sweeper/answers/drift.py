@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import isfinite, isinf, isnan
 from typing import Any
 
@@ -241,24 +242,31 @@ def _analyse(
         )
         curves = measured_curves(profile, scale=columns[0], hyperparameter=columns[1])
         located = locate(curves, **options)
-        optima = tuple(
-            with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
-            for each in located.optima
-        )
-        located = replace(located, optima=optima)
+        if tuned:
+            optima = tuple(
+                with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
+                for each in located.optima
+            )
+            located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
         drift = measure_drift(located.optima, left_out=bool(located.refused), along=columns[0])
     except AnalysisRefusal as refusal:
         refused = str(refusal)
     optima = located.optima
-    verdicts = () if drift is None else tuple(_judge(c, drift, optima) for c in claims)
+
+    @cache
+    def costs(slope: float) -> tuple[Regret, ...]:
+        return transfer_regret(optima, exponent=slope)
+
+    verdicts = () if drift is None else tuple(_judge(c, drift, optima, costs) for c in claims)
+    base = any(optimum.located for optimum in optima)
     return DriftGroup(
         **group,
         optima=optima,
         drift=drift,
         exponent=exponent,
-        regret=_regret(optima, exponent, part, columns[0]),
+        regret=in_compute(costs(exponent), run_flops(part, columns[0])) if base else (),
         verdicts=verdicts,
         rivals=None if drift is None else weigh(verdicts, drift),
         refused=refused,
@@ -267,22 +275,17 @@ def _analyse(
     )
 
 
-def _regret(
-    optima: Sequence[Optimum], exponent: float, part: pd.DataFrame, scale: str
-) -> tuple[Regret, ...]:
-    """Returns the regrets, none where no optimum lies inside its grid."""
-    if not any(optimum.located for optimum in optima):
-        return ()
-    return in_compute(transfer_regret(optima, exponent=exponent), run_flops(part, scale))
-
-
-def _judge(claim: Claim, drift: Drift, optima: Sequence[Optimum]) -> Verdict:
+def _judge(
+    claim: Claim,
+    drift: Drift,
+    optima: Sequence[Optimum],
+    costs: Callable[[float], Sequence[Regret]],
+) -> Verdict:
     """Returns the verdict with the cost of following the claim where noise hides it."""
     verdict = judge(claim, drift, optima)
     if verdict.ruling == "holds":
         return verdict
-    costs = transfer_regret(optima, exponent=claim.exponent)
-    said = _cost_of_following(costs)
+    said = _cost_of_following(costs(claim.exponent))
     why = f"{verdict.why}; {said}" if said else verdict.why
     return Verdict(claim=claim, ruling=verdict.ruling, why=why)
 

@@ -117,7 +117,8 @@ def groups_of(
     frame: pandas.DataFrame, settings: Sequence[str], point: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], pandas.DataFrame]]:
     """Yields every variant under every combination of settings, as the fields of a
-    :class:`StudyGroup` with its ``evidence``, and its trials.
+    :class:`StudyGroup` with its ``evidence``, and its trials, without what names them and their
+    code.
 
     Args:
         frame: one row a trial with ``variant``, ``seed``, ``loss``, ``outcome``, the settings
@@ -130,7 +131,10 @@ def groups_of(
     """
     require_columns(frame, ["variant", *settings, *point, "seed", "loss", "outcome"])
     sources = _Sources.of(frame, point)
-    groups = frame.groupby(["variant", *settings], sort=True, dropna=False)
+    # Columns of text that the evidence alone reads take longest to cut.
+    spare = {"study", "key", "device", *CODE} - {*settings, *point}
+    lean = frame.drop(columns=list(spare), errors="ignore")
+    groups = lean.groupby(["variant", *settings], sort=True, dropna=False)
     for (key, part), rows in zip(groups, _rows_by_code(groups.ngroup()), strict=True):
         variant, *values = key
         yield (

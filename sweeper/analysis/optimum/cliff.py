@@ -6,7 +6,8 @@ than at infinity. Such a loss says where the basin ends and nothing about its sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,25 +116,24 @@ class _Walk:
     """The walk from the lowest point of a curve outward."""
 
     def __init__(self, curve: Curve) -> None:
-        self._label, self._x = curve.label, curve.log2
-        self._middle = np.array([float(np.median(run)) for run in curve.runs])
-        self._worst = np.array([float(np.max(run)) for run in curve.runs])
+        self._label = curve.label
+        self._x: list[float] = curve.log2.tolist()
+        every = range(len(self._x))
+        middle = _of_runs(curve, every, np.median)
+        self._middle: list[float] = middle.tolist()
+        self._worst: list[float] = _of_runs(curve, every, np.max).tolist()
         finite = np.isfinite(curve.means)
-        self._lowest = int(np.argmin(np.where(finite, self._middle, np.inf)))
-        self._finite = finite
+        self._lowest = int(np.argmin(np.where(finite, middle, np.inf)))
+        self._finite = finite.tolist()
         self._noise = _run_noise(curve)
-        self._rough = self._noise or _roughness(curve.log2[finite], self._middle[finite])
+        self._rough = self._noise or _roughness(curve.log2[finite], middle[finite])
 
     def blow_ups(self) -> Iterator[BlowUp]:
         """Yields the blow-up of each side that has one, and the outliers."""
         basin = [self._lowest]
         ends: dict[int, int | None] = {side: self._next(self._lowest, side) for side in (-1, 1)}
-        while any(end is not None for end in ends.values()):
-            side = min(
-                (s for s in ends if ends[s] is not None), key=lambda s: self._middle[ends[s]]
-            )
-            index = ends[side]
-            assert index is not None
+        while left := [(side, end) for side, end in ends.items() if end is not None]:
+            side, index = min(left, key=lambda each: self._middle[each[1]])
             allowed = self._allowed(basin, index)
             if self._worst[index] <= allowed:
                 basin.append(index)
@@ -146,8 +146,8 @@ class _Walk:
             yield BlowUp(
                 label=self._label,
                 above=side > 0,
-                places=tuple(self._x[rest].tolist()),
-                losses=tuple(self._worst[rest].tolist()),
+                places=tuple(self._x[place] for place in rest),
+                losses=tuple(self._worst[place] for place in rest),
                 allowed=allowed,
                 alone=bool(back),
             )
@@ -177,17 +177,19 @@ class _Walk:
             return self._allowed_shapeless(points, candidate)
         near = sorted(points, key=lambda j: abs(j - self._lowest))[:3]
         vertex = self._vertex(sorted(near))
-        reach = np.maximum(np.abs(self._x[points] - vertex), 0.25)
-        curvature = float(np.max(2 * (self._middle[points] - least) / reach**2))
+        curvature = max(
+            2 * (self._middle[j] - least) / max(abs(self._x[j] - vertex), 0.25) ** 2
+            for j in points
+        )
         lowest = self._x[self._lowest]
         away = max(abs(self._x[candidate] - place) for place in (vertex, lowest))
-        side = np.sign(candidate - self._lowest)
-        if not any(np.sign(point - self._lowest) == side for point in points):
+        above = candidate > self._lowest
+        if not any(point > self._lowest if above else point < self._lowest for point in points):
             # No point tells how steep this side is, and the vertex may lie beyond the lowest.
             away += abs(self._x[candidate] - lowest) / 2
         t = STEEPEST * away
-        height = curvature * float(np.exp(min(t, 500.0)) - t - 1) / STEEPEST**2
-        return float(least + MARGIN * height + NOISE_SIGMAS * self._rough)
+        height = curvature * (math.exp(min(t, 500.0)) - t - 1) / STEEPEST**2
+        return least + MARGIN * height + NOISE_SIGMAS * self._rough
 
     def _allowed_shapeless(self, points: Sequence[int], candidate: int) -> float:
         """Returns the same where only one or two points are known: without limit for one, and
@@ -195,31 +197,43 @@ class _Walk:
         side = 1 if candidate > self._lowest else -1
         farther = self._next(candidate, side)
         if len(points) < 2 or farther is None:
-            return np.inf
+            return math.inf
         least, loss = self._middle[self._lowest], self._middle[candidate]
         if self._middle[farther] - loss > (loss - least) / 2:
-            return np.inf
-        apart = float(np.ptp(self._middle[list(points)]))
-        return float(least + SHAPELESS * apart + NOISE_SIGMAS * self._noise)
+            return math.inf
+        middles = [self._middle[point] for point in points]
+        apart = max(middles) - min(middles)
+        return least + SHAPELESS * apart + NOISE_SIGMAS * self._noise
 
     def _vertex(self, near: list[int]) -> float:
         """Returns the log2 of the vertex of the parabola through three points, no farther from
         the lowest point than half of the way to its neighbours."""
-        x, y = (self._x[near] - self._x[self._lowest]).tolist(), self._middle[near].tolist()
+        x = [self._x[point] - self._x[self._lowest] for point in near]
+        y = [self._middle[point] for point in near]
         first, second = ((y[i + 1] - y[i]) / (x[i + 1] - x[i]) for i in (0, 1))
         bend = (second - first) / (x[2] - x[0])
         vertex = 0.0 if bend <= 0 else (x[0] + x[1] - first / bend) / 2
-        return float(self._x[self._lowest] + min(max(vertex, x[0] / 2), x[2] / 2))
+        return self._x[self._lowest] + min(max(vertex, x[0] / 2), x[2] / 2)
 
 
 def _run_noise(curve: Curve) -> float:
     """Returns the median standard deviation between the seeds of a point; 0 without seeds."""
-    spreads = [
-        float(np.std(run, ddof=1))
-        for run, mean in zip(curve.runs, curve.means, strict=True)
-        if len(run) > 1 and np.isfinite(mean)
-    ]
-    return float(np.median(spreads)) if spreads else 0.0
+    known = np.flatnonzero(np.isfinite(curve.means) & (curve.counts > 1)).tolist()
+    return float(np.median(_of_runs(curve, known, np.std, ddof=1))) if known else 0.0
+
+
+def _of_runs(
+    curve: Curve, points: Sequence[int], statistic: Callable[..., Floats], **options: int
+) -> Floats:
+    """Returns a statistic of the runs of some points, as many in one call as have as many runs."""
+    found = np.empty(len(points))
+    alike: dict[int, list[int]] = {}
+    for row, point in enumerate(points):
+        alike.setdefault(len(curve.runs[point]), []).append(row)
+    for rows in alike.values():
+        runs = np.stack([curve.runs[points[row]] for row in rows])
+        found[rows] = statistic(runs, axis=1, **options)
+    return found
 
 
 def _roughness(x: Floats, y: Floats) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
@@ -64,6 +64,16 @@ class Curve:
         return np.array([len(run) for run in self.runs], dtype=np.int64)
 
 
+def over_same_points(curves: Sequence[Curve]) -> Iterator[tuple[list[int], Floats, Floats]]:
+    """Yields the indices of C curves over the same points, with the points, shape [K], and the
+    seed means, shape [C, K]."""
+    alike: dict[bytes, list[int]] = {}
+    for index, curve in enumerate(curves):
+        alike.setdefault(curve.log2.tobytes(), []).append(index)
+    for rows in alike.values():
+        yield rows, curves[rows[0]].log2, np.stack([curves[row].means for row in rows])
+
+
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Checks that a frame has the columns that an analysis reads, and any row.
 
@@ -97,17 +107,14 @@ def measured_curves(frame: pd.DataFrame, *, scale: str, hyperparameter: str) -> 
             results that differ.
     """
     require_columns(frame, [scale, hyperparameter, "seed", "loss", "outcome"])
-    table = pd.DataFrame(
-        {
-            "scale": _positive(frame, scale),
-            "log2": _places(np.log2(_positive(frame, hyperparameter))),
-            "seed": frame["seed"].to_numpy(),
-            "loss": _losses(frame, scale, hyperparameter),
-            "result": frame["outcome"].isin(OUTCOMES[:2]).to_numpy(),
-            "error": frame["loss_error"].to_numpy() if "loss_error" in frame else np.nan,
-        }
-    )
-    cells = _one_row_a_cell(table, scale, hyperparameter)
+    cells = _Cells(
+        scale=_positive(frame, scale),
+        log2=_places(np.log2(_positive(frame, hyperparameter))),
+        seed=frame["seed"].to_numpy(),
+        loss=_losses(frame, scale, hyperparameter),
+        result=frame["outcome"].isin(OUTCOMES[:2]).to_numpy(),
+        error=np.asarray(frame.get("loss_error", np.full(len(frame), np.nan)), np.float64),
+    ).one_row_each(scale, hyperparameter)
     return tuple(
         _curve(cells, part, f"{scale} {cells.scale[part.start]:g}")
         for part in equal_runs(cells.scale)
@@ -159,7 +166,7 @@ def _losses(frame: pd.DataFrame, scale: str, hyperparameter: str) -> Floats:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Cells:
-    """One row a cell (scale, place, seed), sorted by these, as columns of n values.
+    """Trials by their cell (scale, place, seed), as columns of n values.
 
     Plain arrays: a study has a thousand points, and pandas takes longer to cut out each of them
     than all the arithmetic on it.
@@ -172,32 +179,26 @@ class _Cells:
     result: NDArray[np.bool_]
     error: Floats
 
+    def at(self, rows: NDArray[Any]) -> _Cells:
+        """Returns some of the rows."""
+        return _Cells(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
-def _one_row_a_cell(table: pd.DataFrame, scale: str, hyperparameter: str) -> _Cells:
-    """Returns the table with repeated rows counted once and results put before holes."""
-    cell = ["scale", "log2", "seed"]
-    distinct = table.drop_duplicates([*cell, "loss"])
-    results = distinct[distinct["result"]]
-    twice = results[results.duplicated(cell, keep=False)].sort_values([*cell, "loss"])
-    if len(twice):
-        first = twice.iloc[0]
-        both = twice["loss"].iloc[:2].tolist()
-        raise AnalysisRefusal(
-            f"{scale} {first['scale']:g}, {hyperparameter} {2 ** first['log2']:g}, "
-            f"seed {first['seed']} has two different results, {both[0]:g} and {both[1]:g}; if "
-            "another setting was swept too, name it among the settings, so that its values "
-            "become groups"
-        )
-    ordered = distinct.sort_values([*cell, "result"], ascending=[True, True, True, False])
-    kept = ordered.drop_duplicates(cell)
-    return _Cells(
-        scale=kept["scale"].to_numpy(),
-        log2=kept["log2"].to_numpy(),
-        seed=kept["seed"].to_numpy(),
-        loss=kept["loss"].to_numpy(),
-        result=kept["result"].to_numpy(),
-        error=kept["error"].to_numpy(dtype=np.float64),
-    )
+    def one_row_each(self, scale: str, hyperparameter: str) -> _Cells:
+        """Returns one row a cell, sorted: repeated rows counted once, results put before holes."""
+        order = np.lexsort((self.loss, ~self.result, self.seed, self.log2, self.scale))
+        rows = self.at(order)
+        cell = (rows.scale, rows.log2, rows.seed)
+        again = np.logical_and.reduce([each[1:] == each[:-1] for each in cell])
+        differ = again & rows.result[1:] & (rows.loss[1:] != rows.loss[:-1])
+        if differ.any():
+            first = int(np.argmax(differ))
+            raise AnalysisRefusal(
+                f"{scale} {rows.scale[first]:g}, {hyperparameter} {2 ** rows.log2[first]:g}, "
+                f"seed {rows.seed[first]} has two different results, {rows.loss[first]:g} and "
+                f"{rows.loss[first + 1]:g}; if another setting was swept too, name it among the "
+                "settings, so that its values become groups"
+            )
+        return rows.at(np.concatenate([[True], ~again]))
 
 
 def _curve(cells: _Cells, part: slice, label: str) -> Curve:
@@ -208,7 +209,7 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
     runs = tuple(loss[point] for point in points)
     places = log2[[point.start for point in points]]
     squares = cells.error[part][result] ** 2
-    means = {place: squares[point] for place, point in zip(places.tolist(), points, strict=True)}
+    stated = points if np.isfinite(squares).any() else ()
     return Curve(
         scale=float(cells.scale[part.start]),
         label=label,
@@ -220,9 +221,9 @@ def _curve(cells: _Cells, part: slice, label: str) -> Curve:
         answered=len(log2),
         declared=len(result),
         errors={
-            place: float(np.sqrt(square[known].mean()))
-            for place, square in means.items()
-            if (known := np.isfinite(square)).any()
+            float(log2[point.start]): float(np.sqrt(squares[point][known].mean()))
+            for point in stated
+            if (known := np.isfinite(squares[point])).any()
         },
     )
 

@@ -23,7 +23,7 @@ from sweeper.analysis.optimum.estimators import (
     Reading,
     skewed_fit,
 )
-from sweeper.analysis.optimum.noise import Noise, excess, reading_of
+from sweeper.analysis.optimum.noise import Noise, excess, read_alike, reading_of
 from sweeper.analysis.optimum.window import find_fit_windows
 
 MISFIT_LEVEL = 0.01
@@ -48,7 +48,7 @@ def best_readings(curves: Sequence[Curve], noise: Noise) -> list[Reading]:
         return [replace(reading, reach=SKEW_REACH) for reading in readings]
     for reach in range(2, SKEW_REACH + 1):
         tried = [replace(reading, reach=reach) for reading in readings]
-        misfits = np.array([_misfit(*pair) for pair in zip(curves, tried, strict=True)])
+        misfits = _misfits(curves, tried)
         alone = chdtrc(misfits[:, 1], misfits[:, 0]) > MISFIT_LEVEL
         squares, dof = misfits[alone].sum(axis=0)
         if alone.any() and chdtrc(dof, squares) > MISFIT_LEVEL:
@@ -56,21 +56,23 @@ def best_readings(curves: Sequence[Curve], noise: Noise) -> list[Reading]:
     return readings
 
 
-def _misfit(curve: Curve, reading: Reading) -> tuple[float, float]:
-    """Returns the weighted squares of the residuals of a fit in units of what they may be, and
-    their degrees of freedom."""
-    means = curve.means[None, :]
-    typical = find_fit_windows(curve.log2, means, reach=REACH).typical[0]
-    precision = np.ones(len(curve.log2)) if reading.precision is None else reading.precision
-    error = np.hypot(
-        reading.error / np.sqrt(precision), SKEW_MISFIT * np.maximum(excess(curve), typical)
-    )
-    window, fit = skewed_fit(curve.log2, means, reading)
-    weights = window.weights[0]
-    inside = weights > 0
-    residual = (curve.means - fit.at(curve.log2)[0])[inside] / error[inside]
-    dof = max(float(weights.sum()) - 3, 1.0)
-    return float(np.sum(weights[inside] * residual**2)), dof
+def _misfits(curves: Sequence[Curve], readings: Sequence[Reading]) -> Floats:
+    """Returns for each of C curves the weighted squares of the residuals of its fit in units of
+    what they may be, and their degrees of freedom, shape [C, 2]."""
+    found = np.empty((len(curves), 2))
+    for rows, log2, means, reading in read_alike(curves, readings):
+        typical = find_fit_windows(log2, means, reach=REACH).typical
+        above = np.stack([excess(curves[row]) for row in rows])
+        error = np.reshape(reading.error, (-1, 1))
+        if reading.precision is not None:
+            error = error / np.sqrt(reading.precision)
+        error = np.hypot(error, SKEW_MISFIT * np.maximum(above, typical[:, None]))
+        window, fit = skewed_fit(log2, means, reading)
+        inside = window.weights > 0
+        residual = np.where(inside, means - fit.at(log2), 0.0)
+        found[rows, 0] = np.sum(window.weights * (residual / error) ** 2, axis=1)
+        found[rows, 1] = np.maximum(window.weights.sum(axis=1) - 3, 1.0)
+    return found
 
 
 def doubts(curves: Sequence[Curve], noise: Noise, readings: Sequence[Reading]) -> list[float]:
@@ -91,7 +93,7 @@ def doubts(curves: Sequence[Curve], noise: Noise, readings: Sequence[Reading]) -
     if any(bend is not None and bend.steep(DOUBT_SIGMAS) for bend in bends):
         sigmas = SHARED_SIGMAS
     for index, (curve, reading, bend) in enumerate(zip(curves, readings, bends, strict=True)):
-        if bend is not None and (bend.steep(sigmas) or _misfits(curve, reading)):
+        if bend is not None and (bend.steep(sigmas) or _is_misfit(curve, reading)):
             found[index] = bend.dip
     return found
 
@@ -140,11 +142,11 @@ def _bends(curve: Curve, noise: Noise) -> _Bends | None:
     return _Bends(here=here, allowed=tuple(allowed), apart=max(apart))
 
 
-def _misfits(curve: Curve, reading: Reading) -> bool:
+def _is_misfit(curve: Curve, reading: Reading) -> bool:
     """Returns whether the points of the narrowest window contradict their own fit."""
     if reading.reach > 1:
         return False
-    squares, dof = _misfit(curve, reading)
+    squares, dof = _misfits([curve], [reading])[0]
     return bool(chdtrc(dof, squares) <= MISFIT_LEVEL)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sweeper.analysis.optimum import cubics
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.polynomial import Polynomials, Unseen, fit_parabolas, fit_shrunk
-from sweeper.analysis.optimum.window import FitWindow, find_fit_windows
+from sweeper.analysis.optimum.window import FitWindow, Level, find_fit_windows
 from sweeper.errors import UnknownNameError
 
 REACH = 2
@@ -107,18 +107,18 @@ class Vertices:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
-    """How the points of one curve, and of its resamples, are read.
+    """How the points of one curve and of its resamples are read, or those of R curves.
 
     Attributes:
-        error: standard error of a seed mean near the minimum.
-        precision: variance of a run there over that at each point, shape [K]; None where the
-            noise is the same at all points.
+        error: standard error of a seed mean near the minimum, of all curves or of each, [R].
+        precision: variance of a run there over that at each point, shape [K] or [R, K]; None
+            where the noise is the same at all points.
         reach: grid neighbours on each side in the window of the shrunk polynomials.
         unseen: what each curve takes its terms beyond the parabola to be where its points do not
             say, see :class:`Unseen`, shape [R, 3]; None for 0.
     """
 
-    error: float
+    error: Level
     precision: Floats | None = None
     reach: int = SKEW_REACH
     unseen: Floats | None = None

@@ -30,6 +30,7 @@ from sweeper.analysis.optimum.noise import (
     draw,
     error_of,
     interval_dof,
+    level_spread,
     own_seeds,
     resampled,
     seeds_drawn,
@@ -167,7 +168,8 @@ def _draws(
         return dict.fromkeys(measured, _bracket_draws(cloud, rng, len(chi2_quantiles)))
     error = error_of(cloud, noise)
     seeds = draw(rng, seeds_drawn(cloud, smooth, noise), len(chi2_quantiles))
-    losses = resampled(cloud, smooth, noise, seeds, chi2_quantiles)
+    spread = level_spread(interval_dof(cloud, smooth.weights, noise), chi2_quantiles)
+    losses = resampled(cloud, smooth, noise, seeds, spread)
     found = {}
     for name, vertex in measured.items():
         drawn = estimate_joint(name, cloud, losses, error)

@@ -39,13 +39,15 @@ from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
     NoiseSource,
+    Smooth,
     draw,
     interval_dof,
+    level_spread,
     own_seeds,
     pooled_noise,
     resampled,
     seeds_drawn,
-    smooth,
+    smoothed,
 )
 from sweeper.analysis.optimum.optimum import Flag, Optimum, Resamples
 from sweeper.analysis.optimum.seed_shift import STILL
@@ -128,8 +130,10 @@ def locate(
     dips = doubts(kept, noise, readings)
     places = [place for place, curve in enumerate(curves) if curve.scale not in refused]
     optima = tuple(
-        _optimum(curve, noise, reading, dip, estimator, draws.of(place))
-        for place, curve, reading, dip in zip(places, kept, readings, dips, strict=True)
+        _optimum(curve, noise, reading, fit, dip, estimator, draws.of(place))
+        for place, curve, reading, fit, dip in zip(
+            places, kept, readings, smoothed(kept, readings), dips, strict=True
+        )
     )
     return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
 
@@ -140,12 +144,12 @@ class _Draws:
     same draws in every group, in every unit.
 
     Attributes:
-        chi2_quantiles: see :func:`resampled`, shape [R].
+        resamples: R.
     """
 
     def __init__(self, seed: int, resamples: int, noise: Noise) -> None:
         self._seed, self._noise, self._place = seed, noise, 0
-        self.chi2_quantiles = self.rng("chi2").uniform(size=resamples)
+        self.resamples, self._chi2 = resamples, self.words("chi2")
         self._shared = noise.shift.drawn("shared", self.rng("shared shift"), resamples)
         self._higher = self.rng("higher").standard_normal((resamples, len(SKEW_PRIORS)))
 
@@ -163,11 +167,15 @@ class _Draws:
         """Returns the seed of that generator."""
         return self._seed, crc32(what.encode()), self._place
 
+    def spread(self, dof: float) -> Floats:
+        """Returns the noise level of each resample, see :func:`level_spread`, shape [R]."""
+        return _spread(self._chi2, dof, self.resamples)
+
     def moved(self, curve: Curve) -> Floats:
         """Returns the octaves by which the seeds of the curve move it, shape [R]."""
         if self._noise.shift is STILL:
-            return np.zeros(len(self.chi2_quantiles))
-        own = self._noise.shift.drawn("own", self.rng("own shift"), len(self.chi2_quantiles))
+            return np.zeros(self.resamples)
+        own = self._noise.shift.drawn("own", self.rng("own shift"), self.resamples)
         return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
 
     def higher(self) -> Floats:
@@ -184,6 +192,12 @@ def _drawn_seeds(
 ) -> tuple[NDArray[Any], ...]:
     """Returns what :func:`draw` draws, kept for the same place in the groups to come."""
     return draw(np.random.default_rng(words), counts, resamples)
+
+
+@lru_cache(maxsize=32)
+def _spread(words: tuple[int, ...], dof: float, resamples: int) -> Floats:
+    """Returns :func:`level_spread` of quantiles drawn by a generator, kept for other curves."""
+    return level_spread(dof, np.random.default_rng(words).uniform(size=resamples))
 
 
 def require_minimum(curve: Curve, *, allow_holes: bool) -> None:
@@ -238,15 +252,21 @@ def _holes_near_minimum(curve: Curve) -> Floats:
 
 
 def _optimum(
-    curve: Curve, noise: Noise, reading: Reading, dip: float, estimator: str, draws: _Draws
+    curve: Curve,
+    noise: Noise,
+    reading: Reading,
+    fit: Smooth,
+    dip: float,
+    estimator: str,
+    draws: _Draws,
 ) -> Optimum:
     """Returns the optimum of a curve; ``dip`` as :func:`doubts` returns it."""
-    fit, doubted = smooth(curve, reading), not np.isnan(dip)
+    doubted = not np.isnan(dip)
     if doubted:
         fit = replace(fit, centre=curve.means)
-    resamples = len(draws.chi2_quantiles)
+    resamples, dof = draws.resamples, interval_dof(curve, fit.weights, noise)
     drawn_seeds = _drawn_seeds(draws.words("losses"), seeds_drawn(curve, fit, noise), resamples)
-    losses = resampled(curve, fit, noise, drawn_seeds, draws.chi2_quantiles)
+    losses = resampled(curve, fit, noise, drawn_seeds, draws.spread(dof))
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
     unseen = draws.higher()
     moved = draws.moved(curve)
@@ -294,7 +314,7 @@ def _optimum(
         estimator=estimator,
         noise=noise.level,
         noise_source=source,
-        noise_dof=interval_dof(curve, fit.weights, noise),
+        noise_dof=dof,
         flags=flags,
         estimators={name: float(vertex.log2[0]) for name, vertex in measured.items()},
         answered=curve.answered,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
-from sweeper.analysis.optimum.curve import Curve, Floats
+from sweeper.analysis.optimum.curve import Curve, Floats, over_same_points
 from sweeper.analysis.optimum.estimators import (
     SKEW_REACH,
     TOLERANCE_SIGMAS,
@@ -128,14 +128,42 @@ class Smooth:
     centre: Floats
 
 
-def smooth(curve: Curve, reading: Reading) -> Smooth:
-    """Returns the smooth version of a curve."""
-    window, fit = skewed_fit(curve.log2, curve.means[None, :], reading)
-    weights, fitted = window.weights[0], fit.at(curve.log2)[0]
-    inside = weights > 0
-    centre = curve.means.copy()
-    centre[inside] += weights[inside] * (fitted - curve.means)[inside]
-    return Smooth(weights=weights, centre=centre)
+def smoothed(curves: Sequence[Curve], readings: Sequence[Reading]) -> list[Smooth]:
+    """Returns the smooth version of each curve."""
+    found: dict[int, Smooth] = {}
+    for rows, log2, means, reading in read_alike(curves, readings):
+        window, fit = skewed_fit(log2, means, reading)
+        inside = window.weights > 0
+        moved = window.weights * (fit.at(log2) - np.where(inside, means, 0.0))
+        centres = means + np.where(inside, moved, 0.0)
+        found |= {
+            row: Smooth(weights=weights, centre=centre)
+            for row, weights, centre in zip(rows, window.weights, centres, strict=True)
+        }
+    return [found[row] for row in range(len(curves))]
+
+
+def read_alike(
+    curves: Sequence[Curve], readings: Sequence[Reading]
+) -> Iterator[tuple[list[int], Floats, Floats, Reading]]:
+    """Yields the indices of C curves over the same points that are read through windows of the
+    same reach, with the points [K], the seed means [C, K] and how they are read."""
+    for reach in sorted({reading.reach for reading in readings}):
+        chosen = [row for row, reading in enumerate(readings) if reading.reach == reach]
+        for rows, log2, means in over_same_points([curves[row] for row in chosen]):
+            own = [chosen[row] for row in rows]
+            every = [readings[row].precision for row in own]
+            known = [each for each in every if each is not None]
+            yield (
+                own,
+                log2,
+                means,
+                Reading(
+                    error=np.array([readings[row].error for row in own]),
+                    precision=np.stack(known) if known else None,
+                    reach=reach,
+                ),
+            )
 
 
 def pooled_noise(curves: Sequence[Curve]) -> Noise:
@@ -144,12 +172,12 @@ def pooled_noise(curves: Sequence[Curve]) -> Noise:
     The windows are found twice: nine points first, then widened by the noise found there. What
     results state of their noise goes before what is measured.
     """
-    known = stated_noise([c.stated for c in curves], [_window(c, 0.0) for c in curves])
+    noise = Noise(level=0.0, dof=0.0, source="grid bracket")
+    known = stated_noise([curve.stated for curve in curves], _windows(curves, noise))
     if known is not None:
         return known
-    noise = Noise(level=0.0, dof=0.0, source="grid bracket")
     for _ in range(2):
-        windows = [_window(curve, error_of(curve, noise)) for curve in curves]
+        windows = _windows(curves, noise)
         noise = replicate_noise(curves, windows) or _residuals(curves, windows)
     if noise.source not in REPLICATED:
         return noise
@@ -172,15 +200,14 @@ def _by_level(curves: Sequence[Curve], windows: Sequence[Floats], noise: Noise) 
     for _ in range(ROUNDS):  # seeds' effects are read with the noise, the noise without them
         squares, dofs, above = [], [], []
         for curve, weights in zip(curves, windows, strict=True):
-            inside = [int(k) for k in np.flatnonzero(weights > LEAST_SHARE)]
+            inside = np.flatnonzero(weights > LEAST_SHARE).tolist()
             slope = slopes(curve) if shifted else None
             effects = seed_effects(curve, inside, slope, found.at(curve))
-            for k in inside:
-                left = curve.runs[k] - curve.means[k] - effects.points[k]
-                squares.append(float(np.sum(left**2)))
-                dofs.append((len(left) - 1) * (1 - float(effects.leverage[k])))
-            above += excess(curve)[inside].tolist()
-        before, found = found, _grown(np.array(squares), np.array(dofs), np.array(above), noise)
+            squares.append(effects.squares)
+            dofs.append(((curve.counts - 1) * (1 - effects.leverage))[inside])
+            above.append(excess(curve)[inside])
+        before = found
+        found = _grown(np.concatenate(squares), np.concatenate(dofs), np.concatenate(above), noise)
         if abs(found.level - before.level) < 0.01 * found.level:
             break
     return found
@@ -240,7 +267,7 @@ def interval_dof(curve: SeededPoints, weights: Floats, noise: Noise) -> float:
     seeds where they are resampled, else the pooled ones; 0 where the noise is unknown."""
     if not _resamples_seeds(curve, weights, noise):
         return noise.dof
-    return seed_effects(curve, [int(k) for k in np.flatnonzero(weights > 0)], None).dof
+    return seed_effects(curve, np.flatnonzero(weights > 0).tolist(), None).dof
 
 
 def _resamples_seeds(curve: SeededPoints, weights: Floats, noise: Noise) -> bool:
@@ -272,37 +299,42 @@ def draw(rng: Generator, counts: Sequence[int], resamples: int) -> tuple[NDArray
     )
 
 
+def level_spread(dof: float, chi2_quantiles: Floats) -> Floats:
+    """Returns the noise level of each resample over the measured one, shape [R], 0 where that is
+    unknown: drawn from what its degrees of freedom leave open, so that percentiles widen as
+    Student's t does.
+
+    Args:
+        dof: degrees of freedom behind the level.
+        chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
+            all scales of a group: they share a pooled level, and must not average its error away.
+    """
+    if dof <= 0:
+        return np.zeros(len(chi2_quantiles))
+    # chdtri inverts the upper tail.
+    return np.asarray(np.sqrt(dof / chdtri(dof, 1 - chi2_quantiles)))
+
+
 def resampled(
     curve: SeededPoints,
     fit: Smooth,
     noise: Noise,
     drawn: Sequence[NDArray[Any]],
-    chi2_quantiles: Floats,
+    spread: Floats,
 ) -> Floats:
     """Returns resampled seed means of a curve, shape [R, K]; +inf stays +inf.
-
-    Each resample has its own noise level, drawn from what the degrees of freedom leave open
-    (level * sqrt(dof / chi2_dof)), so that percentiles widen as Student's t does.
 
     Args:
         curve: the measured curve.
         fit: its smooth version.
         noise: the pooled noise, for points without seeds of their own.
         drawn: the seeds and the noise of :func:`draw`.
-        chi2_quantiles: the quantile of chi2 that each resample takes, shape [R], the same for
-            all scales of a group: they share a pooled level, and must not average its error away.
+        spread: noise level of each resample, see :func:`level_spread`, shape [R].
     """
     bootstrap = _resamples_seeds(curve, fit.weights, noise)
     deviations = _deviations(curve, fit.weights) if bootstrap else ()
-    dof = interval_dof(curve, fit.weights, noise)
-    # chdtri inverts the upper tail.
-    spread = (
-        np.sqrt(dof / chdtri(dof, 1 - chi2_quantiles))
-        if dof > 0
-        else np.zeros(len(chi2_quantiles))
-    )
     levels = noise.at(curve)
-    losses = np.empty((len(chi2_quantiles), len(curve.runs)))
+    losses = np.empty((len(spread), len(curve.runs)))
     for index, (run, each) in enumerate(zip(curve.runs, drawn, strict=True)):
         if each.ndim > 1:
             # Sorted, so that the names of the seeds do not decide which one is drawn.
@@ -319,7 +351,7 @@ def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
     Where all points of the window have the same seeds, what a seed adds to all of them alike
     moves no minimum and is taken out (common random numbers).
     """
-    inside = [int(k) for k in np.flatnonzero(weights > 0)]
+    inside = np.flatnonzero(weights > 0).tolist()
     effects = seed_effects(curve, inside, None)
     known = dict(zip(curve.seeds[inside[0]], effects.points[0], strict=False))
     shared = 1 / len(inside) if effects.leverage.any() else 0.0
@@ -336,32 +368,32 @@ def _deviations(curve: SeededPoints, weights: Floats) -> tuple[Floats, ...]:
     return tuple(deviations)
 
 
-def _window(curve: Curve, error: float) -> Floats:
-    """Returns the weights of the points of a curve that tell the noise, shape [K].
+def _windows(curves: Sequence[Curve], noise: Noise) -> list[Floats]:
+    """Returns the weights of the points of each curve that tell the noise, shape [K] each.
 
     The window of the shrunk polynomials, with less weight far above the minimum: there the curve
     leaves the cubic that stands for it here, which is not noise.
     """
-    window = find_fit_windows(
-        curve.log2,
-        curve.means[None, :],
-        reach=SKEW_REACH,
-        tolerance=TOLERANCE_SIGMAS * error,
-        wall=WALL / 2,
-    )
-    weights: Floats = window.weights[0]
-    return weights
+    found: dict[int, Floats] = {}
+    errors = np.array([error_of(curve, noise) for curve in curves])
+    for rows, log2, means in over_same_points(curves):
+        window = find_fit_windows(
+            log2,
+            means,
+            reach=SKEW_REACH,
+            tolerance=TOLERANCE_SIGMAS * errors[rows],
+            wall=WALL / 2,
+        )
+        found |= dict(zip(rows, window.weights, strict=True))
+    return [found[row] for row in range(len(curves))]
 
 
 def replicate_noise(curves: Sequence[SeededPoints], windows: Sequence[Floats]) -> Noise | None:
     """Returns the noise between seeds, pooled over all windows; None if too little."""
     squares = dof = 0.0
     for curve, weights in zip(curves, windows, strict=True):
-        inside = [int(k) for k in np.flatnonzero(weights > 0)]
-        effects = seed_effects(curve, inside, None)
-        for k in inside:
-            left = curve.runs[k] - curve.means[k] - effects.points[k]
-            squares += float(np.sum(left**2))
+        effects = seed_effects(curve, np.flatnonzero(weights > 0).tolist(), None)
+        squares += float(effects.squares.sum())
         dof += effects.dof
     if dof < LEAST_REPLICATE_DOF:
         return None

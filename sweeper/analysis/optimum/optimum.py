@@ -194,8 +194,12 @@ class Optimum(ScaleEstimate):
             return np.broadcast_to(y[:, :1], places.shape)
         if self.estimator == "spline" and len(x) > 2:
             return cubics.spline(x, y).at(places)
-        if shape is None or self.censored or not shape.weights[:, part].any():
-            return cubics.interpolation(x, y).at(places)
+        ends = np.searchsorted(x, [places.min(), places.max()], side="right") - 1
+        first, last = np.clip(ends, 0, len(x) - 2).tolist()
+        near = slice(max(0, first - 1), last + 3)  # the ends of the cells and their neighbours
+        bare = shape is None or self.censored or not shape.weights[:, part].any()
+        if shape is None or bare:
+            return cubics.interpolation(x[near], y[:, near]).at(places)
         # The polynomial, plus the interpolated residuals of the points that it gave up.
-        given_up = (1 - shape.weights[:, part]) * (y - shape.fit.at(x))
-        return shape.fit.at(places) + cubics.interpolation(x, given_up).at(places)
+        given_up = (1 - shape.weights[:, part][:, near]) * (y[:, near] - shape.fit.at(x[near]))
+        return shape.fit.at(places) + cubics.interpolation(x[near], given_up).at(places)

@@ -121,12 +121,14 @@ class SeedEffects:
         tilts: what a seed adds in multiples of the slope of the curve, shape [S]; empty where
             nothing is known of it.
         leverage: share of each point in its own effect, shape [K]; 0 outside the points read.
+        squares: sum of squares that the effects leave between the seeds of each point read.
         dof: degrees of freedom left among the runs of the points read.
     """
 
     points: Floats
     tilts: Floats
     leverage: Floats
+    squares: Floats
     dof: float
 
 
@@ -143,25 +145,38 @@ def seed_effects(
         noise: standard deviation of a run at all points, shape [K]; None where all are alike or
             unknown.
     """
-    free = float(sum(len(curve.runs[k]) - 1 for k in inside))
+    part = list(inside)
+    free = float(sum(len(curve.runs[k]) - 1 for k in part))
     none = np.zeros(len(curve.means))
     terms = 1 if slope is None else 2
-    if len({curve.seeds[k] for k in inside}) > 1 or len(inside) < terms + 2:
-        return SeedEffects(points=none[:, None], tilts=np.zeros(0), leverage=none, dof=free)
-    part = list(inside)
-    columns = [np.ones(len(none)), *([] if slope is None else [slope])]
-    basis = np.stack(columns, axis=1)
-    weights = np.ones(len(part)) if noise is None or not noise.all() else 1 / noise[part]
-    left = np.stack([curve.runs[k] - curve.means[k] for k in part])
-    fit = np.linalg.lstsq(weights[:, None] * basis[part], weights[:, None] * left, rcond=None)[0]
-    leverage = none.copy()
-    leverage[part] = np.sum(np.linalg.qr(weights[:, None] * basis[part])[0] ** 2, axis=1)
-    seeds = left.shape[1]
+    if len({curve.seeds[k] for k in part}) > 1 or len(part) < terms + 2:
+        return SeedEffects(
+            points=none[:, None],
+            tilts=np.zeros(0),
+            leverage=none,
+            squares=np.array([np.sum((curve.runs[k] - curve.means[k]) ** 2) for k in part]),
+            dof=free,
+        )
+    shares = np.ones(len(part)) if noise is None or not noise.all() else noise[part] ** -2.0
+    shares /= shares.sum()
+    left = np.stack([curve.runs[k] for k in part]) - curve.means[part, None]
+    points = np.tile(shares @ left, (len(none), 1))
+    leverage, tilts = none.copy(), np.zeros(0)
+    leverage[part] = shares
+    if slope is not None:
+        # Less its mean, so that it has nothing in common with a constant.
+        tilt = slope - shares @ slope[part]
+        spread = shares @ tilt[part] ** 2
+        pull = shares * tilt[part] / spread if spread else np.zeros(len(part))
+        tilts = pull @ left
+        leverage[part] += pull * tilt[part]
+        points += tilt[:, None] * tilts
     return SeedEffects(
-        points=basis @ fit,
-        tilts=np.zeros(0) if slope is None else fit[-1],
+        points=points,
+        tilts=tilts,
         leverage=leverage,
-        dof=free - terms * (seeds - 1),
+        squares=np.sum((left - points[part]) ** 2, axis=1),
+        dof=free - terms * (left.shape[1] - 1),
     )
 
 
@@ -179,7 +194,7 @@ def seed_shift(
     moved, errors, seeds = [], [], []
     explained = terms = left = dof = 0.0
     for curve, noise, weights in zip(curves, noises, windows, strict=True):
-        inside = [int(k) for k in np.flatnonzero(weights > 0)]
+        inside = np.flatnonzero(weights > 0).tolist()
         if not np.all(noise[inside] > 0):
             continue
         slope = slopes(curve)
@@ -187,10 +202,10 @@ def seed_shift(
         both = seed_effects(curve, inside, slope, noise)
         if len(both.tilts) < 2:
             continue
-        less, more = (_squares(curve, inside, noise, found.points) for found in (level, both))
+        precision = 1 / noise[inside] ** 2
+        less, more = (float(precision @ found.squares) for found in (level, both))
         explained, terms = explained + less - more, terms + len(both.tilts) - 1
         left, dof = left + more, dof + both.dof
-        precision = 1 / noise[inside] ** 2
         centred = slope[inside] - np.average(slope[inside], weights=precision)
         moved.append(-both.tilts)
         errors.append(1 / float(np.sum(precision * centred**2)))
@@ -200,13 +215,6 @@ def seed_shift(
     if fdtrc(terms, dof, (explained / terms) / (left / dof)) > SHIFT_LEVEL:
         return STILL
     return _shares(moved, float(np.mean(errors)) * left / dof, seeds)
-
-
-def _squares(curve: SeededPoints, inside: Sequence[int], noise: Floats, effect: Floats) -> float:
-    return sum(
-        float(np.sum((curve.runs[k] - curve.means[k] - effect[k]) ** 2)) / float(noise[k]) ** 2
-        for k in inside
-    )
 
 
 def _shares(moved: Sequence[Floats], error: float, seeds: Sequence[tuple[int, ...]]) -> SeedShift:

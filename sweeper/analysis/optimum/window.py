@@ -1,7 +1,7 @@
 """The window of a curve: its lowest point, the window that is fitted, and the bracket.
 
-Everything is done for R curves at once (the measured one has R = 1, its resamples have many),
-all of them over the same K points with the same points diverged.
+Everything is done for R curves at once, all of them over the same K points: the resamples of one,
+or the measured ones of several scales.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from sweeper.analysis.optimum.curve import Floats
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Level = float | Floats
+"""One number for R curves, or one each, shape [R]."""
 
 WALL = 4.0
 """Points this many times the window's median excess loss above the minimum weigh exp(-1).
@@ -53,7 +55,7 @@ class FitWindow:
 
 
 def find_fit_windows(
-    log2: Floats, losses: Floats, *, reach: int, tolerance: float = 0.0, wall: float = WALL
+    log2: Floats, losses: Floats, *, reach: int, tolerance: Level = 0.0, wall: float = WALL
 ) -> FitWindow:
     """Returns the windows of R curves.
 
@@ -62,17 +64,21 @@ def find_fit_windows(
         losses: losses, +inf where diverged, shape [R, K]; every curve has a finite one.
         reach: grid neighbours on each side of the minimum that belong to the window.
         tolerance: the window is widened to every point whose loss is within this much of the
-            minimum, so that a grid finer than the noise is still read as a whole.
+            minimum, so that a grid finer than the noise is still read as a whole; one for all
+            curves or one each, shape [R], all of them 0 or none.
         wall: multiple of the median excess loss at which weights have fallen to exp(-1); with
             infinity all points of the window weigh 1.
     """
     places = np.arange(len(log2))
-    begin, end = _segments(np.isfinite(losses[0]))
     lowest = np.argmin(losses, axis=1)
-    begins, ends = begin[lowest], end[lowest]
+    begins, ends = _segments(np.isfinite(losses), lowest)
     first, last = _window(losses, lowest, begins, ends, reach, tolerance)
     inside = (places >= first[:, None]) & (places <= last[:, None])
-    weights, typical = fall_off(losses, lowest, inside, tolerance, wall)
+    near = slice(int(first.min()), int(last.max()) + 1)
+    weights = np.zeros(losses.shape)
+    weights[:, near], typical = fall_off(
+        losses[:, near], lowest - near.start, inside[:, near], tolerance, wall
+    )
     padded = np.concatenate([[-np.inf], log2, [np.inf]])
     return FitWindow(
         lowest=lowest,
@@ -86,22 +92,25 @@ def find_fit_windows(
     )
 
 
-def _segments(finite: Bools) -> tuple[Ints, Ints]:
-    """Returns for each point the first and last index of its run of finite points."""
-    places = np.arange(len(finite))
-    begin = np.maximum.accumulate(np.where(finite, 0, places + 1))
-    end = np.minimum.accumulate(np.where(finite, len(finite) - 1, places - 1)[::-1])[::-1]
-    return begin, end
+def _segments(finite: Bools, lowest: Ints) -> tuple[Ints, Ints]:
+    """Returns for each curve the first and last index of the finite points round its lowest."""
+    rows = np.arange(len(finite))
+    if (finite == finite[0]).all():  # as resamples are
+        finite, rows = finite[:1], np.zeros_like(rows)
+    places = np.arange(finite.shape[1])
+    begin = np.maximum.accumulate(np.where(finite, 0, places + 1), axis=1)
+    end = np.where(finite, places[-1], places - 1)[:, ::-1]
+    return begin[rows, lowest], np.minimum.accumulate(end, axis=1)[:, ::-1][rows, lowest]
 
 
 def _window(
-    losses: Floats, lowest: Ints, begins: Ints, ends: Ints, reach: int, tolerance: float
+    losses: Floats, lowest: Ints, begins: Ints, ends: Ints, reach: int, tolerance: Level
 ) -> tuple[Ints, Ints]:
     points = losses.shape[1]
     first, last = lowest - reach, lowest + reach
-    if tolerance > 0:
+    if np.any(tolerance):
         places = np.arange(points)
-        near = losses <= np.min(losses, axis=1, keepdims=True) + tolerance
+        near = losses <= np.min(losses, axis=1, keepdims=True) + np.reshape(tolerance, (-1, 1))
         near &= (places >= begins[:, None]) & (places <= ends[:, None])
         first = np.minimum(first, np.argmax(near, axis=1))
         last = np.maximum(last, points - 1 - np.argmax(near[:, ::-1], axis=1))
@@ -113,7 +122,7 @@ def _window(
 
 
 def fall_off(
-    losses: Floats, lowest: Ints, inside: Bools, tolerance: float, wall: float
+    losses: Floats, lowest: Ints, inside: Bools, tolerance: Level, wall: float
 ) -> tuple[Floats, Floats]:
     """Returns the weights exp(-(excess / (wall * median excess))^2) inside the window, 0 outside,
     shape [R, K], and the median excess loss of each window, shape [R]; NaN with an endless wall.
@@ -130,7 +139,7 @@ def fall_off(
     excess = np.where(inside, losses - least, np.inf)
     middle = np.sum(inside, axis=1, keepdims=True) // 2
     typical = np.take_along_axis(np.sort(excess, axis=1), middle, axis=1)
-    width = np.maximum(wall * typical, tolerance)
+    width = np.maximum(wall * typical, np.reshape(tolerance, (-1, 1)))
     # Where half of the window ties with the minimum no excess is typical, and all weigh 1.
     ratio = np.divide(excess, width, out=np.zeros_like(excess), where=inside & (width > 0))
     weights = np.where(inside, np.maximum(np.exp(-(ratio**2)), LEAST_WEIGHT), 0.0)

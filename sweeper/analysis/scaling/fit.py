@@ -281,13 +281,16 @@ class RuleFit:
         alike = np.full(len(self.sd), self.sd.mean())
         choices = [(name, self.sd) for name in names]
         choices += [(name, alike) for name in (self.data.main, *names)]
-        return [
-            (
-                self._parameters(sd, resampled=False, name=n),
-                self._parameters(sd, resampled=True, name=n),
+        found = []
+        for name, sd in choices:
+            seen = self.data.bounds[name]
+            low, high = (
+                np.concatenate([seen.low, seen.lows]),
+                np.concatenate([seen.high, seen.highs]),
             )
-            for n, sd in choices
-        ]
+            every = self.model.fit(self.data.u, low, high, sd)
+            found.append((every[:1], every[1:]))
+        return found
 
     def _parameters(self, sd: Floats, *, resampled: bool, name: str | None = None) -> Floats:
         bounds = self.data.bounds[name or self.data.main]

@@ -196,6 +196,13 @@ class Forecaster:
             forms=tuple(names[f] for f in form.tolist() for _ in range(repeat)),
         )
 
+    def beside(self, others: Floats) -> Forecaster:
+        """Returns the forecaster that knows the log evidence of other groups, with its fits, which
+        do not depend on them."""
+        found = replace(self, others=others)
+        vars(found)["_fitted"] = self._fitted
+        return found
+
     @property
     def _centre(self) -> Floats:
         u = self.seen.u
@@ -315,7 +322,4 @@ def together(forecasters: Sequence[Forecaster]) -> list[Forecaster]:
     slopes and bends: what all groups show tells each how far to trust its own few places."""
     evidence = np.stack([one.evidence for one in forecasters])
     rest = OTHERS * (evidence.sum(axis=0) - evidence)
-    return [
-        replace(one, others=other - other.max())
-        for one, other in zip(forecasters, rest, strict=True)
-    ]
+    return [one.beside(other - other.max()) for one, other in zip(forecasters, rest, strict=True)]

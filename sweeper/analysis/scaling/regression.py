@@ -155,8 +155,8 @@ def fill_bounds(
         fitted: from values of shape [S, n] to those of the fit through them, [S, n].
     """
     known = low == high
-    y = _finite_guess(low, high)
     todo = np.flatnonzero(~known.all(axis=1))
+    y = _finite_guess(low, high) if len(todo) else low
     for _ in range(ROUNDS):
         if not len(todo):
             break

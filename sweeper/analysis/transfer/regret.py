@@ -120,10 +120,10 @@ def transfer_regret(
 
 def regret_at(optimum: Optimum, place: float, useful: float = USEFUL_SHARE) -> Regret:
     """Returns what a setting, given in log2, costs at the scale of an optimum."""
-    transferred, certainty, note = _loss_at(optimum, place)
-    tuned = _tuned(optimum)
+    loss, tuned = optimum.curve(np.array([place, optimum.log2])).tolist()
+    transferred, certainty, note = _transferred(optimum, place, loss)
     regret = transferred - tuned
-    low, high = _interval(optimum, place, regret, certainty)
+    low, high = _interval(optimum, place, (tuned, regret), certainty)
     return Regret(
         scale=optimum.scale,
         log2=place,
@@ -141,20 +141,21 @@ def regret_at(optimum: Optimum, place: float, useful: float = USEFUL_SHARE) -> R
 
 
 def _interval(
-    optimum: Optimum, place: float, regret: float, certainty: Certainty
+    optimum: Optimum, place: float, found: tuple[float, float], certainty: Certainty
 ) -> tuple[float, float]:
-    """Returns the 95% interval of a regret.
+    """Returns the 95% interval of a regret, found with the tuned loss.
 
     It holds the regrets of the resamples, and those of the measured curve moved so that its
     optimum lies at either end of its own interval, which knows of other estimators too. Where the
     interval is open, the lowest measured point tells what is lost at least.
     """
+    tuned, regret = found
     if certainty in ("infinite", "unknown"):
         return regret, regret
     if certainty == "at_least":
         place = _last_trained(optimum, place)
     low, high = interval_round(regret, optimum.regret_draws(place))
-    ends, tuned = np.array([optimum.low, optimum.high]), _tuned(optimum)
+    ends = np.array([optimum.low, optimum.high])
     moved = optimum.curve(place + optimum.log2 - ends) - tuned if np.isfinite(ends).all() else ends
     moved = np.where(np.isfinite(moved), np.maximum(moved, 0.0), np.inf)
     inside = optimum.low <= place <= optimum.high
@@ -177,16 +178,11 @@ def _last_trained(optimum: Optimum, place: float) -> float:
     return float(trained[np.argmin(np.abs(trained - place))])
 
 
-def _tuned(optimum: Optimum) -> float:
-    """Returns the loss at the optimum from the curve that transferred losses are read from."""
-    return float(optimum.curve(np.array([optimum.log2]))[0])
-
-
-def _loss_at(optimum: Optimum, place: float) -> tuple[float, Certainty, str]:
+def _transferred(optimum: Optimum, place: float, loss: float) -> tuple[float, Certainty, str]:
+    """Returns what is known of the loss at a place, from the curve's loss there."""
     grid, losses = optimum.grid, optimum.losses
     if place < grid[0] or place > grid[-1]:
         return _outside(optimum, place)
-    loss = float(optimum.curve(np.array([place]))[0])
     if math.isinf(loss):
         return math.inf, "infinite", "the transferred setting diverges"
     if math.isfinite(loss):
