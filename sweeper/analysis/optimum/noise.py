@@ -88,7 +88,7 @@ class Noise:
 
     def at(self, curve: SeededPoints) -> Floats:
         """Returns the standard deviation of the loss of a run at each point, shape [K]: what the
-        point itself states, where it does and that is where the level comes from."""
+        point itself states, where it does."""
         modelled = np.asarray(np.hypot(self.level, self.growth * excess(curve)))
         if self.source != "stated":
             return modelled
@@ -103,10 +103,9 @@ def error_of(curve: SeededPoints, noise: Noise) -> float:
 
 def reading_of(curve: SeededPoints, noise: Noise) -> Reading:
     """Returns how the points of a curve are read under a noise."""
-    deviations = noise.at(curve)
-    if np.all(deviations == noise.level):
+    if noise.level == 0 or (noise.growth == 0 and noise.source != "stated"):
         return Reading(error=error_of(curve, noise))
-    return Reading(error=error_of(curve, noise), precision=(noise.level / deviations) ** 2)
+    return Reading(error=error_of(curve, noise), precision=(noise.level / noise.at(curve)) ** 2)
 
 
 def excess(curve: SeededPoints) -> Floats:
