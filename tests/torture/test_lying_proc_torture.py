@@ -4,8 +4,6 @@ left to the lease, whoever else is killed or hidden."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 from sample_store import save
+from torture_program import needs
 
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
@@ -50,19 +49,6 @@ HIDING = 'mount -t proc -o hidepid={} proc /proc && exec "$@"'
 """Mounts a /proc that hides the processes of other users from each."""
 
 NOBODY = "65534"
-
-
-def allowed(command: list[str]) -> bool:
-    """Returns whether this machine lets a command make its namespaces."""
-    if shutil.which(command[0]) is None or os.getuid() != 0:
-        return False
-    return subprocess.run([*command, "true"], capture_output=True, timeout=30).returncode == 0
-
-
-def needs(*command: str) -> pytest.MarkDecorator:
-    """Skips a test where namespaces may not be made."""
-    reason = f"`{' '.join(command)}` is not allowed here"
-    return pytest.mark.skipif(not allowed(list(command)), reason=reason)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ can, a signal ends the run in time, a death in words, and nothing is lost or tra
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -18,11 +19,16 @@ from witnessed_card import Witness, trained_twice_at_once
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is not installed here"),
+]
 
 PARTS = {"GCS": "gcs/gcs_server", "raylet": "raylet/raylet", "mailbox": "ray::Mailbox"}
 
-STOPPED_SECONDS = 20.0 if LONG else 3.0
+STOPPED_SECONDS = 20.0 if LONG else 1.0
 """How long a process is stopped before it may go on; a slot saves its trials after ten."""
 
 FORMS = [
@@ -43,8 +49,10 @@ def hit(run: Program, part: str, number: signal.Signals) -> None:
 
 
 def started(program: Callable[..., Program], study: Study) -> Program:
-    """Returns a run that has trained something."""
-    run = program(study, "ray")
+    """Returns a run that has trained something, on two processors: how long a study lasts must not
+    depend on how many there are."""
+    two = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
+    run = program(study, "ray", prefix=["taskset", "--cpu-list", two])
     run.start()
     await_curves(run, 1)
     assert run.alive, run.said
@@ -63,7 +71,7 @@ def completed(
     assert curves(run) < len(calm(study)), "the study is too short"
     rest = program(study)
     rest.start()
-    assert rest.wait(180) == 0, rest.said
+    assert rest.wait(300) == 0, rest.said
     sound(rest, {0})
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)
@@ -83,13 +91,13 @@ def test_ray_stopped_for_a_while_costs_nothing_and_the_death_of_its_head_ends_in
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where nothing of Ray's lies yet
-    study = digits(120 if LONG else 40)
+    study = digits(160 if LONG else 28)
     run = started(program, study)
     for part in ("GCS", "raylet", "mailbox"):
         hit(run, part, signal.SIGSTOP)
-        had = curves(run)
         time.sleep(STOPPED_SECONDS)
-        assert part == "mailbox" or curves(run) > had, "trials go on without it"
+        if part == "GCS":
+            await_curves(run, curves(run) + 1)  # trials go on without it
         hit(run, part, signal.SIGCONT)
     await_curves(run, curves(run) + 1)
     hit(run, "GCS", signal.SIGKILL)
@@ -111,7 +119,7 @@ def test_a_run_whose_ray_hangs_or_dies_ends_in_time_and_loses_nothing(
     calm: Callable[[Study], Bits],
     witness: Witness,
 ) -> None:
-    study = digits(40)
+    study = digits(120 if LONG else 28)
     run = started(program, study)
     for part in parts:
         hit(run, part, number)
