@@ -9,13 +9,16 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_program import Program
+from engine_studies import adds_up, attempts_of, losses, planted
 from long_form import LONG
-from torture_program import Bits, await_curves, curves, digits, instants, settled, sound
-from witnessed_card import Witness, trained_twice_at_once
+from on_disk import on_disk
+from torture_program import await_curves, curves, instants, leftovers, overlaps, sound
 
+from sweeper.engine.run import Run
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
@@ -32,14 +35,23 @@ STOPPED_SECONDS = 20.0 if LONG else 1.0
 """How long a process is stopped before it may go on; a slot saves its trials after ten."""
 
 FORMS = [
-    (("GCS", "raylet"), signal.SIGSTOP),
     (("GCS",), signal.SIGSTOP),
     (("raylet",), signal.SIGSTOP),
     (("mailbox",), signal.SIGSTOP),
     (("GCS", "raylet", "mailbox"), signal.SIGSTOP),
     (("raylet",), signal.SIGKILL),
 ]
-"""What befalls a run that is to end afterwards; the death of the GCS ends the first test."""
+"""What befalls a run that is to end afterwards."""
+
+
+def slow(seeds: int, *, seconds: float = 0.05) -> Study:
+    """Returns a study of six trials a seed, of 20 steps of so many seconds each: they sleep, so
+    that they take as long on a busy machine."""
+    return planted(
+        fixed={"steps": 20, "step_seconds": seconds},
+        sweep={"seed": list(range(seeds))},
+        resources={"pack": 1},
+    )
 
 
 def hit(run: Program, part: str, number: signal.Signals) -> None:
@@ -49,49 +61,57 @@ def hit(run: Program, part: str, number: signal.Signals) -> None:
 
 
 def started(program: Callable[..., Program], study: Study) -> Program:
-    """Returns a run that has trained something, on two processors: how long a study lasts must not
-    depend on how many there are."""
+    """Returns a run that has trained something, on two processors: how long a study lasts must
+    not depend on how many there are."""
     two = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
     run = program(study, "ray", prefix=["taskset", "--cpu-list", two])
+    had = curves(run)
     run.start()
-    await_curves(run, 1)
+    await_curves(run, had + 1)
     assert run.alive, run.said
     return run
 
 
-def completed(
-    run: Program,
-    program: Callable[..., Program],
-    study: Study,
-    calm: Callable[[Study], Bits],
-    witness: Witness,
-) -> None:
-    """Asserts that another run brings a study to its end, and that nothing was repeated."""
+def ended(run: Program, code: int) -> str:
+    """Returns the last words of a run that ends in time, and leaves nobody behind."""
+    assert run.wait(45) == code, run.said
+    sound(run, {code})
     run.await_silence()
-    assert curves(run) < len(calm(study)), "the study is too short"
+    return run.said.strip().splitlines()[-1]
+
+
+def completed(program: Callable[..., Program], study: Study, seeds: int, folder: Path) -> None:
+    """Asserts that another run brings a study to its end, and that nothing was repeated."""
     rest = program(study)
+    assert curves(rest) < len(study_losses(folder, seeds)), "the study is too short"
     rest.start()
     assert rest.wait(300) == 0, rest.said
     sound(rest, {0})
-    trained = witness.stretches()
-    assert not trained_twice_at_once(trained)
-    with Store.open(run.store, create=False) as store:
-        settled(store, study, calm(study))
-        kinds = "select state, error from attempts where state not in ('completed', 'diverged')"
-        lost = store.query(kinds).rows
-    blamed = [error for state, error in lost if state == "lost_worker" and "process" not in error]
-    assert not blamed, "no trial is to blame"
+    with Store.open(rest.store, create=False) as store:
+        assert adds_up(store, study.name)
+        assert losses(store, study.name) == study_losses(folder, seeds)
+        found = attempts_of(store, "trial_key, state, error")
+        assert not overlaps(store)
+        assert not leftovers(on_disk(store.paths).root)
+    done = [key for key, state, _ in found if state == "completed"]
+    assert len(done) == len(set(done)), "nothing was trained to its end twice"
+    lost = [error for _, state, error in found if state == "lost_worker"]
+    assert all("has ended" in error for error in lost), "no trial is to blame for a worker"
 
 
-def test_ray_stopped_for_a_while_costs_nothing_and_the_death_of_its_head_ends_in_words(
-    program: Callable[..., Program],
-    calm: Callable[[Study], Bits],
-    witness: Witness,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def study_losses(folder: Path, seeds: int) -> dict[tuple[Any, ...], tuple[str, str]]:
+    """Returns what trials that nobody disturbs come to."""
+    with Store.open(folder / "calm") as store:
+        Run(slow(seeds, seconds=0.0), store, executor="inline").execute()
+        return losses(store, "planted")
+
+
+def test_ray_stopped_costs_nothing_and_its_death_or_a_signal_ends_the_run_in_time(
+    program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where nothing of Ray's lies yet
-    study = digits(160 if LONG else 28)
+    seeds = 30 if LONG else 6
+    study = slow(seeds)
     run = started(program, study)
     for part in ("GCS", "raylet", "mailbox"):
         hit(run, part, signal.SIGSTOP)
@@ -101,34 +121,35 @@ def test_ray_stopped_for_a_while_costs_nothing_and_the_death_of_its_head_ends_in
         hit(run, part, signal.SIGCONT)
     await_curves(run, curves(run) + 1)
     hit(run, "GCS", signal.SIGKILL)
-    assert run.wait(60) == 4, run.said
-    sound(run, {4})
-    said = run.said.strip().splitlines()[-1]
+    said = ended(run, 4)
     assert said.startswith("sweeper: Ray's head process (GCS) at 127.0.0.1:"), said
     assert "has died; run the same command again" in said
     token = tmp_path / ".ray" / "auth_token"
     assert (token.stat().st_mode & 0o777, len(token.read_text())) == (0o600, 64)
-    completed(run, program, study, calm, witness)
+
+    again = started(program, study)
+    hit(again, "GCS", signal.SIGSTOP)
+    hit(again, "raylet", signal.SIGSTOP)
+    time.sleep(instants("stuck").uniform(0, STOPPED_SECONDS))
+    again.process.send_signal(signal.SIGTERM)
+    assert ended(again, 3).startswith("sweeper: interrupted with"), "slots wrote checkpoints"
+    completed(program, study, seeds, tmp_path)
 
 
-@pytest.mark.parametrize(("parts", "number"), FORMS if LONG else FORMS[:1])
+@pytest.mark.skipif(not LONG, reason="the long form; the test above has the short one")
+@pytest.mark.parametrize(("parts", "number"), FORMS)
 def test_a_run_whose_ray_hangs_or_dies_ends_in_time_and_loses_nothing(
     parts: tuple[str, ...],
     number: signal.Signals,
     program: Callable[..., Program],
-    calm: Callable[[Study], Bits],
-    witness: Witness,
+    tmp_path: Path,
 ) -> None:
-    study = digits(120 if LONG else 28)
+    study = slow(14)
     run = started(program, study)
     for part in parts:
         hit(run, part, number)
     time.sleep(instants("stuck").uniform(0, STOPPED_SECONDS))
     if number == signal.SIGSTOP:
         run.process.send_signal(signal.SIGTERM)
-    code = 3 if number == signal.SIGSTOP else 4
-    assert run.wait(45) == code, run.said
-    sound(run, {code})
-    if "mailbox" not in parts:
-        assert "go on from their last one" not in run.said, "slots wrote checkpoints"
-    completed(run, program, study, calm, witness)
+    ended(run, 3 if number == signal.SIGSTOP else 4)
+    completed(program, study, 14, tmp_path)
