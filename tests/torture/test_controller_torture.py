@@ -77,7 +77,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     run = program(study, executor, store=location)
     killed = [strike(run, chance, witness) for _ in range(rounds)]
     run.start()
-    assert run.wait(60 + 10 * rounds) == 0, run.said
+    assert run.wait(120 + 10 * rounds) == 0, run.said
     sound(run, {0})
     run.await_silence()
     trained = witness.stretches()
