@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ location, keys, lease, user = sys.argv[1:]
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 with Store.open(location) as store:
-    if user:  # only now: it may not enter the folders of this one
+    if user:  # only now: it may not write in the folders of this one
         os.setuid(int(user))
     claims = store.claim(json.loads(keys), owner=Owner.here(), lease_s=float(lease))
     print(len(claims), flush=True)
@@ -99,12 +100,16 @@ def keys(tmp_path: Path) -> list[str]:
 
 @needs("unshare", "-m", "sh", "-c", HIDING.format(2), "sh")
 @pytest.mark.parametrize("hidepid", [1, 2])
-def test_a_hidden_controller_of_another_user_keeps_its_claims(
-    tmp_path: Path, keys: list[str], hidepid: int
-) -> None:
+def test_a_hidden_controller_of_another_user_keeps_its_claims(hidepid: int) -> None:
     """Both in one mount, as on a cluster's login node."""
     shell = ["unshare", "-m", "sh", "-c", HIDING.format(hidepid), "sh"]
-    assert one_after_another(shell, tmp_path / "store", keys, lease=60, user=NOBODY) == ["4", "0"]
+    with tempfile.TemporaryDirectory(prefix="sweeper-proc-") as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # the other user looks after the database too
+        with Store.open(place / "store") as store:
+            keys = save(store, 4)
+        given = one_after_another(shell, place / "store", keys, lease=60, user=NOBODY)
+    assert given == ["4", "0"]
 
 
 @needs("unshare", "-T", "--boottime", "100000", "--fork")
