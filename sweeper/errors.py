@@ -22,6 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+HANGING = "hanging"
+"""Name of a thread that hangs in a call for good, and must not have the last word."""
+
 
 class SweeperError(Exception):
     """Base of all errors that the command line prints without a traceback."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Annotated
 
@@ -20,7 +22,7 @@ from sweeper.cli.run import run
 from sweeper.cli.status import report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
-from sweeper.errors import SweeperError
+from sweeper.errors import HANGING, SweeperError
 from sweeper.words import visible
 
 GARBAGE = 100_000
@@ -70,6 +72,19 @@ for _command in COMMANDS:
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
     gc.set_threshold(GARBAGE)
+    before = {*threading.enumerate()}
+    try:
+        _call()
+    except SystemExit as end:
+        if any(thread.name == HANGING for thread in {*threading.enumerate()} - before):
+            # A library that hangs may end the process in its own way, with its own code.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 0)
+        raise
+
+
+def _call() -> None:
     try:
         app()
     except SweeperError as fault:

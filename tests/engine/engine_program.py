@@ -36,6 +36,8 @@ class Program:
         store: a folder or the URL of a database; None takes a folder in ``folder``.
         options: further ones of the command line.
         environ: further variables of the environment.
+        prefix: a command that starts the program, such as one that makes namespaces.
+        module: what is run in place of the program itself, with the same arguments.
     """
 
     def __init__(
@@ -47,12 +49,15 @@ class Program:
         store: Path | str | None = None,
         options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        module: str = "sweeper.cli",
     ) -> None:
         self.store = str(store or folder / "store")
         self.files = on_disk(locate(self.store).paths)
         self._folder = folder
         self._file = folder / "study.yaml"
         self._file.write_text(json.dumps(study.document), encoding="utf-8")
+        self._command = [*prefix, sys.executable, "-m", module, "run", str(self._file)]
         self._options = ["--store", self.store, "--executor", executor, *options, "--json"]
         self._mark = uuid.uuid4().hex
         self._environ = {**os.environ, **(environ or {}), MARK: self._mark}
@@ -60,10 +65,9 @@ class Program:
 
     def start(self) -> None:
         """Starts the program, anew if it has ended."""
-        command = [sys.executable, "-m", "sweeper.cli", "run", str(self._file)]
         with (self._folder / "out").open("w") as out, (self._folder / "err").open("w") as err:
             self._process = subprocess.Popen(
-                [*command, "--checkpoint-seconds", "0.1", *self._options],
+                [*self._command, "--checkpoint-seconds", "0.1", *self._options],
                 env=self._environ,
                 stdout=out,
                 stderr=err,
@@ -106,10 +110,13 @@ class Program:
         """Command lines of what still runs of it, the process itself included."""
         return list(marked_processes(self._mark).values())
 
+    def pids(self, name: str) -> list[int]:
+        """Process numbers of what lives of it and has a name in its command line."""
+        return [pid for pid, line in marked_processes(self._mark).items() if name in line]
+
     def workers(self) -> list[int]:
         """Process numbers of the slots that live."""
-        found = marked_processes(self._mark)
-        return [pid for pid, line in found.items() if line.startswith("ray::Slot")]
+        return self.pids("ray::Slot")
 
     def results(self) -> list[str]:
         """Keys that have a result, as another process sees the store."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from engine_program import Program
@@ -28,6 +30,16 @@ from sweeper.store.store import Store
 from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
+
+
+@pytest.fixture
+def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yields the temporary folder of the programs, with a short name: Ray makes sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="sw-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
 
 START_SECONDS = 3.0
 """About what a program takes until it trains."""
@@ -57,6 +69,7 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     program: Callable[..., Program],
     calm: Callable[[Study], Bits],
     witness: Witness,
+    scratch: Path,
 ) -> None:
     study = digits(max(6, 3 * rounds))  # a kill may wait for two of them
     chance = instants("controller")
@@ -64,11 +77,12 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     run = program(study, executor, store=location)
     killed = [strike(run, chance, witness) for _ in range(rounds)]
     run.start()
-    assert run.wait(60 + 10 * rounds) == 0, run.said
+    assert run.wait(120 + 10 * rounds) == 0, run.said
     sound(run, {0})
     run.await_silence()
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)
+    assert not [*scratch.rglob("sweeper-*"), *scratch.rglob("session_2*")], "what was killed left"
     # A kill may fall between the last step and the result's file; after that nothing is repeated.
     assert trained_again(trained, STEPS) <= max(1, rounds // 10)
     if rounds >= 10:  # fewer kills may all hit before a first checkpoint

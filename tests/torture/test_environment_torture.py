@@ -19,7 +19,7 @@ import pytest
 from engine_program import Program
 from long_form import LONG
 from sqlalchemy import Connection
-from torture_program import Bits, await_curves, curves, digits, lost_pids, settled, sound
+from torture_program import Bits, await_curves, curves, digits, lost_pids, needs, settled, sound
 from witnessed_card import VARIABLE, Witness, trained_twice_at_once
 
 from sweeper.engine.run import Run
@@ -175,5 +175,45 @@ def test_a_clock_that_jumps_makes_nobody_take_what_another_is_at(
         trained = witness.stretches()
         assert len({part.pid for part in trained}) == 2
         assert not trained_twice_at_once(trained)
+        assert not lost_pids(store)
+        settled(store, STUDY, calm(STUDY), true_times=False)
+
+
+ELSEWHERE = (
+    "unshare",
+    "--mount",
+    "--uts",
+    "sh",
+    "-c",
+    'hostname elsewhere && mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"',
+)
+"""What another machine's name and boot are simulated with; a file with the boot follows."""
+
+
+@needs(*ELSEWHERE, "/dev/null")
+def test_two_machines_whose_clocks_are_ten_minutes_apart_train_nothing_twice(
+    tmp_path: Path,
+    program: Callable[..., Program],
+    calm: Callable[[Study], Bits],
+    witness: Witness,
+) -> None:
+    """On SQLite, where leases go by the clock of each: to the one that is ahead, every lease of
+    the other has lapsed long ago."""
+    boot = tmp_path / "boot"
+    boot.write_text("another-boot\n")
+    here = program(STUDY)
+    ahead = program(STUDY, prefix=[*ELSEWHERE, str(boot)], module="ahead_of_time")
+    here.start()
+    await_curves(here, 1)
+    ahead.start()
+    assert here.wait(180) == 0, here.said
+    assert ahead.wait(180) == 0, ahead.said
+    sound(here, {0})
+    sound(ahead, {0})
+    trained = witness.stretches()
+    assert len({part.pid for part in trained}) == 2, "each had a share"
+    assert not trained_twice_at_once(trained)
+    assert "has claims in this SQLite database" in ahead.said
+    with Store.open(here.store, create=False) as store:
         assert not lost_pids(store)
         settled(store, STUDY, calm(STUDY), true_times=False)

@@ -7,11 +7,14 @@ import itertools
 import json
 import os
 import random
+import shutil
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import witnessed_card
 from engine_program import Program
 from engine_studies import adds_up
@@ -53,6 +56,19 @@ class Answer(NamedTuple):
 def write(study: Study, file: Path) -> None:
     """Writes a study as a file that it can be read from."""
     file.write_text(json.dumps(study.document), encoding="utf-8")
+
+
+def allowed(command: list[str]) -> bool:
+    """Returns whether this machine lets a command make its namespaces."""
+    if shutil.which(command[0]) is None or os.getuid() != 0:
+        return False
+    return subprocess.run([*command, "true"], capture_output=True, timeout=30).returncode == 0
+
+
+def needs(*command: str) -> pytest.MarkDecorator:
+    """Skips a test where namespaces may not be made."""
+    reason = f"`{' '.join(command)}` is not allowed here"
+    return pytest.mark.skipif(not allowed(list(command)), reason=reason)
 
 
 def share(part: int) -> int:

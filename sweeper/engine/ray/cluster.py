@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
 import os
+import secrets
+import shutil
 import signal
-import socket
+import stat
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import auto_init_hook, ray_constants, services
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.messages import Shape
 from sweeper.engine.packing import local_processors
+from sweeper.engine.ray.pulse import RESTART_SECONDS, Call, Pulse, aside, knock
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError, Interrupted
-
-KNOCK_SECONDS = 5.0
-"""How long the head of a cluster may take to accept a connection."""
-
-HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-"""A frame without content of type 4; see RFC 9113, sections 4.1 and 6.5."""
+from sweeper.store import signature, signer_has_ended
 
 CAPACITY_SECONDS = 5.0
 """How often the size of the cluster is asked for again."""
 
 
+NOTE_SECONDS = 60.0
+"""Without an answer of Ray for so long, a note says so."""
+
+ANSWER_SECONDS = 60.0
+"""How long a question about the cluster may take where nothing can go on without the answer."""
+
+SHUTDOWN_SECONDS = 10.0
+"""How long Ray may take to end its processes before they are killed."""
+
+SESSION = "sweeper-ray-"
+"""How the names of files begin that say whose a folder of Ray's is; who and which one follow."""
+
+
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Holds a connection to a Ray cluster.
+def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iterator[Pulse]:
+    """Holds a connection to a Ray cluster; yields what watches its processes.
 
     Args:
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one,
-            which ends with the context.
+            which nobody but this machine can reach, and which ends with the context.
+        note: is given what a person should know.
 
     Raises:
         ClusterError: Ray cannot be started or joined; says what to do.
@@ -55,7 +69,9 @@ def cluster(address: str | None) -> Iterator[None]:
         }
     else:
         _knock(_found(address))
-    with _own_sigterm(), _warnings_for_us_alone():
+    guard_token(create=address is None, note=note)
+    auto_init_hook.enable_auto_connect = False  # a call that comes late must not start Ray anew
+    with _own_sigterm(), _warnings_for_us_alone(), _loopback(address), _told_late(note):
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         except SystemExit as fault:
@@ -64,10 +80,165 @@ def cluster(address: str | None) -> Iterator[None]:
             raise ClusterError(_advice(address, fault)) from fault
         except Exception as fault:
             raise ClusterError(_advice(address, fault)) from fault
+    pulse = Pulse("", "")
+    try:
+        if not is_token_auth_enabled():
+            note(_open_to_all(address))
+        with _session_folder(), _pulse(address) as pulse:
+            yield pulse
+    finally:
+        _shut_down(pulse)
+
+
+def _pulse(address: str | None) -> Pulse:
+    """Returns what watches the head of the cluster and the node of this machine."""
+    joined: Any = ray._private.worker._global_node
+    if joined is None:
+        return Pulse("", "")  # reached through a proxy
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = (each for each in answered(ray.nodes) if each["NodeID"] == here)
+    place = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    restart = RESTART_SECONDS if address is not None else 0.0
+    return Pulse(joined.gcs_address, place, restart_seconds=restart)
+
+
+def answered(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns the answer of a call of Ray without which nothing can go on.
+
+    Raises:
+        ClusterError: it takes too long.
+    """
+    try:
+        return aside(call, *arguments).result(ANSWER_SECONDS)
+    except TimeoutError as fault:
+        raise ClusterError(
+            f"Ray has not answered for {ANSWER_SECONDS:.0f} s; look after its processes (`ray "
+            "status`), and run the same command again"
+        ) from fault
+
+
+@contextlib.contextmanager
+def _told_late(note: Callable[[str], None]) -> Iterator[None]:
+    """Notes that Ray takes long to start; it has time limits of its own."""
+    said = f"Ray has been starting for {NOTE_SECONDS:.0f} s; waiting for it"
+    clock = threading.Timer(NOTE_SECONDS, note, [said])
+    clock.daemon = True
+    clock.start()
     try:
         yield
     finally:
-        ray.shutdown()
+        clock.cancel()
+
+
+@contextlib.contextmanager
+def _loopback(address: str | None) -> Iterator[None]:
+    """A cluster that is started in this context is that of one machine: its processes listen on
+    127.0.0.1 alone, as Ray has it by itself on macOS only."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and address is not None
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _open_to_all(address: str | None) -> str:
+    who = f"whoever reaches {address}" if address else "every user of this machine"
+    return (
+        f"Ray's authentication is off: {who} can run code as the user of its processes while it "
+        "runs (RAY_AUTH_MODE=token asks for a token; see docs/engine.md)"
+    )
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[None]:
+    """Ray leaves the folder of every session behind. That of a local one goes with it, unless it
+    ended badly, when its logs are kept; those of runs that have ended go when the next one
+    starts."""
+    node: Any = ray._private.worker._global_node
+    if node is None or not node.is_head():
+        yield
+        return
+    session = Path(node.get_session_dir_path())
+    for mark in session.parent.glob(f"{SESSION}*"):
+        signed, _, name = mark.name.removeprefix(SESSION).partition("-")
+        if name.startswith("session_") and signer_has_ended(signed):
+            _remove_session(session.parent / name, mark)
+    mark = session.parent / f"{SESSION}{signature()}-{session.name}"
+    with contextlib.suppress(OSError):
+        mark.touch()
+    yield
+    atexit.register(_remove_session, session, mark)  # once nobody writes there any more
+
+
+def _remove_session(session: Path, mark: Path) -> None:
+    shutil.rmtree(session, ignore_errors=True)
+    if not session.exists():
+        with contextlib.suppress(OSError):
+            mark.unlink()
+
+
+def _shut_down(pulse: Pulse) -> None:
+    """Leaves Ray, and ends what was started here: by itself, or by force where it hangs."""
+    node: Any = ray._private.worker._global_node
+    groups = node.all_processes.values() if node is not None else ()
+    started = [each.process for group in groups for each in group]
+    if pulse.ill:
+        _kill_all(started)
+    leaving = aside(ray.shutdown)
+    try:
+        leaving.result(SHUTDOWN_SECONDS)
+    except TimeoutError:
+        leaving.give_up()
+        _kill_all(started)
+        atexit.unregister(ray.shutdown)  # it would hang again
+    except ray.exceptions.RayError:
+        pass  # nobody is left to take leave of
+
+
+def _kill_all(processes: Sequence[Any]) -> None:
+    for process in processes:
+        with contextlib.suppress(OSError):
+            process.kill()
+
+
+def guard_token(*, create: bool, note: Callable[[str], None]) -> None:
+    """Sees to it that nobody else can read the token in ``~/.ray/auth_token``.
+
+    Ray makes one where there is none, for everybody of this machine to read, and takes it for a
+    password: with it anybody runs code as the user of the cluster. Where Ray is told of another
+    token, or of none, nothing is done.
+
+    Args:
+        create: makes one where there is none.
+        note: is told if another one's permissions were withdrawn.
+    """
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    file = Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):  # Ray says what is wrong with its file
+        if file.exists():
+            found = file.stat()
+            if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
+                file.chmod(0o600)
+                note(f"{file} could be read by others, and is now yours alone")
+        elif create:
+            _make_token(file)
+
+
+def _make_token(file: Path) -> None:
+    """Writes a new token, whole, unless another process has just done so."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as text:
+        text.write(secrets.token_hex(32))
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
 
 
 @contextlib.contextmanager
@@ -109,22 +280,12 @@ def _found(address: str) -> str:
 
 def _knock(address: str) -> None:
     """Raises ClusterError if nothing listens at ``host:port``, or something that is not Ray: Ray
-    itself would go on trying for more than ten minutes (measured with 2.60).
-
-    Ray's head speaks gRPC, so it answers the opening of HTTP/2 with a SETTINGS frame (RFC 9113,
-    section 3.4); with TLS it cannot be asked this way.
-    """
-    host, separator, port = address.rpartition(":")
+    itself would go on trying for more than ten minutes (measured with 2.60)."""
+    _, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         return
     try:
-        place = (host.strip("[]"), int(port))
-        with socket.create_connection(place, timeout=KNOCK_SECONDS) as link:
-            if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
-                link.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
-                answer = link.recv(len(EMPTY_SETTINGS))
-                if answer[3:4] != EMPTY_SETTINGS[3:4]:
-                    raise ConnectionError("something that is not Ray listens there")
+        knock(address)
     except TimeoutError as fault:
         silence = ConnectionError("what listens there, if anything, does not answer as Ray does")
         raise ClusterError(_advice(address, silence)) from fault
@@ -148,12 +309,18 @@ def _advice(address: str | None, fault: BaseException) -> str:
 
 
 class Capacity:
-    """How many slots of a shape the whole cluster holds; asks Ray every few seconds."""
+    """How many slots of a shape the whole cluster holds; asks Ray every few seconds, and waits
+    for its first answer only.
+
+    Raises:
+        ClusterError: Ray does not answer when it is asked for the first time.
+    """
 
     def __init__(self) -> None:
         self._resources: dict[str, float] = {}
         self._sizes: list[float] = []
         self._asked = -math.inf
+        self._answer: Call[tuple[dict[str, float], list[float]]] | None = None
 
     def __str__(self) -> str:
         cpus, gpus = self._resources.get("CPU", 0.0), self._resources.get("GPU", 0.0)
@@ -191,15 +358,27 @@ class Capacity:
         return {"CPU": max(fitting, key=lambda size: (fitting[size], size), default=shape.cpus)}
 
     def _look(self) -> None:
-        if time.monotonic() - self._asked > CAPACITY_SECONDS:
-            self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            nodes = ray.nodes()  # type: ignore[no-untyped-call]
-            self._sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
-            self._asked = time.monotonic()
+        now = time.monotonic()
+        if self._asked == -math.inf:
+            self._resources, self._sizes = answered(_resources)
+            self._asked = now
+        elif self._answer is None and now - self._asked > CAPACITY_SECONDS:
+            self._answer, self._asked = aside(_resources), now
+        elif self._answer is not None and self._answer.done():
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._resources, self._sizes = self._answer.result()
+            self._answer = None
 
 
-def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function once in a process of a node; returns Ray's reference to its answer.
+def _resources() -> tuple[dict[str, float], list[float]]:
+    """Returns what the cluster has in all, and the processors of each node that lives."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+    return ray.cluster_resources(), sizes  # type: ignore[no-untyped-call]
+
+
+def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Call[Any]:
+    """Calls a function once in a process of a node; returns its answer to be.
 
     Args:
         node: Ray's name of the node.
@@ -207,8 +386,12 @@ def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
         arguments: what it is given.
     """
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(function).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
-    return task.remote(*arguments)
+
+    def call() -> Any:
+        task = ray.remote(function).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+        return ray.get(task.remote(*arguments))
+
+    return aside(call)
 
 
 def end_process(node: str, pid: int) -> None:

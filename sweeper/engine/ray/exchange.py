@@ -3,7 +3,6 @@ the worker of a lost order died or its whole node."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -15,21 +14,24 @@ import ray
 
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Event, Lost, Shape
-from sweeper.engine.ray.cluster import Capacity, end_process, on_node
+from sweeper.engine.ray.cluster import NOTE_SECONDS, Capacity, end_process, on_node
 from sweeper.engine.ray.mailbox import Exchanged
+from sweeper.engine.ray.pulse import Call, Pulse, aside
 from sweeper.errors import ClusterError
+from sweeper.outcome import first_line
 
-ANSWER_SECONDS = 60.0
+NODE_SECONDS = 60.0
 """How long a node may take to answer or to be declared dead; Ray takes about 20 seconds."""
 
 
 @dataclass
 class _OpenLoss:
-    """A loss that may be that of a node: what was lost, Ray's reference to the answer of a task
-    that was sent to the node, and when, in seconds."""
+    """A loss that may be that of a node: what was lost, the answer to be of a task that was sent
+    to the node, the list of nodes to be, and when it was asked, in seconds."""
 
     event: Lost
-    answer: Any
+    answer: Call[Any]
+    nodes: Call[Any]
     since: float
 
 
@@ -38,10 +40,15 @@ class LossClassifier:
 
     A worker dies at once with its node, and Ray notices the worker first: only a task on that
     node tells the two apart.
+
+    Args:
+        pulse: knows whether the node of this machine lives.
+        here: Ray's name of that node.
     """
 
-    def __init__(self) -> None:
-        self._here = ray.get_runtime_context().get_node_id()
+    def __init__(self, pulse: Pulse, here: str) -> None:
+        self._pulse = pulse
+        self._here = here
         self._open: list[_OpenLoss] = []
 
     def review(self, events: tuple[Event, ...]) -> list[Event]:
@@ -49,18 +56,25 @@ class LossClassifier:
         on nodes that have not answered yet, and earlier losses of which it is known now."""
         ready: list[Event] = []
         for event in events:
-            if isinstance(event, Lost) and not event.node and event.where not in ("", self._here):
-                answer = on_node(event.where, _answer)
-                self._open.append(_OpenLoss(event, answer, time.monotonic()))
-            else:
+            if not isinstance(event, Lost) or event.node or not event.where:
                 ready.append(event)
+            elif event.where == self._here:
+                ready.append(_told(event, gone=self._pulse.node_died()))
+            else:
+                answer = on_node(event.where, _answer)
+                self._open.append(_OpenLoss(event, answer, aside(ray.nodes), time.monotonic()))
         for loss in list(self._open):
             gone = _node_is_gone(loss)
             if gone is not None:
                 self._open.remove(loss)
-                reason = f"{loss.event.reason} (its node is gone)" if gone else None
-                ready.append(replace(loss.event, node=gone, reason=reason or loss.event.reason))
+                ready.append(_told(loss.event, gone=gone))
         return ready
+
+
+def _told(event: Lost, *, gone: bool) -> Lost:
+    """Returns a loss of which is known whether its node is gone."""
+    reason = f"{event.reason} (its node is gone)" if gone else event.reason
+    return replace(event, node=gone, reason=reason)
 
 
 def _answer() -> bool:
@@ -69,16 +83,16 @@ def _answer() -> bool:
 
 def _node_is_gone(loss: _OpenLoss) -> bool | None:
     """True if the node is gone, False if it lives, None as long as nobody knows."""
-    done, _ = ray.wait([loss.answer], timeout=0)
-    if done:
-        try:
-            return not ray.get(loss.answer)
-        except ray.exceptions.RayError:
-            return True  # nobody there to run it
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    if not any(node["NodeID"] == loss.event.where and node["Alive"] for node in nodes):
-        return True
-    return False if time.monotonic() - loss.since > ANSWER_SECONDS else None
+    if loss.answer.done():
+        return loss.answer.exception() is not None  # nobody there to run it
+    if loss.nodes.done():
+        nodes = loss.nodes.result() if loss.nodes.exception() is None else None
+        if nodes is not None and not any(
+            node["NodeID"] == loss.event.where and node["Alive"] for node in nodes
+        ):
+            return True
+        loss.nodes = aside(ray.nodes)
+    return False if time.monotonic() - loss.since > NODE_SECONDS else None
 
 
 READY_PER_SLOT = 2
@@ -90,17 +104,19 @@ EXCHANGE_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 """How often it is looked whether to wait any longer for a reply."""
 
-NOTE_SECONDS = 60.0
-"""Without a reply for so long, a note says so."""
+SILENT_SECONDS = 300.0
+"""Without an answer of Ray for so long, the run ends. Some minutes later Ray itself would end the
+process."""
 
-SILENT_SECONDS = 600.0
-"""Without a reply for so long, the run ends."""
-
-STOP_SECONDS = 20.0
+STOP_SECONDS = 10.0
 """The same for a run that is being ended; its grace is thirty."""
 
 CLOSE_SECONDS = 10.0
-"""How long a mailbox in trouble may take to tell the slots to stop."""
+"""How long slots may take to write checkpoints and say so once Ray is in trouble."""
+
+
+MAILBOX = "Ray's mailbox of this run"
+GOES_ON = "run the same command again: trials go on from their checkpoints"
 
 
 class Exchange:
@@ -110,6 +126,7 @@ class Exchange:
         dispatcher: where orders come from and events go.
         mailbox: handle of the mailbox actor.
         stopped: polled between exchanges; True closes the mailbox, so that slots checkpoint.
+        pulse: watches Ray's processes; None watches nothing.
         hang_seconds: a slot that says nothing about its order for so long is ended.
         note: is told once that Ray does not answer.
 
@@ -123,6 +140,7 @@ class Exchange:
         mailbox: Any,
         stopped: Callable[[], bool],
         *,
+        pulse: Pulse | None = None,
         hang_seconds: float = math.inf,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -130,10 +148,14 @@ class Exchange:
         self._dispatcher = dispatcher
         self._mailbox = mailbox
         self._stopped = stopped
+        self._pulse = pulse or Pulse("", "")
         self._hang_seconds = hang_seconds
         self._capacity = Capacity()
-        self._classifier = LossClassifier()
+        here = ray.get_runtime_context().get_node_id()
+        self._classifier = LossClassifier(self._pulse, here)
         self._ready: Mapping[Shape, int] = {}
+        self._said = False
+        self._mute = False  # whether the mailbox is what was waited for in vain
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._fault: BaseException | None = None
@@ -153,6 +175,11 @@ class Exchange:
         """True when no slot has anything left to say, or nobody would hear it."""
         return self._dispatcher.finished or self._fault is not None
 
+    @property
+    def in_haste(self) -> bool:
+        """True where nobody should wait for Ray to end in good order."""
+        return self._stopped() or self._fault is not None or self._pulse.ill
+
     def _run(self) -> None:
         try:
             closed = False
@@ -163,7 +190,7 @@ class Exchange:
                 self._round(EXCHANGE_SECONDS)
             self._round(0.0)
         except ray.exceptions.RayError as fault:
-            self._abandon(ClusterError(f"the Ray session broke off: {fault}"))
+            self._abandon(self._broke_off(fault))
         except BaseException as fault:
             self._abandon(fault)
 
@@ -173,13 +200,33 @@ class Exchange:
         return self._stopped() or dispatcher.finished or dispatcher.fault is not None
 
     def _abandon(self, fault: BaseException) -> None:
-        """Nobody listens to the slots any more: they write checkpoints and end. The fault is
-        raised by :meth:`__exit__` on the main thread."""
+        """The run ends: slots write checkpoints and end, and say so as far as they can be heard.
+        The fault is raised by :meth:`__exit__` on the main thread."""
         self._dispatcher.stop()
-        # If the mailbox is what broke, the slots notice by themselves.
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self._mailbox.close.remote(), timeout=CLOSE_SECONDS)
-        self._fault = fault
+        until = time.monotonic() + CLOSE_SECONDS
+        try:
+            if self._mute:
+                return  # the slots notice by themselves
+            for number in ray.get(self._mailbox.close.remote(), timeout=CLOSE_SECONDS):
+                self._dispatcher.withdraw(number)
+            while isinstance(fault, ClusterError) and not self._dispatcher.finished:
+                reply = self._mailbox.exchange.remote([], EXCHANGE_SECONDS)
+                heard: Exchanged = ray.get(reply, timeout=max(0.0, until - time.monotonic()))
+                self._dispatcher.handle(*self._classifier.review(heard.events))
+        except ray.exceptions.RayError:
+            pass  # nor does the mailbox live
+        finally:
+            self._fault = fault
+
+    def _broke_off(self, fault: ray.exceptions.RayError) -> ClusterError:
+        """Returns why the mailbox is gone: with one of Ray's processes, or by itself."""
+        self._pulse.node_died()
+        if (dead := self._pulse.fault) is not None:
+            return ClusterError(f"{dead}; {GOES_ON}")
+        silent, who = self._pulse.silence
+        why = f"{who} has not answered for {silent:.0f} s" if self._pulse.ill else ""
+        said = first_line(str(fault)) or type(fault).__name__
+        return ClusterError(f"the Ray session broke off: {why or said}; {GOES_ON}")
 
     def _close(self) -> None:
         if not self._dispatcher.finished:
@@ -210,25 +257,41 @@ class Exchange:
             end_process(process.node, process.pid)
 
     def _heard(self, reply: Any) -> Any:
-        """Returns the mailbox's reply; a note says that it takes long.
+        """Returns the mailbox's reply, while Ray lives; a note says that it takes long.
 
         Raises:
-            ClusterError: it takes too long, or the run is to end and it takes a while.
+            ClusterError: it takes too long, or the run is to end and it takes a while; or one of
+                Ray's processes has died, or is silent for too long.
         """
-        since, said = time.monotonic(), False
+        since = time.monotonic()
         while True:
             try:
-                return ray.get(reply, timeout=LOOK_SECONDS)
+                answer = ray.get(reply, timeout=LOOK_SECONDS)
             except ray.exceptions.GetTimeoutError:
                 waited = time.monotonic() - since
-            if waited > (STOP_SECONDS if self._stopped() else SILENT_SECONDS):
-                raise ClusterError(
-                    f"Ray has not answered for {waited:.0f} s; look after its processes (`ray "
-                    "status`), and run the same command again: trials go on from their checkpoints"
-                )
-            if waited > NOTE_SECONDS and not said:
-                self._note(f"Ray has not answered for {waited:.0f} s; waiting for it")
-                said = True
+                ending = self._stopped() or self._left.is_set()
+                self._mute = waited > (STOP_SECONDS if ending else SILENT_SECONDS)
+                self._endure(waited, MAILBOX)
+            else:
+                self._endure(*self._pulse.silence)
+                return answer
+
+    def _endure(self, silent: float, who: str) -> None:
+        """Says once that somebody has been silent for many seconds, and when that is over; raises
+        ClusterError if they are too many, or if one of Ray's processes is known to have died."""
+        if (dead := self._pulse.fault) is not None:
+            raise ClusterError(f"{dead}; {GOES_ON}")
+        if self._mute or silent > SILENT_SECONDS:
+            raise ClusterError(
+                f"{who} has not answered for {silent:.0f} s; look after Ray's processes (`ray "
+                f"status`), and {GOES_ON}"
+            )
+        if silent > NOTE_SECONDS and not self._said:
+            self._note(f"{who} has not answered for {silent:.0f} s; waiting for it")
+            self._said = True
+        elif silent < NOTE_SECONDS and self._said and who != MAILBOX:
+            self._note("Ray answers again")
+            self._said = False
 
     def _room(self, shape: Shape) -> int:
         ready = READY_PER_SLOT * self._capacity.slots(shape)

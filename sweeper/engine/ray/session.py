@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +24,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Shape
-from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster
+from sweeper.engine.ray.cluster import Capacity, answered, check_shapes, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.slot import Slot
+from sweeper.errors import ClusterError
+from sweeper.outcome import first_line
 from sweeper.store import signature, signer_has_ended
 
 
@@ -121,6 +125,15 @@ SETTINGS = {
 SCRATCH = "sweeper-tune-"
 """How the names of Tune's folders begin; who made one follows."""
 
+LOOK_SECONDS = 0.5
+"""How often it is looked whether to wait any longer for Tune."""
+
+CLEANUP_SECONDS = 90.0
+"""How long Tune may take to end its slots; it kills those that hang after a minute."""
+
+HASTE_SECONDS = 5.0
+"""The same where the run was asked to end, or Ray is in trouble."""
+
 NODE_DIED = "its node has died"
 """How Ray says that an actor ended with its node."""
 
@@ -148,9 +161,13 @@ def run_ray(
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    with cluster(address), _scratch() as scratch:
+    with cluster(address, note=note) as pulse, _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
-        _tune(dispatcher, stopped, scratch, hang_seconds, note)
+        mailbox = answered(_mailbox)
+        exchange = Exchange(
+            dispatcher, mailbox, stopped, pulse=pulse, hang_seconds=hang_seconds, note=note
+        )
+        _tune(dispatcher, mailbox, exchange, scratch)
 
 
 @contextlib.contextmanager
@@ -166,19 +183,9 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tune(
-    dispatcher: Dispatcher,
-    stopped: Callable[[], bool],
-    scratch: Path,
-    hang_seconds: float,
-    note: Callable[[str], None],
-) -> None:
-    for name in ("ray.tune", "ray.air", "ray.train"):
-        # The death of a worker is told by a note and kept in the store; Tune would print it with
-        # a long traceback into the live view.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+def _mailbox() -> Any:
     here = ray.get_runtime_context().get_node_id()
-    mailbox = (
+    return (
         ray.remote(Mailbox)
         .options(
             num_cpus=0,
@@ -187,7 +194,13 @@ def _tune(
         )
         .remote()
     )
-    exchange = Exchange(dispatcher, mailbox, stopped, hang_seconds=hang_seconds, note=note)
+
+
+def _tune(dispatcher: Dispatcher, mailbox: Any, exchange: Exchange, scratch: Path) -> None:
+    for name in ("ray.tune", "ray.air", "ray.train"):
+        # The death of a worker is told by a note and kept in the store; Tune would print it with
+        # a long traceback into the live view.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(
@@ -203,7 +216,28 @@ def _tune(
         ),
     )
     with exchange:
-        tuner.fit()
+        _await(aside(tuner.fit), exchange)
+
+
+def _await(ended: Call[Any], exchange: Exchange) -> None:
+    """Returns once Tune has ended, or hangs in a call of Ray although the run is over: everything
+    is in the store by then."""
+    over: float | None = None
+    while True:
+        try:
+            ended.result(LOOK_SECONDS)
+            return
+        except TimeoutError:
+            if ended.done():
+                raise
+        except ray.exceptions.RayError as fault:
+            raise ClusterError(f"the Ray session broke off: {first_line(str(fault))}") from fault
+        if exchange.over:
+            now = time.monotonic()
+            over = over or now
+            if now - over > (HASTE_SECONDS if exchange.in_haste else CLEANUP_SECONDS):
+                ended.give_up()
+                return
 
 
 class Watch(_Unsaved, tune.Callback):

@@ -37,11 +37,15 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 
 
-TUNE_RESULT_SECONDS = 5.0
-"""How long one Tune step lasts: Tune is told that a slot lives, never of single trials."""
-
 PATIENCE_SECONDS = 2.0
 """How long a slot waits for an order before it asks whether it is still needed."""
+
+
+SAVE_SECONDS = 10.0
+"""After so long without a reply of the mailbox a slot writes checkpoints."""
+
+SILENT_SECONDS = 600.0
+"""After so long it ends: its controller has given the run up before."""
 
 
 class Slot(tune.Trainable):
@@ -62,16 +66,14 @@ class Slot(tune.Trainable):
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
 
     def step(self) -> dict[str, Any]:
-        """Runs orders for a few seconds; ``done`` once none of this shape is left, or nobody
-        is there to give any."""
-        until = time.monotonic() + TUNE_RESULT_SECONDS
-        idle = False
-        while not idle and not self._orphaned and time.monotonic() < until:
-            if self._host is None:
-                idle = not self._pull()
-            else:
+        """Runs orders until none of this shape is left, or nobody is there to give any: in one
+        step of Tune's, so that it does not matter to them whether Tune itself goes on."""
+        while not self._orphaned:
+            if self._host is not None:
                 self._advance(self._host)
-        return {"orders": self._orders, "done": idle or self._orphaned}
+            elif not self._pull():
+                break
+        return {"orders": self._orders, "done": True}
 
     def _pull(self) -> bool:
         events, self._events = self._events, []
@@ -103,10 +105,19 @@ class Slot(tune.Trainable):
 
     def _heard(self, reply: Any) -> Any:
         """The mailbox's reply; None once the mailbox is gone, and with it everybody who could
-        give this slot work or hear of it."""
-        try:
-            return ray.get(reply)
-        except ray.exceptions.RayActorError:
+        give this slot work or hear of it. What trains is saved when that takes long."""
+        since, saved = time.monotonic(), False
+        while True:
+            try:
+                return ray.get(reply, timeout=SAVE_SECONDS)
+            except ray.exceptions.GetTimeoutError:
+                if self._host is not None and not saved:
+                    self._host.save()
+                    saved = True
+                if time.monotonic() - since < SILENT_SECONDS:
+                    continue
+            except ray.exceptions.RayActorError:
+                pass
             self._orphaned = True
             return None
 

@@ -115,6 +115,14 @@ class Host:
 
     def stop(self) -> list[Event]:
         """Checkpoints what is unfinished and returns ``stopped`` outcomes for it."""
+        self.save()
+        for record in self._records.values():
+            if not record.ended:
+                self._end(record, "stopped")
+        return self._taken_events()
+
+    def save(self) -> None:
+        """Checkpoints what is unfinished."""
         if self._trainer is not None:
             self._account_time()
             try:
@@ -122,10 +130,6 @@ class Host:
                     self._checkpoint()
             except BaseException as fault:
                 self._fail(fault)
-        for record in self._records.values():
-            if not record.ended:
-                self._end(record, "stopped")
-        return self._taken_events()
 
     def drop(self, keys: Collection[str]) -> None:
         """Lets go of members whose lease was taken over: nothing more is written for them, and

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from sweeper.engine.messages import Shape
-from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster
+from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster, guard_token
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError
 
@@ -98,6 +99,62 @@ def test_what_ray_starts_does_not_receive_the_warnings_of_a_scheduler(
     with cluster(None):
         assert not WARNINGS & {*signal.pthread_sigmask(signal.SIG_BLOCK, [])}
     assert seen[0] >= WARNINGS
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns where Ray looks for its token."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / ".ray" / "auth_token"
+
+
+def test_a_new_token_is_for_its_owner_alone_and_is_kept(token: Path) -> None:
+    notes: list[str] = []
+    guard_token(create=True, note=notes.append)
+    made = token.read_text()
+    assert (token.stat().st_mode & 0o777, len(made)) == (0o600, 64)
+    guard_token(create=True, note=notes.append)
+    assert token.read_text() == made
+    assert [each.name for each in token.parent.iterdir()] == ["auth_token"]
+    assert not notes
+
+
+def test_a_token_that_others_can_read_is_withdrawn_from_them(token: Path) -> None:
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    notes: list[str] = []
+    guard_token(create=False, note=notes.append)
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert len(notes) == 1
+    assert "could be read by others" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("RAY_AUTH_MODE", "disabled"), ("RAY_AUTH_TOKEN", "x"), ("RAY_AUTH_TOKEN_PATH", "/x")],
+)
+def test_no_token_is_made_where_ray_is_told_of_another_or_of_none(
+    variable: str, value: str, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    guard_token(create=True, note=pytest.fail)
+    assert not token.exists()
+
+
+@pytest.mark.parametrize(("authentic", "notes"), [(True, 0), (False, 1)])
+def test_a_cluster_that_asks_for_no_token_is_warned_of(
+    authentic: bool, notes: int, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **options: None)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("sweeper.engine.ray.cluster.is_token_auth_enabled", lambda: authentic)
+    said: list[str] = []
+    with cluster(None, note=said.append):
+        assert len(said) == notes
+    assert all("authentication is off: every user of this machine" in text for text in said)
 
 
 @pytest.mark.parametrize(
