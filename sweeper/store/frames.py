@@ -115,7 +115,7 @@ def _numbers(document: Any, above: Place = ()) -> Iterator[Place]:
 _VERSIONS = ("commit", "torch", "sweeper")
 _OF_RESULT = [name for name in LAST_COLUMNS if name in results.c and name not in DERIVED_COLUMNS]
 _AMOUNTS = [name for name in _OF_RESULT if isinstance(results.c[name].type, Number)]
-_OWN = ("key", "seed", *_AMOUNTS, "attempts", "hidden")
+_OWN = ("key", "seed", *_AMOUNTS, "hidden")
 _SHARED = ("variant", "workload_version", "outcome", "device")
 _DOCUMENTS = ("config", "derived", "environment")
 _SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS)
@@ -135,7 +135,9 @@ def _without_collection() -> Iterator[None]:
 
 
 @_without_collection()
-def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> pandas.DataFrame:
+def trial_frame(
+    connection: Connection, name: str, *, hidden: bool = False, counted: bool = True
+) -> pandas.DataFrame:
     """Returns one row a member of a study, those without a result too, in declared order; with
     ``hidden`` those, too, that the study no longer declares.
 
@@ -143,11 +145,10 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number); hidden; loss_error (standard error of the loss), optimum_low and
-    optimum_high (interval of an imported optimum), run_length (of an imported run, in tokens or
-    else in steps), where any result came with one. A setting
-    whose name is one of these others is found as
-    ``setting_<name>``.
+    attempts (their number, if they are to be ``counted``, which takes a look-up a row); hidden;
+    loss_error (standard error of the loss), optimum_low and optimum_high (interval of an imported
+    optimum), run_length (of an imported run, in tokens or else in steps), where any result came
+    with one. A setting whose name is one of these others is found as ``setting_<name>``.
 
     Raises:
         UnknownNameError: there is no such study.
@@ -155,7 +156,7 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     import pandas  # imported here: everything but analysis does without it
 
     study = find_study(connection, name)
-    columns = _columns(connection, _members(study, hidden=hidden))
+    columns = _columns(connection, _members(study, hidden=hidden, counted=counted))
     # One text of all is read several times faster than each by itself.
     metrics = json.loads(f"[{','.join(text or '{}' for text in columns['metrics'])}]")
     measured = {
@@ -164,14 +165,16 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     }
     whole = _shared(columns)
     settings = [name for name in whole.columns if name not in _SAID]
-    whole = whole.assign(study=study.name, **{name: columns[name] for name in _OWN})
+    own = [*_OWN, "attempts"] if counted else _OWN
+    whole = whole.assign(study=study.name, **{name: columns[name] for name in own})
     if None in columns["outcome"]:
         whole["outcome"] = _outcomes(connection, name, columns["key"], columns["outcome"])
     worst = float("inf") if study.goal == "min" else float("-inf")
     whole["loss"] = measured.pop(study.metric).mask(whole["outcome"] == "diverged", worst)
     kinds = dict.fromkeys((*DERIVED_COLUMNS, *_AMOUNTS), "float64")
-    kinds |= {"attempts": "int64", "hidden": "bool"}
-    whole = whole[[*FIRST_COLUMNS, *settings, *LAST_COLUMNS]].astype(kinds)
+    kinds |= {"hidden": "bool"} | ({"attempts": "int64"} if counted else {})
+    last = [name for name in LAST_COLUMNS if counted or name != "attempts"]
+    whole = whole[[*FIRST_COLUMNS, *settings, *last]].astype(kinds)
     if study.workload == IMPORTED:
         length = pandas.Series(columns[RUN_LENGTH], dtype="float64")
         measured[RUN_LENGTH] = length.mask(length == 0)
@@ -267,7 +270,7 @@ def curve_files(connection: Connection, study: str) -> dict[str, str]:
     return {row.trial_key: row.curve for row in connection.execute(statement)}
 
 
-def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
+def _members(study: StudyRecord, *, hidden: bool, counted: bool) -> Select[Any]:
     """Returns what selects the members of a study, those of one position by variant."""
     here = attempts.c.trial_key == study_trials.c.trial_key
     tried = select(func.count()).where(here).scalar_subquery()
@@ -289,7 +292,7 @@ def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
             results.c.outcome,
             *(results.c[name] for name in _OF_RESULT),
             case((results.c.tokens > 0, results.c.tokens), else_=results.c.step).label(RUN_LENGTH),
-            tried.label("attempts"),
+            *([tried.label("attempts")] if counted else []),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)
         .outerjoin(results, results.c.trial_key == trials.c.key)
