@@ -241,11 +241,12 @@ def _analyse(
         )
         curves = measured_curves(profile, scale=columns[0], hyperparameter=columns[1])
         located = locate(curves, **options)
-        optima = tuple(
-            with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
-            for each in located.optima
-        )
-        located = replace(located, optima=optima)
+        if tuned:
+            optima = tuple(
+                with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
+                for each in located.optima
+            )
+            located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
         drift = measure_drift(located.optima, left_out=bool(located.refused), along=columns[0])

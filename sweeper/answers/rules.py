@@ -206,6 +206,8 @@ def _profiled_survey(part: pd.DataFrame, request: RuleRequest) -> Survey:
         resamples=request.resamples,
         seed=request.seed,
     )
+    if not request.tuned:
+        return found
     optima = (
         with_others(optimum, _rows_at(profile, site), request.tuned, name)
         for site, optimum in zip(found.sites, found.optima, strict=True)
