@@ -277,11 +277,9 @@ def without_log2(values: pd.Series[Any]) -> pd.Series[Any]:
 def is_positive(values: pd.Series[Any], *, zero: bool = False) -> bool:
     """Returns whether a column holds two or more positive numbers and nothing else, or 0 where
     that is allowed."""
-    present = values.dropna()
-    objects = present if present.dtype.kind not in "iuf" else present[:0]
-    if objects.map(lambda value: isinstance(value, bool | str | list)).any():
+    if not _is_numeric(values):
         return False
-    numbers = pd.to_numeric(present, errors="coerce")
+    numbers = pd.to_numeric(values.dropna(), errors="coerce")
     usable = (numbers > 0) | (zero & (numbers == 0))
     return bool(usable.all() and numbers.nunique() > 1)
 

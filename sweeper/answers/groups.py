@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -47,7 +47,7 @@ class Evidence:
         versions: what code the results come from, for example ``torch 2.9``.
         devices: what they were computed on.
         warnings: a sentence for each thing that the compared results should share and do not.
-        keys: keys of the trials with a result, sorted.
+        sources: keys of the trials with a result; None where no trial has a key.
         optima: whether the results are optima rather than runs.
     """
 
@@ -59,13 +59,18 @@ class Evidence:
     versions: tuple[str, ...]
     devices: tuple[str, ...]
     warnings: tuple[str, ...]
-    keys: tuple[str, ...]
+    sources: pandas.Series[str] | None = field(compare=False)
     optima: bool = False
 
     @property
     def coverage(self) -> float:
         """Share of the declared trials that have a result; 1 if none is declared."""
         return self.trials / self.declared if self.declared else 1.0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the trials with a result, sorted; found when asked for, since few ask."""
+        return () if self.sources is None else tuple(sorted(set(self.sources)))
 
     def to_json(self, *, keys: bool = False) -> dict[str, Any]:
         """Returns plain values under stable keys, the trials' own keys only if asked for."""
@@ -241,7 +246,7 @@ class _Sources:
         cells: per row the number of its cell, a point with its seed.
         points: per row the number of its point.
         done: per row whether it has a result.
-        keys: per row the key of its trial; empty where none is known.
+        keys: per row the key of its trial; None where none is known.
         said: column to the number of what each row says, -1 where nothing, and what it says.
         lengths: per row how far the run got, NaN where that is not known or does not matter.
         places: per row the number of its point but for the last column, along which runs are
@@ -252,7 +257,7 @@ class _Sources:
     cells: NDArray[np.intp]
     points: NDArray[np.intp]
     done: NDArray[np.bool_]
-    keys: Sequence[str]
+    keys: pandas.Series[str] | None
     said: Mapping[str, tuple[NDArray[np.intp], Sequence[Any]]]
     optima: bool
     lengths: NDArray[np.float64]
@@ -281,7 +286,7 @@ class _Sources:
             cells=cells,
             points=points,
             done=frame["outcome"].isin(ACCEPTED).to_numpy(),
-            keys=frame["key"].tolist() if "key" in frame.columns else (),
+            keys=frame.get("key"),
             said={name: (codes, list(values)) for name, (codes, values) in coded.items()},
             optima=OPTIMUM_LOW in frame.columns,
         )
@@ -294,7 +299,6 @@ class _Sources:
         results = kept[self.done[kept]]
         seeds = np.unique(self.points[results], return_counts=True)[1].tolist()
         said = {name: self._said(name, results) for name in (*CODE, "device")}
-        keys = {self.keys[row] for row in results.tolist()} if self.keys else ()
         return Evidence(
             trials=len(results),
             declared=len(kept),
@@ -304,7 +308,7 @@ class _Sources:
             versions=tuple(f"{_spaced(name)} {v}" for name in CODE for v in sorted(said[name])),
             devices=tuple(sorted(said["device"])),
             warnings=(*_warnings(said), *self._different_lengths(results)),
-            keys=tuple(sorted(keys)),
+            sources=None if self.keys is None else self.keys.iloc[results],
             optima=self.optima,
         )
 

@@ -356,6 +356,7 @@ def view_study(
     hyperparameters: Sequence[str] = (),
     horizon: str | None = None,
     each: Sequence[str] = (),
+    counted: bool = False,
 ) -> StudyView:
     """Returns a study of the store as the analysis reads it.
 
@@ -368,6 +369,7 @@ def view_study(
         horizon: ``all``, a number of tokens, or a share of the run up to 1; None takes the end.
         each: swept hyperparameters whose values are answered for one by one; the others are
             tuned.
+        counted: give the trials the number of their attempts, which no answer needs.
 
     Raises:
         UnknownNameError: there is no such study, scale or hyperparameter.
@@ -376,7 +378,8 @@ def view_study(
             no measurement at the horizon.
     """
     record = store.study(name)
-    trials = _with_stated_noise(with_tokens_per_param(store.frame(name), record), record)
+    trials = with_tokens_per_param(store.frame(name, counted=counted), record)
+    trials = _with_stated_noise(trials, record)
     overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
     trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
     read: Horizon | None = None

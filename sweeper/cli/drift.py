@@ -86,7 +86,7 @@ def drift(
     ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
-    from sweeper.answers import joint_answer, keep_estimates, statements_of, view_study
+    from sweeper.answers import keep_estimates, statements_of
 
     default = estimator is EstimatorName.skewed
     apart = names_of(each, "--each", EACH_HINT)
@@ -100,6 +100,8 @@ def drift(
     with open_store(store) as opened:
         name = name_of(study)
         if joint is not None:
+            from sweeper.answers import joint_answer, view_study  # not loaded where unasked for
+
             pair = [each.strip() for each in joint.split(",") if each.strip()]
             view = view_study(opened, name, scale=scale, hyperparameters=pair, horizon=horizon)
             together = joint_answer(view, allow_holes=allow_holes)

@@ -100,7 +100,7 @@ def write_report(
         EnvironmentFault: the folder cannot be written.
         StoreError: the store cannot be read.
     """
-    views = [view_study(store, name) for name in dict.fromkeys(names)]
+    views = [view_study(store, name, counted=True) for name in dict.fromkeys(names)]
     if not views:
         raise RequestError("report: no study is named; give the names of one or more studies")
     if not any(view.has_results for view in views):

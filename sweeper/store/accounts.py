@@ -76,9 +76,8 @@ def account(connection: Connection, study: str) -> Account:
         UnknownNameError: there is no such study.
     """
     find_study(connection, study)
-    kinds = _member_counts(connection, study)
-    declared = sum(count for (hidden, _), count in kinds.items() if not hidden)
-    done, diverged = kinds[False, "completed"], kinds[False, "diverged"]
+    counts = _member_counts(connection, study)
+    declared, done, diverged = counts.get(False, (0, 0, 0))
     # Whoever asks about a finished study need not wait for its attempts.
     rows = _member_attempts(connection, study) if declared > done + diverged else []
     running = _running(rows, current_time(connection))
@@ -91,7 +90,7 @@ def account(connection: Connection, study: str) -> Account:
         running=len(running),
         pending=declared - done - diverged - len(running) - len(failed),
         failed=len(failed),
-        hidden=sum(count for (hidden, _), count in kinds.items() if hidden),
+        hidden=counts.get(True, (0, 0, 0))[0],
         causes=_causes(failed),
     )
 
@@ -100,9 +99,9 @@ def _without_result(key: Any) -> Any:
     return ~exists().where(results.c.trial_key == key)
 
 
-def _member_counts(connection: Connection, study: str) -> Counter[tuple[bool, str | None]]:
-    """Counts the trials of a study by whether all their places are hidden, and by the outcome of
-    their result; None without one. The database counts: a study may have 100,000 trials."""
+def _member_counts(connection: Connection, study: str) -> dict[bool, tuple[int, int, int]]:
+    """Counts the trials of a study by whether all their places are hidden: all of them, the
+    completed and the diverged. The database counts: a study may have 100,000 trials."""
     hidden = func.min(case((study_trials.c.hidden, 1), else_=0)).label("hidden")
     members = (
         select(study_trials.c.trial_key, hidden)
@@ -110,13 +109,14 @@ def _member_counts(connection: Connection, study: str) -> Counter[tuple[bool, st
         .group_by(study_trials.c.trial_key)
         .subquery()
     )
+    ended = (func.count().filter(results.c.outcome == kind) for kind in ("completed", "diverged"))
     statement = (
-        select(members.c.hidden, results.c.outcome, func.count())
+        select(members.c.hidden, func.count(), *ended)
         .join_from(members, results, results.c.trial_key == members.c.trial_key, isouter=True)
-        .group_by(members.c.hidden, results.c.outcome)
+        .group_by(members.c.hidden)
     )
     rows = connection.execute(statement)
-    return Counter({(bool(hidden), outcome): count for hidden, outcome, count in rows})
+    return {bool(hidden): (count, done, diverged) for hidden, count, done, diverged in rows}
 
 
 def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:

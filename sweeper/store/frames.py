@@ -6,9 +6,10 @@ import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Text, case, cast, func, select
+from sqlalchemy import Connection, Select, Text, case, cast, func, literal, select
 
 from sweeper.outcome import FAILED
 from sweeper.store.attempts import RUNNING
@@ -113,14 +114,11 @@ def _numbers(document: Any, above: Place = ()) -> Iterator[Place]:
 
 _VERSIONS = ("commit", "torch", "sweeper")
 _OF_RESULT = [name for name in LAST_COLUMNS if name in results.c and name not in DERIVED_COLUMNS]
-_AS_STORED = (
-    *("variant", "key", "seed", "loss"),
-    *(*_VERSIONS, "workload_version", *_OF_RESULT, "attempts", "hidden"),
-)
-_NUMBERS = (
-    *("loss", *DERIVED_COLUMNS),
-    *(name for name in _OF_RESULT if isinstance(results.c[name].type, Number)),
-)
+_AMOUNTS = [name for name in _OF_RESULT if isinstance(results.c[name].type, Number)]
+_OWN = ("key", "seed", *_AMOUNTS, "hidden")
+_SHARED = ("variant", "workload_version", "outcome", "device")
+_DOCUMENTS = ("config", "derived", "environment")
+_SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS)
 
 
 @contextmanager
@@ -137,7 +135,9 @@ def _without_collection() -> Iterator[None]:
 
 
 @_without_collection()
-def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> pandas.DataFrame:
+def trial_frame(
+    connection: Connection, name: str, *, hidden: bool = False, counted: bool = True
+) -> pandas.DataFrame:
     """Returns one row a member of a study, those without a result too, in declared order; with
     ``hidden`` those, too, that the study no longer declares.
 
@@ -145,11 +145,10 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
     result); every setting of the config; params, tokens and flops as planned; device, commit,
     torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number); hidden; loss_error (standard error of the loss), optimum_low and
-    optimum_high (interval of an imported optimum), run_length (of an imported run, in tokens or
-    else in steps), where any result came with one. A setting
-    whose name is one of these others is found as
-    ``setting_<name>``.
+    attempts (their number, if they are to be ``counted``, which takes a look-up a row); hidden;
+    loss_error (standard error of the loss), optimum_low and optimum_high (interval of an imported
+    optimum), run_length (of an imported run, in tokens or else in steps), where any result came
+    with one. A setting whose name is one of these others is found as ``setting_<name>``.
 
     Raises:
         UnknownNameError: there is no such study.
@@ -157,59 +156,69 @@ def trial_frame(connection: Connection, name: str, *, hidden: bool = False) -> p
     import pandas  # imported here: everything but analysis does without it
 
     study = find_study(connection, name)
-    statement = _members(study, hidden=hidden)
-    names = [column.name for column in statement.selected_columns]
-    rows = connection.execute(statement).all()
-    values = zip(*rows, strict=True) if rows else [()] * len(names)
-    columns = dict(zip(names, values, strict=True))
-    fixed = pandas.DataFrame({name: columns[name] for name in _AS_STORED})
-    settings, planned = _documents(columns.pop("config"), columns.pop("derived"))
-    fixed["study"] = study.name
-    fixed["outcome"] = _outcomes(connection, study.name, columns["key"], columns["outcome"])
-    # An imported result may not say on which device it was got.
-    fixed["device"] = [device or None for device in columns["device"]]
+    columns = _columns(connection, _members(study, hidden=hidden, counted=counted))
+    # One text of all is read several times faster than each by itself.
+    metrics = json.loads(f"[{','.join(text or '{}' for text in columns['metrics'])}]")
+    measured = {
+        name: pandas.Series([each.get(name) for each in metrics], dtype="float64")
+        for name in (study.metric, *KNOWN_METRICS)
+    }
+    whole = _shared(columns)
+    settings = [name for name in whole.columns if name not in _SAID]
+    own = [*_OWN, "attempts"] if counted else _OWN
+    whole = whole.assign(study=study.name, **{name: columns[name] for name in own})
+    if None in columns["outcome"]:
+        whole["outcome"] = _outcomes(connection, name, columns["key"], columns["outcome"])
     worst = float("inf") if study.goal == "min" else float("-inf")
-    fixed.loc[fixed["outcome"] == "diverged", "loss"] = worst
-    whole = pandas.concat([fixed, settings, planned], axis=1)
-    kinds = dict.fromkeys(_NUMBERS, "float64") | {"attempts": "int64", "hidden": "bool"}
-    whole = whole[[*FIRST_COLUMNS, *settings.columns, *LAST_COLUMNS]].astype(kinds)
-    known = {name: pandas.Series(columns[name], dtype="float64") for name in KNOWN_METRICS}
+    whole["loss"] = measured.pop(study.metric).mask(whole["outcome"] == "diverged", worst)
+    kinds = dict.fromkeys((*DERIVED_COLUMNS, *_AMOUNTS), "float64")
+    kinds |= {"hidden": "bool"} | ({"attempts": "int64"} if counted else {})
+    last = [name for name in LAST_COLUMNS if counted or name != "attempts"]
+    whole = whole[[*FIRST_COLUMNS, *settings, *last]].astype(kinds)
     if study.workload == IMPORTED:
         length = pandas.Series(columns[RUN_LENGTH], dtype="float64")
-        known[RUN_LENGTH] = length.mask(length == 0)
-    return whole.assign(**{name: each for name, each in known.items() if each.notna().any()})
+        measured[RUN_LENGTH] = length.mask(length == 0)
+    return whole.assign(**{name: each for name, each in measured.items() if each.notna().any()})
 
 
-def _documents(
-    configs: Sequence[str], derived: Sequence[str]
-) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Returns the settings of every trial and its planned quantities, in the order of the texts.
+def _columns(connection: Connection, statement: Select[Any]) -> dict[str, Sequence[Any]]:
+    """Returns the columns of the members, in the order of their positions."""
+    names = [column.name for column in statement.selected_columns]
+    rows = sorted(connection.execute(statement).all(), key=itemgetter(0))
+    return dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
 
-    A config stands there once for each of its seeds, so each pair of texts is read once.
+
+def _shared(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
+    """Returns what the trials say of their points and of the code behind them, in their order.
+
+    The seeds of a point say the same, so each combination of texts is read once.
     """
     import pandas
 
-    number: dict[tuple[str, str], int] = {}
-    codes = [number.setdefault(texts, len(number)) for texts in zip(configs, derived, strict=True)]
-    settings, planned = [], []
-    for config, quantities in ((json.loads(one), json.loads(other)) for one, other in number):
-        planned.append({name: quantities.get(name, config.get(name)) for name in DERIVED_COLUMNS})
-        settings.append(
-            {
-                f"setting_{name}" if name in RESERVED_COLUMNS else name: value
-                for name, value in config.items()
-                if name not in DERIVED_COLUMNS
-            }
-        )
-    names = dict.fromkeys(name for each in settings for name in each)
-    return (
-        pandas.DataFrame.from_records(settings, columns=[*names])
-        .take(codes)
-        .reset_index(drop=True),
-        pandas.DataFrame.from_records(planned, columns=[*DERIVED_COLUMNS])
-        .take(codes)
-        .reset_index(drop=True),
-    )
+    number: dict[tuple[Any, ...], int] = {}
+    names = (*_SHARED, *_DOCUMENTS)
+    texts = zip(*(columns[name] for name in names), strict=True)
+    codes = [number.setdefault(each, len(number)) for each in texts]
+    said = [_said(dict(zip(names, each, strict=True))) for each in number]
+    found = dict.fromkeys((*_SAID, *(name for each in said for name in each)))
+    frame = pandas.DataFrame.from_records(said, columns=[*found])
+    return frame.take(codes).reset_index(drop=True)
+
+
+def _said(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns columns of the trials that have these texts."""
+    config, derived, environment = (json.loads(texts[name] or "{}") for name in _DOCUMENTS)
+    return {
+        **{name: texts[name] for name in _SHARED},
+        "device": texts["device"] or None,  # an imported result may not say where it was got
+        **{name: environment.get(name) for name in _VERSIONS},
+        **{name: derived.get(name, config.get(name)) for name in DERIVED_COLUMNS},
+        **{
+            f"setting_{name}" if name in RESERVED_COLUMNS else name: value
+            for name, value in config.items()
+            if name not in DERIVED_COLUMNS
+        },
+    }
 
 
 @_without_collection()
@@ -261,32 +270,34 @@ def curve_files(connection: Connection, study: str) -> dict[str, str]:
     return {row.trial_key: row.curve for row in connection.execute(statement)}
 
 
-def _members(study: StudyRecord, *, hidden: bool) -> Select[Any]:
-    environment = results.c.environment
+def _members(study: StudyRecord, *, hidden: bool, counted: bool) -> Select[Any]:
+    """Returns what selects the members of a study, those of one position by variant."""
     here = attempts.c.trial_key == study_trials.c.trial_key
     tried = select(func.count()).where(here).scalar_subquery()
+    # Each imported result names the row that it stood in, and no version of any code.
+    environment = literal("{}") if study.workload == IMPORTED else results.c.environment
     statement = (
         select(
+            study_trials.c.position,
             study_trials.c.variant,
             study_trials.c.hidden,
             trials.c.key,
             trials.c.seed,
+            trials.c.workload_version,
             # As text: parsing the documents of 100,000 trials one by one takes seconds.
             cast(trials.c.config, Text).label("config"),
             cast(trials.c.derived, Text).label("derived"),
-            trials.c.workload_version,
+            cast(results.c.metrics, Text).label("metrics"),
+            cast(environment, Text).label("environment"),
             results.c.outcome,
-            results.c.metrics[study.metric].as_float().label("loss"),
-            *(results.c.metrics[name].as_float().label(name) for name in KNOWN_METRICS),
-            *(environment[name].as_string().label(name) for name in _VERSIONS),
             *(results.c[name] for name in _OF_RESULT),
             case((results.c.tokens > 0, results.c.tokens), else_=results.c.step).label(RUN_LENGTH),
-            tried.label("attempts"),
+            *([tried.label("attempts")] if counted else []),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)
         .outerjoin(results, results.c.trial_key == trials.c.key)
         .where(study_trials.c.study == study.name)
-        .order_by(study_trials.c.position, study_trials.c.variant)
+        .order_by(study_trials.c.variant)
     )
     return statement if hidden else statement.where(~study_trials.c.hidden)
 
