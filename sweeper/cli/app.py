@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -70,6 +71,11 @@ for _command in COMMANDS:
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
     gc.set_threshold(GARBAGE)
+    notes = logging.StreamHandler(sys.stderr)
+    notes.setFormatter(logging.Formatter("note: %(message)s"))
+    log = logging.getLogger("sweeper")
+    log.setLevel(logging.INFO)
+    log.addHandler(notes)
     try:
         app()
     except SweeperError as fault:
@@ -79,3 +85,5 @@ def main() -> None:
         # The reader of a pipe (head, less) has gone: nothing is left to say.
         sys.stderr.close()
         raise SystemExit(0) from None
+    finally:
+        log.removeHandler(notes)
