@@ -8,6 +8,7 @@
     |-- EnvironmentFault          the world is in the way: exit code 4
     |   |-- StoreError            the store cannot be opened, read, written or migrated
     |   |   |-- StoreAway         it is locked, or its server does not answer: it may come back
+    |   |   |-- StoreReadOnly     this user may not write there, and perhaps read
     |   |   `-- StoreMoved        its database was moved, removed or replaced while in use
     |   |-- ClusterError          Ray cannot be started or joined
     |   `-- DataError             a corpus or file that a workload needs is missing or altered
@@ -95,6 +96,10 @@ class StoreError(EnvironmentFault):
 
 class StoreAway(StoreError):
     """The store is locked by another program, or its server does not answer; a run waits."""
+
+
+class StoreReadOnly(StoreError):
+    """This user may not write there; what only reads goes on."""
 
 
 class StoreMoved(StoreError):

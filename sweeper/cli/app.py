@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -71,6 +73,7 @@ for _command in COMMANDS:
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
     gc.set_threshold(GARBAGE)
+    _prepare_streams()
     notes = logging.StreamHandler(sys.stderr)
     notes.setFormatter(logging.Formatter("note: %(message)s"))
     log = logging.getLogger("sweeper")
@@ -87,3 +90,14 @@ def main() -> None:
         raise SystemExit(0) from None
     finally:
         log.removeHandler(notes)
+
+
+def _prepare_streams() -> None:
+    """Makes sure that an answer can be said: what an ASCII terminal or locale cannot show is
+    written out as an escape, and where a stream is closed its words go nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

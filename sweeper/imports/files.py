@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, shown
 from sweeper.imports.bounds import (
     LIMITS,
     Limits,
@@ -301,7 +301,26 @@ def _records(path: Path, limits: Limits) -> Iterator[Record]:
         for number, item in items:
             if not isinstance(item, dict):
                 raise refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-            yield _record(item)
+            record = _record(item)
+            for name, cell in record.items():
+                if not _is_whole(name) or (isinstance(cell, str) and not _is_whole(cell)):
+                    raise refusal(
+                        path,
+                        f"record {number}: {shown(name)} holds half a character, of a text that "
+                        "was cut in two; write the whole of it, or leave it out",
+                    )
+            yield record
+
+
+def _is_whole(text: str) -> bool:
+    """Returns whether a text can be written, having no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _why(error: ValueError | RecursionError) -> str:

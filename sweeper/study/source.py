@@ -258,6 +258,8 @@ class _Reader:
                 node, place, f"the tag {shown(node.tag)} is not supported; write a plain value"
             )
         if isinstance(node, yaml.ScalarNode):
+            if not _is_whole(node.value):
+                self._fault(node, place, f"{shown(node.value)} holds half a character")
             return scalar(node.value) if node.style is None else node.value
         self._open.add(id(node))
         try:
@@ -291,6 +293,8 @@ class _Reader:
             here = (*place, key)
             if key == "<<":
                 self._fault(key_node, here, "merge keys are not supported; write the keys out")
+            elif not _is_whole(key):
+                self._fault(key_node, place, f"the key {shown(key)} holds half a character")
             elif key in seen:
                 message = f"the key is given twice, first on line {seen[key]}; remove one of them"
                 self._fault(key_node, here, message)
@@ -309,6 +313,11 @@ class _Reader:
     def _fault(self, node: yaml.Node, place: Place, message: str) -> None:
         line = node.start_mark.line + 1
         self.faults.append(Fault(file=self.file, line=line, key=dotted(place), message=message))
+
+
+def _is_whole(text: str) -> bool:
+    """Returns whether a text has no half of a surrogate pair, which no file could hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def scalar(text: str) -> Any:
