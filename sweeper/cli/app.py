@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import io
 import logging
@@ -23,7 +25,7 @@ from sweeper.cli.run import run
 from sweeper.cli.status import report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
-from sweeper.errors import SweeperError
+from sweeper.errors import EnvironmentFault, SweeperError
 from sweeper.words import visible
 
 GARBAGE = 100_000
@@ -80,16 +82,46 @@ def main() -> None:
     log.setLevel(logging.INFO)
     log.addHandler(notes)
     try:
-        app()
+        _answer()
     except SweeperError as fault:
         print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
         raise SystemExit(fault.exit_code) from None
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone: nothing is left to say.
-        sys.stderr.close()
-        raise SystemExit(0) from None
     finally:
         log.removeHandler(notes)
+
+
+def _answer() -> None:
+    """Runs the command and sees its answer off.
+
+    Raises:
+        EnvironmentFault: the disk that the answer goes to is full.
+        SystemExit: at the end of every command; with 0 if the reader of a pipe (head, less) has
+            gone, to whom nothing is left to say.
+    """
+    try:
+        try:
+            app()
+        except SystemExit as end:
+            # What runs the command makes an exit of 1 out of a pipe without a reader.
+            if isinstance(end.__context__, BrokenPipeError):
+                raise end.__context__ from None
+            raise
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _close_output()
+        raise SystemExit(0) from None
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _close_output()
+        raise EnvironmentFault(f"the answer cannot be written: {fault.strerror}") from fault
+
+
+def _close_output() -> None:
+    """Sends what is still to be written nowhere, so that Python does not complain at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare_streams() -> None:

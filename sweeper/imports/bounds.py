@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ def require_bounded(path: Path, limits: Limits) -> None:
     """Refuses what may never end, and a file that is too large, before any of it is kept."""
     with reading(path):
         why = no_file(path)
+        if not str(path).isprintable() and str(path) != os.fsencode(path).decode(errors="replace"):
+            why = "has a name that is not UTF-8; rename it, or a folder that it is in"
         if why is None and stat.S_ISFIFO(path.stat().st_mode):
             why = "is a pipe, and a table is read twice; write it to a file, and name that"
         if why is not None:

@@ -284,6 +284,7 @@ def postgres_engine(
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "sweeper",
+            "client_encoding": "utf8",  # or psycopg gives bytes where the server's is SQL_ASCII
             "options": " ".join(options),
         },
     )

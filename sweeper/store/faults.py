@@ -42,7 +42,8 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("unable to open database file",),
         "check that its folder exists and that you may write there, or choose another with "
-        "--store or SWEEPER_STORE",
+        "--store or SWEEPER_STORE; a database with a log (-wal) beside it, in a folder where you "
+        "may not write, is read from a copy of both",
     ),
     (
         _READ_ONLY,
