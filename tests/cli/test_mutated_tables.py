@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from cli_harness import Sweeper
 from pyarrow import parquet
 
-TABLES = int(os.environ.get("SWEEPER_FUZZ_TABLES", "40"))
+TABLES = int(os.environ.get("SWEEPER_FUZZ_TABLES", "24"))
 """Tables; the long form takes 1,000."""
 
 ASKED = int(os.environ.get("SWEEPER_FUZZ_ASKED", "1"))
@@ -187,6 +188,7 @@ PARTS: tuple[Sequence[str], ...] = (
 )
 
 
+@pytest.mark.timeout(60 + 30 * TABLES)
 def test_mutated_tables_are_answered(sweeper: Sweeper, tmp_path: Path) -> None:
     first = int(os.environ.get("SWEEPER_FUZZ_FIRST", "0"))
     for number in range(first, first + TABLES):
