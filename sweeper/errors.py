@@ -8,6 +8,7 @@
     |-- EnvironmentFault          the world is in the way: exit code 4
     |   |-- StoreError            the store cannot be opened, read, written or migrated
     |   |   |-- StoreAway         it is locked, or its server does not answer: it may come back
+    |   |   |-- StoreReadOnly     this user may not write there, and perhaps read
     |   |   `-- StoreMoved        its database was moved, removed or replaced while in use
     |   |-- ClusterError          Ray cannot be started or joined
     |   `-- DataError             a corpus or file that a workload needs is missing or altered
@@ -18,9 +19,12 @@ A fault in sweeper itself is an AssertionError or whatever Python raises: it kee
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 HANGING = "hanging"
 """Name of a thread that hangs in a call for good, and must not have the last word."""
@@ -97,6 +101,10 @@ class StoreAway(StoreError):
     """The store is locked by another program, or its server does not answer; a run waits."""
 
 
+class StoreReadOnly(StoreError):
+    """This user may not write there; what only reads goes on."""
+
+
 class StoreMoved(StoreError):
     """The database at the path is not the one that was opened; a run ends."""
 
@@ -135,3 +143,22 @@ def shown(value: object) -> str:
     """Returns a value as messages show it: its repr, shortened where it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:80]}..."
+
+
+def no_file(path: Path) -> str | None:
+    """Returns why what stands at a path is not read, a pipe or a device, which may never end;
+    None for a file or folder, for nothing at all, and for what a shell hands over as ``<(...)``.
+
+    Raises:
+        OSError: the path cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    if stat.S_ISFIFO(mode) and os.path.realpath(path).startswith("/proc/"):
+        return None
+    what = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    return f"is {what} and no file; write what it gives to a file, and name that"

@@ -209,6 +209,8 @@ def _load(member: Member) -> dict[str, Any]:
     state: dict[str, Any] = json.loads(member.checkpoint.read_text(encoding="utf-8"))
     if state.get("trial") != _name(member):
         raise ValueError(f"{member.checkpoint} is a checkpoint of another trial")
+    if not isinstance(state["step"], int) or not isinstance(state["sum"], float):
+        raise ValueError(f"{member.checkpoint} holds values of another kind")
     return state
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
+import io
+import logging
 import os
 import sys
 import threading
@@ -22,7 +26,7 @@ from sweeper.cli.run import run
 from sweeper.cli.status import report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
-from sweeper.errors import HANGING, SweeperError
+from sweeper.errors import HANGING, EnvironmentFault, SweeperError
 from sweeper.words import visible
 
 GARBAGE = 100_000
@@ -85,12 +89,61 @@ def main() -> None:
 
 
 def _call() -> None:
+    _prepare_streams()
+    notes = logging.StreamHandler(sys.stderr)
+    notes.setFormatter(logging.Formatter("note: %(message)s"))
+    log = logging.getLogger("sweeper")
+    log.setLevel(logging.INFO)
+    log.addHandler(notes)
     try:
-        app()
+        _answer()
     except SweeperError as fault:
         print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
         raise SystemExit(fault.exit_code) from None
+    finally:
+        log.removeHandler(notes)
+
+
+def _answer() -> None:
+    """Runs the command and sees its answer off.
+
+    Raises:
+        EnvironmentFault: the disk that the answer goes to is full.
+        SystemExit: at the end of every command; with 0 if the reader of a pipe (head, less) has
+            gone, to whom nothing is left to say.
+    """
+    try:
+        try:
+            app()
+        except SystemExit as end:
+            # What runs the command makes an exit of 1 out of a pipe without a reader.
+            if isinstance(end.__context__, BrokenPipeError):
+                raise end.__context__ from None
+            raise
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone: nothing is left to say.
-        sys.stderr.close()
+        _close_output()
         raise SystemExit(0) from None
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _close_output()
+        raise EnvironmentFault(f"the answer cannot be written: {fault.strerror}") from fault
+
+
+def _close_output() -> None:
+    """Sends what is still to be written nowhere, so that Python does not complain at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare_streams() -> None:
+    """Makes sure that an answer can be said: what an ASCII terminal or locale cannot show is
+    written out as an escape, and where a stream is closed its words go nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ from sweeper.cli.text import (
     print_answer,
     print_json,
 )
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, StoreReadOnly
 from sweeper.words import loss_digits, percent, power_range, signed_plain, with_article, with_power
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def drift(
             )
             # The table of estimates holds the study's own question: its scale, its runs' ends.
             if default and scale is None and horizon is None and not apart:
-                keep_estimates(opened, statements)
+                with suppress(StoreReadOnly):
+                    keep_estimates(opened, statements)
     if as_json and joint is not None:
         print_json(together.to_json(keys=keys))
     elif as_json:

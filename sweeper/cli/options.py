@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.errors import RequestError, StoreError, UnknownNameError
+from sweeper.errors import RequestError, StoreError, StoreReadOnly, UnknownNameError
 
 if TYPE_CHECKING:
     from sweeper.store import Store
@@ -103,16 +103,25 @@ def names_of(text: str | None, option: str, hint: str) -> tuple[str, ...]:
     return names
 
 
-def open_store(store: str | None, *, read_only: bool = False) -> Store:
-    """Returns the store that results are read from; it is not made where there is none."""
+def open_store(store: str | None, *, read_only: bool = False, create: bool = False) -> Store:
+    """Returns the store that results are read from, for reading alone where one may not write.
+
+    Args:
+        store: its place.
+        read_only: refuse all writes.
+        create: make the store where there is none.
+    """
     from sweeper.store import Store
 
-    return Store.open(store, create=False, read_only=read_only)
+    if not read_only:
+        with suppress(StoreReadOnly):
+            return Store.open(store, create=create)
+    return Store.open(store, create=False, read_only=True)
 
 
 def name_of(study: str) -> str:
-    """Returns the name of a study, given its name or its file."""
-    if study.endswith((".yaml", ".yml")) or "/" in study:
+    """Returns the name of a study, given its name or its file: a study may be named as a file."""
+    if "/" in study or (study.endswith((".yaml", ".yml")) and Path(study).exists()):
         from sweeper.study import load_study
 
         return load_study(study).name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyFile, runnable_study
+from sweeper.cli.options import JsonOption, StoreOption, StudyFile, open_store, runnable_study
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
 from sweeper.words import duration, quantity
@@ -29,12 +29,11 @@ def plan(
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
     from sweeper.engine import Timings, make_packs
     from sweeper.search import make_search
-    from sweeper.store import Store
     from sweeper.study import plan_warnings, price, remaining, unique_trials
 
     asked = runnable_study(study, store=store)
     planned = [proposal.trial for proposal in make_search(asked).ask()]
-    with Store.open(store) as opened:
+    with open_store(store, create=True) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))
         timings = Timings(asked, opened, planned, probe=probe)
         prices = price(planned, accepted, timings.seconds)

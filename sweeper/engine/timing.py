@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from sweeper.engine.messages import Shape
 from sweeper.engine.packing import shape_at
-from sweeper.engine.worker import processor
-from sweeper.errors import DataError
+from sweeper.engine.worker import processor, told
+from sweeper.errors import DataError, RequestError, StoreReadOnly
 from sweeper.store import Probe, Store
 from sweeper.study import (
     PlannedTrial,
@@ -88,7 +89,8 @@ class Timings:
         known = self._store.probe_for(**what)
         if known is None:
             known = Probe(**what, **self._train(trial, shape, pack))
-            self._store.save_probe(known)
+            with suppress(StoreReadOnly):
+                self._store.save_probe(known)
         return known.step_seconds / known.pack, "probe"
 
     def _train(self, trial: Trial, shape: Shape, size: int) -> dict[str, Any]:
@@ -96,18 +98,28 @@ class Timings:
         those of a step, and the steps that were timed."""
         members = [Member(config=trial.config, seed=trial.seed) for _ in range(size)]
         began = time.perf_counter()
+        ends: list[float] = []
         try:
             trainer = self._study.card.trainer()(
                 members, threads=shape.threads, device=shape.device
             )
+            ends.append(time.perf_counter())
+            for _ in trainer.run():
+                ends.append(time.perf_counter())
+                timed = len(ends) - 1 - WARM_STEPS
+                long = timed > 0 and ends[-1] - ends[WARM_STEPS] > PROBE_SECONDS
+                if timed >= PROBE_STEPS or long:
+                    break
         except DataUnavailableError as fault:
             raise DataError(str(fault)) from fault
-        ends = [time.perf_counter()]
-        for _ in trainer.run():
-            ends.append(time.perf_counter())
-            timed = len(ends) - 1 - WARM_STEPS
-            if timed >= PROBE_STEPS or (timed > 0 and ends[-1] - ends[WARM_STEPS] > PROBE_SECONDS):
-                break
+        except KeyboardInterrupt:
+            raise
+        except BaseException as fault:  # the trainer is the user's, who may raise anything
+            raise RequestError(
+                f"a few steps of a trial with {self._study.scale} {self._scales[trial.key]:g}, by "
+                f"which its time is told, failed: {told(fault).splitlines()[0]}; mend it, or plan "
+                "with --no-probe"
+            ) from fault
         # A trial that ends before it is warm is timed as it is.
         first = WARM_STEPS if len(ends) > WARM_STEPS + 1 else 0
         steps = len(ends) - 1 - first

@@ -17,6 +17,7 @@ Codes = NDArray[np.int64]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = 2.0**53
+_LONGEST = 400
 
 _EMPTY = frozenset({"", "null", "none", "na", "n/a"})
 """How a missing measurement is written; anything else is a number or a mistake."""
@@ -105,15 +106,17 @@ def coded(array: Any) -> tuple[Codes, list[Plain]]:
     """
     import pyarrow
 
-    if pyarrow.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
     if pyarrow.types.is_nested(array.type):
         array = pyarrow.array([None if x is None else str(x) for x in array.to_pylist()], "string")
-    encoded = array.dictionary_encode(null_encoding="encode")
+    repeated = pyarrow.types.is_dictionary(array.type)
+    encoded = (array.indices if repeated else array).dictionary_encode(null_encoding="encode")
     raw = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    items = encoded.dictionary.to_pylist()
+    if repeated:  # each of its words once, however often it stands there
+        items = [None if item is None else array.dictionary[item].as_py() for item in items]
     distinct: dict[tuple[type, Plain], int] = {}
     places = []
-    for item in encoded.dictionary.to_pylist():
+    for item in items:
         value = as_cell(item)
         places.append(distinct.setdefault((type(value), value), len(distinct)))
     return np.array(places, dtype=np.int64)[raw], [value for _, value in distinct]
@@ -133,7 +136,10 @@ def measured(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
     from pyarrow import compute
 
     if pyarrow.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        words = array.dictionary
+        if pyarrow.types.is_string(words.type):  # no number is longer
+            words = compute.utf8_slice_codeunits(words, 0, _LONGEST)
+        array = pyarrow.DictionaryArray.from_arrays(array.indices, words).dictionary_decode()
     if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):
         return _of_strings(compute.utf8_trim_whitespace(array))
     empty = array.is_null().to_numpy(zero_copy_only=False)

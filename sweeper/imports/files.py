@@ -9,15 +9,27 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, shown
+from sweeper.imports.bounds import (
+    LIMITS,
+    Limits,
+    piece,
+    reading,
+    refusal,
+    require_bounded,
+    require_columns,
+    require_rows,
+    stream,
+)
 from sweeper.imports.cells import as_cell
+from sweeper.words import quantity
 
 HEAD_BYTES = 1 << 20
 """How much of a file is looked at to tell its format, and the longest header of a CSV file."""
@@ -27,6 +39,7 @@ BLOCK_BYTES = 1 << 23
 
 BATCH_ROWS = 1 << 17
 """Rows of a batch of the other formats."""
+
 
 _SPACE = re.compile(r"\s*")
 _DELIMITERS = (",", ";", "\t")
@@ -66,25 +79,41 @@ class Sheet:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def open_sheet(path: Path) -> Sheet:
+def open_sheet(path: Path, limits: Limits = LIMITS) -> Sheet:
     """Returns a file as a sheet; its format is told by its content, not by its name.
 
     Files compressed with gzip, bzip2 or zstd are read as they are, going by their names.
 
     Raises:
-        RequestError: the file is missing, empty, unreadable or in no known format; the folder
-            holds no runs.
+        RequestError: the file is missing, empty, unreadable, in no known format or too large; it
+            is a pipe or device; the folder holds no runs.
     """
+    if not path.is_dir():
+        require_bounded(path, limits)
+    sheet = _sheet_of(path, limits)
+    require_columns(path, len(sheet.names), limits)
+
+    def batches(wanted: Sequence[str]) -> Iterator[Batch]:
+        rows = 0
+        for batch in sheet.batches(wanted):
+            rows += max(map(len, batch.values()), default=0)
+            require_rows(path, rows, limits)
+            yield batch
+
+    return replace(sheet, batches=batches)
+
+
+def _sheet_of(path: Path, limits: Limits) -> Sheet:
     if path.is_dir():
-        return _of_records(path, lambda: _folder_records(path))
+        return _of_records(path, limits, lambda: _folder_records(path, limits))
     head = _head(path)
     if head.startswith(b"PAR1"):
-        return _parquet(path)
+        return _parquet(path, limits)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        return _of_records(path, lambda: _records(path))
+        return _of_records(path, limits, lambda: _records(path, limits))
     encoding = _ENCODINGS.get(head[:2], "utf-8")
     if encoding == "utf-8" and b"\0" in head:
-        raise _refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
+        raise refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
     return _csv(path, head, encoding)
 
 
@@ -96,48 +125,11 @@ def release_batches() -> None:
     pyarrow.default_memory_pool().release_unused()
 
 
-def _refusal(path: Path, why: str) -> RequestError:
-    return RequestError(f"{path}: {why}")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[list[str]]:
-    """Turns what goes wrong in reading a file into one message about it, the first of those
-    that the body put in the list if it did."""
-    import pyarrow
-
-    said: list[str] = []
-
-    try:
-        yield said
-    except FileNotFoundError:
-        raise _refusal(path, "no such file") from None
-    except UnicodeDecodeError as error:
-        raise _refusal(path, _encoding_words(error.start)) from error
-    except (OSError, EOFError, pyarrow.ArrowException) as error:
-        why = " ".join(str(error).split())
-        if "invalid UTF8" in why:
-            raise _refusal(path, _encoding_words(None)) from error
-        raise _refusal(path, said[0] if said else f"cannot be read: {why}") from error
-
-
-def _encoding_words(byte: int | None) -> str:
-    place = "" if byte is None else f" (byte {byte})"
-    return f"is not UTF-8 text{place}; save it as UTF-8"
-
-
-def _stream(path: Path) -> Any:
-    """The bytes of a file, decompressed if its name says that it is compressed."""
-    import pyarrow
-
-    return pyarrow.input_stream(str(path), compression="detect")
-
-
 def _head(path: Path) -> bytes:
-    with _reading(path), _stream(path) as source:
+    with reading(path), stream(path) as source:
         head = bytes(source.read(HEAD_BYTES))
     if not head.strip():
-        raise _refusal(path, "the file is empty")
+        raise refusal(path, "the file is empty")
     return head
 
 
@@ -145,7 +137,7 @@ def _head(path: Path) -> bytes:
 
 
 def _csv(path: Path, head: bytes, encoding: str) -> Sheet:
-    with _reading(path):
+    with reading(path):
         decoder = codecs.getincrementaldecoder(encoding)("strict")
         text = decoder.decode(head).removeprefix("\ufeff")
     rows = [_first_row(text, delimiter) for delimiter in _DELIMITERS]
@@ -155,7 +147,7 @@ def _csv(path: Path, head: bytes, encoding: str) -> Sheet:
         from pyarrow import csv as arrow_csv
 
         raw = {name.strip(): name for name in names}
-        with _reading(path) as said, _stream(path) as source:
+        with reading(path) as said, stream(path) as source:
             options = _csv_options([raw[name] for name in wanted], delimiter, encoding, said)
             reader = arrow_csv.open_csv(source, **options)
             for batch in reader:
@@ -203,21 +195,43 @@ def _csv_options(
 # Parquet --------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path) -> Sheet:
-    from pyarrow import parquet
+def _parquet(path: Path, limits: Limits) -> Sheet:
+    from pyarrow import parquet, types
 
-    with _reading(path):
-        names = _leaves(parquet.read_schema(path).empty_table()).column_names
+    with reading(path):
+        leaves = _leaves(parquet.read_schema(path).empty_table())
+    # Their words are kept once, however many rows repeat them.
+    words = [f.name for f in leaves.schema if types.is_string(f.type) or types.is_binary(f.type)]
 
     def batches(wanted: Sequence[str]) -> Iterator[Batch]:
         import pyarrow
 
-        with _reading(path), parquet.ParquetFile(path) as source:
+        with reading(path), parquet.ParquetFile(path, read_dictionary=words) as source:
+            _require_unpacked(path, source.metadata, wanted, limits)
             for batch in source.iter_batches(batch_size=BATCH_ROWS, columns=list(wanted)):
                 table = _leaves(pyarrow.Table.from_batches([batch]))
                 yield {name: table.column(name).combine_chunks() for name in wanted}
 
-    return Sheet(path=path, names=tuple(names), batches=batches)
+    return Sheet(path=path, names=tuple(leaves.column_names), batches=batches)
+
+
+def _require_unpacked(path: Path, metadata: Any, wanted: Sequence[str], limits: Limits) -> None:
+    """Refuses columns that the file itself says are too large."""
+    require_rows(path, metadata.num_rows, limits)
+    size, values = 0, Counter[str]()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            name = column.path_in_schema
+            if any(f"{name}.".startswith(f"{each}.") for each in wanted):
+                size += column.total_uncompressed_size
+                values[name] += column.num_values
+    require_rows(path, max(values.values(), default=0), limits)
+    if size > limits.bytes:
+        raise refusal(
+            path,
+            f"its columns unpack to {quantity(size, 'B')}, at most {quantity(limits.bytes, 'B')} "
+            "are read; leave out rows that are not needed",
+        )
 
 
 def _leaves(table: Any) -> Any:
@@ -232,10 +246,12 @@ def _leaves(table: Any) -> Any:
 # JSON -----------------------------------------------------------------------------------------
 
 
-def _of_records(path: Path, read: Callable[[], Iterator[Record]]) -> Sheet:
+def _of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]) -> Sheet:
     names: dict[str, None] = {}
-    for record in read():
+    for count, record in enumerate(read(), start=1):
         names.update(dict.fromkeys(record))
+        require_columns(path, len(names), limits)
+        require_rows(path, count, limits)
 
     def batches(wanted: Sequence[str]) -> Iterator[Batch]:
         import pyarrow
@@ -263,24 +279,57 @@ def _of_records(path: Path, read: Callable[[], Iterator[Record]]) -> Sheet:
     return Sheet(path=path, names=tuple(names), batches=batches)
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _records(path: Path, limits: Limits) -> Iterator[Record]:
     """Yields the records of a list, of lines with one each, or of objects over several lines, as
     text by dotted name."""
-    with _reading(path), _stream(path) as source:
+    with reading(path), stream(path) as source:
         text = io.TextIOWrapper(source, encoding="utf-8-sig")
-        first = next((line for line in text if line.strip()), "")
+        lines = iter(lambda: piece(path, text.readline(limits.text + 1), limits), "")
+        first = next((line for line in lines if line.strip()), "")
         items: Iterable[tuple[int, Any]]
         if first.lstrip().startswith("["):
-            items = enumerate(_loaded(path, first + text.read(), "the list"), start=1)
+            whole = piece(path, first + text.read(limits.text + 1), limits)
+            items = enumerate(_loaded(path, whole, "the list"), start=1)
         elif not _is_json(first):
-            items = enumerate(_objects(path, first + text.read()), start=1)
+            whole = piece(path, first + text.read(limits.text + 1), limits)
+            items = enumerate(_objects(path, whole), start=1)
         else:
-            lines = enumerate(chain([first], text), start=1)
-            items = ((n, _loaded(path, line, f"record {n}")) for n, line in lines if line.strip())
+            numbered = enumerate(chain([first], lines), start=1)
+            items = (
+                (n, _loaded(path, line, f"record {n}")) for n, line in numbered if line.strip()
+            )
         for number, item in items:
             if not isinstance(item, dict):
-                raise _refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-            yield _record(item)
+                raise refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
+            record = _record(item)
+            for name, cell in record.items():
+                if not _is_whole(name) or (isinstance(cell, str) and not _is_whole(cell)):
+                    raise refusal(
+                        path,
+                        f"record {number}: {shown(name)} holds half a character, of a text that "
+                        "was cut in two; write the whole of it, or leave it out",
+                    )
+            yield record
+
+
+def _is_whole(text: str) -> bool:
+    """Returns whether a text can be written, having no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """What is wrong with a text that is not read as JSON."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if "integer string conversion" in str(error):
+        return "a number has more than 4,300 digits"
+    return str(error)
 
 
 def _is_json(text: str) -> bool:
@@ -301,7 +350,7 @@ def _objects(path: Path, text: str) -> Iterator[Any]:
         try:
             item, start = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:
-            raise _refusal(path, f"record {number} is not JSON: {error}") from error
+            raise refusal(path, f"record {number} is not JSON: {_why(error)}") from error
         yield item
         space = _SPACE.match(text, start)
         assert space is not None  # no space at all is a match too
@@ -314,23 +363,25 @@ def _runs_of(folder: Path) -> dict[str, list[Path]]:
     runs: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir()):
         files = sorted(entry.glob("*.json")) if entry.is_dir() else [entry]
-        files = [file for file in files if file.suffix == ".json"]
+        files = [file for file in files if file.suffix == ".json" and file.is_file()]
         if files and not entry.name.startswith("."):
             runs.setdefault(entry.name if entry.is_dir() else entry.stem, []).extend(files)
     return runs
 
 
-def _folder_records(folder: Path) -> Iterator[Record]:
+def _folder_records(folder: Path, limits: Limits) -> Iterator[Record]:
     """Yields the runs of a folder. Where a run has a folder of its own, its files' names come
     before those of their fields, as in ``config.lr``; a run without a name has its file's."""
     runs = _runs_of(folder)
+    for file in chain.from_iterable(runs.values()):
+        require_bounded(file, limits)
     if not runs:
-        raise _refusal(
+        raise refusal(
             folder,
             "is a folder without .json files of runs; name the file that holds the table",
         )
     for run, files in runs.items():
-        records = [list(_records(file)) for file in files]
+        records = [list(_records(file, limits)) for file in files]
         if files[0].parent == folder:
             found = [record for each in records for record in each]
         else:
@@ -352,7 +403,9 @@ def _loaded(path: Path, text: str, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise _refusal(path, f"{what} is not JSON: {error}; write one object a line") from error
+        raise refusal(
+            path, f"{what} is not JSON: {_why(error)}; write one object a line"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -364,7 +417,7 @@ class _Clash:
 
     def refusal(self, path: Path, number: int, name: str) -> RequestError:
         """Returns what to say where the name is asked for."""
-        return _refusal(
+        return refusal(
             path,
             f"record {number}: {name} is there twice, as {_shown(self.one)} and as "
             f"{_shown(self.other)}; remove one",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, shown
 from sweeper.imports.cells import (
     STATE_WORDS,
     Codes,
@@ -181,7 +181,7 @@ class Reader:
             row, name = self._misnamed[0]
             yield (
                 f"left out: {plural(len(self._misnamed), 'row')} with names that do not fit "
-                f"--name-pattern, for example row {row}, {name!r}"
+                f"--name-pattern, for example row {row}, {shown(name)}"
             )
         for name, (row, count) in self._zeros.items():
             first = f" (row {row} the first)" if count > 1 else f" (row {row})"
@@ -198,7 +198,7 @@ class Reader:
             spellings = plural(len(self._texts), "spelling")
             yield (
                 f"{self._request.seed} tells runs apart by text, in {spellings} such as "
-                f"{min(self._texts)!r}: each has a seed made of it"
+                f"{shown(min(self._texts))}: each has a seed made of it"
             )
         if self._sure:
             yield (
@@ -230,7 +230,14 @@ class Reader:
             return np.ones(len(next(iter(arrays.values()))), dtype=np.bool_)
         import pyarrow
 
-        texts = ["" if name is None else str(name) for name in batch[self._names].to_pylist()]
+        column = batch[self._names]
+        if pyarrow.types.is_dictionary(column.type):  # each name once, however often it is there
+            words = [*column.dictionary.to_pylist(), None]
+            places = column.indices.fill_null(len(words) - 1).to_pylist()
+            column_words = [words[place] for place in places]
+        else:
+            column_words = column.to_pylist()
+        texts = ["" if name is None else str(name) for name in column_words]
         found = {text: pattern.read(text) for text in set(texts)}
         none = ("",) * len(pattern.names)
         columns = zip(*(found[text] or none for text in texts), strict=True)
@@ -270,7 +277,7 @@ class Reader:
             return f"{file}: no row is left; {'; '.join(self.notes())}"
         asked = ", ".join(f"{name}={text}" for name, text in self._request.where)
         found = "; ".join(
-            f"{name} is {', '.join(sorted(map(str, cells))[:12])}"
+            f"{name} is {', '.join(word[:40] for word in sorted(map(str, cells))[:12])}"
             for name, cells in self._left_out.items()
         )
         return f"{file}: none of its {self.seen} rows has --where {asked}; {found}"
@@ -308,8 +315,8 @@ class Reader:
         why = self._fault(name, value)
         if why is not None:
             row = rows[int(np.argmax(codes == code))]
-            shown = "empty" if value is None else repr(value)
-            raise self._refusal(row, name, f"{shown}, {why}")
+            said = "empty" if value is None else shown(value)
+            raise self._refusal(row, name, f"{said}, {why}")
 
     def _fault(self, name: str, value: Plain) -> str | None:
         if name == self._request.seed:
@@ -361,7 +368,7 @@ class Reader:
         if wrong is not None:
             cell = arrays[name][wrong].as_py()
             raise self._refusal(
-                rows[wrong], name, f"{cell!r}, where a number is needed{_hint(as_cell(cell))}"
+                rows[wrong], name, f"{shown(cell)}, where a number is needed{_hint(as_cell(cell))}"
             )
         return values, empty
 
@@ -390,7 +397,8 @@ class Reader:
         raise self._refusal(
             row,
             str(self._request.outcome),
-            f"{cell!r}, where one of these words says how a run ended, in any case: {STATE_WORDS}",
+            f"{shown(cell)}, where one of these words says how a run ended, in any case: "
+            f"{STATE_WORDS}",
         )
 
     def _steps(self, arrays: Batch, rows: Codes) -> Codes:
@@ -401,7 +409,7 @@ class Reader:
         if wrong.any():
             place = int(np.argmax(wrong))
             cell = arrays[name][place].as_py()
-            why = f"{cell!r}, where a step is a whole number below 2^63"
+            why = f"{shown(cell)}, where a step is a whole number below 2^63"
             raise self._refusal(rows[place], name, why)
         return values.astype(np.int64)
 

@@ -64,7 +64,7 @@ class Folder:
 
     def page(self, text: str) -> Path:
         """Writes the page; returns its path."""
-        return self.root / self._write(PAGE, text.encode())
+        return self.root / self._write(PAGE, text.encode(errors="backslashreplace"))
 
     def _write(self, name: str, content: bytes) -> str:
         path = self.root / name

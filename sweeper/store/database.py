@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from sweeper.errors import StoreError, StoreMoved
+from sweeper.errors import StoreError, StoreMoved, StoreReadOnly
 from sweeper.store.faults import DAMAGED, store_fault
 from sweeper.store.location import Location
 from sweeper.store.tables import json_text
@@ -89,7 +89,10 @@ class Database:
             StoreError: the database is out of reach, full, locked, damaged or not writable.
         """
         if self.read_only:
-            raise StoreError(f"store {self.location.shown}: it was opened for reading alone")
+            raise StoreReadOnly(
+                f"store {self.location.shown}: it was opened for reading alone, since you may not "
+                "write there or did not ask to"
+            )
         with self._transaction(writes=True, isolation="READ COMMITTED") as connection:
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
@@ -208,7 +211,7 @@ def sqlite_uri(file: Path) -> str:
     else writes it; that is so when there is no write-ahead log beside it.
     """
     alone = not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
-    return f"file:{quote(str(file))}?mode=ro{'&immutable=1' if alone else ''}"
+    return f"file:{quote(os.fsencode(file))}?mode=ro{'&immutable=1' if alone else ''}"
 
 
 def _require_psycopg(location: Location) -> None:
@@ -227,7 +230,7 @@ def _sqlite_engine(location: Location, *, read_only: bool, busy_seconds: float) 
     assert file is not None
 
     def connect() -> sqlite3.Connection:
-        target = sqlite_uri(file) if read_only else f"file:{quote(str(file))}?mode=rw"
+        target = sqlite_uri(file) if read_only else f"file:{quote(os.fsencode(file))}?mode=rw"
         link = sqlite3.connect(
             target,
             uri=True,
@@ -268,6 +271,7 @@ def postgres_engine(
     _require_psycopg(location)
     given = location.url.query.get("options", "")
     options = [
+        "-c statement_timeout=0",  # a role's own may be shorter than a wait for another writer
         given if isinstance(given, str) else " ".join(given),
         f"-c lock_timeout={round(1000 * busy_seconds)}ms",
         "-c timezone=UTC",
@@ -280,6 +284,7 @@ def postgres_engine(
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "sweeper",
+            "client_encoding": "utf8",  # or psycopg gives bytes where the server's is SQL_ASCII
             "options": " ".join(options),
         },
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.errors import StoreAway, StoreError
+from sweeper.errors import StoreAway, StoreError, StoreReadOnly
 
 DAMAGED = (
     "the file is damaged; nothing was changed. Restore it from a backup, or move it away (with "
@@ -15,6 +15,15 @@ DAMAGED = (
     "finished results are taken over from their curve files"
 )
 """What to do about a database file that cannot be read."""
+
+UTF8 = (
+    "sweeper needs a database in UTF-8; make one with: create database NAME encoding 'UTF8' "
+    "template template0"
+)
+"""What to do about a database of another encoding."""
+
+_READ_ONLY = ("readonly database", "read-only transaction", "permission denied", "read-only file")
+"""Words of complaints about writing where one may not."""
 
 _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
@@ -33,16 +42,31 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("unable to open database file",),
         "check that its folder exists and that you may write there, or choose another with "
-        "--store or SWEEPER_STORE",
+        "--store or SWEEPER_STORE; a database with a log (-wal) beside it, in a folder where you "
+        "may not write, is read from a copy of both",
     ),
     (
-        ("readonly database", "read-only transaction", "permission denied", "read-only file"),
+        _READ_ONLY,
         "you may not write there; ask for permission or choose another store with --store or "
         "SWEEPER_STORE",
     ),
     (
         ("foreign key",),
         "a trial has to be saved with its study before it is claimed or recorded",
+    ),
+    (
+        ("too many clients", "too many connections", "connection slots are reserved"),
+        "the server takes no more connections: close others, or raise its max_connections (or "
+        "the limit of the role or database), then run the same command again",
+    ),
+    (
+        ("statement timeout",),
+        "the server ends a statement sooner than a writer may have to wait for another; set "
+        "statement_timeout to 0, or above 30 s, for this role or in the options of the URL",
+    ),
+    (
+        ("not representable", "has no equivalent in encoding", "sql_ascii"),
+        UTF8,
     ),
     (
         ("password authentication", "no password supplied", "role ", "does not exist"),
@@ -75,6 +99,10 @@ _PASSING = (
     "shutting down",
     "in recovery mode",
     "timeout expired",
+    "statement timeout",
+    "too many clients",
+    "too many connections",
+    "connection slots are reserved",
 )
 """Words of complaints that may pass by themselves."""
 
@@ -123,7 +151,11 @@ def store_fault(
         )
     words = " ".join(str(error).split()) or type(error).__name__
     lowered = words.lower()
-    kind = StoreAway if any(fragment in lowered for fragment in _PASSING) else StoreError
+    kind: type[StoreError] = StoreError
+    if any(fragment in lowered for fragment in _PASSING):
+        kind = StoreAway
+    elif any(fragment in lowered for fragment in _READ_ONLY):
+        kind = StoreReadOnly
     for fragments, advice in _ADVICE:
         if any(fragment in lowered for fragment in fragments):
             return kind(f"store {where}: {words}; {advice}")

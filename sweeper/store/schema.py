@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 from sweeper import trial
 from sweeper.errors import StoreError
 from sweeper.store.database import Database
+from sweeper.store.faults import UTF8
 from sweeper.store.files import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.location import Location
 from sweeper.store.owner import signature, signer_has_ended
@@ -118,6 +119,8 @@ def _put_in_place(aside: Path, file: Path) -> None:
 
 def _bring_to_schema(database: Database, *, create: bool) -> None:
     with database.read() as connection:
+        if not database.is_sqlite:
+            _require_utf8(database, connection)
         revision = _revision(connection)
         foreign = revision is None and _foreign_tables(connection)
     if revision == SCHEMA:
@@ -127,6 +130,15 @@ def _bring_to_schema(database: Database, *, create: bool) -> None:
     else:
         _require_older(database, revision)
     _migrate(database)
+
+
+def _require_utf8(database: Database, connection: Connection) -> None:
+    encoding = connection.execute(text("show server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise StoreError(
+            f"store {database.location.shown}: its encoding is {encoding}, which does not hold "
+            f"every text; {UTF8}"
+        )
 
 
 def _require_empty(database: Database, *, foreign: bool, create: bool) -> None:

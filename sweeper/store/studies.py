@@ -69,7 +69,8 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
     row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
     if row is None:
         known = connection.execute(select(studies.c.name)).scalars().all()
-        raise UnknownNameError("study", name, known)
+        kind = "study or file" if name.endswith((".yaml", ".yml")) else "study"
+        raise UnknownNameError(kind, name, known)
     return _study_of(row)
 
 

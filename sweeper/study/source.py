@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sweeper.errors import Fault, StudyError, shown, suggestion
+from sweeper.errors import Fault, StudyError, no_file, shown, suggestion
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list indices from the top of the file."""
@@ -35,8 +35,14 @@ MAX_ALIKE = 5
 LONGEST_MESSAGE = 1_000
 """Characters of one fault."""
 
-MAX_VALUES = 100_000
-"""Values that a file may hold after its aliases are expanded: a guard against alias bombs."""
+MAX_BYTES = 1 << 20
+"""Bytes of a file; more is no study, and takes minutes to read."""
+
+MAX_KEYS = 2_000
+"""Keys of one mapping."""
+
+MAX_VALUES = 50_000
+"""Values that a file may hold, before and after its aliases are expanded."""
 
 MAX_DEPTH = 100
 """Levels that a file may nest: the time to scan open brackets grows with their square."""
@@ -159,7 +165,18 @@ def parse_source(text: str, file: str) -> Source:
 
 def _read_text(path: Path, file: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        if why := no_file(path):
+            raise _whole_file(file, None, why)
+        with path.open("rb") as source:
+            content = source.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise _whole_file(
+                file,
+                None,
+                f"has more than {MAX_BYTES:,} bytes, too many for a study; a long "
+                "axis is written as a range, {log2: [-9, -2]}, and results are no part of it",
+            )
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         beside = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         hint = f"; {suggestion(path.name, beside)}" if beside else ""
@@ -173,6 +190,8 @@ def _read_text(path: Path, file: str) -> str:
 def _compose(text: str, file: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=_Composer)
+    except _TooManyError:
+        raise _too_many(file) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _whole_file(file, mark.line + 1 if mark else None, _why(error)) from error
@@ -182,14 +201,26 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         raise _whole_file(file, line, message) from error
 
 
+class _TooManyError(Exception):
+    """There are more than MAX_VALUES nodes."""
+
+
+def _too_many(file: str) -> StudyError:
+    return _whole_file(file, None, f"holds more than {MAX_VALUES:,} values")
+
+
 class _Composer(yaml.BaseLoader):
-    """Composes nodes up to MAX_DEPTH levels, with RecursionError beyond."""
+    """Composes nodes up to MAX_DEPTH levels, with RecursionError beyond, and MAX_VALUES nodes."""
 
     _depth = 0
+    _count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self._depth == MAX_DEPTH:
             raise RecursionError
+        if self._count == MAX_VALUES:
+            raise _TooManyError
+        self._count += 1
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -227,6 +258,8 @@ class _Reader:
                 node, place, f"the tag {shown(node.tag)} is not supported; write a plain value"
             )
         if isinstance(node, yaml.ScalarNode):
+            if not _is_whole(node.value):
+                self._fault(node, place, f"{shown(node.value)} holds half a character")
             return scalar(node.value) if node.style is None else node.value
         self._open.add(id(node))
         try:
@@ -242,6 +275,14 @@ class _Reader:
     def _items(
         self, pairs: Sequence[tuple[yaml.Node, yaml.Node]], place: Place
     ) -> Iterator[tuple[str, Any]]:
+        if len(pairs) > MAX_KEYS:
+            where = f"{dotted(place)} " if place else ""
+            line = pairs[0][0].start_mark.line + 1
+            raise _whole_file(
+                self.file,
+                line,
+                f"{where}has {len(pairs):,} keys, at most {MAX_KEYS:,} are allowed",
+            )
         seen: dict[str, int] = {}
         for key_node, value_node in pairs:
             line = key_node.start_mark.line + 1
@@ -252,6 +293,8 @@ class _Reader:
             here = (*place, key)
             if key == "<<":
                 self._fault(key_node, here, "merge keys are not supported; write the keys out")
+            elif not _is_whole(key):
+                self._fault(key_node, place, f"the key {shown(key)} holds half a character")
             elif key in seen:
                 message = f"the key is given twice, first on line {seen[key]}; remove one of them"
                 self._fault(key_node, here, message)
@@ -265,19 +308,24 @@ class _Reader:
             line = node.start_mark.line + 1
             raise _whole_file(self.file, line, "an alias refers to the value that holds it")
         if self._count > MAX_VALUES:
-            raise _whole_file(self.file, None, f"holds more than {MAX_VALUES:,} values")
+            raise _too_many(self.file)
 
     def _fault(self, node: yaml.Node, place: Place, message: str) -> None:
         line = node.start_mark.line + 1
         self.faults.append(Fault(file=self.file, line=line, key=dotted(place), message=message))
 
 
+def _is_whole(text: str) -> bool:
+    """Returns whether a text has no half of a surrogate pair, which no file could hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def scalar(text: str) -> Any:
     """Returns a plain (unquoted) scalar as None, bool, int, float or text."""
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.match(text) and len(text) <= 300:
-        return int(text.replace("_", ""))
+    if _INTEGER.match(text):  # one that no float holds stays text, to be refused as it stands
+        return int(text.replace("_", "")) if len(text) <= 300 else text
     if _FLOAT.match(text):
         return float(text.replace("_", ""))
     return text

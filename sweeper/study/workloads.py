@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import logging
+import sys
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from inspect import getattr_static
 from typing import Any, cast
 
 from sweeper.errors import RequestError, UnknownNameError, shown
@@ -16,6 +21,14 @@ GROUP = "sweeper.workloads"
 
 MEMBERS = tuple(name for name in vars(Card) if not name.startswith("_"))
 """What makes an object a card: name, version and so on, as the protocol declares them."""
+
+METHODS = tuple(name for name in MEMBERS if not isinstance(vars(Card)[name], property))
+"""What makes a class one of cards; all else an instance may set."""
+
+SHIPPED = "workloads"
+"""The package whose modules are a part of this program."""
+
+log = logging.getLogger("sweeper.study")
 
 RESERVED = frozenset({"seed", "sweep"})
 """Names that a card may not give to a setting: they have a meaning in every study."""
@@ -35,6 +48,9 @@ def known_workloads() -> tuple[str, ...]:
 
 def find_card(name: str) -> Card:
     """Returns the card of a workload, by registered name or as ``package.module:ATTRIBUTE``.
+
+    The attribute is a card, or a class of cards that takes no arguments; nothing else is called.
+    To import its module is to run that: where it is not one of ours, its file is logged before.
 
     Raises:
         RequestError: no such workload, its module cannot be imported, the attribute is missing
@@ -70,7 +86,10 @@ def _attribute(name: str, reference: str) -> Any:
 
 def _module(name: str, module_name: str) -> Any:
     try:
+        _announce(name, module_name)
         return importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise RequestError(
@@ -80,30 +99,58 @@ def _module(name: str, module_name: str) -> Any:
         raise RequestError(
             f"{_asked(name)}: module {module_name} needs {error.name}, which is not installed"
         ) from error
-    except Exception as error:  # a user's module may raise anything at all while it is imported
+    except BaseException as error:  # a user's module may raise anything, also SystemExit
         raise RequestError(
             f"{_asked(name)}: importing {module_name} failed: {_said(error)}"
         ) from error
 
 
+def _announce(name: str, module_name: str) -> None:
+    """Logs which file is run when a module is imported that is new and not one of ours."""
+    package = module_name.partition(".")[0]
+    if module_name in sys.modules or package == SHIPPED:
+        return
+    found = importlib.util.find_spec(package)
+    if found is not None:
+        places = list(found.submodule_search_locations or ())
+        file = found.origin if found.has_location or not places else places[0]
+        log.info("%s loads module %s from %s", _asked(name), module_name, file)
+
+
 def _made(name: str, target: Any) -> Any:
-    """Returns the card itself where the reference is a class or function that makes one."""
-    if not isinstance(target, type) and (not callable(target) or not _missing(target)):
+    """Returns the card itself where the reference is a class of cards."""
+    if not isinstance(target, type):
         return target
+    if lacks := _missing(target, METHODS):
+        raise RequestError(
+            f"{_asked(name)}: {target.__name__} is no class of cards: it lacks {', '.join(lacks)} "
+            "(the protocol is workloads.workload.Card)"
+        )
     try:
         return target()
-    except Exception as error:  # the maker is the user's code: report what it said, whatever it is
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the class is the user's: report what it said, whatever it is
         raise RequestError(f"{_asked(name)}: making the card failed: {_said(error)}") from error
 
 
 def _checked(name: str, card: Any) -> Card:
-    missing = _missing(card)
-    if missing:
+    if missing := _missing(card, MEMBERS):
         raise RequestError(
             f"{_asked(name)} is not a card: {type(card).__name__} lacks {', '.join(missing)} "
-            "(the protocol is workloads.workload.Card)"
+            "(the protocol is workloads.workload.Card); name a card, or a class of cards that "
+            "takes no arguments"
         )
-    if not all(isinstance(setting, Setting) for setting in card.settings):
+    try:
+        parts = (card.name, card.version, card.doc, card.metrics, tuple(card.settings))
+    except Exception as error:  # properties are code of the user, too
+        raise RequestError(f"{_asked(name)}: reading the card failed: {_said(error)}") from error
+    if not all(isinstance(each, str) for each in parts[:3]) or not isinstance(parts[3], Mapping):
+        raise RequestError(
+            f"{_asked(name)} is not a card: name, version and doc have to be text, and metrics a "
+            "mapping"
+        )
+    if not all(isinstance(setting, Setting) for setting in parts[4]):
         raise RequestError(f"{_asked(name)}: every one of card.settings has to be a Setting")
     names = Counter(setting.name for setting in card.settings)
     wrong = sorted(key for key, count in names.items() if count > 1 or key in RESERVED)
@@ -119,11 +166,15 @@ def _asked(name: str) -> str:
     return f"workload {shown(name)}"
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """What an error of the user's code says, in one line of some length."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
 
-def _missing(target: Any) -> list[str]:
-    return [member for member in MEMBERS if not hasattr(target, member)]
+_ABSENT = object()
+
+
+def _missing(target: Any, members: tuple[str, ...]) -> list[str]:
+    """The members that an object lacks, told without running any code of its own."""
+    return [name for name in members if getattr_static(target, name, _ABSENT) is _ABSENT]

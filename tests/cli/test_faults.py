@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cli_harness import Answer, Sweeper
+
+from sweeper.cli import main
 
 
 def assert_refused(answer: Answer, code: int, *words: str) -> None:
@@ -102,3 +106,55 @@ def test_a_port_that_is_taken_by_something_else_is_an_environment_fault(
 ) -> None:
     answer = sweeper("run", study, "--address", f"127.0.0.1:{taken_port}")
     assert_refused(answer, 4, str(taken_port), "--executor inline")
+
+
+def test_a_study_may_be_named_as_a_file(sweeper: Sweeper, study: Path, tmp_path: Path) -> None:
+    text = study.read_text(encoding="utf-8")
+    study.write_text(text.replace("name: planted", "name: like.yaml"), encoding="utf-8")
+    assert sweeper("run", study, "--executor", "inline").code == 0
+    assert sweeper("drift", "like.yaml").code == 0
+    assert "no study or file named 'lik.yaml'; did you" in sweeper("drift", "lik.yaml").err
+
+
+def test_a_probe_that_raises_is_told_with_the_way_out(sweeper: Sweeper, study: Path) -> None:
+    text = study.read_text(encoding="utf-8").replace("steps: 3", "steps: 3, misbehave: bug")
+    study.write_text(text, encoding="utf-8")
+    answer = sweeper("plan", study)
+    assert answer.code == 2
+    assert "a trial with width 32" in answer.err
+    assert answer.err.rstrip().endswith("mend it, or plan with --no-probe")
+
+
+def test_an_answer_is_said_where_only_ascii_is(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = (tmp_path / "out").open("w", encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["sweeper", "drift", "planted"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "claim -0.5 \\xb1 0.25: holds" in (tmp_path / "out").read_text(encoding="ascii")
+
+
+def test_an_answer_to_a_closed_output_goes_nowhere(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "argv", ["sweeper", "drift", "planted"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    sys.stdout.close()
+
+
+def test_a_full_disk_behind_the_answer_is_an_environment_fault(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        monkeypatch.setattr(sys, "argv", ["sweeper", "drift", "planted"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 4
+        assert "the answer cannot be written: No space left" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import StoreAway
+from sweeper.errors import StoreAway, StoreReadOnly
 from sweeper.store.faults import has_locks, store_fault
 
 SOCKET_GONE = (
@@ -27,6 +27,9 @@ SOCKET_GONE = (
         'connection to server at "host", port 5432 failed: Connection refused',
         "could not receive data from server: Connection reset by peer",
         "the database system is starting up",
+        'connection failed: FATAL: too many connections for role "us"',
+        "FATAL: sorry, too many clients already",
+        "canceling statement due to statement timeout",
     ],
 )
 def test_a_store_that_is_away_is_told_from_one_that_is_wrong(words: str) -> None:
@@ -62,3 +65,15 @@ def test_a_file_system_without_locks_is_named_as_such(tmp_path: Path, name: str)
     assert not isinstance(fault, StoreAway), "nobody waits for it"
     assert "free some space" in str(store_fault("here", error, file))
     assert has_locks(file)
+
+
+def test_a_full_server_is_no_wrong_password() -> None:
+    said = str(store_fault("here", RuntimeError('FATAL: too many connections for role "us"')))
+    assert "takes no more connections" in said and "password" not in said
+
+
+@pytest.mark.parametrize(
+    "words", ["attempt to write a readonly database", "permission denied for table studies"]
+)
+def test_what_may_not_be_written_is_a_kind_of_its_own(words: str) -> None:
+    assert isinstance(store_fault("here", RuntimeError(words)), StoreReadOnly)

@@ -89,7 +89,7 @@ def test_faults_of_the_text_are_collected(text: str, line: int, why: str) -> Non
                 for a, b in zip("abcde", "bcdef", strict=True)
             ),
             None,
-            "more than 100,000 values",
+            "more than 50,000 values",
         ),
     ],
 )

@@ -33,8 +33,14 @@ def test_a_card_is_found_by_reference_as_an_object_or_a_class() -> None:
         (":CARD", "not of the form package.module:ATTRIBUTE"),
         ("a b:CARD", "not of the form package.module:ATTRIBUTE"),
         ("quadratic_card:SETTINGS", "is not a card: tuple lacks name, version"),
-        ("pathlib:Path", "is not a card: PosixPath lacks version"),
-        ("workloads.workload:Setting", "making the card failed: TypeError"),
+        ("pathlib:Path", "Path is no class of cards: it lacks problems"),
+        ("workloads.workload:Card", "making the card failed: TypeError"),
+        ("os:abort", "is not a card: builtin_function_or_method lacks name, version"),
+        ("sys:exit", "is not a card: builtin_function_or_method lacks"),
+        ("signal:pause", "is not a card: builtin_function_or_method lacks"),
+        ("http.server:test", "is not a card: function lacks"),
+        ("http.server:ThreadingHTTPServer", "is no class of cards"),
+        ("unittest.mock:call", "is not a card: _Call lacks name, version"),
     ],
 )
 def test_what_is_no_card_is_refused_by_name(name: str, why: str) -> None:
@@ -48,6 +54,20 @@ def test_what_is_no_card_is_refused_by_name(name: str, why: str) -> None:
     [
         ("import no_such_dependency", "needs no_such_dependency, which is not installed"),
         ("1 / 0", "importing broken_workload failed: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "importing broken_workload failed: SystemExit: 0"),
+        (
+            "import quadratic_card as q\nclass CARD(q.QuadraticCard):\n"
+            "  def __init__(self):\n    raise SystemExit(0)",
+            "making the card failed: SystemExit: 0",
+        ),
+        (
+            "import quadratic_card as q\nCARD = q.QuadraticCard(settings=3)",
+            "reading the card failed: TypeError",
+        ),
+        (
+            "import quadratic_card as q\nCARD = q.QuadraticCard(version=3)",
+            "version and doc have to be text",
+        ),
         ("def CARD(:", "importing broken_workload failed: SyntaxError"),
         (
             "import quadratic_card as q\nCARD = q.QuadraticCard(settings=q.SETTINGS * 2)",
@@ -68,6 +88,21 @@ def test_a_faulty_module_of_the_user_is_named_with_its_error(
     with pytest.raises(RequestError) as caught:
         find_card("broken_workload:CARD")
     assert why in str(caught.value)
+
+
+def test_a_module_that_is_new_is_named_with_its_file_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "unheard_of.py"
+    file.write_text("1 / 0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with caplog.at_level("INFO", "sweeper"):
+        find_card("planted")
+        find_card("quadratic_card:CARD")  # is loaded, or is named where it is not
+        caplog.clear()
+        with pytest.raises(RequestError):
+            find_card("unheard_of:CARD")
+    assert caplog.messages == [f"workload 'unheard_of:CARD' loads module unheard_of from {file}"]
 
 
 def test_reading_a_study_loads_no_heavy_library() -> None:

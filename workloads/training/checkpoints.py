@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -83,20 +82,29 @@ def read(path: Path, *, trial: str) -> Checkpoint:
             f"{path} is a checkpoint of another trial (or of another version of the workload); "
             "give the trial its own checkpoint, or delete this one to start over"
         )
-    return Checkpoint(**{name: document[name] for name in names})
+    found = Checkpoint(**{name: document[name] for name in names})
+    if not _is_sound(found):
+        raise ValueError(f"{path} holds values of another kind; delete it to start over")
+    return found
+
+
+def _is_sound(found: Checkpoint) -> bool:
+    """Returns whether all that a checkpoint holds is of its type: a forged one may hold anything
+    that needs no code to be read."""
+    tensors = (found.parameters, found.optimizer)
+    return (
+        all(isinstance(each, dict) for each in tensors)
+        and all(isinstance(value, Tensor) for each in tensors for value in each.values())
+        and all(type(each) is int and each >= 0 for each in (found.step, found.steps_above))
+        and isinstance(found.recent_losses, list)
+        and all(isinstance(loss, float) for loss in found.recent_losses)
+    )
 
 
 def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # whatever the content of a file makes torch raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"the checkpoint {path} cannot be read ({reason}); delete it to start over"

@@ -173,6 +173,8 @@ class Pack:
                 f"the checkpoints of the pack are of steps {', '.join(map(str, steps))}; pack "
                 "trials of one step"
             )
+        if steps[0] > self.states[0].steps:
+            raise ValueError(f"{paths[0]} is of step {steps[0]}, beyond the end of the trial")
         for place, checkpoint in enumerate(found):
             self._restore_member(place, paths[place], checkpoint)
         return steps[0]

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import stat
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -296,6 +297,13 @@ def _knock(address: str) -> None:
 def _advice(address: str | None, fault: BaseException) -> str:
     said = str(fault).strip().splitlines()
     reason = said[0].rstrip(".") if said else type(fault).__name__
+    if address is None and "AF_UNIX path length" in reason:
+        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        return (
+            f"Ray could not be started on this machine: the names of its sockets below {folder}, "
+            "the folder for temporary files, are too long; name a shorter one in "
+            "RAY_TMPDIR, for example RAY_TMPDIR=/tmp"
+        )
     if address is None:
         return (
             f"Ray could not be started on this machine: {reason}. A port may be taken or "

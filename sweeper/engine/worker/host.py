@@ -60,6 +60,10 @@ def _is_asked_for(fault: BaseException) -> bool:
     return isinstance(fault, KeyboardInterrupt) and handler is signal.default_int_handler
 
 
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What a trainer raises over a checkpoint that holds anything but what it wrote."""
+
+
 class Host:
     """Executes one order, a slice of time at a time.
 
@@ -233,10 +237,11 @@ class Host:
                 for record in records:
                     record.restore()
                 return factory(members, threads=shape.threads, device=shape.device)
-            except (ValueError, FileNotFoundError) as fault:
+            except (*_UNREADABLE, FileNotFoundError) as fault:
                 if len(records) > 1 or records[0].checkpoint is None:
                     raise
-                records[0].skip_checkpoint(str(fault))
+                said = str(fault) if isinstance(fault, ValueError) else repr(fault)
+                records[0].skip_checkpoint(said)
 
     def _measured(self, item: Measurement) -> None:
         record = self._records[self._running[item.member].key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def read_journal(files: FileStore, name: str, *, key: str) -> Journal:
         stated = document["checkpoint"]
     except FileNotFoundError as fault:
         raise ValueError(f"its journal {beside} is missing") from fault
-    except (OSError, KeyError, TypeError, ValueError) as fault:
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as fault:
         raise ValueError(f"its journal {beside} cannot be used: {fault}") from fault
     if journal.key != key:
         raise ValueError(f"its journal {beside} is of another trial, {journal.key[:12]}")
@@ -140,11 +141,19 @@ def _journal(document: Mapping[str, object]) -> Journal:
     del fields["checkpoint"]
     rows: list[dict[str, float]] = fields.pop("curve")  # type: ignore[assignment]
     marks: list[dict[str, object]] = fields.pop("marks")  # type: ignore[assignment]
-    return Journal(
+    journal = Journal(
         curve=tuple({name: number(value) for name, value in row.items()} for row in rows),
         marks=marks_of(marks),
         **fields,  # type: ignore[arg-type]
     )
+    numbers = (journal.device_seconds, *(value for row in journal.curve for value in row.values()))
+    if not (
+        all(type(each) is int and each >= 0 for each in (journal.step, journal.tokens))
+        and all(type(each) in (int, float) for each in numbers)
+        and 0 <= journal.device_seconds < math.inf
+    ):
+        raise ValueError("it holds values of another kind")
+    return journal
 
 
 def _sha256(source: BinaryIO) -> str:

@@ -48,7 +48,8 @@ def write_curve(
     table = pyarrow.table({column: list(each) for column, each in columns.items()} or empty)
     with (
         files.write(name) as aside,
-        parquet.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer,
+        aside.open("wb") as file,  # pyarrow takes no path that is not UTF-8
+        parquet.ParquetWriter(file, table.schema, write_page_checksum=True) as writer,
     ):
         writer.write_table(table)
         if outcome is not None:
@@ -86,8 +87,8 @@ def write_curves(files: FileStore, curves: Iterable[tuple[str, Mapping[str, Any]
 
     count = 0
     for name, columns in curves:
-        with files.write(name, durable=False) as aside:
-            parquet.write_table(pyarrow.table(dict(columns)), aside)
+        with files.write(name, durable=False) as aside, aside.open("wb") as file:
+            parquet.write_table(pyarrow.table(dict(columns)), file)
         count += 1
     if count:
         files.sync()

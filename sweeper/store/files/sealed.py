@@ -39,7 +39,7 @@ def unseal(text: str | bytes) -> dict[str, Any]:
     """
     try:
         document = json.loads(text)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise ValueError(f"it is not JSON ({fault})") from fault
     if not isinstance(document, dict) or _DIGEST not in document:
         raise ValueError(f"it has no {_DIGEST}")
@@ -99,15 +99,32 @@ def outcome_of(text: str | bytes) -> Outcome:
     known = document.keys() <= _FIELDS.keys() and document.keys() >= _NEEDED
     if not known or document["kind"] not in get_args(OutcomeKind):
         raise ValueError("its outcome lacks fields or has unknown ones")
-    for name, value in document.items():
-        if _FIELDS[name].type == "float":
-            document[name] = number(value)
-    metrics, marks = document.pop("metrics", {}), document.pop("marks", ())
-    return Outcome(
-        **document,
-        metrics={name: number(value) for name, value in metrics.items()},
-        marks=marks_of(marks),
-    )
+    try:
+        for name, value in document.items():
+            if _FIELDS[name].type == "float":
+                document[name] = number(value)
+        metrics, marks = document.pop("metrics", {}), document.pop("marks", ())
+        found = Outcome(
+            **document,
+            metrics={name: number(value) for name, value in metrics.items()},
+            marks=marks_of(marks),
+        )
+    except (LookupError, TypeError, AttributeError) as fault:
+        raise ValueError(f"its outcome holds values of another kind ({fault})") from fault
+    for name, each in _FIELDS.items():
+        if not isinstance(getattr(found, name), _KINDS.get(str(each.type), object)):
+            raise ValueError(f"its outcome holds a {name} of another kind")
+    return found
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "str | None": (str, type(None)),
+    "Mapping[str, Any]": dict,
+}
+"""What a field of an outcome may hold, by its annotation."""
 
 
 def mark_rows(marks: Iterable[Mark]) -> list[dict[str, Any]]:
@@ -121,4 +138,8 @@ def marks_of(rows: Iterable[dict[str, Any]]) -> tuple[Mark, ...]:
     Raises:
         TypeError, KeyError, ValueError: the rows are none of that kind.
     """
-    return tuple(Mark(**{**row, "value": number(row["value"])}) for row in rows)
+    marks = tuple(Mark(**{**row, "value": number(row["value"])}) for row in rows)
+    for mark in marks:
+        if not (type(mark.step) is type(mark.tokens) is int and isinstance(mark.metric, str)):
+            raise ValueError(f"the mark {mark} holds values of another kind")
+    return marks

@@ -138,8 +138,17 @@ def test_the_good_checkpoints_of_a_pack_survive_a_bad_one(tmp_path: Path) -> Non
     assert first_steps(order) == [6, 1, 6]
 
 
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ('{"trial": "another"}', "is a checkpoint of another trial"),
+        ("[]", "AttributeError"),
+        ('{"trial": %s}', "KeyError"),
+        ('{"trial": %s, "step": "x", "sum": 0.0}', "holds values of another kind"),
+    ],
+)
 def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
-    tmp_path: Path,
+    forged: str, why: str, tmp_path: Path
 ) -> None:
     order = order_of(tmp_path, [planted(learning_rate=rate) for rate in RATES])
     host = Host(order)
@@ -149,15 +158,17 @@ def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
     files, name = order.paths.files, order.paths.checkpoint(order.tasks[1].key, 5)
     journal = read_journal(files, name, key=order.tasks[1].key)
 
+    own = json.loads(bad.read_text(encoding="utf-8"))["trial"]
+
     def foreign(path: Path) -> None:
-        path.write_text('{"trial": "another"}', encoding="utf-8")
+        path.write_text(forged.replace("%s", json.dumps(own)), encoding="utf-8")
 
     write_checkpoint(files, name, journal, foreign)
     again = Host(order)
     events = finish(again)
     assert {outcome.kind for outcome in outcomes_in(events)} == {"completed"}
     (warning,) = warnings_in(events)
-    assert f"{bad} skipped: {bad} is a checkpoint of another trial" in warning
+    assert f"{bad} skipped: " in warning and why in warning
 
 
 def test_a_checkpoint_that_vanishes_before_it_is_loaded_is_told(

@@ -93,7 +93,20 @@ def test_a_checkpoint_of_another_trial_or_step_is_refused(tmp_path: Path) -> Non
         read(other)
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"curve": 3}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"curve": 3},
+        {"curve": [[1]]},
+        {"curve": [{"step": [], "tokens": 1}]},
+        {"colour": "red"},
+        {"tokens": "7"},
+        {"device_seconds": None},
+        {"marks": [{"step": "1", "tokens": 1, "metric": "m", "value": 1.0}]},
+        {"marks": [1]},
+    ],
+)
 def test_a_journal_of_another_make_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     path = written(tmp_path)
     beside = journal_of(path)

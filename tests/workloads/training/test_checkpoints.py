@@ -166,6 +166,26 @@ def test_tensors_of_another_model_are_refused(tmp_path: Path) -> None:
         trainer(member(checkpoint=path))
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"parameters": []},
+        {"optimizer": {"0.query": 1.0}},
+        {"step": "2"},
+        {"step": -1},
+        {"step": 10**9},
+        {"steps_above": None},
+        {"recent_losses": ["3"]},
+        {"recent_losses": 3.0},
+    ],
+)
+def test_a_forged_checkpoint_is_refused(forged: dict[str, Any], tmp_path: Path) -> None:
+    path = interrupted([member()], 2, tmp_path)[0]
+    torch.save(torch.load(path, weights_only=True) | forged, path)
+    with pytest.raises(ValueError, match=r"of another kind|another model|beyond the end"):
+        trainer(member(checkpoint=path))
+
+
 def test_members_of_different_steps_are_refused(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     paths = []
