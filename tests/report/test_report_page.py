@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -262,6 +265,22 @@ def test_a_folder_that_cannot_be_written_is_named(finished: Store, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFault, match=r"cannot write .*file.*--out"):
         write_report(finished, ["planted"], tmp_path / "file")
+
+
+def test_figures_do_not_depend_on_how_a_notebook_draws(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_bytes(b"backend: module://no_such_module\n\xff\xfe")
+    foreign = {"MPLBACKEND": "module://no_such_module", "MPLCONFIGDIR": str(tmp_path)}
+    line = (
+        "import sweeper.report.figures, matplotlib.pyplot as p; p.figure(); print(p.get_backend())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", line],
+        env={**os.environ, **foreign},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "agg\n", "")
 
 
 def test_mixed_code_is_flagged(store: Store, tmp_path: Path) -> None:
