@@ -11,6 +11,9 @@ demo: .venv/.base
 	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
 	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
 
+# Tests start many programs, which load faster where the compiled form of the source is kept.
+test torture: export PYTHONDONTWRITEBYTECODE =
+
 # How tests are shared out among processes: tests/conftest.py. Each computes on one thread: there
 # are as many processes as processors. Tests that start a Ray run one at a time, since two of them
 # would share its processors and ports, and alone, since they wait for processes with time limits.

@@ -29,7 +29,7 @@ from witnessed_card import Witness, trained_again, trained_twice_at_once
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 20 * ROUNDS)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 + 20 * ROUNDS)]
 
 
 @pytest.fixture
