@@ -22,6 +22,7 @@ from .drift import DriftGroup as DriftGroup
 from .drift import DriftStatement as DriftStatement
 from .drift import keep_estimates as keep_estimates
 from .drift import regret_note as regret_note
+from .groups import DIFFERENT_LENGTHS as DIFFERENT_LENGTHS
 from .groups import Evidence as Evidence
 from .groups import group_label as group_label
 from .joint import JointDrift as JointDrift

@@ -30,6 +30,9 @@ NAMED = 3
 SAME_LENGTH = 0.99
 """Share of the longest run's length that runs of one length have at least."""
 
+DIFFERENT_LENGTHS = "results of different length are compared within one scale"
+"""How the warning begins."""
+
 CODE = ("commit", "sweeper", "torch", "workload_version")
 """Columns that name the code behind a result."""
 
@@ -324,10 +327,7 @@ class _Sources:
         worst = int(np.argmin(low / high))
         if low[worst] < SAME_LENGTH * high[worst]:
             ends = " and ".join(setting(float(each[worst])) for each in (low, high))
-            yield (
-                "results of different length are compared within one scale: "
-                f"runs of {ends} steps or tokens"
-            )
+            yield (f"{DIFFERENT_LENGTHS}: runs of {ends} steps or tokens")
 
     def _said(self, column: str, rows: NDArray[np.intp]) -> Counter[str]:
         """Returns how often some rows say what in a column, as text, where they say anything."""

@@ -70,7 +70,10 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for _command in COMMANDS:
     _name = "import" if _command is import_results else None
     # Given as such, a summary is printed whole rather than cut at the width of a terminal.
-    app.command(_name, short_help=(_command.__doc__ or "").partition("\n\n")[0])(_command)
+    _short = (_command.__doc__ or "").partition("\n\n")[0]
+    # A statement may begin with "--", which begins a comment.
+    _settings = {"ignore_unknown_options": True} if _command is sql else {}
+    app.command(_name, short_help=_short, context_settings=_settings)(_command)
 
 
 def main() -> None:

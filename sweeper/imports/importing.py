@@ -169,7 +169,7 @@ def _short_words(rows: Rows, short: Mapping[int, float], request: ImportRequest)
     ]
     more = f", and {len(short) - NAMED} more" if len(short) > NAMED else ""
     return [
-        f"{plural(len(short), 'run')} stopped early and counts as not finished: "
+        f"{plural(len(short), 'run')} stopped early and not counted as finished: "
         f"{', '.join(some)} {unit}{more}; --any-length takes runs of any length as results"
     ]
 

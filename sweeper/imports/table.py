@@ -323,6 +323,8 @@ class Reader:
             whole = is_number(value) and isinstance(value, int) and abs(value) < 2**63
             told = isinstance(value, str)
             return None if whole or told else "where a seed is a whole number below 2^63, or text"
+        if isinstance(value, int) and abs(value) >= 2**63:
+            return "where a whole number is below 2^63; write it with an exponent, as 1e19"
         if name in self._request.variant:
             return None if value is not None else "and a variant's name needs it"
         if name not in self._numbers:

@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
-from sweeper.answers import StudyView, view_study
+from sweeper.answers import DIFFERENT_LENGTHS, StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.report.figures import ANSWER, DETAILS, Picture, draw_pictures
@@ -148,7 +148,7 @@ def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bo
     for data in answers:
         curves, warnings = _training(store, data)
         chapters.append(_chapter(replace(data, curves=curves), folder, stem))
-        notices += [*data.statement.notes, *warnings]
+        notices += [*data.statement.notes, *_lengths(data), *warnings]
     return Section(
         anchor=stem,
         name=study.name,
@@ -160,6 +160,15 @@ def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bo
         document=yaml.safe_dump(dict(study.document), sort_keys=False, allow_unicode=True),
         trials=folder.csv(f"{stem}-trials", as_metric(view.trials, view.compared[1])),
     )
+
+
+def _lengths(data: ReportData) -> Iterator[str]:
+    """Yields which groups compare results of different length: the evidence below the answers
+    tells of code and devices, and not of this."""
+    for group in data.statement.groups:
+        for warning in group.evidence.warnings:
+            if warning.startswith(DIFFERENT_LENGTHS):
+                yield f"{group.label}: {warning}"
 
 
 def _answers(view: StudyView, *, allow_holes: bool) -> tuple[list[ReportData], list[str]]:

@@ -305,3 +305,13 @@ def test_whole_numbers_that_no_database_holds_are_refused(
     with pytest.raises(RequestError, match=r"row 2, column n: "):
         take(own, file, **PLAIN | {part: "n"})
     assert own.studies() == []
+
+
+@pytest.mark.parametrize("column", ["width", "lr", "n"])
+def test_whole_settings_that_no_database_holds_are_refused(
+    own: Store, tmp_path: Path, column: str
+) -> None:
+    cells = {"width": "64", "lr": "2", "n": "1"} | {column: "9223372036854775808"}
+    file = text(tmp_path, f"width,lr,n,loss\n64,1,1,2\n{','.join(cells.values())},3\n")
+    with pytest.raises(RequestError, match=rf"row 2, column {column}: .* is below 2\^63; write"):
+        take(own, file, **PLAIN, fixed=("n",))

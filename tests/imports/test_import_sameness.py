@@ -10,6 +10,7 @@ import pytest
 from import_files import take, write_csv
 
 from sweeper.answers.view import statements_of
+from sweeper.report.page import write_report
 from sweeper.store.store import Store
 
 PLAIN: dict[str, Any] = {"variant": (), "seed": None}
@@ -57,6 +58,8 @@ def test_asked_for_it_is_a_result_and_every_statement_warns(store: Store, tmp_pa
     (group,) = statement.groups
     (warning,) = group.evidence.warnings
     assert "different length" in warning and "of 100 and 300 steps" in warning
+    page = write_report(store, ["theirs"], tmp_path / "page").read_text(encoding="utf-8")
+    assert warning in page
 
 
 def test_rounding_divergence_and_other_scales_are_no_early_stops(

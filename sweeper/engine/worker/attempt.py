@@ -4,14 +4,14 @@ what an exception of it says about."""
 from __future__ import annotations
 
 import errno
+import functools
 import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeper.engine.messages import Task
 from sweeper.errors import StoreError
@@ -44,6 +44,30 @@ _MEMORY_WORDS = (
 """Shortages of memory that torch and its libraries tell as errors of another kind."""
 
 
+Seen = TypeVar("Seen")
+Unseen = TypeVar("Unseen")
+
+
+def _unless_it_raises(
+    otherwise: Unseen,
+) -> Callable[[Callable[[BaseException], Seen]], Callable[[BaseException], Seen | Unseen]]:
+    """Makes a look at an exception give the answer ``otherwise`` where the exception itself, or
+    its type, raises when it is looked at."""
+
+    def make(look: Callable[[BaseException], Seen]) -> Callable[[BaseException], Seen | Unseen]:
+        @functools.wraps(look)
+        def looked(fault: BaseException) -> Seen | Unseen:
+            try:
+                return look(fault)
+            except BaseException:
+                return otherwise
+
+        return looked
+
+    return make
+
+
+@_unless_it_raises(None)
 def disk_failure(fault: BaseException) -> OSError | None:
     """Returns the complaint of a disk that an exception comes from; None if it comes from
     anything else. Such a failure is no fault of the trial."""
@@ -57,13 +81,14 @@ def disk_failure(fault: BaseException) -> OSError | None:
     return None
 
 
+@_unless_it_raises(False)
 def is_out_of_memory(fault: BaseException) -> bool:
     """Returns whether an exception comes from a shortage of memory, of the device or of the
     machine. torch's own words are matched by name, since torch is not imported here."""
     return any(
         isinstance(each, MemoryError)
         or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
-        or "OutOfMemoryError" in {kind.__name__ for kind in type(each).__mro__}
+        or "OutOfMemoryError" in {_own(kind, "__name__") for kind in type(each).__mro__}
         or any(words in text_of(each) for words in _MEMORY_WORDS)
         for each in _chain(fault)
     )
@@ -81,17 +106,25 @@ LONGEST_ERROR = 20_000
 """Characters that are kept of a failure; of more, the beginning and the end."""
 
 
+def _own(kind: type, name: str) -> str:
+    """Returns what a class is called, whatever its metaclass says."""
+    return str(type.__dict__[name].__get__(kind))
+
+
+@_unless_it_raises("an exception that cannot be shown")
 def told(fault: BaseException) -> str:
     """Returns what is kept of an exception that failed a trial: its type and the first line of
     its message, and below them the traceback."""
     kind = type(fault)
-    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    home = _own(kind, "__module__")
+    module = "" if home in ("builtins", "__main__") else f"{home}."
     lines = text_of(fault).strip().splitlines()
-    head = f"{module}{kind.__qualname__}" + (f": {lines[0]}" if lines else "")
+    head = f"{module}{_own(kind, '__qualname__')}" + (f": {lines[0]}" if lines else "")
     try:
         text = "".join(traceback.format_exception(fault))
     except BaseException:
-        text = "its traceback cannot be shown"
+        calls = "".join(traceback.format_tb(fault.__traceback__))
+        text = f"Traceback (most recent call last):\n{calls}an exception that cannot be shown"
     text = f"{head[: LONGEST_ERROR // 10]}\n\n{text}"
     left_out = len(text) - LONGEST_ERROR
     if left_out <= 0:
@@ -268,8 +301,8 @@ class AttemptLog:
             curve=tuple(self._curve),
             marks=tuple(self._marks),
         )
-        save = partial(trainer.save, member)
-        _write(files, name, partial(write_checkpoint, files, name, journal, save))
+        save = functools.partial(trainer.save, member)
+        _write(files, name, functools.partial(write_checkpoint, files, name, journal, save))
         self._kept_step = self.step
         forget_older(self._paths, self.task.key, self.step)
 
@@ -321,7 +354,9 @@ class AttemptLog:
         names = sorted({name for row in self._curve for name in row})
         nan = float("nan")
         columns = {name: [row.get(name, nan) for row in self._curve] for name in names}
-        _write(files, curve, partial(write_curve, files, curve, columns, outcome=outcome))
+        _write(
+            files, curve, functools.partial(write_curve, files, curve, columns, outcome=outcome)
+        )
         return outcome
 
     def _verify(self) -> None:

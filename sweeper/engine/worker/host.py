@@ -57,7 +57,7 @@ def exits_raised() -> Iterator[None]:
 def _is_asked_for(fault: BaseException) -> bool:
     """Whether an exception is a person's Ctrl-C that nothing else handles, so not a trial's."""
     handler = signal.getsignal(signal.SIGINT)
-    return isinstance(fault, KeyboardInterrupt) and handler is signal.default_int_handler
+    return issubclass(type(fault), KeyboardInterrupt) and handler is signal.default_int_handler
 
 
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
@@ -327,7 +327,7 @@ class Host:
 
 def _environment(fault: BaseException) -> str | None:
     """What is in the way of a trial that is no fault of it; None for everything else."""
-    if isinstance(fault, SweeperError | DataUnavailableError):
+    if issubclass(type(fault), SweeperError | DataUnavailableError):
         return text_of(fault)
     found = disk_failure(fault)
     if found is None:

@@ -51,6 +51,24 @@ class Unsayable(Exception):
         raise SystemExit("no words")
 
 
+class Nameless(type):
+    """A kind of exceptions whose names cannot be read."""
+
+    @property
+    def __name__(cls) -> NoReturn:
+        raise ValueError("no name")
+
+    __module__ = __name__
+
+
+class Unnameable(Exception, metaclass=Nameless):
+    """An exception that cannot even be asked what it is."""
+
+    @property
+    def __class__(self) -> NoReturn:
+        raise SystemExit("no class")
+
+
 def raises(fault: BaseException) -> Callable[[], NoReturn]:
     """Returns what raises an exception."""
 
@@ -72,6 +90,7 @@ DEEDS: dict[str, tuple[Callable[[], Any], str]] = {
     "unsayable": (raises(Unsayable()), "Unsayable: <its message cannot be shown>"),
     "boilerplate": (raises(RuntimeError("CUDA error: no" + HINT)), "RuntimeError: CUDA error: no"),
     "empty": (raises(ValueError("\n \n")), "ValueError"),
+    "unnameable": (raises(Unnameable("x")), "Unnameable: x"),
 }
 
 
