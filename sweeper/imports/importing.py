@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.errors import RequestError
+from sweeper.errors import RequestError, shown
 from sweeper.imports.cells import Floats, Plain, coded, state
 from sweeper.imports.duplicates import Deduplicated, deduplicated, numbered_repeats
 from sweeper.imports.files import Sheet, open_sheet, release_batches
@@ -242,6 +242,10 @@ def _one_row_each(
     apart = [name for name in sheet.names if pair[0][name] != pair[1][name]]
     same = f"{', '.join(request.settings)}{' and ' + request.seed if request.seed else ''}"
     others = f" ({count} cells are like that)" if count > 1 else ""
+    near = [name for name in apart if name in request.settings]
+    apart = [name for name in apart if name not in near]
+    for name in near:  # a rounding apart, and taken for one value
+        same += f" ({name} {shown(pair[0][name])} and {shown(pair[1][name])} are a rounding apart)"
     raise RequestError(
         f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
         f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "

@@ -10,6 +10,7 @@ import pytest
 from import_files import take, write_csv
 
 from sweeper.answers.view import statements_of
+from sweeper.errors import RequestError
 from sweeper.report.page import write_report
 from sweeper.store.store import Store
 
@@ -139,3 +140,12 @@ def test_replicates_may_be_told_apart_by_text(store: Store, tmp_path: Path) -> N
     more = [*rows[::-1], {**rows[0], "id": "new"}]
     again = take(store, write_csv(tmp_path / "more.csv", more), **parts)
     assert (again.changes.kept, again.changes.added) == (3, 1)
+
+
+def test_results_that_differ_at_values_a_rounding_apart_are_told_as_such(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = [{"width": 64, "lr": lr, "loss": lr + 3} for lr in (0.1, float(np.float32(0.1)))]
+    file = write_csv(tmp_path / "runs.csv", rows)
+    with pytest.raises(RequestError, match=r"agree in width, lr \(lr .* a rounding apart\) and"):
+        take(store, file, **PLAIN)
