@@ -128,11 +128,11 @@ def test_a_probe_that_raises_is_told_with_the_way_out(sweeper: Sweeper, study: P
 def test_an_answer_is_said_where_only_ascii_is(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = (tmp_path / "out").open("w", encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "argv", ["sweeper", "drift", "planted"])
-    with pytest.raises(SystemExit) as end:
-        main()
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as end:
+            main()
     assert not end.value.code
     assert "claim -0.5 \\xb1 0.25: holds" in (tmp_path / "out").read_text(encoding="ascii")
 

@@ -116,7 +116,7 @@ def test_a_wrong_name_is_refused_with_the_nearest(sweeper: Sweeper, finished: Pa
         ("plan", "planted"): "is the name of a study in the store",
         ("run", "planted"): "is the name of a study in the store",
         ("status", "plantde"): "did you mean 'planted'",
-        ("status", "nowhere.yaml"): "nowhere.yaml: no such file",
+        ("status", "nowhere.yaml"): "no study or file named 'nowhere.yaml'",
         ("status", ""): "no study named ''",
         ("status", "x" * 3_000): "no study named 'xxx",
     }

@@ -36,22 +36,33 @@ SLICE_SECONDS = 0.5
 """How long a host trains before it listens again."""
 
 
+_leave = os._exit
+_inside: dict[int, int] = {}
+_inside_lock = threading.Lock()
+
+
+def _exit_or_raise(status: int) -> NoReturn:
+    if _inside.get(threading.get_ident()) == os.getpid():
+        raise SystemExit(f"os._exit({status}) was called")
+    _leave(status)
+
+
 @contextlib.contextmanager
 def exits_raised() -> Iterator[None]:
     """Context in which ``os._exit``, called in this thread, raises SystemExit: a trial that calls
-    it fails, and does not end the run with the code of its choice. Forked children end as ever."""
-    leave, process, thread = os._exit, os.getpid(), threading.get_ident()
-
-    def refuse(status: int) -> NoReturn:
-        if (os.getpid(), threading.get_ident()) == (process, thread):
-            raise SystemExit(f"os._exit({status}) was called")
-        leave(status)
-
-    os._exit = refuse
+    it fails, and does not end the run with the code of its choice. Forked children, and other
+    threads, end as ever."""
+    thread = threading.get_ident()
+    with _inside_lock:
+        _inside[thread] = os.getpid()
+        os._exit = _exit_or_raise
     try:
         yield
     finally:
-        os._exit = leave
+        with _inside_lock:
+            del _inside[thread]
+            if not _inside:
+                os._exit = _leave
 
 
 def _is_asked_for(fault: BaseException) -> bool:
