@@ -1,13 +1,15 @@
-"""A thousand study files gone wrong: each is refused with its place and reason, or is a study."""
+"""Study files gone wrong, a thousand in the long form: each is refused with its place and reason,
+or is a study."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from long_form import draws
 from study_mutations import bases, check, mutated
 
-COUNT = 1_000
+COUNT = draws(300, 1_000)
 BATCH = 100
 
 
