@@ -149,11 +149,38 @@ def _csv(path: Path, head: bytes, encoding: str) -> Sheet:
         raw = {name.strip(): name for name in names}
         with reading(path) as said, stream(path) as source:
             options = _csv_options([raw[name] for name in wanted], delimiter, encoding, said)
-            reader = arrow_csv.open_csv(source, **options)
+            reader = arrow_csv.open_csv(_Decodable(source, encoding), **options)
             for batch in reader:
                 yield {name: batch.column(raw[name]) for name in wanted}
 
     return Sheet(path=path, names=tuple(name.strip() for name in names), batches=batches)
+
+
+class _Decodable(io.RawIOBase):
+    """Bytes of a file that are text: pyarrow cannot tell of an odd row that is not.
+
+    Raises:
+        UnicodeDecodeError: on reading, before what is not text is handed on.
+    """
+
+    def __init__(self, source: Any, encoding: str) -> None:
+        self._source = source
+        self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        self._seen = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        found = bytes(self._source.read(None if size < 0 else size))
+        pending = len(self._decoder.getstate()[0])
+        try:
+            self._decoder.decode(found, final=not found)
+        except UnicodeDecodeError as fault:
+            fault.start += self._seen - pending  # from the beginning of the file
+            raise
+        self._seen += len(found)
+        return found
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:

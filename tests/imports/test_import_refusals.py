@@ -315,3 +315,10 @@ def test_whole_settings_that_no_database_holds_are_refused(
     file = text(tmp_path, f"width,lr,n,loss\n64,1,1,2\n{','.join(cells.values())},3\n")
     with pytest.raises(RequestError, match=rf"row 2, column {column}: .* is below 2\^63; write"):
         take(own, file, **PLAIN, fixed=("n",))
+
+
+def test_a_file_that_is_cut_inside_a_character_is_no_text(own: Store, tmp_path: Path) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_bytes(b"width,lr,loss\n64,1,2\n64,2,2,x\xc3")  # an odd row, which pyarrow tells of
+    with pytest.raises(RequestError, match=r"is not UTF-8 text \(byte 29\)"):
+        take(own, file, **PLAIN)
