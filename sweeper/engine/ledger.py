@@ -146,7 +146,13 @@ class LeaseKeeper:
         wanted = [key for key in keys if key not in failed and key not in held]
         watched = self._watched(wanted)
         wanted = [key for key in wanted if key not in watched]
-        claims = self._store.claim(wanted, owner=self._owner, lease_s=self._lease_seconds)
+        claims = self._store.claim(
+            wanted,
+            owner=self._owner,
+            lease_s=self._lease_seconds,
+            # What another machine has claimed since is not among these, and stays its own.
+            given_up=[self._seen[key][0] for key in wanted if key in self._seen],
+        )
         self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}
 

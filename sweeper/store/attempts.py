@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,12 @@ class Elsewhere:
 
 
 def claim(
-    connection: Connection, keys: Iterable[str], *, owner: Owner, lease_s: float
+    connection: Connection,
+    keys: Iterable[str],
+    *,
+    owner: Owner,
+    lease_s: float,
+    given_up: Collection[Elsewhere] | None = None,
 ) -> list[Claim]:
     """Claims every key without an accepted result that nobody alive is running.
 
@@ -46,6 +51,8 @@ def claim(
         keys: keys of saved trials; a key given twice is claimed once.
         owner: who will run them.
         lease_s: seconds for which the claim holds unless :func:`heartbeat` renews it.
+        given_up: of the attempts that :func:`held_elsewhere` tells of, those whose lease has been
+            seen to stand still; no other of them is taken over. None goes by the clock alone.
 
     Returns:
         The claims, in the order of the keys.
@@ -58,7 +65,7 @@ def claim(
     taken = present_in(connection, results.c.trial_key, wanted)
     wanted = [key for key in wanted if key not in taken]
     claims = _held_of(connection, owner, wanted, lease_s)
-    taken = close_lost(connection, [key for key in wanted if key not in claims])
+    taken = close_lost(connection, [key for key in wanted if key not in claims], given_up)
     now = current_time(connection)
     numbers = last_numbers(connection, wanted)
     fence = next_fence(connection)
@@ -117,15 +124,15 @@ def held_elsewhere(connection: Connection, keys: Sequence[str]) -> dict[str, Els
         return {}
     running, now = select(attempts).where(attempts.c.state == RUNNING), current_time(connection)
     return {
-        row.trial_key: Elsewhere(
-            attempt=row.id,
-            host=row.host,
-            expires_at=row.expires_at,
-            lapsed=row.expires_at is None or row.expires_at <= now,
-        )
+        row.trial_key: _elsewhere(row, now)
         for row in rows_in(connection, running, attempts.c.trial_key, keys)
         if not _owner_of(row).shares_clock()
     }
+
+
+def _elsewhere(row: Row[Any], now: datetime) -> Elsewhere:
+    lapsed = row.expires_at is None or row.expires_at <= now
+    return Elsewhere(attempt=row.id, host=row.host, expires_at=row.expires_at, lapsed=lapsed)
 
 
 def release(connection: Connection, owner: Owner) -> int:
@@ -211,15 +218,22 @@ def _owner_of(row: Row[Any]) -> Owner:
     return Owner(id=row.owner, host=row.host, pid=row.pid, started=row.process)
 
 
-def close_lost(connection: Connection, keys: Sequence[str]) -> set[str]:
-    """Closes the attempts whose owner is gone; returns the keys that are really running."""
+def close_lost(
+    connection: Connection,
+    keys: Sequence[str],
+    given_up: Collection[Elsewhere] | None = None,
+) -> set[str]:
+    """Closes the attempts whose owner is gone, of other machines' only those that are given up
+    (see :func:`claim`); returns the keys that are really running."""
     running = select(attempts).where(attempts.c.state == RUNNING)
     now, is_alive = current_time(connection), liveness()
+    own_clocks = given_up is not None and connection.dialect.name == "sqlite"
     alive: set[str] = set()
     lost: list[dict[str, Any]] = []
     for row in rows_in(connection, running, attempts.c.trial_key, keys):
         reason = lost_reason(row, now, is_alive)
-        if reason is None:
+        kept = own_clocks and not _owner_of(row).shares_clock()
+        if reason is None or (kept and _elsewhere(row, now) not in given_up):
             alive.add(row.trial_key)
         else:
             lost.append({"at_id": row.id, "to_error": reason})

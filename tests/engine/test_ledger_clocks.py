@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_studies import attempts_of, planted, trials_of
@@ -79,6 +80,27 @@ def test_what_it_renews_no_more_is_taken_over_after_a_lease(store: Store) -> Non
     assert desk.keeper.claim(keys[:1]) == {}
     desk.now = 121
     assert desk.keeper.claim(keys[:1]) == {keys[0]: 2}
+
+
+def test_what_it_claims_or_renews_after_a_look_is_left_to_it(store: Store) -> None:
+    """Between the look at its leases and the claim, another machine may write."""
+    study = planted()
+    keys = [trial.key for trial in trials_of(study)]
+    Run(study, store, executor="inline")
+
+    class Meanwhile(Store):
+        def held_elsewhere(self, *given: Any) -> Any:
+            found = super().held_elsewhere(*given)
+            beat(store, keys[:2], minutes=-10)
+            return found
+
+    beat(store, keys[:1], minutes=-11)
+    desk = Desk(Meanwhile(store.database))
+    assert desk.keeper.claim(keys[:2]) == {}
+    beat(store, keys[:1], minutes=-11)
+    assert desk.keeper.watched(keys[:1]) == {keys[0]}
+    desk.now = 121
+    assert desk.keeper.claim(keys[:3]) == {keys[2]: 1}
 
 
 def test_a_lapsed_lease_of_this_machine_is_taken_over_at_once(store: Store) -> None:
