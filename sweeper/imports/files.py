@@ -6,21 +6,15 @@ import codecs
 import csv
 import hashlib
 import io
-import json
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import RequestError, shown
 from sweeper.imports.bounds import (
     LIMITS,
     Limits,
-    piece,
     reading,
     refusal,
     require_bounded,
@@ -28,7 +22,7 @@ from sweeper.imports.bounds import (
     require_rows,
     stream,
 )
-from sweeper.imports.cells import as_cell
+from sweeper.imports.json_records import Clash, Record, records_of, records_of_folder, runs_of
 from sweeper.words import quantity
 
 HEAD_BYTES = 1 << 20
@@ -41,12 +35,8 @@ BATCH_ROWS = 1 << 17
 """Rows of a batch of the other formats."""
 
 
-_SPACE = re.compile(r"\s*")
 _DELIMITERS = (",", ";", "\t")
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-
-Record = Mapping[str, "str | _Clash"]
-"""A record of JSON: its leaves as text by dotted name."""
 
 Batch = Mapping[str, Any]
 """pyarrow arrays of one length by column name; the cells of text formats are strings."""
@@ -71,7 +61,7 @@ class Sheet:
         and digests of its files."""
         if self.path.is_dir():
             whole = hashlib.sha256()
-            for path in (file for files in _runs_of(self.path).values() for file in files):
+            for path in (file for files in runs_of(self.path).values() for file in files):
                 name = path.relative_to(self.path).as_posix()
                 whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
             return whole.hexdigest()
@@ -105,12 +95,12 @@ def open_sheet(path: Path, limits: Limits = LIMITS) -> Sheet:
 
 def _sheet_of(path: Path, limits: Limits) -> Sheet:
     if path.is_dir():
-        return _of_records(path, limits, lambda: _folder_records(path, limits))
+        return _of_records(path, limits, lambda: records_of_folder(path, limits))
     head = _head(path)
     if head.startswith(b"PAR1"):
         return _parquet(path, limits)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        return _of_records(path, limits, lambda: _records(path, limits))
+        return _of_records(path, limits, lambda: records_of(path, limits))
     encoding = _ENCODINGS.get(head[:2], "utf-8")
     if encoding == "utf-8" and b"\0" in head:
         raise refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
@@ -295,7 +285,7 @@ def _of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]
             kept = {name: record[name] for name in wanted if name in record}
             cells = {name: text for name, text in kept.items() if isinstance(text, str)}
             for name, clash in kept.items():
-                if isinstance(clash, _Clash):
+                if isinstance(clash, Clash):
                     raise clash.refusal(path, number, name)
             waiting.append(cells)
             if len(waiting) == BATCH_ROWS:
@@ -304,201 +294,3 @@ def _of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]
         yield batch(waiting)
 
     return Sheet(path=path, names=tuple(names), batches=batches)
-
-
-def _records(path: Path, limits: Limits) -> Iterator[Record]:
-    """Yields the records of a list, of lines with one each, or of objects over several lines, as
-    text by dotted name."""
-    with reading(path), stream(path) as source:
-        text = io.TextIOWrapper(source, encoding="utf-8-sig")
-        lines = iter(lambda: piece(path, text.readline(limits.text + 1), limits), "")
-        first = next((line for line in lines if line.strip()), "")
-        items: Iterable[tuple[int, Any]]
-        if first.lstrip().startswith("["):
-            whole = piece(path, first + text.read(limits.text + 1), limits)
-            items = enumerate(_loaded(path, whole, "the list"), start=1)
-        elif not _is_json(first):
-            whole = piece(path, first + text.read(limits.text + 1), limits)
-            items = enumerate(_objects(path, whole), start=1)
-        else:
-            numbered = enumerate(chain([first], lines), start=1)
-            items = (
-                (n, _loaded(path, line, f"record {n}")) for n, line in numbered if line.strip()
-            )
-        for number, item in items:
-            if not isinstance(item, dict):
-                raise refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-            record = _record(item)
-            for name, cell in record.items():
-                if not _is_whole(name) or (isinstance(cell, str) and not _is_whole(cell)):
-                    raise refusal(
-                        path,
-                        f"record {number}: {shown(name)} holds half a character, of a text that "
-                        "was cut in two; write the whole of it, or leave it out",
-                    )
-            yield record
-
-
-def _is_whole(text: str) -> bool:
-    """Returns whether a text can be written, having no half of a surrogate pair."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _why(error: ValueError | RecursionError) -> str:
-    """What is wrong with a text that is not read as JSON."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if "integer string conversion" in str(error):
-        return "a number has more than 4,300 digits"
-    return str(error)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _objects(path: Path, text: str) -> Iterator[Any]:
-    """Yields the objects of a text, one after the other and each over several lines."""
-    decoder, number = json.JSONDecoder(object_pairs_hook=_object), 0
-    text = text.strip()
-    start = 0
-    while start < len(text):
-        number += 1
-        try:
-            item, start = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError) as error:
-            raise refusal(path, f"record {number} is not JSON: {_why(error)}") from error
-        yield item
-        space = _SPACE.match(text, start)
-        assert space is not None  # no space at all is a match too
-        start = space.end()
-
-
-def _runs_of(folder: Path) -> dict[str, list[Path]]:
-    """Returns the .json files of each run of a folder by its name: one beside the others, or all
-    of a folder of its own."""
-    runs: dict[str, list[Path]] = {}
-    for entry in sorted(folder.iterdir()):
-        files = sorted(entry.glob("*.json")) if entry.is_dir() else [entry]
-        files = [file for file in files if file.suffix == ".json" and file.is_file()]
-        if files and not entry.name.startswith("."):
-            runs.setdefault(entry.name if entry.is_dir() else entry.stem, []).extend(files)
-    return runs
-
-
-def _folder_records(folder: Path, limits: Limits) -> Iterator[Record]:
-    """Yields the runs of a folder. Where a run has a folder of its own, its files' names come
-    before those of their fields, as in ``config.lr``; a run without a name has its file's."""
-    runs = _runs_of(folder)
-    for file in chain.from_iterable(runs.values()):
-        require_bounded(file, limits)
-    if not runs:
-        raise refusal(
-            folder,
-            "is a folder without .json files of runs; name the file that holds the table",
-        )
-    for run, files in runs.items():
-        records = [list(_records(file, limits)) for file in files]
-        if files[0].parent == folder:
-            found = [record for each in records for record in each]
-        else:
-            single = zip(files, records, strict=True)
-            found = [
-                {
-                    f"{file.stem}.{name}": value
-                    for file, each in single
-                    if len(each) == 1
-                    for name, value in each[0].items()
-                }
-            ]
-        for record in found:
-            named = any(name.lower() == "name" for name in record)
-            yield record if named else {"Name": run, **record}
-
-
-def _loaded(path: Path, text: str, what: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise refusal(
-            path, f"{what} is not JSON: {_why(error)}; write one object a line"
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Clash:
-    """Two values of one name in one record."""
-
-    one: Any
-    other: Any
-
-    def refusal(self, path: Path, number: int, name: str) -> RequestError:
-        """Returns what to say where the name is asked for."""
-        return refusal(
-            path,
-            f"record {number}: {name} is there twice, as {_shown(self.one)} and as "
-            f"{_shown(self.other)}; remove one",
-        )
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)[:40]
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns an object of JSON; a key that is there twice has one value only if both agree."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        found[key] = _both(found[key], value) if key in found else value
-    return found
-
-
-def _both(one: Any, other: Any) -> Any:
-    """Returns what two values of one name are together."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return _object([*one.items(), *other.items()])
-    if isinstance(one, _Clash) or isinstance(other, _Clash):
-        return one if isinstance(one, _Clash) else other
-    mine, its = (None if isinstance(each, dict) else as_cell(_cell(each)) for each in (one, other))
-    same = mine == its and type(mine) is type(its) and not isinstance(one, dict)
-    return one if same and not isinstance(other, dict) else _Clash(one, other)
-
-
-def _record(item: Mapping[str, Any]) -> Record:
-    """Returns the leaves of a record by dotted name, as text; ``a.b`` and b inside a are one."""
-    leaves = _object(list(_leaves_of(item, "")))
-    return {n: each if isinstance(each, _Clash) else _cell(each) for n, each in leaves.items()}
-
-
-def _leaves_of(item: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of a record; W&B wraps some settings, {"value": ...}."""
-    for key, value in item.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and "value" in value and set(value) <= {"value", "desc"}:
-            value = value["value"]
-        if isinstance(value, dict):
-            yield from _leaves_of(value, f"{name}.")
-            continue
-        yield name, value
-        for part in (value.one, value.other) if isinstance(value, _Clash) else ():
-            if isinstance(part, dict):  # all that lies below it is as doubtful
-                yield from ((leaf, value) for leaf, _ in _leaves_of(part, f"{name}."))
-
-
-def _cell(value: Any) -> str:
-    """A leaf as the text that a CSV file would hold."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str) else json.dumps(value)

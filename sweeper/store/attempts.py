@@ -227,13 +227,14 @@ def close_lost(
     (see :func:`claim`); returns the keys that are really running."""
     running = select(attempts).where(attempts.c.state == RUNNING)
     now, is_alive = current_time(connection), liveness()
-    own_clocks = given_up is not None and connection.dialect.name == "sqlite"
+    if connection.dialect.name != "sqlite":
+        given_up = None  # all go by the clock of the server
     alive: set[str] = set()
     lost: list[dict[str, Any]] = []
     for row in rows_in(connection, running, attempts.c.trial_key, keys):
         reason = lost_reason(row, now, is_alive)
-        kept = own_clocks and not _owner_of(row).shares_clock()
-        if reason is None or (kept and _elsewhere(row, now) not in given_up):
+        kept = given_up is not None and _elsewhere(row, now) not in given_up
+        if reason is None or (kept and not _owner_of(row).shares_clock()):
             alive.add(row.trial_key)
         else:
             lost.append({"at_id": row.id, "to_error": reason})
