@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def _of_text(text: str) -> Plain:
     return int(text) if text.isdecimal() else number
 
 
-def is_number(value: Plain) -> bool:
+def is_number(value: Plain) -> TypeGuard[int | float]:
     """Returns whether a cell of :func:`as_cell` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,12 +159,9 @@ class Reader:
 
     def _merge(self, joined: dict[str, NDArray[Any]]) -> None:
         """Makes one cell of those whose numbers are a rounding apart."""
-        settings = self._request.settings
-        for name in (*self._request.scales, *self._request.hyperparameters, *self._request.fixed):
-            place = settings.index(name)
+        for place, name in enumerate(self._request.settings):
             values = {cell[place] for cell in self._known if is_number(cell[place])}
-            whole = name not in self._request.fixed
-            found = merged((float(value or 0) for value in values), whole=whole)
+            found = merged((float(value or 0) for value in values), whole=name in self._numbers)
             if not found:
                 continue
             self._merged[name] = found
@@ -218,10 +215,24 @@ class Reader:
         kept = np.ones(count, dtype=np.bool_)
         for name, allowed in wanted.items():
             codes, cells = coded(arrays[name])
+            allowed = allowed | self._near(name, cells, allowed)
             hits = np.array([cell in allowed for cell in cells], dtype=np.bool_)
             self._left_out.setdefault(name, set()).update(cells)
             kept &= hits[codes] if len(cells) else True
         return kept
+
+    def _near(self, name: str, cells: Iterable[Plain], allowed: set[Plain]) -> set[Plain]:
+        """Returns the cells that are a rounding apart from an allowed one."""
+        wanted = [float(value) for value in allowed if is_number(value)]
+        near = {
+            float(cell): value
+            for cell in filter(is_number, set(cells) - allowed)
+            for value in wanted
+            if merged((float(cell), value), whole=False)
+        }
+        if near:
+            self._merged[name] = {**self._merged.get(name, {}), **near}
+        return set(near)
 
     def _read_names(self, arrays: dict[str, Any], batch: Batch) -> NDArray[np.bool_]:
         """Adds the settings that stand in the runs' names; returns which names have them."""
@@ -439,7 +450,7 @@ class Reader:
 
 
 def _one_of(value: Plain, found: Mapping[float, float]) -> tuple[Plain]:
-    best = found.get(float(value)) if is_number(value) else None  # type: ignore[arg-type]
+    best = found.get(float(value)) if is_number(value) else None
     return (value if best is None else as_cell(best),)
 
 

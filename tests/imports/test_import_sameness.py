@@ -129,6 +129,27 @@ def test_values_a_rounding_apart_are_one_with_a_note(
     assert again.changes.kept == 32
 
 
+def test_variants_and_chosen_rows_a_rounding_apart_are_one_with_a_note(
+    store: Store, tmp_path: Path
+) -> None:
+    third = 1 / 3
+    rows = [
+        {"opt": "adam", "wd": wd, "width": 64, "lr": lr, "seed": seed, "loss": 3 + lr}
+        for lr in (0.1, 0.2)
+        for seed, wd in enumerate((third, float(np.float32(third)), 0.3333, 0.25))
+    ]
+    file = write_csv(tmp_path / "runs.csv", rows)
+
+    done = take(store, file, **PLAIN | {"variant": ("opt", "wd"), "seed": "seed"})
+
+    assert done.variants == ("adam/0.25", f"adam/{third}")
+    assert any(note.startswith("wd: 2 values a rounding apart") for note in done.notes)
+    with Store.open(tmp_path / "chosen") as other:
+        done = take(other, file, **PLAIN | {"seed": "seed"}, where=(("wd", f"{third}"),))
+        assert done.used == 6
+        assert any(note.startswith("wd: 2 values a rounding apart") for note in done.notes)
+
+
 def test_replicates_may_be_told_apart_by_text(store: Store, tmp_path: Path) -> None:
     rows = [{"id": name, "width": 64, "lr": 0.1, "loss": 3.0} for name in ("k3x9", "8fq2", "12")]
     parts = PLAIN | {"seed": "id"}
