@@ -29,6 +29,8 @@ _READING = {
 }
 _INSPECTING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"}
 
+_LOOK_UP = 100_000
+"""Steps of SQLite's machine after which it asks whether to go on, some milliseconds."""
 
 _READERS = ("select", "with", "values", "table", "explain", "show")
 """First words of the statements that a server is asked; a powerful role could run programs on it
@@ -50,6 +52,7 @@ def run_query(database: Database, sql: str, parameters: Sequence[Any] = ()) -> T
     Raises:
         RequestError: the statement is wrong, or would write.
         StoreError: the database cannot be opened.
+        KeyboardInterrupt: a person has waited for long enough.
     """
     location = database.location
     file = location.sqlite_file
@@ -66,11 +69,23 @@ def _ask_sqlite(location: Location, file: Path, sql: str, parameters: Sequence[A
         raise store_fault(location.shown, error) from error
     with closing(link):
         link.set_authorizer(_authorize)
+        link.set_progress_handler(lambda: 0, _LOOK_UP)  # signals are seen in what is Python
+        link.text_factory = _text
         try:
             cursor = link.execute(sql, tuple(parameters))
             return _table(sql, cursor.description, cursor.fetchall())
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error
             raise _refusal(sql, error) from error
+
+
+def _text(value: bytes) -> str | bytes:
+    """Returns a text; as bytes where it is none, so that one such cell hides no other."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
@@ -99,7 +114,8 @@ def require_reading(sql: str) -> None:
     start = _BEFORE.match(sql)
     word = re.match(r"\w*", sql[start.end() if start else 0 :])
     if word is None or word[0].lower() not in _READERS:
-        raise _refusal(sql, f"{word[0].lower() if word else ''!r} is no statement that reads")
+        wrong = f"{word[0].lower() if word else ''!r} is no statement that reads"
+        raise _refusal(sql, wrong, _READERS)
 
 
 def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
@@ -111,7 +127,7 @@ def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
         cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
         return _table(sql, cursor.description, cursor.fetchall() if cursor.description else [])
     except psycopg.Error as error:
-        raise _refusal(sql, error) from error
+        raise _refusal(sql, error, _READERS) from error
 
 
 def _table(sql: str, description: Any, rows: list[Any]) -> Table:
@@ -155,12 +171,16 @@ def _finite(value: Any) -> Any:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _refusal(sql: str, error: BaseException | str) -> RequestError:
+def _refusal(
+    sql: str,
+    error: BaseException | str,
+    readers: Sequence[str] = ("select", "with", "values", "explain"),
+) -> RequestError:
     words = " ".join(str(error).split())
     line = " ".join(sql.split())
     shown = line if len(line) <= 80 else f"{line[:77]}..."
     return RequestError(
-        f"sql: {words}, in {shown!r}; one statement that reads is allowed (select, with, values, "
-        "table, explain, show); the tables are studies, trials, study_trials, attempts, results, "
-        "marks, probes and estimates"
+        f"sql: {words}, in {shown!r}; one statement that reads is allowed ({', '.join(readers)}); "
+        "the tables are studies, trials, study_trials, attempts, results, marks, probes and "
+        "estimates"
     )

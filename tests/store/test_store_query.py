@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import threading
 import uuid
 from datetime import date, timedelta
 from decimal import Decimal
@@ -94,6 +97,20 @@ def test_a_wrong_statement_is_answered_in_the_words_of_the_database(
         store.query(sql)
 
     assert "the tables are studies, trials" in str(caught.value)
+
+
+def test_an_endless_query_is_ended_by_an_interrupt(store: Store) -> None:
+    endless = "with recursive c(x) as (select 1 union all select 1 from c) select count(*) from c"
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        store.query(endless)
+    assert store.query("select 1").rows == [(1,)]
+
+
+def test_a_text_that_is_not_utf8_is_shown_as_bytes_and_hides_no_other(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        answer = store.query("select cast(x'41ff' as text), 'ü' union select 'b', 'c' order by 2")
+    assert answer.rows == [("b", "c"), ("\\x41ff", "ü")]
 
 
 def test_no_other_file_can_be_made_or_opened_from_a_query(tmp_path: Path) -> None:
