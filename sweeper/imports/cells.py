@@ -18,6 +18,7 @@ Codes = NDArray[np.int64]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = 2.0**53
 _LONGEST = 400
+"""Characters of a cell that are read as a number; more hold none."""
 
 _EMPTY = frozenset({"", "null", "none", "na", "n/a"})
 """How a missing measurement is written; anything else is a number or a mistake."""
@@ -137,7 +138,7 @@ def measured(array: Any) -> tuple[Floats, NDArray[np.bool_], int | None]:
 
     if pyarrow.types.is_dictionary(array.type):
         words = array.dictionary
-        if pyarrow.types.is_string(words.type):  # no number is longer
+        if pyarrow.types.is_string(words.type):
             words = compute.utf8_slice_codeunits(words, 0, _LONGEST)
         array = pyarrow.DictionaryArray.from_arrays(array.indices, words).dictionary_decode()
     if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):

@@ -112,6 +112,9 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     )
 
 
+NAMED = 3
+"""Runs that a note names before it counts the others."""
+
 SHORT = 0.99
 """Share of the length of the others of its place below which a run stopped early: less than
 this is rounding to whole batches."""
@@ -184,9 +187,6 @@ def _not_run(missing: int, request: ImportRequest) -> list[str]:
         "nan there, or say so in an --outcome column"
     ]
 
-
-NAMED = 3
-"""Runs that a note names before it counts the others."""
 
 STATE_NAMES = ("state", "status")
 """How trackers call the column that says how a run ended, in small letters."""

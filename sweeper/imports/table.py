@@ -332,7 +332,7 @@ class Reader:
     def _fault(self, name: str, value: Plain) -> str | None:
         if name == self._request.seed:
             whole = is_number(value) and isinstance(value, int) and abs(value) < 2**63
-            told = isinstance(value, str)
+            told = isinstance(value, str) and not value.lstrip("+-").isdecimal()
             return None if whole or told else "where a seed is a whole number below 2^63, or text"
         if isinstance(value, int) and abs(value) >= 2**63:
             return "where a whole number is below 2^63; write it with an exponent, as 1e19"

@@ -71,6 +71,7 @@ def test_zeros_are_set_aside_only_where_positive_rates_are_left(
     ("cells", "says"),
     [
         ("adam,0.5,1,10,finished,9", r"row 2, column seed: 0.5, where a seed is a whole number"),
+        (f"adam,{'1' * 5000},1,10,finished,9", r"row 2, column seed: .*a seed is a whole number"),
         (",1,1,10,finished,9", r"row 2, column optimizer: empty, and a variant's name needs it"),
         ("adam,1,1,10,finished,9,64,1,-1", r"row 2, column bar: -1, where an amount is needed"),
         ("adam,1,-1,10,finished,9", r"row 2, column tok: -1, where an amount is needed"),
