@@ -106,15 +106,17 @@ def _module(name: str, module_name: str) -> Any:
 
 
 def _announce(name: str, module_name: str) -> None:
-    """Logs which file is run when a module is imported that is new and not one of ours."""
+    """Logs which file, or whose folder, is run when a module is imported that is new and not one
+    of ours."""
     package = module_name.partition(".")[0]
     if module_name in sys.modules or package == SHIPPED:
         return
     found = importlib.util.find_spec(package)
     if found is not None:
         places = list(found.submodule_search_locations or ())
-        file = found.origin if found.has_location or not places else places[0]
-        log.info("%s loads module %s from %s", _asked(name), module_name, file)
+        within = places and (module_name != package or not found.has_location)
+        place = places[0] if within else found.origin
+        log.info("%s loads module %s from %s", _asked(name), module_name, place)
 
 
 def _made(name: str, target: Any) -> Any:

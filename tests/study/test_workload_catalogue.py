@@ -93,8 +93,10 @@ def test_a_faulty_module_of_the_user_is_named_with_its_error(
 def test_a_module_that_is_new_is_named_with_its_file_before_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / "unheard_of.py"
+    file, package = tmp_path / "unheard_of.py", tmp_path / "unknown"
     file.write_text("1 / 0")
+    package.mkdir()
+    (package / "cards.py").write_text("CARD = 1 / 0")
     monkeypatch.syspath_prepend(str(tmp_path))
     with caplog.at_level("INFO", "sweeper"):
         find_card("planted")
@@ -102,7 +104,12 @@ def test_a_module_that_is_new_is_named_with_its_file_before_it_runs(
         caplog.clear()
         with pytest.raises(RequestError):
             find_card("unheard_of:CARD")
-    assert caplog.messages == [f"workload 'unheard_of:CARD' loads module unheard_of from {file}"]
+        with pytest.raises(RequestError):
+            find_card("unknown.cards:CARD")
+    assert caplog.messages == [
+        f"workload 'unheard_of:CARD' loads module unheard_of from {file}",
+        f"workload 'unknown.cards:CARD' loads module unknown.cards from {package}",
+    ]
 
 
 def test_reading_a_study_loads_no_heavy_library() -> None:
