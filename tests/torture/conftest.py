@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import witnessed_card
 from engine_program import Program
-from torture_program import Answer, Bits, undisturbed
+from torture_program import PAUSE_SECONDS, Answer, Bits, undisturbed
 from witnessed_card import Witness
 
 from sweeper.cli import main
@@ -43,6 +43,7 @@ def program(tmp_path: Path, witness: Witness) -> Iterator[Callable[..., Program]
     environ = {
         "PYTHONPATH": os.pathsep.join(paths),
         witnessed_card.VARIABLE: str(witness.file),
+        witnessed_card.PAUSE: str(PAUSE_SECONDS),
     }
 
     def make(study: Study, executor: str = "inline", **options: Any) -> Program:
