@@ -43,13 +43,15 @@ def program(tmp_path: Path, witness: Witness) -> Iterator[Callable[..., Program]
     environ = {
         "PYTHONPATH": os.pathsep.join(paths),
         witnessed_card.VARIABLE: str(witness.file),
-        witnessed_card.PAUSE: str(PAUSE_SECONDS),
     }
 
-    def make(study: Study, executor: str = "inline", **options: Any) -> Program:
+    def make(
+        study: Study, executor: str = "inline", *, pause: float = PAUSE_SECONDS, **options: Any
+    ) -> Program:
         folder = tmp_path / f"program-{next(numbers)}"
         folder.mkdir()
-        options = {"store": tmp_path / "store", "environ": environ} | options
+        own = environ | {witnessed_card.PAUSE: str(pause)}
+        options = {"store": tmp_path / "store", "environ": own} | options
         made.append(Program(folder, study, executor, **options))
         return made[-1]
 

@@ -76,9 +76,12 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     location = locate(database)
     run = program(study, executor, store=location)
     killed = [strike(run, chance, witness) for _ in range(rounds)]
+    before = set(run.results())
     run.start()
     assert run.wait(120 + 10 * rounds) == 0, run.said
     sound(run, {0})
+    assert run.answer["run"]["reused"] == len(before)
+    assert run.answer["run"]["finished"] == len(calm(study)) - len(before)
     run.await_silence()
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)

@@ -31,7 +31,7 @@ from sweeper.study.study import Study
 
 KILLS = ROUNDS if LONG else share(3)
 
-HANG_SECONDS = 20
+HANG_SECONDS = 20 if LONG else 10
 """Silence after which a worker is ended; loading its workload takes some of it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(180 + 20 * ROUNDS)]

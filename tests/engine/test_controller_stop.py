@@ -1,9 +1,9 @@
-"""The whole program killed or told to stop, and what is left of it; real processes."""
+"""The whole program told to stop, and what is left of it; real processes. Programs that are
+killed are among the torture tests."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 EXECUTORS = ["inline", pytest.param("ray", marks=pytest.mark.ray)]
 
-SWEEP = {"width": [32], "learning_rate": [0.01, 0.02], "seed": [0, 1, 2, 3, 4]}
+SWEEP = {"width": [32], "learning_rate": [0.01, 0.02], "seed": [0, 1, 2]}
 
 STUDY = planted(fixed={"steps": 20, "step_seconds": 0.04}, sweep=SWEEP)
-"""Ten trials of 0.8 seconds."""
+"""Six trials of 0.8 seconds."""
 
 
 @pytest.fixture
@@ -48,35 +48,6 @@ def undisturbed(folder: Path) -> dict[tuple[Any, ...], tuple[str, str]]:
     with Store.open(folder) as store:
         Run(planted(fixed={"steps": 20}, sweep=SWEEP), store, executor="inline").execute()
         return losses(store, "planted")
-
-
-@pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_killed_controller_leaves_nobody_behind_and_loses_nothing(
-    executor: str, program: Callable[[Study, str], Program], tmp_path: Path
-) -> None:
-    run = program(STUDY, executor)
-    run.start()
-    run.await_results(2)
-    delay = random.Random(os.getpid()).uniform(0, 1)
-    time.sleep(delay)
-    run.process.kill()
-    assert run.wait() == -signal.SIGKILL
-    run.await_silence()
-    before = set(run.results())
-    assert 2 <= len(before) < 10, f"killed {delay:.3f} s after the second result"
-    run.start()
-    assert run.wait() == 0, run.said
-    assert run.answer["run"]["reused"] == len(before)
-    assert run.answer["run"]["finished"] == 10 - len(before)
-    with Store.open(run.store) as store:
-        attempts = dict(
-            store.query("select trial_key, count(*) from attempts group by trial_key").rows
-        )
-        assert {attempts[key] for key in before} == {1}, "what was finished is not trained again"
-        assert sum(attempts.values()) > 10, "somebody was at work when it was killed"
-        assert losses(store, STUDY.name) == undisturbed(tmp_path / "calm")
-        assert adds_up(store, STUDY.name)
-    assert not list(run.files.root.rglob("*.pt"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
