@@ -38,7 +38,8 @@ ASKED = ("drift it", "fit it --json", "predict it {target}", "compare {first} ot
 
 DEARER = (
     ("report it --out page",),
-    ("transfer it", "advise it --target 8192 --flops 1e20 --run-flops 1e15 --cost-exponent 2"),
+    ("transfer it",),
+    ("advise it --target 8192 --flops 1e20 --run-flops 1e15 --cost-exponent 2",),
 )
 """What is asked of tables in turn in the short form, and of every table in the long one."""
 

@@ -59,33 +59,26 @@ def finished(run: Program, calm: Callable[[Study], Bits]) -> None:
         settled(store, STUDY, calm(STUDY))
 
 
-def test_a_reader_who_never_ends_hinders_nobody(
-    program: Callable[..., Program], calm: Callable[[Study], Bits]
-) -> None:
-    run = program(STUDY)
-    run.start()
-    await_curves(run, 1)
-    with contextlib.closing(sqlite3.connect(run.files.database, isolation_level=None)) as link:
-        link.execute("begin")
-        seen = link.execute("select count(*) from attempts").fetchone()
-        assert run.wait(180) == 0, run.said
-        assert link.execute("select count(*) from attempts").fetchone() == seen
-    finished(run, calm)
-
-
-def test_a_writer_who_holds_the_database_is_waited_for(
+def test_a_reader_who_never_ends_hinders_nobody_and_a_writer_is_waited_for(
     program: Callable[..., Program], calm: Callable[[Study], Bits]
 ) -> None:
     run = program(STUDY)
     run.start()
     await_curves(run, 1)
     file = run.files.database
-    with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as link:
-        link.execute("begin immediate")
+    with (
+        contextlib.closing(sqlite3.connect(file, isolation_level=None)) as reader,
+        contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as writer,
+    ):
+        reader.execute("begin")
+        seen = reader.execute("select count(*) from attempts").fetchone()
+        writer.execute("begin immediate")
         count = len(run.results())
         time.sleep(HELD_SECONDS)
         assert len(run.results()) == count < 12
-        link.execute("rollback")
+        writer.execute("rollback")
+        assert run.wait(180) == 0, run.said
+        assert reader.execute("select count(*) from attempts").fetchone() == seen
     finished(run, calm)
 
 
