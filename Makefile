@@ -5,22 +5,26 @@ BIN := .venv/bin
 SWEEPER := $(BIN)/sweeper
 DEMO := demo-results
 
-.PHONY: demo test torture check bench clean
+.PHONY: demo test test-ray test-rest torture check bench clean
 
 demo: .venv/.base
 	$(SWEEPER) run studies/quickstart.yaml --store $(DEMO)
 	$(SWEEPER) report quickstart --store $(DEMO) --out $(DEMO)/report
 
 # Tests start many programs, which load faster where the compiled form of the source is kept.
-test torture: export PYTHONDONTWRITEBYTECODE =
+test test-ray test-rest torture: export PYTHONDONTWRITEBYTECODE =
 
 # How tests are shared out among processes: tests/conftest.py. Each computes on one thread: there
 # are as many processes as processors. Tests that start a Ray run one at a time, since two of them
-# would share its processors and ports, and alone, since they wait for processes with time limits.
+# would share its processors and ports, and beside the others, since they mostly wait.
 test: .venv/.dev
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m "not ray" --numprocesses auto \
-		--dist loadgroup --no-loadscope-reorder
-	$(BIN)/pytest -q -m ray
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going test-ray test-rest
+
+test-ray: .venv/.dev
+	$(BIN)/pytest -q -p no:cacheprovider -m ray
+
+test-rest: .venv/.dev
+	$(BIN)/pytest -q -m "not ray" --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
 torture: .venv/.dev
 	SWEEPER_TORTURE_ROUNDS=100 $(BIN)/pytest -q tests/torture

@@ -87,7 +87,7 @@ def postgres(
         link.execute(f"drop schema {name} cascade")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """Yields a cluster of one node with two processors, to be joined by its address."""
     from ray.cluster_utils import Cluster

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 PACKAGES = ("sweeper", "workloads")
@@ -16,7 +16,8 @@ SHORT = 60
 """Lines below which a module with a single importer belongs into it."""
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Returns the full names that a file imports, at its top or anywhere in it: modules and, of
     ``from`` imports, every name below its module. Relative ones count from its folder."""
     names: set[str] = set()
@@ -28,7 +29,7 @@ def imported(path: Path) -> set[str]:
             if node.module:
                 names.add(node.module)
                 names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
+    return frozenset(names)
 
 
 @dataclass(frozen=True)

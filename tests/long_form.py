@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-ROUNDS = int(os.environ.get("SWEEPER_TORTURE_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("SWEEPER_TORTURE_ROUNDS", "3"))
 """Kills of a test that kills again and again; `make torture` sets 100."""
 
 LONG = ROUNDS >= 100

@@ -17,7 +17,7 @@ from sweeper.analysis.scaling.drift import measure_drift
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("coverage")]  # tests share surveys
 
-DRAWS = draws(150, 500)
+DRAWS = draws(50, 500)
 GRID = np.arange(-8.0, -1.0)
 CLAIM = Claim(exponent=0.0, tolerance=0.2)
 

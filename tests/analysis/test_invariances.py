@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_form import draws
 from planted import parabola, steep_to_the_right, trials
 
 from sweeper.analysis.scaling.claim import Claim
 from sweeper.answers.drift import DriftGroup, drift_statement
 from sweeper.errors import AnalysisRefusal
 
-FEW = settings(max_examples=10, deadline=None, derandomize=True)
+FEW = settings(max_examples=draws(5, 20), deadline=None, derandomize=True)
 
 CLOSE = 2e-5
 """Octaves. Positions are rounded to 1e-9 of one, and a noise-free fit may magnify that."""

@@ -10,7 +10,7 @@ from long_form import LONG, draws, floor
 
 from benchmarks.coverage import DESIGNS, Design, Row, basin, planted, survey, tables
 
-DRAWS = draws(50, 100)
+DRAWS = draws(20, 100)
 
 OTHERS = ["noisy", "seedless", "asymmetric"]
 """Designs that tests/analysis/test_coverage.py draws too, and more often."""

@@ -25,11 +25,17 @@ def test_a_run_ends_with_the_drift_table_and_the_verdict(sweeper: Sweeper, study
     assert "claim -0.5 ± 0.25: holds" in answer.out
 
 
-def test_running_again_trains_nothing_and_says_so(sweeper: Sweeper, finished: Path) -> None:
+def test_running_again_trains_nothing_and_says_so_and_the_drift(
+    sweeper: Sweeper, finished: Path
+) -> None:
     answer = sweeper("run", finished, "--executor", "inline", "--json")
     assert answer.document["run"]["reused"] == 72
     assert answer.document["run"]["finished"] == 0
     assert "72 of them have a result already" in answer.err
+    assert answer.document["refused"] is None
+    (drift,) = answer.document["drift"]
+    assert drift["hyperparameter"] == "learning_rate"
+    assert [optimum["scale"] for optimum in drift["groups"][0]["optima"]] == [32, 64, 128]
 
 
 def test_a_grown_study_runs_only_what_was_added(sweeper: Sweeper, finished: Path) -> None:
@@ -51,17 +57,12 @@ def test_a_removed_value_is_hidden_and_comes_back(sweeper: Sweeper, finished: Pa
     assert (again["declared"], again["finished"]) == (72, 0)
 
 
-def test_the_json_of_a_run_holds_the_drift(sweeper: Sweeper, study: Path) -> None:
-    document = sweeper("run", study, "--executor", "inline", "--json").document
-    assert document["refused"] is None
-    (drift,) = document["drift"]
-    assert drift["hyperparameter"] == "learning_rate"
-    assert [optimum["scale"] for optimum in drift["groups"][0]["optima"]] == [32, 64, 128]
-
-
-def test_a_broken_claim_is_an_exit_code_only_under_strict(sweeper: Sweeper, study: Path) -> None:
-    study.write_text(study.read_text().replace("exponent: -0.5", "exponent: 0.5"))
-    assert sweeper("run", study, "--executor", "inline").code == 0
+def test_a_broken_claim_is_an_exit_code_only_under_strict(
+    sweeper: Sweeper, finished: Path
+) -> None:
+    text = finished.read_text().replace("exponent: -0.5", "exponent: 0.5")
+    finished.write_text(text)
+    assert sweeper("run", finished, "--executor", "inline").code == 0
     assert sweeper("drift", "planted").code == 0
     strict = sweeper("drift", "planted", "--strict")
     assert strict.code == 1

@@ -12,7 +12,7 @@ from cli_harness import Sweeper
 
 from sweeper.engine.run import Run
 from sweeper.store.store import Store
-from sweeper.study.study import Study
+from sweeper.study.study import Study, load_study
 
 BASE = """\
 name: edited
@@ -59,22 +59,20 @@ def base(tmp_path: Path, store_of_base: Path, sweeper: Sweeper) -> Path:
     return path
 
 
-def _run(sweeper: Sweeper, path: Path) -> int:
+def _run(path: Path) -> int:
     """Runs a study to its end; returns how many trials were trained."""
-    before = _attempts(sweeper)
-    answer = sweeper("run", path, "--executor", "inline", "--json")
-    assert answer.code == 0, answer.err
-    run = answer.document["run"]
-    assert run["reused"] + run["finished"] == run["declared"]
-    trained = _attempts(sweeper) - before
-    assert trained == run["finished"]
+    with Store.open(path.parent / "store") as store:
+        before = _attempts(store)
+        summary = Run(load_study(path), store, executor="inline").execute()
+        assert summary.reused + summary.finished == summary.declared
+        trained = _attempts(store) - before
+    assert trained == summary.finished
     return trained
 
 
-def _attempts(sweeper: Sweeper) -> int:
-    (row,) = sweeper("sql", "select count(*) as n from attempts", "--json").document
-    count: int = row["n"]
-    return count
+def _attempts(store: Store) -> int:
+    ((count,),) = store.query("select count(*) from attempts").rows
+    return int(count)
 
 
 def _edit(path: Path, *pairs: tuple[str, str]) -> None:
@@ -124,7 +122,7 @@ def test_an_edit_that_changes_no_trial_trains_nothing(
 ) -> None:
     _edit(base, *edits)
     assert sweeper("plan", base, "--no-probe", "--json").document["remaining"] == 0
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     account = _account(sweeper)
     assert (account["declared"], account["done"], account["hidden"]) == (TRIALS, TRIALS, 0)
 
@@ -159,12 +157,12 @@ def test_an_edit_trains_what_is_new_and_nothing_else(
 ) -> None:
     _edit(base, *edits)
     assert sweeper("plan", base, "--no-probe", "--json").document["remaining"] == new
-    assert _run(sweeper, base) == new
+    assert _run(base) == new
     account = _account(sweeper)
     assert account["hidden"] == hidden
     assert account["done"] == account["declared"] == TRIALS + new - hidden
     base.write_text(BASE, encoding="utf-8")
-    assert _run(sweeper, base) == 0, "what was there first is still there"
+    assert _run(base) == 0, "what was there first is still there"
     account = _account(sweeper)
     assert (account["done"], account["hidden"]) == (TRIALS, new)
 
@@ -173,10 +171,10 @@ def test_a_removed_value_is_in_no_answer_until_it_returns(
     sweeper: Sweeper, base: Path, tmp_path: Path
 ) -> None:
     _edit(base, (RATES, BASIN))
-    assert _run(sweeper, base) == TRIALS
+    assert _run(base) == TRIALS
     whole = _answers(sweeper, tmp_path / "whole")
     _edit(base, (WIDTHS, "[32, 128]"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     without = _answers(sweeper, tmp_path / "without")
     assert without["scales"] == [[32, 128]] * 2
     assert without["coverage"] == [[16, 16]] * 2
@@ -185,7 +183,7 @@ def test_a_removed_value_is_in_no_answer_until_it_returns(
     assert any(",64," in table for table in whole["tables"].values())
     assert not any(",64," in table for table in without["tables"].values())
     _edit(base, ("[32, 128]", WIDTHS))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     assert sweeper("drift", "edited", "--json").document["groups"] == whole["groups"]
 
 
@@ -210,16 +208,16 @@ def test_a_renamed_variant_keeps_its_results_and_leaves_no_shadow(
     sweeper: Sweeper, base: Path
 ) -> None:
     _edit(base, (RATES, BASIN))
-    assert _run(sweeper, base) == TRIALS
+    assert _run(base) == TRIALS
     before = _optima(sweeper)
     _edit(base, ("steep:", "curved:"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     account = _account(sweeper)
     assert (account["declared"], account["hidden"]) == (2 * TRIALS, 0), "every trial is shown"
     after = _optima(sweeper)
     assert after == {"plain": before["plain"], "curved": before["steep"]}
     _edit(base, ("curved:", "steep:"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     assert _optima(sweeper) == before
 
 
@@ -233,18 +231,18 @@ def test_variants_that_exchange_their_names_exchange_their_results(
     sweeper: Sweeper, base: Path
 ) -> None:
     _edit(base, (RATES, BASIN))
-    assert _run(sweeper, base) == TRIALS
+    assert _run(base) == TRIALS
     before = _optima(sweeper)
     _edit(base, ("plain:", "x:"), ("steep:", "plain:"))
     _edit(base, ("x:", "steep:"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     after = _optima(sweeper)
     assert after == {"steep": before["plain"], "plain": before["steep"]}
 
 
 def test_a_renamed_study_takes_its_trials_along(sweeper: Sweeper, base: Path) -> None:
     _edit(base, ("name: edited", "name: other"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     assert _account(sweeper, "other")["done"] == _account(sweeper)["done"] == TRIALS
 
 
@@ -263,7 +261,7 @@ def test_a_failed_trial_that_is_removed_is_no_failure_until_it_returns(
     account = _account(sweeper)
     assert (account["failed"], account["hidden"]) == (2, 2)
     base.write_text(BASE, encoding="utf-8")
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     account = _account(sweeper)
     assert (account["failed"], account["causes"], account["hidden"]) == (0, [], 4)
     base.write_text(text, encoding="utf-8")
@@ -275,11 +273,11 @@ def test_a_study_narrowed_to_one_value_and_widened_again_is_whole(
     sweeper: Sweeper, base: Path
 ) -> None:
     _edit(base, (WIDTHS, "[64]"), (RATES, "[0.03125]"), ("[0, 1]", "[1]"))
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0
     assert _account(sweeper)["declared"] == 2
     _edit(base, ("[64]", "[16, 64]"), ("[0.03125]", RATES), ("[1]", "[0, 1]"))
-    assert _run(sweeper, base) == 8
+    assert _run(base) == 8
     account = _account(sweeper)
     assert (account["done"], account["hidden"]) == (16, 16)
     base.write_text(BASE, encoding="utf-8")
-    assert _run(sweeper, base) == 0
+    assert _run(base) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +121,13 @@ def test_a_product_of_two_columns_of_a_table_is_read_along(
         assert term["low"] <= 0.307 - 0.571 <= term["high"]
 
 
-def test_what_many_groups_lack_is_told_once(sweeper: Sweeper, imported: str) -> None:
-    answer = sweeper("advise", imported, "--target", 1e10, "--flops", 1e21, "--each", "bs")
+def test_what_many_groups_lack_is_told_once(sweeper: Sweeper, tmp_path: Path) -> None:
+    places = itertools.product((64, 128, 256), range(-8, -3), range(7))
+    rows = [f"{n},{2.0**x},{2.0**b},{3 + 0.05 * (x + 6) ** 2 + 10 / n}" for n, x, b in places]
+    (tmp_path / "small.csv").write_text("\n".join(["N,lr,bs,loss", *rows]), encoding="utf-8")
+    options = ["--study", "small", "--scale", "N", "--hp", "lr,bs", "--objective", "loss"]
+    assert sweeper("import", tmp_path / "small.csv", *options).code == 0
+    answer = sweeper("advise", "small", "--target", 1e10, "--flops", 1e21, "--each", "bs")
     assert answer.code == 2
     assert answer.err.count("the trials do not know their FLOPs") == 1
     assert "more groups: " in answer.err

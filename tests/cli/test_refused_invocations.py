@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from cli_harness import Answer, Sweeper
+from long_form import draws
 from study_mutations import bases, mutated
 
 from sweeper.errors import StudyError
 from sweeper.study.study import load_study
 
-COUNT = 50
+COUNT = draws(15, 50)
 
 
 def _spoilt(path: Path, count: int) -> list[int]:

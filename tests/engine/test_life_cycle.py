@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from life_cycle import Clock, Controller, Worker
+from long_form import draws
 
 from sweeper.engine.policy import Limits
 from sweeper.errors import RequestError
@@ -297,7 +298,7 @@ def _live(machine: type[LifeCycle], examples: int) -> None:
 
 
 def test_the_life_of_trials_on_sqlite() -> None:
-    _live(LifeCycle, 30)
+    _live(LifeCycle, draws(12, 60))
 
 
 @pytest.mark.postgres
@@ -315,4 +316,4 @@ def test_the_life_of_trials_on_postgresql(
                 link.execute(f"create schema {name}")
             return f"{postgres_server}&options=-csearch_path%3D{name}"
 
-    _live(OnPostgres, 6)
+    _live(OnPostgres, draws(3, 12))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from doubling_search import Doubling
 from engine_studies import adds_up, bits, planted
+from long_form import LONG
 
 from sweeper.cli import main
 from sweeper.engine.messages import Event
@@ -88,7 +89,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("before", ["claim", "record_many", "outcomes_of", "add_trials"])
-@pytest.mark.parametrize("calls", range(1, MADE + 1, 2))
+@pytest.mark.parametrize("calls", range(1, MADE + 1, 2 if LONG else 4))
 def test_a_run_that_is_killed_at_a_decision_ends_with_the_same_trials_and_results(
     store: Store, calm: list[Any], monkeypatch: pytest.MonkeyPatch, before: str, calls: int
 ) -> None:
@@ -114,7 +115,7 @@ def test_a_run_that_is_killed_at_a_decision_ends_with_the_same_trials_and_result
     assert run(store).execute().reused == MADE
 
 
-@pytest.mark.parametrize("finished", range(MADE))
+@pytest.mark.parametrize("finished", range(0, MADE, 1 if LONG else 3))
 def test_a_run_that_is_stopped_after_any_outcome_goes_on_with_the_same_decisions(
     store: Store, calm: list[Any], finished: int
 ) -> None:

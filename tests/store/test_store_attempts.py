@@ -309,8 +309,8 @@ def test_what_a_killed_process_held_is_free_at_once(store: Store, location: str)
 def test_processes_that_claim_the_same_keys_at_once_share_them_out(
     store: Store, location: str
 ) -> None:
-    keys = save(store, 200)
-    orders = (keys, keys[::-1], keys[100:] + keys[:100])
+    keys = save(store, 60)
+    orders = (keys, keys[::-1], keys[30:] + keys[:30])
     children = [spawn(CLAIM_IN_SMALL_BATCHES, location, json.dumps(order)) for order in orders]
     for child in children:
         assert child.stdout.readline() == "ready\n"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_form import draws
 from sample_store import members, outcome, study, trials
 
 from sweeper.store.owner import Owner
@@ -42,7 +43,7 @@ def empty_store() -> Iterator[Path]:
         yield Path(folder)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=draws(20, 60), deadline=None)
 @given(history=st.lists(event, max_size=15))
 def test_no_history_loses_or_doubles_a_result(empty_store: Path, history: list[Any]) -> None:
     with _copy(empty_store) as store:

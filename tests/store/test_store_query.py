@@ -77,16 +77,16 @@ def test_a_percent_sign_needs_no_care(store: Store) -> None:
     assert store.query("select name from studies where name like 'w%'").rows == [("widths",)]
 
 
-@pytest.mark.parametrize("sql", WRITES)
-def test_nothing_can_be_written_with_a_query(store: Store, sql: str) -> None:
+def test_nothing_can_be_written_with_a_query(store: Store) -> None:
     keys = save(store, 1)
     store.record(outcome(keys[0], attempt=0), objective=2.5)
     before = dump(store)
 
-    with pytest.raises(RequestError, match=r"^sql: .*one statement that reads is allowed"):
-        store.query(sql)
+    for sql in WRITES:
+        with pytest.raises(RequestError, match=r"^sql: .*one statement that reads is allowed"):
+            store.query(sql)
 
-    assert dump(store) == before
+        assert dump(store) == before, sql
 
 
 @pytest.mark.parametrize("sql", ["selekt 1", "select * from trails", "", "select ?, %s"])

@@ -9,7 +9,7 @@ import pytest
 from long_form import draws
 from study_mutations import bases, check, mutated
 
-COUNT = draws(300, 1_000)
+COUNT = draws(100, 1_000)
 BATCH = 100
 
 

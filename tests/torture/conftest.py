@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import witnessed_card
 from engine_program import Program
-from torture_program import Answer, Bits, undisturbed
+from torture_program import PAUSE_SECONDS, Answer, Bits, undisturbed
 from witnessed_card import Witness
 
 from sweeper.cli import main
@@ -45,10 +45,13 @@ def program(tmp_path: Path, witness: Witness) -> Iterator[Callable[..., Program]
         witnessed_card.VARIABLE: str(witness.file),
     }
 
-    def make(study: Study, executor: str = "inline", **options: Any) -> Program:
+    def make(
+        study: Study, executor: str = "inline", *, pause: float = PAUSE_SECONDS, **options: Any
+    ) -> Program:
         folder = tmp_path / f"program-{next(numbers)}"
         folder.mkdir()
-        options = {"store": tmp_path / "store", "environ": environ} | options
+        own = environ | {witnessed_card.PAUSE: str(pause)}
+        options = {"store": tmp_path / "store", "environ": own} | options
         made.append(Program(folder, study, executor, **options))
         return made[-1]
 

@@ -17,11 +17,11 @@ from torture_program import (
     Bits,
     await_curves,
     curves,
-    digits,
     instants,
     lost_pids,
     settled,
     share,
+    small_study,
     sound,
 )
 from witnessed_card import Witness, trained_again, trained_twice_at_once
@@ -71,14 +71,17 @@ def test_a_controller_killed_again_and_again_loses_nothing_and_repeats_nothing(
     witness: Witness,
     scratch: Path,
 ) -> None:
-    study = digits(max(6, 3 * rounds))  # a kill may wait for two of them
+    study = small_study(max(6, 3 * rounds))  # a kill may wait for two of them
     chance = instants("controller")
     location = locate(database)
     run = program(study, executor, store=location)
     killed = [strike(run, chance, witness) for _ in range(rounds)]
+    before = set(run.results())
     run.start()
     assert run.wait(120 + 10 * rounds) == 0, run.said
     sound(run, {0})
+    assert run.answer["run"]["reused"] == len(before)
+    assert run.answer["run"]["finished"] == len(calm(study)) - len(before)
     run.await_silence()
     trained = witness.stretches()
     assert not trained_twice_at_once(trained)

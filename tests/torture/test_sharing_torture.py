@@ -13,11 +13,11 @@ from torture_program import (
     Bits,
     await_curves,
     curves,
-    digits,
     instants,
     lost_pids,
     settled,
     share,
+    small_study,
     sound,
 )
 from witnessed_card import Witness, trained_twice_at_once
@@ -41,7 +41,7 @@ def test_two_controllers_never_train_one_trial_at_once_though_either_may_be_kill
     witness: Witness,
 ) -> None:
     location = locate(database)
-    study = digits(6 * KILLS)
+    study = small_study(6 * KILLS + 6)  # neither is done before both have loaded
     chance = instants("sharing")
     both = [program(study, store=location) for _ in range(2)]
     killed: set[int] = set()

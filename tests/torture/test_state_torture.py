@@ -15,7 +15,7 @@ import torture_program
 import witnessed_card
 from engine_program import Program
 from long_form import LONG
-from torture_program import Bits, await_curves, digits, settled
+from torture_program import PAUSE_SECONDS, Bits, await_curves, settled, small_study
 from witnessed_card import Witness
 
 from sweeper.store.store import Store
@@ -23,8 +23,8 @@ from sweeper.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("state")]
 
-STUDY = digits(4, steps=1200)
-"""Four trials of about a second."""
+STUDY = small_study(4, times=3)
+"""Four trials of about a second and a half."""
 
 FILES = {
     "database": "sweeper.db",
@@ -69,7 +69,11 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     one that was not begun."""
     folder = tmp_path_factory.mktemp("interrupted")
     paths = [str(Path(witnessed_card.__file__).parent), os.environ.get("PYTHONPATH", "")]
-    run = Program(folder, STUDY, "inline", environ={"PYTHONPATH": os.pathsep.join(paths)})
+    environ = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        witnessed_card.PAUSE: str(PAUSE_SECONDS),
+    }
+    run = Program(folder, STUDY, "inline", environ=environ)
     run.start()
     await_curves(run, 2)
     while not stands_so(run):

@@ -44,14 +44,15 @@ FORMS = [
 """What befalls a run that is to end afterwards."""
 
 
-def slow(seeds: int, *, seconds: float = 0.05) -> Study:
-    """Returns a study of six trials a seed, of 20 steps of so many seconds each: they sleep, so
-    that they take as long on a busy machine."""
-    return planted(
-        fixed={"steps": 20, "step_seconds": seconds},
-        sweep={"seed": list(range(seeds))},
-        resources={"pack": 1},
-    )
+PAUSE_SECONDS = 0.05
+"""What a step idles, so that a trial takes a second on a busy machine too."""
+
+
+def slow(seeds: int) -> Study:
+    """Returns a study of six trials a seed, of 20 steps each."""
+    sweep = {"seed": list(range(seeds))}
+    study = planted(fixed={"steps": 20}, sweep=sweep, resources={"pack": 1})
+    return Study.from_document(study.document | {"workload": "witnessed_card:SURFACE"})
 
 
 def hit(run: Program, part: str, number: signal.Signals) -> None:
@@ -64,7 +65,8 @@ def started(program: Callable[..., Program], study: Study) -> Program:
     """Returns a run that has trained something, on two processors: how long a study lasts must
     not depend on how many there are."""
     two = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
-    run = program(study, "ray", prefix=["taskset", "--cpu-list", two])
+    prefix = ["taskset", "--cpu-list", two]
+    run = program(study, "ray", pause=PAUSE_SECONDS, prefix=prefix)
     had = curves(run)
     run.start()
     await_curves(run, had + 1)
@@ -82,7 +84,7 @@ def ended(run: Program, code: int) -> str:
 
 def completed(program: Callable[..., Program], study: Study, seeds: int, folder: Path) -> None:
     """Asserts that another run brings a study to its end, and that nothing was repeated."""
-    rest = program(study)
+    rest = program(study, pause=0.0)
     assert curves(rest) < len(study_losses(folder, seeds)), "the study is too short"
     rest.start()
     assert rest.wait(300) == 0, rest.said
@@ -102,7 +104,7 @@ def completed(program: Callable[..., Program], study: Study, seeds: int, folder:
 def study_losses(folder: Path, seeds: int) -> dict[tuple[Any, ...], tuple[str, str]]:
     """Returns what trials that nobody disturbs come to."""
     with Store.open(folder / "calm") as store:
-        Run(slow(seeds, seconds=0.0), store, executor="inline").execute()
+        Run(slow(seeds), store, executor="inline").execute()
         return losses(store, "planted")
 
 

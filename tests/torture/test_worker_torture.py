@@ -14,13 +14,14 @@ import pytest
 from engine_program import AGENTS, MARK, Program, marked_processes
 from long_form import LONG, ROUNDS
 from torture_program import (
+    PAUSE_SECONDS,
     STEPS,
     TRIAL_SECONDS,
     Bits,
-    digits,
     instants,
     settled,
     share,
+    small_study,
     sound,
 )
 from witnessed_card import Witness, trained_again, trained_twice_at_once
@@ -30,7 +31,7 @@ from sweeper.study.study import Study
 
 KILLS = ROUNDS if LONG else share(3)
 
-HANG_SECONDS = 20
+HANG_SECONDS = 20 if LONG else 10
 """Silence after which a worker is ended; loading its workload takes some of it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(180 + 20 * ROUNDS)]
@@ -39,7 +40,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(180 + 20 * 
 def test_workers_killed_again_and_again_cost_nothing_but_the_time_since_their_checkpoints(
     program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
 ) -> None:
-    study = digits(6 * KILLS)
+    study = small_study(6 * KILLS)
     chance = instants("workers")
     run = program(study, "ray")
     run.start()
@@ -89,7 +90,7 @@ def await_trials(run: Program, witness: Witness, pid: int, count: int) -> None:
 def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on_elsewhere(
     program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
 ) -> None:
-    study = digits(12)
+    study = small_study(12)
     run = program(study, "ray", options=["--hang-seconds", str(HANG_SECONDS)])
     run.start()
     pid = instants("hanging").choice(await_workers(run, set()))
@@ -154,6 +155,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
 
     monkeypatch.setenv("PYTHONPATH", str(Path(witnessed_card.__file__).parent))
     monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
+    monkeypatch.setenv(witnessed_card.PAUSE, str(PAUSE_SECONDS))
     made = Nodes()
     try:
         yield made
@@ -164,7 +166,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
 def test_a_node_torn_off_in_the_middle_leaves_the_study_to_the_others(
     nodes: Nodes, program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
 ) -> None:
-    study = digits(12, steps=800)  # long enough that Ray hears of it in the middle
+    study = small_study(12, times=2)  # long enough that Ray hears of it in the middle
     run = program(study, "ray", options=["--address", nodes.cluster.address])
     run.start()
     chance = instants("nodes")

@@ -1,4 +1,4 @@
-"""What every test of violence shares: how much of it, a study that trains for real, and the
+"""What every test of violence shares: how much of it, a study to be disturbed, and the
 comparison of what is left with an undisturbed run."""
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import witnessed_card
 from engine_program import Program
 from engine_studies import adds_up
-from long_form import ROUNDS
+from long_form import LONG, ROUNDS
 from on_disk import on_disk
 
 from sweeper.engine.run import Run
@@ -30,11 +29,14 @@ from sweeper.study.study import Study
 SEED = int(os.environ.get("SWEEPER_TORTURE_SEED") or int.from_bytes(os.urandom(4), "big"))
 """Of the random instants; printed with a failure, and given again it draws the same ones."""
 
-STEPS = 400
-"""Steps of a trial of :func:`digits`."""
+STEPS = 400 if LONG else 40
+"""Steps of a trial of :func:`small_study`."""
 
 TRIAL_SECONDS = 0.5
-"""About what a trial of :func:`digits` takes on an idle processor."""
+"""About what a trial of :func:`small_study` takes in a program on an idle processor."""
+
+PAUSE_SECONDS = 0.0 if LONG else TRIAL_SECONDS / STEPS
+"""What a step idles in a program: the short form does not train in earnest."""
 
 Bits = dict[str, tuple[Any, ...]]
 """All of a trial that must not depend on how it was run, by key."""
@@ -82,14 +84,16 @@ def instants(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")
 
 
-def digits(trials: int, *, steps: int = STEPS) -> Study:
-    """Returns a study of so many small perceptrons, or up to three more, that learn digits."""
+def small_study(trials: int, *, times: int = 1) -> Study:
+    """Returns a study of so many small trials, or up to three more, each of ``times`` as many
+    steps: in the long form perceptrons that learn digits."""
+    real = {"data": "digits", "batch_size": 32, "evals": 4}
     return Study.from_document(
         {
-            "name": "digits",
-            "workload": witnessed_card.NAME,
+            "name": "small",
+            "workload": f"witnessed_card:{'PERCEPTRON' if LONG else 'SURFACE'}",
             "scale": "width",
-            "fixed": {"data": "digits", "batch_size": 32, "steps": steps, "evals": 4},
+            "fixed": {"steps": STEPS * times} | (real if LONG else {}),
             "sweep": {
                 "width": [16, 32],
                 "learning_rate": [0.0078125, 0.03125],

@@ -1,8 +1,9 @@
-"""A perceptron whose every step is written down, so that a test knows who trained what when.
+"""A workload whose every step is written down, so that a test knows who trained what when.
 
 The witness is a file that the variable SWEEPER_TEST_WITNESS names. A line is the time in
 nanoseconds (one clock for all processes of a machine), the process, the trial and the step; each
 is written with one call, so that lines of many processes never mix and none is held back.
+The short form pretends to train, so that its programs load no torch; PAUSE is then a step's time.
 """
 
 from __future__ import annotations
@@ -14,32 +15,44 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.mlp.card import MlpCard
+from workloads.planted import PlantedCard
 from workloads.workload import Measurement, Member, Trainer
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
 
 VARIABLE = "SWEEPER_TEST_WITNESS"
-NAME = "witnessed_card:CARD"
+PAUSE = "SWEEPER_TEST_PAUSE"
+"""Variable with the seconds that a step takes at least; none where it is not set."""
 
 
-class WitnessedCard(MlpCard):
+class WitnessedPerceptron(MlpCard):
     """The perceptron's card; only who is told of the steps differs."""
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of trainers that are watched."""
-        return WitnessedTrainer
+        return partial(WitnessedTrainer, super().trainer())
+
+
+class WitnessedSurface(PlantedCard):
+    """The planted surface's card; only who is told of the steps differs."""
+
+    def trainer(self) -> TrainerFactory:
+        """Returns the factory of trainers that are watched."""
+        return partial(WitnessedTrainer, super().trainer())
 
 
 class WitnessedTrainer:
-    """The perceptron's trainer, which writes down every step before it is heard of."""
+    """A trainer that writes down every step of another one before it is heard of."""
 
-    def __init__(self, members: Sequence[Member], **options: Any) -> None:
-        self._trainer: Trainer = MlpCard().trainer()(members, **options)
+    def __init__(self, inner: TrainerFactory, members: Sequence[Member], **options: Any) -> None:
+        self._trainer: Trainer = inner(members, **options)
+        self._pause = float(os.environ.get(PAUSE, "0"))
         self._trials = [_name(member) for member in members]
         self._steps = [_first_step(member) for member in members]
         self._file = os.environ.get(VARIABLE)
@@ -47,6 +60,7 @@ class WitnessedTrainer:
     def run(self) -> Iterator[Sequence[Measurement]]:
         """Yields what the trainer does."""
         for measurements in self._trainer.run():
+            time.sleep(self._pause)
             self._steps = [step + 1 for step in self._steps]
             if self._file is not None:
                 self._write(self._file)
@@ -160,4 +174,6 @@ def _first_step(member: Member) -> int:
     return int(digits.group(1))
 
 
-CARD = WitnessedCard()
+PERCEPTRON = WitnessedPerceptron()
+
+SURFACE = WitnessedSurface()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from long_form import draws, floor
 
 from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, compute_lost, frontier_of
 from sweeper.analysis.compute.law import fit_law
@@ -106,10 +107,10 @@ def test_a_frontier_that_proves_no_asymptote_is_read_along_its_chords() -> None:
 
 
 def test_intervals_on_a_bent_frontier_cover_the_planted_multiplier() -> None:
-    rng, noise, draws = np.random.default_rng(3), 0.001, 30
+    rng, noise, count = np.random.default_rng(3), 0.001, draws(10, 30)
     compute = tuple(1e11 * 4.0**k for k in range(5))
     hits = np.zeros(5)
-    for draw in range(draws):
+    for draw in range(count):
         sides = [
             planted(
                 name,
@@ -123,8 +124,8 @@ def test_intervals_on_a_bent_frontier_cover_the_planted_multiplier() -> None:
         law = frontier_law(sides[0], resamples=200)
         found = saving(*sides, law=law, resamples=200, seed=draw)
         hits += [m.low <= 2 <= m.high for m in found.multipliers]
-    # Three standard deviations of 150 points at 95% are 5.3%.
-    assert hits.sum() / (5 * draws) > 0.9, hits / draws
+    # As if the points of a draw were one: they err together.
+    assert hits.sum() / (5 * count) > max(floor(0.95, count), 0.8), hits / count
 
 
 def test_a_multiplier_far_beyond_the_measured_compute_is_refused_in_words() -> None:
@@ -167,9 +168,9 @@ def test_frontiers_that_cross_are_ahead_before_and_behind_after() -> None:
 @pytest.mark.parametrize("dof", [4.0, math.inf])
 def test_intervals_cover_the_planted_multiplier(dof: float) -> None:
     rng = np.random.default_rng(8)
-    noise, draws = 0.01, 300
+    noise, count = 0.01, 300
     hits = np.zeros(5)
-    for draw in range(draws):
+    for draw in range(count):
         error = noise if math.isinf(dof) else noise * math.sqrt(rng.chisquare(dof) / dof)
         sides = [
             planted(
@@ -187,8 +188,8 @@ def test_intervals_cover_the_planted_multiplier(dof: float) -> None:
         hits[4] += found.trend.low <= 0 <= found.trend.high
     # Three standard deviations of 300 draws at 95% are 3.8%; the first and last points are
     # read between or beyond two noisy points, which the interval holds as well.
-    assert (hits / draws > 0.91).all(), hits / draws
-    assert (hits / draws).mean() < 0.985
+    assert (hits / count > 0.91).all(), hits / count
+    assert (hits / count).mean() < 0.985
 
 
 def test_noise_widens_the_interval_and_none_closes_it() -> None:

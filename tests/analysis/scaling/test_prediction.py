@@ -144,7 +144,7 @@ def test_a_target_without_a_scale_or_with_another_is_refused() -> None:
 def test_intervals_at_eight_times_the_largest_hold_the_planted_optimum(
     best: Callable[[float], float],
 ) -> None:
-    count = draws(30, 60)
+    count = draws(15, 60)
     hits = 0
     for draw in range(count):
         frame = following(best, noise=0.008, draw=draw)

@@ -172,7 +172,7 @@ def test_a_scale_that_is_no_positive_number_is_refused() -> None:
 @pytest.mark.slow
 def test_exponents_are_covered_as_often_as_stated() -> None:
     hits = np.zeros(2)
-    count = draws(50, 120)
+    count = draws(25, 120)
     for draw in range(count):
         frame = two_scales(noise=0.01, seeds=2, draw=draw)
         found = survey(frame, scales=("N", "D"), hyperparameter="learning_rate", resamples=200)

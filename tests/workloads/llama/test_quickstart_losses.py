@@ -1,4 +1,4 @@
-"""Every optimizer trains the model of the first study to within a stated loss."""
+"""Every optimizer trains the model of the first study to within a stated loss, in a short run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ QUICKSTART: dict[str, Any] = {
     "depth": 2,
     "head_dim": 16,
     "context": 64,
-    "batch_size": 32,
-    "steps": 150,
+    "batch_size": 16,
+    "steps": 60,
     "mlp": "gelu",
     "data": "sotu",
     "warmup": 0.2,
     "evals": 1,
 }
-"""The quickstart's model at its base width; a loss of 3.04 is that of knowing how frequent each
-byte is, 5.55 that of knowing nothing."""
+"""The quickstart's model at its base width, for a fifth of its tokens; a loss of 3.04 is that of
+knowing how frequent each byte is, 5.55 that of knowing nothing."""
 
 LOSSES: list[tuple[float, dict[str, Any]]] = [
-    (2.45, {"optimizer": "sgd", "learning_rate": 2.0**2}),
-    (2.52, {"optimizer": "adamw", "learning_rate": 2.0**-3, "beta2": 0.99}),
-    (2.45, {"optimizer": "adopt", "learning_rate": 2.0**-5}),
-    (2.30, {"optimizer": "lamb", "learning_rate": 2.0**-5, "zero_init": False}),
+    (2.82, {"optimizer": "sgd", "learning_rate": 2.0**2}),
+    (2.88, {"optimizer": "adamw", "learning_rate": 2.0**-3, "beta2": 0.99}),
+    (2.78, {"optimizer": "adopt", "learning_rate": 2.0**-5}),
+    (2.64, {"optimizer": "lamb", "learning_rate": 2.0**-5, "zero_init": False}),
     (
-        2.36,
+        2.70,
         {
             "optimizer": "sophia",
             "learning_rate": 2.0**-7,
@@ -38,15 +38,15 @@ LOSSES: list[tuple[float, dict[str, Any]]] = [
             "zero_init": False,
         },
     ),
-    (2.14, {"optimizer": "muon", "learning_rate": 2.0**-3}),
-    (2.22, {"optimizer": "muonclip", "learning_rate": 2.0**-3, "qk_norm": False}),
-    (2.19, {"optimizer": "adamuon", "learning_rate": 2.0**-5}),
-    (2.42, {"optimizer": "shampoo", "learning_rate": 2.0**-4}),
-    (2.27, {"optimizer": "shampoo", "graft": "adam", "learning_rate": 2.0**-3}),
-    (2.19, {"optimizer": "soap", "learning_rate": 2.0**-6}),
-    (2.22, {"optimizer": "dion", "learning_rate": 2.0**-3}),
+    (2.49, {"optimizer": "muon", "learning_rate": 2.0**-3}),
+    (2.52, {"optimizer": "muonclip", "learning_rate": 2.0**-3, "qk_norm": False}),
+    (2.54, {"optimizer": "adamuon", "learning_rate": 2.0**-5}),
+    (2.95, {"optimizer": "shampoo", "learning_rate": 2.0**-4}),
+    (2.75, {"optimizer": "shampoo", "graft": "adam", "learning_rate": 2.0**-3}),
+    (2.62, {"optimizer": "soap", "learning_rate": 2.0**-6}),
+    (2.56, {"optimizer": "dion", "learning_rate": 2.0**-3}),
     (
-        2.36,
+        2.94,
         {
             "optimizer": "adamw",
             "learning_rate": 2.0**-3,
