@@ -147,6 +147,16 @@ class Database:
                 "again: what was not recorded is taken over from its curve files"
             )
 
+    def read_anew(self) -> None:
+        """Looks at the database itself from here on: a connection goes on to see what it has read
+        before, though another file was written over that of the database.
+
+        Raises:
+            StoreError: an SQLite file is damaged.
+        """
+        self._engine.dispose()
+        self.require_whole(thorough=False)
+
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import StoreAway, StoreReadOnly
+from sweeper.errors import StoreAway, StoreMoved, StoreReadOnly
 from sweeper.store.faults import has_locks, store_fault
 
 SOCKET_GONE = (
@@ -41,7 +41,10 @@ def test_a_store_that_is_away_is_told_from_one_that_is_wrong(words: str) -> None
 @pytest.mark.parametrize(
     "words",
     [
-        'connection to server at "host", port 5432 failed: FATAL: password authentication failed',
+        'connection failed: connection to server at "host" failed: FATAL: password authentication '
+        'failed for user "me"',
+        'connection failed: connection to server on socket "/tmp" failed: FATAL: role "me" does '
+        "not exist",
         "database disk image is malformed",
         "unable to open database file",
         "database or disk is full",
@@ -51,6 +54,21 @@ def test_what_no_waiting_mends_is_not_waited_for(words: str) -> None:
     fault = store_fault("here", RuntimeError(words))
     assert not isinstance(fault, StoreAway)
     assert "; " in str(fault), "it says what to do"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'connection failed: connection to server at "host" failed: FATAL: database "d" does not '
+        "exist DETAIL: It seems to have just been dropped or renamed.",
+        'relation "attempts" does not exist LINE 1: UPDATE attempts SET state=$1',
+        "no such table: attempts",
+    ],
+)
+def test_a_database_that_was_dropped_or_emptied_ends_a_run(words: str) -> None:
+    fault = store_fault("here", RuntimeError(words))
+    assert isinstance(fault, StoreMoved)
+    assert "dropped or emptied" in str(fault) and "password" not in str(fault)
 
 
 @pytest.mark.parametrize("name", ["SQLITE_BUSY", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_SHMLOCK"])
