@@ -21,7 +21,6 @@ from sweeper.store.location import locate
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
 from sweeper.store.schema import open_database
-from sweeper.words import plural
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,10 +138,9 @@ class Store:
             kept = attempts.with_result(connection, keys)
         if lost := len({*keys} - kept):
             raise StoreMoved(
-                f"store {self.shown}: {plural(lost, 'result')} recorded by this run "
-                f"{'is' if lost == 1 else 'are'} not in the database any more: it was emptied, or "
-                "put back as it was before; run the same command again: what is missing is taken "
-                "over from its curve files"
+                f"store {self.shown}: {lost} of the {len(keys)} results that this run recorded "
+                "are not in the database any more: it was emptied, or put back as it was before; "
+                "run the same command again: what is missing is taken over from its curve files"
             )
 
     @property
