@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -140,6 +141,13 @@ def has_locks(file: Path) -> bool:
         return True
 
 
+def _is_read_only(file: Path | None, name: str) -> bool:
+    """Whether SQLite could not open a file since it cannot make its log beside it, as where a
+    file system is mounted for reading alone."""
+    opens = name.startswith("SQLITE_CANTOPEN") and file is not None and file.exists()
+    return opens and file is not None and not os.access(file.parent, os.W_OK)
+
+
 def store_fault(
     where: str,
     error: BaseException,
@@ -173,7 +181,7 @@ def store_fault(
     passing = any(fragment in lowered for fragment in _PASSING)
     if passing and not _REFUSED.search(lowered):
         kind = StoreAway
-    elif any(fragment in lowered for fragment in _READ_ONLY):
+    elif any(fragment in lowered for fragment in _READ_ONLY) or _is_read_only(file, name):
         kind = StoreReadOnly
     for fragments, advice in _ADVICE:
         if any(fragment in lowered for fragment in fragments):

@@ -95,3 +95,17 @@ def test_a_full_server_is_no_wrong_password() -> None:
 )
 def test_what_may_not_be_written_is_a_kind_of_its_own(words: str) -> None:
     assert isinstance(store_fault("here", RuntimeError(words)), StoreReadOnly)
+
+
+def test_a_file_system_mounted_for_reading_alone_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+    file = tmp_path / "sweeper.db"
+    file.touch()
+    monkeypatch.setattr("os.access", lambda *asked: False)
+    fault = store_fault("here", error, file, can_lock=lambda file: True)
+    assert isinstance(fault, StoreReadOnly)
+    file.unlink()
+    assert not isinstance(store_fault("here", error, file), StoreReadOnly)

@@ -125,3 +125,8 @@ def test_no_message_shows_a_password(url: str) -> None:
         said = str(error)
         assert "%40" in said
     assert "hush" not in said and "hu/sh" not in said
+
+
+def test_the_home_of_a_user_who_is_not_known_is_a_name(tmp_path: Path) -> None:
+    file = locate("~nobody-of-this-name/store").sqlite_file
+    assert file == Path.cwd() / "~nobody-of-this-name" / "store" / "sweeper.db"
