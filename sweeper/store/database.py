@@ -42,6 +42,15 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 """How long a server may take to answer."""
 
+_SILENCE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""After how long a machine that has gone without a word is given up: a minute. The system's own
+limits are two hours for an answer and a quarter of an hour for a question."""
+
 CHUNK = 1000
 """Keys in one IN list; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
@@ -296,5 +305,6 @@ def postgres_engine(
             "application_name": "sweeper",
             "client_encoding": "utf8",  # or psycopg gives bytes where the server's is SQL_ASCII
             "options": " ".join(options),
+            **{name: n for name, n in _SILENCE.items() if name not in location.url.query},
         },
     )
