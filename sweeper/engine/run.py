@@ -191,7 +191,8 @@ class Run:
                     self._run_executor()
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
-        self._store.require_in_place()
+        accepted = self.recorder.accepted
+        self._store_retry.call(lambda: self._store.require_kept(accepted))
         return self.summary(time.monotonic() - began)
 
     def _see(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from sweeper.errors import StoreError
+from sweeper.outcome import ACCEPTED
 from sweeper.store.database import current_time, present_in, rows_in
 from sweeper.store.owner import Owner
 from sweeper.store.records import Claim, Holder
@@ -184,6 +185,13 @@ def last_numbers(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
     key, last = attempts.c.trial_key, func.max(attempts.c.number).label("last")
     rows = rows_in(connection, select(key, last).group_by(key), key, keys)
     return {row.trial_key: row.last for row in rows}
+
+
+def with_result(connection: Connection, keys: Iterable[str]) -> set[str]:
+    """Returns the trials of which an attempt ended with a result, accepted or withdrawn."""
+    key = attempts.c.trial_key
+    ended = select(key).where(attempts.c.state.in_(ACCEPTED))
+    return {row.trial_key for row in rows_in(connection, ended, key, keys)}
 
 
 def next_fence(connection: Connection) -> int:

@@ -42,6 +42,15 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 """How long a server may take to answer."""
 
+_SILENCE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""After how long a machine that has gone without a word is given up: a minute. The system's own
+limits are two hours for an answer and a quarter of an hour for a question."""
+
 CHUNK = 1000
 """Keys in one IN list; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
@@ -146,6 +155,16 @@ class Database:
                 "files beside it whose names end in -wal and -shm) and run the same command "
                 "again: what was not recorded is taken over from its curve files"
             )
+
+    def read_anew(self) -> None:
+        """Looks at the database itself from here on: a connection goes on to see what it has read
+        before, though another file was written over that of the database.
+
+        Raises:
+            StoreError: an SQLite file is damaged.
+        """
+        self._engine.dispose()
+        self.require_whole(thorough=False)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -286,5 +305,6 @@ def postgres_engine(
             "application_name": "sweeper",
             "client_encoding": "utf8",  # or psycopg gives bytes where the server's is SQL_ASCII
             "options": " ".join(options),
+            **{name: n for name, n in _SILENCE.items() if name not in location.url.query},
         },
     )

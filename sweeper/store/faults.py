@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.errors import StoreAway, StoreError, StoreReadOnly
+from sweeper.errors import StoreAway, StoreError, StoreMoved, StoreReadOnly
 
 DAMAGED = (
     "the file is damaged; nothing was changed. Restore it from a backup, or move it away (with "
@@ -79,8 +81,19 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
 )
 
+_GONE = re.compile(
+    r"database .* does not exist|relation .* does not exist|schema .* does not exist|no such table"
+)
+"""Complaints about a database that was dropped or emptied; waiting brings nothing back."""
+
 _LOCKING = ("SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_PROTOCOL", "SQLITE_CANTOPEN", "SQLITE_LOCKED")
 """Complaints of SQLite that a file system without locks may be behind."""
+
+_REFUSED = re.compile(
+    r"password authentication|no password supplied|no pg_hba.conf entry|not permitted to log in"
+    r"|role .* does not exist"
+)
+"""Words of a server that refuses a user, who is refused again however long he waits."""
 
 _PASSING = (
     "database is locked",
@@ -128,6 +141,13 @@ def has_locks(file: Path) -> bool:
         return True
 
 
+def _is_read_only(file: Path | None, name: str) -> bool:
+    """Whether SQLite could not open a file since it cannot make its log beside it, as where a
+    file system is mounted for reading alone."""
+    opens = name.startswith("SQLITE_CANTOPEN") and file is not None and file.exists()
+    return opens and file is not None and not os.access(file.parent, os.W_OK)
+
+
 def store_fault(
     where: str,
     error: BaseException,
@@ -152,9 +172,16 @@ def store_fault(
     words = " ".join(str(error).split()) or type(error).__name__
     lowered = words.lower()
     kind: type[StoreError] = StoreError
-    if any(fragment in lowered for fragment in _PASSING):
+    if _GONE.search(lowered):
+        return StoreMoved(
+            f"store {where}: {words}; check the name of the database; if it was dropped or "
+            "emptied while it was in use, put it back, or an empty one in its place, and run the "
+            "same command again: what is missing is taken over from its curve files"
+        )
+    passing = any(fragment in lowered for fragment in _PASSING)
+    if passing and not _REFUSED.search(lowered):
         kind = StoreAway
-    elif any(fragment in lowered for fragment in _READ_ONLY):
+    elif any(fragment in lowered for fragment in _READ_ONLY) or _is_read_only(file, name):
         kind = StoreReadOnly
     for fragments, advice in _ADVICE:
         if any(fragment in lowered for fragment in fragments):

@@ -116,4 +116,4 @@ def _database(text: str, scheme: str) -> URL:
 
 
 def _absolute(text: str) -> Path:
-    return Path(os.path.abspath(Path(text).expanduser()))
+    return Path(os.path.abspath(os.path.expanduser(text)))  # an unknown user's ~ is a name

@@ -107,10 +107,10 @@ class Owner:
         return None if found is None else found == start
 
     def shares_clock(self, system: System = HERE) -> bool:
-        """Returns whether the process is certainly of this machine, and so goes by its clock."""
-        boot = self.started.partition("/")[0]
-        same_boot = bool(boot) and boot == system.place().partition("/")[0]
-        return same_boot or self.host == socket.gethostname()
+        """Returns whether the process is certainly of this machine, and so goes by its clock.
+        Machines may be named alike: the name counts only where the boot is not known."""
+        boot, here = (each.partition("/")[0] for each in (self.started, system.place()))
+        return boot == here if boot and here else self.host == socket.gethostname()
 
     def retire(self) -> None:
         """Says that this owner, of this process, is done although the process may live on.

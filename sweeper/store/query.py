@@ -36,6 +36,9 @@ _READERS = ("select", "with", "values", "table", "explain", "show")
 """First words of the statements that a server is asked; a powerful role could run programs on it
 with others, in a transaction that only reads, too."""
 
+MOST_DIGITS = 4000
+"""Digits from which on a number is told as text: Python writes none of more than 4,300."""
+
 _BEFORE = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)*")
 """What may stand before the first word: space, parentheses and comments."""
 
@@ -122,12 +125,42 @@ def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
     import psycopg  # an optional dependency, which only a PostgreSQL store needs
 
     require_reading(sql)
+    _take_every_value(link.adapters)
     try:
         # Prepared, a text with a second statement ("rollback; drop ...") is refused.
         cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
         return _table(sql, cursor.description, cursor.fetchall() if cursor.description else [])
     except psycopg.Error as error:
         raise _refusal(sql, error, _READERS) from error
+
+
+def _take_every_value(adapters: Any) -> None:
+    """Has a value that Python has no form of (a date before Christ, ``infinity``) come as the text
+    that it is for the server, and every interval, whose months Python takes for 30 days."""
+    from psycopg.pq import Format
+    from psycopg.types.string import TextLoader
+
+    for name in ("date", "time", "timetz", "timestamp", "timestamptz", "json", "jsonb"):
+        usual = adapters.get_loader(adapters.types[name].oid, Format.TEXT)
+        adapters.register_loader(name, _lenient(usual))
+    adapters.register_loader("interval", TextLoader)
+
+
+def _lenient(usual: Any) -> Any:
+    from psycopg.adapt import Loader
+
+    class Lenient(Loader):
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._usual = usual(oid, context)
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._usual.load(data)
+            except Exception:  # psycopg's own, or ValueError of a number that is too long
+                return bytes(data).decode()
+
+    return Lenient
 
 
 def _table(sql: str, description: Any, rows: list[Any]) -> Table:
@@ -140,6 +173,8 @@ def _table(sql: str, description: Any, rows: list[Any]) -> Table:
 def plain(value: Any) -> Any:
     """The value as SQLite would give it, so that both databases answer alike."""
     if isinstance(value, Decimal):
+        if value.is_finite() and value.adjusted() >= MOST_DIGITS:
+            return str(value)
         whole = value.is_finite() and value == value.to_integral_value()
         return int(value) if whole else float(value)
     if isinstance(value, datetime):

@@ -3,7 +3,7 @@ transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 
+from sweeper.errors import StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.store import accounts, attempts, frames, notes, outcomes, upkeep
 from sweeper.store import studies as members
@@ -126,9 +127,21 @@ class Store:
         """Closes all connections to the database."""
         self.database.close()
 
-    def require_in_place(self) -> None:
-        """Raises StoreError if the database was moved, removed or replaced since it was opened."""
+    def require_kept(self, keys: Collection[str]) -> None:
+        """Raises StoreError if the database was moved, removed or replaced since it was opened, or
+        no longer holds results of the trials, even withdrawn ones, that were recorded since."""
         self.database.require_in_place()
+        if not keys:
+            return
+        self.database.read_anew()
+        with self.database.read() as connection:
+            kept = attempts.with_result(connection, keys)
+        if lost := len({*keys} - kept):
+            raise StoreMoved(
+                f"store {self.shown}: {lost} of the {len(keys)} results that this run recorded "
+                "are not in the database any more: it was emptied, or put back as it was before; "
+                "run the same command again: what is missing is taken over from its curve files"
+            )
 
     @property
     def paths(self) -> Paths:

@@ -116,6 +116,21 @@ def test_a_lapsed_lease_of_this_machine_is_taken_over_at_once(store: Store) -> N
     assert Desk(store).keeper.claim(keys[:2]) == dict.fromkeys(keys[:2], 2)
 
 
+def test_a_machine_of_the_same_name_is_not_taken_for_this_one(store: Store) -> None:
+    study = planted()
+    keys = [trial.key for trial in trials_of(study)]
+    Run(study, store, executor="inline")
+    here = Owner.here()
+    if not here.started:
+        pytest.skip("this system does not tell one boot from another")
+    there = Owner(id="there", host=here.host, pid=7, started="another-boot/pid:[1]//1:2")
+    store.claim(keys[:2], owner=there, lease_s=-1)
+    desk = Desk(store)
+    assert desk.keeper.claim(keys[:2]) == {}
+    desk.now = 121
+    assert desk.keeper.claim(keys[:2]) == dict.fromkeys(keys[:2], 2)
+
+
 def test_a_run_takes_over_what_another_machine_has_left(store: Store) -> None:
     study = planted()
     run = Run(study, store, executor="inline", limits=Limits(lease_seconds=0.4))

@@ -17,6 +17,7 @@ import memory_files
 import pytest
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 from on_disk import on_disk
+from store_places import written
 
 from sweeper.engine.messages import Ended, Event, Started
 from sweeper.engine.policy import Limits
@@ -129,6 +130,54 @@ def test_a_run_whose_database_is_gone_from_its_place_does_not_end_well(
     run = inline(planted(resources={"pack": 1}), store, observe=move)
     with pytest.raises(StoreMoved, match=r"was (moved or removed|replaced) while it was in use"):
         run.execute()
+
+
+OVERWRITTEN: dict[str, Callable[[Path, Path], object]] = {
+    "cut to nothing": lambda file, earlier: file.write_bytes(b""),
+    "put back as it was": lambda file, earlier: file.write_bytes(earlier.read_bytes()),
+}
+"""What may be written over a database that is in use; it stays the same file."""
+
+
+@pytest.mark.parametrize("name", OVERWRITTEN)
+def test_a_run_whose_database_was_written_over_does_not_end_well(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    file, earlier = tmp_path / "store" / "sweeper.db", tmp_path / "earlier.db"
+    ends = iter(range(6))
+
+    def overwrite(event: Event) -> None:
+        if not isinstance(event, Ended):
+            return
+        run.recorder.flush()
+        if (end := next(ends)) in (0, 3):
+            with closing(sqlite3.connect(file)) as link:  # nothing is left in the log
+                link.execute("pragma wal_checkpoint(truncate)")
+        if end == 0:
+            shutil.copy(file, earlier)
+        elif end == 3:
+            OVERWRITTEN[name](file, earlier)
+
+    run = inline(planted(resources={"pack": 1}), store, observe=overwrite)
+    with pytest.raises(StoreError, match=r"damaged|malformed|not in the database any more"):
+        run.execute()
+
+
+@pytest.mark.postgres
+def test_a_run_whose_results_are_gone_from_its_server_does_not_end_well(postgres: str) -> None:
+    ends = iter(range(6))
+
+    def empty(event: Event) -> None:
+        if isinstance(event, Ended) and next(ends) == 3:
+            run.recorder.flush()
+            with written(postgres) as connection:
+                for table in ("marks", "results", "attempts"):
+                    connection.exec_driver_sql(f"delete from {table}")
+
+    with Store.open(postgres) as store:
+        run = inline(planted(resources={"pack": 1}), store, observe=empty)
+        with pytest.raises(StoreMoved, match=r"not in the database any more"):
+            run.execute()
 
 
 def test_a_long_trial_does_not_hide_that_the_database_is_gone(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import StoreAway, StoreReadOnly
+from sweeper.errors import StoreAway, StoreMoved, StoreReadOnly
 from sweeper.store.faults import has_locks, store_fault
 
 SOCKET_GONE = (
@@ -41,7 +41,10 @@ def test_a_store_that_is_away_is_told_from_one_that_is_wrong(words: str) -> None
 @pytest.mark.parametrize(
     "words",
     [
-        'connection to server at "host", port 5432 failed: FATAL: password authentication failed',
+        'connection failed: connection to server at "host" failed: FATAL: password authentication '
+        'failed for user "me"',
+        'connection failed: connection to server on socket "/tmp" failed: FATAL: role "me" does '
+        "not exist",
         "database disk image is malformed",
         "unable to open database file",
         "database or disk is full",
@@ -51,6 +54,21 @@ def test_what_no_waiting_mends_is_not_waited_for(words: str) -> None:
     fault = store_fault("here", RuntimeError(words))
     assert not isinstance(fault, StoreAway)
     assert "; " in str(fault), "it says what to do"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'connection failed: connection to server at "host" failed: FATAL: database "d" does not '
+        "exist DETAIL: It seems to have just been dropped or renamed.",
+        'relation "attempts" does not exist LINE 1: UPDATE attempts SET state=$1',
+        "no such table: attempts",
+    ],
+)
+def test_a_database_that_was_dropped_or_emptied_ends_a_run(words: str) -> None:
+    fault = store_fault("here", RuntimeError(words))
+    assert isinstance(fault, StoreMoved)
+    assert "dropped or emptied" in str(fault) and "password" not in str(fault)
 
 
 @pytest.mark.parametrize("name", ["SQLITE_BUSY", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_SHMLOCK"])
@@ -77,3 +95,17 @@ def test_a_full_server_is_no_wrong_password() -> None:
 )
 def test_what_may_not_be_written_is_a_kind_of_its_own(words: str) -> None:
     assert isinstance(store_fault("here", RuntimeError(words)), StoreReadOnly)
+
+
+def test_a_file_system_mounted_for_reading_alone_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+    file = tmp_path / "sweeper.db"
+    file.touch()
+    monkeypatch.setattr("os.access", lambda *asked: False)
+    fault = store_fault("here", error, file, can_lock=lambda file: True)
+    assert isinstance(fault, StoreReadOnly)
+    file.unlink()
+    assert not isinstance(store_fault("here", error, file), StoreReadOnly)

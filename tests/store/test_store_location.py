@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from on_disk import on_disk
 
 from sweeper.errors import RequestError
+from sweeper.store.database import postgres_engine
 from sweeper.store.location import locate
 from sweeper.store.store import Store
 
@@ -125,3 +127,18 @@ def test_no_message_shows_a_password(url: str) -> None:
         said = str(error)
         assert "%40" in said
     assert "hush" not in said and "hu/sh" not in said
+
+
+@pytest.mark.postgres
+def test_a_server_that_has_gone_without_a_word_is_given_up(postgres: str) -> None:
+    for url, idle in ((postgres, "30"), (f"{postgres}&keepalives_idle=7", "7")):
+        engine = postgres_engine(locate(url), read_only=True)
+        with closing(engine.raw_connection()) as link:
+            found = link.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+        engine.dispose()
+        assert (found["keepalives_idle"], found["keepalives_count"]) == (idle, "3")
+
+
+def test_the_home_of_a_user_who_is_not_known_is_a_name(tmp_path: Path) -> None:
+    file = locate("~nobody-of-this-name/store").sqlite_file
+    assert file == Path.cwd() / "~nobody-of-this-name" / "store" / "sweeper.db"

@@ -144,6 +144,27 @@ def test_every_value_has_a_form_in_json() -> None:
     assert (said["a"], said["a_2"], said["a_4"], said["a_9"]) == ("NaN", "Infinity", "\\x01", 2)
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("'infinity'::timestamptz", "infinity"),
+        ("'0044-03-15 BC'::date", "0044-03-15 BC"),
+        ("'24:00'::time", "24:00:00"),
+        ("interval '1 month 1 day'", "1 mon 1 day"),
+        ("array['-infinity'::date, null]", '["-infinity", null]'),
+        ("repeat('9', 5000)::numeric", "9" * 5000),
+        ("repeat('9', 5000)::json", "9" * 5000),
+        ("'2026-01-02'::timestamp", "2026-01-02 00:00:00.000000"),
+    ],
+)
+def test_a_value_that_python_has_no_form_of_is_told_as_the_server_does(
+    postgres: str, sql: str, said: str
+) -> None:
+    with Store.open(postgres) as store:
+        assert store.query(f"select {sql}").rows == [(said,)]
+
+
 def test_columns_of_one_name_are_all_told(store: Store) -> None:
     answer = store.query("select 1 as a, 2 as a, 3 as a_2")
     assert list(json_rows(answer)[0].values()) == [1, 2, 3]

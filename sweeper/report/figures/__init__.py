@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def _import_matplotlib() -> None:
         "MPLBACKEND": "agg",
         "MATPLOTLIBRC": str(Path(found.origin).parent / "mpl-data" / "matplotlibrc"),
     }
+    # It warns of a home that may not be written, which costs it a cache and us nothing.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:

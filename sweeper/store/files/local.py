@@ -28,8 +28,11 @@ class LocalFiles:
     root: Path
 
     def open(self, name: str) -> BinaryIO:
-        """Returns a file for reading."""
-        return self.local(name).open("rb")
+        """Returns a file for reading; what is none, such as a pipe, would be waited for."""
+        path = self.local(name)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is no regular file")
+        return path.open("rb")
 
     @contextmanager
     def write(self, name: str, *, durable: bool = True) -> Iterator[Path]:

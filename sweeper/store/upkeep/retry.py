@@ -194,10 +194,11 @@ def _withdraw(
     """Removes results and marks; the attempts keep their metrics, the curves another name."""
     statement = select(results.c.trial_key, results.c.curve)
     for row in list(rows_in(connection, statement, results.c.trial_key, keys)):
-        # A file of another attempt would be taken over just like that of the withdrawn result.
-        files = set(paths.curves_of(row.trial_key))
-        files |= {row.curve} if row.curve else set()
-        for name in sorted(files):
+        if row.curve:
+            paths.files.shown(row.curve)  # a fault if it leads out of the folder
+        # All of its own, which would be taken over again; what else a foreign database may name
+        # (another trial's file, the database itself) is left alone.
+        for name in paths.curves_of(row.trial_key):
             renaming.move(name, paths.withdrawn(name))
     for chunk in _chunks(keys):
         for table in (marks, results):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -145,3 +146,10 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> N
         with pytest.raises(StoreError, match="lies outside its folder"):
             files.names(f"checkpoints/aa/{key}/")
     assert (outside / "step-000000001.pt").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        LocalFiles(tmp_path).open("pipe")

@@ -197,3 +197,18 @@ def test_a_curve_outside_the_folder_is_left_alone(store: Store, curve: str) -> N
         store.retry("widths", keys=[key])
 
     assert theirs.read_bytes() == b"theirs" and dump(store) == before
+
+
+def test_a_curve_of_another_trial_keeps_its_name(store: Store) -> None:
+    """As a foreign database may name one, or itself."""
+    keys = save(store, 2)
+    own, others = end(store, keys[0]), end(store, keys[1])
+    with store.database.write() as connection:
+        here = results.c.trial_key == keys[0]
+        connection.execute(update(results).where(here).values(curve=others))
+
+    (wrong,) = store.verify("widths").findings
+    assert "it is of another trial" in wrong.what and wrong.repair is None
+    store.retry("widths", keys=[keys[0]])
+
+    assert there(store, own, others) == [False, True]
