@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import gc
@@ -29,9 +30,10 @@ from sweeper.cli.upkeep import prune, retry, verify
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
 from sweeper.words import visible
 
-GARBAGE = 100_000
+GARBAGE = 500_000
 """Objects made before Python looks for cycles; its default of 700 (2,000 since 3.13) looks through
-everything again and again while a large study is read, a tenth of the time of its answer."""
+everything again and again while a large study is read, a tenth of the time of its answer. What an
+answer loads and makes are some 120,000."""
 
 
 app = typer.Typer(
@@ -79,6 +81,8 @@ for _command in COMMANDS:
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
     gc.set_threshold(GARBAGE)
+    # At its end Python would look through everything once more, for as long as a small answer.
+    atexit.register(gc.freeze)
     before = {*threading.enumerate()}
     try:
         _call()

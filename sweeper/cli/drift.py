@@ -87,8 +87,6 @@ def drift(
     ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
-    from sweeper.answers import keep_estimates, statements_of
-
     default = estimator is EstimatorName.skewed
     apart = names_of(each, "--each", EACH_HINT)
     if keys and not as_json:
@@ -100,6 +98,9 @@ def drift(
         )
     with open_store(store) as opened:
         name = name_of(study)
+        opened.read_ahead(name)
+        from sweeper.answers import keep_estimates, statements_of  # loaded meanwhile
+
         if joint is not None:
             from sweeper.answers import joint_answer, view_study  # not loaded where unasked for
 

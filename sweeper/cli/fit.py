@@ -98,12 +98,14 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
-    from sweeper.answers import rules_of
-
     with open_store(store) as opened:
+        name = name_of(study)
+        opened.read_ahead(name)
+        from sweeper.answers import rules_of  # loaded meanwhile
+
         statement = rules_of(
             opened,
-            name_of(study),
+            name,
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             scales=names_of(scales, "--scales", COMMAS),
             each=names_of(each, "--each", EACH_HINT),
@@ -223,18 +225,20 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the best setting at a scale that was not measured, and what it may cost."""
-    from sweeper.answers import predictions_of
-
     given = {"width": width, "depth": depth, "params": params, "tokens": tokens}
     target = {name: value for name, value in given.items() if value is not None}
-    for name, value in map(_assignment, at or []):
-        if name in target:
-            raise RequestError(f"{name} is given twice at the target")
-        target[name] = value
+    for scale, value in map(_assignment, at or []):
+        if scale in target:
+            raise RequestError(f"{scale} is given twice at the target")
+        target[scale] = value
     with open_store(store) as opened:
+        name = name_of(study)
+        opened.read_ahead(name)
+        from sweeper.answers import predictions_of  # loaded meanwhile
+
         statement = predictions_of(
             opened,
-            name_of(study),
+            name,
             target,
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             each=names_of(each, "--each", EACH_HINT),

@@ -95,12 +95,14 @@ def transfer(
     as_json: JsonOption = False,
 ) -> None:
     """Show the gaps to the largest scale, how fast they close, and whether transfer pays."""
-    from sweeper.answers import transfers_of
-
     with open_store(store) as opened:
+        name = name_of(study)
+        opened.read_ahead(name)
+        from sweeper.answers import transfers_of  # loaded meanwhile
+
         statements = transfers_of(
             opened,
-            name_of(study),
+            name,
             hyperparameter,
             scale=scale,
             horizon=horizon,

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Text, case, cast, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
 
 from sweeper.outcome import FAILED
 from sweeper.store.attempts import RUNNING
@@ -115,10 +126,9 @@ def _numbers(document: Any, above: Place = ()) -> Iterator[Place]:
 _VERSIONS = ("commit", "torch", "sweeper")
 _OF_RESULT = [name for name in LAST_COLUMNS if name in results.c and name not in DERIVED_COLUMNS]
 _AMOUNTS = [name for name in _OF_RESULT if isinstance(results.c[name].type, Number)]
-_OWN = ("key", "seed", *_AMOUNTS, "hidden")
 _SHARED = ("variant", "workload_version", "outcome", "device")
 _DOCUMENTS = ("config", "derived", "environment")
-_SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS)
+_SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS, "hidden")
 
 
 @contextmanager
@@ -134,9 +144,43 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """The trials of a study as the database tells them.
+
+    Attributes:
+        study: the study.
+        names: what each trial has of its own.
+        rows: one a point, see :func:`_points`.
+    """
+
+    study: StudyRecord
+    names: tuple[str, ...]
+    rows: Sequence[Row[Any]]
+
+
+def read_points(
+    connection: Connection, name: str, *, hidden: bool = False, counted: bool = True
+) -> Points:
+    """Returns what :func:`trial_frame` needs of the database.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    study = find_study(connection, name)
+    names = ("position", "key", "seed", RUN_LENGTH, "metrics", *(["attempts"] if counted else []))
+    rows = connection.execute(_points(study, names, hidden=hidden)).all()
+    return Points(study=study, names=names, rows=rows)
+
+
 @_without_collection()
 def trial_frame(
-    connection: Connection, name: str, *, hidden: bool = False, counted: bool = True
+    connection: Connection,
+    name: str,
+    *,
+    hidden: bool = False,
+    counted: bool = True,
+    points: Points | None = None,
 ) -> pandas.DataFrame:
     """Returns one row a member of a study, those without a result too, in declared order; with
     ``hidden`` those, too, that the study no longer declares.
@@ -150,66 +194,77 @@ def trial_frame(
     optimum), run_length (of an imported run, in tokens or else in steps), where any result came
     with one. A setting whose name is one of these others is found as ``setting_<name>``.
 
+    Args:
+        connection: an open transaction.
+        name: name of the study.
+        hidden, counted: see above.
+        points: what :func:`read_points` has read of it before; None reads it now.
+
     Raises:
         UnknownNameError: there is no such study.
     """
     import pandas  # imported here: everything but analysis does without it
 
-    study = find_study(connection, name)
-    columns = _columns(connection, _members(study, hidden=hidden, counted=counted))
-    # One text of all is read several times faster than each by itself.
-    metrics = json.loads(f"[{','.join(text or '{}' for text in columns['metrics'])}]")
+    if points is None:
+        points = read_points(connection, name, hidden=hidden, counted=counted)
+    study = points.study
+    rows, own = _in_order(points)
+    metrics = own.pop("metrics")
+    reported = {study.metric, *(name for each in metrics for name in each)}
     measured = {
         name: pandas.Series([each.get(name) for each in metrics], dtype="float64")
         for name in (study.metric, *KNOWN_METRICS)
+        if name in reported
     }
-    whole = _shared(columns)
+    whole = _shared(rows).take(own.pop("point")).reset_index(drop=True)
     settings = [name for name in whole.columns if name not in _SAID]
-    own = [*_OWN, "attempts"] if counted else _OWN
-    whole = whole.assign(study=study.name, **{name: columns[name] for name in own})
-    if None in columns["outcome"]:
-        whole["outcome"] = _outcomes(connection, name, columns["key"], columns["outcome"])
+    whole = whole.assign(study=study.name, **own)
+    if whole["outcome"].isna().any():
+        whole["outcome"] = _outcomes(connection, name, whole["key"], whole["outcome"])
     worst = float("inf") if study.goal == "min" else float("-inf")
     whole["loss"] = measured.pop(study.metric).mask(whole["outcome"] == "diverged", worst)
+    found = _amounts(connection, name) if any(row.timed for row in rows) else {}
+    unknown = [None] * len(_AMOUNTS)
+    whole[_AMOUNTS] = [found.get(key, unknown) for key in whole["key"]] if found else None
     kinds = dict.fromkeys((*DERIVED_COLUMNS, *_AMOUNTS), "float64")
     kinds |= {"hidden": "bool"} | ({"attempts": "int64"} if counted else {})
     last = [name for name in LAST_COLUMNS if counted or name != "attempts"]
+    length = whole[RUN_LENGTH]
     whole = whole[[*FIRST_COLUMNS, *settings, *last]].astype(kinds)
     if study.workload == IMPORTED:
-        length = pandas.Series(columns[RUN_LENGTH], dtype="float64")
-        measured[RUN_LENGTH] = length.mask(length == 0)
+        measured[RUN_LENGTH] = length.where(length > 0).astype("float64")
     return whole.assign(**{name: each for name, each in measured.items() if each.notna().any()})
 
 
-def _columns(connection: Connection, statement: Select[Any]) -> dict[str, Sequence[Any]]:
-    """Returns the columns of the members, in the order of their positions."""
-    names = [column.name for column in statement.selected_columns]
-    rows = sorted(connection.execute(statement).all(), key=itemgetter(0))
-    return dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
-
-
-def _shared(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
-    """Returns what the trials say of their points and of the code behind them, in their order.
-
-    The seeds of a point say the same, so each combination of texts is read once.
-    """
+def _in_order(points: Points) -> tuple[list[Row[Any]], dict[str, Any]]:
+    """Returns the points in the order of their first trials, and of the trials, in the order of
+    their positions, what each has of its own and the index of its point."""
     import pandas
 
-    number: dict[tuple[Any, ...], int] = {}
-    names = (*_SHARED, *_DOCUMENTS)
-    texts = zip(*(columns[name] for name in names), strict=True)
-    codes = [number.setdefault(each, len(number)) for each in texts]
-    said = [_said(dict(zip(names, each, strict=True))) for each in number]
+    # One text of all is read several times faster than each by itself.
+    told = json.loads(f"[{','.join(row.trials for row in points.rows)}]")
+    count = len(points.names)
+    own = pandas.DataFrame({name: told[at::count] for at, name in enumerate(points.names)})
+    own["point"] = [index for index, row in enumerate(points.rows) for _ in range(row.number)]
+    own = own.sort_values("position", kind="stable", ignore_index=True)
+    own["point"], first = own["point"].factorize()
+    return [points.rows[index] for index in first], dict(own.drop(columns="position"))
+
+
+def _shared(rows: Iterable[Row[Any]]) -> pandas.DataFrame:
+    """Returns what the trials of each point say of it and of the code behind them."""
+    import pandas
+
+    said = [_said(row._asdict()) for row in rows]
     found = dict.fromkeys((*_SAID, *(name for each in said for name in each)))
-    frame = pandas.DataFrame.from_records(said, columns=[*found])
-    return frame.take(codes).reset_index(drop=True)
+    return pandas.DataFrame.from_records(said, columns=[*found])
 
 
 def _said(texts: Mapping[str, Any]) -> dict[str, Any]:
     """Returns columns of the trials that have these texts."""
-    config, derived, environment = (json.loads(texts[name] or "{}") for name in _DOCUMENTS)
+    config, derived, environment = (json.loads(texts.get(name) or "{}") for name in _DOCUMENTS)
     return {
-        **{name: texts[name] for name in _SHARED},
+        **{name: texts[name] for name in (*_SHARED, "hidden")},
         "device": texts["device"] or None,  # an imported result may not say where it was got
         **{name: environment.get(name) for name in _VERSIONS},
         **{name: derived.get(name, config.get(name)) for name in DERIVED_COLUMNS},
@@ -219,6 +274,17 @@ def _said(texts: Mapping[str, Any]) -> dict[str, Any]:
             if name not in DERIVED_COLUMNS
         },
     }
+
+
+def _amounts(connection: Connection, study: str) -> dict[str, Sequence[float | None]]:
+    """Returns what each result took, by its trial's key: read as numbers, which a database
+    would write out with too few digits."""
+    statement = (
+        select(results.c.trial_key, *(results.c[name] for name in _AMOUNTS))
+        .join(study_trials, study_trials.c.trial_key == results.c.trial_key)
+        .where(study_trials.c.study == study)
+    )
+    return {key: amounts for key, *amounts in connection.execute(statement)}
 
 
 @_without_collection()
@@ -270,54 +336,72 @@ def curve_files(connection: Connection, study: str) -> dict[str, str]:
     return {row.trial_key: row.curve for row in connection.execute(statement)}
 
 
-def _members(study: StudyRecord, *, hidden: bool, counted: bool) -> Select[Any]:
-    """Returns what selects the members of a study, those of one position by variant."""
+def _points(study: StudyRecord, names: Sequence[str], *, hidden: bool) -> Select[Any]:
+    """Returns what selects the points of a study, by variant: what their trials have in common,
+    and in one JSON text, without brackets, what each has of its own under these names.
+
+    The database puts the trials of a point together, so that a few thousand rows come back
+    rather than one a trial, and their documents, a text each, are parsed once a point: those of
+    100,000 trials one by one take seconds.
+    """
     here = attempts.c.trial_key == study_trials.c.trial_key
-    tried = select(func.count()).where(here).scalar_subquery()
+    own: dict[str, ColumnElement[str]] = {
+        "position": cast(study_trials.c.position, Text),
+        "key": literal('"') + trials.c.key + '"',
+        "seed": cast(trials.c.seed, Text),
+        RUN_LENGTH: cast(
+            func.coalesce(case((results.c.tokens > 0, results.c.tokens), else_=results.c.step), 0),
+            Text,
+        ),
+        "metrics": func.coalesce(cast(results.c.metrics, Text), "{}"),
+        "attempts": cast(select(func.count()).where(here).scalar_subquery(), Text),
+    }
+    # The documents differ most, and first they are sorted fastest.
+    shared = [
+        cast(trials.c.config, Text).label("config"),
+        cast(trials.c.derived, Text).label("derived"),
+        results.c.outcome,
+        study_trials.c.variant,
+        study_trials.c.hidden,
+        trials.c.workload_version,
+        results.c.device,
+    ]
     # Each imported result names the row that it stood in, and no version of any code.
-    environment = literal("{}") if study.workload == IMPORTED else results.c.environment
+    if study.workload != IMPORTED:
+        shared.append(cast(results.c.environment, Text).label("environment"))
+    text = own[names[0]]
+    for name in names[1:]:
+        text = text + "," + own[name]
     statement = (
         select(
-            study_trials.c.position,
-            study_trials.c.variant,
-            study_trials.c.hidden,
-            trials.c.key,
-            trials.c.seed,
-            trials.c.workload_version,
-            # As text: parsing the documents of 100,000 trials one by one takes seconds.
-            cast(trials.c.config, Text).label("config"),
-            cast(trials.c.derived, Text).label("derived"),
-            cast(results.c.metrics, Text).label("metrics"),
-            cast(environment, Text).label("environment"),
-            results.c.outcome,
-            *(results.c[name] for name in _OF_RESULT),
-            case((results.c.tokens > 0, results.c.tokens), else_=results.c.step).label(RUN_LENGTH),
-            *([tried.label("attempts")] if counted else []),
+            *shared,
+            func.count().label("number"),
+            func.count(func.coalesce(*(results.c[name] for name in _AMOUNTS))).label("timed"),
+            func.aggregate_strings(text, ",").label("trials"),
         )
         .join(trials, trials.c.key == study_trials.c.trial_key)
         .outerjoin(results, results.c.trial_key == trials.c.key)
         .where(study_trials.c.study == study.name)
+        .group_by(*shared)
         .order_by(study_trials.c.variant)
     )
     return statement if hidden else statement.where(~study_trials.c.hidden)
 
 
 def _outcomes(
-    connection: Connection, study: str, keys: Sequence[str], known: Sequence[str | None]
+    connection: Connection, study: str, keys: Iterable[str], known: Iterable[object]
 ) -> list[str]:
     """Returns ``failed`` or ``missing`` for every trial without a result, by its last attempt
     that ended and was not excused."""
-    last: dict[str, str] = {}
-    if None in known:
-        here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
-        ended = (
-            select(attempts.c.trial_key, attempts.c.state)
-            .where(attempts.c.trial_key.in_(here), attempts.c.state != RUNNING)
-            .where(~attempts.c.excused)
-            .order_by(attempts.c.trial_key, attempts.c.number)
-        )
-        last = {row.trial_key: row.state for row in connection.execute(ended)}
+    here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
+    ended = (
+        select(attempts.c.trial_key, attempts.c.state)
+        .where(attempts.c.trial_key.in_(here), attempts.c.state != RUNNING)
+        .where(~attempts.c.excused)
+        .order_by(attempts.c.trial_key, attempts.c.number)
+    )
+    last = {row.trial_key: row.state for row in connection.execute(ended)}
     return [
-        outcome or ("failed" if last.get(key) in FAILED else "missing")
+        outcome if isinstance(outcome, str) else "failed" if last.get(key) in FAILED else "missing"
         for key, outcome in zip(keys, known, strict=True)
     ]

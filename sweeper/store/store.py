@@ -4,10 +4,11 @@ transaction."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,9 @@ from sweeper.store.location import locate
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
 from sweeper.store.schema import open_database
+
+if TYPE_CHECKING:
+    import pandas
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,6 +82,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._reader = ThreadPoolExecutor(max_workers=1)
+        self._ahead: dict[str, Future[frames.Points]] = {}
 
     @classmethod
     def open(
@@ -125,6 +131,7 @@ class Store:
 
     def close(self) -> None:
         """Closes all connections to the database."""
+        self._reader.shutdown()
         self.database.close()
 
     def require_kept(self, keys: Collection[str]) -> None:
@@ -187,7 +194,19 @@ class Store:
         return self.record_many([(outcome, objective)])[0]
 
     # Answers
-    frame = _reads(frames.trial_frame)
+    def read_ahead(self, name: str) -> None:
+        """Begins to read the trials of a study for the next frame of them without attempts
+        counted, so that the database is at work while the caller loads what analyses them."""
+        self._ahead[name] = self._reader.submit(self._points, name, counted=False)
+
+    def frame(self, name: str, *, hidden: bool = False, counted: bool = True) -> pandas.DataFrame:
+        """Returns the trials of a study, see :func:`trial_frame`."""
+        ahead = None if hidden or counted else self._ahead.pop(name, None)
+        points = None if ahead is None else ahead.result()
+        return self._frame(name, hidden=hidden, counted=counted, points=points)
+
+    _points = _reads(frames.read_points)
+    _frame = _reads(frames.trial_frame)
     marks = _reads(frames.mark_frame)
     derived_places = _reads(frames.derived_places)
     derived = _reads(frames.derived_frame)

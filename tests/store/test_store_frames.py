@@ -54,6 +54,37 @@ def test_each_study_reads_its_own_metric_from_a_shared_result(store: Store) -> N
     assert store.frame("by_other")["loss"].isna().tolist() == [True]
 
 
+def test_seeds_of_a_point_stand_in_declared_order_with_what_each_has_of_its_own(
+    store: Store,
+) -> None:
+    declared = [trial(index, seed=seed, position="left") for seed in (2, 1) for index in (1, 0)]
+    store.save_study(study(), members(declared))
+    for place in (2, 0):
+        store.record(
+            outcome(declared[place].key, loss=place / 3, device_seconds=place / 3, attempt=0),
+            objective=None,
+        )
+
+    store.read_ahead("widths")
+    frame = store.frame("widths", counted=False)
+
+    assert frame["key"].tolist() == [item.key for item in declared]
+    assert frame["seed"].tolist() == [2, 2, 1, 1]
+    assert frame["learning_rate"].tolist() == [2 / 1024, 1 / 1024] * 2
+    assert frame["position"].tolist() == ["left"] * 4
+    assert frame["outcome"].tolist() == ["completed", "missing", "completed", "missing"]
+    assert frame["loss"].dropna().tolist() == [0.0, 2 / 3]
+    assert frame["device_seconds"].dropna().tolist() == [0.0, 2 / 3]
+    assert store.frame("widths").drop(columns="attempts").equals(frame)
+
+
+def test_a_study_that_is_none_is_said_when_its_frame_is_asked_for(store: Store) -> None:
+    store.read_ahead("depths")
+
+    with pytest.raises(UnknownNameError):
+        store.frame("depths", counted=False)
+
+
 def test_a_setting_named_like_a_column_of_the_frame_keeps_its_own_column(store: Store) -> None:
     store.save_study(study(), members([trial(0, loss="hinge", device="left")]))
 

@@ -119,6 +119,8 @@ def fit_planes(design: Floats, low: Floats, high: Floats, sd: Floats) -> Floats:
     found = _finite_guess(low, high) @ plane_weights(design, sd).T
     found[~has_maximum(design, low, high)] = np.nan
     todo = np.flatnonzero(np.isfinite(found[:, 0]) & np.any(low < high, axis=1))
+    if not len(todo):
+        return found
     low, high, best = low[todo], high[todo], np.full(len(todo), -np.inf)
     here, step = found[todo], np.zeros((len(todo), design.shape[1]))
     for _ in range(ROUNDS):
