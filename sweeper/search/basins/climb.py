@@ -193,7 +193,7 @@ class _Climber:
     def _for_the_verdict(self) -> Wanted | None:
         """Returns the run that narrows the slope most for its price, if the verdict needs it."""
         assert self.aim.claim is not None
-        toward = slope_weights(self.rungs)
+        toward = slope_weights([rung.doublings for rung in self.rungs])
         if decided(self.basins, toward, self.aim.claim) is not None:
             return None
         open_scales = [i for i in range(len(self.rungs)) if not i or not self._full(i)]
@@ -254,9 +254,9 @@ class _Climber:
         return [Wanted(rung=own[i][0], place=own[i][1], why="start") for i in chosen]
 
 
-def slope_weights(rungs: Sequence[Rung]) -> Floats:
+def slope_weights(doublings: Sequence[float]) -> Floats:
     """Returns the weights of the optima in the least-squares slope, octaves per doubling."""
-    steps = np.array([rung.doublings for rung in rungs])
+    steps = np.array(doublings)
     off: Floats = steps - steps.mean()
     square = float(off @ off)
     return off / (square or 1.0)
