@@ -102,8 +102,23 @@ def test_nothing_is_run_where_a_smaller_scale_diverged() -> None:
     assert np.abs(errors(ladder)).max() < 0.2
 
 
-def test_an_optimum_beyond_the_axis_is_not_made_up() -> None:
-    ladder, _ = climbed(study_of({"optimum": 3.0, "drift": 0.0}))
+@pytest.mark.parametrize(("optimum", "drift"), [(1.4, 0.0), (-10.5, -0.5)])
+def test_an_axis_grows_where_the_optimum_lies_beyond_it(optimum: float, drift: float) -> None:
+    study = study_of({"optimum": optimum, "drift": drift})
+    ladder, made = climbed(study)
+    assert np.abs(errors(ladder, drift) + (-4.2 - optimum)).max() < 0.3
+    rates = [math.log2(p.trial.trial.config["learning_rate"]) for p in made]  # type: ignore[arg-type]
+    assert max(rates) <= 4 and min(rates) >= -16
+
+
+def test_an_axis_does_not_grow_where_the_optimum_lies_inside() -> None:
+    _, made = climbed(study_of())
+    rates = [p.trial.trial.config["learning_rate"] for p in made]
+    assert RATES[0] <= min(rates) and max(rates) <= RATES[-1]  # type: ignore[type-var, operator]
+
+
+def test_an_optimum_far_beyond_the_axis_is_not_made_up() -> None:
+    ladder, _ = climbed(study_of({"optimum": 9.0, "drift": 0.0}))
     assert ENOUGH not in ladder.standings[0].state.stops
 
 

@@ -37,7 +37,8 @@ class Rung:
         doublings: log2 of the scale over the smallest.
         price: of a run, FLOPs.
         places: where runs may be made, log2 of the hyperparameter, ascending.
-        declared: those of the places that the study declares, ascending.
+        declared: those of the places that the study declares, ascending; those beyond them are
+            for an optimum that lies at their end or beyond.
     """
 
     doublings: float
@@ -209,7 +210,18 @@ class _Climber:
             for place in self.rungs[rung].places
             if not any(_is(each, rung, place) for each in self.made)
             and not self._blows_up(rung, place)
+            and not self._needless(rung, place)
         ]
+
+    def _needless(self, rung: int, place: float) -> bool:
+        """Returns whether a place lies beyond what is declared, and the optimum does not: it is
+        farther inside than the last two declared values."""
+        declared, optimum = self.rungs[rung].declared, self.basins.optima[rung]
+        low, high = declared[:2][-1], declared[-2:][0]
+        return bool(
+            (place < declared[0] - 1e-9 and optimum > low)
+            or (place > declared[-1] + 1e-9 and optimum < high)
+        )
 
     def _blows_up(self, rung: int, place: float) -> bool:
         """Returns whether a run diverged as far above its optimum, or less far."""

@@ -14,11 +14,14 @@ from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
 from sweeper.search.basins.climb import Aim, Made, Rung, State, next_runs
 from sweeper.search.basins.model import Prior
-from sweeper.study import PlannedTrial, Study, plan_trial
+from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial
 from sweeper.trial import canonical_json
 
 FINE = 0.4
 """Octaves between declared values from which on a run may be made half-way, too."""
+
+BEYOND = 4
+"""Steps, as wide as the last one, by which an axis may grow at each end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,24 +193,32 @@ class _Group:
     def _rung(self, scale: float) -> Rung:
         points = self._points[self._scales.index(scale)]
         declared = sorted(math.log2(point[self._name]) for point in points)
-        between = [
-            (low + high) / 2
-            for low, high in pairwise(declared)
-            if high - low >= FINE and self._fits(points[0], (low + high) / 2)
-        ]
+        more = [(low + high) / 2 for low, high in pairwise(declared) if high - low >= FINE]
+        if len(declared) > 1:
+            (first, second), (last_but_one, last) = declared[:2], declared[-2:]
+            steps = range(1, BEYOND + 1)
+            more += [first - step * (second - first) for step in steps]
+            more += [last + step * (last - last_but_one) for step in steps]
+        more = [place for place in more if self._fits(points[0], place)]
         price = plan_trial(self._study, self._variant, points[0], int(self._seeds[0]))
         return Rung(
             doublings=math.log2(scale / self._scales[0]),
             price=float(price.trial.derived["flops"]) * len(self._seeds),
-            places=tuple(sorted([*declared, *between])),
+            places=tuple(sorted([*declared, *more])),
             declared=tuple(declared),
         )
 
     def _fits(self, point: Mapping[str, Any], place: float) -> bool:
-        """Returns whether the workload takes a value between those that are declared."""
-        if isinstance(point[self._name], int):
+        """Returns whether the workload takes a value that is not declared."""
+        settings = self._study.card.settings
+        setting = next(each for each in settings if each.name == self._name)
+        if setting.kind == "int":
             return False
-        return not self._study.card.problems({**point, self._name: 2.0**place})
+        try:
+            value = canonical_value(setting, 2.0**place)
+        except ValueError:
+            return False
+        return not self._study.card.problems({**point, self._name: value})
 
     def _trials(self, rung: int, place: float) -> list[PlannedTrial]:
         points = self._points[rung]
