@@ -71,7 +71,7 @@ def errors(ladder: Ladder, drift: float = -0.4) -> np.ndarray:
     return np.asarray(basins.optima - (-4.2 + drift * np.log2(np.array(standing.scales) / 32)))
 
 
-@pytest.mark.parametrize("drift", [-0.8, -0.4, 0.0, 0.3])
+@pytest.mark.parametrize("drift", [-0.8, 0.3])
 def test_planted_optima_are_found_for_a_fifth_of_the_grid(drift: float) -> None:
     study = study_of({"drift": drift})
     ladder, made = climbed(study)

@@ -107,20 +107,16 @@ class ReplayCard:
             table = read_table(path)
         except DataUnavailableError as fault:
             return Problem(keys=("table",), message=str(fault))
-        columns = [name for name in table.columns if name not in TAKEN]
-        axes = [
-            replace(_number(table, name), name=name, packable=True)
-            for name in columns
-            if table.numbers(name) is not None
-        ]
-        wheres = [replace(_cell(table, name), name=f"where.{name}") for name in columns]
-        return replace(self, settings=(*SETTINGS, *axes, *wheres))
+        return replace(self, settings=_settings(table.path, table.digest))
 
     def problems(self, config: Config) -> list[Problem]:
         """Returns what of a config the table does not have."""
         if missing(SETTINGS, config):
             return [Problem(keys=("table",), message="table is required")]
-        problem = _problem(completed(_settings(self, config), config))
+        try:
+            problem = _problem(_completed(config))
+        except ValueError as fault:  # of a table that a variant has to itself
+            problem = Problem(keys=("table",), message=str(fault))
         return [problem] if problem else []
 
     def resolve(self, config: Config) -> Resolved:
@@ -130,7 +126,7 @@ class ReplayCard:
         Raises:
             ValueError: the config has a problem.
         """
-        full = completed(_settings(self, config), config)
+        full = _completed(config)
         if problem := _problem(full):
             raise ValueError(problem.message)
         table = read_table(full["table"])
@@ -233,10 +229,31 @@ def _cell(table: Table, name: str) -> Setting:
     return Setting(name=name, kind="text", doc=doc, optional=True)
 
 
-def _settings(card: ReplayCard, config: Config) -> tuple[Setting, ...]:
-    """Returns the settings for a config, also of a card that was not made for its table."""
-    made = card.tailored(config)
-    return SETTINGS if isinstance(made, Problem) else made.settings
+@lru_cache(maxsize=16)
+def _settings(path: str, digest: str) -> tuple[Setting, ...]:
+    """Returns all settings that a study of a table may have."""
+    table = read_table(path)
+    columns = [name for name in table.columns if name not in TAKEN]
+    axes = [
+        replace(_number(table, name), packable=True)
+        for name in columns
+        if table.numbers(name) is not None
+    ]
+    wheres = [replace(_cell(table, name), name=f"where.{name}") for name in columns]
+    return (*SETTINGS, *axes, *wheres)
+
+
+def _completed(config: Config) -> dict[str, Any]:
+    """Returns a config with every setting of its table.
+
+    Raises:
+        ValueError: the table lacks what the config sets, or cannot be read.
+    """
+    try:
+        table = read_table(config["table"])
+    except DataUnavailableError as fault:
+        raise ValueError(str(fault)) from None
+    return completed(_settings(table.path, table.digest), config)
 
 
 def _table_of(config: Config) -> Table:

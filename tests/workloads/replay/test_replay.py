@@ -135,6 +135,16 @@ def test_what_the_table_does_not_have_is_refused_when_a_study_is_read(
     assert why in str(caught.value)
 
 
+def test_a_variant_may_have_a_table_of_its_own(table: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text("utf-8").replace("2.0,", "2.5,"), encoding="utf-8")
+    study = replayed(table, variants={"one": {}, "other": {"table": str(other)}})
+    assert len({trial.key for trial in trials(study)}) == 8
+    other.write_text("width,rate,loss\n64,1.0,2\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="unknown settings: learning_rate"):
+        replayed(table, variants={"one": {}, "other": {"table": str(other)}})
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
