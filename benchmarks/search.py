@@ -15,7 +15,8 @@ large as that of the published numbers and four times that, and judged by
   `broken` for `holds`.
 
 `grid` is the full grid, read by the analysis. `ladder` is after the optima and `ladder-verdict`
-after the verdict; both are read by the basins that they climb by.
+after the verdict; both are read by the basins that they climb by. `ladder-read` makes as many runs
+more as the analysis needs to find an optimum of every scale in them, and is read by it.
 
     python benchmarks/search.py                       # the table of docs/benchmarks.md
     python benchmarks/search.py --repetitions 3 --series Muon/SP --by-series
@@ -219,9 +220,13 @@ class Found:
 
 def grid(study: Study, replay: Replay) -> Found:
     """Returns what the analysis finds on the full grid."""
+    return read(study, [(planned, replay.outcome(planned)) for planned in expand(study)])
+
+
+def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
+    """Returns what the analysis finds in trials that have ended."""
     rows = []
-    for planned in expand(study):
-        outcome = replay.outcome(planned)
+    for planned, outcome in ended:
         loss = outcome.metrics.get("val_loss", math.inf)
         config = planned.trial.config
         rows.append((config["width"], config["learning_rate"], 0, loss, outcome.kind))
@@ -233,7 +238,8 @@ def grid(study: Study, replay: Replay) -> Found:
     known = {optimum.scale: optimum.log2 for optimum in located.optima}
     try:
         drift = measure_drift(located.optima)
-        ruling = judge(Claim(exponent=CLAIM[0], tolerance=CLAIM[1]), drift, located.optima).ruling
+        claim = Claim(exponent=CLAIM[0], tolerance=CLAIM[1])
+        ruling = judge(claim, drift, located.optima).ruling
     except AnalysisRefusal:
         ruling = "inconclusive"
     widths = study.axes("default")["width"]
@@ -254,10 +260,22 @@ def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
     return Found(optima=basins.optima, ruling=rulings[verdict])
 
 
+def ladder_read(study: Study, replay: Replay) -> Found:
+    """Returns what the analysis finds in the trials of a ladder that leaves it enough to read."""
+    search = Ladder(study, aim=Aim(alone=True))
+    ended = []
+    while wave := search.ask():
+        new = [(each.trial, replay.outcome(each.trial)) for each in wave]
+        search.tell([outcome for _, outcome in new])
+        ended += new
+    return read(study, ended)
+
+
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
     "ladder-verdict": partial(ladder, aim=Aim(claim=CLAIM)),
+    "ladder-read": ladder_read,
 }
 
 

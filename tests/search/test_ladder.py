@@ -164,7 +164,24 @@ def test_a_claim_is_decided_and_then_nothing_more_is_run() -> None:
         assert share(study, made) < 0.2
 
 
-@pytest.mark.parametrize("seed", range(3))
+def test_scales_that_are_to_be_read_alone_have_their_lowest_run_between_two_others() -> None:
+    study = study_of({"noise": 0.005, "cliff": 2.2})
+    _, made = climbed(study, aim=Aim(alone=True))
+    for width in WIDTHS:
+        here = sorted(
+            (
+                p.trial.trial.config["learning_rate"],
+                outcome_of(p).metrics.get("val_loss", math.inf),
+            )
+            for p in made
+            if p.trial.scale == width
+        )
+        losses = [loss for _, loss in here]
+        assert 0 < losses.index(min(losses)) < len(losses) - 1
+    assert share(study, made) < 0.35
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_a_search_begun_anew_at_any_point_makes_the_same_decisions(seed: int) -> None:
     """As a run does after an interruption: the outcomes of the store are told, in any portions."""
     study, draw = study_of({"noise": 0.01, "cliff": 2.5}), random.Random(seed)

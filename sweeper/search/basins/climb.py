@@ -87,6 +87,8 @@ class Aim:
             it counts as that: a run is some trouble at any price.
         least: share of a variance that a run has to take away.
         claim: exponent and tolerance of the claim whose verdict is enough; None to locate optima.
+        alone: whether every scale has to have a lowest run between two others, so that its optimum
+            can be read without the other scales, as ``sweeper drift`` does.
     """
 
     within: float = 0.2
@@ -96,6 +98,7 @@ class Aim:
     cheap: float = 0.03
     least: float = 0.1
     claim: tuple[float, float] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +182,19 @@ class _Climber:
         narrow = self.basins.spread[index] <= within
         below = any(each.place <= optimum for each in here)
         above = any(each.place >= optimum for each in here)
-        if narrow and below and above:
+        if narrow and below and above and not self.aim.alone:
             return ENOUGH
         if index and self._full(index):
+            if (
+                self.aim.alone
+                and len(here) < self.aim.most
+                and (missing := self._open(index, own))
+            ):
+                return [missing]
             return SPENT
+        if narrow and below and above:
+            missing = self._open(index, own)
+            return [missing] if missing else ENOUGH
         if narrow:
             own = [each for each in own if (each[1] > optimum) == below]
             wanted = self._best(own, toward, index, "bracket", least=0.0)
@@ -190,6 +202,20 @@ class _Climber:
             free = self._free(range(index + 1)) if own else []
             wanted = self._best(free, toward, index, "narrow", least=self.aim.least)
         return [wanted] if wanted else (VAIN if own else FULL)
+
+    def _open(self, index: int, own: Sequence[tuple[int, float]]) -> Wanted | None:
+        """Returns the run next to the lowest one of a scale, toward the optimum, where there is
+        none on one of its sides; None if there is, or if no place is left."""
+        here = sorted(
+            (e.place, e.loss) for e in self.made if e.rung == index and not math.isnan(e.loss)
+        )
+        lowest = min(here, key=lambda each: each[1], default=(0.0, 0.0))[0]
+        if here and here[0][0] < lowest < here[-1][0]:
+            return None
+        optimum = float(self.basins.optima[index])
+        aim = optimum if len(here) < 3 else lowest + math.copysign(1.0, lowest - here[0][0] - 1e-9)
+        near = min(own, key=lambda each: abs(each[1] - aim), default=None)
+        return None if near is None else Wanted(rung=index, place=near[1], why="bracket")
 
     def _for_the_verdict(self) -> Wanted | None:
         """Returns the run that narrows the slope most for its price, if the verdict needs it."""
