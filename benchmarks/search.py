@@ -50,8 +50,7 @@ from sweeper.analysis import (
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search.basins.climb import Aim, decided, slope_weights
-from sweeper.search.basins.ladder import Ladder
+from sweeper.search import Aim, Ladder, decided
 from sweeper.study import PlannedTrial, Study, expand
 from workloads.replay.card import replayed_loss
 
@@ -255,7 +254,7 @@ def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
     basins = standing.state.basins
     assert basins is not None
     doublings = [math.log2(scale / standing.scales[0]) for scale in standing.scales]
-    verdict = decided(basins, slope_weights(doublings), CLAIM)
+    verdict = decided(basins, doublings, CLAIM)
     rulings: dict[bool | None, Ruling] = {True: "holds", False: "broken", None: "inconclusive"}
     return Found(optima=basins.optima, ruling=rulings[verdict])
 

@@ -220,12 +220,13 @@ class _Climber:
     def _for_the_verdict(self) -> Wanted | None:
         """Returns the run that narrows the slope most for its price, if the verdict needs it."""
         assert self.aim.claim is not None
-        toward = slope_weights([rung.doublings for rung in self.rungs])
-        if decided(self.basins, toward, self.aim.claim) is not None:
+        doublings = [rung.doublings for rung in self.rungs]
+        if decided(self.basins, doublings, self.aim.claim) is not None:
             return None
         open_scales = [i for i in range(len(self.rungs)) if not i or not self._full(i)]
         free = self._free(open_scales)
         last = len(self.rungs) - 1
+        toward = slope_weights(doublings)
         return self._best(free, toward, last, "verdict", least=self.aim.least * self.aim.cheap)
 
     def _free(self, scales: Sequence[int]) -> list[tuple[int, float]]:
@@ -300,12 +301,26 @@ def slope_weights(doublings: Sequence[float]) -> Floats:
     return off / (square or 1.0)
 
 
-def decided(basins: Fit, toward: Floats, claim: tuple[float, float]) -> bool | None:
+def decided(basins: Fit, doublings: Sequence[float], claim: tuple[float, float]) -> bool | None:
     """Returns whether the slope is within the tolerance of the exponent, by all of its 95%
-    interval: True, False, or None for neither."""
+    interval: True, False, or None for neither.
+
+    The interval holds what is not known of the optima, and their scatter round the line beyond
+    that.
+
+    Args:
+        basins: what is known.
+        doublings: log2 of every scale over the smallest.
+        claim: exponent and tolerance, octaves per doubling.
+    """
     exponent, tolerance = claim
-    away = abs(float(toward @ basins.optima) - exponent)
-    half = NORMAL_95 * math.sqrt(basins.variance(toward))
+    steps, toward = np.array(doublings), slope_weights(doublings)
+    slope = float(toward @ basins.optima)
+    off = basins.optima - slope * steps
+    off = off - off.mean()
+    scatter = float(off @ off) / max(1, len(steps) - 2) - float(np.mean(basins.spread**2))
+    spread = basins.variance(toward) + max(scatter, basins.scatter**2) * float(toward @ toward)
+    away, half = abs(slope - exponent), NORMAL_95 * math.sqrt(spread)
     if away + half <= tolerance:
         return True
     return False if away - half > tolerance else None

@@ -119,6 +119,11 @@ class Fit:
         return np.sqrt(np.diag(self.covariance)[: self.num_scales])
 
     @property
+    def scatter(self) -> float:
+        """The standard deviation of optima round the drift that the fit allows, octaves."""
+        return self._prior.scatter
+
+    @property
     def curvature(self) -> Floats:
         """The curvature of the loss at every optimum, per octave squared."""
         return np.exp(self.theta[2 * self.num_scales : 3 * self.num_scales])
