@@ -18,8 +18,8 @@ large as that of the published numbers and four times that, and judged by
 after the verdict; both are read by the basins that they climb by. `ladder-read` makes as many runs
 more as the analysis needs to find an optimum of every scale in them, and is read by it.
 
-    python benchmarks/search.py                       # the table of docs/benchmarks.md
-    python benchmarks/search.py --repetitions 3 --series Muon/SP --by-series
+    python benchmarks/search.py --repetitions 4       # the table of docs/benchmarks.md
+    python benchmarks/search.py --series Muon/SP --by-series
 """
 
 from __future__ import annotations
