@@ -180,6 +180,19 @@ class PartialMetrics(Protocol):
         ...
 
 
+@runtime_checkable
+class Tailored(Protocol):
+    """A card of which the settings depend on what a study fixes, as on the columns of a table."""
+
+    def tailored(self, fixed: Config) -> Card | Problem:
+        """Returns the card with all settings, or why there is none.
+
+        Args:
+            fixed: the constant settings of a study as written, not yet checked.
+        """
+        ...
+
+
 class Card(Protocol):
     """The torch-free half of a workload."""
 

@@ -13,7 +13,7 @@ from sweeper.study.source import Complaint, Place
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem
+from workloads.workload import Card, PartialMetrics, Problem, Tailored
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -204,6 +204,13 @@ def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
         card = find_card(study.workload)
     except RequestError as error:
         return Review(None, {}, [Complaint(("workload",), str(error))])
+    if isinstance(card, Tailored):
+        made = card.tailored(study.fixed)
+        if isinstance(made, Problem):
+            key = made.keys[:1]
+            place: Place = ("fixed", *key) if key and key[0] in study.fixed else key
+            return Review(card, {}, [Complaint(place, made.message)])
+        card = made
     reader = VariantReader(
         card, fixed=study.fixed, sweep=study.sweep, variants=study.variants, broken=broken
     )

@@ -9,7 +9,7 @@ from sweeper.study.axes import GEOMETRIC_RANGE, LOG2_RANGE, axis_schema, number_
 from sweeper.study.settings import KINDS, NUMERIC, SEED, condition
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card, known_workloads
-from workloads.workload import Card, Setting
+from workloads.workload import Card, Setting, Tailored
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,13 +18,15 @@ def study_schema() -> dict[str, Any]:
     """Returns the JSON schema (draft 2020-12) of a study file.
 
     A file that names a registered workload may hold the settings of that workload only; any
-    other workload may have settings of any name. What a schema cannot express (combinations of
-    settings, reversed ranges, the swept scale) is left to :func:`load_study`.
+    other workload, and one whose settings depend on the study, may have settings of any name.
+    What a schema cannot express (combinations of settings, reversed ranges, the swept scale) is
+    left to :func:`load_study`.
     """
     schema = Study.model_json_schema()
-    names = known_workloads()
+    cards = {name: find_card(name) for name in known_workloads()}
+    names = [name for name, card in cards.items() if not isinstance(card, Tailored)]
     for name in names:
-        schema["$defs"] |= _definitions(find_card(name), name)
+        schema["$defs"] |= _definitions(cards[name], name)
     whole: dict[str, Any] = _shared(schema)
     return {
         "$schema": DIALECT,

@@ -74,10 +74,12 @@ def _pack(raw: Any) -> int | str:
 
 def search_methods() -> tuple[str, ...]:
     """Returns the names of the strategies that propose trials: the modules of ``sweeper.search``
-    beside its ``base``. They import the study, and so are not imported here."""
+    beside its ``base``; packages there hold what strategies are made of. They import the study,
+    and so are not imported here."""
     package = find_spec("sweeper.search")
     assert package is not None
-    names = {module.name for module in iter_modules(package.submodule_search_locations)}
+    modules = iter_modules(package.submodule_search_locations)
+    names = {module.name for module in modules if not module.ispkg}
     return tuple(sorted(names - {"base"}))
 
 

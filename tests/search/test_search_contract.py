@@ -15,6 +15,7 @@ from engine_studies import planted
 import sweeper.search
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal, Search, make_search
+from sweeper.search.basins.ladder import Ladder
 from sweeper.study.plan import expand
 from sweeper.study.sections import search_methods
 from sweeper.study.study import Study
@@ -32,10 +33,14 @@ def method(name: str) -> object:
     return planted().search.model_copy(update={"method": name})
 
 
-@pytest.fixture(params=[*search_methods(), "doubling"])
+OTHERS: dict[str, Maker] = {"doubling": Doubling, "ladder": Ladder}
+"""A search of these tests, and one that no study can name yet."""
+
+
+@pytest.fixture(params=[*search_methods(), *OTHERS])
 def make(request: pytest.FixtureRequest) -> Maker:
-    """Returns what makes a search: every one that a study may name, and one of these tests."""
-    return Doubling if request.param == "doubling" else by_name(request.param)
+    """Returns what makes a search: every one that a study may name, and the others."""
+    return OTHERS.get(request.param) or by_name(request.param)
 
 
 @pytest.fixture

@@ -1,0 +1,235 @@
+"""The ladder: what it finds on planted surfaces, what it spends, and how it decides."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_studies import planted
+
+from sweeper.errors import RequestError
+from sweeper.outcome import Outcome
+from sweeper.search.base import Proposal
+from sweeper.search.basins.climb import ENOUGH, FULL, Aim, Made, Rung, next_runs
+from sweeper.search.basins.ladder import Ladder
+from sweeper.search.basins.model import Prior
+from sweeper.study.plan import expand
+from sweeper.study.study import Study
+from workloads.planted import surface
+
+WIDTHS = [32, 64, 128, 256, 512]
+RATES = [2.0**power for power in range(-12, 1)]
+FIXED = {"noise": 0.001, "drift": -0.4, "curvature": 0.05, "optimum": -4.2}
+
+
+def study_of(fixed: dict[str, Any] | None = None, **sections: Any) -> Study:
+    return planted(
+        sweep={"width": WIDTHS, "learning_rate": RATES, **sections.pop("sweep", {})},
+        fixed=FIXED | (fixed or {}),
+        **sections,
+    )
+
+
+def outcome_of(proposal: Proposal) -> Outcome:
+    trial = proposal.trial.trial
+    loss = surface(trial.config, trial.seed)
+    if math.isinf(loss):
+        return Outcome(key=trial.key, attempt=1, kind="diverged")
+    return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
+
+
+def climbed(
+    study: Study,
+    outcome: Callable[[Proposal], Outcome] = outcome_of,
+    aim: Aim | None = None,
+) -> tuple[Ladder, list[Proposal]]:
+    ladder, made = Ladder(study, aim=aim), []
+    while wave := list(ladder.ask()):
+        made += wave
+        ladder.tell([outcome(proposal) for proposal in wave])
+    assert ladder.finished
+    return ladder, made
+
+
+def flops(proposals: Sequence[Proposal]) -> float:
+    return sum(float(p.trial.trial.derived["flops"]) for p in proposals)
+
+
+def share(study: Study, made: Sequence[Proposal]) -> float:
+    return flops(made) / sum(float(item.trial.derived["flops"]) for item in expand(study))
+
+
+def errors(ladder: Ladder, drift: float = -0.4) -> np.ndarray:
+    """Returns by how many octaves the optima of the first group are off."""
+    (standing, *_) = ladder.standings
+    basins = standing.state.basins
+    assert basins is not None
+    return np.asarray(basins.optima - (-4.2 + drift * np.log2(np.array(standing.scales) / 32)))
+
+
+@pytest.mark.parametrize("drift", [-0.8, 0.3])
+def test_planted_optima_are_found_for_a_fifth_of_the_grid(drift: float) -> None:
+    study = study_of({"drift": drift})
+    ladder, made = climbed(study)
+    assert share(study, made) < 0.2
+    assert np.abs(errors(ladder, drift)).max() < 0.15
+    assert set(ladder.standings[0].state.stops) == {ENOUGH}
+
+
+def test_an_optimum_that_leaps_is_found_all_the_same() -> None:
+    def leaping(proposal: Proposal) -> Outcome:
+        trial = proposal.trial.trial
+        x, width = math.log2(trial.config["learning_rate"]), trial.config["width"]  # type: ignore[arg-type]
+        best = -4.2 if width < 256 else -6.7  # type: ignore[operator]
+        loss = 1 + 0.025 * (x - best) ** 2
+        return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
+
+    ladder, _ = climbed(study_of(), leaping)
+    basins = ladder.standings[0].state.basins
+    assert basins is not None
+    assert np.abs(basins.optima - np.array([-4.2, -4.2, -4.2, -6.7, -6.7])).max() < 0.6
+
+
+def test_nothing_is_run_where_a_smaller_scale_diverged() -> None:
+    study = study_of({"cliff": 1.6})
+    ladder, made = climbed(study)
+    lost = [p for p in made if outcome_of(p).kind == "diverged" and p.trial.scale > 32]
+    assert len(lost) <= 2
+    assert np.abs(errors(ladder)).max() < 0.2
+
+
+@pytest.mark.parametrize(("optimum", "drift"), [(1.4, 0.0), (-10.5, -0.5)])
+def test_an_axis_grows_where_the_optimum_lies_beyond_it(optimum: float, drift: float) -> None:
+    study = study_of({"optimum": optimum, "drift": drift})
+    ladder, made = climbed(study)
+    assert np.abs(errors(ladder, drift) + (-4.2 - optimum)).max() < 0.3
+    rates = [math.log2(p.trial.trial.config["learning_rate"]) for p in made]  # type: ignore[arg-type]
+    assert max(rates) <= 4 and min(rates) >= -16
+
+
+def test_an_axis_does_not_grow_where_the_optimum_lies_inside() -> None:
+    _, made = climbed(study_of())
+    rates = [p.trial.trial.config["learning_rate"] for p in made]
+    assert RATES[0] <= min(rates) and max(rates) <= RATES[-1]  # type: ignore[type-var, operator]
+
+
+def test_an_optimum_far_beyond_the_axis_is_not_made_up() -> None:
+    ladder, _ = climbed(study_of({"optimum": 9.0, "drift": 0.0}))
+    assert ENOUGH not in ladder.standings[0].state.stops
+
+
+def test_losses_in_another_unit_and_from_another_zero_change_no_decision() -> None:
+    def turned(proposal: Proposal) -> Outcome:
+        told = outcome_of(proposal)
+        loss = 1000 * told.metrics["val_loss"] - 300
+        return Outcome(key=told.key, attempt=1, kind="completed", metrics={"val_loss": loss})
+
+    study = study_of()
+    assert [p.trial for p in climbed(study, turned)[1]] == [p.trial for p in climbed(study)[1]]
+
+
+def test_variants_climb_by_themselves_and_seeds_count_with_their_mean() -> None:
+    variants = {"still": {"drift": 0.0}, "moving": {"drift": -0.8}}
+    fixed = {name: value for name, value in FIXED.items() if name != "drift"}
+    study = planted(
+        sweep={"width": WIDTHS, "learning_rate": RATES, "seed": [0, 1]},
+        fixed=fixed,
+        variants=variants,
+    )
+    ladder, made = climbed(study)
+    assert {s.variant for s in ladder.standings} == set(variants)
+    for standing, drift in zip(ladder.standings, (0.0, -0.8), strict=True):
+        basins = standing.state.basins
+        assert basins is not None
+        slope = np.polyfit(np.log2(WIDTHS), basins.optima, 1)[0]
+        assert slope == pytest.approx(drift, abs=0.1)
+    places = {
+        (p.trial.variant, p.trial.scale, p.trial.trial.config["learning_rate"]) for p in made
+    }
+    assert len(made) == 2 * len(places)
+
+
+def test_a_claim_is_decided_and_then_nothing_more_is_run() -> None:
+    study = study_of()
+    for exponent, holds in ((-0.4, True), (0.0, False)):
+        judged, made = climbed(study, aim=Aim(claim=(exponent, 0.15)))
+        basins = judged.standings[0].state.basins
+        assert basins is not None
+        slope = float(np.polyfit(np.log2(WIDTHS), basins.optima, 1)[0])
+        assert (abs(slope - exponent) < 0.15) == holds
+        assert share(study, made) < 0.2
+
+
+def test_scales_that_are_to_be_read_alone_have_their_lowest_run_between_two_others() -> None:
+    study = study_of({"noise": 0.005, "cliff": 2.2})
+    _, made = climbed(study, aim=Aim(alone=True))
+    for width in WIDTHS:
+        here = sorted(
+            (
+                p.trial.trial.config["learning_rate"],
+                outcome_of(p).metrics.get("val_loss", math.inf),
+            )
+            for p in made
+            if p.trial.scale == width
+        )
+        losses = [loss for _, loss in here]
+        assert 0 < losses.index(min(losses)) < len(losses) - 1
+    assert share(study, made) < 0.35
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_search_begun_anew_at_any_point_makes_the_same_decisions(seed: int) -> None:
+    """As a run does after an interruption: the outcomes of the store are told, in any portions."""
+    study, draw = study_of({"noise": 0.01, "cliff": 2.5}), random.Random(seed)
+    _, expected = climbed(study)
+    stored: dict[str, Outcome] = {}
+    made: list[Proposal] = []
+    ladder = Ladder(study)
+    while True:
+        if draw.random() < 0.3:
+            ladder, made = Ladder(study), []
+        new = list(ladder.ask())
+        made += new
+        known = [stored[p.trial.trial.key] for p in made if p.trial.trial.key in stored]
+        if not new and ladder.finished:
+            break
+        left = [p for p in made if p.trial.trial.key not in stored]
+        if left:
+            some = draw.sample(left, draw.randint(1, len(left)))
+            stored |= {p.trial.trial.key: outcome_of(p) for p in some}
+            known += [stored[p.trial.trial.key] for p in some]
+        ladder.tell(known)
+    assert [(p.trial, p.reason) for p in made] == [(p.trial, p.reason) for p in expected]
+
+
+def test_decisions_do_not_depend_on_the_order_of_the_runs() -> None:
+    places = tuple(float(x) for x in range(-8, 1))
+    rungs = [
+        Rung(doublings=float(i), price=4.0**i, places=places, declared=places) for i in range(3)
+    ]
+    made = [Made(rung=0, place=x, loss=2 + 0.1 * (x + 3.3) ** 2) for x in places]
+    one = next_runs(rungs, made, Aim(), Prior())
+    assert one.wanted == next_runs(rungs, made[::-1], Aim(), Prior()).wanted
+    assert [w.rung for w in one.wanted] == [1, 1]
+
+
+def test_a_ladder_needs_one_hyperparameter() -> None:
+    study = planted(sweep={"curvature": [0.05, 0.1]})
+    with pytest.raises(RequestError, match="one hyperparameter of positive numbers"):
+        Ladder(study)
+    claims = [{"hyperparameter": "learning_rate", "exponent": 0, "tolerance": 0.1}]
+    assert Ladder(planted(sweep={"curvature": [0.05, 0.1]}, claims=claims)).ask()
+
+
+def test_trials_that_all_fail_end_a_ladder() -> None:
+    def failed(proposal: Proposal) -> Outcome:
+        key = proposal.trial.trial.key
+        return Outcome(key=key, attempt=1, kind="bug", error="RuntimeError: it broke")
+
+    ladder, made = climbed(study_of(), failed)
+    assert {p.trial.scale for p in made} == {32.0}
+    assert set(ladder.standings[0].state.stops) == {FULL}

@@ -1,0 +1,1 @@
+"""The ``replay`` workload: answers from a recorded table."""

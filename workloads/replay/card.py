@@ -1,0 +1,362 @@
+"""Card of the ``replay`` workload, and its trainer: a trial is answered from a recorded table.
+
+The settings beside those of :data:`SETTINGS` are the columns of the table: a column of numbers
+is an axis, and ``where.COLUMN`` keeps the rows with one value. So the card that a study has is
+made for its table (:meth:`ReplayCard.tailored`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.replay.table import Surface, Table, read_table, surface_of
+from workloads.settings import completed, missing
+from workloads.workload import (
+    Card,
+    Config,
+    DataUnavailableError,
+    Measurement,
+    Member,
+    Problem,
+    Resolved,
+    Setting,
+)
+
+if TYPE_CHECKING:
+    from workloads.workload import TrainerFactory
+
+SETTINGS = (
+    Setting(
+        name="table",
+        kind="text",
+        doc="CSV file with a heading; its columns of numbers are settings of the study.",
+        required=True,
+    ),
+    Setting(name="loss", kind="text", doc="Column of the loss.", default="loss"),
+    Setting(
+        name="noise",
+        kind="float",
+        doc="Standard deviation of what seeds add, in the unit of the loss.",
+        default=0.0,
+        low=0,
+    ),
+    Setting(
+        name="flops",
+        kind="text",
+        doc="Column of the training FLOPs; null for the square of the column width.",
+        default=None,
+        optional=True,
+    ),
+    Setting(
+        name="sha256",
+        kind="text",
+        doc="SHA-256 of the file; filled in, and where it is given, no other file will do.",
+        default=None,
+        optional=True,
+    ),
+)
+
+TAKEN = frozenset({*(setting.name for setting in SETTINGS), "where", "seed", "sweep"})
+"""Names that mean something else than a column."""
+
+
+@dataclass(frozen=True)
+class ReplayCard:
+    """Card of the ``replay`` workload.
+
+    Attributes:
+        settings: all settings but ``seed``; those of the columns only once it is tailored.
+    """
+
+    settings: tuple[Setting, ...] = SETTINGS
+    name: str = "replay"
+    version: str = "1.0.0"
+    doc: str = (
+        "Answers from a recorded table, interpolated in log2 of its axes; trains nothing. For "
+        "trying a search in seconds, and a study on the results of an old one."
+    )
+
+    @property
+    def metrics(self) -> Mapping[str, str]:
+        """The loss of the table, by the name that every workload gives it."""
+        return {"val_loss": "Loss of the table, in its unit, with the noise of the seed."}
+
+    def tailored(self, fixed: Config) -> Card | Problem:
+        """Returns the card with a setting for every column of the table that a study fixes."""
+        path = fixed.get("table")
+        if not isinstance(path, str) or not path.strip():
+            return Problem(
+                keys=("table",),
+                message="table is required under `fixed`: a CSV file, whose columns of numbers "
+                "are settings of the study",
+            )
+        if path.startswith("study:"):
+            return Problem(
+                keys=("table",),
+                message=f"{path} is not available yet; write the results of the study to a CSV "
+                "file and name that",
+            )
+        try:
+            table = read_table(path)
+        except DataUnavailableError as fault:
+            return Problem(keys=("table",), message=str(fault))
+        return replace(self, settings=_settings(table.path, table.digest))
+
+    def problems(self, config: Config) -> list[Problem]:
+        """Returns what of a config the table does not have."""
+        if missing(SETTINGS, config):
+            return [Problem(keys=("table",), message="table is required")]
+        try:
+            problem = _problem(_completed(config))
+        except ValueError as fault:  # of a table that a variant has to itself
+            problem = Problem(keys=("table",), message=str(fault))
+        return [problem] if problem else []
+
+    def resolve(self, config: Config) -> Resolved:
+        """Returns the completed config with the digest of the table; a trial has one step of one
+        token and the FLOPs of the table.
+
+        Raises:
+            ValueError: the config has a problem.
+        """
+        full = _completed(config)
+        if problem := _problem(full):
+            raise ValueError(problem.message)
+        table = read_table(full["table"])
+        own = {setting.name for setting in SETTINGS}
+        kept = {name: value for name, value in full.items() if name in own or value is not None}
+        kept |= {"table": table.path, "sha256": table.digest}
+        flops = _flops(table, kept)
+        assert flops is not None
+        return Resolved(
+            config=kept,
+            derived={"params": round(kept.get("width") or 1) ** 2, "steps": 1, "tokens": 1}
+            | {"flops": flops},
+        )
+
+    def data_fingerprint(self, config: Config) -> str:
+        """Returns the SHA-256 of the table.
+
+        Raises:
+            DataUnavailableError: it cannot be read, or is not the one of the config.
+        """
+        return _table_of(config).digest
+
+    def pack_size(self, config: Config, device: str) -> int:
+        """Returns 16: a trial takes no time, and starting one does."""
+        return 16
+
+    def trainer(self) -> TrainerFactory:
+        """Returns the factory of the pretended trainer."""
+        return ReplayTrainer
+
+
+class ReplayTrainer:
+    """Answers all members of a pack in one step.
+
+    Raises:
+        DataUnavailableError: the table cannot be read, or is another than when it was planned.
+    """
+
+    def __init__(self, members: Sequence[Member], *, threads: int, device: str) -> None:
+        self._members = list(members)
+        self._losses = [replayed_loss(member.config, member.seed) for member in members]
+
+    def run(self) -> Iterator[Sequence[Measurement]]:
+        """Yields once."""
+        yield [
+            Measurement(
+                member=index,
+                step=1,
+                tokens=1,
+                metrics={"val_loss": loss} if math.isfinite(loss) else {},
+                mark=math.isfinite(loss),
+                status="completed" if math.isfinite(loss) else "diverged",
+            )
+            for index, loss in enumerate(self._losses)
+        ]
+
+    def save(self, member: int, path: Path) -> None:
+        """Writes an empty file: there is nothing to go on from."""
+        path.write_bytes(b"")
+
+    def device_name(self) -> str:
+        """Returns ``cpu``: nothing else is used."""
+        return "cpu"
+
+
+def replayed_loss(config: Config, seed: int) -> float:
+    """Returns the loss of a trial: that of the surface, and normal noise that is drawn from the
+    seed and the axes alone; infinite where it diverges.
+
+    Args:
+        config: a canonical config.
+        seed: the seed.
+
+    Raises:
+        DataUnavailableError: the table cannot be read or has changed, or ends before this place.
+    """
+    import numpy as np
+
+    table = _table_of(config)
+    axes = _axes(table, config)
+    loss = _surface(table, config["loss"], tuple(axes), _where(config)).at(list(axes.values()))
+    if loss is None:
+        raise DataUnavailableError(f"{table.path} ends before {_words(axes)}")
+    named = json.dumps([axes, seed], sort_keys=True).encode()
+    draw = np.random.default_rng(int.from_bytes(hashlib.sha256(named).digest()[:8]))
+    return loss + float(config["noise"]) * float(draw.standard_normal())
+
+
+def _number(table: Table, name: str) -> Setting:
+    cells = table.columns[name]
+    whole = all(cell.lstrip("+-").isdigit() for cell in cells)
+    doc = f"Column {name} of the table."
+    return Setting(name=name, kind="int" if whole else "float", doc=doc, optional=True)
+
+
+def _cell(table: Table, name: str) -> Setting:
+    doc = f"Only rows with this value of {name}."
+    if table.numbers(name) is not None:
+        return replace(_number(table, name), doc=doc)
+    return Setting(name=name, kind="text", doc=doc, optional=True)
+
+
+@lru_cache(maxsize=16)
+def _settings(path: str, digest: str) -> tuple[Setting, ...]:
+    """Returns all settings that a study of a table may have."""
+    table = read_table(path)
+    columns = [name for name in table.columns if name not in TAKEN]
+    axes = [
+        replace(_number(table, name), packable=True)
+        for name in columns
+        if table.numbers(name) is not None
+    ]
+    wheres = [replace(_cell(table, name), name=f"where.{name}") for name in columns]
+    return (*SETTINGS, *axes, *wheres)
+
+
+def _completed(config: Config) -> dict[str, Any]:
+    """Returns a config with every setting of its table.
+
+    Raises:
+        ValueError: the table lacks what the config sets, or cannot be read.
+    """
+    try:
+        table = read_table(config["table"])
+    except DataUnavailableError as fault:
+        raise ValueError(str(fault)) from None
+    return completed(_settings(table.path, table.digest), config)
+
+
+def _table_of(config: Config) -> Table:
+    table = read_table(config["table"])
+    if config.get("sha256") not in (None, table.digest):
+        raise DataUnavailableError(
+            f"table {table.path} has the SHA-256 {table.digest} and not {config['sha256']}: it "
+            "was changed; plan anew, which makes other trials of it"
+        )
+    return table
+
+
+def _axes(table: Table, config: Config) -> dict[str, float]:
+    """Returns the columns that a config gives a value, in the order of the table."""
+    given = (name for name in table.columns if name not in TAKEN)
+    return {name: config[name] for name in given if config.get(name) is not None}
+
+
+def _where(config: Config) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (name.removeprefix("where."), value)
+        for name, value in sorted(config.items())
+        if name.startswith("where.") and value is not None
+    )
+
+
+@lru_cache(maxsize=256)
+def _rows(path: str, digest: str, where: tuple[tuple[str, Any], ...]) -> tuple[int, ...]:
+    """Returns the rows of a table that have the wanted values."""
+    table = read_table(path)
+    kept = range(table.num_rows)
+    for name, value in where:
+        numbers = table.numbers(name)
+        cells: Sequence[Any] = table.columns[name] if numbers is None else numbers
+        kept = [row for row in kept if cells[row] == value]  # type: ignore[assignment]
+    return tuple(kept)
+
+
+def _surface(
+    table: Table, column: str, axes: tuple[str, ...], where: tuple[tuple[str, Any], ...]
+) -> Surface:
+    return _made_surface(table.path, table.digest, column, axes, where)
+
+
+@lru_cache(maxsize=256)
+def _made_surface(
+    path: str,
+    digest: str,
+    column: str,
+    axes: tuple[str, ...],
+    where: tuple[tuple[str, Any], ...],
+) -> Surface:
+    table = read_table(path)
+    return surface_of(table, table.losses(column), axes, _rows(path, digest, where))
+
+
+def _problem(config: Config) -> Problem | None:
+    """Returns the first thing that is wrong with a completed config, or None."""
+    try:
+        table = _table_of(config)
+    except DataUnavailableError as fault:
+        return Problem(keys=("table", "sha256"), message=str(fault))
+    for name in ("loss", "flops"):
+        column = config.get(name)
+        if column is not None and column not in table.columns:
+            known = ", ".join(table.columns)
+            why = f"the table has no column {column!r}; it has {known}"
+            return Problem(keys=(name, "table"), message=why)
+    for name in ("loss", "flops"):
+        try:
+            table.losses(config[name] or config["loss"])
+        except ValueError as fault:
+            return Problem(keys=(name, "table"), message=str(fault))
+    axes, where = _axes(table, config), _where(config)
+    if not axes:
+        return Problem(keys=("table",), message="no column of the table is swept or fixed")
+    if not _rows(table.path, table.digest, where):
+        why = f"the table has no row where {_words(dict(where))}"
+        return Problem(keys=(*(f"where.{name}" for name, _ in where), "table"), message=why)
+    flops = _flops(table, config)
+    if flops is None or not (math.isfinite(flops) and flops > 0):
+        why = "FLOPs are unknown here: name a column of positive numbers, or give a width"
+        return Problem(keys=("flops", "table"), message=why)
+    surface = _surface(table, config["loss"], tuple(axes), where)
+    if surface.at(list(axes.values())) is None:
+        why = f"{_words(axes)} is beyond the table, which has {surface.bounds()}"
+        return Problem(keys=tuple(axes), message=why)
+    return None
+
+
+def _flops(table: Table, config: Config) -> float | None:
+    """Returns the FLOPs of a trial, or None if they are unknown."""
+    column = config.get("flops")
+    if column is None:
+        width = config.get("width")
+        return None if width is None else float(width) ** 2
+    axes, where = _axes(table, config), _where(config)
+    return _surface(table, column, tuple(axes), where).at(list(axes.values()))
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    shown = (f"{v:g}" if isinstance(v, float) else str(v) for v in values.values())
+    return ", ".join(f"{name} {value}" for name, value in zip(values, shown, strict=True))
+
+
+REPLAY = ReplayCard()
