@@ -392,6 +392,12 @@ def _notes(
         )
     for one in (base, *found):
         yield from blow_up_notes(one.name, one.tuned.blow_ups)
+        poor = [point.label for point in one.points if point.poor]
+        if poor:
+            yield (
+                f"{one.name}: the lowest losses that were observed are compared at "
+                f"{listed(poor)}, where the points contradict their fit"
+            )
     workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"
@@ -421,7 +427,7 @@ def _points_json(other: ComparedVariant) -> Iterator[dict[str, Any]]:
         }
 
 
-_POINT = "label flops seconds loss error bound seeds"
+_POINT = "label flops seconds loss error bound seeds poor_fit=poor"
 
 
 def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:
