@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
-from sweeper.analysis import Drift, Optimum, Prediction, Regret, Rivals, Verdict
+from sweeper.analysis import Drift, Optimum, Regret, Rivals, Verdict
 from sweeper.words import (
     listed,
     percent,
@@ -88,17 +88,6 @@ class JointOfGroup(Protocol):
     def label(self) -> str: ...
     @property
     def drifts(self) -> Sequence[DriftAlong]: ...
-
-
-class PredictionOfGroup(Protocol):
-    """What a group predicts; the fields are those of ``Predicted``."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def refused(self) -> str | None: ...
-    @property
-    def prediction(self) -> Prediction | None: ...
 
 
 def of_drift(
@@ -369,83 +358,6 @@ class _DriftWords:
         size = percent(100 * worst.high / abs(worst.tuned))
         tail = "harmless" if all(cost.harmless for cost in known) else "not resolved from noise"
         return f"{what} costs at most {worst.high:.2g} in {self._metric} ({size}), {tail}"
-
-
-def of_prediction(
-    target: Mapping[str, float],
-    groups: Sequence[tuple[str, PredictionOfGroup]],
-    metric: str = "loss",
-) -> str:
-    """Returns the best setting at a target, with its interval and what it may cost.
-
-    Args:
-        target: value by name of the scale.
-        groups: hyperparameter and prediction of every group.
-        metric: name of what is compared.
-    """
-    place = ", ".join(f"{name} {value:g}" for name, value in target.items())
-    said = [_predicted(place, name, group, metric) for name, group in groups[:TOLD]]
-    if len(groups) > TOLD:
-        said.append(f"{len(groups) - TOLD} more predictions stand below.")
-    return " ".join(said)
-
-
-def _predicted(place: str, hyperparameter: str, group: PredictionOfGroup, metric: str) -> str:
-    where = "" if group.label == "default" else f" under {group.label}"
-    found = group.prediction
-    if found is None:
-        return f"There is no prediction of {hyperparameter}{where} at {place}."
-    cost = "what it costs is unknown"
-    if found.regret is not None:
-        cost = f"expected to cost {found.regret:.2g} in {metric} against tuning there"
-    return (
-        f"At {place} the best {hyperparameter}{where} is predicted to be "
-        f"{with_power(found.value)} (95% {power_range(found.low, found.high)}, by the "
-        f"{found.model} rule), {cost}."
-    )
-
-
-def of_comparison(
-    baseline: str, what: str, others: Sequence[tuple[str, Sequence[tuple[float, bool, str]]]]
-) -> str:
-    """Returns how many times its compute, or time, the baseline needs for the same loss.
-
-    Args:
-        baseline: its name.
-        what: ``compute`` or ``device time``.
-        others: name, and of each of its points the multiplier (NaN where it is beyond what was
-            measured), whether it is extrapolated, and how it stands. The multipliers that are told
-            are those of points within what was measured, or of all if none is.
-    """
-    said = []
-    for name, points in others[:TOLD]:
-        stands = Counter(standing for _, _, standing in points)
-        parts = [f"{standing} at {number}" for standing, number in stands.most_common()]
-        if "unknown" in stands:
-            counted = "whether that beats the noise is unknown"
-        else:
-            counted = f"{name} is {listed(parts)} of {len(points)} points"
-        refused = sum(math.isnan(value) for value, _, _ in points)
-        outside = sum(extrapolated for _, extrapolated, _ in points) - refused
-        if refused == len(points):
-            said.append(
-                f"How much {what} {name} saves over {baseline} is beyond what was measured: no "
-                f"loss of the one is near those of the other ({counted})."
-            )
-            continue
-        found = [value for value, _, _ in points if not math.isnan(value)]
-        inside = [value for value, extrapolated, _ in points if not extrapolated]
-        values = inside or found
-        tails = [f"{outside} extrapolated{' and left out' if inside else ''}"] * bool(outside)
-        tails += [f"{refused} beyond what was measured"] * bool(refused)
-        span = " to ".join(dict.fromkeys(f"{end:.3g}" for end in (min(values), max(values))))
-        said.append(
-            f"For the same loss {baseline} needs {span} times the {what} of {name} "
-            f"({'; '.join([counted, *tails])})."
-        )
-    if len(others) > TOLD:
-        said.append(f"{len(others) - TOLD} more comparisons stand below.")
-    return " ".join(said)
 
 
 def _labels(said: Iterable[tuple[str, str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,13 +29,14 @@ from sweeper.analysis import (
     tuned_losses,
 )
 from sweeper.answers.axes import is_positive
-from sweeper.answers.bottom_line import of_comparison
+from sweeper.answers.bottom_line import TOLD
 from sweeper.answers.drift import left_out_json
 from sweeper.answers.groups import Evidence, blow_up_notes, evidence_of
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.store import Store
+from sweeper.words import listed
 
 if TYPE_CHECKING:
     import pandas
@@ -193,7 +195,7 @@ class Comparison:
             )
             for other in self.others
         ]
-        return of_comparison(self.baseline.name, what, others)
+        return _bottom_line(self.baseline.name, what, others)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the comparison as plain values under stable keys; what is infinite or unknown
@@ -225,6 +227,49 @@ class Comparison:
             "left_out": left_out_json(base.tuned.left_out, "label"),
             "notes": list(self.notes),
         }
+
+
+def _bottom_line(
+    baseline: str, what: str, others: Sequence[tuple[str, Sequence[tuple[float, bool, str]]]]
+) -> str:
+    """Returns how many times its compute, or time, the baseline needs for the same loss.
+
+    Args:
+        baseline: its name.
+        what: ``compute`` or ``device time``.
+        others: name, and of each of its points the multiplier (NaN where it is beyond what was
+            measured), whether it is extrapolated, and how it stands. The multipliers that are told
+            are those of points within what was measured, or of all if none is.
+    """
+    said = []
+    for name, points in others[:TOLD]:
+        stands = Counter(standing for _, _, standing in points)
+        parts = [f"{standing} at {number}" for standing, number in stands.most_common()]
+        if "unknown" in stands:
+            counted = "whether that beats the noise is unknown"
+        else:
+            counted = f"{name} is {listed(parts)} of {len(points)} points"
+        refused = sum(math.isnan(value) for value, _, _ in points)
+        outside = sum(extrapolated for _, extrapolated, _ in points) - refused
+        if refused == len(points):
+            said.append(
+                f"How much {what} {name} saves over {baseline} is beyond what was measured: no "
+                f"loss of the one is near those of the other ({counted})."
+            )
+            continue
+        found = [value for value, _, _ in points if not math.isnan(value)]
+        inside = [value for value, extrapolated, _ in points if not extrapolated]
+        values = inside or found
+        tails = [f"{outside} extrapolated{' and left out' if inside else ''}"] * bool(outside)
+        tails += [f"{refused} beyond what was measured"] * bool(refused)
+        span = " to ".join(dict.fromkeys(f"{end:.3g}" for end in (min(values), max(values))))
+        said.append(
+            f"For the same loss {baseline} needs {span} times the {what} of {name} "
+            f"({'; '.join([counted, *tails])})."
+        )
+    if len(others) > TOLD:
+        said.append(f"{len(others) - TOLD} more comparisons stand below.")
+    return " ".join(said)
 
 
 def standing(multiplier: Multiplier) -> Standing:
@@ -347,6 +392,12 @@ def _notes(
         )
     for one in (base, *found):
         yield from blow_up_notes(one.name, one.tuned.blow_ups)
+        poor = [point.label for point in one.points if point.poor]
+        if poor:
+            yield (
+                f"{one.name}: the lowest losses that were observed are compared at "
+                f"{listed(poor)}, where the points contradict their fit"
+            )
     workloads = sorted({view.study.workload for view in views})
     if len(workloads) > 1:
         yield f"the studies have different workloads: {', '.join(workloads)}"
@@ -376,7 +427,7 @@ def _points_json(other: ComparedVariant) -> Iterator[dict[str, Any]]:
         }
 
 
-_POINT = "label flops seconds loss error bound seeds"
+_POINT = "label flops seconds loss error bound seeds poor_fit=poor"
 
 
 def _shared_json(shared: SharedSeeds | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
-from sweeper.answers.bottom_line import of_prediction
+from sweeper.answers.bottom_line import TOLD
 from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
 from sweeper.answers.rule_record import RuleGroup, RuleStatement
@@ -17,6 +17,7 @@ from sweeper.answers.rules import fitted, own_scales, with_scales
 from sweeper.answers.view import StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.store import Store
+from sweeper.words import power_range, with_power
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,28 @@ class Predicted(StudyGroup):
     group: RuleGroup
     prediction: Prediction | None
     joint_regret: float | None
+
+    def cost(self, metric: str) -> str:
+        """Returns what following it may cost, as a clause; nothing where that is unknown."""
+        found = self.prediction
+        if found is None or found.regret is None or found.regret_high is None:
+            return ""
+        return (
+            f"expected to cost {found.regret:.2g} in {metric} against tuning there (95% at most "
+            f"{found.regret_high:.2g})"
+        )
+
+    def sentence(self, place: str, metric: str) -> str:
+        """Returns the best setting at a place, with its interval and what it may cost."""
+        what = self.group.subject + ("" if self.label == "default" else f" under {self.label}")
+        found = self.prediction
+        if found is None:
+            return f"There is no prediction of {what} at {place}."
+        cost = self.cost(metric) or "what it costs is unknown"
+        return (
+            f"At {place} the best {what} is predicted to be {with_power(found.value)} (95% "
+            f"{power_range(found.low, found.high)}, by the {found.model} rule), {cost}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,8 +77,11 @@ class PredictionStatement(Statement):
     @property
     def bottom_line(self) -> str:
         """What it all comes to, in one to three sentences."""
-        groups = [(one.group.subject, one) for one in self.groups]
-        return of_prediction(self.target, groups, self.metric)
+        place = ", ".join(f"{name} {value:g}" for name, value in self.target.items())
+        said = [one.sentence(place, self.metric) for one in self.groups[:TOLD]]
+        if len(self.groups) > TOLD:
+            said.append(f"{len(self.groups) - TOLD} more predictions stand below.")
+        return " ".join(said)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the predictions as plain values; what is infinite or unknown is null."""
@@ -235,11 +261,21 @@ def _json(one: Predicted) -> dict[str, Any]:
         "evidence": group.evidence.to_json(),
     }
     if found is None:
-        names = ("log2", "value", "low", "high", "model", "regret", "joint_regret", "curvature")
+        names = (
+            "log2",
+            "value",
+            "low",
+            "high",
+            "model",
+            "regret",
+            "regret_high",
+            "joint_regret",
+            "curvature",
+        )
         empty = dict.fromkeys(names) | {"others": {}, "weights": {}, "extrapolation": None}
         return head | empty | {"assumptions": []}
     return head | {
-        **encoded(found, "log2 value low high model regret"),
+        **encoded(found, "log2 value low high model regret regret_high"),
         "joint_regret": one.joint_regret,
         **encoded(found, "curvature others weights"),
         "extrapolation": encoded(found, "factor doublings"),

@@ -283,10 +283,9 @@ def _said_ahead(one: Predicted, metric: str) -> Iterator[Said]:
         yield f"no prediction: {one.refused}"
     else:
         yield (f"{with_power(found.value)}, 95% interval {power_range(found.low, found.high)}")
-        if found.regret is not None:
-            yield f"expected to cost {found.regret:.2g} in {metric} against tuning at the target"
-        else:
-            yield "what it may cost is unknown: the interval is open, or no curvature is known"
+        yield one.cost(metric) or (
+            "what it may cost is unknown: the interval is open, or no curvature is known"
+        )
         if one.joint_regret is not None:
             yield f"together with {one.group.partner}: {one.joint_regret:.2g}"
         weights = found.weights.items()

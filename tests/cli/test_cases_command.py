@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from cli_harness import Sweeper
 
@@ -56,6 +57,24 @@ def test_a_comparison_and_a_report_name_the_runs_that_blew_up(
     assert sweeper("report", "pair", "--out", "page").code == 0
     page = (tmp_path / "page" / "index.html").read_text("utf-8")
     assert "two: runs blew up, count as beyond the cliff and are not fitted" in page
+
+
+def test_a_comparison_is_of_what_was_observed_where_the_fit_is_poor(
+    sweeper: Sweeper, tmp_path: Path
+) -> None:
+    rows = (CASES / "digits_optimizers.csv").read_text("utf-8").splitlines()
+    made = [f"{rows[0]},flops", *(f"{row},{float(row.split(',')[1]) ** 2}" for row in rows[1:])]
+    (tmp_path / "digits.csv").write_text("\n".join(made), encoding="utf-8")
+    asked = "--study digits --scale width --hp lr --seed seed --objective loss --variant variant"
+    assert sweeper("import", "digits.csv", *asked.split(), "--flops", "flops").code == 0
+    document = sweeper("compare", "digits:adamw", "digits:soap", "--json").document
+    assert not any(point["poor_fit"] for point in document["baseline_points"])
+    points = document["others"][0]["points"]
+    assert all(point["poor_fit"] for point in points)
+    observed = pd.read_csv(CASES / "digits_optimizers.csv").query("variant == 'soap'")
+    means = observed.groupby(["width", "lr"])["loss"].mean().groupby("width").min()
+    assert [point["loss"] for point in points] == pytest.approx(means.to_list())
+    assert any("digits:soap: the lowest losses that were" in note for note in document["notes"])
 
 
 def test_few_points_are_said_in_the_table_the_page_and_the_json(

@@ -77,7 +77,7 @@ def test_a_prediction_costs_in_the_metric_that_is_compared(told: Told) -> None:
         options=("--goal", "max"),
     )
     assert "in acc against tuning there" in said
-    assert "in acc against tuning at the target" in said
+    assert "in acc against tuning there (95% at most" in said
     assert "in loss" not in said
 
 

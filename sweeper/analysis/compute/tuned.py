@@ -15,6 +15,7 @@ from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, frontier_
 from sweeper.analysis.optimum import (
     DEFAULT,
     LEAST_REPLICATE_DOF,
+    SKEW_REACH,
     BlowUp,
     Curve,
     Estimator,
@@ -22,6 +23,7 @@ from sweeper.analysis.optimum import (
     Noise,
     Reading,
     best_readings,
+    doubts,
     estimator_named,
     measured_curves,
     pooled_noise,
@@ -48,6 +50,7 @@ class Minimum:
         bound: True where it is the lowest loss at an edge of the grid or beside a divergence.
         weights: d loss / d seed mean of every point, shape [K].
         noise: noise of single runs; None where only seeds can tell it and none is stated.
+        poor: True where the usual fit contradicts its points, and the lowest of them counts.
     """
 
     curve: Curve
@@ -56,6 +59,7 @@ class Minimum:
     bound: bool
     weights: Floats = field(repr=False)
     noise: Noise | None
+    poor: bool = False
 
     @property
     def seeds(self) -> int:
@@ -172,6 +176,8 @@ class TunedPoint:
         seeds: smallest number of seeds behind the loss.
         by_seed: the tuned loss of each seed; empty where the points behind it have different
             seeds, or one.
+        poor: True where the usual fit contradicts its points, so that the loss is the lowest that
+            was observed.
     """
 
     label: str
@@ -185,6 +191,7 @@ class TunedPoint:
     bound: bool
     seeds: int
     by_seed: Mapping[int, float]
+    poor: bool = False
 
     def cost(self, cost: Cost) -> float:
         """Returns FLOPs or seconds; NaN if unknown."""
@@ -335,6 +342,7 @@ class _Group:
             bound=minimum.bound,
             seeds=minimum.seeds,
             by_seed=minimum.by_seed(),
+            poor=minimum.poor,
         )
 
     def _costs(self, minimum: Minimum) -> tuple[float, float]:
@@ -359,12 +367,15 @@ def _minima(curves: Sequence[Curve], estimator: str, *, lone: bool) -> list[Mini
     if not curves:
         return []
     noise = pooled_noise(curves)
-    read = estimator_named(estimator)
+    found = []
     readings = best_readings(curves, noise)
-    return [
-        read_minimum(curve, read, noise, reading)
-        for curve, reading in zip(curves, readings, strict=True)
-    ]
+    dips = doubts(curves, noise, readings)
+    for curve, reading, dip in zip(curves, readings, dips, strict=True):
+        inside = 0 < int(np.argmin(curve.means)) < len(curve.means) - 1
+        poor = inside and (reading.reach < SKEW_REACH or not math.isnan(dip))
+        read = estimator_named("argmin" if poor else estimator)
+        found.append(replace(read_minimum(curve, read, noise, reading), poor=poor))
+    return found
 
 
 def _refusal(curve: Curve, *, lone: bool, allow_holes: bool) -> str | None:

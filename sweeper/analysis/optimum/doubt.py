@@ -23,11 +23,14 @@ from sweeper.analysis.optimum.estimators import (
     Reading,
     skewed_fit,
 )
-from sweeper.analysis.optimum.noise import Noise, excess, read_alike, reading_of
+from sweeper.analysis.optimum.noise import REPLICATED, Noise, excess, read_alike, reading_of
 from sweeper.analysis.optimum.window import find_fit_windows
 
 MISFIT_LEVEL = 0.01
 """Probability under which the residuals of a fit are no noise."""
+
+TINY = np.finfo(float).tiny
+"""Variance of a seed mean at the least, so that it divides."""
 
 DOUBT_SIGMAS = 2.5
 """Standard errors from which on a curvature is beyond what a steep basin allows."""
@@ -140,6 +143,39 @@ def _bends(curve: Curve, noise: Noise) -> _Bends | None:
             allowed.append((growth * max(bend, 0.0), growth * error))
     here = _curvature(curve, errors, lowest)
     return _Bends(here=here, allowed=tuple(allowed), apart=max(apart))
+
+
+def unexplained(
+    curves: Sequence[Curve], noise: Noise, readings: Sequence[Reading]
+) -> list[Floats]:
+    """Returns by how much (standard deviation) the seed means of each curve may lie off its own
+    fit beyond noise, shape [K]: what its shape does that no such polynomial follows.
+
+    A share of the loss above the minimum, or of what is typical in the window, that all curves
+    of a group have in common; 0 where noise explains the residuals (at ``MISFIT_LEVEL``), and
+    where it was itself read from residuals.
+    """
+    found = [np.zeros(len(curve.means)) for curve in curves]
+    if noise.source not in REPLICATED:
+        return found
+    surprise = beyond = dof = 0.0
+    for rows, log2, means, reading in read_alike(curves, readings):
+        typical = find_fit_windows(log2, means, reach=REACH).typical[:, None]
+        above = np.maximum(np.stack([excess(curves[row]) for row in rows]), typical)
+        error = np.stack([noise.at(curves[row]) ** 2 / curves[row].counts for row in rows])
+        window, fit = skewed_fit(log2, means, reading)
+        inside, weights = window.weights > 0, window.weights
+        spare = np.maximum(weights.sum(axis=1) - 3, 1.0)
+        left = np.where(inside, means - fit.at(log2), 0.0) ** 2
+        surprise += float(np.sum(weights * left / np.maximum(error, TINY)))
+        share = (left - error * (spare / weights.sum(axis=1))[:, None]) / above**2
+        beyond += float(np.sum(weights * share))
+        dof += float(spare.sum())
+        for row, size in zip(rows, np.where(inside, above, 0.0), strict=True):
+            found[row] = size
+    explained = chdtrc(dof, surprise) > MISFIT_LEVEL
+    share = 0.0 if explained else math.sqrt(max(0.0, beyond) / dof)
+    return [share * size for size in found]
 
 
 def _is_misfit(curve: Curve, reading: Reading) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ SKEW_PRIORS = (0.3, 0.06, 0.01)
 """Typical ratios of the cubic, quartic and quintic coefficients to the quadratic one, in octaves:
 those of exp(b t) - b t, a line to the left and an exponential wall to the right, at b near
 0.85."""
+
+USUAL_WALL = 0.85
+"""That b, per octave."""
 
 SKEW_MISFIT = 0.1
 """What no such polynomial follows, as a share of the window's typical excess loss; it shrinks
@@ -84,6 +88,22 @@ class Vertices:
         """Returns the vertices of the same curves, moved, by octaves of shape [R]."""
         return replace(
             self, log2=self.log2 + octaves, low=self.low + octaves, high=self.high + octaves
+        )
+
+    def moved_to(self, measured: Vertices, centre: Vertices) -> Vertices:
+        """Returns resamples moved by the distance from the centre's optimum to the measured one.
+
+        Resamples are drawn round a smooth centre, where the estimator may read another optimum
+        than on the measured curve; that difference is no error and is taken out.
+
+        Args:
+            measured, centre: the optima of the measured points and of the smooth centre that
+                resamples are drawn round; where one is only bounded, nothing is moved.
+        """
+        if any(np.any(one.low != one.high) for one in (measured, centre)):
+            return self
+        return replace(
+            self.moved(measured.log2 - centre.log2), loss=self.loss + measured.loss - centre.loss
         )
 
     def within(self, low: float, high: float) -> Vertices:
@@ -174,6 +194,25 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
         unseen=unseen,
     )
     return window, fit
+
+
+def alias_size(log2: Floats, place: float) -> float:
+    """Returns the octaves by which a term that no point of a fit sees moves its minimum.
+
+    The K points at ``log2`` do not see a multiple of prod_k (t - t_k). In exp(b t) - b t the term
+    of order K is 2 b^(K - 2) / K! of the quadratic one. Terms up to the order of ``skewed``
+    are drawn with its fits, see :class:`Unseen`; 0 with so few points.
+
+    Args:
+        log2: the points, shape [K].
+        place: log2 of the minimum.
+    """
+    order = len(log2)
+    if order < 3 + len(SKEW_PRIORS):
+        return 0.0
+    away = np.abs(log2 - place)
+    apart = np.delete(away, np.argmin(away))  # the slope at a point is the product of the others
+    return float(USUAL_WALL ** (order - 2) / math.factorial(order) * np.prod(apart))
 
 
 def quadratic3(log2: Floats, losses: Floats, reading: Reading) -> Vertices:

@@ -22,7 +22,7 @@ from sweeper.analysis.optimum.joint_estimators import (
     smooth_cloud,
 )
 from sweeper.analysis.optimum.joint_optimum import JointFlag, JointOptimum, PrincipalAxis
-from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS, moved_to
+from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS
 from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
@@ -174,7 +174,7 @@ def _draws(
     for name, vertex in measured.items():
         drawn = estimate_joint(name, cloud, losses, error)
         truth = estimate_joint(name, cloud, smooth.centre[None, :], error)
-        found[name] = moved_to(vertex, truth, drawn)
+        found[name] = drawn.moved_to(vertex, truth)
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
 from sweeper.analysis.optimum.curve import Curve, Floats
-from sweeper.analysis.optimum.doubt import best_readings, doubts
+from sweeper.analysis.optimum.doubt import best_readings, doubts, unexplained
 from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
@@ -26,6 +26,7 @@ from sweeper.analysis.optimum.estimators import (
     SKEW_REACH,
     Reading,
     Vertices,
+    alias_size,
     estimator_named,
 )
 from sweeper.analysis.optimum.interval import (
@@ -36,6 +37,7 @@ from sweeper.analysis.optimum.interval import (
     stretch,
 )
 from sweeper.analysis.optimum.noise import (
+    LEAST_SHARE,
     REPLICATED,
     Noise,
     NoiseSource,
@@ -125,14 +127,15 @@ def locate(
     if not kept:
         return Located(optima=(), refused=refused, noise=None, blow_ups=tuple(blow_ups))
     noise = pooled_noise(kept)
-    draws = _Draws(seed, resamples, noise)
     readings = best_readings(kept, noise)
+    draws = _Draws(seed, resamples, noise)
+    misfits = unexplained(kept, noise, readings)
     dips = doubts(kept, noise, readings)
     places = [place for place, curve in enumerate(curves) if curve.scale not in refused]
     optima = tuple(
-        _optimum(curve, noise, reading, fit, dip, estimator, draws.of(place))
-        for place, curve, reading, fit, dip in zip(
-            places, kept, readings, smoothed(kept, readings), dips, strict=True
+        _optimum(curve, noise, reading, fit, dip, misfit, estimator, draws.of(place))
+        for place, curve, reading, fit, dip, misfit in zip(
+            places, kept, readings, smoothed(kept, readings), dips, misfits, strict=True
         )
     )
     return Located(optima=optima, refused=refused, noise=noise, blow_ups=tuple(blow_ups))
@@ -151,6 +154,7 @@ class _Draws:
         self._seed, self._noise, self._place = seed, noise, 0
         self.resamples, self._chi2 = resamples, self.words("chi2")
         self._shared = noise.shift.drawn("shared", self.rng("shared shift"), resamples)
+        self._alias = self.rng("alias").standard_normal(resamples)
         self._higher = self.rng("higher").standard_normal((resamples, len(SKEW_PRIORS)))
 
     def of(self, place: int) -> _Draws:
@@ -177,6 +181,18 @@ class _Draws:
             return np.zeros(self.resamples)
         own = self._noise.shift.drawn("own", self.rng("own shift"), self.resamples)
         return np.asarray((self._shared + own) / np.sqrt(np.median(curve.counts)))
+
+    def misfit(self, sds: Floats) -> Floats:
+        """Returns by how much the losses differ beyond noise from what fits follow, whose standard
+        deviations [K] are given, shape [R, K]."""
+        return sds * self.rng("misfit").standard_normal((self.resamples, len(sds)))
+
+    def aliased(self, log2: Floats, place: float) -> Floats:
+        """Returns the octaves by which what the points [K] of a fit cannot see moves its minimum,
+        see :func:`alias_size`, shape [R]."""
+        own = self.rng("own alias").standard_normal(self.resamples)
+        drawn = np.sqrt(ALIKE) * self._alias + np.sqrt(1 - ALIKE) * own
+        return np.asarray(alias_size(log2, place) * drawn)
 
     def higher(self) -> Floats:
         """Returns what the curve and its smooth version (0), then its resamples, take their terms
@@ -257,10 +273,12 @@ def _optimum(
     reading: Reading,
     fit: Smooth,
     dip: float,
+    misfit: Floats,
     estimator: str,
     draws: _Draws,
 ) -> Optimum:
-    """Returns the optimum of a curve; ``dip`` as :func:`doubts` returns it."""
+    """Returns the optimum of a curve; ``dip`` as :func:`doubts` returns it, ``misfit`` as
+    :func:`unexplained` does."""
     doubted = not np.isnan(dip)
     if doubted:
         fit = replace(fit, centre=curve.means)
@@ -268,17 +286,21 @@ def _optimum(
     drawn_seeds = _drawn_seeds(draws.words("losses"), seeds_drawn(curve, fit, noise), resamples)
     losses = resampled(curve, fit, noise, drawn_seeds, draws.spread(dof))
     every = np.concatenate([curve.means[None, :], fit.centre[None, :], losses])
+    losses = losses + draws.misfit(misfit)  # rivals show a wrong shape by what they say
+    own = np.concatenate([every[:2], losses])
     unseen = draws.higher()
-    moved = draws.moved(curve)
+    seen = curve.log2[fit.weights > LEAST_SHARE]
+    moved = draws.moved(curve) + draws.aliased(seen, float(curve.log2[np.argmin(curve.means)]))
     left, right = _basin_ends(curve, noise)
     measured, drawn, raw = {}, {}, {}
     for name in dict.fromkeys((*COMPARED, estimator)):
-        rows = len(every) if name == estimator else 2 + RIVAL_RESAMPLES
+        asked = own if name == estimator else every[: 2 + RIVAL_RESAMPLES]
+        rows = len(asked)
         read = ESTIMATORS["argmin" if doubted else name]
-        raw[name] = read(curve.log2, every[:rows], replace(reading, unseen=unseen[:rows]))
+        raw[name] = read(curve.log2, asked, replace(reading, unseen=unseen[:rows]))
         found = replace(raw[name], shape=None)
         measured[name] = found.part(slice(0, 1))
-        errors = moved_to(measured[name], found.part(slice(1, 2)), found.part(slice(2, None)))
+        errors = found.part(slice(2, None)).moved_to(measured[name], found.part(slice(1, 2)))
         drawn[name] = errors.within(left, right).moved(moved[: rows - 2])
     if noise.source == "grid bracket" or doubted:
         bracket = _bracket_draws(curve, draws.rng("bracket"), resamples)
@@ -362,29 +384,6 @@ def _loss_interval(
     ]
     low, high = stretch(loss, low, high, others, contain_all=False)
     return min(low, loss), max(high, loss)
-
-
-def moved_to(measured: Vertices, centre: Vertices, drawn: Vertices) -> Vertices:
-    """Returns resamples moved by the distance from the centre's optimum to the measured one.
-
-    Resamples are drawn round a smooth centre, where the estimator may read another optimum than
-    on the measured curve; that difference is no error and is taken out.
-
-    Args:
-        measured, centre: the optima of the measured points and of the smooth centre that
-            resamples are drawn round; where one is only bounded, nothing is moved.
-        drawn: the optima of the resamples.
-    """
-    if any(np.any(one.low != one.high) for one in (measured, centre)):
-        return drawn
-    shift = measured.log2 - centre.log2
-    return replace(
-        drawn,
-        log2=drawn.log2 + shift,
-        low=drawn.low + shift,
-        high=drawn.high + shift,
-        loss=drawn.loss + measured.loss - centre.loss,
-    )
 
 
 def _interval_and_flags(
