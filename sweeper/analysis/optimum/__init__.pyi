@@ -9,8 +9,8 @@ from .curve import require_columns as require_columns
 from .doubt import best_readings as best_readings
 from .doubt import doubts as doubts
 from .estimators import DEFAULT as DEFAULT
-from .estimators import Estimator as Estimator
 from .estimators import SKEW_REACH as SKEW_REACH
+from .estimators import Estimator as Estimator
 from .estimators import Reading as Reading
 from .estimators import estimator_named as estimator_named
 from .interval import interval_round as interval_round
