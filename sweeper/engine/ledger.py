@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Self, TypeVar
 
+from sweeper.engine.patience import NOTE_SECONDS, told_late
 from sweeper.engine.policy import Limits
 from sweeper.errors import StoreAway, StoreError, StoreMoved
 from sweeper.outcome import Outcome
@@ -31,6 +32,7 @@ class StoreRetry:
         note: is told once that the store is away, and once that it is back.
         wait: sleeps, and returns True if it is no use to go on waiting.
         limit: seconds to wait in all.
+        late: seconds without an answer after which a note says so.
         clock: tells the time, in seconds.
     """
 
@@ -40,11 +42,13 @@ class StoreRetry:
         note: Callable[[str], None],
         wait: Callable[[float], bool],
         limit: float = LIMIT,
+        late: float = NOTE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._note = note
         self._wait = wait
         self._limit = limit
+        self._late = late
         self._clock = clock
 
     def call(self, function: Callable[[], T]) -> T:
@@ -57,7 +61,8 @@ class StoreRetry:
         since, seconds, away = self._clock(), FIRST_WAIT, False
         while True:
             try:
-                answer = function()
+                with told_late("the store has not answered", self._note, seconds=self._late):
+                    answer = function()
             except StoreAway as fault:
                 if not away:
                     self._note(f"waiting for the store: {fault}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from sweeper.engine.ledger import StoreRetry
@@ -37,6 +39,19 @@ def test_a_store_that_comes_back_is_asked_again_with_growing_waits() -> None:
     assert notes[0] == "waiting for the store: locked"
     assert notes[1].startswith("the store is back")
     assert len(notes) == 2
+
+
+def test_a_store_that_neither_answers_nor_fails_is_told_of() -> None:
+    said = threading.Event()
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        said.set()
+
+    retry = StoreRetry(note=note, wait=lambda seconds: False, late=0.01)
+    assert retry.call(lambda: said.wait(60)), "it answers once somebody knows that it is late"
+    assert notes == ["the store has not answered for 0 s; waiting for it"]
 
 
 def test_a_store_with_another_trouble_is_not_asked_again() -> None:

@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.messages import Shape
 from sweeper.engine.packing import local_processors
+from sweeper.engine.patience import told_late
 from sweeper.engine.ray.pulse import RESTART_SECONDS, Call, Pulse, aside, knock
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError, Interrupted
@@ -34,9 +35,6 @@ from sweeper.store import signature, signer_has_ended
 CAPACITY_SECONDS = 5.0
 """How often the size of the cluster is asked for again."""
 
-
-NOTE_SECONDS = 60.0
-"""Without an answer of Ray for so long, a note says so."""
 
 ANSWER_SECONDS = 60.0
 """How long a question about the cluster may take where nothing can go on without the answer."""
@@ -72,7 +70,12 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
         _knock(_found(address))
     guard_token(create=address is None, note=note)
     auto_init_hook.enable_auto_connect = False  # a call that comes late must not start Ray anew
-    with _own_sigterm(), _warnings_for_us_alone(), _loopback(address), _told_late(note):
+    with (
+        _own_sigterm(),
+        _warnings_for_us_alone(),
+        _loopback(address),
+        told_late("Ray has been starting", note),
+    ):
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         except SystemExit as fault:
@@ -116,19 +119,6 @@ def answered(call: Callable[..., Any], *arguments: Any) -> Any:
             f"Ray has not answered for {ANSWER_SECONDS:.0f} s; look after its processes (`ray "
             "status`), and run the same command again"
         ) from fault
-
-
-@contextlib.contextmanager
-def _told_late(note: Callable[[str], None]) -> Iterator[None]:
-    """Notes that Ray takes long to start; it has time limits of its own."""
-    said = f"Ray has been starting for {NOTE_SECONDS:.0f} s; waiting for it"
-    clock = threading.Timer(NOTE_SECONDS, note, [said])
-    clock.daemon = True
-    clock.start()
-    try:
-        yield
-    finally:
-        clock.cancel()
 
 
 @contextlib.contextmanager

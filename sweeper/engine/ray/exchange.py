@@ -14,7 +14,8 @@ import ray
 
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Event, Lost, Shape
-from sweeper.engine.ray.cluster import NOTE_SECONDS, Capacity, end_process, on_node
+from sweeper.engine.patience import NOTE_SECONDS
+from sweeper.engine.ray.cluster import Capacity, end_process, on_node
 from sweeper.engine.ray.mailbox import Exchanged
 from sweeper.engine.ray.pulse import Call, Pulse, aside
 from sweeper.errors import ClusterError
