@@ -31,6 +31,11 @@ PUBLISHED = {
     "--where setting=Adam-Llama --error error_bar",
     "llama_fineweb_frontier": "--variant optimizer,scaling --flops flops",
 }
+FAULTS = {
+    "early_stopped": "--step _step",
+    "a_rounding_apart": "",
+    "states_of_ray": "--outcome status",
+}
 NO_NUMBER = re.compile(r"(?<![\w-])[+-]?(nan|inf|infinity)(?![\w-])", re.IGNORECASE)
 
 ASKED = ("drift it", "fit it --json", "predict it {target}", "compare {first} other")
@@ -112,6 +117,14 @@ def test_no_command_leaks_a_warning_over_a_misleading_table(sweeper: Sweeper, ca
 def test_no_command_leaks_a_warning_over_a_published_table(sweeper: Sweeper, case: str) -> None:
     words = take(sweeper, FIXTURES / "published" / f"{case}.csv", PUBLISHED[case])
     ask(sweeper, asked(0), **words)
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_no_command_leaks_a_warning_over_a_table_that_once_fell_over(
+    sweeper: Sweeper, case: str
+) -> None:
+    words = take(sweeper, FIXTURES / "faults" / f"{case}.csv", f"--hp lr {FAULTS[case]}")
+    ask(sweeper, asked(list(FAULTS).index(case)), **words)
 
 
 @pytest.mark.parametrize("case", ["three_points", "one_scale"])
