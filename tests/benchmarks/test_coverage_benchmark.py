@@ -75,7 +75,7 @@ def test_intervals_hold_the_truth_at_their_rate_and_verdicts_err_rarely(name: st
 def test_a_steep_side_cut_off_by_divergence_biases_optima_and_is_held_all_the_same() -> None:
     row = rates("steep and cliffed")
     assert row.optimum_bias < -0.05
-    assert row.optimum_by_noise < 0.7
+    assert row.optimum_by_noise < 0.8
     assert row.optimum_held > 0.905
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -99,6 +100,15 @@ def test_a_wrong_statement_is_answered_in_the_words_of_the_database(
     assert "the tables are studies, trials" in str(caught.value)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Where tests run side by side, their processes ignore an interrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_endless_query_is_ended_by_an_interrupt(store: Store) -> None:
     endless = "with recursive c(x) as (select 1 union all select 1 from c) select count(*) from c"
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()

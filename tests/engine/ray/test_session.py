@@ -109,13 +109,14 @@ def test_the_mailbox_dying_ends_the_run_with_its_reason_and_loses_no_result(
 def test_half_a_processor_each_makes_four_slots_on_two_and_all_are_used(
     ray_cluster: Any, store: Store
 ) -> None:
+    # A trial a slot, which sleeps for longer than the last slot starts after the first.
     study = planted(
-        fixed={"steps": 30, "step_seconds": 0.05},
-        sweep={"width": [32], "seed": [0, 1, 2, 3]},
+        fixed={"steps": 20, "step_seconds": 1.0},
+        sweep={"width": [32], "learning_rate": RATES[:1], "seed": [0, 1, 2, 3]},
         resources={"cpus": 0.5},
     )
     summary = joined(study, store, ray_cluster).execute()
-    assert summary.finished == 12
+    assert summary.finished == 4
     assert len(summary.slots) == 4
 
 
