@@ -156,7 +156,7 @@ class LeaseKeeper:
             owner=self._owner,
             lease_s=self._lease_seconds,
             # What another machine has claimed since is not among these, and stays its own.
-            given_up=[self._seen[key][0] for key in wanted if key in self._seen],
+            given_up={self._seen[key][0] for key in wanted if key in self._seen},
         )
         self._retry_allowed -= {claim.key for claim in claims}
         return {claim.key: claim.attempt for claim in claims}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -228,7 +229,9 @@ class Reader:
             float(cell): value
             for cell in filter(is_number, set(cells) - allowed)
             for value in wanted
-            if merged((float(cell), value), whole=False)
+            # Many cells are far off, and told so at once: four digits leave 5e-4.
+            if math.isclose(cell, value, rel_tol=1e-3)
+            and merged((float(cell), value), whole=False)
         }
         if near:
             self._merged[name] = {**self._merged.get(name, {}), **near}

@@ -144,8 +144,9 @@ def has_locks(file: Path) -> bool:
 def _is_read_only(file: Path | None, name: str) -> bool:
     """Whether SQLite could not open a file since it cannot make its log beside it, as where a
     file system is mounted for reading alone."""
-    opens = name.startswith("SQLITE_CANTOPEN") and file is not None and file.exists()
-    return opens and file is not None and not os.access(file.parent, os.W_OK)
+    if file is None or not name.startswith("SQLITE_CANTOPEN"):
+        return False
+    return file.exists() and not os.access(file.parent, os.W_OK)
 
 
 def store_fault(
