@@ -66,6 +66,16 @@ EachOption = Annotated[
 EACH_HINT = "name swept settings, separated by commas, as in weight_decay,momentum"
 
 
+SearchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        help="Method that proposes trials, in place of the file's.",
+        show_default=False,
+    ),
+]
+
+
 class EstimatorName(StrEnum):
     """How the optimum of one scale is read off its points."""
 
@@ -128,8 +138,13 @@ def name_of(study: str) -> str:
     return study
 
 
-def runnable_study(path: Path, *, store: str | None) -> Study:
+def runnable_study(path: Path, *, store: str | None, search: str | None = None) -> Study:
     """Returns the study of a file; says what is wrong with the name of a study in its place.
+
+    Args:
+        path: the file.
+        store: place of the store.
+        search: method in place of the file's.
 
     Raises:
         RequestError: what is given is the name of a study in the store.
@@ -141,7 +156,7 @@ def runnable_study(path: Path, *, store: str | None) -> Study:
         # Where there is no store or no such study, the missing file is what is wrong.
         with suppress(StoreError, UnknownNameError):
             raise RequestError(_why_no_file(str(path), store))
-    return load_study(path)
+    return load_study(path, search=search)
 
 
 def _why_no_file(name: str, store: str | None) -> str:
