@@ -222,10 +222,15 @@ class StudyView:
             )
 
     @property
+    def search(self) -> str:
+        """The method that proposed the trials."""
+        return str(self.study.document.get("search", {}).get("method", "grid"))
+
+    @property
     def estimator(self) -> str:
         """How optima are read where nobody asks for another way: all scales together where a
         ladder left too few points to read each by itself."""
-        if self.study.document.get("search", {}).get("method") != "ladder":
+        if self.search != "ladder":
             return DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
         tuned = [name for name in self.swept if name not in (self.scale, "seed")]
@@ -320,9 +325,10 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid with the hyperparameter, and is one that the study names
-        as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
-        three values or more and moves neither parameters nor tokens nor FLOPs.
+        It holds numbers, laid on a grid with the hyperparameter unless a search chose its values,
+        and is one that the study names as a hyperparameter or makes claims about; or, of trials
+        that we ran, any that takes three values or more and moves neither parameters nor tokens
+        nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:
@@ -333,7 +339,7 @@ class StudyView:
         if not is_positive(rows[column], zero=True) or self.holds_optima:
             return False
         beside = rows.groupby(["variant", *scales, *names], dropna=False)[column].nunique()
-        if beside[beside > 0].median() < 2:
+        if beside[beside > 0].median() < 2 and self.search == "grid":
             return False
         if column in named or self.study.workload == IMPORTED:
             return column in named
