@@ -178,8 +178,8 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
     """Returns the windows that ``skewed`` fits, and its polynomials."""
     tolerance = TOLERANCE_SIGMAS * reading.error
     window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
-    noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
     weights = reading.weighted(window)
+    noise = np.hypot(reading.error, SKEW_MISFIT * _typical(losses, window, weights))
     unseen = None
     if reading.unseen is not None:
         few = np.sum(weights, axis=1) < FEW_POINTS
@@ -194,6 +194,19 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
         unseen=unseen,
     )
     return window, fit
+
+
+def _typical(losses: Floats, window: FitWindow, weights: Floats) -> Floats:
+    """Returns the typical excess loss of each window, shape [R]; where points are not all as
+    precise, as much less of it as the mean excess is with their weights in the fit, [R, K]."""
+    if weights is window.weights:
+        return window.typical
+    above = np.where(window.weights > 0, losses - np.min(losses, axis=1, keepdims=True), 0.0)
+    alike, weighed = (
+        np.sum(each * above, axis=1) / np.sum(each, axis=1) for each in (window.weights, weights)
+    )
+    smaller = np.divide(weighed, alike, out=np.ones_like(alike), where=alike > weighed)
+    return np.asarray(window.typical * smaller)
 
 
 def alias_size(log2: Floats, place: float) -> float:
