@@ -288,7 +288,8 @@ def _drift_json(one: JointDrift) -> dict[str, Any]:
 
 
 def _optimum_json(scale: float, optimum: JointOptimum) -> dict[str, Any]:
-    columns = "loss hessian axes points noise noise_source seeds trials=answered declared"
+    columns = "loss loss_low loss_high hessian axes points noise noise_source seeds "
+    columns += "trials=answered declared"
     return {
         "scale": scale,
         "optimum": {

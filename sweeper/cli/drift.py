@@ -46,7 +46,7 @@ from sweeper.words import loss_digits, percent, power_range, signed_plain, with_
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sweeper.analysis import Optimum, Regret, Verdict
+    from sweeper.analysis import JointOptimum, Optimum, Regret, Verdict
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
 ON_RIDGE = (
@@ -269,8 +269,12 @@ def _value(tuned: float | None) -> str:
 
 def _loss(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
     """Returns the tuned loss, or what it is minus, with the larger half of its 95% interval."""
+    return _give_or_take(optimum, statement.sign * optimum.loss, digits)
+
+
+def _give_or_take(optimum: Optimum | JointOptimum, value: float, digits: int) -> str:
     half = max(optimum.loss_high - optimum.loss, optimum.loss - optimum.loss_low)
-    return f"{statement.sign * optimum.loss:.{digits}f} ± {half:.2g}"
+    return f"{value:.{digits}f} ± {f'{half:.2g}' if math.isfinite(half) else 'unknown'}"
 
 
 def _regret(row: Regret | None, digits: int) -> str:
@@ -339,7 +343,7 @@ def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
             ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
-            ("loss", f"{optimum.loss:.{digits}f}" if axis == 0 else ""),
+            ("loss", _give_or_take(optimum, optimum.loss, digits) if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]
         for scale, optimum in group.optima.items()

@@ -311,7 +311,7 @@ def _optimum(
     shapes = {name: raw[name].shape for name in COMPARED}
     heard = COMPARED if doubted else believed(curve, noise, dof, misfit, shapes)
     low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn, heard)
-    loss_low, loss_high = _loss_interval(estimator, measured, drawn, heard)
+    loss_low, loss_high = loss_interval(noise, estimator, measured, drawn, heard)
     if doubted:
         lowest = int(np.argmin(curve.means))
         low = min(low, float(curve.log2[lowest - 1]))
@@ -369,14 +369,17 @@ def _basin_ends(curve: Curve, noise: Noise) -> tuple[float, float]:
     )
 
 
-def _loss_interval(
+def loss_interval(
+    noise: Noise,
     estimator: str,
     measured: Mapping[str, Vertices],
     draws: Mapping[str, Vertices],
     heard: Sequence[str],
 ) -> tuple[float, float]:
-    """Returns the 95% interval of the tuned loss: that of the resamples, with what the other
-    estimators say in it."""
+    """Returns the 95% interval of the tuned loss: that of the resamples, with what the estimators
+    that are heard say in it; open where nothing tells the noise."""
+    if noise.source == "grid bracket":
+        return -np.inf, np.inf
     loss, spread = float(measured[estimator].loss[0]), draws[estimator].loss
     low, high = quantile_interval(spread, spread)
     others = [

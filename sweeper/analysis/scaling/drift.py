@@ -163,10 +163,12 @@ def measure_drift(
     _require_scales(optima, along)
     data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
     fit = RuleFit(data, Power(1))
-    slope, u, bend = fit.exponent(0), data.u[:, 0], _bend(data)
-    doublings = float(u[-1] - u[0])
+    slope, u = fit.exponent(0), data.u[:, 0]
+    doublings, middle = float(u[-1] - u[0]), float(u[-1] + u[0]) / 2
+    bent = RuleFit(data, Bent(middle))
+    bend = _bend(bent, middle) if data.located.sum() >= 3 else None
     bends = bend is not None and bend.seen_over(doublings)
-    scatter = bend.scatter if bend is not None and bends else fit.scatter
+    rest = bent if bends else fit
     stretched = slope.stretched if np.isfinite(slope.stretched) else 0.0
     censored = tuple(optimum.scale for optimum in optima if not optimum.located)
     return Drift(
@@ -178,12 +180,12 @@ def measure_drift(
         censored=censored,
         doublings=doublings,
         noise_half=slope.noise_half,
-        scatter=scatter,
+        scatter=rest.scatter,
         stretched=stretched,
         estimators={name: float(one[1]) for name, one in fit.by_estimator().items()},
         bend=bend,
         leave_one_out=_leave_one_out([optimum.scale for optimum in optima], fit),
-        flags=_flags(len(optima), bool(censored), bends, scatter, stretched, left_out),
+        flags=_flags(len(optima), bool(censored), bends, rest.scattered, stretched, left_out),
         along=along,
     )
 
@@ -203,12 +205,8 @@ def _require_scales(optima: Sequence[ScaleEstimate], along: str) -> None:
         )
 
 
-def _bend(data: RegressionData) -> Bend | None:
-    """Returns the bend of a parabola through the optima; None with fewer than three."""
-    if data.located.sum() < 3:
-        return None
-    middle = float(data.u.max() + data.u.min()) / 2
-    fit = RuleFit(data, Bent(middle))
+def _bend(fit: RuleFit, middle: float) -> Bend:
+    """Returns the bend of a parabola through the optima, which is fitted round the middle."""
     span = fit.span(lambda parameters: parameters[:, 2])
     log2, slope, _ = fit.parameters.tolist()
     return Bend(
@@ -236,13 +234,13 @@ def _leave_one_out(scales: Sequence[float], fit: RuleFit) -> tuple[LeftOut, ...]
 
 
 def _flags(
-    scales: int, censored: bool, bends: bool, scatter: float, stretched: float, left_out: bool
+    scales: int, censored: bool, bends: bool, scattered: bool, stretched: float, left_out: bool
 ) -> tuple[DriftFlag, ...]:
     table: dict[DriftFlag, bool] = {
         "censored": censored,
         "two_scales": scales == 2,
         "bends": bends,
-        "scattered": scatter > 0,
+        "scattered": scattered,
         "estimators_disagree": stretched > 0,
         "left_out": left_out,
     }
