@@ -321,7 +321,7 @@ class _DriftWords:
             yield f"it bends, and the drift {'grows' if grows else 'slows'} with {self._the_scale}"
         if "two_scales" in drift.flags:
             yield "nothing tells whether it is a straight line"
-        if "scattered" in drift.flags and not drift.bends:
+        if "scattered" in drift.flags:
             yield "the optima scatter beyond their noise"
         if drift.censored:
             yield f"{len(drift.censored)} of {number} optima are bounds"

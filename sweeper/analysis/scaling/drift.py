@@ -22,8 +22,8 @@ DriftFlag = Literal[
 - ``censored``: some optima entered as bounds or ranges.
 - ``two_scales``: nothing tells whether the drift is a straight line.
 - ``bends``: the drift changes along the scale, beyond noise and scatter.
-- ``scattered``: optima scatter more than their noise explains: round the line, or round the
-  parabola where the drift bends.
+- ``scattered``: optima scatter round the line more than their noise explains, and no bend
+  explains it.
 - ``estimators_disagree``: the interval was stretched to what other estimators say.
 - ``left_out``: scales without an optimum were left out."""
 
@@ -163,12 +163,10 @@ def measure_drift(
     _require_scales(optima, along)
     data = RegressionData.of(optima, np.array([[optimum.scale] for optimum in optima]))
     fit = RuleFit(data, Power(1))
-    slope, u = fit.exponent(0), data.u[:, 0]
-    doublings, middle = float(u[-1] - u[0]), float(u[-1] + u[0]) / 2
-    bent = RuleFit(data, Bent(middle))
-    bend = _bend(bent, middle) if data.located.sum() >= 3 else None
+    slope, u, bend = fit.exponent(0), data.u[:, 0], _bend(data)
+    doublings = float(u[-1] - u[0])
     bends = bend is not None and bend.seen_over(doublings)
-    rest = bent if bends else fit
+    scatter = bend.scatter if bend is not None and bends else fit.scatter
     stretched = slope.stretched if np.isfinite(slope.stretched) else 0.0
     censored = tuple(optimum.scale for optimum in optima if not optimum.located)
     return Drift(
@@ -180,12 +178,12 @@ def measure_drift(
         censored=censored,
         doublings=doublings,
         noise_half=slope.noise_half,
-        scatter=rest.scatter,
+        scatter=scatter,
         stretched=stretched,
         estimators={name: float(one[1]) for name, one in fit.by_estimator().items()},
         bend=bend,
         leave_one_out=_leave_one_out([optimum.scale for optimum in optima], fit),
-        flags=_flags(len(optima), bool(censored), bends, rest.scattered, stretched, left_out),
+        flags=_flags(len(optima), bool(censored), bends, scatter, stretched, left_out),
         along=along,
     )
 
@@ -205,8 +203,12 @@ def _require_scales(optima: Sequence[ScaleEstimate], along: str) -> None:
         )
 
 
-def _bend(fit: RuleFit, middle: float) -> Bend:
-    """Returns the bend of a parabola through the optima, which is fitted round the middle."""
+def _bend(data: RegressionData) -> Bend | None:
+    """Returns the bend of a parabola through the optima; None with fewer than three."""
+    if data.located.sum() < 3:
+        return None
+    middle = float(data.u.max() + data.u.min()) / 2
+    fit = RuleFit(data, Bent(middle))
     span = fit.span(lambda parameters: parameters[:, 2])
     log2, slope, _ = fit.parameters.tolist()
     return Bend(
@@ -234,13 +236,13 @@ def _leave_one_out(scales: Sequence[float], fit: RuleFit) -> tuple[LeftOut, ...]
 
 
 def _flags(
-    scales: int, censored: bool, bends: bool, scattered: bool, stretched: float, left_out: bool
+    scales: int, censored: bool, bends: bool, scatter: float, stretched: float, left_out: bool
 ) -> tuple[DriftFlag, ...]:
     table: dict[DriftFlag, bool] = {
         "censored": censored,
         "two_scales": scales == 2,
         "bends": bends,
-        "scattered": scattered,
+        "scattered": scatter > 0 and not bends,
         "estimators_disagree": stretched > 0,
         "left_out": left_out,
     }

@@ -20,13 +20,7 @@ from sweeper.analysis.optimum import (
     stretch,
 )
 from sweeper.analysis.scaling.models import Model
-from sweeper.analysis.scaling.regression import (
-    SAID_LEVEL,
-    SCATTER_LEVEL,
-    allowed_slopes,
-    plane_weights,
-    scatter_round,
-)
+from sweeper.analysis.scaling.regression import allowed_slopes, plane_weights, scatter_round
 
 LEAST_SD = 1e-6
 """Standard deviation of an optimum in octaves at the least: keeps weights of noise-free data
@@ -165,21 +159,13 @@ class RuleFit:
     @cached_property
     def scatter(self) -> float:
         """Standard deviation of the optima round the rule beyond their noise, in octaves."""
-        return self._scatter(SCATTER_LEVEL)
-
-    @cached_property
-    def scattered(self) -> bool:
-        """Whether they scatter so far that noise hardly ever does it."""
-        return self._scatter(SAID_LEVEL) > 0
-
-    def _scatter(self, level: float) -> float:
         seen = self.data
         inside = seen.located
         parameters = self._parameters(seen.noise_sd, resampled=False)
         jacobian = self._jacobian(parameters[0])
         residual = (seen.log2 - self.model.values(parameters, seen.u)[0])[inside]
         dof = float(seen.noise_dof.mean())
-        return scatter_round(jacobian[inside], residual, seen.noise_sd[inside], dof, level)
+        return scatter_round(jacobian[inside], residual, seen.noise_sd[inside], dof)
 
     @cached_property
     def sd(self) -> Floats:

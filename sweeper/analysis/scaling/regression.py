@@ -24,9 +24,6 @@ SCATTER_LEVEL = 0.9
 """Quantile of the noise's own scatter beyond which optima count as scattered. Taking every
 positive excess as real, a third of all straight lines, put intervals at 98% instead of 95%."""
 
-SAID_LEVEL = 0.99
-"""The same beyond which they are said to be: at 0.9 one straight line in ten would be."""
-
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 
@@ -210,9 +207,7 @@ def _closed(design: Floats, below: Bools, above: Bools) -> bool:
     return not np.any(np.all(along >= -CLOSE, axis=1))
 
 
-def scatter_round(
-    design: Floats, y: Floats, sd: Floats, dof: float, level: float = SCATTER_LEVEL
-) -> float:
+def scatter_round(design: Floats, y: Floats, sd: Floats, dof: float) -> float:
     """Returns the standard deviation of points round a rule beyond their noise.
 
     tau^2 = (Q - (n - p)) / (tr W - tr((X'WX)^-1 X'W^2 X)), 0 where noise explains Q
@@ -223,7 +218,6 @@ def scatter_round(
         y: observations, shape [n].
         sd: their noise, positive, shape [n].
         dof: degrees of freedom behind the noise.
-        level: quantile of what noise gives, below which it explains Q.
     """
     spare = len(y) - design.shape[1]
     if spare < 1:
@@ -231,7 +225,7 @@ def scatter_round(
     weights = sd**-2
     coefficients = plane_weights(design, sd) @ y
     excess = float(weights @ (y - design @ coefficients) ** 2) - spare
-    if excess < spare * (float(fdtri(spare, dof, level)) - 1):
+    if excess < spare * (float(fdtri(spare, dof, SCATTER_LEVEL)) - 1):
         return 0.0
     normal = design.T @ (weights[:, None] * design)
     squared = design.T @ (weights[:, None] ** 2 * design)

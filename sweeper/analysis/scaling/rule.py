@@ -103,7 +103,7 @@ class Rule:
         table: dict[RuleFlag, bool] = {
             "censored": not bool(self.fit.data.located.all()),
             "unchecked": not self.held,
-            "scattered": self.fit.scattered,
+            "scattered": self.fit.scatter > 0,
             "left_out": self.left_out,
         }
         return tuple(flag for flag, raised in table.items() if raised)

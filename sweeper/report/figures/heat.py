@@ -100,7 +100,7 @@ def heat_figure(
         x, y = (canvas.literal(f"{name} (log2 axis)") for name in names)
         canvas.name_panels(axes, titles, x=x, y=y)
         colours = figure.colorbar(axes[0].collections[0], ax=axes, extend="max", pad=0.02)
-        levels = norm.inverse(np.linspace(0.0, 1.0, LEVELS))
+        levels = np.asarray(norm.inverse(np.linspace(0.0, 1.0, LEVELS))).tolist()
         colours.set_ticks(levels, labels=[f"{level:.2g}" for level in levels])
         colours.set_label(canvas.literal(axis))
         canvas.legend(figure, _handles(tables))
