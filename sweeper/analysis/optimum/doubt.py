@@ -71,7 +71,7 @@ def _misfits(curves: Sequence[Curve], readings: Sequence[Reading]) -> Floats:
         if reading.precision is not None:
             error = error / np.sqrt(reading.precision)
         error = np.hypot(error, SKEW_MISFIT * np.maximum(above, typical[:, None]))
-        window, fit = skewed_fit(log2, means, reading)
+        window, fit = skewed_fit(log2, means, reading, stiff=True)
         inside = window.weights > 0
         residual = np.where(inside, means - fit.at(log2), 0.0)
         found[rows, 0] = np.sum(window.weights * (residual / error) ** 2, axis=1)

@@ -174,12 +174,16 @@ def default_windows(log2: Floats, losses: Floats, reading: Reading) -> FitWindow
     return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * reading.error)
 
 
-def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindow, Polynomials]:
-    """Returns the windows that ``skewed`` fits, and its polynomials."""
+def skewed_fit(
+    log2: Floats, losses: Floats, reading: Reading, *, stiff: bool = False
+) -> tuple[FitWindow, Polynomials]:
+    """Returns the windows that ``skewed`` fits, and its polynomials; ``stiff`` shrinks their
+    higher terms as if all points were as precise."""
     tolerance = TOLERANCE_SIGMAS * reading.error
     window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
     weights = reading.weighted(window)
-    noise = np.hypot(reading.error, SKEW_MISFIT * _typical(losses, window, weights))
+    typical = window.typical if stiff else _typical(losses, window, weights)
+    noise = np.hypot(reading.error, SKEW_MISFIT * typical)
     unseen = None
     if reading.unseen is not None:
         few = np.sum(weights, axis=1) < FEW_POINTS

@@ -10,7 +10,7 @@ from cases import curve_of, curves_of
 from planted import parabola
 
 from sweeper.analysis.optimum.curve import Curve
-from sweeper.analysis.optimum.locate import locate
+from sweeper.analysis.optimum.locate import Located, locate
 from sweeper.analysis.optimum.noise import pooled_noise
 from sweeper.analysis.optimum.seed_shift import STILL
 from sweeper.analysis.scaling.drift import measure_drift
@@ -119,6 +119,10 @@ def test_the_shift_of_seeds_is_in_the_answer_about_the_case() -> None:
         assert drift.low < -0.5 < drift.high
 
 
+def soap() -> Located:
+    return locate(curves_of("digits_optimizers", "soap"), resamples=300)
+
+
 @pytest.mark.parametrize("variant", ["adamw", "muon", "shampoo", "soap"])
 def test_a_tuned_loss_is_never_far_below_what_was_run(variant: str) -> None:
     located = locate(curves_of("digits_optimizers", variant), resamples=300)
@@ -132,6 +136,7 @@ def test_a_tuned_loss_is_never_far_below_what_was_run(variant: str) -> None:
 
 
 def test_a_fit_that_its_points_contradict_is_said_to_be_poor() -> None:
+    assert all("poor_fit" in optimum.flags for optimum in soap().optima)
     kinked = locate(curves_of("digits_cnn", "mup"), resamples=300).optima
     assert all("poor_fit" in optimum.flags for optimum in kinked)
     for optimum in kinked:
