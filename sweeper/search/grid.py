@@ -1,11 +1,11 @@
-"""The grid: every combination of the study's axes, at once and cheapest first."""
+"""The grid: every combination of the study's axes, cheapest first; with options it grows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sweeper.outcome import Outcome
-from sweeper.search.base import Proposal
+from sweeper.search.base import Proposal, Search
 from sweeper.study import PlannedTrial, Study, expand
 
 
@@ -33,4 +33,11 @@ class Grid:
         """Does nothing."""
 
 
-make = Grid
+def make(study: Study, known: Sequence[PlannedTrial] = ()) -> Search:
+    """Returns the grid of a study: one that decides only where an option asks for it."""
+    search = study.search
+    if not search.expand_edges and search.refine is None and search.seeds == "all":
+        return Grid(study, known)
+    from sweeper.search.meshes.growing import GrowingGrid
+
+    return GrowingGrid(study, known)

@@ -1,5 +1,6 @@
 """The study file: read with its lines, checked against its workload, expanded to trials."""
 
+from .axes import portable as portable
 from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
 from .plan import SecondsFrom as SecondsFrom
