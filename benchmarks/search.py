@@ -1,9 +1,10 @@
 """What a search spends and finds, on published series that are replayed: nothing is trained, and
 there is neither an engine nor a store.
 
-Each series of tests/fixtures/published is a study of the workload `replay`. Its truth is what the
-analysis finds on the full grid without noise. A search is then run with noise on every loss, as
-large as that of the published numbers and four times that, and judged by
+Each series of tests/fixtures/published, and of the two width studies of docs/results, is a study
+of the workload `replay`. Its truth is what the analysis finds on the full grid without noise. A
+search is then run with noise on every loss, as large as that of the numbers and four times that,
+and judged by
 
 - its FLOPs as a share of the full grid's, of all series together and the mean over series; what
   the source does not show is in no grid, and a search that asks for it pays and is told that it
@@ -17,6 +18,8 @@ large as that of the published numbers and four times that, and judged by
 `grid` is the full grid, read by the analysis. `ladder` is after the optima and `ladder-verdict`
 after the verdict; both are read by the basins that they climb by. `ladder-read` makes as many runs
 more as the analysis needs to find an optimum of every scale in them, and is read by it.
+`telescope`, and `tpe` and `gp`, the samplers of Optuna with as many trials of every scale as cost
+what a ladder does, are read by the analysis, too, and by their lowest run where it finds nothing.
 
     python benchmarks/search.py --repetitions 4       # the table of docs/benchmarks.md
     python benchmarks/search.py --series Muon/SP --by-series
@@ -30,9 +33,9 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +53,15 @@ from sweeper.analysis import (
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search import Aim, Ladder, decided
-from sweeper.study import PlannedTrial, Study, expand
+from sweeper.search import Aim, Ladder, decided, make_search
+from sweeper.study import PlannedTrial, Study, expand, search_methods
 from workloads.replay.card import replayed_loss
 
 TABLES = Path(__file__).resolve().parents[1] / "tests/fixtures/published"
+RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
+LADDER_SHARE = 0.2
+"""Mean share of the grid's FLOPs that a ladder spends: the budget of the samplers."""
+
 CLAIM = (0.0, 0.15)
 """Exponent and tolerance of the claim that the optimum stays, octaves per doubling."""
 
@@ -129,6 +136,30 @@ def series_in(folder: Path) -> Iterator[Series]:
         yield _series(name, part, float(np.median(stated)) if stated else READING)
 
 
+def own_series(folder: Path = RESULTS) -> Iterator[Series]:
+    """Yields the series of our own width studies: means of seeds, and the noise of a single run
+    that the analysis found in them.
+
+    Raises:
+        FileNotFoundError: the folder lacks one.
+    """
+    for study, name in (("adamw_width", "our AdamW"), ("muon_width", "our Muon")):
+        optima = _rows(folder / f"{study}-optima-learning_rate.csv")
+        columns = {"scale": "width", "value": "learning_rate", "loss": "loss", "group": "group"}
+        rows = [
+            {columns[key]: value for key, value in row.items() if key in columns}
+            for row in _rows(folder / f"{study}-means-learning_rate.csv")
+        ]
+        for group, part in _by(rows, "group"):
+            noise = [float(row["noise"]) for row in optima if row["group"] == group]
+            yield _series(f"{name}/{group}", part, float(np.median(noise)))
+
+
+def known_series(folder: Path) -> list[Series]:
+    """Returns the published series of a folder, and our own."""
+    return list(chain(series_in(folder), own_series()))
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -143,7 +174,10 @@ def _by(
 
 
 def _series(name: str, rows: Sequence[dict[str, str]], noise: float) -> Series:
-    known = {(int(row["width"]), float(row["learning_rate"])): float(row["loss"]) for row in rows}
+    known = {
+        (round(float(row["width"])), float(row["learning_rate"])): float(row["loss"])
+        for row in rows
+    }
     widths, rates = ({key[i] for key in known} for i in range(2))
     widths = sorted({width for width, _ in known})
     rates = sorted({rate for _, rate in known})
@@ -191,14 +225,14 @@ class Replay:
     """
 
     def __init__(self, study: Study, noise: float, seed: int) -> None:
-        self._study, self._noise, self._seed = study, noise, seed
+        self._study, self._noise, self.seed = study, noise, seed
         self.spent: dict[float, list[float]] = {}
 
     def outcome(self, planned: PlannedTrial) -> Outcome:
         """Returns how a trial ends, and counts its FLOPs."""
         trial = planned.trial
         self.spent.setdefault(planned.scale, []).append(float(trial.derived["flops"]))
-        loss = replayed_loss({**trial.config, "noise": self._noise}, self._seed)
+        loss = replayed_loss({**trial.config, "noise": self._noise}, self.seed)
         if math.isinf(loss):
             return Outcome(key=trial.key, attempt=1, kind="diverged")
         return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
@@ -270,11 +304,52 @@ def ladder_read(study: Study, replay: Replay) -> Found:
     return read(study, ended)
 
 
+def named(study: Study, replay: Replay, **section: Any) -> Found:
+    """Returns what is found in the trials of a search that a study can name: by the analysis, and
+    where it finds no optimum by the lowest run.
+
+    Args:
+        study, replay: as of every search.
+        section: the section ``search`` of the study.
+    """
+    search = make_search(Study.from_document({**study.document, "search": section}))
+    ended = []
+    while wave := search.ask():
+        new = [(each.trial, replay.outcome(each.trial)) for each in wave]
+        search.tell([outcome for _, outcome in new])
+        ended += new
+    found = read(study, ended)
+    lowest = [_lowest(ended, width) for width in study.axes("default")["width"]]
+    return replace(found, optima=np.where(np.isnan(found.optima), lowest, found.optima))
+
+
+def _lowest(ended: Sequence[tuple[PlannedTrial, Outcome]], width: int) -> float:
+    """Returns log2 of the rate of the lowest run of a width; NaN where all diverged."""
+    runs = [
+        (outcome.metrics["val_loss"], math.log2(planned.trial.config["learning_rate"]))
+        for planned, outcome in ended
+        if planned.scale == width and outcome.kind == "completed"
+    ]
+    return min(runs)[1] if runs else math.nan
+
+
+def sampled(study: Study, replay: Replay, sampler: str) -> Found:
+    """Returns what a sampler of Optuna finds with the budget of a ladder."""
+    trials = max(1, round(LADDER_SHARE * study.num_cells / len(study.axes("default")["width"])))
+    section = {"sampler": sampler, "trials": trials, "sampler_seed": replay.seed}
+    return named(study, replay, method="optuna", **section)
+
+
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
     "ladder-verdict": partial(ladder, aim=Aim(claims=(CLAIM,))),
     "ladder-read": ladder_read,
+    "telescope": partial(named, method="telescope"),
+} | {
+    sampler: partial(sampled, sampler=sampler)
+    for sampler in ("tpe", "gp")
+    if "optuna" in search_methods()
 }
 
 
@@ -306,7 +381,7 @@ def truth_of(name: str, folder: Path, tables: Path) -> tuple[Series, Truth]:
         folder: where the published tables are.
         tables: where the table is that it is replayed from.
     """
-    series = next(each for each in series_in(folder) if each.name == name)
+    series = next(each for each in known_series(folder) if each.name == name)
     study = study_of(series, tables)
     found = grid(study, Replay(study, 0.0, 0))
     config = study.card.resolve(next(study.cells())[1]).config
@@ -404,7 +479,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def scores_of(arguments: argparse.Namespace) -> list[Score]:
     """Returns the scores of all that the options ask for."""
     folder = arguments.folder.resolve()
-    known = list(series_in(folder))
+    known = known_series(folder)
     names = [each.name for each in known]
     if unknown := set(arguments.series or ()) - set(names):
         raise SystemExit(f"no series {', '.join(sorted(unknown))}; there are {', '.join(names)}")
