@@ -23,10 +23,11 @@ from sweeper.search.meshes.points import (
     Group,
     Place,
     Points,
+    full_price,
     groups_of,
     loss_of,
 )
-from sweeper.study import PlannedTrial, Study, expand
+from sweeper.study import PlannedTrial, Study
 from sweeper.words import decimals
 
 
@@ -97,9 +98,7 @@ def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
                 total[0] += points * len(group.seeds)
                 total[1] += points * len(group.seeds) * group.scales[level].price
     best, expected, worst = ((round(trials), flops) for trials, flops in sums)
-    whole = expand(study)
-    grid = len(whole), sum(float(item.trial.derived["flops"]) for item in whole)
-    return Outlook(best=best, expected=expected, worst=worst, grid=grid)
+    return Outlook(best=best, expected=expected, worst=worst, grid=full_price(study))
 
 
 class _Tube:

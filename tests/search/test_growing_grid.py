@@ -12,7 +12,7 @@ from long_form import LONG
 from search_runs import answer, ended, log2_rates, run_to_end, run_with_stops
 
 from sweeper.outcome import Outcome
-from sweeper.search import Standing, make_search, standings_of
+from sweeper.search import Standing, make_search, outlook_of, standings_of
 from sweeper.search.base import Proposal
 from sweeper.study.plan import expand
 from sweeper.study.study import Study
@@ -158,9 +158,9 @@ def test_a_grid_begun_anew_at_any_point_makes_the_same_decisions(seed: int) -> N
     assert len(made) == len(expected)
 
 
-def test_variants_with_the_same_trials_grow_alike() -> None:
-    """The second is told nothing that the first was not told already."""
-    study = study_of({"expand_edges": 4}, -12, -8, variants={"one": {}, "two": {}})
+def test_a_trial_of_two_variants_is_told_once() -> None:
+    wide = {"sweep": {"learning_rate": {"log2": [-12, -6]}}}
+    study = study_of({"expand_edges": 9}, -12, -8, variants={"narrow": {}, "wide": wide})
     search, told = make_search(study), set[str]()
     made: list[Proposal] = []
     while wave := list(search.ask()):
@@ -169,8 +169,8 @@ def test_variants_with_the_same_trials_grow_alike() -> None:
         search.tell([outcome for key, outcome in new.items() if key not in told])
         told |= set(new)
     assert search.finished
-    one, two = ([p for p in made if p.trial.variant == name] for name in ("one", "two"))
-    assert [p.trial.trial for p in one] == [p.trial.trial for p in two]
+    narrow, wide_ = ([p for p in made if p.trial.variant == name] for name in study.variants)
+    assert all(log2_rates(narrow, width) == log2_rates(wide_, width) for width in WIDTHS)
 
 
 def test_what_was_known_counts_and_is_not_proposed_again() -> None:
@@ -188,6 +188,18 @@ def test_what_was_known_counts_and_is_not_proposed_again() -> None:
 
 def as_proposal(item: Any) -> Proposal:
     return Proposal(trial=item)
+
+
+@pytest.mark.parametrize("optimum", [-4.2, -12.0])
+def test_the_outlook_holds_what_is_spent(optimum: float) -> None:
+    options = {"expand_edges": 2, "refine": 0.2, "seeds": "auto"}
+    study = study_of(options, fixed={"optimum": optimum}, sweep={"seed": [0, 1, 2]}, claims=[FLAT])
+    spent = len(run_to_end(make_search(study)))
+    outlook = outlook_of(study)
+    assert outlook is not None and outlook_of(study_of({})) is None
+    assert outlook.best[0] == 3 * 8 <= spent <= outlook.worst[0]
+    assert outlook.best[1] < outlook.expected[1] < outlook.worst[1]
+    assert outlook.grid[0] == study.num_cells
 
 
 def test_trials_that_all_fail_end_a_grid() -> None:

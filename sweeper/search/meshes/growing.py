@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import chain
 
 from sweeper.outcome import Outcome
-from sweeper.search.base import Proposal, Standing
+from sweeper.search.base import Outlook, Proposal, Standing
 from sweeper.search.meshes.points import (
     FINEST,
     TIED,
     Group,
     Place,
     Points,
+    full_price,
     groups_of,
     loss_of,
 )
@@ -78,6 +79,34 @@ class GrowingGrid:
         self._losses.update(losses)
         for group in self._groups:
             group.tell(new)
+
+
+def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
+    """Returns what a grid that grows will cost beside what is known.
+
+    At best nothing is added. A scale is expected to need a half-step on each side where they are
+    asked for, and where seeds are, one more round the minimum if it is the smallest or largest.
+    At worst axes grow as far as they may, and steps and seeds are used up.
+    """
+    first, search = GrowingGrid(study, known).ask(), study.search
+    spent = float(sum(float(p.trial.trial.derived["flops"]) for p in first))
+    sums = [[float(len(first)), spent] for _ in range(3)]
+    for group in groups_of(study, {})[0]:
+        tuned, seeds = len(group.tuned), len(_first(study, group.seeds))
+        halves = 2 * tuned if search.refine is not None else 0
+        claimed = any(claim.hyperparameter in group.tuned for claim in study.claims)
+        more = (len(group.seeds) - seeds) * claimed
+        ends = 2 * tuned * (search.expand_edges or 0) * 3 ** (tuned - 1)
+        for points in group.scales:
+            outer = points in (group.scales[0], group.scales[-1]) and more > 0
+            added = ends + halves * (FINEST - 1)
+            likely = halves * seeds + (2 * ROUND + 1) * outer
+            most = added * seeds + (len(points.declared) + added) * more
+            for total, count in zip(sums, (0, min(likely, most), most), strict=True):
+                total[0] += count
+                total[1] += count * points.price
+    best, expected, worst = ((round(trials), flops) for trials, flops in sums)
+    return Outlook(best=best, expected=expected, worst=worst, grid=full_price(study))
 
 
 def _first(study: Study, seeds: Sequence[int]) -> Sequence[int]:

@@ -9,7 +9,15 @@ from itertools import pairwise, product
 from typing import Any
 
 from sweeper.outcome import Outcome
-from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial, portable, tuned_by
+from sweeper.study import (
+    PlannedTrial,
+    Study,
+    canonical_value,
+    expand,
+    plan_trial,
+    portable,
+    tuned_by,
+)
 from sweeper.trial import canonical_json
 
 Place = tuple[float, ...]
@@ -31,11 +39,17 @@ def place_of(values: Sequence[float]) -> Place:
 
 def loss_of(study: Study, outcome: Outcome) -> float:
     """Returns the loss of an outcome, minus the metric where more of it is better: +inf if it
-    diverged, NaN if it failed."""
-    if outcome.kind == "diverged":
-        return math.inf
+    diverged, NaN if it did not come to its end."""
+    if outcome.kind != "completed":
+        return math.inf if outcome.kind == "diverged" else math.nan
     value = outcome.metrics.get(study.objective.metric, math.nan)
     return -value if study.objective.goal == "max" else value
+
+
+def full_price(study: Study) -> tuple[int, float]:
+    """Returns the trials of the full grid, and their FLOPs."""
+    whole = expand(study)
+    return len(whole), sum(float(item.trial.derived["flops"]) for item in whole)
 
 
 @dataclass(frozen=True, kw_only=True)

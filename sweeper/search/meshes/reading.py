@@ -45,7 +45,8 @@ class Reading:
             rows: scale, value of the hyperparameter, seed and loss of every run: +inf where it
                 diverged, NaN where it failed.
         """
-        frame = pd.DataFrame(rows, columns=["scale", "value", "seed", "loss"])
+        columns = {"scale": float, "value": float, "seed": int, "loss": float}
+        frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
         ended = np.where(np.isposinf(frame["loss"]), "diverged", "completed")
         frame["outcome"] = np.where(frame["loss"].isna(), "failed", ended)
         try:
