@@ -21,27 +21,27 @@ more as the analysis needs to find an optimum of every scale in them, and is rea
 `telescope`, and `tpe` and `gp`, the samplers of Optuna with as many trials of every scale as cost
 what a ladder does, are read by the analysis, too, and by their lowest run where it finds nothing.
 
-    python benchmarks/search.py --repetitions 4       # the table of docs/benchmarks.md
-    python benchmarks/search.py --series Muon/SP --by-series
+    python -m benchmarks.search --repetitions 4       # the table of docs/benchmarks.md
+    python -m benchmarks.search --series Muon/SP --by-series
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.search_series import TABLES, Series, known_series, table_of, write_table
 from sweeper.analysis import (
     Claim,
     Floats,
@@ -57,40 +57,14 @@ from sweeper.search import Aim, Ladder, decided, make_search
 from sweeper.study import PlannedTrial, Study, expand, search_methods
 from workloads.replay.card import replayed_loss
 
-TABLES = Path(__file__).resolve().parents[1] / "tests/fixtures/published"
-RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 LADDER_SHARE = 0.2
 """Mean share of the grid's FLOPs that a ladder spends: the budget of the samplers."""
 
 CLAIM = (0.0, 0.15)
 """Exponent and tolerance of the claim that the optimum stays, octaves per doubling."""
 
-READING = 0.0005
-"""Nats: how exactly losses were read off a figure; the noise where the source states none."""
-
 TIMES = (1.0, 4.0)
 """Multiples of the published noise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """One published series: loss against learning rate at several widths.
-
-    Attributes:
-        name: the variant, as its source has it.
-        noise: standard deviation of a loss, nats.
-        losses: by width and rate; infinite where the source has no loss: curves are cut where
-            they leave the figure.
-    """
-
-    name: str
-    noise: float
-    losses: Mapping[tuple[int, float], float]
-
-    @property
-    def widths(self) -> list[int]:
-        """All widths, ascending."""
-        return sorted({width for width, _ in self.losses})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,84 +95,6 @@ class Score:
     truth: Ruling
 
 
-def series_in(folder: Path) -> Iterator[Series]:
-    """Yields the series of the two tables with learning rates.
-
-    Raises:
-        FileNotFoundError: the folder lacks one.
-    """
-    rows = _rows(folder / "openwebtext_width.csv")
-    for name, part in _by(rows, "optimizer", "parametrization"):
-        yield _series(name, part, READING)
-    rows = [row for row in _rows(folder / "llama_wikitext103_width.csv") if row["curve"] == "ema"]
-    for name, part in _by(rows, "setting"):
-        stated = [bar for row in part if (bar := float(row["error_bar"])) > 0]
-        yield _series(name, part, float(np.median(stated)) if stated else READING)
-
-
-def own_series(folder: Path = RESULTS) -> Iterator[Series]:
-    """Yields the series of our own width studies: means of seeds, and the noise of a single run
-    that the analysis found in them.
-
-    Raises:
-        FileNotFoundError: the folder lacks one.
-    """
-    for study, name in (("adamw_width", "our AdamW"), ("muon_width", "our Muon")):
-        optima = _rows(folder / f"{study}-optima-learning_rate.csv")
-        columns = {"scale": "width", "value": "learning_rate", "loss": "loss", "group": "group"}
-        rows = [
-            {columns[key]: value for key, value in row.items() if key in columns}
-            for row in _rows(folder / f"{study}-means-learning_rate.csv")
-        ]
-        for group, part in _by(rows, "group"):
-            noise = [float(row["noise"]) for row in optima if row["group"] == group]
-            yield _series(f"{name}/{group}", part, float(np.median(noise)))
-
-
-def known_series(folder: Path) -> list[Series]:
-    """Returns the published series of a folder, and our own."""
-    return list(chain(series_in(folder), own_series()))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _by(
-    rows: Sequence[dict[str, str]], *columns: str
-) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    names = dict.fromkeys("/".join(row[column] for column in columns) for row in rows)
-    for name in names:
-        yield name, [row for row in rows if "/".join(row[c] for c in columns) == name]
-
-
-def _series(name: str, rows: Sequence[dict[str, str]], noise: float) -> Series:
-    known = {
-        (round(float(row["width"])), float(row["learning_rate"])): float(row["loss"])
-        for row in rows
-    }
-    widths, rates = ({key[i] for key in known} for i in range(2))
-    widths = sorted({width for width, _ in known})
-    rates = sorted({rate for _, rate in known})
-    losses = {(w, r): known.get((w, r), math.inf) for w in widths for r in rates}
-    return Series(name=name, noise=noise, losses=losses)
-
-
-def write_table(series: Series, folder: Path) -> None:
-    """Writes the table that a series is replayed from."""
-    lines = [
-        f"{width},{rate},{loss if math.isfinite(loss) else 'diverged'}"
-        for (width, rate), loss in series.losses.items()
-    ]
-    text = "\n".join(["width,learning_rate,loss", *lines])
-    _table(series, folder).write_text(text, encoding="utf-8")
-
-
-def _table(series: Series, folder: Path) -> Path:
-    return folder / f"{series.name.replace('/', '-')}.csv"
-
-
 def study_of(series: Series, folder: Path) -> Study:
     """Returns the study of a series whose table is in a folder."""
     rates = sorted({rate for _, rate in series.losses})
@@ -208,7 +104,7 @@ def study_of(series: Series, folder: Path) -> Study:
             "name": "series",
             "workload": "replay",
             "scale": "width",
-            "fixed": {"table": str(_table(series, folder))},
+            "fixed": {"table": str(table_of(series, folder))},
             "sweep": {"width": series.widths, "learning_rate": rates},
             "claims": [claim],
         }

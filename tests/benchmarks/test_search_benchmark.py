@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from benchmarks.search import (
-    TABLES,
     Score,
-    known_series,
-    own_series,
     page,
     row,
     score,
-    series_in,
     truth_of,
+)
+from benchmarks.search_series import (
+    TABLES,
+    known_series,
+    own_series,
+    series_in,
     write_table,
 )
 
