@@ -15,11 +15,10 @@ and judged by
   is another than that of the truth, and how often the opposite one, `holds` for `broken` or
   `broken` for `holds`.
 
-`grid` is the full grid, read by the analysis. `ladder` is after the optima and `ladder-verdict`
-after the verdict; both are read by the basins that they climb by. `ladder-read` makes as many runs
-more as the analysis needs to find an optimum of every scale in them, and is read by it.
-`telescope`, and `tpe` and `gp`, the samplers of Optuna with as many trials of every scale as cost
-what a ladder does, are read by the analysis, too, and by their lowest run where it finds nothing.
+All are read by the analysis as `sweeper drift` reads them: `ladder`, after the optima, and
+`ladder-verdict`, after the verdict, all scales together, the others scale by scale. `grid` is the
+full one; `tpe` and `gp` are samplers of Optuna, with as many trials of every scale as cost what a
+ladder does. Where the analysis finds no optimum, the lowest run is taken for it.
 
     python -m benchmarks.search --repetitions 4       # the table of docs/benchmarks.md
     python -m benchmarks.search --series Muon/SP --by-series
@@ -43,17 +42,18 @@ import pandas as pd
 
 from benchmarks.search_series import TABLES, Series, known_series, table_of, write_table
 from sweeper.analysis import (
+    DEFAULT,
+    SHARED,
     Claim,
     Floats,
     Ruling,
     judge,
-    locate,
     measure_drift,
-    measured_curves,
+    optima_of,
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search import Aim, Ladder, decided, make_search
+from sweeper.search import Aim, Ladder, Search, make_search
 from sweeper.study import PlannedTrial, Study, expand, search_methods
 from workloads.replay.card import replayed_loss
 
@@ -152,7 +152,9 @@ def grid(study: Study, replay: Replay) -> Found:
     return read(study, [(planned, replay.outcome(planned)) for planned in expand(study)])
 
 
-def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
+def read(
+    study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]], estimator: str = DEFAULT
+) -> Found:
     """Returns what the analysis finds in trials that have ended."""
     rows = []
     for planned, outcome in ended:
@@ -160,10 +162,13 @@ def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
         config = planned.trial.config
         rows.append((config["width"], config["learning_rate"], 0, loss, outcome.kind))
     names = ["width", "learning_rate", "seed", "loss", "outcome"]
-    curves = measured_curves(
-        pd.DataFrame(rows, columns=names), scale="width", hyperparameter="learning_rate"
+    located = optima_of(
+        pd.DataFrame(rows, columns=names),
+        scale="width",
+        hyperparameter="learning_rate",
+        estimator=estimator,
+        resamples=200,
     )
-    located = locate(curves, resamples=200)
     known = {optimum.scale: optimum.log2 for optimum in located.optima}
     try:
         drift = measure_drift(located.optima)
@@ -175,29 +180,19 @@ def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
     return Found(optima=np.array([known.get(w, math.nan) for w in widths]), ruling=ruling)
 
 
-def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
-    """Returns what a ladder finds."""
-    search = Ladder(study, aim=aim)
-    while wave := search.ask():
-        search.tell([replay.outcome(proposal.trial) for proposal in wave])
-    (standing,) = search.climbs
-    basins = standing.state.basins
-    assert basins is not None
-    doublings = [math.log2(scale / standing.scales[0]) for scale in standing.scales]
-    verdict = decided(basins, doublings, CLAIM)
-    rulings: dict[bool | None, Ruling] = {True: "holds", False: "broken", None: "inconclusive"}
-    return Found(optima=basins.optima, ruling=rulings[verdict])
-
-
-def ladder_read(study: Study, replay: Replay) -> Found:
-    """Returns what the analysis finds in the trials of a ladder that leaves it enough to read."""
-    search = Ladder(study, aim=Aim(alone=True))
+def run(search: Search, replay: Replay) -> list[tuple[PlannedTrial, Outcome]]:
+    """Runs a search to its end; returns its trials and how they ended."""
     ended = []
     while wave := search.ask():
         new = [(each.trial, replay.outcome(each.trial)) for each in wave]
         search.tell([outcome for _, outcome in new])
         ended += new
-    return read(study, ended)
+    return ended
+
+
+def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
+    """Returns what the analysis finds in the trials of a ladder."""
+    return read(study, run(Ladder(study, aim=aim), replay), estimator=SHARED)
 
 
 def named(study: Study, replay: Replay, **section: Any) -> Found:
@@ -208,12 +203,8 @@ def named(study: Study, replay: Replay, **section: Any) -> Found:
         study, replay: as of every search.
         section: the section ``search`` of the study.
     """
-    search = make_search(Study.from_document({**study.document, "search": section}))
-    ended = []
-    while wave := search.ask():
-        new = [(each.trial, replay.outcome(each.trial)) for each in wave]
-        search.tell([outcome for _, outcome in new])
-        ended += new
+    asked = Study.from_document({**study.document, "search": section})
+    ended = run(make_search(asked), replay)
     found = read(study, ended)
     lowest = [_lowest(ended, width) for width in study.axes("default")["width"]]
     return replace(found, optima=np.where(np.isnan(found.optima), lowest, found.optima))
@@ -239,8 +230,7 @@ def sampled(study: Study, replay: Replay, sampler: str) -> Found:
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
-    "ladder-verdict": partial(ladder, aim=Aim(claims=(CLAIM,))),
-    "ladder-read": ladder_read,
+    "ladder-verdict": partial(ladder, aim=Aim(claims=((0, *CLAIM),))),
     "telescope": partial(named, method="telescope"),
 } | {
     sampler: partial(sampled, sampler=sampler)
