@@ -144,6 +144,7 @@ class Points:
         scale: value of the scale.
         declared: settings of the declared points.
         losses: by key, of the trials that have ended: +inf if one diverged, NaN if it failed.
+        keys: keys of all trials.
     """
 
     study: Study
@@ -152,6 +153,7 @@ class Points:
     scale: float
     declared: Sequence[dict[str, Any]]
     losses: Mapping[str, float]
+    keys: set[str] = field(default_factory=set)
     _trials: dict[Place, dict[int, str]] = field(default_factory=dict)
     _values: dict[Place, Sequence[float]] = field(default_factory=dict)
 
@@ -236,6 +238,7 @@ class Points:
             if seed not in here
         ]
         here.update({item.trial.seed: item.trial.key for item in added})
+        self.keys.update(item.trial.key for item in added)
         return added
 
     def take(self, item: PlannedTrial) -> None:
@@ -244,11 +247,7 @@ class Points:
         place = self.place_of(config)
         self._values.setdefault(place, [config[name] for name in self.tuned])
         self._trials.setdefault(place, {})[item.trial.seed] = item.trial.key
-
-    @property
-    def keys(self) -> set[str]:
-        """The keys of all trials."""
-        return {key for trials in self._trials.values() for key in trials.values()}
+        self.keys.add(item.trial.key)
 
     @property
     def waiting(self) -> bool:
