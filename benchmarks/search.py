@@ -223,7 +223,7 @@ def _lowest(ended: Sequence[tuple[PlannedTrial, Outcome]], width: int) -> float:
 def sampled(study: Study, replay: Replay, sampler: str) -> Found:
     """Returns what a sampler of Optuna finds with the budget of a ladder."""
     trials = max(1, round(LADDER_SHARE * study.num_cells / len(study.axes("default")["width"])))
-    section = {"sampler": sampler, "trials": trials, "sampler_seed": replay.seed}
+    section = {"sampler": sampler, "trials": trials, "startup": 1, "sampler_seed": replay.seed}
     return named(study, replay, method="optuna", **section)
 
 
