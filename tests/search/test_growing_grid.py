@@ -95,6 +95,21 @@ def test_two_hyperparameters_grow_round_the_lowest_loss() -> None:
     assert set(stops_of(search).values()) == {"the lowest loss is inside the axes"}
 
 
+def test_half_steps_of_two_hyperparameters_make_a_finer_mesh_round_the_minimum() -> None:
+    def bowl(proposal: Proposal) -> Outcome:
+        trial = proposal.trial.trial
+        x, y = (math.log2(float(str(trial.config[e]))) for e in ("learning_rate", "curvature"))
+        scatter = 0.004 * random.Random(trial.key).gauss(0, 1)
+        return ended(proposal, 2 + 0.05 * (x + 6.2) ** 2 + 0.03 * (y - 0.3) ** 2 + scatter)
+
+    axes = {"learning_rate": [2.0**k for k in range(-9, -3)], "curvature": [0.5, 1.0, 2.0, 4.0]}
+    search = make_search(planted(sweep={"width": [32], **axes}, search={"refine": 0.3}))
+    made = run_to_end(search, bowl)
+    added = [p for p in made if p.reason == "refined"]
+    assert 0 < len(added) <= 2 * 2 * 2 * 3
+    assert all(-7.2 < x < -4.8 for x in log2_rates(added, 32))
+
+
 def test_half_steps_are_run_where_an_interval_is_too_wide() -> None:
     search = make_search(study_of({"refine": 0.15}, fixed={"noise": 0.006}))
     made = run_to_end(search)

@@ -93,7 +93,7 @@ def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
     sums = [[float(len(first)), spent] for _ in range(3)]
     for group in groups_of(study, {})[0]:
         tuned, seeds = len(group.tuned), len(_first(study, group.seeds))
-        halves = 2 * tuned if search.refine is not None else 0
+        halves = 2 * tuned * 3 ** (tuned - 1) if search.refine is not None else 0
         claimed = any(claim.hyperparameter in group.tuned for claim in study.claims)
         more = (len(group.seeds) - seeds) * claimed
         ends = 2 * tuned * (search.expand_edges or 0) * 3 ** (tuned - 1)
@@ -237,10 +237,10 @@ class _Growth:
             gap, middle = abs(other[index] - lowest[index]), (other[index] + lowest[index]) / 2
             if gap / 2 < points.step_at(index, middle) / FINEST - TIED:
                 continue
-            values = list(points.values(lowest))
-            values[index] = portable(math.sqrt(values[index] * points.values(other)[index]))
-            if points.refusal(values) is None:
-                added |= self._add(points, values, "refined", self._seeds)
+            half = portable(math.sqrt(points.values(lowest)[index] * points.values(other)[index]))
+            for values in points.beside(index, lowest, half):
+                if points.refusal(values) is None:
+                    added |= self._add(points, values, "refined", self._seeds)
         return added
 
     # Seeds ---------------------------------------------------------------------------------------
@@ -298,13 +298,9 @@ class _Growth:
     # Words and readings --------------------------------------------------------------------------
 
     def _reading(self, index: int) -> Reading:
-        """Returns what the lines through the minima say along a hyperparameter."""
-        rows = [
-            points.rows(points.line(index, lowest), index)
-            for points in self._group.scales
-            if (lowest := points.lowest) is not None
-        ]
-        return Reading.of(list(chain.from_iterable(rows)))
+        """Returns what the runs say along a hyperparameter."""
+        rows = chain.from_iterable(points.rows() for points in self._group.scales)
+        return Reading.of(list(rows), len(self._group.tuned), index)
 
     def _say(self, points: Points, about: str, words: str) -> None:
         self._stops[points.scale].pop(about, None)

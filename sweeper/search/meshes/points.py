@@ -321,8 +321,8 @@ class Points:
         ]
         yield from (list(values) for values in product(*choices))
 
-    def rows(self, line: Sequence[Place], index: int) -> Iterator[tuple[float, float, int, float]]:
-        """Yields scale, value of a hyperparameter, seed and loss of the trials of a line."""
-        for place in line:
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields scale, values of the tuned hyperparameters, seed and loss of every trial."""
+        for place in self.places:
             for seed, key in sorted(self._trials[place].items()):
-                yield self.scale, self._values[place][index], seed, self.losses.get(key, math.nan)
+                yield self.scale, *self._values[place], seed, self.losses.get(key, math.nan)

@@ -14,9 +14,8 @@ from sweeper.analysis import (
     Optimum,
     Verdict,
     judge,
-    locate,
     measure_drift,
-    measured_curves,
+    optima_of,
 )
 from sweeper.errors import AnalysisRefusal
 
@@ -38,22 +37,31 @@ class Reading:
     optima: tuple[Optimum, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[float, float, int, float]]) -> Reading:
-        """Returns what runs say.
+    def of(cls, rows: Iterable[Sequence[float]], tuned: int, index: int) -> Reading:
+        """Returns what runs say, other hyperparameters tuned at every value.
 
         Args:
-            rows: scale, value of the hyperparameter, seed and loss of every run: +inf where it
-                diverged, NaN where it failed.
+            rows: scale, value of every tuned hyperparameter, seed and loss of every run: +inf
+                where it diverged, NaN where it failed.
+            tuned: the number of tuned hyperparameters.
+            index: whose optima are read.
         """
-        columns = {"scale": float, "value": float, "seed": int, "loss": float}
-        frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+        names = [f"tuned{number}" for number in range(tuned)]
+        frame = pd.DataFrame(rows, columns=["scale", *names, "seed", "loss"], dtype=float)
         ended = np.where(np.isposinf(frame["loss"]), "diverged", "completed")
         frame["outcome"] = np.where(frame["loss"].isna(), "failed", ended)
         try:
-            curves = measured_curves(frame, scale="scale", hyperparameter="value")
+            located = optima_of(
+                frame,
+                scale="scale",
+                hyperparameter=names[index],
+                others=[name for name in names if name != names[index]],
+                allow_holes=True,
+                resamples=RESAMPLES,
+            )
         except AnalysisRefusal:
             return cls(())
-        return cls(locate(curves, allow_holes=True, resamples=RESAMPLES).optima)
+        return cls(located.optima)
 
     def half_width(self, scale: float) -> float:
         """Returns half the 95% interval of an optimum, octaves: infinite where it has none."""
