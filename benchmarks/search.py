@@ -1,9 +1,10 @@
 """What a search spends and finds, on published series that are replayed: nothing is trained, and
 there is neither an engine nor a store.
 
-Each series of tests/fixtures/published is a study of the workload `replay`. Its truth is what the
-analysis finds on the full grid without noise. A search is then run with noise on every loss, as
-large as that of the published numbers and four times that, and judged by
+Each series of tests/fixtures/published, and of the two width studies of docs/results, is a study
+of the workload `replay`. Its truth is what the analysis finds on the full grid without noise. A
+search is then run with noise on every loss, as large as that of the numbers and four times that,
+and judged by
 
 - its FLOPs as a share of the full grid's, of all series together and the mean over series; what
   the source does not show is in no grid, and a search that asks for it pays and is told that it
@@ -14,22 +15,23 @@ large as that of the published numbers and four times that, and judged by
   is another than that of the truth, and how often the opposite one, `holds` for `broken` or
   `broken` for `holds`.
 
-All are read by the analysis as `sweeper drift` reads them: `grid`, the full one, scale by scale;
-`ladder`, after the optima, and `ladder-verdict`, after the verdict, all scales together.
+All are read by the analysis as `sweeper drift` reads them: `ladder`, after the optima, and
+`ladder-verdict`, after the verdict, all scales together, the others scale by scale. `grid` is the
+full one; `tpe` and `gp` are samplers of Optuna, with as many trials of every scale as cost what a
+ladder does. Where the analysis finds no optimum, the lowest run is taken for it.
 
-    python benchmarks/search.py --repetitions 4       # the table of docs/benchmarks.md
-    python benchmarks/search.py --series Muon/SP --by-series
+    python -m benchmarks.search --repetitions 4       # the table of docs/benchmarks.md
+    python -m benchmarks.search --series Muon/SP --by-series
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -38,6 +40,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.search_series import TABLES, Series, known_series, table_of, write_table
 from sweeper.analysis import (
     DEFAULT,
     SHARED,
@@ -50,40 +53,18 @@ from sweeper.analysis import (
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search import Aim, Ladder
-from sweeper.study import PlannedTrial, Study, expand
+from sweeper.search import Aim, Ladder, Search, make_search
+from sweeper.study import PlannedTrial, Study, expand, search_methods
 from workloads.replay.card import replayed_loss
 
-TABLES = Path(__file__).resolve().parents[1] / "tests/fixtures/published"
+LADDER_SHARE = 0.2
+"""Mean share of the grid's FLOPs that a ladder spends: the budget of the samplers."""
+
 CLAIM = (0.0, 0.15)
 """Exponent and tolerance of the claim that the optimum stays, octaves per doubling."""
 
-READING = 0.0005
-"""Nats: how exactly losses were read off a figure; the noise where the source states none."""
-
 TIMES = (1.0, 4.0)
 """Multiples of the published noise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """One published series: loss against learning rate at several widths.
-
-    Attributes:
-        name: the variant, as its source has it.
-        noise: standard deviation of a loss, nats.
-        losses: by width and rate; infinite where the source has no loss: curves are cut where
-            they leave the figure.
-    """
-
-    name: str
-    noise: float
-    losses: Mapping[tuple[int, float], float]
-
-    @property
-    def widths(self) -> list[int]:
-        """All widths, ascending."""
-        return sorted({width for width, _ in self.losses})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,57 +95,6 @@ class Score:
     truth: Ruling
 
 
-def series_in(folder: Path) -> Iterator[Series]:
-    """Yields the series of the two tables with learning rates.
-
-    Raises:
-        FileNotFoundError: the folder lacks one.
-    """
-    rows = _rows(folder / "openwebtext_width.csv")
-    for name, part in _by(rows, "optimizer", "parametrization"):
-        yield _series(name, part, READING)
-    rows = [row for row in _rows(folder / "llama_wikitext103_width.csv") if row["curve"] == "ema"]
-    for name, part in _by(rows, "setting"):
-        stated = [bar for row in part if (bar := float(row["error_bar"])) > 0]
-        yield _series(name, part, float(np.median(stated)) if stated else READING)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _by(
-    rows: Sequence[dict[str, str]], *columns: str
-) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    names = dict.fromkeys("/".join(row[column] for column in columns) for row in rows)
-    for name in names:
-        yield name, [row for row in rows if "/".join(row[c] for c in columns) == name]
-
-
-def _series(name: str, rows: Sequence[dict[str, str]], noise: float) -> Series:
-    known = {(int(row["width"]), float(row["learning_rate"])): float(row["loss"]) for row in rows}
-    widths, rates = ({key[i] for key in known} for i in range(2))
-    widths = sorted({width for width, _ in known})
-    rates = sorted({rate for _, rate in known})
-    losses = {(w, r): known.get((w, r), math.inf) for w in widths for r in rates}
-    return Series(name=name, noise=noise, losses=losses)
-
-
-def write_table(series: Series, folder: Path) -> None:
-    """Writes the table that a series is replayed from."""
-    lines = [
-        f"{width},{rate},{loss if math.isfinite(loss) else 'diverged'}"
-        for (width, rate), loss in series.losses.items()
-    ]
-    text = "\n".join(["width,learning_rate,loss", *lines])
-    _table(series, folder).write_text(text, encoding="utf-8")
-
-
-def _table(series: Series, folder: Path) -> Path:
-    return folder / f"{series.name.replace('/', '-')}.csv"
-
-
 def study_of(series: Series, folder: Path) -> Study:
     """Returns the study of a series whose table is in a folder."""
     rates = sorted({rate for _, rate in series.losses})
@@ -174,7 +104,7 @@ def study_of(series: Series, folder: Path) -> Study:
             "name": "series",
             "workload": "replay",
             "scale": "width",
-            "fixed": {"table": str(_table(series, folder))},
+            "fixed": {"table": str(table_of(series, folder))},
             "sweep": {"width": series.widths, "learning_rate": rates},
             "claims": [claim],
         }
@@ -191,14 +121,14 @@ class Replay:
     """
 
     def __init__(self, study: Study, noise: float, seed: int) -> None:
-        self._study, self._noise, self._seed = study, noise, seed
+        self._study, self._noise, self.seed = study, noise, seed
         self.spent: dict[float, list[float]] = {}
 
     def outcome(self, planned: PlannedTrial) -> Outcome:
         """Returns how a trial ends, and counts its FLOPs."""
         trial = planned.trial
         self.spent.setdefault(planned.scale, []).append(float(trial.derived["flops"]))
-        loss = replayed_loss({**trial.config, "noise": self._noise}, self._seed)
+        loss = replayed_loss({**trial.config, "noise": self._noise}, self.seed)
         if math.isinf(loss):
             return Outcome(key=trial.key, attempt=1, kind="diverged")
         return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
@@ -250,20 +180,62 @@ def read(
     return Found(optima=np.array([known.get(w, math.nan) for w in widths]), ruling=ruling)
 
 
-def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
-    """Returns what the analysis finds in the trials of a ladder."""
-    search, ended = Ladder(study, aim=aim), []
+def run(search: Search, replay: Replay) -> list[tuple[PlannedTrial, Outcome]]:
+    """Runs a search to its end; returns its trials and how they ended."""
+    ended = []
     while wave := search.ask():
         new = [(each.trial, replay.outcome(each.trial)) for each in wave]
         search.tell([outcome for _, outcome in new])
         ended += new
-    return read(study, ended, estimator=SHARED)
+    return ended
+
+
+def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
+    """Returns what the analysis finds in the trials of a ladder."""
+    return read(study, run(Ladder(study, aim=aim), replay), estimator=SHARED)
+
+
+def named(study: Study, replay: Replay, **section: Any) -> Found:
+    """Returns what is found in the trials of a search that a study can name: by the analysis, and
+    where it finds no optimum by the lowest run.
+
+    Args:
+        study, replay: as of every search.
+        section: the section ``search`` of the study.
+    """
+    asked = Study.from_document({**study.document, "search": section})
+    ended = run(make_search(asked), replay)
+    found = read(study, ended)
+    lowest = [_lowest(ended, width) for width in study.axes("default")["width"]]
+    return replace(found, optima=np.where(np.isnan(found.optima), lowest, found.optima))
+
+
+def _lowest(ended: Sequence[tuple[PlannedTrial, Outcome]], width: int) -> float:
+    """Returns log2 of the rate of the lowest run of a width; NaN where all diverged."""
+    runs = [
+        (outcome.metrics["val_loss"], math.log2(planned.trial.config["learning_rate"]))
+        for planned, outcome in ended
+        if planned.scale == width and outcome.kind == "completed"
+    ]
+    return min(runs)[1] if runs else math.nan
+
+
+def sampled(study: Study, replay: Replay, sampler: str) -> Found:
+    """Returns what a sampler of Optuna finds with the budget of a ladder."""
+    trials = max(1, round(LADDER_SHARE * study.num_cells / len(study.axes("default")["width"])))
+    section = {"sampler": sampler, "trials": trials, "startup": 1, "sampler_seed": replay.seed}
+    return named(study, replay, method="optuna", **section)
 
 
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
     "ladder-verdict": partial(ladder, aim=Aim(claims=((0, *CLAIM),))),
+    "telescope": partial(named, method="telescope"),
+} | {
+    sampler: partial(sampled, sampler=sampler)
+    for sampler in ("tpe", "gp")
+    if "optuna" in search_methods()
 }
 
 
@@ -295,7 +267,7 @@ def truth_of(name: str, folder: Path, tables: Path) -> tuple[Series, Truth]:
         folder: where the published tables are.
         tables: where the table is that it is replayed from.
     """
-    series = next(each for each in series_in(folder) if each.name == name)
+    series = next(each for each in known_series(folder) if each.name == name)
     study = study_of(series, tables)
     found = grid(study, Replay(study, 0.0, 0))
     config = study.card.resolve(next(study.cells())[1]).config
@@ -393,7 +365,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def scores_of(arguments: argparse.Namespace) -> list[Score]:
     """Returns the scores of all that the options ask for."""
     folder = arguments.folder.resolve()
-    known = list(series_in(folder))
+    known = known_series(folder)
     names = [each.name for each in known]
     if unknown := set(arguments.series or ()) - set(names):
         raise SystemExit(f"no series {', '.join(sorted(unknown))}; there are {', '.join(names)}")

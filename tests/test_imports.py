@@ -20,7 +20,7 @@ ROOMS = {
     "trial": set(),
     "outcome": set(),
     "study": {"errors", "trial"},
-    "search": {"errors", "trial", "outcome", "study", "analysis"},
+    "search": {"errors", "trial", "outcome", "words", "study", "analysis"},
     "store": {"errors", "trial", "outcome"},
     "words": set(),
     "rounding": {"words"},
@@ -139,7 +139,14 @@ for arguments in (["--help"], ["run", "--help"], ["drift", "--help"]):
 
 
 @pytest.mark.parametrize(
-    "code", ["import sweeper", HELP, "import workloads.llama.card", "import sweeper.study.study"]
+    "code",
+    [
+        "import sweeper",
+        HELP,
+        "import workloads.llama.card",
+        "import sweeper.study.study",
+        "import sweeper.search.grid",
+    ],
 )
 def test_nothing_heavy_is_loaded_by(code: str) -> None:
     heavy = {"ray", "torch", "pandas", "matplotlib", "scipy", "sqlalchemy", "pyarrow"}

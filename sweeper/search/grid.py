@@ -1,11 +1,11 @@
-"""The grid: every combination of the study's axes, at once and cheapest first."""
+"""The grid: every combination of the study's axes, cheapest first; with options it grows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sweeper.outcome import Outcome
-from sweeper.search.base import Proposal
+from sweeper.search.base import Outlook, Proposal, Search
 from sweeper.study import PlannedTrial, Study, expand
 
 
@@ -33,4 +33,24 @@ class Grid:
         """Does nothing."""
 
 
-make = Grid
+def make(study: Study, known: Sequence[PlannedTrial] = ()) -> Search:
+    """Returns the grid of a study: one that decides only where an option asks for it."""
+    if not _grows(study):
+        return Grid(study, known)
+    from sweeper.search.meshes.growing import GrowingGrid
+
+    return GrowingGrid(study, known)
+
+
+def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook | None:
+    """Returns what a grid that grows will cost; None of one that proposes all at once."""
+    if not _grows(study):
+        return None
+    from sweeper.search.meshes import growing
+
+    return growing.outlook(study, known)
+
+
+def _grows(study: Study) -> bool:
+    search = study.search
+    return bool(search.expand_edges) or search.refine is not None or search.seeds == "auto"

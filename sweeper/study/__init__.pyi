@@ -1,5 +1,6 @@
 """The study file: read with its lines, checked against its workload, expanded to trials."""
 
+from .axes import portable as portable
 from .plan import PlannedTrial as PlannedTrial
 from .plan import Price as Price
 from .plan import SecondsFrom as SecondsFrom
@@ -14,6 +15,7 @@ from .plan import unique_trials as unique_trials
 from .schema import study_schema as study_schema
 from .searches import tuned_by as tuned_by
 from .sections import Budget as Budget
+from .sections import search_methods as search_methods
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
 from .settings import condition as condition

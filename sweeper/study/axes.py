@@ -5,7 +5,7 @@
     learning_rate: {geometric: [1e-4, 1e-2], count: 5} evenly spaced in the logarithm
 
 Both ends of a range are part of it. What a range yields is the same number on every machine
-(see :func:`_portable`), because values enter the content hash of a trial.
+(see :func:`portable`), because values enter the content hash of a trial.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class GeometricAxis:
     def values(self) -> tuple[float, ...]:
         """Returns the values, ascending; the ends are exactly low and high."""
         low, high, last = math.log2(self.low), math.log2(self.high), self.count - 1
-        inner = (_portable(2.0 ** (low + (high - low) * i / last)) for i in range(1, last))
+        inner = (portable(2.0 ** (low + (high - low) * i / last)) for i in range(1, last))
         return (self.low, *inner, self.high)
 
     def document(self) -> Any:
@@ -221,7 +221,7 @@ def _number_of_text(text: str) -> int | float:
     try:
         if power:
             base, exponent = (float(part) for part in power.groups())
-            return _power_of_two(exponent) if base == 2 else _portable(math.pow(base, exponent))
+            return _power_of_two(exponent) if base == 2 else portable(math.pow(base, exponent))
         plain = _PLAIN.match(text)
         if plain:
             digits = plain[1]
@@ -246,10 +246,10 @@ def _listed(raw: Any) -> str | None:
 def _power_of_two(exponent: float) -> float:
     if exponent == int(exponent):
         return math.ldexp(1.0, int(exponent))
-    return _portable(2.0**exponent)
+    return portable(2.0**exponent)
 
 
-def _portable(value: float) -> float:
+def portable(value: float) -> float:
     """Returns a computed value as the same number on every machine: mathematical libraries
     differ in the last bit, so powers of two are made exact and all else has twelve digits."""
     mantissa, exponent = math.frexp(value)

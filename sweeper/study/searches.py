@@ -11,7 +11,7 @@ from sweeper.study.source import Complaint, Place
 from sweeper.study.space import Space
 
 MOST_TUNED = 2
-"""Hyperparameters that a ladder climbs for at a time."""
+"""Hyperparameters that a ladder or a telescope tunes at a time."""
 
 
 def search_complaints(
@@ -85,6 +85,11 @@ def _ladder(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]
         )
 
 
+def _telescope(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    yield from _needs_scales(study, spaces)
+    yield from _needs_tuned(study, spaces, "method", at_most=MOST_TUNED)
+
+
 def _needs_scales(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
     for variant, space in spaces.items():
         if len(space.axes.get(study.scale, ())) == 1:
@@ -121,5 +126,5 @@ def _needs_tuned(
             )
 
 
-_CHECKS = {"grid": _grid, "ladder": _ladder}
+_CHECKS = {"grid": _grid, "ladder": _ladder, "telescope": _telescope}
 """What each method asks of a study."""

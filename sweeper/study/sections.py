@@ -56,6 +56,13 @@ def _positive(raw: Any) -> float:
     return value
 
 
+def _shrink(raw: Any) -> float:
+    value = _positive(raw)
+    if value > 1:
+        raise ValueError(f"{shown(raw)} is above 1; give how many times as wide steps become")
+    return value
+
+
 def _count(raw: Any) -> int:
     value = whole_number(raw)
     if value < 1:
@@ -157,6 +164,11 @@ Number = Annotated[float, BeforeValidator(_number), WithJsonSchema(number_schema
 Positive = Annotated[
     float, BeforeValidator(_positive), WithJsonSchema(number_schema(exclusiveMinimum=0))
 ]
+Shrink = Annotated[
+    float,
+    BeforeValidator(_shrink),
+    WithJsonSchema(number_schema(exclusiveMinimum=0, maximum=1)),
+]
 _COUNT = number_schema(type="integer", minimum=1)
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT)]
 _WHOLE = number_schema(type="integer", minimum=0)
@@ -222,7 +234,7 @@ class Search(Section):
     OPTIONS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "grid": ("expand_edges", "refine", "seeds"),
         "ladder": ("until", "within", "most", "expand_edges"),
-        "telescope": ("expand_edges",),
+        "telescope": ("points", "shrink", "expand_edges"),
         "optuna": ("sampler", "trials", "sampler_seed"),
     }
     """The options of each method; a method without an entry has none."""
@@ -260,6 +272,16 @@ class Search(Section):
     )
     most: Count = Field(
         default=8, description="ladder: most runs of one scale but the smallest, seeds apart."
+    )
+    points: Count = Field(
+        default=3,
+        description="telescope: fewest values of a hyperparameter at one scale; even numbers "
+        "count as the next odd one.",
+    )
+    shrink: Shrink = Field(
+        default=0.5,
+        description="telescope: factor by which steps narrow when the scale doubles, to a quarter "
+        "of the declared ones at most.",
     )
     sampler: Sampler = Field(
         default="tpe", description="optuna: tpe, gp, cmaes, grid, qmc or random."

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from benchmarks.search import (
-    TABLES,
     Score,
     page,
     row,
     score,
-    series_in,
     truth_of,
+)
+from benchmarks.search_series import (
+    TABLES,
+    known_series,
+    own_series,
+    series_in,
     write_table,
 )
 
@@ -23,7 +27,7 @@ from benchmarks.search import (
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tables")
-    for series in series_in(TABLES):
+    for series in known_series(TABLES):
         write_table(series, folder)
     return folder
 
@@ -34,6 +38,21 @@ def test_there_are_eight_published_series() -> None:
     assert all(each.noise > 0 for each in found)
     cut = next(each for each in found if each.name == "Muon-Adam/SP")
     assert sum(map(math.isinf, cut.losses.values())) == 9
+
+
+def test_our_own_width_studies_are_series_with_the_noise_that_was_found_in_them() -> None:
+    found = {each.name: each for each in own_series()}
+    assert list(found) == ["our AdamW/sp", "our AdamW/mup", "our Muon/sp", "our Muon/mup"]
+    assert found["our AdamW/sp"].widths == [32, 64, 128, 256]
+    assert sum(map(math.isinf, found["our AdamW/sp"].losses.values())) == 2
+    assert found["our Muon/sp"].noise == pytest.approx(0.0164, abs=1e-4)
+
+
+def test_a_search_that_a_study_can_name_is_measured_by_its_name(tables: Path) -> None:
+    found = score(("telescope", "our Muon/mup", 1.0, 0), TABLES, tables)
+    assert found.runs[0] == 7 and min(found.runs) >= 3
+    assert found.share < 0.8
+    assert not np.isnan(found.errors).any()
 
 
 def test_a_ladder_is_measured_against_the_grid_without_noise(tables: Path) -> None:

@@ -32,8 +32,13 @@ def method(name: str) -> object:
     return planted().search.model_copy(update={"method": name})
 
 
-OTHERS: dict[str, Maker] = {"doubling": Doubling}
-"""A search of these tests, which no study can name."""
+def growing(study: Study) -> Search:
+    options = planted(search={"expand_edges": 3, "refine": 0.2}).search
+    return make_search(study.model_copy(update={"search": options}))
+
+
+OTHERS: dict[str, Maker] = {"doubling": Doubling, "a grid that grows": growing}
+"""A search of these tests, which no study can name, and one with options."""
 
 
 @pytest.fixture(params=[*search_methods(), *OTHERS])

@@ -18,6 +18,9 @@ CLAIM = {"hyperparameter": "learning_rate", "exponent": 0, "tolerance": 0.1}
     ("sections", "says"),
     [
         ({"search": {"method": "ladder"}, "sweep": {"width": [32]}}, "width has one value"),
+        ({"search": {"method": "telescope"}, "sweep": {"width": [32]}}, "width has one value"),
+        ({"search": {"method": "telescope"}, "sweep": {"learning_rate": [0.1]}}, "nothing to"),
+        ({"search": {"method": "telescope", "shrink": 2}}, "shrink: 2 is above 1"),
         ({"search": {"method": "ladder", "until": "verdict"}}, "until: verdict needs a claim"),
         ({"search": {"method": "ladder"}, "sweep": {"learning_rate": [0.1]}}, "nothing to tune"),
         (

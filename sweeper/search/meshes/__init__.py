@@ -1,0 +1,1 @@
+"""What grids that decide are made of: the points of a group, and what is read off them."""
