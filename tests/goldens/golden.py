@@ -52,7 +52,8 @@ FINEWEB = (
 )
 COMMANDS = (
     *("run", "plan", "rules", "status", "drift", "fit", "predict", "transfer", "advise"),
-    *("compare", "report", "sql", "init", "schema", "import", "retry", "prune", "verify"),
+    *("compare", "report", "sql", "init", "schema", "import", "export", "retry"),
+    *("prune", "verify"),
 )
 
 MADE = {
