@@ -85,7 +85,7 @@ ASKED = {
         "transfer quickstart --json",
         "advise quickstart --target-width 1024 --flops 1e18",
         "status quickstart",
-        "export",
+        "exports",
         "drift nothing",
         "drift quickstart --hp depth",
         "drift quickstart --scale nothing",
