@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sweeper.analysis import DEFAULT, Claim
+from sweeper.analysis import DEFAULT, SHARED, Claim
 from sweeper.answers.axes import (
     Axes,
     Axis,
@@ -29,6 +29,9 @@ from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
+
+FULL_CURVE = 5
+"""Points of a scale from which on it is read by itself."""
 
 OVERFLOW = 1e100
 """A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
@@ -184,7 +187,7 @@ class StudyView:
         self,
         hyperparameter: str,
         *,
-        estimator: str = DEFAULT,
+        estimator: str | None = None,
         allow_holes: bool = False,
         partial: bool = False,
     ) -> DriftStatement:
@@ -192,7 +195,7 @@ class StudyView:
 
         Args:
             hyperparameter: one of the swept columns, or one that was asked for.
-            estimator: how an optimum is read off its points.
+            estimator: how an optimum is read off its points; None as fits the study.
             allow_holes: answer although neighbours of a minimum are missing.
             partial: return what there is although no group has an optimum.
 
@@ -211,12 +214,28 @@ class StudyView:
                 settings=chosen.settings,
                 tuned=chosen.tuned,
                 claims=self.claims.get(hyperparameter, ()),
-                estimator=estimator,
+                estimator=estimator or self.estimator,
                 allow_holes=allow_holes,
                 partial=partial,
                 notes=chosen.notes,
                 compared=self.compared,
             )
+
+    @property
+    def search(self) -> str:
+        """The method that proposed the trials."""
+        return str(self.study.document.get("search", {}).get("method", "grid"))
+
+    @property
+    def estimator(self) -> str:
+        """How optima are read where nobody asks for another way: all scales together where a
+        ladder left too few points to read each by itself."""
+        if self.search != "ladder":
+            return DEFAULT
+        ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
+        tuned = [name for name in self.swept if name not in (self.scale, "seed")]
+        points = ended.groupby(["variant", self.scale])[tuned].nunique().max(axis=1)
+        return SHARED if len(points) and points.min() < FULL_CURVE else DEFAULT
 
     @property
     def holds_optima(self) -> bool:
@@ -306,9 +325,10 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid with the hyperparameter, and is one that the study names
-        as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
-        three values or more and moves neither parameters nor tokens nor FLOPs.
+        It holds numbers, laid on a grid with the hyperparameter unless a search chose its values,
+        and is one that the study names as a hyperparameter or makes claims about; or, of trials
+        that we ran, any that takes three values or more and moves neither parameters nor tokens
+        nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:
@@ -319,7 +339,7 @@ class StudyView:
         if not is_positive(rows[column], zero=True) or self.holds_optima:
             return False
         beside = rows.groupby(["variant", *scales, *names], dropna=False)[column].nunique()
-        if beside[beside > 0].median() < 2:
+        if beside[beside > 0].median() < 2 and self.search == "grid":
             return False
         if column in named or self.study.workload == IMPORTED:
             return column in named
@@ -454,7 +474,7 @@ def statements_of(
     scale: str | None = None,
     horizon: str | None = None,
     each: Sequence[str] = (),
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> list[DriftStatement]:
     """Returns the statements of a study, one a hyperparameter.
@@ -466,7 +486,7 @@ def statements_of(
             else the first that is swept over positive numbers.
         scale: along which axis; None takes the study's.
         horizon, each: see :func:`view_study`.
-        estimator: how an optimum is read off its points.
+        estimator: how an optimum is read off its points; None as fits the study.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
