@@ -27,7 +27,8 @@ def save_study(
     """Writes a study and makes its members exactly the declared ones, in their order.
 
     Trials that the store does not know are added; members that are no longer declared are
-    hidden and never deleted; declared ones that had been hidden come back.
+    hidden and never deleted; declared ones that had been hidden come back. A member's reason is
+    the one that it is declared with now.
 
     Raises:
         RequestError: the name is that of a study whose results were imported and the new one is
@@ -212,25 +213,25 @@ def _set_members(
     for position, member in enumerate(members, first):
         declared.setdefault((member.variant, member.trial.key), (position, member.reason))
     present = {
-        (row.variant, row.trial_key): (row.position, row.hidden)
+        (row.variant, row.trial_key): (row.position, row.hidden, row.reason)
         for row in connection.execute(select(study_trials).where(study_trials.c.study == study))
     }
     added = [
-        _member_row(study, place, position) | {"reason": reason}
+        _member_row(study, place, position, reason)
         for place, (position, reason) in sorted(declared.items())
         if place not in present
     ]
-    kept = {place: position for place, (position, _) in declared.items() if place in present}
+    kept = {place: member for place, member in declared.items() if place in present}
     restored = sum(present[place][1] for place in kept)
     gone = [
-        _member_row(study, place, position) | {"hidden": True}
-        for place, (position, hidden) in present.items()
+        _member_row(study, place, position, reason) | {"hidden": True}
+        for place, (position, hidden, reason) in present.items()
         if whole and place not in declared and not hidden
     ]
     moved = [
-        _member_row(study, place, position)
-        for place, position in kept.items()
-        if present[place] != (position, False)
+        _member_row(study, place, position, reason)
+        for place, (position, reason) in kept.items()
+        if present[place] != (position, False, reason)
     ]
     for start in range(0, len(added), GROUP):
         connection.execute(insert(study_trials), added[start : start + GROUP])
@@ -240,7 +241,7 @@ def _set_members(
     )
 
 
-def _member_row(study: str, place: tuple[str, str], position: int) -> dict[str, Any]:
+def _member_row(study: str, place: tuple[str, str], position: int, reason: str) -> dict[str, Any]:
     variant, key = place
     return {
         "study": study,
@@ -248,6 +249,7 @@ def _member_row(study: str, place: tuple[str, str], position: int) -> dict[str, 
         "trial_key": key,
         "position": position,
         "hidden": False,
+        "reason": reason,
     }
 
 
@@ -262,7 +264,11 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
             columns.variant == bindparam("at_variant"),
             columns.trial_key == bindparam("at_key"),
         )
-        .values(position=bindparam("to_position"), hidden=bindparam("to_hidden"))
+        .values(
+            position=bindparam("to_position"),
+            hidden=bindparam("to_hidden"),
+            reason=bindparam("to_reason"),
+        )
     )
     connection.execute(
         statement,
@@ -273,6 +279,7 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
                 "at_key": row["trial_key"],
                 "to_position": row["position"],
                 "to_hidden": row["hidden"],
+                "to_reason": row["reason"],
             }
             for row in rows
         ],
