@@ -30,6 +30,9 @@ from sweeper.words import plural
 if TYPE_CHECKING:
     import pandas
 
+BUNCHING = ("tpe", "gp", "cmaes")
+"""Samplers of Optuna that go where losses are low, and leave few points elsewhere."""
+
 FULL_CURVE = 5
 """Points of a scale from which on it is read by itself."""
 
@@ -229,7 +232,9 @@ class StudyView:
     @property
     def estimator(self) -> str:
         """How optima are read where nobody asks for another way: all scales together where a
-        ladder left too few points to read each by itself."""
+        ladder left too few points to read each by itself, or a sampler bunched its own."""
+        if self.study.document.get("search", {}).get("sampler") in BUNCHING:
+            return SHARED
         if self.search != "ladder":
             return DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
