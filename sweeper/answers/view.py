@@ -21,7 +21,7 @@ from sweeper.answers.axes import (
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.selection import Selection, doubts
+from sweeper.answers.selection import BUNCHING, FULL_CURVE, Selection, doubts
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import IMPORTED, LOSS_ERROR, Store, StudyRecord
@@ -30,15 +30,8 @@ from sweeper.words import plural
 if TYPE_CHECKING:
     import pandas
 
-BUNCHING = ("tpe", "gp", "cmaes")
-"""Samplers of Optuna that go where losses are low, and leave few points elsewhere."""
-
-FULL_CURVE = 5
-"""Points of a scale from which on it is read by itself."""
-
 OVERFLOW = 1e100
-"""A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
-model that trains has it."""
+"""A result beyond this, of either sign, is an overflow: no model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,21 +219,20 @@ class StudyView:
 
     @property
     def search(self) -> str:
-        """The method that proposed the trials."""
+        """Method of the search."""
         return str(self.study.document.get("search", {}).get("method", "grid"))
 
     @property
     def estimator(self) -> str:
-        """How optima are read where nobody asks for another way: all scales together where a
-        ladder left too few points to read each by itself, or a sampler bunched its own."""
-        if self.study.document.get("search", {}).get("sampler") in BUNCHING:
-            return SHARED
+        """How optima are read by default: together where a ladder left a scale too few points, or
+        a sampler went to the best ones."""
         if self.search != "ladder":
-            return DEFAULT
+            sampler = self.study.document.get("search", {}).get("sampler")
+            return SHARED if sampler in BUNCHING else DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
         tuned = [name for name in self.swept if name not in (self.scale, "seed")]
         points = ended.groupby(["variant", self.scale])[tuned].nunique().max(axis=1)
-        return SHARED if len(points) and points.min() < FULL_CURVE else DEFAULT
+        return SHARED if (points < FULL_CURVE).any() else DEFAULT
 
     @property
     def holds_optima(self) -> bool:
@@ -330,10 +322,9 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid with the hyperparameter unless a search chose its values,
-        and is one that the study names as a hyperparameter or makes claims about; or, of trials
-        that we ran, any that takes three values or more and moves neither parameters nor tokens
-        nor FLOPs.
+        It holds numbers, laid on a grid unless a search chose them, and is one that the study
+        names as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
+        three values or more and moves neither parameters nor tokens nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:

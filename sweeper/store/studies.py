@@ -27,8 +27,7 @@ def save_study(
     """Writes a study and makes its members exactly the declared ones, in their order.
 
     Trials that the store does not know are added; members that are no longer declared are
-    hidden and never deleted; declared ones that had been hidden come back. A member's reason is
-    the one that it is declared with now.
+    hidden and never deleted; declared ones that had been hidden come back.
 
     Raises:
         RequestError: the name is that of a study whose results were imported and the new one is
@@ -213,7 +212,7 @@ def _set_members(
     for position, member in enumerate(members, first):
         declared.setdefault((member.variant, member.trial.key), (position, member.reason))
     present = {
-        (row.variant, row.trial_key): (row.position, row.hidden, row.reason)
+        (row.variant, row.trial_key): (row.position, row.reason, row.hidden)
         for row in connection.execute(select(study_trials).where(study_trials.c.study == study))
     }
     added = [
@@ -221,17 +220,17 @@ def _set_members(
         for place, (position, reason) in sorted(declared.items())
         if place not in present
     ]
-    kept = {place: member for place, member in declared.items() if place in present}
-    restored = sum(present[place][1] for place in kept)
+    kept = {place: new for place, new in declared.items() if place in present}
+    restored = sum(present[place][2] for place in kept)
     gone = [
         _member_row(study, place, position, reason) | {"hidden": True}
-        for place, (position, hidden, reason) in present.items()
+        for place, (position, reason, hidden) in present.items()
         if whole and place not in declared and not hidden
     ]
     moved = [
         _member_row(study, place, position, reason)
         for place, (position, reason) in kept.items()
-        if present[place] != (position, False, reason)
+        if present[place] != (position, reason, False)
     ]
     for start in range(0, len(added), GROUP):
         connection.execute(insert(study_trials), added[start : start + GROUP])
@@ -248,8 +247,8 @@ def _member_row(study: str, place: tuple[str, str], position: int, reason: str) 
         "variant": variant,
         "trial_key": key,
         "position": position,
-        "hidden": False,
         "reason": reason,
+        "hidden": False,
     }
 
 
@@ -264,11 +263,7 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
             columns.variant == bindparam("at_variant"),
             columns.trial_key == bindparam("at_key"),
         )
-        .values(
-            position=bindparam("to_position"),
-            hidden=bindparam("to_hidden"),
-            reason=bindparam("to_reason"),
-        )
+        .values({name: bindparam(f"to_{name}") for name in ("position", "reason", "hidden")})
     )
     connection.execute(
         statement,
@@ -278,8 +273,8 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
                 "at_variant": row["variant"],
                 "at_key": row["trial_key"],
                 "to_position": row["position"],
-                "to_hidden": row["hidden"],
                 "to_reason": row["reason"],
+                "to_hidden": row["hidden"],
             }
             for row in rows
         ],
