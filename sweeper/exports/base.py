@@ -145,7 +145,7 @@ def export_study(
 
 def _source(store: Store, study: str) -> Source:
     trials = store.frame(study, counted=False)
-    record = next(each for each in store.studies() if each.name == study)
+    record = store.study(study)
     if not trials["outcome"].isin(["completed", "diverged"]).any():
         raise RequestError(f"study {study} has no result yet; there is nothing to export")
     document = record.document
