@@ -25,6 +25,7 @@ ROOMS = {
     "words": set(),
     "rounding": {"words"},
     "analysis": {"errors", "words"},
+    "exports": {"errors", "store"},
     "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
     "answers": {"errors", "outcome", "rounding", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},

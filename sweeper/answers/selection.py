@@ -23,6 +23,12 @@ from sweeper.store import StudyRecord
 if TYPE_CHECKING:
     import pandas
 
+FULL_CURVE = 5
+"""Points of a scale from which on a ladder's runs are read by themselves."""
+
+BUNCHING = ("tpe", "gp", "cmaes")
+"""Samplers of Optuna that go where losses are low, and leave few points elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:

@@ -21,7 +21,7 @@ from sweeper.answers.axes import (
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.selection import Selection, doubts
+from sweeper.answers.selection import BUNCHING, FULL_CURVE, Selection, doubts
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import IMPORTED, LOSS_ERROR, Store, StudyRecord
@@ -29,9 +29,6 @@ from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
-
-FULL_CURVE = 5
-"""Points of a scale from which on it is read by itself."""
 
 OVERFLOW = 1e100
 """A result beyond this, of either sign, is an overflow: no model that trains has it."""
@@ -227,9 +224,11 @@ class StudyView:
 
     @property
     def estimator(self) -> str:
-        """How optima are read by default: together where a ladder left a scale too few points."""
+        """How optima are read by default: together where a ladder left a scale too few points, or
+        a sampler went to the best ones."""
         if self.search != "ladder":
-            return DEFAULT
+            sampler = self.study.document.get("search", {}).get("sampler")
+            return SHARED if sampler in BUNCHING else DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
         tuned = [name for name in self.swept if name not in (self.scale, "seed")]
         points = ended.groupby(["variant", self.scale])[tuned].nunique().max(axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +45,11 @@ Names = str | None
 
 def import_results(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV, Parquet, JSON, or a folder of JSON runs.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, Parquet, JSON, a folder of JSON runs, or a storage of Optuna (or its URL).",
+        ),
     ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
     scale: Annotated[str, _columns("--scale", "Along which optima are tracked, first the main.")],
@@ -104,7 +107,7 @@ def import_results(
     from sweeper.store import Store
 
     request = imports.ImportRequest(
-        file=file,
+        file=imports.place_of(file),
         study=study,
         scales=names_of(scale, "--scale", COMMAS),
         objective=_objective(objective, hp, optima=bool(low or high)),

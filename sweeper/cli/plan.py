@@ -115,7 +115,9 @@ def _outlook_json(outlook: Outlook | None) -> dict[str, object] | None:
 
 def _print_outlook(study: Study, outlook: Outlook | None) -> None:
     """Prints what is to come after the trials of the table."""
-    method = with_article(study.search.method)
+    search = study.search
+    name = f"{search.sampler} sampler" if search.method == "optuna" else search.method
+    method = with_article(name)
     if outlook is None:
         console().print(f"what {method} proposes next depends on what comes out of these")
         return
@@ -125,10 +127,12 @@ def _print_outlook(study: Study, outlook: Outlook | None) -> None:
         return f"{trials} trials, {quantity(flops)} FLOPs ({percent(100 * flops / whole)})"
 
     whole = outlook.grid[1]
+    fixed = outlook.best == outlook.worst
+    spread = f"; at best {words(outlook.best)}, at worst {words(outlook.worst)}"
     console().print(
-        f"that is how {method} begins; in all it costs about {words(outlook.expected)} of the "
-        f"full grid's {outlook.grid[0]} trials, {quantity(whole)} FLOPs; at best "
-        f"{words(outlook.best)}, at worst {words(outlook.worst)}"
+        f"that is how {method} begins; in all it costs {'' if fixed else 'about '}"
+        f"{words(outlook.expected)} of the full grid's {outlook.grid[0]} trials, "
+        f"{quantity(whole)} FLOPs{'' if fixed else spread}"
     )
 
 

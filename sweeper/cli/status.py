@@ -1,4 +1,4 @@
-"""`sweeper status`, `report` and `sql`: answers from the store."""
+"""`sweeper status`, `report`, `export` and `sql`: what is in the store."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from sweeper.cli.options import (
     JsonOption,
     OneStudy,
     StoreOption,
+    StudyName,
     name_of,
     open_store,
 )
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import DataError, RequestError, StudyError
-from sweeper.words import setting
+from sweeper.words import plural, setting
 
 if TYPE_CHECKING:
     from sweeper.search import Standing
@@ -122,6 +123,37 @@ def report(
         names = [name_of(study) for study in studies]
         page = write_report(opened, names, out, allow_holes=allow_holes)
     console().print(f"wrote {page}")
+
+
+def export(
+    study: StudyName,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="optuna: a storage of Optuna.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What to write (default: called like the study)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a study as a file for another program, such as a storage of Optuna."""
+    from sweeper.exports import export_study
+
+    name = name_of(study)
+    with open_store(store, read_only=True) as opened:
+        done = export_study(opened, name, to, out, force=force)
+    if as_json:
+        print_json(asdict(done))
+        return
+    terminal = console()
+    counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
+    parts = f" in {len(done.parts)} studies" if len(done.parts) > 1 else ""
+    terminal.print(
+        f"wrote {done.file}: {plural(sum(done.trials.values()), 'trial')}{parts}: {counts}"
+    )
+    if done.left_out:
+        terminal.print(f"left out: {plural(done.left_out, 'trial')} without a result")
+    terminal.print(done.said)
 
 
 def sql(

@@ -1,4 +1,5 @@
-"""A file of results as batches of columns: CSV, Parquet or JSON, or a folder of JSON runs."""
+"""A file of results as batches of columns: CSV, Parquet, JSON, a folder of JSON runs, or a
+storage of Optuna."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from sweeper.imports.bounds import (
     stream,
 )
 from sweeper.imports.json_records import Clash, Record, records_of, records_of_folder, runs_of
+from sweeper.imports.optuna import JOURNAL, SQLITE, read_storage
 from sweeper.words import quantity
 
 HEAD_BYTES = 1 << 20
@@ -50,15 +52,22 @@ class Sheet:
         path: the file, or the folder.
         names: its columns in their order; nested fields joined by dots.
         batches: reads some columns, in batches of rows, from the first row on.
+        goals: which ends of the objective those who made the file were after, min or max, where
+            it says so.
+        sha256: of the rows, where they are in no file.
     """
 
     path: Path
     names: tuple[str, ...]
     batches: Callable[[Sequence[str]], Iterator[Batch]]
+    goals: frozenset[str] = frozenset()
+    sha256: str | None = None
 
     def digest(self) -> str:
         """Returns the SHA-256 of the file's bytes, 64 hex digits; of a folder that of the names
-        and digests of its files."""
+        and digests of its files, of a database that of its rows."""
+        if self.sha256 is not None:
+            return self.sha256
         if self.path.is_dir():
             whole = hashlib.sha256()
             for path in (file for files in runs_of(self.path).values() for file in files):
@@ -69,15 +78,18 @@ class Sheet:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def open_sheet(path: Path, limits: Limits = LIMITS) -> Sheet:
+def open_sheet(path: Path | str, limits: Limits = LIMITS) -> Sheet:
     """Returns a file as a sheet; its format is told by its content, not by its name.
 
-    Files compressed with gzip, bzip2 or zstd are read as they are, going by their names.
+    Files compressed with gzip, bzip2 or zstd are read as they are, going by their names. Text is
+    the URL of a database that Optuna keeps its studies in.
 
     Raises:
         RequestError: the file is missing, empty, unreadable, in no known format or too large; it
             is a pipe or device; the folder holds no runs.
     """
+    if isinstance(path, str):
+        return _storage(path, limits)
     if not path.is_dir():
         require_bounded(path, limits)
     sheet = _sheet_of(path, limits)
@@ -97,13 +109,18 @@ def _sheet_of(path: Path, limits: Limits) -> Sheet:
     if path.is_dir():
         return _of_records(path, limits, lambda: records_of_folder(path, limits))
     head = _head(path)
+    if head.startswith((SQLITE, JOURNAL)):
+        return _storage(path, limits)
     if head.startswith(b"PAR1"):
         return _parquet(path, limits)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return _of_records(path, limits, lambda: records_of(path, limits))
     encoding = _ENCODINGS.get(head[:2], "utf-8")
     if encoding == "utf-8" and b"\0" in head:
-        raise refusal(path, "is none of CSV, Parquet and JSON; export it as one of these")
+        raise refusal(
+            path,
+            "is none of CSV, Parquet and JSON, nor a storage of Optuna; export it as one of these",
+        )
     return _csv(path, head, encoding)
 
 
@@ -261,6 +278,17 @@ def _leaves(table: Any) -> Any:
 
 
 # JSON -----------------------------------------------------------------------------------------
+
+
+def _storage(place: Path | str, limits: Limits) -> Sheet:
+    """A storage of Optuna, a row a trial."""
+    found = read_storage(place)
+    path = place if isinstance(place, Path) else Path(found.shown)
+    if not found.records:
+        raise refusal(path, "holds no trials")
+    sheet = _of_records(path, limits, lambda: iter(found.records))
+    rows = hashlib.sha256(repr(found.records).encode()).hexdigest()
+    return replace(sheet, goals=found.goals, sha256=rows if isinstance(place, str) else None)
 
 
 def _of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]) -> Sheet:

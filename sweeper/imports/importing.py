@@ -70,6 +70,13 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         StoreError: the store cannot be written.
     """
     sheet = open_sheet(request.file)
+    request = replace(request, file=sheet.path)  # without a password, for messages
+    if sheet.goals and request.goal not in sheet.goals:
+        other = "more" if request.goal == "min" else "less"
+        raise RequestError(
+            f"{sheet.path}: its studies are after {other} of their value; say so with --goal "
+            f"{', '.join(sheet.goals)}"
+        )
     request, found = _with_outcome(sheet, request)
     columns = found_columns(sheet.names, _in_columns(sheet, request), request.measured)
     found += notes_on_logged(columns, sheet.names)

@@ -44,7 +44,7 @@ def records_of(path: Path, limits: Limits) -> Iterator[Record]:
         for number, item in items:
             if not isinstance(item, dict):
                 raise refusal(path, f"record {number} is no object but {str(item)[:40]!r}")
-            record = _record(item)
+            record = record_of(item)
             for name, cell in record.items():
                 if not _is_whole(name) or (isinstance(cell, str) and not _is_whole(cell)):
                     raise refusal(
@@ -190,7 +190,7 @@ def _both(one: Any, other: Any) -> Any:
     return one if same and not isinstance(other, dict) else Clash(one, other)
 
 
-def _record(item: Mapping[str, Any]) -> Record:
+def record_of(item: Mapping[str, Any]) -> Record:
     """Returns the leaves of a record by dotted name, as text; ``a.b`` and b inside a are one."""
     leaves = _object(list(_leaves_of(item, "")))
     return {n: each if isinstance(each, Clash) else _cell(each) for n, each in leaves.items()}

@@ -108,7 +108,8 @@ class ImportRequest:
     """A file of results, and what its columns are.
 
     Attributes:
-        file: CSV, Parquet, JSON, or a folder of JSON runs.
+        file: CSV, Parquet, JSON, a folder of JSON runs, or a storage of Optuna, which may be the
+            URL of a database.
         study: name under which the study is kept.
         scales: columns along which optima are tracked; the first is the study's scale.
         objective: column of what is compared.
@@ -138,7 +139,7 @@ class ImportRequest:
         RequestError: the parts do not fit together.
     """
 
-    file: Path
+    file: Path | str
     study: str
     scales: tuple[str, ...]
     objective: str

@@ -16,6 +16,7 @@ from .schema import study_schema as study_schema
 from .searches import tuned_by as tuned_by
 from .sections import Budget as Budget
 from .sections import search_methods as search_methods
+from .settings import applying as applying
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
 from .settings import condition as condition

@@ -126,5 +126,36 @@ def _needs_tuned(
             )
 
 
-_CHECKS = {"grid": _grid, "ladder": _ladder, "telescope": _telescope}
+def _optuna(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    sampler = study.search.sampler
+    for option, samplers in (("startup", ("tpe", "gp")), ("batch", ("tpe", "gp", "cmaes"))):
+        if option in study.search.model_fields_set and sampler not in samplers:
+            yield Complaint(
+                ("search", option),
+                f"{option} has no effect on sampler {sampler}: it is an option of "
+                f"{', '.join(samplers)}; remove it",
+            )
+    for variant, space in spaces.items():
+        where = "" if len(spaces) == 1 else f" in variant {variant}"
+        swept = [name for name in space.axes if name not in (study.scale, SEED.name)]
+        swept = [name for name in swept if len(space.axes[name]) > 1 and name in space.applied]
+        words = [
+            name
+            for name in swept
+            if space.settings[name].kind not in NUMERIC or None in space.axes[name]
+        ]
+        if not swept:
+            yield Complaint(
+                ("search", "method"),
+                f"optuna has nothing to tune{where}; sweep a setting over several values",
+            )
+        elif sampler == "cmaes" and words:
+            yield Complaint(
+                ("search", "sampler"),
+                f"sampler cmaes tunes numbers alone, and {', '.join(words)}{where} has other "
+                "values; make variants of these, or use tpe or gp",
+            )
+
+
+_CHECKS = {"grid": _grid, "ladder": _ladder, "optuna": _optuna, "telescope": _telescope}
 """What each method asks of a study."""

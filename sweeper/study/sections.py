@@ -235,7 +235,7 @@ class Search(Section):
         "grid": ("expand_edges", "refine", "seeds"),
         "ladder": ("until", "within", "most", "expand_edges"),
         "telescope": ("points", "shrink", "expand_edges"),
-        "optuna": ("sampler", "trials", "sampler_seed"),
+        "optuna": ("sampler", "trials", "startup", "batch", "sampler_seed"),
     }
     """The options of each method; a method without an entry has none."""
 
@@ -271,7 +271,9 @@ class Search(Section):
         "octaves, that is narrow enough.",
     )
     most: Count = Field(
-        default=8, description="ladder: most runs of one scale but the smallest, seeds apart."
+        default=8,
+        description="ladder: most runs of one scale but the smallest, for each hyperparameter, "
+        "seeds apart.",
     )
     points: Count = Field(
         default=3,
@@ -286,7 +288,15 @@ class Search(Section):
     sampler: Sampler = Field(
         default="tpe", description="optuna: tpe, gp, cmaes, grid, qmc or random."
     )
-    trials: Count = Field(default=10, description="optuna: trials of every scale, seeds apart.")
+    trials: Count = Field(default=10, description="optuna: points of every scale, seeds apart.")
+    startup: Count = Field(
+        default=4, description="optuna: random points of every scale that tpe and gp start from."
+    )
+    batch: Count = Field(
+        default=1,
+        description="optuna: points of one scale that tpe, gp and cmaes choose at a time, without "
+        "knowing how the others end.",
+    )
     sampler_seed: Whole = Field(default=0, description="optuna: seed of the sampler.")
 
     @property

@@ -46,7 +46,7 @@ def planted(
             "name": name,
             "workload": "planted",
             "scale": "width",
-            "fixed": {"steps": 4} | dict(fixed or {}),
+            "fixed": ({} if "steps" in axes else {"steps": 4}) | dict(fixed or {}),
             "sweep": axes,
             **sections,
         }

@@ -52,7 +52,8 @@ FINEWEB = (
 )
 COMMANDS = (
     *("run", "plan", "rules", "status", "drift", "fit", "predict", "transfer", "advise"),
-    *("compare", "report", "sql", "init", "schema", "import", "retry", "prune", "verify"),
+    *("compare", "report", "sql", "init", "schema", "import", "export", "retry"),
+    *("prune", "verify"),
 )
 
 MADE = {
@@ -90,7 +91,7 @@ ASKED = {
         "transfer unresolved --json",
         "advise unresolved --target-width 1024 --flops 1e18",
         "status unresolved",
-        "export",
+        "exports",
         "drift nothing",
         "drift unresolved --hp depth",
         "drift unresolved --scale nothing",

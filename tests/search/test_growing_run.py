@@ -202,3 +202,16 @@ def test_trials_are_added_while_ray_runs(store: Store, calm: list[Any], ray_clus
     options = {"executor": "ray", "address": ray_cluster.address}
     assert run(store, **options).execute().finished == MADE
     assert left_by(store) == calm
+
+
+def test_what_a_search_began_with_is_known_to_the_next_run_too(store: Store) -> None:
+    rates = [2.0**-8, 2.0**-6, 2.0**-4]
+    grid = planted(sweep={"learning_rate": rates}, fixed=FIXED)
+    Run(grid, store, executor="inline").execute()
+    search = {"method": "optuna", "sampler": "tpe", "trials": 3}
+    study = planted(sweep={"learning_rate": rates}, fixed=FIXED, search=search)
+    for finished in (6, 0):
+        summary = Run(study, store, executor="inline").execute()
+        assert (summary.declared, summary.finished) == (12, finished)
+    reasons = store.query("select reason, count(*) from study_trials group by reason").rows
+    assert dict(reasons) == {"known": 6, "tpe": 6}

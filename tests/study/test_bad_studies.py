@@ -48,7 +48,7 @@ def test_all_faults_of_a_file_come_in_one_answer_in_the_order_of_the_file(
         GOOD.replace("name: probe", "name: pro be")
         .replace("steps: 100", "steps: 100, wieght_decay: 1")
         .replace("[32, 64]", "[32, 40]")
-        .replace("method: grid", "method: optuna")
+        .replace("method: grid", "method: smac")
         .replace("val_loss", "loss")
         .replace("cpus: 1", "cpus: -1")
         .replace("tolerance: 0.15", "tolerance: 0")
