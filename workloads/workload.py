@@ -8,7 +8,7 @@ or register the card under the entry point group ``sweeper.workloads``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -190,6 +190,20 @@ class Tailored(Protocol):
         Args:
             fixed: the constant settings of a study as written, not yet checked.
         """
+        ...
+
+
+Tables = Callable[[str], Path]
+"""Finds the file of a table by the name that a config has for it, ``study:NAME`` or
+``sha256:DIGEST``; raises :class:`DataUnavailableError` if there is none."""
+
+
+@runtime_checkable
+class ReadsTables(Protocol):
+    """A card of which a config may name tables that lie with the results of studies."""
+
+    def with_tables(self, tables: Tables) -> Card:
+        """Returns the card that finds such tables; what it resolves names them by content."""
         ...
 
 

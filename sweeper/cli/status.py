@@ -33,9 +33,8 @@ SQL_WIDTH = 64
 def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Account for every declared trial: done, diverged, running, pending, failed."""
     with open_store(store) as opened:
-        names = (
-            [name_of(study)] if study is not None else [record.name for record in opened.studies()]
-        )
+        one = None if study is None else name_of(study, store)
+        names = [record.name for record in opened.studies()] if one is None else [one]
         accounts = {name: opened.account(name) for name in names}
     documents = [{"study": name, **asdict(account)} for name, account in accounts.items()]
     if as_json:
@@ -80,7 +79,7 @@ def report(
     from sweeper.report import write_report
 
     with open_store(store) as opened:
-        names = [name_of(study) for study in studies]
+        names = [name_of(study, store) for study in studies]
         page = write_report(opened, names, out, allow_holes=allow_holes)
     console().print(f"wrote {page}")
 

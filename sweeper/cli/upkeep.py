@@ -42,7 +42,7 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Make trials pending again; a plain run never repeats a failed one."""
-    name, keys = name_of(study), key or []
+    name, keys = name_of(study, store), key or []
     with open_store(store) as opened:
         done = opened.retry(
             name, failed=failed or not (diverged or keys), diverged=diverged, keys=keys
@@ -83,7 +83,7 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove checkpoints and unfinished files that nothing needs; running trials keep theirs."""
-    name = name_of(study) if study else None
+    name = name_of(study, store) if study else None
     with open_store(store) as opened:
         found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, dry_run=dry_run)
     if as_json:
@@ -122,7 +122,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check that database, curves and checkpoints are whole and agree."""
-    name = name_of(study) if study else None
+    name = name_of(study, store) if study else None
     with open_store(store, read_only=not repair) as opened:
         found = opened.verify(name, repair=repair)
     if as_json:

@@ -30,7 +30,14 @@ from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.study import find_card
-from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
+from workloads.workload import (
+    Card,
+    DataUnavailableError,
+    Measurement,
+    Member,
+    ReadsTables,
+    Trainer,
+)
 
 SLICE_SECONDS = 0.5
 """How long a host trains before it listens again."""
@@ -100,7 +107,10 @@ class Host:
 
     @functools.cached_property
     def _card(self) -> Card:
-        return find_card(self.order.workload)
+        card = find_card(self.order.workload)
+        if isinstance(card, ReadsTables):
+            return card.with_tables(self.order.paths.find_table)
+        return card
 
     @property
     def done(self) -> bool:
