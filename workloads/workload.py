@@ -315,6 +315,15 @@ class Trainer(Protocol):
         ...
 
 
+@runtime_checkable
+class LetsGo(Protocol):
+    """A trainer that can do without a member, which no longer costs what training it would."""
+
+    def let_go(self, member: int) -> None:
+        """Trains a member no longer, from between two steps on; the others keep their bits."""
+        ...
+
+
 class TrainerFactory(Protocol):
     """Makes a trainer for a pack."""
 

@@ -379,6 +379,8 @@ def view_study(
     """
     record = store.study(name)
     trials = with_tokens_per_param(store.frame(name, counted=counted), record)
+    dominated = trials["outcome"] == "dominated"
+    trials["outcome"] = trials["outcome"].mask(dominated, "missing")
     trials = _with_stated_noise(trials, record)
     overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
     trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
@@ -415,6 +417,7 @@ def view_study(
             *(read.notes if read is not None else ()),
             *twins,
             *_claim_notes(record, own, asked.scale.name),
+            *_domination_notes(name, int(dominated.sum())),
             *(
                 [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
                 if overflown.any()
@@ -444,6 +447,15 @@ def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
     if own or not record.document.get("claims"):
         return ()
     return (f"the study's claims are about {record.scale}, so none is judged along {scale}",)
+
+
+def _domination_notes(name: str, dominated: int) -> tuple[str, ...]:
+    if not dominated:
+        return ()
+    return (
+        f"{plural(dominated, 'trial')} stopped before the end, dominated by others, and left out; "
+        f"sweeper retry {name} --dominated has such trials run to their end",
+    )
 
 
 def statements_of(

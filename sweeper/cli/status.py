@@ -31,7 +31,7 @@ SQL_WIDTH = 64
 
 
 def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Account for every declared trial: done, diverged, running, pending, failed."""
+    """Account for every declared trial: done, diverged, dominated, running, pending, failed."""
     with open_store(store) as opened:
         one = None if study is None else name_of(study, store)
         names = [record.name for record in opened.studies()] if one is None else [one]
@@ -48,7 +48,8 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
 
 def _print_accounts(accounts: dict[str, Account]) -> None:
     out = console()
-    counts = ("declared", "done", "diverged", "running", "pending", "failed", "hidden")
+    some = ("dominated",) if any(each.dominated for each in accounts.values()) else ()
+    counts = ("declared", "done", "diverged", *some, "running", "pending", "failed", "hidden")
     rows = [
         [
             ("study", name),
@@ -60,6 +61,9 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
+        if account.ceiling:
+            wait = f"{account.pending} trials wait"
+            out.print(f"{name}: the budget of {account.ceiling} is spent; {wait}")
         if account.failed:
             out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")
 

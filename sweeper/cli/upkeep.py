@@ -30,6 +30,10 @@ def retry(
     diverged: Annotated[
         bool, typer.Option("--diverged", help="All diverged trials: their results are withdrawn.")
     ] = False,
+    dominated: Annotated[
+        bool,
+        typer.Option("--dominated", help="All stopped as dominated: they run to their end."),
+    ] = False,
     key: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,7 +49,11 @@ def retry(
     name, keys = name_of(study, store), key or []
     with open_store(store) as opened:
         done = opened.retry(
-            name, failed=failed or not (diverged or keys), diverged=diverged, keys=keys
+            name,
+            failed=failed or not (diverged or dominated or keys),
+            diverged=diverged,
+            dominated=dominated,
+            keys=keys,
         )
     if as_json:
         print_json({"study": name, **{field: list(keys) for field, keys in vars(done).items()}})
@@ -63,8 +71,9 @@ def retry(
             f"next: sweeper run {study if study != name else '(with the file of the study)'}"
         )
     else:
-        kind = "diverged" if diverged and not failed else "failed"
-        out.print(f"{name}: no trial has {kind}; nothing was changed")
+        asked = {"failed": failed, "diverged": diverged, "been dominated": dominated}
+        kinds = [kind for kind, wanted in asked.items() if wanted] or ["failed"]
+        out.print(f"{name}: no trial has {' or '.join(kinds)}; nothing was changed")
 
 
 KINDS = ("checkpoint", "temporary", "withdrawn")

@@ -30,7 +30,7 @@ from sweeper.study.source import Complaint, Place, Source, StudyTables, condense
 from sweeper.study.space import Space
 from workloads.workload import Card
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "resources")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources")
 """Sections that a study may leave out."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
