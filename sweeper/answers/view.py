@@ -135,6 +135,7 @@ class StudyView:
         horizon: column of the horizon, None for the end of the runs.
         each: hyperparameters whose values are answered for one by one, rather than tuned.
         notes: sentences that the reader should know of every answer.
+        dominated: trials that were stopped before their end, and count as missing.
     """
 
     study: StudyRecord
@@ -148,6 +149,7 @@ class StudyView:
     horizon: str | None = None
     each: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    dominated: int = 0
 
     @property
     def has_results(self) -> bool:
@@ -379,8 +381,9 @@ def view_study(
     """
     record = store.study(name)
     trials = with_tokens_per_param(store.frame(name, counted=counted), record)
-    dominated = trials["outcome"] == "dominated"
-    trials["outcome"] = trials["outcome"].mask(dominated, "missing")
+    stopped = trials["outcome"] == "dominated"
+    dominated = trials.loc[stopped, "key"].nunique()
+    trials["outcome"] = trials["outcome"].mask(stopped, "missing")
     trials = _with_stated_noise(trials, record)
     overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
     trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
@@ -413,11 +416,12 @@ def view_study(
         scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
         horizon=read.column if read is not None and read.column in swept else None,
         each=apart,
+        dominated=dominated,
         notes=(
             *(read.notes if read is not None else ()),
             *twins,
             *_claim_notes(record, own, asked.scale.name),
-            *_domination_notes(name, int(dominated.sum())),
+            *_domination_notes(name, dominated),
             *(
                 [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
                 if overflown.any()

@@ -1,6 +1,6 @@
 """Which running trials are stopped because others dominate them. No Ray, no store here.
 
-A line is the trials that differ in one hyperparameter alone: same variant, scale, horizon, seed
+A line is the trials that differ in one hyperparameter alone: same model size and horizon, seed
 and other settings. At an evaluation a trial is dominated if, along one of its lines,
 
 1. at least :data:`NEIGHBOURS` completed trials lie between it and the best completed one,
@@ -61,8 +61,8 @@ class Domination:
             self._places[trial.key] = [
                 (self._line(trial, name), math.log2(value))
                 for name in self._names
-                if (value := trial.config.get(name)) is not None
-                and isinstance(value, int | float)
+                if isinstance(value := trial.config.get(name), int | float)
+                and not isinstance(value, bool)
                 and value > 0
             ]
 
@@ -110,4 +110,5 @@ class Domination:
     @staticmethod
     def _line(trial: Trial, name: str) -> str:
         rest = {key: value for key, value in trial.config.items() if key != name}
-        return canonical_json([trial.workload, trial.data, name, rest, trial.seed])
+        size = [trial.derived.get(each) for each in ("params", "steps", "tokens", "flops")]
+        return canonical_json([trial.workload, trial.data, name, rest, trial.seed, size])

@@ -113,6 +113,12 @@ def trial(asked: Study, place: int) -> Trial:
     return next(each for each in found if each.config["learning_rate"] == 2.0**place)
 
 
+def completed(of: Trial, loss: float, marks: tuple[Mark, ...]) -> Outcome:
+    return Outcome(
+        key=of.key, attempt=1, kind="completed", metrics={"val_loss": loss}, marks=marks
+    )
+
+
 def judged(place: int, value: float, *, step: int = 4, **losses: float) -> bool:
     """Whether a trial is dominated by those of LOSSES, others than itself, with some changed."""
     asked = planted(
@@ -125,15 +131,7 @@ def judged(place: int, value: float, *, step: int = 4, **losses: float) -> bool:
     ends = LOSSES | {int(name.replace("minus", "-")): loss for name, loss in losses.items()}
     for other, loss in ends.items():
         marks = tuple(Mark(step=at, tokens=at, metric="val_loss", value=loss + 1) for at in (4, 6))
-        rule.ended(
-            Outcome(
-                key=trial(asked, other).key,
-                attempt=1,
-                kind="completed",
-                metrics={"val_loss": loss},
-                marks=marks,
-            )
-        )
+        rule.ended(completed(trial(asked, other), loss, marks))
     return rule.dominated(trial(asked, place).key, step, value)
 
 
@@ -159,11 +157,23 @@ def test_other_seeds_and_scales_are_no_neighbours(tmp_path: Path) -> None:
         if each.config["width"] == 32 and rate < 1:
             loss = abs(float(rate) - 2.0**-6)
             marks = (Mark(step=4, tokens=4, metric="val_loss", value=loss),)
-            metrics = {"val_loss": loss}
-            ended = Outcome(key=each.key, attempt=1, kind="completed", metrics=metrics)
-            rule.ended(Outcome(**{**vars(ended), "marks": marks}))
+            rule.ended(completed(each, loss, marks))
     stopped = [t for t in trials if rule.dominated(t.key, 4, 100.0)]
     assert {each.config["width"] for each in stopped} == {32}
+
+
+def test_what_moves_the_compute_makes_no_line() -> None:
+    sweep = {"width": [32], "learning_rate": [2.0**-5], "steps": list(range(8, 16))}
+    asked = Study.from_document(
+        {**planted(stop={"dominated": True}).document, "fixed": {}, "sweep": sweep}
+    )
+    rule = Domination(asked)
+    trials = list(unique_trials(expand(asked)).values())
+    rule.add(trials)
+    for loss, each in enumerate(trials[:-1]):
+        marks = (Mark(step=8, tokens=8, metric="val_loss", value=loss),)
+        rule.ended(completed(each, loss, marks))
+    assert not rule.dominated(trials[-1].key, 8, 100.0)
 
 
 def test_more_of_a_metric_may_be_better() -> None:
@@ -177,15 +187,8 @@ def test_more_of_a_metric_may_be_better() -> None:
     rule.add(unique_trials(expand(asked)).values())
     for place in range(-6, 0):
         score = -float((place + 6) ** 2)
-        rule.ended(
-            Outcome(
-                key=trial(asked, place).key,
-                attempt=1,
-                kind="completed",
-                metrics={"val_loss": score},
-                marks=(Mark(step=4, tokens=4, metric="val_loss", value=score),),
-            )
-        )
+        marks = (Mark(step=4, tokens=4, metric="val_loss", value=score),)
+        rule.ended(completed(trial(asked, place), score, marks))
     assert rule.dominated(trial(asked, 1).key, 4, -49.0)
     assert not rule.dominated(trial(asked, 1).key, 4, 49.0)
 
