@@ -250,7 +250,7 @@ def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
     search = Ladder(study, aim=aim)
     while wave := search.ask():
         search.tell([replay.outcome(proposal.trial) for proposal in wave])
-    (standing,) = search.standings
+    (standing,) = search.climbs
     basins = standing.state.basins
     assert basins is not None
     doublings = [math.log2(scale / standing.scales[0]) for scale in standing.scales]
@@ -273,7 +273,7 @@ def ladder_read(study: Study, replay: Replay) -> Found:
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
-    "ladder-verdict": partial(ladder, aim=Aim(claim=CLAIM)),
+    "ladder-verdict": partial(ladder, aim=Aim(claims=(CLAIM,))),
     "ladder-read": ladder_read,
 }
 

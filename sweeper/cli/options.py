@@ -66,6 +66,16 @@ EachOption = Annotated[
 EACH_HINT = "name swept settings, separated by commas, as in weight_decay,momentum"
 
 
+SearchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        help="Method that proposes trials, in place of the file's.",
+        show_default=False,
+    ),
+]
+
+
 class EstimatorName(StrEnum):
     """How the optimum of one scale is read off its points."""
 
@@ -126,16 +136,22 @@ def name_of(study: str, store: str | None) -> str:
     return study
 
 
-def _loaded(path: str | Path, store: str | None) -> Study:
+def _loaded(path: str | Path, store: str | None, search: str | None = None) -> Study:
     """Returns the study of a file, which may replay results of the store."""
     from sweeper.answers import recorded_tables
     from sweeper.study import load_study
 
-    return load_study(path, tables=recorded_tables(lambda: open_store(store, read_only=True)))
+    tables = recorded_tables(lambda: open_store(store, read_only=True))
+    return load_study(path, search=search, tables=tables)
 
 
-def runnable_study(path: Path, *, store: str | None) -> Study:
+def runnable_study(path: Path, *, store: str | None, search: str | None = None) -> Study:
     """Returns the study of a file; says what is wrong with the name of a study in its place.
+
+    Args:
+        path: the file.
+        store: place of the store.
+        search: method in place of the file's.
 
     Raises:
         RequestError: what is given is the name of a study in the store.
@@ -145,7 +161,7 @@ def runnable_study(path: Path, *, store: str | None) -> Study:
         # Where there is no store or no such study, the missing file is what is wrong.
         with suppress(StoreError, UnknownNameError):
             raise RequestError(_why_no_file(str(path), store))
-    return _loaded(path, store)
+    return _loaded(path, store, search)
 
 
 def _why_no_file(name: str, store: str | None) -> str:

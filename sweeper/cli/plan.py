@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyFile, open_store, runnable_study
+from sweeper.cli.options import (
+    JsonOption,
+    SearchOption,
+    StoreOption,
+    StudyFile,
+    open_store,
+    runnable_study,
+)
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
 from sweeper.words import duration, quantity
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 def plan(
     study: StudyFile,
     store: StoreOption = None,
+    search: SearchOption = None,
     probe: Annotated[
         bool,
         typer.Option(help="Time a few steps per shape where no finished trial tells."),
@@ -31,7 +39,7 @@ def plan(
     from sweeper.search import make_search
     from sweeper.study import plan_warnings, price, remaining, unique_trials
 
-    asked = runnable_study(study, store=store)
+    asked = runnable_study(study, store=store, search=search)
     planned = [proposal.trial for proposal in make_search(asked).ask()]
     with open_store(store, create=True) as opened:
         accepted = set(opened.results_of(list(unique_trials(planned))))

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.drift import claims_broken, print_statements
-from sweeper.cli.options import JsonOption, StoreOption, StrictOption, StudyFile, runnable_study
+from sweeper.cli.options import (
+    JsonOption,
+    SearchOption,
+    StoreOption,
+    StrictOption,
+    StudyFile,
+    runnable_study,
+)
 from sweeper.cli.text import console, print_json
 from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
 from sweeper.words import duration
@@ -32,6 +39,7 @@ class ExecutorName(StrEnum):
 def run(
     study: StudyFile,
     store: StoreOption = None,
+    search: SearchOption = None,
     executor: Annotated[
         ExecutorName, typer.Option(help="ray, or inline: in this process, without Ray.")
     ] = ExecutorName.ray,
@@ -59,7 +67,7 @@ def run(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
         )
-    asked = runnable_study(study, store=store)
+    asked = runnable_study(study, store=store, search=search)
     with Store.open(store, checked=True) as opened:
         work = Run(
             asked,

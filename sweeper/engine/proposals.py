@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sweeper.outcome import ACCEPTED, Outcome
-from sweeper.search import Proposal, Search
+from sweeper.search import Proposal, Search, make_search
 from sweeper.store import Membership, Store, StudyRecord
-from sweeper.study import PlannedTrial, Study
+from sweeper.study import PlannedTrial, Study, expand, plan_trial
+
+KNOWN = "known"
+"""Reason of the trials that had a result before the search began."""
+
+MakeSearch = Callable[[Study, Sequence[PlannedTrial]], Search]
+"""Makes a search for a study, given what is known."""
 
 
 class Proposals:
@@ -19,31 +25,39 @@ class Proposals:
     Args:
         study: what is asked.
         store: where proposals go, and where outcomes are read.
-        search: a new search.
+        make: makes the search, given the study and what was known before it began.
+        keep: whether what is proposed is written to the store; a plan only looks.
 
     Attributes:
+        search: the search.
         planned: the proposed trials, in order; only ever added to.
 
     Raises:
         StoreError: the store cannot be read or written.
     """
 
-    def __init__(self, study: Study, store: Store, search: Search) -> None:
+    def __init__(
+        self, study: Study, store: Store, make: MakeSearch = make_search, *, keep: bool = True
+    ) -> None:
+        known = known_trials(study, store)
         self._study = study
         self._store = store
-        self._search = search
+        self.search = make(study, known)
         self._kept: dict[tuple[str, str], Membership] = {}
         self._saved = 0
         self._told: dict[str, str] = {}
         self.planned: list[PlannedTrial] = []
+        for item in known:
+            self._add(Proposal(trial=item, reason=KNOWN))
         self._collect()
-        store.save_study(_record(study), list(self._kept.values()))
+        if keep:
+            store.save_study(_record(study), list(self._kept.values()))
         self._saved = len(self.planned)
 
     @property
     def finished(self) -> bool:
         """True if nothing will be added any more, whatever comes out."""
-        return self._search.finished and self._saved == len(self.planned)
+        return self.search.finished and self._saved == len(self.planned)
 
     def grow(self) -> None:
         """Adds what is proposed now that more outcomes may be in the store; after a fault of the
@@ -64,19 +78,24 @@ class Proposals:
         while asking:
             self._tell()
             asking = False
-            for proposal in self._search.ask():
-                place = (proposal.trial.variant, proposal.trial.trial.key)
-                if place not in self._kept:
-                    asking = True
-                    self._kept[place] = _membership(proposal)
-                    self.planned.append(proposal.trial)
+            for proposal in self.search.ask():
+                asking |= self._add(proposal)
+
+    def _add(self, proposal: Proposal) -> bool:
+        """Takes up a proposal; returns whether it is a new one."""
+        place = (proposal.trial.variant, proposal.trial.trial.key)
+        if place in self._kept:
+            return False
+        self._kept[place] = _membership(proposal)
+        self.planned.append(proposal.trial)
+        return True
 
     def _tell(self) -> None:
-        if self._search.finished:
+        if self.search.finished:
             return
         told = list(self._outcomes())
         if told:
-            self._search.tell(told)
+            self.search.tell(told)
             self._told |= {outcome.key: outcome.kind for outcome in told}
 
     def _outcomes(self) -> Iterator[Outcome]:
@@ -94,6 +113,52 @@ class Proposals:
                 yield Outcome(
                     key=key, attempt=failure.count, kind=failure.kind, error=failure.error
                 )
+
+
+def known_trials(study: Study, store: Store) -> list[PlannedTrial]:
+    """Returns the trials of a study that had a result before its search began: those that another
+    search of the study proposed and, but for a grid, which proposes them itself, those of its
+    cells that any study has run. A search that goes on has the same ones as when it began.
+
+    Args:
+        study: what is asked.
+        store: what is there.
+
+    Raises:
+        DataError: the data of the study is missing.
+        StoreError: the store cannot be read.
+    """
+    grid = study.search.method == "grid"
+    members = store.members_of(study.name, but=("declared",) if grid else ())
+    before = store.study(study.name).document.get("search", {}) if members else {}
+    if before.get("method") == study.search.method:
+        members = [member for member in members if member.reason == KNOWN]
+        cells: list[PlannedTrial] = []
+    else:
+        cells = [] if grid else expand(study)
+    cells += filter(None, (_as_planned(study, member) for member in members))
+    if grid and cells:
+        declared = {(item.variant, item.trial.key) for item in expand(study)}
+        cells = [item for item in cells if (item.variant, item.trial.key) not in declared]
+    ended = store.results_of(dict.fromkeys(item.trial.key for item in cells))
+    found = {(item.variant, item.trial.key): item for item in cells if item.trial.key in ended}
+    return list(found.values())
+
+
+def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:
+    """Returns a trial of the store as one of the study, at whatever values of its axes; None if
+    it differs in anything else."""
+    if member.variant not in study.variants:
+        return None
+    space = study.space(member.variant)
+    config = member.trial.config
+    swept = {name: config[name] for name in space.axes if name in config}
+    settings = {**space.constants, **swept}
+    applied = {name: v for name, v in settings.items() if name in space.applied}
+    if study.scale not in applied or study.card.problems(applied):
+        return None
+    planned = plan_trial(study, member.variant, applied, member.trial.seed)
+    return planned if planned.trial.key == member.trial.key else None
 
 
 def _record(study: Study) -> StudyRecord:

@@ -17,11 +17,11 @@ from sweeper.engine.messages import Ended, Event, Started
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
-from sweeper.engine.proposals import Proposals
+from sweeper.engine.proposals import MakeSearch, Proposals
 from sweeper.engine.worker import Host, hostname
 from sweeper.errors import ClusterError, StoreError, StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.search import Search, make_search
+from sweeper.search import make_search
 from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
@@ -77,7 +77,8 @@ class Run:
         address: of a running Ray cluster; None starts a local one.
         checkpoint_seconds: seconds between checkpoints of a trial.
         limits: how long it waits, and how often it tries; None are the usual ones.
-        search: proposes the trials; None is the one that the study names.
+        search: makes what proposes the trials, given the study and the trials that were known
+            before; by default that which the study names.
         observe: is given every event of the engine, on the thread that it comes in on.
         owner: who claims trials; None is this process.
         stopped: is set by :meth:`stop`, and waited for; None makes one.
@@ -103,7 +104,7 @@ class Run:
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
         limits: Limits | None = None,
-        search: Search | None = None,
+        search: MakeSearch = make_search,
         observe: Callable[[Event], None] = lambda event: None,
         owner: Owner | None = None,
         stopped: threading.Event | None = None,
@@ -115,7 +116,7 @@ class Run:
         self._address = address
         self._limits = limits = limits or Limits()
         self._stop = stopped or threading.Event()
-        self._proposals = Proposals(study, store, search or make_search(study))
+        self._proposals = Proposals(study, store, search)
         self._taken = 0
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()

@@ -1,15 +1,18 @@
 """The contract between a search and the run that executes what it proposes.
 
 A strategy is one module of this package, named as ``search: {method: NAME}`` in a study names it,
-with a function ``make(study)`` that returns a :class:`Search`. It knows no Ray and no store.
+with a function ``make(study, known)`` that returns a :class:`Search`, and where it can tell what
+it will cost a function ``outlook(study, known)`` that returns an :class:`Outlook`. Its options are
+those of :class:`sweeper.study.sections.Search`. It knows no Ray and no store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 from sweeper.outcome import Outcome
 from sweeper.study import PlannedTrial, Study
@@ -28,6 +31,40 @@ class Proposal:
     reason: str = "declared"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a search stands at one scale of one variant.
+
+    Attributes:
+        variant: name of the variant.
+        settings: swept settings that its points share, beside the scale and what is tuned.
+        scale: value of the scale.
+        runs: points that were run there, seeds apart.
+        stop: why nothing more is proposed there, in words; None while more may be.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+    scale: float
+    runs: int
+    stop: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a search will cost, beside what is known.
+
+    Attributes:
+        best, expected, worst: trials and their FLOPs, in all.
+        grid: the same of the full grid.
+    """
+
+    best: tuple[int, float]
+    expected: tuple[int, float]
+    worst: tuple[int, float]
+    grid: tuple[int, float]
+
+
 class Search(Protocol):
     """Proposes trials, and is told how they ended.
 
@@ -36,6 +73,10 @@ class Search(Protocol):
     moments at which it was asked; another outcome never takes a proposal back. A run that is
     interrupted begins a new search, tells it the outcomes that the store has, and so finds the
     same proposals again.
+
+    Trials that were known before it began (of a grid, of another study) are given to it when it
+    is made, and their outcomes are told with the first ones; it may build on them, and proposes
+    none of them again.
     """
 
     @property
@@ -57,7 +98,29 @@ class Search(Protocol):
         ...
 
 
-def make_search(study: Study) -> Search:
-    """Returns a new search by the method that the study names."""
-    search: Search = import_module(f"sweeper.search.{study.search.method}").make(study)
+def make_search(study: Study, known: Sequence[PlannedTrial] = ()) -> Search:
+    """Returns a new search by the method that the study names.
+
+    Args:
+        study: what is asked.
+        known: trials that had a result before the search began.
+    """
+    search: Search = _strategy(study).make(study, known)
     return search
+
+
+def standings_of(search: Search) -> Sequence[Standing]:
+    """Returns where a search stands; nothing of one that cannot say."""
+    return getattr(search, "standings", ())
+
+
+def outlook_of(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook | None:
+    """Returns what the search of a study will cost; None where its method proposes all at once or
+    cannot tell."""
+    outlook = getattr(_strategy(study), "outlook", None)
+    found: Outlook | None = outlook(study, known) if outlook else None
+    return found
+
+
+def _strategy(study: Study) -> ModuleType:
+    return import_module(f"sweeper.search.{study.search.method}")

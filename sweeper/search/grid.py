@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
-from sweeper.study import Study, expand
+from sweeper.study import PlannedTrial, Study, expand
 
 
 class Grid:
@@ -16,7 +16,7 @@ class Grid:
         DataError: the data that a workload names is missing or altered.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, known: Sequence[PlannedTrial] = ()) -> None:
         self._declared = [Proposal(trial=trial) for trial in expand(study)]
 
     @property

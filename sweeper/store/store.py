@@ -165,6 +165,7 @@ class Store:
     add_trials = _writes(members.add_trials)
     studies = _reads(members.all_studies)
     study = _reads(members.find_study)
+    members_of = _reads(members.members_of)
     results_of = _reads(accounts.results_of)
     outcomes_of = _reads(accounts.outcomes_of)
     with_marks = _reads(accounts.with_marks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +83,38 @@ def member_keys(connection: Connection, name: str) -> set[str]:
     find_study(connection, name)
     statement = select(study_trials.c.trial_key).where(study_trials.c.study == name)
     return set(connection.execute(statement).scalars())
+
+
+def members_of(
+    connection: Connection, name: str, *, but: Collection[str] = ()
+) -> list[Membership]:
+    """Returns the trials of a study that are not hidden, in their order, without what is derived
+    from their settings; none where there is no such study.
+
+    Args:
+        connection: inside a transaction.
+        name: name of the study.
+        but: reasons of members that are left out.
+    """
+    columns = (trials.c[name] for name in ("key", "workload", "data", "config", "seed"))
+    statement = (
+        select(
+            study_trials.c.variant,
+            study_trials.c.reason,
+            trials.c.workload_version.label("version"),
+            *columns,
+        )
+        .join(trials, trials.c.key == study_trials.c.trial_key)
+        .where(study_trials.c.study == name, ~study_trials.c.hidden)
+        .where(study_trials.c.reason.not_in(but))
+        .order_by(study_trials.c.position)
+    )
+    found = []
+    for row in connection.execute(statement):
+        values = dict(row._mapping)
+        variant, reason = values.pop("variant"), values.pop("reason")
+        found.append(Membership(trial=Trial(**values), variant=variant, reason=reason))
+    return found
 
 
 def _study_of(row: Row[Any]) -> StudyRecord:

@@ -12,6 +12,7 @@ from .plan import shape_digest as shape_digest
 from .plan import shape_settings as shape_settings
 from .plan import unique_trials as unique_trials
 from .schema import study_schema as study_schema
+from .searches import tuned_by as tuned_by
 from .sections import Budget as Budget
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from sweeper.errors import RequestError, shown, suggestion
+from sweeper.study.searches import search_complaints
 from sweeper.study.sections import Sections
 from sweeper.study.settings import NUMERIC, SEED, condition, deciding, place_of
 from sweeper.study.source import Complaint, Place, StudyTables
@@ -225,6 +226,7 @@ def review(
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
     complaints += _resources(study, spaces)
+    complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
         return Review(card, spaces, complaints)

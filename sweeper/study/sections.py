@@ -7,11 +7,11 @@ written as text ("1e-3", "2**-10"), as everywhere in a study.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -85,7 +85,7 @@ def search_methods() -> tuple[str, ...]:
 
 def _method(raw: Any) -> str:
     if raw not in (known := search_methods()):
-        raise ValueError(f"{shown(raw)} is not available yet; known: {', '.join(known)}")
+        raise ValueError(f"{shown(raw)} is not available; known: {', '.join(known)}")
     return str(raw)
 
 
@@ -99,6 +99,29 @@ def _part(raw: Any) -> float:
     value = _number(raw)
     if not 0 < value < 1:
         raise ValueError(f"{shown(raw)} is no share of a run; give a number between 0 and 1")
+    return value
+
+
+def _one_of(raw: Any, *, allowed: Sequence[str]) -> str:
+    if raw not in allowed:
+        raise ValueError(f"{shown(raw)} is not known; allowed: {', '.join(allowed)}")
+    return str(raw)
+
+
+def _choice(*allowed: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    check = BeforeValidator(partial(_one_of, allowed=allowed))
+    return check, WithJsonSchema({"type": "string", "enum": list(allowed)})
+
+
+def _steps(raw: Any) -> int:
+    if isinstance(raw, bool):
+        raise ValueError(f"{shown(raw)} is no cap; give the most values that an axis may grow by")
+    return _whole(raw)
+
+
+def _whole(raw: Any) -> int:
+    if (value := whole_number(raw)) < 0:
+        raise ValueError(f"{shown(raw)} is too small; give a whole number of at least 0")
     return value
 
 
@@ -149,6 +172,12 @@ Positive = Annotated[
 ]
 _COUNT = number_schema(type="integer", minimum=1)
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT)]
+_WHOLE = number_schema(type="integer", minimum=0)
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema(_WHOLE)]
+Steps = Annotated[int, BeforeValidator(_steps), WithJsonSchema(_WHOLE)]
+Seeds = Annotated[str, *_choice("all", "auto")]
+Until = Annotated[str, *_choice("optimum", "verdict")]
+Sampler = Annotated[str, *_choice("tpe", "gp", "cmaes", "grid", "qmc", "random")]
 Pack = Annotated[
     int | Literal["auto"],
     BeforeValidator(_pack),
@@ -207,9 +236,63 @@ class Variant(Section):
 
 
 class Search(Section):
-    """Who proposes the trials."""
+    """Who proposes the trials, and how."""
 
-    method: Method = Field(default="grid", description="grid runs every combination of the axes.")
+    OPTIONS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "grid": ("expand_edges", "refine", "seeds"),
+        "ladder": ("until", "within", "most", "expand_edges"),
+        "telescope": ("expand_edges",),
+        "optuna": ("sampler", "trials", "sampler_seed"),
+    }
+    """The options of each method; a method without an entry has none."""
+
+    method: Method = Field(
+        default="grid",
+        description="grid runs every combination of the axes; ladder goes from small to large "
+        "scales, each run where it narrows an optimum most for its price; telescope narrows a "
+        "grid at every doubling; optuna asks a sampler of Optuna.",
+    )
+    expand_edges: Steps | None = Field(
+        default=None,
+        description="Most values by which an axis grows at an end where an optimum lies; ladder 4 "
+        "unless given, others none.",
+    )
+    refine: Positive | None = Field(
+        default=None,
+        description="grid: half width of an optimum's 95% interval, octaves, above which "
+        "half-steps are run beside it.",
+    )
+    seeds: Seeds = Field(
+        default="all",
+        description="grid: all runs every seed everywhere; auto runs the first one everywhere "
+        "and the others where the verdict on a claim needs them.",
+    )
+    until: Until = Field(
+        default="optimum",
+        description="ladder: optimum until every optimum is narrow enough, verdict until the "
+        "claims are decided.",
+    )
+    within: Positive = Field(
+        default=0.4,
+        description="ladder: half width of the 95% interval of the optimum at the largest scale, "
+        "octaves, that is narrow enough.",
+    )
+    most: Count = Field(
+        default=8, description="ladder: most runs of one scale but the smallest, seeds apart."
+    )
+    sampler: Sampler = Field(
+        default="tpe", description="optuna: tpe, gp, cmaes, grid, qmc or random."
+    )
+    trials: Count = Field(default=10, description="optuna: trials of every scale, seeds apart.")
+    sampler_seed: Whole = Field(default=0, description="optuna: seed of the sampler.")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The method and those of its options that are set, as plain data."""
+        names = ("method", *self.OPTIONS.get(self.method, ()))
+        values = {name: getattr(self, name) for name in names}
+        off = {"expand_edges": None, "refine": None, "seeds": "all"}
+        return {k: v for k, v in values.items() if k not in off or v != off[k]}
 
 
 class Objective(Section):

@@ -103,10 +103,18 @@ class Study(Sections):
         Raises:
             UnknownNameError: the study has no such variant.
         """
+        space = self.space(variant)
+        return {name: values for name, values in space.axes.items() if name in space.applied}
+
+    def space(self, variant: str) -> Space:
+        """Returns what a variant tries.
+
+        Raises:
+            UnknownNameError: the study has no such variant.
+        """
         if variant not in self._spaces:
             raise UnknownNameError("variant", variant, tuple(self._spaces))
-        space = self._spaces[variant]
-        return {name: values for name, values in space.axes.items() if name in space.applied}
+        return self._spaces[variant]
 
     def cells(self) -> Iterator[tuple[str, dict[str, Any], int]]:
         """Yields (variant, settings, seed) of every distinct cell, seeds fastest.
@@ -133,7 +141,8 @@ class Study(Sections):
                 for name, variant in self.variants.items()
             },
             "sweep": self._axes_document(self.sweep),
-            **{key: getattr(self, key).model_dump(mode="json") for key in _WITH_DEFAULTS},
+            "search": self.search.document,
+            **{key: getattr(self, key).model_dump(mode="json") for key in _WITH_DEFAULTS[1:]},
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 
@@ -176,18 +185,31 @@ class Study(Sections):
         }
 
 
-def load_study(path: str | Path, *, tables: StudyTables | None = None) -> Study:
+def load_study(
+    path: str | Path, *, search: str | None = None, tables: StudyTables | None = None
+) -> Study:
     """Returns the study of a YAML file.
 
     Args:
         path: the file.
+        search: the method that proposes trials in place of the file's; options of the file stay
+            where the method is its own. None leaves the file as it is.
         tables: finds results that it replays, as of :func:`recorded_tables`; None finds none.
 
     Raises:
         StudyError: with all faults of the file, each with its line and key.
     """
     source = replace(read_source(path), tables=tables)
-    return Study.model_validate(source.data, context=source)
+    return Study.model_validate(_with_method(source.data, search), context=source)
+
+
+def _with_method(data: Any, method: str | None) -> Any:
+    """Returns the data of a study with another method of search."""
+    if method is None or not isinstance(data, Mapping):
+        return data
+    given = data.get("search")
+    same = isinstance(given, Mapping) and given.get("method", "grid") == method
+    return data if same else {**data, "search": {"method": method}}
 
 
 def _error(source: Source, complaints: list[Complaint]) -> StudyError:

@@ -11,7 +11,6 @@ import pytest
 from cli_harness import Sweeper
 
 from sweeper.engine.proposals import Proposals
-from sweeper.search.base import make_search
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 from sweeper.study.study import load_study
@@ -95,7 +94,7 @@ def test_trials_that_another_process_runs_are_waited_for(
 ) -> None:
     loaded = load_study(study)
     with Store.open(tmp_path / "store") as store:
-        planned = Proposals(loaded, store, make_search(loaded)).planned
+        planned = Proposals(loaded, store).planned
         keys = [item.trial.key for item in planned[:5]]
         other = Owner(id="elsewhere", host="elsewhere", pid=7)
         store.claim(keys, owner=other, lease_s=600)

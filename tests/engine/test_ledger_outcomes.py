@@ -15,7 +15,6 @@ from sweeper.engine.ledger import GROUP, Recorder
 from sweeper.engine.proposals import Proposals
 from sweeper.errors import StoreError
 from sweeper.outcome import Outcome
-from sweeper.search.base import make_search
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 
@@ -57,7 +56,7 @@ def study_keys() -> list[str]:
 def store(tmp_path: Path, study_keys: list[str]) -> Slow:
     study = planted()
     opened = Slow.make(tmp_path / "store")
-    Proposals(study, opened, make_search(study))
+    Proposals(study, opened)
     opened.claim(study_keys, owner=Owner.here(), lease_s=60)
     return opened
 

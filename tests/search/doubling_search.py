@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
-from sweeper.study import Study, plan_trial
+from sweeper.study import PlannedTrial, Study, plan_trial
 
 
 class Doubling:
     """Doubles the learning rate at every width until the loss rises, or a trial gives none."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, known: Sequence[PlannedTrial] = ()) -> None:
         self._study = study
         self._losses: dict[str, float | None] = {}
         self._ladders: dict[int, list[str]] = {}

@@ -46,7 +46,7 @@ def calm(tmp_path: Path) -> list[Any]:
 
 
 def run(store: Store, study: Study = STUDY, **options: Any) -> Run:
-    return Run(study, store, **({"executor": "inline"} | options), search=Doubling(study))
+    return Run(study, store, **({"executor": "inline"} | options), search=Doubling)
 
 
 def left_by(store: Store, study: Study = STUDY) -> list[Any]:

@@ -15,7 +15,6 @@ from engine_studies import planted
 import sweeper.search
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal, Search, make_search
-from sweeper.search.basins.ladder import Ladder
 from sweeper.study.plan import expand
 from sweeper.study.sections import search_methods
 from sweeper.study.study import Study
@@ -33,8 +32,8 @@ def method(name: str) -> object:
     return planted().search.model_copy(update={"method": name})
 
 
-OTHERS: dict[str, Maker] = {"doubling": Doubling, "ladder": Ladder}
-"""A search of these tests, and one that no study can name yet."""
+OTHERS: dict[str, Maker] = {"doubling": Doubling}
+"""A search of these tests, which no study can name."""
 
 
 @pytest.fixture(params=[*search_methods(), *OTHERS])

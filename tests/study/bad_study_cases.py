@@ -41,10 +41,31 @@ BAD = {
     ),
     "unknown key of a section": Bad(
         "method: grid",
-        "method: grid, expand_edges: 2",
+        "method: grid, expand_edge: 2",
+        12,
+        "search.expand_edge",
+        ("unknown key 'expand_edge'", "did you mean 'expand_edges'"),
+    ),
+    "expansion without a cap": Bad(
+        "method: grid",
+        "method: grid, expand_edges: true",
         12,
         "search.expand_edges",
-        ("unknown key 'expand_edges'", "known: method"),
+        ("True is no cap", "give the most values"),
+    ),
+    "option of another method": Bad(
+        "method: grid",
+        "method: grid, within: 0.1",
+        12,
+        "search.within",
+        ("no effect on method grid", "an option of ladder"),
+    ),
+    "ladder until something else": Bad(
+        "method: grid",
+        "method: ladder, until: done",
+        12,
+        "search.until",
+        ("allowed: optimum, verdict",),
     ),
     "unknown key of a claim": Bad(
         "exponent: 0,",
@@ -120,7 +141,7 @@ BAD = {
         ("is empty",),
     ),
     "method to come": Bad(
-        "method: grid", "method: ladder", 12, "search.method", ("not available yet", "known: grid")
+        "method: grid", "method: staircase", 12, "search.method", ("not available", "known: grid")
     ),
     "goal": Bad("goal: min", "goal: minimise", 13, "objective.goal", ("allowed: min, max",)),
     "metric": Bad(

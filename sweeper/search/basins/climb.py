@@ -86,7 +86,8 @@ class Aim:
         cheap: price of a run, as a share of one at the scale whose optimum is sought, below which
             it counts as that: a run is some trouble at any price.
         least: share of a variance that a run has to take away.
-        claim: exponent and tolerance of the claim whose verdict is enough; None to locate optima.
+        claims: exponent and tolerance of the claims whose verdicts are enough; none to locate
+            optima.
         alone: whether every scale has to have a lowest run between two others, so that its optimum
             can be read without the other scales, as ``sweeper drift`` does.
     """
@@ -97,7 +98,7 @@ class Aim:
     top: float = 2.0
     cheap: float = 0.03
     least: float = 0.1
-    claim: tuple[float, float] | None = None
+    claims: tuple[tuple[float, float], ...] = ()
     alone: bool = False
 
 
@@ -155,7 +156,7 @@ class _Climber:
             if not isinstance(step, str):
                 return State(wanted=tuple(step), basins=self.basins, stops=tuple(stops))
             stops.append(step)
-        wanted = self._for_the_verdict() if self.aim.claim else None
+        wanted = self._for_the_verdict() if self.aim.claims else None
         if wanted is None:
             return State(wanted=(), basins=self.basins, stops=tuple(stops))
         return State(wanted=(wanted,), basins=self.basins)
@@ -177,7 +178,7 @@ class _Climber:
         if not here:
             return self._pair(own, toward) if own else FULL
         optimum = self.basins.optima[index]
-        loose = 2.0 if self.aim.claim else 1.0
+        loose = 2.0 if self.aim.claims else 1.0
         within = self.aim.within * max(self._share(index), self.aim.floor) ** 0.25 * loose
         narrow = self.basins.spread[index] <= within
         below = any(each.place <= optimum for each in here)
@@ -219,9 +220,9 @@ class _Climber:
 
     def _for_the_verdict(self) -> Wanted | None:
         """Returns the run that narrows the slope most for its price, if the verdict needs it."""
-        assert self.aim.claim is not None
         doublings = [rung.doublings for rung in self.rungs]
-        if decided(self.basins, doublings, self.aim.claim) is not None:
+        verdicts = [decided(self.basins, doublings, claim) for claim in self.aim.claims]
+        if None not in verdicts:
             return None
         open_scales = [i for i in range(len(self.rungs)) if not i or not self._full(i)]
         free = self._free(open_scales)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
-from sweeper.search.base import Proposal
-from sweeper.search.basins.climb import Aim, Made, Rung, State, next_runs
+from sweeper.search.base import Proposal, Standing
+from sweeper.search.basins.climb import NORMAL_95, Aim, Made, Rung, State, next_runs
 from sweeper.search.basins.model import Prior
-from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial
+from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial, tuned_by
 from sweeper.trial import canonical_json
 
 FINE = 0.4
@@ -25,19 +24,21 @@ BEYOND = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Climb:
     """Where the ladder of one group stands.
 
     Attributes:
         variant: name of the variant.
         settings: swept settings, beside scale and hyperparameter, that its points share.
         scales: the scales, smallest first.
+        runs: points that were run or are wanted at each.
         state: what is known and wanted.
     """
 
     variant: str
     settings: Mapping[str, Any]
     scales: tuple[float, ...]
+    runs: tuple[int, ...]
     state: State
 
 
@@ -49,20 +50,26 @@ class Ladder:
     of it has an outcome, so that decisions do not depend on the order in which outcomes come.
 
     Args:
-        study: with one scale, and one swept hyperparameter that is a number.
-        aim: when it is enough.
+        study: with several scales, and one hyperparameter that is swept over positive numbers.
+        known: trials that had a result before.
+        aim: when it is enough; None is what the study asks.
         prior: what is believed before.
 
     Raises:
-        RequestError: the study has no hyperparameter to climb for, or several.
         DataError: the data that a workload names is missing or altered.
     """
 
     def __init__(
-        self, study: Study, *, aim: Aim | None = None, prior: Prior | None = None
+        self,
+        study: Study,
+        known: Sequence[PlannedTrial] = (),
+        *,
+        aim: Aim | None = None,
+        prior: Prior | None = None,
     ) -> None:
+        aim, prior = aim or aim_of(study), prior or Prior()
         self._groups = [
-            _Group(study, variant, settings, points, aim or Aim(), prior or Prior())
+            _Group(study, variant, settings, points, known, aim, prior)
             for (variant, settings), points in _groups(study).items()
         ]
 
@@ -72,9 +79,24 @@ class Ladder:
         return all(group.finished for group in self._groups)
 
     @property
-    def standings(self) -> tuple[Standing, ...]:
+    def climbs(self) -> tuple[Climb, ...]:
         """Where each group stands, by the outcomes told so far."""
-        return tuple(group.standing for group in self._groups)
+        return tuple(group.climb for group in self._groups)
+
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """Where each scale of each group stands."""
+        return [
+            Standing(
+                variant=climb.variant,
+                settings=climb.settings,
+                scale=scale,
+                runs=runs,
+                stop=climb.state.stops[index] if not climb.state.wanted else None,
+            )
+            for climb in self.climbs
+            for index, (scale, runs) in enumerate(zip(climb.scales, climb.runs, strict=True))
+        ]
 
     def ask(self) -> Sequence[Proposal]:
         """Returns the next wave of every group whose last one has ended."""
@@ -87,39 +109,30 @@ class Ladder:
             group.tell(told)
 
 
-def tuned_by(study: Study) -> str:
-    """Returns the one hyperparameter that a ladder over a study climbs for: the one with claims,
-    or the only one that is swept over numbers.
+make = Ladder
 
-    Raises:
-        RequestError: there is none, or more than one.
-    """
-    claimed = list(dict.fromkeys(claim.hyperparameter for claim in study.claims))
-    numbers = [
-        name
-        for name in study.hyperparameters
-        if all(
-            isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-            for variant in study.variants
-            for value in study.axes(variant).get(name, ())
-        )
-    ]
-    names = [name for name in claimed if name in numbers] or numbers
-    if len(names) != 1:
-        found = ", ".join(names) or "none"
-        raise RequestError(
-            f"study {study.name}: a ladder climbs for one hyperparameter of positive numbers, and "
-            f"here there is {found}; sweep one, or claim one"
-        )
-    return names[0]
+
+def aim_of(study: Study) -> Aim:
+    """Returns what a study asks of its ladder."""
+    search = study.search
+    name = _tuned(study, next(iter(study.variants)))
+    claims = [(c.exponent, c.tolerance) for c in study.claims if c.hyperparameter == name]
+    return Aim(
+        within=search.within / NORMAL_95,
+        most=search.most,
+        claims=tuple(claims) if search.until == "verdict" else (),
+    )
+
+
+def _tuned(study: Study, variant: str) -> str:
+    return tuned_by(study, study.space(variant))[0]
 
 
 def _groups(study: Study) -> dict[tuple[str, str], dict[float, list[dict[str, Any]]]]:
     """Returns the points of a study by variant and further axes, and then by scale."""
-    name = tuned_by(study)
     found: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = {}
     for variant, settings, seed in study.cells():
-        axes = study.axes(variant)
+        axes, name = study.axes(variant), _tuned(study, variant)
         if seed != axes["seed"][0] or name not in settings:
             continue
         others = {key: settings[key] for key in axes if key in settings}
@@ -138,35 +151,41 @@ class _Group:
         variant: str,
         settings: str,
         points: Mapping[float, list[dict[str, Any]]],
+        known: Sequence[PlannedTrial],
         aim: Aim,
         prior: Prior,
     ) -> None:
         self._study, self._variant, self._settings = study, variant, settings
-        self._name = tuned_by(study)
+        self._name = _tuned(study, variant)
         self._seeds = study.axes(variant)["seed"]
         self._aim, self._prior = aim, prior
         self._scales = tuple(sorted(points))
         self._points = [points[scale] for scale in self._scales]
-        self._rungs = [self._rung(scale) for scale in self._scales]
         self._keys: dict[tuple[int, float], list[str]] = {}
+        for item in known:
+            if (place := self._place_of(item)) is not None:
+                self._keys.setdefault(place, []).append(item.trial.key)
+        self._rungs = [self._rung(index) for index in range(len(self._scales))]
         self._losses: dict[str, float] = {}
-        self._state = next_runs(self._rungs, (), aim, prior)
+        self._state = State(wanted=()) if self._keys else next_runs(self._rungs, (), aim, prior)
+        self._told = not self._keys
 
     @property
     def finished(self) -> bool:
-        return not self._state.wanted
+        return self._told and not self._state.wanted
 
     @property
-    def standing(self) -> Standing:
-        return Standing(
+    def climb(self) -> Climb:
+        return Climb(
             variant=self._variant,
             settings=json.loads(self._settings),
             scales=self._scales,
+            runs=tuple(sum(r == rung for r, _ in self._keys) for rung in range(len(self._scales))),
             state=self._state,
         )
 
     def ask(self) -> list[Proposal]:
-        made = []
+        made: list[Proposal] = []
         for wanted in self._state.wanted:
             if (wanted.rung, wanted.place) not in self._keys:
                 trials = self._trials(wanted.rung, wanted.place)
@@ -186,25 +205,40 @@ class _Group:
                 for (rung, place), keys in sorted(self._keys.items())
             ]
             self._state = next_runs(self._rungs, made, self._aim, self._prior)
+            self._told = True
 
     def _unasked(self) -> bool:
         return any((each.rung, each.place) not in self._keys for each in self._state.wanted)
 
-    def _rung(self, scale: float) -> Rung:
-        points = self._points[self._scales.index(scale)]
+    def _place_of(self, item: PlannedTrial) -> tuple[int, float] | None:
+        """Returns scale and place of a trial; None if it is of another group."""
+        config = item.trial.config
+        shared = json.loads(self._settings)
+        if item.variant != self._variant or item.scale not in self._scales:
+            return None
+        if any(config.get(name) != value for name, value in shared.items()):
+            return None
+        index, place = self._scales.index(item.scale), math.log2(float(str(config[self._name])))
+        declared = (math.log2(point[self._name]) for point in self._points[index])
+        return index, next((p for p in declared if math.isclose(p, place, abs_tol=1e-9)), place)
+
+    def _rung(self, index: int) -> Rung:
+        points = self._points[index]
         declared = sorted(math.log2(point[self._name]) for point in points)
         more = [(low + high) / 2 for low, high in pairwise(declared) if high - low >= FINE]
         if len(declared) > 1:
             (first, second), (last_but_one, last) = declared[:2], declared[-2:]
-            steps = range(1, BEYOND + 1)
+            asked = self._study.search.expand_edges
+            steps = range(1, (BEYOND if asked is None else asked) + 1)
             more += [first - step * (second - first) for step in steps]
             more += [last + step * (last - last_but_one) for step in steps]
         more = [place for place in more if self._fits(points[0], place)]
+        known = [place for rung, place in self._keys if rung == index]
         price = plan_trial(self._study, self._variant, points[0], int(self._seeds[0]))
         return Rung(
-            doublings=math.log2(scale / self._scales[0]),
+            doublings=math.log2(self._scales[index] / self._scales[0]),
             price=float(price.trial.derived["flops"]) * len(self._seeds),
-            places=tuple(sorted([*declared, *more])),
+            places=tuple(sorted({*declared, *more, *known})),
             declared=tuple(declared),
         )
 
