@@ -14,9 +14,8 @@ large as that of the published numbers and four times that, and judged by
   is another than that of the truth, and how often the opposite one, `holds` for `broken` or
   `broken` for `holds`.
 
-`grid` is the full grid, read by the analysis. `ladder` is after the optima and `ladder-verdict`
-after the verdict; both are read by the basins that they climb by. `ladder-read` makes as many runs
-more as the analysis needs to find an optimum of every scale in them, and is read by it.
+All are read by the analysis as `sweeper drift` reads them: `grid`, the full one, scale by scale;
+`ladder`, after the optima, and `ladder-verdict`, after the verdict, all scales together.
 
     python benchmarks/search.py --repetitions 4       # the table of docs/benchmarks.md
     python benchmarks/search.py --series Muon/SP --by-series
@@ -40,17 +39,18 @@ import numpy as np
 import pandas as pd
 
 from sweeper.analysis import (
+    DEFAULT,
+    SHARED,
     Claim,
     Floats,
     Ruling,
     judge,
-    locate,
     measure_drift,
-    measured_curves,
+    optima_of,
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search import Aim, Ladder, decided
+from sweeper.search import Aim, Ladder
 from sweeper.study import PlannedTrial, Study, expand
 from workloads.replay.card import replayed_loss
 
@@ -222,7 +222,9 @@ def grid(study: Study, replay: Replay) -> Found:
     return read(study, [(planned, replay.outcome(planned)) for planned in expand(study)])
 
 
-def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
+def read(
+    study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]], estimator: str = DEFAULT
+) -> Found:
     """Returns what the analysis finds in trials that have ended."""
     rows = []
     for planned, outcome in ended:
@@ -230,10 +232,13 @@ def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
         config = planned.trial.config
         rows.append((config["width"], config["learning_rate"], 0, loss, outcome.kind))
     names = ["width", "learning_rate", "seed", "loss", "outcome"]
-    curves = measured_curves(
-        pd.DataFrame(rows, columns=names), scale="width", hyperparameter="learning_rate"
+    located = optima_of(
+        pd.DataFrame(rows, columns=names),
+        scale="width",
+        hyperparameter="learning_rate",
+        estimator=estimator,
+        resamples=200,
     )
-    located = locate(curves, resamples=200)
     known = {optimum.scale: optimum.log2 for optimum in located.optima}
     try:
         drift = measure_drift(located.optima)
@@ -246,35 +251,19 @@ def read(study: Study, ended: Sequence[tuple[PlannedTrial, Outcome]]) -> Found:
 
 
 def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
-    """Returns what a ladder finds."""
-    search = Ladder(study, aim=aim)
-    while wave := search.ask():
-        search.tell([replay.outcome(proposal.trial) for proposal in wave])
-    (standing,) = search.climbs
-    basins = standing.state.basins
-    assert basins is not None
-    doublings = [math.log2(scale / standing.scales[0]) for scale in standing.scales]
-    verdict = decided(basins, doublings, CLAIM)
-    rulings: dict[bool | None, Ruling] = {True: "holds", False: "broken", None: "inconclusive"}
-    return Found(optima=basins.optima, ruling=rulings[verdict])
-
-
-def ladder_read(study: Study, replay: Replay) -> Found:
-    """Returns what the analysis finds in the trials of a ladder that leaves it enough to read."""
-    search = Ladder(study, aim=Aim(alone=True))
-    ended = []
+    """Returns what the analysis finds in the trials of a ladder."""
+    search, ended = Ladder(study, aim=aim), []
     while wave := search.ask():
         new = [(each.trial, replay.outcome(each.trial)) for each in wave]
         search.tell([outcome for _, outcome in new])
         ended += new
-    return read(study, ended)
+    return read(study, ended, estimator=SHARED)
 
 
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
     "ladder": ladder,
-    "ladder-verdict": partial(ladder, aim=Aim(claims=(CLAIM,))),
-    "ladder-read": ladder_read,
+    "ladder-verdict": partial(ladder, aim=Aim(claims=((0, *CLAIM),))),
 }
 
 

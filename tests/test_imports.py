@@ -20,7 +20,7 @@ ROOMS = {
     "trial": set(),
     "outcome": set(),
     "study": {"errors", "trial"},
-    "search": {"errors", "trial", "outcome", "study"},
+    "search": {"errors", "trial", "outcome", "study", "analysis"},
     "store": {"errors", "trial", "outcome"},
     "words": set(),
     "rounding": {"words"},

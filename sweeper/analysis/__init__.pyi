@@ -17,6 +17,10 @@ from .compute.tuned import Cost as Cost
 from .compute.tuned import Tuned as Tuned
 from .compute.tuned import TunedPoint as TunedPoint
 from .compute.tuned import tuned_losses as tuned_losses
+from .optimum.basins import BasinPrior as BasinPrior
+from .optimum.basins import BasinRuns as BasinRuns
+from .optimum.basins import Basins as Basins
+from .optimum.basins import fit_basins as fit_basins
 from .optimum.cliff import BlowUp as BlowUp
 from .optimum.cloud import Cloud as Cloud
 from .optimum.cloud import measured_cloud as measured_cloud
@@ -28,7 +32,8 @@ from .optimum.curve import require_columns as require_columns
 from .optimum.estimators import COMPARED as COMPARED
 from .optimum.estimators import DEFAULT as DEFAULT
 from .optimum.estimators import ESTIMATORS as ESTIMATORS
-from .optimum.estimators import estimator_named as estimator_named
+from .optimum.estimators import SHARED as SHARED
+from .optimum.estimators import require_estimator as require_estimator
 from .optimum.interval import quantile_interval as quantile_interval
 from .optimum.joint_locate import locate_jointly as locate_jointly
 from .optimum.joint_optimum import JointOptimum as JointOptimum
@@ -41,6 +46,8 @@ from .optimum.optimum import Optimum as Optimum
 from .optimum.profile import BEST as BEST
 from .optimum.profile import profiled_over as profiled_over
 from .optimum.profile import with_others as with_others
+from .optimum.shared import locate_together as locate_together
+from .optimum.shared import optima_of as optima_of
 from .optimum.sites import GivenSurvey as GivenSurvey
 from .optimum.sites import JointSurvey as JointSurvey
 from .optimum.sites import Site as Site
@@ -48,6 +55,7 @@ from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
 from .optimum.sites import given_survey as given_survey
 from .optimum.sites import joint_survey as joint_survey
+from .optimum.sites import shared_survey as shared_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim
 from .scaling.claim import Rivals as Rivals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import isfinite, isinf, isnan
 from typing import Any
@@ -21,17 +21,14 @@ from sweeper.analysis import (
     Regret,
     Rivals,
     Verdict,
-    estimator_named,
     in_compute,
     judge,
-    locate,
     measure_drift,
-    measured_curves,
-    profiled_over,
+    optima_of,
+    require_estimator,
     run_flops,
     transfer_regret,
     weigh,
-    with_others,
 )
 from sweeper.answers.bottom_line import of_drift
 from sweeper.answers.groups import (
@@ -170,7 +167,7 @@ def drift_statement(
         tuned: columns of other hyperparameters, which are at their best at every value of this
             one (:func:`profiled_over`).
         claims: rules to test in every group.
-        estimator: ``quadratic``, ``skewed``, ``quadratic3``, ``spline`` or ``argmin``.
+        estimator: ``quadratic``, ``skewed``, ``quadratic3``, ``spline``, ``argmin`` or ``shared``.
         allow_holes: go on where neighbours of a minimum, or whole scales, have no result.
         resamples: resampled curves a scale, at least 100.
         seed: seed of the resampling.
@@ -184,7 +181,7 @@ def drift_statement(
             asked for; the message says why each.
         UnknownNameError: there is no estimator of that name.
     """
-    estimator_named(estimator)
+    require_estimator(estimator)
     if resamples < 100:
         raise AnalysisRefusal(f"resamples = {resamples}: a 95% interval needs at least 100")
     groups = tuple(
@@ -233,21 +230,9 @@ def _analyse(
     drift: Drift | None = None
     refused: str | None = None
     try:
-        profile = profiled_over(
-            part,
-            tuned,
-            scales=columns[:1],
-            hyperparameter=columns[1],
-            allow_holes=options["allow_holes"],
+        located = optima_of(
+            part, scale=columns[0], hyperparameter=columns[1], others=tuned, **options
         )
-        curves = measured_curves(profile, scale=columns[0], hyperparameter=columns[1])
-        located = locate(curves, **options)
-        if tuned:
-            optima = tuple(
-                with_others(each, profile[profile[columns[0]] == each.scale], tuned, columns[1])
-                for each in located.optima
-            )
-            located = replace(located, optima=optima)
         if located.refused and not options["allow_holes"]:
             raise AnalysisRefusal(few(located.refused.values()))
         drift = measure_drift(located.optima, left_out=bool(located.refused), along=columns[0])

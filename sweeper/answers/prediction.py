@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis import DEFAULT, JointOptimum, Prediction, predict_at
+from sweeper.analysis import JointOptimum, Prediction, predict_at
 from sweeper.answers.bottom_line import TOLD
 from sweeper.answers.groups import Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded
@@ -194,7 +194,7 @@ def predictions_of(
     hyperparameters: Sequence[str] = (),
     each: Sequence[str] = (),
     model: str = "auto",
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> PredictionStatement:
     """Returns what the rules of a study say of a target.

@@ -12,19 +12,21 @@ import pandas as pd
 from sweeper.analysis import (
     CHOICES,
     DEFAULT,
+    SHARED,
     GivenSurvey,
     HeldOut,
     JointSurvey,
     Rule,
     Site,
     Survey,
-    estimator_named,
     fit_rule,
     given_survey,
     joint_survey,
     learn_together,
     profiled_over,
     regret_at,
+    require_estimator,
+    shared_survey,
     survey,
     with_others,
 )
@@ -88,7 +90,7 @@ class RuleRequest:
             )
         if self.model not in CHOICES:
             raise UnknownNameError("model", self.model, CHOICES)
-        estimator_named(self.estimator)
+        require_estimator(self.estimator)
 
 
 def rule_groups(frame: pd.DataFrame, request: RuleRequest) -> tuple[RuleGroup, ...]:
@@ -190,6 +192,15 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
 def _profiled_survey(part: pd.DataFrame, request: RuleRequest) -> Survey:
     """Returns the optima of one hyperparameter, the others tuned at every value of it."""
     name, scales = request.hyperparameters[0], request.scales
+    if request.estimator == SHARED:
+        return shared_survey(
+            part,
+            scales=scales,
+            hyperparameter=name,
+            others=request.tuned,
+            resamples=request.resamples,
+            seed=request.seed,
+        )
     profile = profiled_over(
         part,
         request.tuned,
@@ -269,7 +280,7 @@ def rules_of(
     scales: Sequence[str] = (),
     each: Sequence[str] = (),
     model: str = "auto",
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> RuleStatement:
     """Returns the rules of a study.
@@ -284,7 +295,8 @@ def rules_of(
             its scale.
         each: see :func:`view_study`.
         model: ``auto``, ``constant``, ``power``, ``bent`` or ``offset``.
-        estimator: how an optimum is read off its points; two together are read off a paraboloid.
+        estimator: how an optimum is read off its points, None as fits the study; two together are
+            read off a paraboloid.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
@@ -321,13 +333,18 @@ def with_scales(
 
 
 def fitted(
-    view: StudyView, scales: tuple[str, ...], *, model: str, estimator: str, allow_holes: bool
+    view: StudyView,
+    scales: tuple[str, ...],
+    *,
+    model: str,
+    estimator: str | None,
+    allow_holes: bool,
 ) -> RuleStatement:
     view.require_results(of_runs=False)
     found: list[RuleGroup] = []
     notes: list[str] = []
     for asked in _together(view):
-        if len(asked) == 2 and estimator != DEFAULT:
+        if len(asked) == 2 and estimator not in (None, DEFAULT):
             raise RequestError(
                 f"{' and '.join(asked)} are read off a paraboloid together; leave --estimator "
                 f"out, or fit one alone with --hyperparameter {asked[0]}"
@@ -340,7 +357,7 @@ def fitted(
             settings=chosen.settings,
             tuned=chosen.tuned,
             model=model,
-            estimator=estimator,
+            estimator=estimator or view.estimator,
             allow_holes=allow_holes,
             given=view.holds_optima,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sweeper.analysis import DEFAULT, Claim
+from sweeper.analysis import DEFAULT, SHARED, Claim
 from sweeper.answers.axes import (
     Axes,
     Axis,
@@ -29,6 +29,9 @@ from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
+
+FULL_CURVE = 5
+"""Points of a scale from which on it is read by itself."""
 
 OVERFLOW = 1e100
 """A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
@@ -186,7 +189,7 @@ class StudyView:
         self,
         hyperparameter: str,
         *,
-        estimator: str = DEFAULT,
+        estimator: str | None = None,
         allow_holes: bool = False,
         partial: bool = False,
     ) -> DriftStatement:
@@ -194,7 +197,7 @@ class StudyView:
 
         Args:
             hyperparameter: one of the swept columns, or one that was asked for.
-            estimator: how an optimum is read off its points.
+            estimator: how an optimum is read off its points; None as fits the study.
             allow_holes: answer although neighbours of a minimum are missing.
             partial: return what there is although no group has an optimum.
 
@@ -213,12 +216,23 @@ class StudyView:
                 settings=chosen.settings,
                 tuned=chosen.tuned,
                 claims=self.claims.get(hyperparameter, ()),
-                estimator=estimator,
+                estimator=estimator or self.estimator,
                 allow_holes=allow_holes,
                 partial=partial,
                 notes=chosen.notes,
                 compared=self.compared,
             )
+
+    @property
+    def estimator(self) -> str:
+        """How optima are read where nobody asks for another way: all scales together where a
+        ladder left too few points to read each by itself."""
+        if self.study.document.get("search", {}).get("method") != "ladder":
+            return DEFAULT
+        ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
+        tuned = [name for name in self.swept if name not in (self.scale, "seed")]
+        points = ended.groupby(["variant", self.scale])[tuned].nunique().max(axis=1)
+        return SHARED if len(points) and points.min() < FULL_CURVE else DEFAULT
 
     @property
     def holds_optima(self) -> bool:
@@ -470,7 +484,7 @@ def statements_of(
     scale: str | None = None,
     horizon: str | None = None,
     each: Sequence[str] = (),
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> list[DriftStatement]:
     """Returns the statements of a study, one a hyperparameter.
@@ -482,7 +496,7 @@ def statements_of(
             else the first that is swept over positive numbers.
         scale: along which axis; None takes the study's.
         horizon, each: see :func:`view_study`.
-        estimator: how an optimum is read off its points.
+        estimator: how an optimum is read off its points; None as fits the study.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:

@@ -46,7 +46,7 @@ def compare(
     metric: Annotated[
         MetricName, typer.Option(help="Training FLOPs, or seconds on the device.")
     ] = MetricName.compute,
-    estimator: EstimatorOption = EstimatorName.skewed,
+    estimator: EstimatorOption = None,
     allow_holes: HolesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -60,7 +60,7 @@ def compare(
             _named(baseline, store),
             [_named(other, store) for other in others],
             metric=metric.value,
-            estimator=estimator.value,
+            estimator=estimator or EstimatorName.skewed,
             allow_holes=allow_holes,
         )
     if as_json:

@@ -77,7 +77,7 @@ def drift(
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
     each: EachOption = None,
-    estimator: EstimatorOption = EstimatorName.skewed,
+    estimator: EstimatorOption = None,
     allow_holes: HolesOption = False,
     strict: StrictOption = False,
     every: AllOption = False,
@@ -87,7 +87,7 @@ def drift(
     ] = False,
 ) -> None:
     """Show the optimum per scale, its drift, the regret of transfer and the claims' verdicts."""
-    default = estimator is EstimatorName.skewed
+    default = estimator in (None, EstimatorName.skewed)
     apart = names_of(each, "--each", EACH_HINT)
     if keys and not as_json:
         raise RequestError("--keys names trials in the JSON; add --json, or leave it out")
@@ -115,7 +115,7 @@ def drift(
                 scale=scale,
                 horizon=horizon,
                 each=apart,
-                estimator=estimator.value,
+                estimator=estimator,
                 allow_holes=allow_holes,
             )
             # The table of estimates holds the study's own question: its scale, its runs' ends.

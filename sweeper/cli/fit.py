@@ -13,7 +13,6 @@ from sweeper.cli.options import (
     EACH_HINT,
     AllOption,
     EachOption,
-    EstimatorName,
     EstimatorOption,
     HolesOption,
     JsonOption,
@@ -92,7 +91,7 @@ def fit(
     ] = None,
     each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
-    estimator: EstimatorOption = EstimatorName.skewed,
+    estimator: EstimatorOption = None,
     allow_holes: HolesOption = False,
     every: AllOption = False,
     as_json: JsonOption = False,
@@ -110,7 +109,7 @@ def fit(
             scales=names_of(scales, "--scales", COMMAS),
             each=names_of(each, "--each", EACH_HINT),
             model=model.value,
-            estimator=estimator.value,
+            estimator=estimator,
             allow_holes=allow_holes,
         )
     if as_json:
@@ -219,7 +218,7 @@ def predict(
     hyperparameter: HyperparameterOption = None,
     each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
-    estimator: EstimatorOption = EstimatorName.skewed,
+    estimator: EstimatorOption = None,
     allow_holes: HolesOption = False,
     every: AllOption = False,
     as_json: JsonOption = False,
@@ -243,7 +242,7 @@ def predict(
             hyperparameters=names_of(hyperparameter, "--hyperparameter", COMMAS),
             each=names_of(each, "--each", EACH_HINT),
             model=model.value,
-            estimator=estimator.value,
+            estimator=estimator,
             allow_holes=allow_holes,
         )
     if as_json:

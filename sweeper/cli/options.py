@@ -84,10 +84,16 @@ class EstimatorName(StrEnum):
     skewed = "skewed"
     spline = "spline"
     argmin = "argmin"
+    shared = "shared"
 
 
 EstimatorOption = Annotated[
-    EstimatorName, typer.Option(help="How an optimum is read off its points.")
+    EstimatorName | None,
+    typer.Option(
+        help="How an optimum is read off its points (default: skewed; shared reads all scales "
+        "together, as a ladder's few runs need).",
+        show_default=False,
+    ),
 ]
 
 

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from sweeper.analysis import BasinPrior
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal, Standing
-from sweeper.search.basins.climb import NORMAL_95, Aim, Made, Rung, State, next_runs
-from sweeper.search.basins.model import Prior
+from sweeper.search.basins.climb import (
+    NORMAL_95,
+    Aim,
+    Axis,
+    Made,
+    Place,
+    Rung,
+    State,
+    next_runs,
+)
 from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial, tuned_by
 from sweeper.trial import canonical_json
 
@@ -45,12 +54,14 @@ class Climb:
 class Ladder:
     """Proposes runs where they narrow the optimum of each scale most for their price.
 
-    Every variant, and every combination of further axes, climbs by itself. A place is run with all
+    Every variant, and every combination of further axes, climbs by itself, for one hyperparameter
+    or for two together. A place is run with all
     seeds of the study, whose mean counts. A wave of proposals is followed by the next one when all
     of it has an outcome, so that decisions do not depend on the order in which outcomes come.
 
     Args:
-        study: with several scales, and one hyperparameter that is swept over positive numbers.
+        study: with several scales, and one or two hyperparameters that are swept over
+            positive numbers.
         known: trials that had a result before.
         aim: when it is enough; None is what the study asks.
         prior: what is believed before.
@@ -65,9 +76,9 @@ class Ladder:
         known: Sequence[PlannedTrial] = (),
         *,
         aim: Aim | None = None,
-        prior: Prior | None = None,
+        prior: BasinPrior | None = None,
     ) -> None:
-        aim, prior = aim or aim_of(study), prior or Prior()
+        aim, prior = aim or aim_of(study), prior or BasinPrior()
         self._groups = [
             _Group(study, variant, settings, points, known, aim, prior)
             for (variant, settings), points in _groups(study).items()
@@ -115,8 +126,12 @@ make = Ladder
 def aim_of(study: Study) -> Aim:
     """Returns what a study asks of its ladder."""
     search = study.search
-    name = _tuned(study, next(iter(study.variants)))
-    claims = [(c.exponent, c.tolerance) for c in study.claims if c.hyperparameter == name]
+    names = _tuned(study, next(iter(study.variants)))
+    claims = [
+        (names.index(claim.hyperparameter), claim.exponent, claim.tolerance)
+        for claim in study.claims
+        if claim.hyperparameter in names
+    ]
     return Aim(
         within=search.within / NORMAL_95,
         most=search.most,
@@ -124,19 +139,27 @@ def aim_of(study: Study) -> Aim:
     )
 
 
-def _tuned(study: Study, variant: str) -> str:
-    return tuned_by(study, study.space(variant))[0]
+def _tuned(study: Study, variant: str) -> tuple[str, ...]:
+    """Returns the hyperparameters that are climbed for, a claimed one first."""
+    claimed = {claim.hyperparameter for claim in study.claims}
+    return tuple(
+        sorted(tuned_by(study, study.space(variant)), key=lambda name: name not in claimed)
+    )
 
 
-def _groups(study: Study) -> dict[tuple[str, str], dict[float, list[dict[str, Any]]]]:
+Points = dict[float, list[dict[str, Any]]]
+"""Points by scale."""
+
+
+def _groups(study: Study) -> dict[tuple[str, str], Points]:
     """Returns the points of a study by variant and further axes, and then by scale."""
-    found: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = {}
+    found: dict[tuple[str, str], Points] = {}
     for variant, settings, seed in study.cells():
-        axes, name = study.axes(variant), _tuned(study, variant)
-        if seed != axes["seed"][0] or name not in settings:
+        axes, names = study.axes(variant), _tuned(study, variant)
+        if seed != axes["seed"][0] or not set(names) <= settings.keys():
             continue
         others = {key: settings[key] for key in axes if key in settings}
-        others = {k: v for k, v in others.items() if k not in (study.scale, name, "seed")}
+        others = {k: v for k, v in others.items() if k not in (study.scale, *names, "seed")}
         by_scale = found.setdefault((variant, canonical_json(others)), {})
         by_scale.setdefault(float(settings[study.scale]), []).append(settings)
     return found
@@ -150,25 +173,26 @@ class _Group:
         study: Study,
         variant: str,
         settings: str,
-        points: Mapping[float, list[dict[str, Any]]],
+        points: Points,
         known: Sequence[PlannedTrial],
         aim: Aim,
-        prior: Prior,
+        prior: BasinPrior,
     ) -> None:
-        self._study, self._variant, self._settings = study, variant, settings
-        self._name = _tuned(study, variant)
+        self._study, self._variant = study, variant
+        self._settings: dict[str, Any] = json.loads(settings)
+        self._names = _tuned(study, variant)
         self._seeds = study.axes(variant)["seed"]
         self._aim, self._prior = aim, prior
         self._scales = tuple(sorted(points))
         self._points = [points[scale] for scale in self._scales]
-        self._keys: dict[tuple[int, float], list[str]] = {}
+        self._keys: dict[tuple[int, Place], list[str]] = {}
         for item in known:
             if (place := self._place_of(item)) is not None:
                 self._keys.setdefault(place, []).append(item.trial.key)
-        self._rungs = [self._rung(index) for index in range(len(self._scales))]
+        self.rungs = [self._rung(index) for index in range(len(self._scales))]
         self._losses: dict[str, float] = {}
-        self._state = State(wanted=()) if self._keys else next_runs(self._rungs, (), aim, prior)
         self._told = not self._keys
+        self._state = next_runs(self.rungs, (), aim, prior) if self._told else State(wanted=())
 
     @property
     def finished(self) -> bool:
@@ -178,7 +202,7 @@ class _Group:
     def climb(self) -> Climb:
         return Climb(
             variant=self._variant,
-            settings=json.loads(self._settings),
+            settings=self._settings,
             scales=self._scales,
             runs=tuple(sum(r == rung for r, _ in self._keys) for rung in range(len(self._scales))),
             state=self._state,
@@ -201,63 +225,75 @@ class _Group:
         self._losses |= new
         if all(key in self._losses for key in mine) and not self._unasked():
             made = [
-                Made(rung=rung, place=place, loss=_mean([self._losses[key] for key in keys]))
+                Made(rung=rung, place=place, losses=tuple(self._losses[key] for key in keys))
                 for (rung, place), keys in sorted(self._keys.items())
             ]
-            self._state = next_runs(self._rungs, made, self._aim, self._prior)
+            self._state = next_runs(self.rungs, made, self._aim, self._prior)
             self._told = True
 
     def _unasked(self) -> bool:
         return any((each.rung, each.place) not in self._keys for each in self._state.wanted)
 
-    def _place_of(self, item: PlannedTrial) -> tuple[int, float] | None:
+    def _place_of(self, item: PlannedTrial) -> tuple[int, Place] | None:
         """Returns scale and place of a trial; None if it is of another group."""
         config = item.trial.config
-        shared = json.loads(self._settings)
         if item.variant != self._variant or item.scale not in self._scales:
             return None
-        if any(config.get(name) != value for name, value in shared.items()):
+        if any(config.get(name) != value for name, value in self._settings.items()):
             return None
-        index, place = self._scales.index(item.scale), math.log2(float(str(config[self._name])))
-        declared = (math.log2(point[self._name]) for point in self._points[index])
-        return index, next((p for p in declared if math.isclose(p, place, abs_tol=1e-9)), place)
+        index = self._scales.index(item.scale)
+        values = [math.log2(float(str(config[name]))) for name in self._names]
+        return index, tuple(
+            _nearest(self._declared(index, name), value)
+            for name, value in zip(self._names, values, strict=True)
+        )
+
+    def _declared(self, index: int, name: str) -> list[float]:
+        """Returns the declared values of a hyperparameter at a scale, log2, ascending."""
+        return sorted({math.log2(point[name]) for point in self._points[index]})
 
     def _rung(self, index: int) -> Rung:
-        points = self._points[index]
-        declared = sorted(math.log2(point[self._name]) for point in points)
-        more = [(low + high) / 2 for low, high in pairwise(declared) if high - low >= FINE]
-        if len(declared) > 1:
-            (first, second), (last_but_one, last) = declared[:2], declared[-2:]
-            asked = self._study.search.expand_edges
-            steps = range(1, (BEYOND if asked is None else asked) + 1)
-            more += [first - step * (second - first) for step in steps]
-            more += [last + step * (last - last_but_one) for step in steps]
-        more = [place for place in more if self._fits(points[0], place)]
-        known = [place for rung, place in self._keys if rung == index]
-        price = plan_trial(self._study, self._variant, points[0], int(self._seeds[0]))
+        price = plan_trial(self._study, self._variant, self._points[index][0], int(self._seeds[0]))
         return Rung(
             doublings=math.log2(self._scales[index] / self._scales[0]),
             price=float(price.trial.derived["flops"]) * len(self._seeds),
-            places=tuple(sorted({*declared, *more, *known})),
-            declared=tuple(declared),
+            axes=tuple(self._axis(index, axis) for axis in range(len(self._names))),
         )
 
-    def _fits(self, point: Mapping[str, Any], place: float) -> bool:
+    def _axis(self, index: int, axis: int) -> Axis:
+        """Returns the places of a hyperparameter at a scale: the declared ones, half-steps, and
+        steps beyond."""
+        name = self._names[axis]
+        declared = self._declared(index, name)
+        more = [(low + high) / 2 for low, high in pairwise(declared) if high - low >= FINE]
+        (first, second), (last_but_one, last) = declared[:2], declared[-2:]
+        asked = self._study.search.expand_edges
+        steps = range(1, (BEYOND if asked is None else asked) + 1)
+        more += [first - step * (second - first) for step in steps]
+        more += [last + step * (last - last_but_one) for step in steps]
+        point = self._points[index][0]
+        more = [place for place in more if self._fits(point, name, place)]
+        known = [place[axis] for rung, place in self._keys if rung == index]
+        return Axis(places=tuple(sorted({*declared, *more, *known})), declared=tuple(declared))
+
+    def _fits(self, point: Mapping[str, Any], name: str, place: float) -> bool:
         """Returns whether the workload takes a value that is not declared."""
-        settings = self._study.card.settings
-        setting = next(each for each in settings if each.name == self._name)
+        setting = next(each for each in self._study.card.settings if each.name == name)
         if setting.kind == "int":
             return False
         try:
             value = canonical_value(setting, 2.0**place)
         except ValueError:
             return False
-        return not self._study.card.problems({**point, self._name: value})
+        return not self._study.card.problems({**point, name: value})
 
-    def _trials(self, rung: int, place: float) -> list[PlannedTrial]:
+    def _trials(self, rung: int, place: Place) -> list[PlannedTrial]:
         points = self._points[rung]
-        same = [p for p in points if math.isclose(math.log2(p[self._name]), place, abs_tol=1e-9)]
-        point = same[0] if same else {**points[0], self._name: 2.0**place}
+        point = dict(points[0])
+        for name, value in zip(self._names, place, strict=True):
+            given = (each[name] for each in points)
+            same = (v for v in given if math.isclose(math.log2(v), value, abs_tol=1e-9))
+            point[name] = next(same, 2.0**value)
         return [plan_trial(self._study, self._variant, point, int(seed)) for seed in self._seeds]
 
     def _loss(self, outcome: Outcome) -> float:
@@ -268,7 +304,6 @@ class _Group:
         return -value if self._study.objective.goal == "max" else value
 
 
-def _mean(losses: Sequence[float]) -> float:
-    """Returns the mean of those that did not fail; NaN if all did."""
-    known = [loss for loss in losses if not math.isnan(loss)]
-    return sum(known) / len(known) if known else math.nan
+def _nearest(declared: Sequence[float], value: float) -> float:
+    """Returns the declared value that a value is, or the value."""
+    return next((each for each in declared if math.isclose(each, value, abs_tol=1e-9)), value)

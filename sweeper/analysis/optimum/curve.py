@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sweeper.errors import AnalysisRefusal
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 OUTCOMES = ("completed", "diverged", "missing", "failed")
 """What the outcome column may say; the first two are results, the last two leave a hole."""

@@ -271,19 +271,32 @@ DEFAULT = "skewed"
 """The estimator where none is asked for. On basins with one steep side a parabola over a grid of
 octaves is 0.2 to 0.4 octaves off (docs/statistics.md), and measured basins have one."""
 
+SHARED = "shared"
+"""The estimator that reads all scales together (:mod:`sweeper.analysis.optimum.shared`)."""
+
 COMPARED = ("quadratic", "skewed", "quadratic3", "spline")
 """Estimators whose disagreement is part of every interval. The grid argmin is left out: its
 error is the grid spacing, which says nothing about the others."""
 
 
+def require_estimator(name: str) -> None:
+    """Checks that there is an estimator of that name, of single scales or of all together.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name != SHARED:
+        estimator_named(name)
+
+
 def estimator_named(name: str) -> Estimator:
-    """Returns an estimator.
+    """Returns an estimator of single scales.
 
     Raises:
         UnknownNameError: there is none of that name.
     """
     if name not in ESTIMATORS:
-        raise UnknownNameError("estimator", name, tuple(ESTIMATORS))
+        raise UnknownNameError("estimator", name, (*ESTIMATORS, SHARED))
     return ESTIMATORS[name]
 
 

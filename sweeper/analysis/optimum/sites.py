@@ -17,6 +17,7 @@ from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
 from sweeper.analysis.optimum.noise import STATED_DOF
 from sweeper.analysis.optimum.optimum import Estimate, Optimum
+from sweeper.analysis.optimum.shared import locate_together
 from sweeper.errors import AnalysisRefusal
 
 NORMAL_95 = 1.96
@@ -136,6 +137,45 @@ def survey(
         sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
         optima=located.optima,
         refused={sites[int(i)].label: why for i, why in located.refused.items()},
+        blow_ups=located.blow_ups,
+    )
+
+
+def shared_survey(
+    frame: pd.DataFrame,
+    *,
+    scales: Sequence[str],
+    hyperparameter: str,
+    others: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Survey:
+    """Returns the optimum at every value of a scale, read together.
+
+    Args:
+        frame, hyperparameter, others, resamples, seed: as in :func:`locate_together`.
+        scales: column of the one scale.
+
+    Raises:
+        AnalysisRefusal: there are several scales, or the trials cannot be read.
+    """
+    if len(scales) > 1:
+        raise AnalysisRefusal(
+            f"estimator shared reads optima along one scale, and {', '.join(scales)} are "
+            f"{len(scales)}; name another with --estimator"
+        )
+    located = locate_together(
+        frame,
+        scale=scales[0],
+        hyperparameter=hyperparameter,
+        others=others,
+        resamples=resamples,
+        seed=seed,
+    )
+    return Survey(
+        sites=tuple(Site(scales={scales[0]: optimum.scale}) for optimum in located.optima),
+        optima=located.optima,
+        refused={Site(scales={scales[0]: s}).label: why for s, why in located.refused.items()},
         blow_ups=located.blow_ups,
     )
 
