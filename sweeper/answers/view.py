@@ -21,21 +21,16 @@ from sweeper.answers.axes import (
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.selection import Selection, doubts
+from sweeper.answers.selection import Selection, as_analysed, doubts
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import IMPORTED, LOSS_ERROR, Store, StudyRecord
-from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
 
 FULL_CURVE = 5
 """Points of a scale from which on it is read by itself."""
-
-OVERFLOW = 1e100
-"""A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
-model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +219,15 @@ class StudyView:
             )
 
     @property
+    def search(self) -> str:
+        """The method that proposed the trials."""
+        return str(self.study.document.get("search", {}).get("method", "grid"))
+
+    @property
     def estimator(self) -> str:
         """How optima are read where nobody asks for another way: all scales together where a
         ladder left too few points to read each by itself."""
-        if self.study.document.get("search", {}).get("method") != "ladder":
+        if self.search != "ladder":
             return DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
         tuned = [name for name in self.swept if name not in (self.scale, "seed")]
@@ -322,9 +322,10 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid with the hyperparameter, and is one that the study names
-        as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
-        three values or more and moves neither parameters nor tokens nor FLOPs.
+        It holds numbers, laid on a grid with the hyperparameter unless a search chose its values,
+        and is one that the study names as a hyperparameter or makes claims about; or, of trials
+        that we ran, any that takes three values or more and moves neither parameters nor tokens
+        nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:
@@ -335,7 +336,7 @@ class StudyView:
         if not is_positive(rows[column], zero=True) or self.holds_optima:
             return False
         beside = rows.groupby(["variant", *scales, *names], dropna=False)[column].nunique()
-        if beside[beside > 0].median() < 2:
+        if beside[beside > 0].median() < 2 and self.search == "grid":
             return False
         if column in named or self.study.workload == IMPORTED:
             return column in named
@@ -395,12 +396,7 @@ def view_study(
     """
     record = store.study(name)
     trials = with_tokens_per_param(store.frame(name, counted=counted), record)
-    stopped = trials["outcome"] == "dominated"
-    dominated = trials.loc[stopped, "key"].nunique()
-    trials["outcome"] = trials["outcome"].mask(stopped, "missing")
-    trials = _with_stated_noise(trials, record)
-    overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
-    trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
+    trials, dominated, said = as_analysed(trials, record)
     read: Horizon | None = None
     if horizon is not None:
         read = at_horizons(trials, store.marks(name), record, horizon)
@@ -435,12 +431,7 @@ def view_study(
             *(read.notes if read is not None else ()),
             *twins,
             *_claim_notes(record, own, asked.scale.name),
-            *_domination_notes(name, dominated),
-            *(
-                [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
-                if overflown.any()
-                else []
-            ),
+            *said,
         ),
     )
 
@@ -452,28 +443,10 @@ def _swept_column(swept: Sequence[str], name: str) -> str:
     raise UnknownNameError("swept setting", name, swept)
 
 
-def _with_stated_noise(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
-    """Returns the trials with the noise that the study states for results that state none."""
-    noise = record.document.get("noise")
-    if noise is None:
-        return trials
-    own = trials[LOSS_ERROR].fillna(noise) if LOSS_ERROR in trials else noise
-    return trials.assign(**{LOSS_ERROR: own})
-
-
 def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:
     if own or not record.document.get("claims"):
         return ()
     return (f"the study's claims are about {record.scale}, so none is judged along {scale}",)
-
-
-def _domination_notes(name: str, dominated: int) -> tuple[str, ...]:
-    if not dominated:
-        return ()
-    return (
-        f"{plural(dominated, 'trial')} stopped before the end, dominated by others, and left out; "
-        f"sweeper retry {name} --dominated has such trials run to their end",
-    )
 
 
 def statements_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +19,10 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
-from sweeper.words import duration, quantity
+from sweeper.words import duration, percent, quantity, with_article
 
 if TYPE_CHECKING:
+    from sweeper.search import Outlook
     from sweeper.study import Price, Study
 
 
@@ -35,13 +37,15 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
-    from sweeper.engine import Timings, make_packs
-    from sweeper.search import make_search
+    from sweeper.engine import Proposals, Timings, make_packs
+    from sweeper.search import outlook_of
     from sweeper.study import plan_warnings, price, remaining, unique_trials
 
     asked = runnable_study(study, store=store, search=search)
-    planned = [proposal.trial for proposal in make_search(asked).ask()]
     with open_store(store, create=True) as opened:
+        proposals = Proposals(asked, opened, keep=False)
+        planned = proposals.planned
+        outlook = None if proposals.finished else outlook_of(asked)
         accepted = set(opened.results_of(list(unique_trials(planned))))
         timings = Timings(asked, opened, planned, probe=probe)
         prices = price(planned, accepted, timings.seconds)
@@ -50,9 +54,12 @@ def plan(
     warnings = plan_warnings(planned)
     if as_json:
         document = _document(asked, prices, len(planned), packs, slots)
+        document |= {"search": asked.search.document, "outlook": _outlook_json(outlook)}
         print_json({**document, "warnings": warnings})
         return
     _print_table(asked, prices, packs, slots)
+    if not proposals.finished:
+        _print_outlook(asked, outlook)
     for warning in warnings:
         console().print(f"warning: {warning}")
 
@@ -95,6 +102,34 @@ def _document(
             for row in prices
         ],
     }
+
+
+def _outlook_json(outlook: Outlook | None) -> dict[str, object] | None:
+    if outlook is None:
+        return None
+    return {
+        name: {"trials": trials, "flops": flops}
+        for name, (trials, flops) in asdict(outlook).items()
+    }
+
+
+def _print_outlook(study: Study, outlook: Outlook | None) -> None:
+    """Prints what is to come after the trials of the table."""
+    method = with_article(study.search.method)
+    if outlook is None:
+        console().print(f"what {method} proposes next depends on what comes out of these")
+        return
+
+    def words(cost: tuple[int, float]) -> str:
+        trials, flops = cost
+        return f"{trials} trials, {quantity(flops)} FLOPs ({percent(100 * flops / whole)})"
+
+    whole = outlook.grid[1]
+    console().print(
+        f"that is how {method} begins; in all it costs about {words(outlook.expected)} of the "
+        f"full grid's {outlook.grid[0]} trials, {quantity(whole)} FLOPs; at best "
+        f"{words(outlook.best)}, at worst {words(outlook.worst)}"
+    )
 
 
 def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> None:

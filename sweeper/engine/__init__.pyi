@@ -4,6 +4,7 @@ from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
 from .policy import Limits as Limits
 from .progress import View as View
+from .proposals import Proposals as Proposals
 from .run import Run as Run
 from .run import RunSummary as RunSummary
 from .signals import graceful as graceful

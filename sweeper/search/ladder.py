@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeper.analysis import BasinPrior
 from sweeper.outcome import Outcome
-from sweeper.search.base import Proposal, Standing
+from sweeper.search.base import Outlook, Proposal, Standing
 from sweeper.search.basins.climb import (
     NORMAL_95,
     Aim,
@@ -22,7 +22,16 @@ from sweeper.search.basins.climb import (
     State,
     next_runs,
 )
-from sweeper.study import PlannedTrial, Study, canonical_value, plan_trial, tuned_by
+from sweeper.search.basins.outlook import expected_runs, fewest_runs, most_runs
+from sweeper.study import (
+    PlannedTrial,
+    Study,
+    canonical_value,
+    expand,
+    plan_trial,
+    tuned_by,
+    unique_trials,
+)
 from sweeper.trial import canonical_json
 
 FINE = 0.4
@@ -109,6 +118,11 @@ class Ladder:
             for index, (scale, runs) in enumerate(zip(climb.scales, climb.runs, strict=True))
         ]
 
+    @property
+    def rungs(self) -> Sequence[tuple[tuple[Rung, ...], int]]:
+        """The scales of each group, and the number of its seeds."""
+        return [(tuple(group.rungs), group.num_seeds) for group in self._groups]
+
     def ask(self) -> Sequence[Proposal]:
         """Returns the next wave of every group whose last one has ended."""
         return [proposal for group in self._groups for proposal in group.ask()]
@@ -121,6 +135,35 @@ class Ladder:
 
 
 make = Ladder
+
+
+def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
+    """Returns what a ladder over a study will cost if nothing is known: what is saves some of it,
+    and how much only the climb can tell. A trial that two variants share counts twice."""
+    ladder, aim = Ladder(study), aim_of(study)
+    totals: list[tuple[float, float]] = []
+    expected: dict[tuple[Rung, ...], tuple[float, ...]] = {}
+    for said in ("best", "expected", "worst"):
+        trials = flops = 0.0
+        for rungs, seeds in ladder.rungs:
+            if rungs not in expected:
+                expected[rungs] = expected_runs(rungs, aim, BasinPrior())
+            counts: Sequence[float] = {
+                "best": fewest_runs(rungs, aim),
+                "expected": expected[rungs],
+                "worst": most_runs(rungs, aim),
+            }[said]
+            trials += seeds * sum(counts)
+            flops += sum(c * rung.price for c, rung in zip(counts, rungs, strict=True))
+        totals.append((trials, flops))
+    whole = list(unique_trials(expand(study)).values())
+    best, likely, worst = ((round(trials), flops) for trials, flops in totals)
+    return Outlook(
+        best=best,
+        expected=likely,
+        worst=worst,
+        grid=(len(whole), math.fsum(float(trial.derived["flops"]) for trial in whole)),
+    )
 
 
 def aim_of(study: Study) -> Aim:
@@ -193,6 +236,10 @@ class _Group:
         self._losses: dict[str, float] = {}
         self._told = not self._keys
         self._state = next_runs(self.rungs, (), aim, prior) if self._told else State(wanted=())
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self._seeds)
 
     @property
     def finished(self) -> bool:

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,6 +36,9 @@ class Table:
     path: str
     digest: str
     columns: Mapping[str, tuple[str, ...]]
+    _read: dict[tuple[str, str], tuple[float, ...] | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def num_rows(self) -> int:
@@ -45,6 +48,11 @@ class Table:
     def numbers(self, name: str) -> tuple[float, ...] | None:
         """Returns the cells of a column as finite numbers, NaN where one is empty; None if one
         is something else, or all are empty."""
+        if ("numbers", name) not in self._read:
+            self._read["numbers", name] = self._numbers(name)
+        return self._read["numbers", name]
+
+    def _numbers(self, name: str) -> tuple[float, ...] | None:
         try:
             values = tuple(float(cell) if cell else math.nan for cell in self.columns[name])
         except ValueError:
@@ -58,9 +66,12 @@ class Table:
         Raises:
             ValueError: a cell is neither a number nor a diverged run; says which.
         """
-        return tuple(
-            self._loss(name, row, cell) for row, cell in enumerate(self.columns[name], start=1)
-        )
+        found = self._read.get(("losses", name))
+        if found is None:
+            cells = enumerate(self.columns[name], start=1)
+            found = tuple(self._loss(name, row, cell) for row, cell in cells)
+            self._read["losses", name] = found
+        return found
 
     def _loss(self, name: str, row: int, cell: str) -> float:
         if cell.lower() in DIVERGED:

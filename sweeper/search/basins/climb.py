@@ -142,6 +142,11 @@ class Aim:
     least: float = 0.1
     claims: tuple[tuple[int, float, float], ...] = ()
 
+    def allowed(self, share: float) -> float:
+        """Returns the runs that a scale may have, for each hyperparameter, whose runs have a
+        price that is a share of one at the largest scale."""
+        return float(min(self.most, self.top / share**0.25))
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:
@@ -228,8 +233,7 @@ class _Climber:
     def _full(self, index: int) -> bool:
         """Returns whether a scale has as many runs as are allowed."""
         count = sum(each.rung == index for each in self.made)
-        allowed = min(self.aim.most, self.aim.top / self._share(index) ** 0.25)
-        return bool(count >= allowed * self._num_axes)
+        return count >= self.aim.allowed(self._share(index)) * self._num_axes
 
     def _at(self, index: int) -> Sequence[Wanted] | str:
         """Returns what is wanted for the optimum of a scale, or why nothing is."""
