@@ -220,19 +220,18 @@ class StudyView:
 
     @property
     def search(self) -> str:
-        """The method that proposed the trials."""
+        """Method of the search."""
         return str(self.study.document.get("search", {}).get("method", "grid"))
 
     @property
     def estimator(self) -> str:
-        """How optima are read where nobody asks for another way: all scales together where a
-        ladder left too few points to read each by itself."""
+        """How optima are read by default: together where a ladder left a scale too few points."""
         if self.search != "ladder":
             return DEFAULT
         ended = self.trials[self.trials["outcome"].isin(ACCEPTED)]
         tuned = [name for name in self.swept if name not in (self.scale, "seed")]
         points = ended.groupby(["variant", self.scale])[tuned].nunique().max(axis=1)
-        return SHARED if len(points) and points.min() < FULL_CURVE else DEFAULT
+        return SHARED if (points < FULL_CURVE).any() else DEFAULT
 
     @property
     def holds_optima(self) -> bool:
@@ -322,10 +321,9 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid with the hyperparameter unless a search chose its values,
-        and is one that the study names as a hyperparameter or makes claims about; or, of trials
-        that we ran, any that takes three values or more and moves neither parameters nor tokens
-        nor FLOPs.
+        It holds numbers, laid on a grid unless a search chose them, and is one that the study
+        names as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
+        three values or more and moves neither parameters nor tokens nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -21,10 +23,11 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import console, print_json
 from sweeper.errors import AnalysisRefusal, Interrupted, RequestError
-from sweeper.words import duration
+from sweeper.words import duration, plural
 
 if TYPE_CHECKING:
     from sweeper.engine import Run, RunSummary
+    from sweeper.search import Standing
     from sweeper.store import Store
     from sweeper.study import Study
 
@@ -85,7 +88,8 @@ def run(
                 f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
                 f"nothing is lost: sweeper run {study} goes on"
             )
-        raise typer.Exit(_answer(asked, opened, summary, strict=strict, as_json=as_json))
+        stood = list(work.standings)
+        raise typer.Exit(_answer(asked, opened, summary, stood, strict=strict, as_json=as_json))
 
 
 def _opening(study: Study, run: Run) -> str:
@@ -101,7 +105,13 @@ def _left(summary: RunSummary) -> int:
 
 
 def _answer(
-    study: Study, store: Store, summary: RunSummary, *, strict: bool, as_json: bool
+    study: Study,
+    store: Store,
+    summary: RunSummary,
+    stood: Sequence[Standing],
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     from sweeper.answers import keep_estimates, statements_of
 
@@ -113,9 +123,14 @@ def _answer(
         statements, refusal = [], str(fault)
     if as_json:
         documents = [statement.to_json() for statement in statements]
-        print_json({"run": asdict(summary), "drift": documents, "refused": refusal})
+        ended = [asdict(standing) for standing in stood]
+        print_json(
+            {"run": asdict(summary), "search": ended, "drift": documents, "refused": refusal}
+        )
     else:
         _print_summary(study.name, summary)
+        if stood:
+            console().print(_stops(study.search.method, stood))
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
@@ -123,6 +138,13 @@ def _answer(
     if failed or (_left(summary) and summary.ceiling is None):
         return 1
     return 1 if strict and claims_broken(statements) else 0
+
+
+def _stops(method: str, stood: Sequence[Standing]) -> str:
+    """Returns why a search ended, for example ``ladder: narrow enough at 7 scales``."""
+    why = Counter(each.stop or "not ended" for each in stood)
+    said = ", ".join(f"{stop} at {plural(count, 'scale')}" for stop, count in why.most_common())
+    return f"{method}: {said}"
 
 
 def _print_summary(study: str, summary: RunSummary) -> None:

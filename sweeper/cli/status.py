@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +20,12 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import console, grid, print_json
-from sweeper.errors import RequestError
+from sweeper.errors import DataError, RequestError, StudyError
+from sweeper.words import setting
 
 if TYPE_CHECKING:
-    from sweeper.store import Account
+    from sweeper.search import Standing
+    from sweeper.store import Account, Store
 
 SQL_LINE = 100_000
 """Width of a table of rows: it is never cut, since it may be piped to another program."""
@@ -36,7 +40,10 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
         one = None if study is None else name_of(study, store)
         names = [record.name for record in opened.studies()] if one is None else [one]
         accounts = {name: opened.account(name) for name in names}
+        stood = _standings(opened, names[0]) if study is not None else []
     documents = [{"study": name, **asdict(account)} for name, account in accounts.items()]
+    if stood:
+        documents[0]["search"] = [asdict(standing) for standing in stood]
     if as_json:
         print_json(documents if study is None else documents[0])
         return
@@ -44,6 +51,40 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
         console().print("the store holds no study yet; sweeper run STUDY.yaml starts one")
         return
     _print_accounts(accounts)
+    if stood:
+        console().print(grid([_cells(standing) for standing in stood], padding=2))
+
+
+def _standings(store: Store, name: str) -> Sequence[Standing]:
+    """Returns where the search of a study stands at each scale; nothing of a grid, and of a study
+    whose workload is not at hand."""
+    record = store.study(name)
+    if record.document.get("search", {"method": "grid"}) == {"method": "grid"}:
+        return []
+    from sweeper.answers import recorded_tables
+    from sweeper.engine import Proposals
+    from sweeper.search import standings_of
+    from sweeper.study import Study
+
+    with suppress(StudyError, DataError):
+        tables = recorded_tables(lambda: nullcontext(store))
+        asked = Study.from_document(record.document, tables=tables)
+        return standings_of(Proposals(asked, store, keep=False).search)
+    return []
+
+
+def _label(standing: Standing) -> str:
+    parts = [f"{name} {setting(value)}" for name, value in standing.settings.items()]
+    return ", ".join([standing.variant, *parts])
+
+
+def _cells(standing: Standing) -> list[tuple[str, str]]:
+    return [
+        ("variant", _label(standing)),
+        ("scale", f"{standing.scale:g}"),
+        ("points", str(standing.runs)),
+        ("search", standing.stop or "goes on"),
+    ]
 
 
 def _print_accounts(accounts: dict[str, Account]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sweeper.outcome import ACCEPTED, Outcome
-from sweeper.search import Proposal, Search, make_search
+from sweeper.search import Proposal, Search, goes_on, make_search
 from sweeper.store import Membership, Store, StudyRecord
 from sweeper.study import PlannedTrial, Study, expand, plan_trial
 
@@ -42,13 +42,13 @@ class Proposals:
         known = known_trials(study, store)
         self._study = study
         self._store = store
-        self.search = make(study, known)
+        self.search = make(study, [proposal.trial for proposal in known])
         self._kept: dict[tuple[str, str], Membership] = {}
         self._saved = 0
         self._told: dict[str, str] = {}
         self.planned: list[PlannedTrial] = []
-        for item in known:
-            self._add(Proposal(trial=item, reason=KNOWN))
+        for proposal in known:
+            self._add(proposal)
         self._collect()
         if keep:
             store.save_study(_record(study), list(self._kept.values()))
@@ -115,10 +115,14 @@ class Proposals:
                 )
 
 
-def known_trials(study: Study, store: Store) -> list[PlannedTrial]:
+def known_trials(study: Study, store: Store) -> list[Proposal]:
     """Returns the trials of a study that had a result before its search began: those that another
     search of the study proposed and, but for a grid, which proposes them itself, those of its
-    cells that any study has run. A search that goes on has the same ones as when it began.
+    cells that any study has run.
+
+    A search that goes on has the same ones as when it began. One that is ``GOES_ON`` has besides
+    all trials that it had proposed, whether they have a result or not, and need not find them
+    again: another release, or another processor, may round otherwise.
 
     Args:
         study: what is asked.
@@ -131,18 +135,23 @@ def known_trials(study: Study, store: Store) -> list[PlannedTrial]:
     grid = study.search.method == "grid"
     members = store.members_of(study.name, but=("declared",) if grid else ())
     before = store.study(study.name).document.get("search", {}) if members else {}
-    if before.get("method") == study.search.method:
+    same = before.get("method") == study.search.method
+    own = same and goes_on(study)
+    if same and not own:
         members = [member for member in members if member.reason == KNOWN]
-        cells: list[PlannedTrial] = []
-    else:
-        cells = [] if grid else expand(study)
-    cells += filter(None, (_as_planned(study, member) for member in members))
-    if grid and cells:
-        declared = {(item.variant, item.trial.key) for item in expand(study)}
-        cells = [item for item in cells if (item.variant, item.trial.key) not in declared]
-    ended = store.results_of(dict.fromkeys(item.trial.key for item in cells))
-    found = {(item.variant, item.trial.key): item for item in cells if item.trial.key in ended}
-    return list(found.values())
+    found: dict[tuple[str, str], Proposal] = {}
+    if not (same or grid):
+        for item in expand(study):
+            found[item.variant, item.trial.key] = Proposal(trial=item, reason=KNOWN)
+    for member in members:
+        if (planned := _as_planned(study, member)) is not None:
+            reason = member.reason if own else KNOWN
+            found[member.variant, member.trial.key] = Proposal(trial=planned, reason=reason)
+    if grid and found:
+        for item in expand(study):
+            found.pop((item.variant, item.trial.key), None)
+    ended = store.results_of(dict.fromkeys(key for _, key in found))
+    return [proposal for (_, key), proposal in found.items() if own or key in ended]
 
 
 def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:

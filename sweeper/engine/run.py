@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -21,7 +21,7 @@ from sweeper.engine.proposals import MakeSearch, Proposals
 from sweeper.engine.worker import Host, hostname
 from sweeper.errors import ClusterError, StoreError, StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.search import make_search
+from sweeper.search import Standing, make_search, standings_of
 from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
@@ -86,6 +86,7 @@ class Run:
     Attributes:
         study: what is run.
         progress: what there is to show.
+        proposals: what the search has proposed.
         dispatcher: what is to run, and what runs.
         recorder: brings outcomes to the store.
         lease_keeper: claims trials.
@@ -116,7 +117,7 @@ class Run:
         self._address = address
         self._limits = limits = limits or Limits()
         self._stop = stopped or threading.Event()
-        self._proposals = Proposals(study, store, search)
+        self.proposals = Proposals(study, store, search)
         self._taken = 0
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()
@@ -172,6 +173,11 @@ class Run:
                 "this study are taken over and not trained again"
             )
 
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """Where the search stands at each scale; empty of one that cannot say."""
+        return standings_of(self.proposals.search)
+
     def stop(self) -> None:
         """Ends the run gracefully: running trials write a checkpoint. Safe in a handler."""
         self._stop.set()
@@ -210,17 +216,17 @@ class Run:
 
     def _propose(self) -> list[Pack]:
         """Asks the search again, once what has come in is in the store."""
-        if self._proposals.finished:
+        if self.proposals.finished:
             return []
         self.recorder.flush()
-        self._store_retry.call(self._proposals.grow)
+        self._store_retry.call(self.proposals.grow)
         return self._store_retry.call(self._take_up)
 
     def _take_up(self) -> list[Pack]:
         """Enters the trials proposed since the last time into progress, leases, retries and
         budget; returns what of them is left to run. Changes nothing if the store cannot be read.
         """
-        planned = self._proposals.planned[self._taken :]
+        planned = self.proposals.planned[self._taken :]
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
         had = self._store.outcomes_of(new)
         failures = self._store.failures_of([key for key in new if key not in had])

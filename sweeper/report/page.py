@@ -40,7 +40,7 @@ class Chapter:
         hyperparameter: its name.
         bottom_line: what it all comes to, in one to three sentences.
         sentences: the answer: verdicts, drifts, refusals.
-        figures: loss and drift, shown before the tables.
+        figures: drift and loss, shown before the tables.
         tables: the numbers.
         details: further figures, shown after the tables.
     """

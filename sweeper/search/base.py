@@ -111,6 +111,12 @@ def make_search(study: Study, known: Sequence[PlannedTrial] = ()) -> Search:
     return search
 
 
+def goes_on(study: Study) -> bool:
+    """Returns whether the search of a study decides by the trials that were made, in whatever
+    order and for whatever reason, so that one begun anew is given those of the one before it."""
+    return bool(getattr(_strategy(study), "GOES_ON", False))
+
+
 def standings_of(search: Search) -> Sequence[Standing]:
     """Returns where a search stands; nothing of one that cannot say."""
     return getattr(search, "standings", ())

@@ -136,6 +136,9 @@ class Ladder:
 
 make = Ladder
 
+GOES_ON = True
+"""What it proposes next depends on the made runs alone, see :func:`sweeper.search.goes_on`."""
+
 
 def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
     """Returns what a ladder over a study will cost if nothing is known: what is saves some of it,

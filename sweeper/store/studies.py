@@ -212,25 +212,25 @@ def _set_members(
     for position, member in enumerate(members, first):
         declared.setdefault((member.variant, member.trial.key), (position, member.reason))
     present = {
-        (row.variant, row.trial_key): (row.position, row.hidden)
+        (row.variant, row.trial_key): (row.position, row.reason, row.hidden)
         for row in connection.execute(select(study_trials).where(study_trials.c.study == study))
     }
     added = [
-        _member_row(study, place, position) | {"reason": reason}
+        _member_row(study, place, position, reason)
         for place, (position, reason) in sorted(declared.items())
         if place not in present
     ]
-    kept = {place: position for place, (position, _) in declared.items() if place in present}
-    restored = sum(present[place][1] for place in kept)
+    kept = {place: new for place, new in declared.items() if place in present}
+    restored = sum(present[place][2] for place in kept)
     gone = [
-        _member_row(study, place, position) | {"hidden": True}
-        for place, (position, hidden) in present.items()
+        _member_row(study, place, position, reason) | {"hidden": True}
+        for place, (position, reason, hidden) in present.items()
         if whole and place not in declared and not hidden
     ]
     moved = [
-        _member_row(study, place, position)
-        for place, position in kept.items()
-        if present[place] != (position, False)
+        _member_row(study, place, position, reason)
+        for place, (position, reason) in kept.items()
+        if present[place] != (position, reason, False)
     ]
     for start in range(0, len(added), GROUP):
         connection.execute(insert(study_trials), added[start : start + GROUP])
@@ -240,13 +240,14 @@ def _set_members(
     )
 
 
-def _member_row(study: str, place: tuple[str, str], position: int) -> dict[str, Any]:
+def _member_row(study: str, place: tuple[str, str], position: int, reason: str) -> dict[str, Any]:
     variant, key = place
     return {
         "study": study,
         "variant": variant,
         "trial_key": key,
         "position": position,
+        "reason": reason,
         "hidden": False,
     }
 
@@ -262,7 +263,7 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
             columns.variant == bindparam("at_variant"),
             columns.trial_key == bindparam("at_key"),
         )
-        .values(position=bindparam("to_position"), hidden=bindparam("to_hidden"))
+        .values({name: bindparam(f"to_{name}") for name in ("position", "reason", "hidden")})
     )
     connection.execute(
         statement,
@@ -272,6 +273,7 @@ def _update_members(connection: Connection, rows: list[dict[str, Any]]) -> None:
                 "at_variant": row["variant"],
                 "at_key": row["trial_key"],
                 "to_position": row["position"],
+                "to_reason": row["reason"],
                 "to_hidden": row["hidden"],
             }
             for row in rows

@@ -1,4 +1,4 @@
-"""Losses of short runs, frozen: three trials of the first study, and a pack of every optimizer.
+"""Losses of short runs, frozen: three on real text, and a pack of every optimizer.
 
 ``python tests/workloads/frozen_runs.py`` writes them anew, with ``tests/workloads`` and the root
 in PYTHONPATH. They change only where the version of a workload is raised.
@@ -17,17 +17,36 @@ import numpy as np
 import pack_runs
 import torch
 
-from sweeper.study import expand, load_study
 from workloads.llama.card import LLAMA
 from workloads.mlp.card import MLP
 from workloads.workload import Card, Member
 
 HERE = Path(__file__).parent
 FILE = HERE / "frozen_losses.json"
-QUICKSTART = HERE.parents[1] / "studies" / "quickstart.yaml"
 
-STUDIED = (("sp", 16), ("mup", 32), ("mup", 64))
-"""Variants and widths of the first study that are run, at a learning rate of 2^-4."""
+TEXT: dict[str, Any] = {
+    "depth": 2,
+    "head_dim": 16,
+    "context": 64,
+    "batch_size": 32,
+    "steps": 12,
+    "mlp": "gelu",
+    "data": "sotu",
+    "base_width": 32,
+    "optimizer": "adamw",
+    "learning_rate": 2.0**-4,
+    "beta1": 0.9,
+    "beta2": 0.99,
+    "clip": 1.0,
+    "warmup": 0.2,
+    "schedule": "linear",
+    "evals": 1,
+    "eval_tokens": 4096,
+}
+"""A byte-level model on real text."""
+
+RULES = (("sp", 16), ("mup", 32), ("mup", 64))
+"""Parametrizations and widths at which it is run."""
 
 Losses = dict[str, str]
 """By run, training losses and those on held-out data as they came: hex floats and spaces."""
@@ -51,7 +70,8 @@ def machine() -> dict[str, str]:
 def losses() -> Losses:
     """Returns the losses of every run, on one thread of the CPU."""
     found = {
-        f"quickstart {variant} {width}": _studied(variant, width) for variant, width in STUDIED
+        f"text {rule} {width}": _trained(LLAMA, {**TEXT, "parametrization": rule, "width": width})
+        for rule, width in RULES
     }
     short = {**pack_runs.TINY, **pack_runs.SMALL}
     for name, changes in pack_runs.OPTIMIZER_RUNS.items():
@@ -59,16 +79,6 @@ def losses() -> Losses:
     for name, changes in mlp_runs.RUNS.items():
         found[f"mlp {name}"] = _trained(MLP, {**mlp_runs.TINY, **changes})
     return found
-
-
-def _studied(variant: str, width: int) -> str:
-    (config,) = [
-        each.trial.config
-        for each in expand(load_study(QUICKSTART))
-        if (each.variant, each.trial.seed) == (variant, 0)
-        and (each.trial.config["width"], each.trial.config["learning_rate"]) == (width, 2.0**-4)
-    ]
-    return _trained(LLAMA, {**config, "steps": 12, "evals": 1, "eval_tokens": 4096})
 
 
 def _trained(card: Card, config: Mapping[str, Any]) -> str:

@@ -20,8 +20,8 @@ MOST_PANELS = 8
 
 Drawings = Sequence[Callable[[ReportData], Drawing | None]]
 
-ANSWER: Drawings = (loss_drawing, drift_drawing, heat_drawing)
-"""Figures that are the answer, shown before the tables."""
+ANSWER: Drawings = (drift_drawing, loss_drawing, heat_drawing)
+"""Figures shown before the tables: the answer with its verdicts, then what it rests on."""
 
 DETAILS: Drawings = (regret_drawing, frontier_drawing, training_drawing)
 """Further figures, shown after the tables."""

@@ -1,4 +1,4 @@
-"""Every optimizer trains the model of the first study to within a stated loss, in a short run."""
+"""Every optimizer trains a small model on real text to within a stated loss, in a short run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from workloads.llama.card import LLAMA
 from workloads.workload import Measurement, Member
 
-QUICKSTART: dict[str, Any] = {
+SMALL: dict[str, Any] = {
     "width": 32,
     "depth": 2,
     "head_dim": 16,
@@ -21,8 +21,7 @@ QUICKSTART: dict[str, Any] = {
     "warmup": 0.2,
     "evals": 1,
 }
-"""The quickstart's model at its base width, for a fifth of its tokens; a loss of 3.04 is that of
-knowing how frequent each byte is, 5.55 that of knowing nothing."""
+"""A loss of 3.04 is that of knowing how frequent each byte is, 5.55 that of knowing nothing."""
 
 LOSSES: list[tuple[float, dict[str, Any]]] = [
     (2.82, {"optimizer": "sgd", "learning_rate": 2.0**2}),
@@ -61,7 +60,7 @@ three times the spread between seeds."""
 
 
 def last_measurement(**settings: Any) -> Measurement:
-    config = LLAMA.resolve({**QUICKSTART, **settings}).config
+    config = LLAMA.resolve({**SMALL, **settings}).config
     trainer = LLAMA.trainer()([Member(config=config, seed=0)], threads=1, device="cpu")
     *_, last = (each for said in trainer.run() for each in said)
     return last
@@ -73,7 +72,7 @@ def last_measurement(**settings: Any) -> Measurement:
     LOSSES,
     ids=["-".join(str(s[k]) for k in ("optimizer", "graft") if k in s) for _, s in LOSSES],
 )
-def test_an_optimizer_trains_the_first_study_to_its_stated_loss(
+def test_an_optimizer_trains_a_small_model_to_its_stated_loss(
     loss: float, settings: dict[str, Any]
 ) -> None:
     last = last_measurement(**settings)
