@@ -89,6 +89,17 @@ def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -
     assert again["finished"] == 0
 
 
+def test_a_budget_ends_a_ladder_before_it_knows_anything(sweeper: Sweeper, study: Path) -> None:
+    study.write_text(study.read_text() + "budget: {trials: 2}\nsearch: {method: ladder}\n")
+    run = sweeper("run", study, "--executor", "inline")
+    assert run.code == 0
+    assert "the budget of 2 trials is spent" in run.out
+    assert "the budget of 2 trials is spent" in sweeper("status", study).out
+    document = sweeper("status", "planted", "--json").document
+    assert document["ceiling"] == "2 trials"
+    assert {each["stop"] for each in document["search"]} == {None}
+
+
 def test_trials_that_another_process_runs_are_waited_for(
     sweeper: Sweeper, study: Path, tmp_path: Path
 ) -> None:
