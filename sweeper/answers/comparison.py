@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sweeper.analysis import (
-    DEFAULT,
     Cost,
     FittedMultiplier,
     Frontier,
@@ -80,7 +79,7 @@ def read_variant(
     variant: str,
     metric: Cost,
     *,
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
     seed: int = 0,
 ) -> VariantResult:
@@ -90,7 +89,7 @@ def read_variant(
         view: the study.
         variant: name of the variant.
         metric: the cost that is compared.
-        estimator: how an optimum is read off its points.
+        estimator: how an optimum is read off its points; None as fits the study.
         allow_holes: answer although neighbours of a minimum are missing.
         seed: seed of the law's interval; a seed of its own keeps variants independent.
 
@@ -108,7 +107,7 @@ def read_variant(
         scale=view.scale,
         hyperparameter=column,
         settings=settings,
-        estimator=estimator,
+        estimator=estimator or view.estimator,
         allow_holes=allow_holes,
     )
     frontier = tuned.frontier(metric)
@@ -289,7 +288,7 @@ def compare(
     others: Sequence[tuple[str, str | None]],
     *,
     metric: Cost = "compute",
-    estimator: str = DEFAULT,
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> Comparison:
     """Returns the compute multipliers of variants over a baseline.
@@ -299,7 +298,7 @@ def compare(
         baseline: study and variant; None takes the only variant of the study.
         others: the same; None takes all variants of the study but the baseline.
         metric: what is saved.
-        estimator: how an optimum is read off its points.
+        estimator: how an optimum is read off its points; None as fits each study.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:

@@ -97,13 +97,17 @@ class JointStatement(Statement):
     Attributes:
         scale, hyperparameters: what it is about.
         groups: what is said about each variant and setting.
+        metric: name of what is compared.
+        sign: -1 where the losses are minus a metric of which more is better, else 1.
     """
 
     scale: str
     hyperparameters: tuple[str, str]
     groups: tuple[JointGroup, ...]
+    metric: str = "loss"
+    sign: int = 1
 
-    HEAD = "study scale hyperparameters bottom_line"
+    HEAD = "study scale hyperparameters metric bottom_line"
 
     @property
     def bottom_line(self) -> str:
@@ -131,6 +135,7 @@ def joint_statement(
     resamples: int = 1000,
     seed: int = 0,
     notes: Sequence[str] = (),
+    compared: tuple[str, int] = ("loss", 1),
 ) -> JointStatement:
     """Returns the joint optimum at every scale of every group.
 
@@ -146,6 +151,7 @@ def joint_statement(
         resamples: resampled clouds a scale.
         seed: seed of the resampling.
         notes: sentences for the reader that belong to the statement.
+        compared: name of the metric, and -1 where ``loss`` is minus it, else 1.
 
     Raises:
         AnalysisRefusal: a column is missing, or no scale of any group has a joint optimum; says
@@ -164,6 +170,8 @@ def joint_statement(
         hyperparameters=hyperparameters,
         groups=tuple(groups),
         notes=tuple(notes),
+        metric=compared[0],
+        sign=compared[1],
     )
 
 
@@ -288,7 +296,8 @@ def _drift_json(one: JointDrift) -> dict[str, Any]:
 
 
 def _optimum_json(scale: float, optimum: JointOptimum) -> dict[str, Any]:
-    columns = "loss hessian axes points noise noise_source seeds trials=answered declared"
+    columns = "loss loss_low loss_high hessian axes points noise noise_source seeds "
+    columns += "trials=answered declared"
     return {
         "scale": scale,
         "optimum": {
@@ -345,4 +354,5 @@ def joint_answer(view: StudyView, *, allow_holes: bool = False) -> JointStatemen
         claims=view.claims,
         allow_holes=allow_holes,
         notes=chosen.notes,
+        compared=view.compared,
     )

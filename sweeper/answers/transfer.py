@@ -13,6 +13,7 @@ from sweeper.analysis import (
     COMPARED,
     GAPS,
     REPLICATED,
+    SHARED,
     Economy,
     Gaps,
     Law,
@@ -268,8 +269,9 @@ def _other_gaps(
     """Returns the gaps as the other compared estimators read them, where all scales have one."""
     found = []
     for other in COMPARED:
-        located = all(o.measured[other].low[0] == o.measured[other].high[0] for o in optima)
-        if other == name or not located:
+        if other == name or any(other not in o.measured for o in optima):
+            continue
+        if any(o.measured[other].low[0] != o.measured[other].high[0] for o in optima):
             continue
         family = family_of(optima, name=other, exponent=exponent)
         try:
@@ -373,7 +375,7 @@ def transfers_of(
     horizon: str | None = None,
     each: Sequence[str] = (),
     reference: str = "largest",
-    estimator: str = "spline",
+    estimator: str | None = None,
     allow_holes: bool = False,
 ) -> list[TransferStatement]:
     """Returns gaps, rates and verdicts of a study, one statement a hyperparameter.
@@ -385,7 +387,8 @@ def transfers_of(
             else the first that is swept over positive numbers.
         scale, horizon, each: see :func:`view_study`.
         reference: ``largest`` or ``limit``.
-        estimator: how an optimum is read off its points.
+        estimator: how an optimum is read off its points; None is the spline of the source, or all
+            scales together where a ladder left them too few points.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
@@ -396,8 +399,9 @@ def transfers_of(
     wanted = () if hyperparameter is None else (hyperparameter,)
     view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
     found = []
+    named = estimator or (SHARED if view.estimator == SHARED else "spline")
     for column in view.hyperparameters:
-        drifts = view.statement(column, estimator=estimator, allow_holes=allow_holes, partial=True)
+        drifts = view.statement(column, estimator=named, allow_holes=allow_holes, partial=True)
         cost = run_cost(view.select(column).rows, view.scale)
         economy = None if cost is None else Economy(cost_exponent=cost.exponent)
         found.append(transfer_statement(drifts, reference=reference, economy=economy))

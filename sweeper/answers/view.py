@@ -288,11 +288,10 @@ class StudyView:
         tuned = tuple(name for name in varied if self._is_tuned(rows, name, names, scales))
         groups = tuple(name for name in varied if name not in tuned)
         if tuned:
-            notes.append(
-                f"{' and '.join(tuned)} {'is' if len(tuned) == 1 else 'are'} tuned at every "
-                f"{names[0]}; --each {tuned[0]} answers for each of its values, --joint "
-                f"{names[0]},{tuned[0]} for both together"
-            )
+            others = f"; --each {tuned[0]} answers for each of its values, --joint {names[0]},"
+            others = f"{others}{tuned[0]} for both together" if self.search == "grid" else ""
+            verb = "is" if len(tuned) == 1 else "are"
+            notes.append(f"{' and '.join(tuned)} {verb} tuned at every {names[0]}{others}")
         parts = [part for name in names for part in self.parts.get(name, ()) if part not in names]
         if parts:
             place = ["variant", *varied, *scales]
@@ -321,9 +320,9 @@ class StudyView:
     ) -> bool:
         """Returns whether a swept column is tuned where one hyperparameter is asked about.
 
-        It holds numbers, laid on a grid unless a search chose them, and is one that the study
-        names as a hyperparameter or makes claims about; or, of trials that we ran, any that takes
-        three values or more and moves neither parameters nor tokens nor FLOPs.
+        It holds numbers, on a grid unless a search chose them, and is one that the study names as
+        a hyperparameter or makes claims about; or, of trials that we ran, any that takes three
+        values or more and moves neither parameters nor tokens nor FLOPs.
         """
         kept = (*self.each, self.horizon, self.study.scale, *self.scales)
         if len(names) != 1 or column in kept:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
-    EstimatorName,
     EstimatorOption,
     HolesOption,
     JsonOption,
@@ -60,7 +59,7 @@ def compare(
             _named(baseline, store),
             [_named(other, store) for other in others],
             metric=metric.value,
-            estimator=estimator or EstimatorName.skewed,
+            estimator=estimator,
             allow_holes=allow_holes,
         )
     if as_json:

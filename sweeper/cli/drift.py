@@ -46,7 +46,7 @@ from sweeper.words import loss_digits, percent, power_range, signed_plain, with_
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sweeper.analysis import Optimum, Regret, Verdict
+    from sweeper.analysis import JointOptimum, Optimum, Regret, Verdict
     from sweeper.answers import DriftGroup, DriftStatement, JointGroup, JointStatement
 
 ON_RIDGE = (
@@ -267,10 +267,13 @@ def _value(tuned: float | None) -> str:
     return "–" if tuned is None else f"{tuned:.3g}"
 
 
-def _loss(statement: DriftStatement, optimum: Optimum, digits: int) -> str:
+def _loss(
+    statement: DriftStatement | JointStatement, optimum: Optimum | JointOptimum, digits: int
+) -> str:
     """Returns the tuned loss, or what it is minus, with the larger half of its 95% interval."""
     half = max(optimum.loss_high - optimum.loss, optimum.loss - optimum.loss_low)
-    return f"{statement.sign * optimum.loss:.{digits}f} ± {half:.2g}"
+    known = f"{half:.2g}" if math.isfinite(half) else "unknown"
+    return f"{statement.sign * optimum.loss:.{digits}f} ± {known}"
 
 
 def _regret(row: Regret | None, digits: int) -> str:
@@ -339,7 +342,7 @@ def _joint_table(statement: JointStatement, group: JointGroup) -> Table:
             ("hyperparameter", name),
             ("optimum", with_power(float(2.0 ** optimum.log2[axis]))),
             ("95% interval", power_range(float(optimum.low[axis]), float(optimum.high[axis]))),
-            ("loss", f"{optimum.loss:.{digits}f}" if axis == 0 else ""),
+            (statement.metric, _loss(statement, optimum, digits) if axis == 0 else ""),
             ("flags", flag_words(optimum.flags[axis])),
         ]
         for scale, optimum in group.optima.items()

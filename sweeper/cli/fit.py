@@ -193,7 +193,11 @@ def _choice(rule: Rule) -> str:
     """Returns one sentence on how much each form counts in predictions."""
     forms = ", ".join(
         f"{one.name} {one.weight:.0%}"
-        + ("" if one.error is None else f" ({one.error:.2g} octaves off at the largest held out)")
+        + (
+            ""
+            if one.error is None
+            else f" ({round(one.error, 3):.2g} octaves off at the largest held out)"
+        )
         for one in rule.candidates.values()
         if one.weight > 0
     )

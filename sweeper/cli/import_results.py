@@ -13,6 +13,7 @@ import typer
 from sweeper.cli.options import JsonOption, StoreOption, named, names_of
 from sweeper.cli.text import console, print_json
 from sweeper.errors import RequestError
+from sweeper.words import listed, plural
 
 if TYPE_CHECKING:
     from sweeper.imports import ClaimedRule, Imported, ImportRequest, NamePattern
@@ -188,17 +189,25 @@ def _print(done: Imported, request: ImportRequest, *, as_json: bool) -> None:
 def _sentences(done: Imported, request: ImportRequest) -> list[str]:
     total = sum(done.trials.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
-    said = [f"study {done.study}: {total} trials from {done.file}: {counts}"]
+    said = [f"study {done.study}: {plural(total, 'trial')} from {done.file}: {counts}"]
     said.append(f"variants: {', '.join(done.variants)}")
     left_out = done.rows - done.used - done.repeated - done.set_aside - done.left_out
-    parts = [f"{done.rows} rows read", f"{done.used} used"]
+    parts = [f"{plural(done.rows, 'row')} read", f"{done.used} used"]
     parts += [f"{left_out} left out by --where"] if left_out else []
     parts += [f"{done.left_out} left out, see below"] if done.left_out else []
     parts += [f"{done.repeated} said the same again"] if done.repeated else []
-    parts += [f"{done.set_aside} superseded by a row of the same run"] if done.set_aside else []
+    beside = "without a result beside repeats that have one"
+    beside = beside if request.repeats else "superseded by a row of the same run"
+    parts += [f"{done.set_aside} {beside}"] if done.set_aside else []
     parts += [f"{done.curves} curves written"] if done.curves else []
     said.append("; ".join(parts))
-    said += [f"{name} is the column {column}" for name, column in done.columns.items()]
+    named = () if request.in_names is None else request.in_names.names
+    if named:
+        verb = "is" if len(named) == 1 else "are"
+        names = done.columns[named[0]]
+        said.append(f"{listed(named)} {verb} read from the names in the column {names}")
+    own = {name: column for name, column in done.columns.items() if name not in named}
+    said += [f"{name} is the column {column}" for name, column in own.items()]
     said += done.notes
     said.append(_changed(done.changes))
     return [*said, _next(done, request)]

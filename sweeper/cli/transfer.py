@@ -70,6 +70,7 @@ class CurvedEstimator(StrEnum):
     quadratic = "quadratic"
     quadratic3 = "quadratic3"
     skewed = "skewed"
+    shared = "shared"
 
 
 def transfer(
@@ -89,8 +90,12 @@ def transfer(
         ReferenceName, typer.Option(help="Measure from the largest scale, or an extrapolated one.")
     ] = ReferenceName.largest,
     estimator: Annotated[
-        CurvedEstimator, typer.Option(help="How an optimum is read off its points.")
-    ] = CurvedEstimator.spline,
+        CurvedEstimator | None,
+        typer.Option(
+            help="How an optimum is read off its points (default: spline; shared for a ladder).",
+            show_default=False,
+        ),
+    ] = None,
     allow_holes: HolesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,7 +113,7 @@ def transfer(
             horizon=horizon,
             each=names_of(each, "--each", EACH_HINT),
             reference=reference.value,
-            estimator=estimator.value,
+            estimator=estimator,
             allow_holes=allow_holes,
         )
     if as_json:

@@ -422,16 +422,18 @@ def heat_table(data: ReportData) -> pd.DataFrame:
 
 def joint_table(data: ReportData) -> pd.DataFrame:
     """Returns the joint optima: scale, log2, low, high, other_log2, other_low, other_high (log2,
-    infinite where open), loss, flags."""
+    infinite where open), loss, loss_low, loss_high, flags."""
     columns = ["group", "scale", "log2", "low", "high", "other_log2", "other_low", "other_high"]
+    columns += ["loss", "loss_low", "loss_high", "flags"]
     rows = []
     for group in () if data.joint is None else data.joint.groups:
         for scale, found in group.optima.items():
             x, y = (found.names.index(name) for name in (data.hyperparameter, data.tuned[0]))
             place = [(found.log2[k], found.low[k], found.high[k]) for k in (x, y)]
             flags = " ".join(dict.fromkeys((*found.flags[0], *found.flags[1])))
-            rows.append([group.label, scale, *place[0], *place[1], found.loss, flags])
-    return pd.DataFrame(rows, columns=[*columns, "loss", "flags"])
+            loss = (found.loss, found.loss_low, found.loss_high)
+            rows.append([group.label, scale, *place[0], *place[1], *loss, flags])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def best_trials(points: pd.DataFrame) -> pd.DataFrame:

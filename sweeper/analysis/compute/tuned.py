@@ -15,6 +15,7 @@ from sweeper.analysis.compute.frontier import Frontier, FrontierPoint, frontier_
 from sweeper.analysis.optimum import (
     DEFAULT,
     LEAST_REPLICATE_DOF,
+    SHARED,
     SKEW_REACH,
     BlowUp,
     Curve,
@@ -25,9 +26,11 @@ from sweeper.analysis.optimum import (
     best_readings,
     doubts,
     estimator_named,
+    locate_together,
     measured_curves,
     pooled_noise,
     require_columns,
+    require_estimator,
     require_minimum,
     stated_noise,
     without_blow_ups,
@@ -270,11 +273,13 @@ def tuned_losses(
             loss; the message says why.
         UnknownNameError: there is no such estimator.
     """
-    estimator_named(estimator)
+    require_estimator(estimator)
     given = [scale, *([] if hyperparameter is None else [hyperparameter]), *settings]
     require_columns(frame, [*given, "seed", "loss", "outcome", "flops", "device_seconds"])
     left_out: dict[str, str] = {}
     blow_ups: list[BlowUp] = []
+    if estimator == SHARED and hyperparameter is not None:
+        return _tuned_together(frame, name, scale, hyperparameter, settings)
     found: list[tuple[TunedPoint, Minimum]] = []
     for values, part in _groups(frame, settings):
         group = _Group(scale=scale, hyperparameter=hyperparameter, values=values, rows=part)
@@ -290,6 +295,42 @@ def tuned_losses(
         dof=dof,
         left_out=left_out,
         blow_ups=tuple(blow_ups),
+    )
+
+
+def _tuned_together(
+    frame: pd.DataFrame, name: str, scale: str, hyperparameter: str, others: Sequence[str]
+) -> Tuned:
+    """Returns the tuned loss of every scale, read off all of them together."""
+    located = locate_together(frame, scale=scale, hyperparameter=hyperparameter, others=others)
+    left_out = {f"{scale} {value:g}": why for value, why in located.refused.items()}
+    if not located.optima:
+        raise AnalysisRefusal("\n".join(f"{name}: {why}" for why in left_out.values()))
+    group = _Group(scale=scale, hyperparameter=hyperparameter, values={}, rows=frame)
+    points = []
+    for optimum in located.optima:
+        flops, seconds = group.costs(optimum.scale, optimum.log2)
+        point = TunedPoint(
+            label=f"{scale} {optimum.scale:g}",
+            scale=optimum.scale,
+            settings=optimum.tuned,
+            value=optimum.value,
+            flops=flops,
+            seconds=seconds,
+            loss=optimum.loss,
+            error=float(np.std(optimum.draws[SHARED].loss)),
+            bound=optimum.censored,
+            seeds=optimum.seeds,
+            by_seed={},
+        )
+        points.append(point)
+    return Tuned(
+        name=name,
+        hyperparameter=hyperparameter,
+        points=tuple(points),
+        dof=located.optima[0].noise_dof,
+        left_out=left_out,
+        blow_ups=located.blow_ups,
     )
 
 
@@ -329,7 +370,7 @@ class _Group:
             yield self._point(minimum), minimum
 
     def _point(self, minimum: Minimum) -> TunedPoint:
-        flops, seconds = self._costs(minimum)
+        flops, seconds = self.costs(minimum.curve.scale, minimum.log2)
         return TunedPoint(
             label=minimum.curve.label,
             scale=minimum.curve.scale,
@@ -345,14 +386,14 @@ class _Group:
             poor=minimum.poor,
         )
 
-    def _costs(self, minimum: Minimum) -> tuple[float, float]:
-        """Returns the FLOPs at the grid point nearest to the optimum, and the median seconds of
-        the completed runs at that compute: the setting itself hardly changes them."""
+    def costs(self, scale: float, log2: float) -> tuple[float, float]:
+        """Returns the FLOPs at the point nearest to the optimum of a scale, and the median seconds
+        of the completed runs at that compute: the setting itself hardly changes them."""
         rows = self.rows
-        here = rows[(rows[self.scale] == minimum.curve.scale) & (rows["outcome"] == "completed")]
+        here = rows[(rows[self.scale] == scale) & (rows["outcome"] == "completed")]
         flops = here["flops"].to_numpy(dtype=np.float64)
         if self.hyperparameter is not None:
-            away = np.abs(np.log2(here[self.hyperparameter].astype(float)) - minimum.log2)
+            away = np.abs(np.log2(here[self.hyperparameter].astype(float)) - log2)
             nearest = float(flops[int(np.argmin(away))])
         else:
             nearest = float(np.median(flops))

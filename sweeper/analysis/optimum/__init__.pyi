@@ -9,10 +9,12 @@ from .curve import require_columns as require_columns
 from .doubt import best_readings as best_readings
 from .doubt import doubts as doubts
 from .estimators import DEFAULT as DEFAULT
+from .estimators import SHARED as SHARED
 from .estimators import SKEW_REACH as SKEW_REACH
 from .estimators import Estimator as Estimator
 from .estimators import Reading as Reading
 from .estimators import estimator_named as estimator_named
+from .estimators import require_estimator as require_estimator
 from .interval import interval_round as interval_round
 from .interval import quantile_interval as quantile_interval
 from .interval import rival_of as rival_of
@@ -28,5 +30,6 @@ from .noise import stated_noise as stated_noise
 from .optimum import Estimate as Estimate
 from .optimum import Optimum as Optimum
 from .optimum import ScaleEstimate as ScaleEstimate
+from .shared import locate_together as locate_together
 from .sites import SiteOptimum as SiteOptimum
 from .window import Bools as Bools

@@ -8,11 +8,11 @@ fit lies too deep and too far from them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import chdtrc
+from scipy.special import chdtrc, fdtrc
 
 from sweeper.analysis.optimum.cliff import STEEPEST
 from sweeper.analysis.optimum.curve import Curve, Floats
@@ -21,6 +21,7 @@ from sweeper.analysis.optimum.estimators import (
     SKEW_MISFIT,
     SKEW_REACH,
     Reading,
+    Shape,
     skewed_fit,
 )
 from sweeper.analysis.optimum.noise import REPLICATED, Noise, excess, read_alike, reading_of
@@ -70,7 +71,7 @@ def _misfits(curves: Sequence[Curve], readings: Sequence[Reading]) -> Floats:
         if reading.precision is not None:
             error = error / np.sqrt(reading.precision)
         error = np.hypot(error, SKEW_MISFIT * np.maximum(above, typical[:, None]))
-        window, fit = skewed_fit(log2, means, reading)
+        window, fit = skewed_fit(log2, means, reading, stiff=True)
         inside = window.weights > 0
         residual = np.where(inside, means - fit.at(log2), 0.0)
         found[rows, 0] = np.sum(window.weights * (residual / error) ** 2, axis=1)
@@ -158,24 +159,75 @@ def unexplained(
     found = [np.zeros(len(curve.means)) for curve in curves]
     if noise.source not in REPLICATED:
         return found
-    surprise = beyond = dof = 0.0
+    squares, variances, sizes, spare = [], [], [], 0.0
     for rows, log2, means, reading in read_alike(curves, readings):
         typical = find_fit_windows(log2, means, reach=REACH).typical[:, None]
         above = np.maximum(np.stack([excess(curves[row]) for row in rows]), typical)
         error = np.stack([noise.at(curves[row]) ** 2 / curves[row].counts for row in rows])
         window, fit = skewed_fit(log2, means, reading)
         inside, weights = window.weights > 0, window.weights
-        spare = np.maximum(weights.sum(axis=1) - 3, 1.0)
-        left = np.where(inside, means - fit.at(log2), 0.0) ** 2
-        surprise += float(np.sum(weights * left / np.maximum(error, TINY)))
-        share = (left - error * (spare / weights.sum(axis=1))[:, None]) / above**2
-        beyond += float(np.sum(weights * share))
-        dof += float(spare.sum())
+        squares.append(weights * np.where(inside, means - fit.at(log2), 0.0) ** 2)
+        variances.append(np.maximum(error, TINY))
+        sizes.append(above)
+        spare += float(np.maximum(weights.sum(axis=1) - 3, 1.0).sum())
         for row, size in zip(rows, np.where(inside, above, 0.0), strict=True):
             found[row] = size
-    explained = chdtrc(dof, surprise) > MISFIT_LEVEL
-    share = 0.0 if explained else math.sqrt(max(0.0, beyond) / dof)
+    flat = [np.concatenate([x.ravel() for x in part]) for part in (squares, variances, sizes)]
+    share = _share(flat[0], flat[1], flat[2], spare)
     return [share * size for size in found]
+
+
+def believed(
+    curve: Curve,
+    noise: Noise,
+    dof: float,
+    misfit: Floats,
+    shapes: Mapping[str, Shape | None],
+) -> list[str]:
+    """Returns the estimators whose fits the points of a curve do not contradict.
+
+    They do where residuals are beyond noise and what the points lie off the main fit (at
+    ``MISFIT_LEVEL``). Only noise between seeds can tell.
+
+    Args:
+        curve: the curve.
+        noise, dof: its noise, and the degrees of freedom behind that.
+        misfit: what :func:`unexplained` returns of the curve.
+        shapes: what was fitted, by name of the estimator; None where it has no residuals.
+    """
+    if noise.source not in REPLICATED:
+        return list(shapes)
+    variance = np.maximum(noise.at(curve) ** 2 / curve.counts + misfit**2, TINY)
+    found = []
+    for name, shape in shapes.items():
+        if shape is not None:
+            weights = shape.weights[0]
+            residual = np.where(weights > 0, curve.means - shape.fit.at(curve.log2)[0], 0.0)
+            spare = max(float(weights.sum()) - 3, 1.0)
+            ratio = float(np.sum(weights * residual**2 / variance)) / spare
+            if fdtrc(spare, dof, ratio) <= MISFIT_LEVEL:
+                continue
+        found.append(name)
+    return found
+
+
+def _share(squares: Floats, variances: Floats, sizes: Floats, spare: float) -> float:
+    """Returns the share of their sizes by which residuals lie off fits beyond noise, with
+    which the sum of their squares over their variances is what their degrees of freedom make
+    expect (Paule and Mandel 1982); 0 where noise explains it (at ``MISFIT_LEVEL``)."""
+
+    def surprise(share: float) -> float:
+        return float(np.sum(squares / (variances + (share * sizes) ** 2)))
+
+    if chdtrc(spare, surprise(0.0)) > MISFIT_LEVEL:
+        return 0.0
+    low, high = 0.0, 1.0
+    while surprise(high) > spare:
+        high *= 2
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if surprise(middle) > spare else (low, middle)
+    return high
 
 
 def _is_misfit(curve: Curve, reading: Reading) -> bool:

@@ -174,12 +174,16 @@ def default_windows(log2: Floats, losses: Floats, reading: Reading) -> FitWindow
     return find_fit_windows(log2, losses, reach=REACH, tolerance=TOLERANCE_SIGMAS * reading.error)
 
 
-def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindow, Polynomials]:
-    """Returns the windows that ``skewed`` fits, and its polynomials."""
+def skewed_fit(
+    log2: Floats, losses: Floats, reading: Reading, *, stiff: bool = False
+) -> tuple[FitWindow, Polynomials]:
+    """Returns the windows that ``skewed`` fits, and its polynomials; ``stiff`` shrinks their
+    higher terms as if all points were as precise."""
     tolerance = TOLERANCE_SIGMAS * reading.error
     window = find_fit_windows(log2, losses, reach=reading.reach, tolerance=tolerance)
-    noise = np.hypot(reading.error, SKEW_MISFIT * window.typical)
     weights = reading.weighted(window)
+    typical = window.typical if stiff else _typical(losses, window, weights)
+    noise = np.hypot(reading.error, SKEW_MISFIT * typical)
     unseen = None
     if reading.unseen is not None:
         few = np.sum(weights, axis=1) < FEW_POINTS
@@ -194,6 +198,19 @@ def skewed_fit(log2: Floats, losses: Floats, reading: Reading) -> tuple[FitWindo
         unseen=unseen,
     )
     return window, fit
+
+
+def _typical(losses: Floats, window: FitWindow, weights: Floats) -> Floats:
+    """Returns the typical excess loss of each window, shape [R]; where points are not all as
+    precise, as much less of it as the mean excess is with their weights in the fit, [R, K]."""
+    if weights is window.weights:
+        return window.typical
+    above = np.where(window.weights > 0, losses - np.min(losses, axis=1, keepdims=True), 0.0)
+    alike, weighed = (
+        np.sum(each * above, axis=1) / np.sum(each, axis=1) for each in (window.weights, weights)
+    )
+    smaller = np.divide(weighed, alike, out=np.ones_like(alike), where=alike > weighed)
+    return np.asarray(window.typical * smaller)
 
 
 def alias_size(log2: Floats, place: float) -> float:

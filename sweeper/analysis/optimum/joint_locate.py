@@ -22,7 +22,7 @@ from sweeper.analysis.optimum.joint_estimators import (
     smooth_cloud,
 )
 from sweeper.analysis.optimum.joint_optimum import JointFlag, JointOptimum, PrincipalAxis
-from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS
+from sweeper.analysis.optimum.locate import BUMP_SIGMAS, TIE_SIGMAS, loss_interval
 from sweeper.analysis.optimum.noise import (
     REPLICATED,
     Noise,
@@ -130,6 +130,7 @@ def _optimum(cloud: Cloud, noise: Noise, rng: Generator, chi2_quantiles: Floats)
     axes = _principal_axes(main, draws[MAIN])
     low, high, flags = _intervals(cloud, noise, measured, draws, axes)
     own = own_seeds(cloud, smooth.weights)
+    loss_low, loss_high = loss_interval(noise, MAIN, measured, draws, tuple(measured))
     return JointOptimum(
         label=cloud.label,
         names=cloud.names,
@@ -137,6 +138,8 @@ def _optimum(cloud: Cloud, noise: Noise, rng: Generator, chi2_quantiles: Floats)
         low=low,
         high=high,
         loss=float(main.loss[0]),
+        loss_low=loss_low,
+        loss_high=loss_high,
         hessian=main.curvature[0],
         axes=axes,
         points=int(np.isfinite(cloud.means).sum()),

@@ -12,7 +12,7 @@ import numpy as np
 from sweeper.analysis.optimum.cloud import Cloud
 from sweeper.analysis.optimum.curve import Floats
 from sweeper.analysis.optimum.estimators import Vertices
-from sweeper.analysis.optimum.interval import interval_round, quantile_interval
+from sweeper.analysis.optimum.interval import quantile_interval
 from sweeper.analysis.optimum.joint_estimators import MAIN
 from sweeper.analysis.optimum.noise import NoiseSource
 from sweeper.analysis.optimum.optimum import ScaleEstimate
@@ -60,6 +60,7 @@ class JointOptimum:
         log2: log2 of the best values, shape [2]; the lowest point where they are only bounded.
         low, high: 95% intervals in log2, shape [2]; infinite where the data set no bound.
         loss: fitted loss at the optimum.
+        loss_low, loss_high: its 95% interval.
         hessian: second derivatives of the loss, per octave^2, shape [2, 2]; NaN if unknown.
         axes: principal axes, the most curved first; none where the optimum is not located.
         points: points with a finite loss.
@@ -81,6 +82,8 @@ class JointOptimum:
     low: Floats
     high: Floats
     loss: float
+    loss_low: float
+    loss_high: float
     hessian: Floats
     axes: tuple[PrincipalAxis, ...]
     points: int
@@ -122,15 +125,14 @@ class JointOptimum:
         if len(alone) == 1 and direction[alone[0]] == 1:
             low, high = float(self.low[alone[0]]), float(self.high[alone[0]])
             flags = self.flags[alone[0]]
-        loss_low, loss_high = interval_round(self.loss, spread.loss)
         return ScaleEstimate(
             scale=scale,
             log2=float(main.log2[0]),
             low=low,
             high=high,
             loss=self.loss,
-            loss_low=loss_low,
-            loss_high=loss_high,
+            loss_low=self.loss_low,
+            loss_high=self.loss_high,
             curvature=float(_along_hessian(self.hessian, direction)),
             estimator=MAIN,
             noise_source=self.noise_source,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sweeper.analysis.optimum.cliff import BlowUp, without_blow_ups
 from sweeper.analysis.optimum.curve import Curve, Floats
-from sweeper.analysis.optimum.doubt import best_readings, doubts, unexplained
+from sweeper.analysis.optimum.doubt import believed, best_readings, doubts, unexplained
 from sweeper.analysis.optimum.estimators import (
     COMPARED,
     DEFAULT,
@@ -308,8 +308,10 @@ def _optimum(
             bracket = replace(bracket, loss=raw[estimator].loss[2:])
         drawn = {name: bracket.part(slice(0, len(each.log2))) for name, each in drawn.items()}
     main = measured[estimator]
-    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn)
-    loss_low, loss_high = _loss_interval(curve, estimator, measured, drawn)
+    shapes = {name: raw[name].shape for name in COMPARED}
+    heard = COMPARED if doubted else believed(curve, noise, dof, misfit, shapes)
+    low, high, flags = _interval_and_flags(curve, noise, estimator, measured, drawn, heard)
+    loss_low, loss_high = loss_interval(noise, estimator, measured, drawn, heard)
     if doubted:
         lowest = int(np.argmin(curve.means))
         low = min(low, float(curve.log2[lowest - 1]))
@@ -367,19 +369,22 @@ def _basin_ends(curve: Curve, noise: Noise) -> tuple[float, float]:
     )
 
 
-def _loss_interval(
-    curve: Curve,
+def loss_interval(
+    noise: Noise,
     estimator: str,
     measured: Mapping[str, Vertices],
     draws: Mapping[str, Vertices],
+    heard: Sequence[str],
 ) -> tuple[float, float]:
-    """Returns the 95% interval of the tuned loss: that of the resamples, with what the other
-    estimators say in it."""
+    """Returns the 95% interval of the tuned loss: that of the resamples, with what the estimators
+    that are heard say in it; open where nothing tells the noise."""
+    if noise.source == "grid bracket":
+        return -np.inf, np.inf
     loss, spread = float(measured[estimator].loss[0]), draws[estimator].loss
     low, high = quantile_interval(spread, spread)
     others = [
         rival_of(float(measured[name].loss[0]), draws[name].loss, spread)
-        for name in COMPARED
+        for name in heard
         if name != estimator
     ]
     low, high = stretch(loss, low, high, others, contain_all=False)
@@ -392,15 +397,17 @@ def _interval_and_flags(
     estimator: str,
     measured: Mapping[str, Vertices],
     draws: Mapping[str, Vertices],
+    heard: Sequence[str],
 ) -> tuple[float, float, tuple[Flag, ...]]:
     main, spread = measured[estimator], draws[estimator]
     flags: list[Flag] = list(_edge_flags(curve))
     low, high = quantile_interval(spread.low, spread.high)
     if not flags:
-        others = _rivals(estimator, measured, draws)
+        others = _rivals(estimator, measured, draws, heard)
         contain_all = noise.source not in REPLICATED
         value = float(main.log2[0])
         low, high = stretch(value, low, high, others, contain_all=contain_all)
+        others = _rivals(estimator, measured, draws, COMPARED)
         for above in _cut_off(curve):
             low, high = reflect(value, low, high, others, above=above)
     low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
@@ -431,13 +438,16 @@ def _cut_off(curve: Curve) -> list[bool]:
 
 
 def _rivals(
-    estimator: str, measured: Mapping[str, Vertices], draws: Mapping[str, Vertices]
+    estimator: str,
+    measured: Mapping[str, Vertices],
+    draws: Mapping[str, Vertices],
+    heard: Sequence[str],
 ) -> list[RivalEstimate]:
-    """Returns what the other compared estimators say of the same curve."""
+    """Returns what other estimators say of the same curve."""
     main = draws[estimator].log2
     return [
         rival_of(float(measured[name].log2[0]), draws[name].log2, main)
-        for name in COMPARED
+        for name in heard
         if name != estimator
     ]
 

@@ -22,8 +22,8 @@ DriftFlag = Literal[
 - ``censored``: some optima entered as bounds or ranges.
 - ``two_scales``: nothing tells whether the drift is a straight line.
 - ``bends``: the drift changes along the scale, beyond noise and scatter.
-- ``scattered``: optima scatter more than their noise explains: round the line, or round the
-  parabola where the drift bends.
+- ``scattered``: optima scatter round the line more than their noise explains, and no bend
+  explains it.
 - ``estimators_disagree``: the interval was stretched to what other estimators say.
 - ``left_out``: scales without an optimum were left out."""
 
@@ -242,7 +242,7 @@ def _flags(
         "censored": censored,
         "two_scales": scales == 2,
         "bends": bends,
-        "scattered": scatter > 0,
+        "scattered": scatter > 0 and not bends,
         "estimators_disagree": stretched > 0,
         "left_out": left_out,
     }

@@ -20,6 +20,9 @@ COLOURS = "viridis"
 GAMMA = 0.5
 """Power of the colour scale: it spreads small losses above the minimum, where the basin is."""
 
+LEVELS = 6
+"""Losses that are named beside the colours, evenly apart in colour."""
+
 SHOWN_SHARE = 0.5
 """Share of the cells of a typical panel whose loss lies within the colours; walls leave them."""
 
@@ -97,6 +100,8 @@ def heat_figure(
         x, y = (canvas.literal(f"{name} (log2 axis)") for name in names)
         canvas.name_panels(axes, titles, x=x, y=y)
         colours = figure.colorbar(axes[0].collections[0], ax=axes, extend="max", pad=0.02)
+        levels = np.asarray(norm.inverse(np.linspace(0.0, 1.0, LEVELS))).tolist()
+        colours.set_ticks(levels, labels=[f"{level:.2g}" for level in levels])
         colours.set_label(canvas.literal(axis))
         canvas.legend(figure, _handles(tables))
 

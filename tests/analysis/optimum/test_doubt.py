@@ -79,3 +79,8 @@ def test_the_fit_of_a_basin_with_a_steep_side_is_believed(skew: float, step: flo
     for curves in steep_curves(skew, step):
         for optimum in locate(curves, resamples=50, allow_holes=True).optima:
             assert optimum.censored or optimum.curvature > 0
+
+
+def test_a_parabola_that_the_points_contradict_does_not_stretch_the_interval() -> None:
+    for optimum in locate(next(steep_curves(0.85, 1.0)), resamples=200).optima:
+        assert optimum.estimators["quadratic"] < optimum.low

@@ -238,8 +238,9 @@ def test_clean_exponents_come_back_exactly() -> None:
 @pytest.mark.slow
 def test_joint_intervals_cover_as_often_as_stated() -> None:
     count = draws(80, 200)
-    hits = np.zeros(2)
+    hits = np.zeros(3)
     for draw in range(count):
         optimum = joint(pairs(noise=0.006, draw=draw))
-        hits += (optimum.low <= BEST) & (np.array(BEST) <= optimum.high)
+        hits[:2] += (optimum.low <= BEST) & (np.array(BEST) <= optimum.high)
+        hits[2] += optimum.loss_low <= 3.0 <= optimum.loss_high
     assert np.all(hits / count >= (0.93 if LONG else floor(0.95, count))), hits / count
