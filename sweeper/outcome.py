@@ -7,11 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 OutcomeKind = Literal[
-    "completed", "diverged", "out_of_memory", "bug", "lost_worker", "lost_node", "stopped"
+    "completed",
+    "diverged",
+    "dominated",
+    "out_of_memory",
+    "bug",
+    "lost_worker",
+    "lost_node",
+    "stopped",
 ]
 
-ACCEPTED: frozenset[str] = frozenset({"completed", "diverged"})
-"""Outcomes that are results: such a trial is never run again unless asked for."""
+ACCEPTED: frozenset[str] = frozenset({"completed", "diverged", "dominated"})
+"""Outcomes that are results: such a trial is never run again unless asked for. One that others
+dominated was stopped before its end, and is in no fit."""
 
 FAILED: frozenset[str] = frozenset({"out_of_memory", "bug"})
 """Outcomes that are failures of the model or the code; a plain run does not repeat bugs."""
@@ -57,9 +65,10 @@ class Outcome:
     Attributes:
         key: key of the trial.
         attempt: number of the attempt in the store, as handed out by the claim.
-        kind: what happened; ``completed`` and ``diverged`` are results.
+        kind: what happened; ``completed``, ``diverged`` and ``dominated`` are results.
         metrics: final metrics by name; empty or partial unless completed. A diverged trial's
-            losses are left out rather than written as NaN.
+            losses are left out rather than written as NaN; of a dominated one these are the last
+            that were measured, not those of its end.
         step: optimizer steps done.
         tokens: tokens seen.
         flops: training FLOPs spent by the model.

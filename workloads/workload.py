@@ -8,7 +8,7 @@ or register the card under the entry point group ``sweeper.workloads``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -193,6 +193,20 @@ class Tailored(Protocol):
         ...
 
 
+Tables = Callable[[str], Path]
+"""Finds the file of a table by the name that a config has for it, ``study:NAME`` or
+``sha256:DIGEST``; raises :class:`DataUnavailableError` if there is none."""
+
+
+@runtime_checkable
+class ReadsTables(Protocol):
+    """A card of which a config may name tables that lie with the results of studies."""
+
+    def with_tables(self, tables: Tables) -> Card:
+        """Returns the card that finds such tables; what it resolves names them by content."""
+        ...
+
+
 class Card(Protocol):
     """The torch-free half of a workload."""
 
@@ -298,6 +312,15 @@ class Trainer(Protocol):
 
     def device_name(self) -> str:
         """Returns the name of the processor or accelerator that it trains on."""
+        ...
+
+
+@runtime_checkable
+class LetsGo(Protocol):
+    """A trainer that can do without a member, which no longer costs what training it would."""
+
+    def let_go(self, member: int) -> None:
+        """Trains a member no longer, from between two steps on; the others keep their bits."""
         ...
 
 

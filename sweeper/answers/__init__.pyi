@@ -35,6 +35,8 @@ from .jsonable import setting_value as setting_value
 from .prediction import Predicted as Predicted
 from .prediction import PredictionStatement as PredictionStatement
 from .prediction import predictions_of as predictions_of
+from .recorded import recorded_results as recorded_results
+from .recorded import recorded_tables as recorded_tables
 from .rule_record import RuleGroup as RuleGroup
 from .rule_record import RuleStatement as RuleStatement
 from .rules import rules_of as rules_of

@@ -18,7 +18,8 @@ from sweeper.analysis import (
 from sweeper.answers.groups import HANDFUL, group_label
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
-from sweeper.store import StudyRecord
+from sweeper.store import LOSS_ERROR, StudyRecord
+from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
@@ -28,6 +29,11 @@ FULL_CURVE = 5
 
 BUNCHING = ("tpe", "gp", "cmaes")
 """Samplers of Optuna that go where losses are low, and leave few points elsewhere."""
+
+
+OVERFLOW = 1e100
+"""A result beyond this, of either sign, is an overflow: sums of its square end near 1e308, and no
+model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +63,33 @@ class Selection:
             if not self.doubts:
                 raise
             raise AnalysisRefusal("\n".join((str(refusal), *self.doubts))) from refusal
+
+
+def as_analysed(
+    trials: pandas.DataFrame, study: StudyRecord
+) -> tuple[pandas.DataFrame, int, tuple[str, ...]]:
+    """Returns the trials of a study as the analysis takes them, how many of them were dominated,
+    and what to know.
+
+    A result beyond :data:`OVERFLOW` has diverged. A trial that was stopped because others
+    dominated it is missing. The noise that the study states is that of results that state none.
+    """
+    stopped = trials["outcome"] == "dominated"
+    overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
+    outcome = trials["outcome"].mask(stopped, "missing").mask(overflown, "diverged")
+    trials = trials.assign(outcome=outcome)
+    if (noise := study.document.get("noise")) is not None:
+        own = trials[LOSS_ERROR].fillna(noise) if LOSS_ERROR in trials else noise
+        trials = trials.assign(**{LOSS_ERROR: own})
+    notes = []
+    if dominated := int(trials.loc[stopped, "key"].nunique()):
+        notes.append(
+            f"{plural(dominated, 'trial')} stopped before the end, dominated by others, and left "
+            f"out; sweeper retry {study.name} --dominated has such trials run to their end"
+        )
+    if overflown.any():
+        notes.append(f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged")
+    return trials, dominated, tuple(notes)
 
 
 def doubts(

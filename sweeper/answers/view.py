@@ -21,17 +21,13 @@ from sweeper.answers.axes import (
 )
 from sweeper.answers.drift import DriftStatement, drift_statement
 from sweeper.answers.horizons import Horizon, at_horizons
-from sweeper.answers.selection import BUNCHING, FULL_CURVE, Selection, doubts
+from sweeper.answers.selection import BUNCHING, FULL_CURVE, Selection, as_analysed, doubts
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
 from sweeper.store import IMPORTED, LOSS_ERROR, Store, StudyRecord
-from sweeper.words import plural
 
 if TYPE_CHECKING:
     import pandas
-
-OVERFLOW = 1e100
-"""A result beyond this, of either sign, is an overflow: no model that trains has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +130,7 @@ class StudyView:
         horizon: column of the horizon, None for the end of the runs.
         each: hyperparameters whose values are answered for one by one, rather than tuned.
         notes: sentences that the reader should know of every answer.
+        dominated: trials that were stopped before their end, and count as missing.
     """
 
     study: StudyRecord
@@ -147,6 +144,7 @@ class StudyView:
     horizon: str | None = None
     each: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    dominated: int = 0
 
     @property
     def has_results(self) -> bool:
@@ -394,9 +392,7 @@ def view_study(
     """
     record = store.study(name)
     trials = with_tokens_per_param(store.frame(name, counted=counted), record)
-    trials = _with_stated_noise(trials, record)
-    overflown = (trials["outcome"] == "completed") & (trials["loss"].abs() > OVERFLOW)
-    trials["outcome"] = trials["outcome"].mask(overflown, "diverged")
+    trials, dominated, said = as_analysed(trials, record)
     read: Horizon | None = None
     if horizon is not None:
         read = at_horizons(trials, store.marks(name), record, horizon)
@@ -426,15 +422,12 @@ def view_study(
         scales=tuple(s for s in record.document.get("scales", ()) if s in columns),
         horizon=read.column if read is not None and read.column in swept else None,
         each=apart,
+        dominated=dominated,
         notes=(
             *(read.notes if read is not None else ()),
             *twins,
             *_claim_notes(record, own, asked.scale.name),
-            *(
-                [f"{plural(int(overflown.sum()), 'result')} beyond {OVERFLOW:g}: as diverged"]
-                if overflown.any()
-                else []
-            ),
+            *said,
         ),
     )
 
@@ -444,15 +437,6 @@ def _swept_column(swept: Sequence[str], name: str) -> str:
         if column in swept:
             return column
     raise UnknownNameError("swept setting", name, swept)
-
-
-def _with_stated_noise(trials: pandas.DataFrame, record: StudyRecord) -> pandas.DataFrame:
-    """Returns the trials with the noise that the study states for results that state none."""
-    noise = record.document.get("noise")
-    if noise is None:
-        return trials
-    own = trials[LOSS_ERROR].fillna(noise) if LOSS_ERROR in trials else noise
-    return trials.assign(**{LOSS_ERROR: own})
 
 
 def _claim_notes(record: StudyRecord, own: bool, scale: str) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ def compare(
     with open_store(store) as opened:
         comparison = compared(
             opened,
-            _named(baseline),
-            [_named(other) for other in others],
+            _named(baseline, store),
+            [_named(other, store) for other in others],
             metric=metric.value,
             estimator=estimator,
             allow_holes=allow_holes,
@@ -68,10 +68,10 @@ def compare(
         _print(comparison)
 
 
-def _named(asked: str) -> tuple[str, str | None]:
+def _named(asked: str, store: str | None) -> tuple[str, str | None]:
     """Returns study and variant of ``study`` or ``study:variant``."""
     study, colon, variant = asked.partition(":")
-    return name_of(study), variant if colon else None
+    return name_of(study, store), variant if colon else None
 
 
 def _print(comparison: Comparison) -> None:

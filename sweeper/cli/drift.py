@@ -97,7 +97,7 @@ def drift(
             "--each and --estimator out"
         )
     with open_store(store) as opened:
-        name = name_of(study)
+        name = name_of(study, store)
         opened.read_ahead(name)
         from sweeper.answers import keep_estimates, statements_of  # loaded meanwhile
 

@@ -98,7 +98,7 @@ def fit(
 ) -> None:
     """Fit the best hyperparameter to the scales, and check the fit at the largest held out."""
     with open_store(store) as opened:
-        name = name_of(study)
+        name = name_of(study, store)
         opened.read_ahead(name)
         from sweeper.answers import rules_of  # loaded meanwhile
 
@@ -235,7 +235,7 @@ def predict(
             raise RequestError(f"{scale} is given twice at the target")
         target[scale] = value
     with open_store(store) as opened:
-        name = name_of(study)
+        name = name_of(study, store)
         opened.read_ahead(name)
         from sweeper.answers import predictions_of  # loaded meanwhile
 

@@ -74,18 +74,19 @@ class LiveView:
 
 def plain_line(view: View) -> str:
     """Returns a run as one line."""
-    finished = view.done + view.diverged
+    finished = view.done + view.diverged + view.dominated
+    stopped = f", {view.dominated} dominated" if view.dominated else ""
     left = "" if view.left is None else f", about {duration(view.left)} left"
     return (
         f"[{duration(view.elapsed)}] {finished}/{view.total} trials"
-        f" ({view.diverged} diverged), {view.running} running, {view.failed} failed,"
+        f" ({view.diverged} diverged{stopped}), {view.running} running, {view.failed} failed,"
         f" {quantity(view.flops_rate, 'FLOP/s')} on {len(view.slots)} slots{left}"
     )
 
 
 def render(view: View, scale: str) -> Group:
     """Returns a run as a bar and a table of the best trial per variant and scale."""
-    finished = view.done + view.diverged
+    finished = view.done + view.diverged + view.dominated
     left = "starting" if view.left is None else f"about {duration(view.left)} left"
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
@@ -97,6 +98,7 @@ def render(view: View, scale: str) -> Group:
         [
             Text(f"{view.running} running", style="cyan"),
             Text(f"{view.diverged} diverged", style="yellow" if view.diverged else "dim"),
+            *([Text(f"{view.dominated} dominated")] if view.dominated else []),
             Text(f"{view.failed} failed", style="red" if view.failed else "dim"),
             Text(f"{view.rate * 60:.3g} trials/min"),
             Text(f"{quantity(view.flops_rate, 'FLOP/s')}"),

@@ -135,13 +135,20 @@ def open_store(store: str | None, *, read_only: bool = False, create: bool = Fal
     return Store.open(store, create=False, read_only=True)
 
 
-def name_of(study: str) -> str:
+def name_of(study: str, store: str | None) -> str:
     """Returns the name of a study, given its name or its file: a study may be named as a file."""
     if "/" in study or (study.endswith((".yaml", ".yml")) and Path(study).exists()):
-        from sweeper.study import load_study
-
-        return load_study(study).name
+        return _loaded(study, store).name
     return study
+
+
+def _loaded(path: str | Path, store: str | None, search: str | None = None) -> Study:
+    """Returns the study of a file, which may replay results of the store."""
+    from sweeper.answers import recorded_tables
+    from sweeper.study import load_study
+
+    tables = recorded_tables(lambda: open_store(store, read_only=True))
+    return load_study(path, search=search, tables=tables)
 
 
 def runnable_study(path: Path, *, store: str | None, search: str | None = None) -> Study:
@@ -156,13 +163,11 @@ def runnable_study(path: Path, *, store: str | None, search: str | None = None) 
         RequestError: what is given is the name of a study in the store.
         StudyError: the file has faults, or there is none.
     """
-    from sweeper.study import load_study
-
     if not path.exists():
         # Where there is no store or no such study, the missing file is what is wrong.
         with suppress(StoreError, UnknownNameError):
             raise RequestError(_why_no_file(str(path), store))
-    return load_study(path, search=search)
+    return _loaded(path, store, search)
 
 
 def _why_no_file(name: str, store: str | None) -> str:

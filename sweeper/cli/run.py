@@ -94,7 +94,7 @@ def run(
 
 def _opening(study: Study, run: Run) -> str:
     view = run.progress.view()
-    had = view.done + view.diverged
+    had = view.done + view.diverged + view.dominated
     reuse = f", {had} of them have a result already" if had else ""
     return f"study {study.name}: {view.total} trials{reuse}"
 
@@ -160,6 +160,10 @@ def _print_summary(study: str, summary: RunSummary) -> None:
             out.print(
                 f"{summary.adopted} of them were found in curve files, where an earlier run had "
                 "left them unrecorded, and were not trained again"
+            )
+        if summary.dominated:
+            out.print(
+                f"{summary.dominated} of them were stopped before their end, dominated by others"
             )
     elif not _left(summary) and not summary.failed_before:
         out.print(f"nothing to run: all {summary.declared} trials have a result")

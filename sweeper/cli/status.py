@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,11 +36,10 @@ SQL_WIDTH = 64
 
 
 def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Account for every declared trial: done, diverged, running, pending, failed."""
+    """Account for every declared trial: done, diverged, dominated, running, pending, failed."""
     with open_store(store) as opened:
-        names = (
-            [name_of(study)] if study is not None else [record.name for record in opened.studies()]
-        )
+        one = None if study is None else name_of(study, store)
+        names = [record.name for record in opened.studies()] if one is None else [one]
         accounts = {name: opened.account(name) for name in names}
         stood = _standings(opened, names[0]) if study is not None else []
     documents = [{"study": name, **asdict(account)} for name, account in accounts.items()]
@@ -63,12 +62,14 @@ def _standings(store: Store, name: str) -> Sequence[Standing]:
     record = store.study(name)
     if record.document.get("search", {"method": "grid"}) == {"method": "grid"}:
         return []
+    from sweeper.answers import recorded_tables
     from sweeper.engine import Proposals
     from sweeper.search import standings_of
     from sweeper.study import Study
 
     with suppress(StudyError, DataError):
-        asked = Study.from_document(record.document)
+        tables = recorded_tables(lambda: nullcontext(store))
+        asked = Study.from_document(record.document, tables=tables)
         return standings_of(Proposals(asked, store, keep=False).search)
     return []
 
@@ -89,7 +90,8 @@ def _cells(standing: Standing) -> list[tuple[str, str]]:
 
 def _print_accounts(accounts: dict[str, Account]) -> None:
     out = console()
-    counts = ("declared", "done", "diverged", "running", "pending", "failed", "hidden")
+    some = ("dominated",) if any(each.dominated for each in accounts.values()) else ()
+    counts = ("declared", "done", "diverged", *some, "running", "pending", "failed", "hidden")
     rows = [
         [
             ("study", name),
@@ -101,6 +103,9 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
     for name, account in accounts.items():
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
+        if account.ceiling:
+            wait = f"{account.pending} trials wait"
+            out.print(f"{name}: the budget of {account.ceiling} is spent; {wait}")
         if account.failed:
             out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")
 
@@ -120,7 +125,7 @@ def report(
     from sweeper.report import write_report
 
     with open_store(store) as opened:
-        names = [name_of(study) for study in studies]
+        names = [name_of(study, store) for study in studies]
         page = write_report(opened, names, out, allow_holes=allow_holes)
     console().print(f"wrote {page}")
 
@@ -139,7 +144,7 @@ def export(
     """Write a study as a file for another program, such as a storage of Optuna."""
     from sweeper.exports import export_study
 
-    name = name_of(study)
+    name = name_of(study, store)
     with open_store(store, read_only=True) as opened:
         done = export_study(opened, name, to, out, force=force)
     if as_json:

@@ -101,7 +101,7 @@ def transfer(
 ) -> None:
     """Show the gaps to the largest scale, how fast they close, and whether transfer pays."""
     with open_store(store) as opened:
-        name = name_of(study)
+        name = name_of(study, store)
         opened.read_ahead(name)
         from sweeper.answers import transfers_of  # loaded meanwhile
 
@@ -293,7 +293,7 @@ def advise(
         with open_store(store) as opened:
             found = budget_advice(
                 opened,
-                name_of(study),
+                name_of(study, store),
                 hyperparameter,
                 scale=scale,
                 horizon=horizon,

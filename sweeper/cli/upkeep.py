@@ -30,6 +30,10 @@ def retry(
     diverged: Annotated[
         bool, typer.Option("--diverged", help="All diverged trials: their results are withdrawn.")
     ] = False,
+    dominated: Annotated[
+        bool,
+        typer.Option("--dominated", help="All stopped as dominated: they run to their end."),
+    ] = False,
     key: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,10 +46,14 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Make trials pending again; a plain run never repeats a failed one."""
-    name, keys = name_of(study), key or []
+    name, keys = name_of(study, store), key or []
     with open_store(store) as opened:
         done = opened.retry(
-            name, failed=failed or not (diverged or keys), diverged=diverged, keys=keys
+            name,
+            failed=failed or not (diverged or dominated or keys),
+            diverged=diverged,
+            dominated=dominated,
+            keys=keys,
         )
     if as_json:
         print_json({"study": name, **{field: list(keys) for field, keys in vars(done).items()}})
@@ -63,8 +71,9 @@ def retry(
             f"next: sweeper run {study if study != name else '(with the file of the study)'}"
         )
     else:
-        kind = "diverged" if diverged and not failed else "failed"
-        out.print(f"{name}: no trial has {kind}; nothing was changed")
+        asked = {"failed": failed, "diverged": diverged, "been dominated": dominated}
+        kinds = [kind for kind, wanted in asked.items() if wanted] or ["failed"]
+        out.print(f"{name}: no trial has {' or '.join(kinds)}; nothing was changed")
 
 
 KINDS = ("checkpoint", "temporary", "withdrawn")
@@ -83,7 +92,7 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove checkpoints and unfinished files that nothing needs; running trials keep theirs."""
-    name = name_of(study) if study else None
+    name = name_of(study, store) if study else None
     with open_store(store) as opened:
         found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, dry_run=dry_run)
     if as_json:
@@ -122,7 +131,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check that database, curves and checkpoints are whole and agree."""
-    name = name_of(study) if study else None
+    name = name_of(study, store) if study else None
     with open_store(store, read_only=not repair) as opened:
         found = opened.verify(name, repair=repair)
     if as_json:

@@ -7,7 +7,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeper.engine.messages import Died, Ended, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.messages import (
+    Died,
+    Ended,
+    Event,
+    Lost,
+    Marked,
+    Order,
+    Parked,
+    Shape,
+    Started,
+)
 from sweeper.engine.packing import Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
 from sweeper.errors import EnvironmentFault
@@ -69,6 +79,8 @@ class Dispatcher:
         observe: is given every event after it was dealt with.
         ordered: is given every order that is handed out.
         note: is given what a person should know, a sentence a call.
+        is_dominated: is given key, step and metric at every evaluation of a running trial, and
+            returns whether it is to be stopped; None asks for no evaluations.
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
@@ -100,6 +112,7 @@ class Dispatcher:
         observe: Callable[[Event], None] = lambda event: None,
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
+        is_dominated: Callable[[str, int, float], bool] | None = None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         metric: str = "",
@@ -118,6 +131,7 @@ class Dispatcher:
         self._observe = observe
         self._ordered = ordered
         self._note = note
+        self._is_dominated = is_dominated
         self._propose = propose
         self._news = False  # whether outcomes have come in since `propose` was called
         self._checkpoint_seconds = checkpoint_seconds
@@ -129,6 +143,7 @@ class Dispatcher:
         self._flying: dict[int, _Flight] = {}
         self._failures: dict[str, Pack] = {}
         self._dropped: dict[int, set[str]] = {}
+        self._dominated: dict[int, set[str]] = {}
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
@@ -163,7 +178,7 @@ class Dispatcher:
             self._waiting.clear()
 
     def spend(self, trials: Iterable[Trial]) -> None:
-        """Counts trials that earlier runs have trained against the budget."""
+        """Counts trials that earlier runs have started against the budget."""
         with self._lock:
             for trial in trials:
                 self._spending.book(trial)
@@ -237,6 +252,7 @@ class Dispatcher:
             checkpoint_seconds=self._checkpoint_seconds,
             avoid=pack.avoid,
             metric=self._metric,
+            tell_marks=self._is_dominated is not None,
         )
         self._flying[order.number] = _Flight(order, {trial.key: trial for trial in members})
         self._ordered(order)
@@ -281,10 +297,17 @@ class Dispatcher:
             found, self._dropped = self._dropped, {}
         return {number: frozenset(keys) for number, keys in found.items()}
 
+    def dominated(self) -> dict[int, frozenset[str]]:
+        """Returns what is to be ended as dominated since this was last asked: keys by number of
+        the order."""
+        with self._lock:
+            found, self._dominated = self._dominated, {}
+        return {number: frozenset(keys) for number, keys in found.items()}
+
     def _leave(self, trial: Trial, shape: Shape) -> None:
-        """Leaves a trial to the controller that has claimed it."""
+        """Leaves a trial to the controller that has claimed it; the budget of the study pays for
+        it all the same."""
         self.refused.add(trial.key)
-        self._spending.refund(trial)
         self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
 
     # Events -----------------------------------------------------------------------------------
@@ -304,6 +327,8 @@ class Dispatcher:
             self._began(event)
         elif isinstance(event, Parked):
             self.parked.add(event.slot)
+        elif isinstance(event, Marked):
+            self._mark(event)
         elif isinstance(event, Ended):
             self._end(event)
         elif isinstance(event, Lost):
@@ -318,6 +343,14 @@ class Dispatcher:
             self.health.began(event.place, () if flight is None else flight.trials)
             if flight is not None:
                 flight.place = event.place
+
+    def _mark(self, event: Marked) -> None:
+        with self._lock:
+            flight = self._flying.get(event.order)
+            if flight is None or event.key not in flight.trials or self._is_dominated is None:
+                return
+            if self._is_dominated(event.key, event.step, event.value):
+                self._dominated.setdefault(event.order, set()).add(event.key)
 
     def _count_deaths(self, event: Event) -> None:
         """When worker processes die again and again and none gets as far as beginning an order,

@@ -309,7 +309,10 @@ class Recorder:
         return group, True
 
     def _commit(self, group: Sequence[Outcome]) -> None:
-        rows = [(outcome, outcome.metrics.get(self._metric)) for outcome in group]
+        rows = [
+            (each, None if each.kind == "dominated" else each.metrics.get(self._metric))
+            for each in group
+        ]
         for wait in self._retry_seconds:
             try:
                 self._take(group, self._store_retry.call(lambda: self._store.record_many(rows)))

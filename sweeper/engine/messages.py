@@ -85,6 +85,7 @@ class Order:
         checkpoint_seconds: seconds between checkpoints.
         avoid: places that should not take it while another one would.
         metric: the study's metric, without which no trial is completed; empty asks for none.
+        tell_marks: report the metric at every evaluation on the way.
     """
 
     number: int
@@ -95,6 +96,7 @@ class Order:
     checkpoint_seconds: float
     avoid: frozenset[str] = frozenset()
     metric: str = ""
+    tell_marks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,23 @@ class Advanced:
 
     order: int
     fraction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """A running member of an order was evaluated.
+
+    Attributes:
+        order: number of the order.
+        key: key of the trial.
+        step: optimizer steps done.
+        value: the study's metric there.
+    """
+
+    order: int
+    key: str
+    step: int
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,4 +196,4 @@ class Parked:
     slot: str
 
 
-Event = Started | Advanced | Ended | Lost | Died | Parked
+Event = Started | Advanced | Marked | Ended | Lost | Died | Parked

@@ -10,6 +10,7 @@ from functools import partial
 
 from sweeper.engine.messages import Lost, Shape
 from sweeper.outcome import Outcome
+from sweeper.store import spent_budget
 from sweeper.study import Budget
 from sweeper.trial import Trial
 
@@ -274,8 +275,8 @@ class Spending:
     """Books trials against a study's budget, each once however often it is run.
 
     Args:
-        budget: training FLOPs and number of all trials that were started, and wall hours of this
-            run after which no further trial is started.
+        budget: training FLOPs and number of all trials that were started, by whichever run, and
+            wall hours of this run after which no further trial is started.
 
     Attributes:
         reached: the limit that left no room for a trial, in words; None if none did.
@@ -303,18 +304,11 @@ class Spending:
             self._booked.add(trial.key)
             self._flops += flops_of(trial)
 
-    def refund(self, trial: Trial) -> None:
-        """Counts a trial that was not started after all no longer."""
-        if trial.key in self._booked:
-            self._booked.discard(trial.key)
-            self._flops -= flops_of(trial)
-
     def _over(self, trial: Trial) -> str | None:
         budget = self._budget
-        if budget.trials is not None and len(self._booked) + 1 > budget.trials:
-            return f"{budget.trials} trials"
-        if budget.flops is not None and self._flops + flops_of(trial) > budget.flops:
-            return f"{budget.flops:.3g} FLOPs"
+        limits = budget.model_dump()
+        if spent := spent_budget(limits, len(self._booked), self._flops, flops_of(trial)):
+            return spent
         elapsed = time.monotonic() - self._started_at
         if budget.hours is not None and elapsed >= 3600 * budget.hours:
             return f"{budget.hours:g} hours"

@@ -43,7 +43,7 @@ class View:
 
     Attributes:
         total: trials of the study.
-        done, diverged, running, failed: counts over the study, of this run and before.
+        done, diverged, dominated, running, failed: counts over the study, of this run and before.
         elapsed: seconds since the run began.
         worked: seconds since the first trial of this run started.
         rate: trials finished per second in this run.
@@ -53,6 +53,7 @@ class View:
         slots: names of the slots that have worked so far.
         notes: warnings, newest last.
         adopted: trials of this run whose result lay in a curve file already.
+        stopped: trials of this run that others dominated.
     """
 
     total: int
@@ -69,6 +70,8 @@ class View:
     slots: tuple[str, ...]
     notes: tuple[str, ...]
     adopted: int = 0
+    dominated: int = 0
+    stopped: int = 0
 
 
 @dataclass
@@ -83,8 +86,10 @@ class _RunningOrder:
 class _Totals:
     done: int = 0
     diverged: int = 0
+    dominated: int = 0
     flops_done: float = 0.0
     adopted: int = 0
+    stopped: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -184,6 +189,7 @@ class Progress:
         if outcome.accepted or outcome.kind in FAILED:
             self._totals.flops_done += 0.0 if event.adopted else outcome.flops
             self._totals.adopted += event.adopted
+            self._totals.stopped += outcome.kind == "dominated"
             if outcome.key not in self._failed:
                 self._flops_left -= flops_of(self._trials[outcome.key])
         if outcome.accepted:
@@ -233,7 +239,10 @@ class Progress:
         """Counts a result, and takes it into the table of the best."""
         self._totals.done += outcome.kind == "completed"
         self._totals.diverged += outcome.kind == "diverged"
-        value = outcome.metrics.get(self._metric, math.inf * self._sign)
+        self._totals.dominated += outcome.kind == "dominated"
+        worst = math.inf * self._sign
+        ended = outcome.kind == "completed"
+        value = outcome.metrics.get(self._metric, worst) if ended else worst
         config = self._trials[outcome.key].config
         given = {name: config.get(name) for name in self._hyperparameters}
         setting = {k: float(v) for k, v in given.items() if isinstance(v, int | float)}
@@ -258,6 +267,7 @@ class Progress:
                 total=len(self._trials),
                 done=totals.done,
                 diverged=totals.diverged,
+                dominated=totals.dominated,
                 running=sum(
                     len(flight.keys) for flight in self._flights.values() if flight.started
                 ),
@@ -271,4 +281,5 @@ class Progress:
                 slots=tuple(self._slots),
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
+                stopped=totals.stopped,
             )

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from sweeper.engine.dispatch import Dispatcher
+from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
-from sweeper.engine.messages import Event, Started
+from sweeper.engine.messages import Ended, Event, Started
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import MakeSearch, Proposals
 from sweeper.engine.worker import Host, hostname
 from sweeper.errors import ClusterError, StoreError, StoreMoved
+from sweeper.outcome import Outcome
 from sweeper.search import Standing, make_search, standings_of
 from sweeper.store import Owner, Store, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
@@ -39,6 +41,7 @@ class RunSummary:
         reused: trials that had a result before, or got one from another run meanwhile.
         finished: trials that got a result in this run.
         adopted: of the finished trials, those whose result lay in a curve file already.
+        dominated: of the finished trials, those that were stopped since others dominated them.
         failed: trials that failed in this run.
         failed_before: trials that failed in another run, and are not repeated by a plain run.
         interrupted: True if a signal ended the run before all was done.
@@ -61,6 +64,7 @@ class RunSummary:
     elsewhere: int = 0
     failed_before: int = 0
     adopted: int = 0
+    dominated: int = 0
 
 
 class Run:
@@ -123,6 +127,7 @@ class Run:
             metric=study.objective.metric,
             goal=study.objective.goal,
         )
+        self._domination = Domination(study)
         self._retries = Retries()
         self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
         self.recorder = Recorder(
@@ -153,6 +158,7 @@ class Run:
             observe=self._see,
             ordered=self.progress.ordered,
             note=self.progress.note,
+            is_dominated=self._domination.dominated if study.stop.dominated else None,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             metric=study.objective.metric,
@@ -204,6 +210,8 @@ class Run:
 
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
+        if isinstance(event, Ended):
+            self._domination.ended(event.outcome)
         self._observe(event)
 
     def _propose(self) -> list[Pack]:
@@ -230,11 +238,25 @@ class Run:
         self._before |= had.keys()
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
+        self._compare_with(new, had)
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
-        self.dispatcher.spend(new[key] for key in had)
+        self.dispatcher.spend(new[key] for key in done)
         left = [item for item in remaining(planned, done) if item.trial.key in new]
         return make_packs(self.study, left, short=short)
+
+    def _compare_with(self, new: Mapping[str, Trial], had: Mapping[str, Outcome]) -> None:
+        """Has trials judged by those that have results, and says which were stopped before."""
+        self._domination.add(new.values())
+        if self._domination.enabled and had:
+            for outcome in self._store.with_marks(had):
+                self._domination.ended(outcome)
+        stopped = sum(outcome.kind == "dominated" for outcome in had.values())
+        if stopped and not self._domination.enabled:
+            self.progress.note(
+                f"{stopped} trials of this study were stopped before their end, dominated by "
+                f"others; sweeper retry {self.study.name} --dominated has them run to it"
+            )
 
     def _clear_finished(self) -> None:
         """Removes what a controller left that was killed after it had recorded a result and before
@@ -277,7 +299,8 @@ class Run:
                 )
                 dispatcher.handle(began)
                 while not host.done:
-                    host.drop(dispatcher.dropped().get(order.number, frozenset()))
+                    host.drop(dispatcher.dropped().get(order.number, ()))
+                    host.end_dominated(dispatcher.dominated().get(order.number, ()))
                     ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
                     dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:
@@ -334,6 +357,7 @@ class Run:
             reused=reused,
             finished=len(finished),
             adopted=view.adopted,
+            dominated=view.stopped,
             failed=len(self.progress.failed),
             interrupted=self._stop.is_set() and ended < len(self._trials),
             ceiling=self.dispatcher.ceiling_reached,

@@ -186,7 +186,7 @@ def _answers(view: StudyView, *, allow_holes: bool) -> tuple[list[ReportData], l
 
 def _unfinished(view: StudyView) -> Iterator[str]:
     trials = view.trials.drop_duplicates("key")
-    missing = int((~trials["outcome"].isin(ACCEPTED)).sum())
+    missing = int((~trials["outcome"].isin(ACCEPTED)).sum()) - view.dominated
     if not view.has_results:
         yield (
             f"None of the {len(trials)} trials of this study has a result yet; a later report "

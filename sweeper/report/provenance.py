@@ -84,7 +84,7 @@ def _origin(view: StudyView) -> list[Fact]:
 
 
 def _account_words(account: Account) -> str:
-    kinds = ("done", "diverged", "running", "pending", "failed")
+    kinds = ("done", "diverged", "dominated", "running", "pending", "failed")
     counts = [f"{getattr(account, kind)} {kind}" for kind in kinds if getattr(account, kind)]
     hidden = f"; {account.hidden} no longer declared and left out" if account.hidden else ""
     return f"{plural(account.declared, 'trial')} declared: {', '.join(counts)}{hidden}"

@@ -93,7 +93,9 @@ class Search(Protocol):
 
         Args:
             outcomes: results with their metrics, and failures (``bug``, ``out_of_memory``) that
-                a plain run does not repeat. A trial that failed may be told again later.
+                a plain run does not repeat. A trial that failed may be told again later. One
+                that is ``dominated`` was stopped on the way: it ends worse than completed ones
+                between it and the best, and its metrics are the last that were measured.
         """
         ...
 

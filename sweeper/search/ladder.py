@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from sweeper.analysis import BasinPrior
@@ -112,10 +112,10 @@ class Ladder:
                 settings=climb.settings,
                 scale=scale,
                 runs=runs,
-                stop=climb.state.stops[index] if not climb.state.wanted else None,
+                stop=stop if not climb.state.wanted else None,
             )
             for climb in self.climbs
-            for index, (scale, runs) in enumerate(zip(climb.scales, climb.runs, strict=True))
+            for scale, runs, stop in zip_longest(climb.scales, climb.runs, climb.state.stops)
         ]
 
     @property

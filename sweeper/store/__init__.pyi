@@ -1,5 +1,6 @@
 """The store: one database of trials and results, and the files beside it."""
 
+from .accounts import spent_budget as spent_budget
 from .attempts import Elsewhere as Elsewhere
 from .files.checkpoints import Journal as Journal
 from .files.checkpoints import discard_checkpoints as discard_checkpoints

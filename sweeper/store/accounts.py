@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select
 
-from sweeper.outcome import FAILED, Outcome, cause
+from sweeper.outcome import FAILED, Mark, Outcome, cause
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.database import current_time, rows_in
-from sweeper.store.records import Account, Cause, Failure
+from sweeper.store.records import Account, Cause, Failure, StudyRecord
 from sweeper.store.studies import find_study
-from sweeper.store.tables import attempts, results, study_trials
+from sweeper.store.tables import attempts, marks, results, study_trials, trials
 
 
 def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
-    """Returns ``completed`` or ``diverged`` by key, for the trials with an accepted result."""
+    """Returns ``completed``, ``diverged`` or ``dominated`` by key, for the trials with an
+    accepted result."""
     statement = select(results.c.trial_key, results.c.outcome)
     rows = rows_in(connection, statement, results.c.trial_key, keys)
     return {row.trial_key: row.outcome for row in rows}
@@ -36,6 +39,17 @@ def outcomes_of(connection: Connection, keys: Iterable[str]) -> dict[str, Outcom
     ).join(attempts, attempts.c.id == results.c.attempt_id)
     rows = rows_in(connection, statement, results.c.trial_key, keys)
     return {row.key: Outcome(**row._mapping) for row in rows}
+
+
+def with_marks(connection: Connection, outcomes: Mapping[str, Outcome]) -> list[Outcome]:
+    """Returns accepted outcomes, given by key, with their marks."""
+    found: dict[str, list[Mark]] = {}
+    columns = [marks.c[name] for name in ("trial_key", "step", "tokens", "metric", "value")]
+    for row in rows_in(connection, select(*columns), marks.c.trial_key, outcomes):
+        if row.value is not None:
+            mark = Mark(step=row.step, tokens=row.tokens, metric=row.metric, value=row.value)
+            found.setdefault(row.trial_key, []).append(mark)
+    return [replace(o, marks=tuple(found.get(key, ()))) for key, o in outcomes.items()]
 
 
 def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
@@ -75,33 +89,74 @@ def account(connection: Connection, study: str) -> Account:
     Raises:
         UnknownNameError: there is no such study.
     """
-    find_study(connection, study)
+    record = find_study(connection, study)
     counts = _member_counts(connection, study)
-    declared, done, diverged = counts.get(False, (0, 0, 0))
+    declared, *ended = counts.get(False, (0, 0, 0, 0))
+    done, diverged, dominated = ended
     # Whoever asks about a finished study need not wait for its attempts.
-    rows = _member_attempts(connection, study) if declared > done + diverged else []
+    rows = _member_attempts(connection, study) if declared > sum(ended) else []
     running = _running(rows, current_time(connection))
     failures = _failures(rows)
     failed = {key: item for key, item in failures.items() if item.final and key not in running}
+    pending = declared - sum(ended) - len(running) - len(failed)
     return Account(
         declared=declared,
         done=done,
         diverged=diverged,
+        dominated=dominated,
         running=len(running),
-        pending=declared - done - diverged - len(running) - len(failed),
+        pending=pending,
         failed=len(failed),
-        hidden=counts.get(True, (0, 0, 0))[0],
+        hidden=counts.get(True, (0,))[0],
         causes=_causes(failed),
+        ceiling=_ceiling(connection, record, running | failed.keys()) if pending else None,
     )
+
+
+def spent_budget(budget: Mapping[str, Any], started: int, flops: float, more: float) -> str | None:
+    """Returns the limit of a budget that leaves no room for one more trial, in words; None if
+    none does. Hours are not looked at.
+
+    Args:
+        budget: ``trials`` and ``flops``, each None without a limit.
+        started: trials that were started.
+        flops: their training FLOPs.
+        more: those of the next one.
+    """
+    most, ceiling = budget.get("trials"), budget.get("flops")
+    if most is not None and started + 1 > most:
+        return f"{most} trials"
+    if ceiling is not None and flops + more > ceiling:
+        return f"{ceiling:.3g} FLOPs"
+    return None
+
+
+def _ceiling(connection: Connection, study: StudyRecord, begun: Collection[str]) -> str | None:
+    """Returns which limit of a study's budget is reached, given the trials without a result that
+    were begun."""
+    budget = study.document.get("budget") or {}
+    if budget.get("trials") is None and budget.get("flops") is None:
+        return None
+    statement = (
+        select(trials.c.key, trials.c.flops, results.c.outcome)
+        .join(study_trials, study_trials.c.trial_key == trials.c.key)
+        .outerjoin(results, results.c.trial_key == trials.c.key)
+        .where(study_trials.c.study == study.name, ~study_trials.c.hidden)
+        .distinct()
+    )
+    costs: dict[bool, list[float]] = {True: [], False: []}
+    for key, flops, outcome in connection.execute(statement):
+        costs[outcome is not None or key in begun].append(flops or 0.0)
+    return spent_budget(budget, len(costs[True]), math.fsum(costs[True]), min(costs[False]))
 
 
 def _without_result(key: Any) -> Any:
     return ~exists().where(results.c.trial_key == key)
 
 
-def _member_counts(connection: Connection, study: str) -> dict[bool, tuple[int, int, int]]:
-    """Counts the trials of a study by whether all their places are hidden: all of them, the
-    completed and the diverged. The database counts: a study may have 100,000 trials."""
+def _member_counts(connection: Connection, study: str) -> dict[bool, tuple[int, ...]]:
+    """Counts the trials of a study by whether all their places are hidden: all of them, and those
+    of each kind of result. The database counts: a study may have 100,000 trials."""
     hidden = func.min(case((study_trials.c.hidden, 1), else_=0)).label("hidden")
     members = (
         select(study_trials.c.trial_key, hidden)
@@ -109,14 +164,15 @@ def _member_counts(connection: Connection, study: str) -> dict[bool, tuple[int, 
         .group_by(study_trials.c.trial_key)
         .subquery()
     )
-    ended = (func.count().filter(results.c.outcome == kind) for kind in ("completed", "diverged"))
+    kinds = ("completed", "diverged", "dominated")
+    ended = (func.count().filter(results.c.outcome == kind) for kind in kinds)
     statement = (
         select(members.c.hidden, func.count(), *ended)
         .join_from(members, results, results.c.trial_key == members.c.trial_key, isouter=True)
         .group_by(members.c.hidden)
     )
     rows = connection.execute(statement)
-    return {bool(hidden): (count, done, diverged) for hidden, count, done, diverged in rows}
+    return {bool(hidden): tuple(numbers) for hidden, *numbers in rows}
 
 
 def _member_attempts(connection: Connection, study: str) -> Sequence[Row[Any]]:

@@ -185,11 +185,12 @@ def trial_frame(
     """Returns one row a member of a study, those without a result too, in declared order; with
     ``hidden`` those, too, that the study no longer declares.
 
-    Columns: study, variant, key, seed; outcome (completed, diverged, failed or missing); loss
-    (the study's metric in its unit; the worst infinity for a diverged trial, NaN without a
-    result); every setting of the config; params, tokens and flops as planned; device, commit,
-    torch and sweeper (versions) of the result; workload_version; device_seconds, wall_seconds;
-    attempts (their number, if they are to be ``counted``, which takes a look-up a row); hidden;
+    Columns: study, variant, key, seed; outcome (completed, diverged, dominated, failed or
+    missing); loss (the study's metric in its unit; the worst infinity for a diverged trial, NaN
+    without a result and for a dominated one); every setting of the config; params, tokens and
+    flops as planned; device, commit, torch and sweeper (versions) of the result;
+    workload_version; device_seconds, wall_seconds; attempts (their number, if they are to be
+    ``counted``, which takes a look-up a row); hidden;
     loss_error (standard error of the loss), optimum_low and optimum_high (interval of an imported
     optimum), run_length (of an imported run, in tokens or else in steps), where any result came
     with one. A setting whose name is one of these others is found as ``setting_<name>``.
@@ -222,7 +223,8 @@ def trial_frame(
     if whole["outcome"].isna().any():
         whole["outcome"] = _outcomes(connection, name, whole["key"], whole["outcome"])
     worst = float("inf") if study.goal == "min" else float("-inf")
-    whole["loss"] = measured.pop(study.metric).mask(whole["outcome"] == "diverged", worst)
+    ends = measured.pop(study.metric).mask(whole["outcome"] == "dominated")
+    whole["loss"] = ends.mask(whole["outcome"] == "diverged", worst)
     found = _amounts(connection, name) if any(row.timed for row in rows) else {}
     unknown = [None] * len(_AMOUNTS)
     whole[_AMOUNTS] = [found.get(key, unknown) for key in whole["key"]] if found else None

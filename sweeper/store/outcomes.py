@@ -51,7 +51,8 @@ def record_many(
 
     Args:
         connection: inside a writing transaction.
-        entries: how each ended, and the value of the study's metric for the results table.
+        entries: how each ended, and the value of the study's metric at the end of a completed
+            trial for the results table.
     """
     recording = _Recording(connection, [outcome.key for outcome, _ in entries])
     verdicts = [recording.add(outcome, objective) for outcome, objective in entries]

@@ -171,14 +171,17 @@ class Account:
     """The trials of a study, each counted once, by where they stand.
 
     Attributes:
-        declared: always done + diverged + running + pending + failed.
+        declared: always done + diverged + dominated + running + pending + failed.
         done: trials with a completed result.
         diverged: trials with the result that they diverged.
+        dominated: trials that were stopped before their end, because others dominated them.
         running: trials without a result that a live process works on.
         pending: trials that are still to be run, or run again.
         failed: trials whose last attempt failed in the model or the code.
         hidden: trials that the study file no longer declares; not part of ``declared``.
         causes: the failed ones by cause, the commonest first.
+        ceiling: the limit of FLOPs or trials in the study's budget that leaves no room for any of
+            the pending ones, in words; None if none does. Hours are those of a run.
     """
 
     declared: int
@@ -189,6 +192,8 @@ class Account:
     failed: int
     hidden: int
     causes: Sequence[Cause] = ()
+    dominated: int = 0
+    ceiling: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

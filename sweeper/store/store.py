@@ -168,6 +168,7 @@ class Store:
     members_of = _reads(members.members_of)
     results_of = _reads(accounts.results_of)
     outcomes_of = _reads(accounts.outcomes_of)
+    with_marks = _reads(accounts.with_marks)
     step_seconds = _reads(accounts.step_seconds)
     failures_of = _reads(accounts.failures_of)
     worker_deaths = _reads(accounts.worker_deaths)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sweeper.errors import RequestError, shown, suggestion
 from sweeper.study.searches import search_complaints
 from sweeper.study.sections import Sections
 from sweeper.study.settings import NUMERIC, SEED, condition, deciding, place_of
-from sweeper.study.source import Complaint, Place
+from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem, Tailored
+from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Tailored
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -194,17 +195,22 @@ class Review:
     complaints: list[Complaint]
 
 
-def review(study: Sections, broken: frozenset[str] = frozenset()) -> Review:
+def review(
+    study: Sections, broken: frozenset[str] = frozenset(), tables: StudyTables | None = None
+) -> Review:
     """Returns the spaces of a study and all complaints about it.
 
     Args:
         study: well-formed, perhaps without parts that were refused before.
         broken: settings that were refused before; nothing is concluded from their absence.
+        tables: finds results that the study replays; None finds none.
     """
     try:
         card = find_card(study.workload)
     except RequestError as error:
         return Review(None, {}, [Complaint(("workload",), str(error))])
+    if tables is not None and isinstance(card, ReadsTables):
+        card = card.with_tables(partial(tables, study.name))
     if isinstance(card, Tailored):
         made = card.tailored(study.fixed)
         if isinstance(made, Problem):

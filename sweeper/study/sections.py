@@ -96,6 +96,19 @@ def _method(raw: Any) -> str:
     return str(raw)
 
 
+def _flag(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError(f"{shown(raw)} is neither true nor false")
+    return raw
+
+
+def _part(raw: Any) -> float:
+    value = _number(raw)
+    if not 0 < value < 1:
+        raise ValueError(f"{shown(raw)} is no share of a run; give a number between 0 and 1")
+    return value
+
+
 def _one_of(raw: Any, *, allowed: Sequence[str]) -> str:
     if raw not in allowed:
         raise ValueError(f"{shown(raw)} is not known; allowed: {', '.join(allowed)}")
@@ -189,6 +202,12 @@ Method = Annotated[
     WithJsonSchema(
         ({"enum": _METHODS} if len(_METHODS) > 1 else {"const": _METHODS[0]}) | {"type": "string"}
     ),
+]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Part = Annotated[
+    float,
+    BeforeValidator(_part),
+    WithJsonSchema(number_schema(exclusiveMinimum=0, exclusiveMaximum=1)),
 ]
 Goal = Annotated[Literal["min", "max"], BeforeValidator(_goal)]
 Cpus = Annotated[
@@ -323,6 +342,17 @@ class Budget(Section):
     hours: Positive | None = Field(default=None, description="Wall-clock hours of a run.")
 
 
+class Stop(Section):
+    """Which trials are stopped before their end, besides those that diverge."""
+
+    dominated: Flag = Field(
+        default=False, description="Stop trials far from the best that finished ones dominate."
+    )
+    after: Part = Field(
+        default=0.5, description="Share of its steps that a trial runs before it is stopped."
+    )
+
+
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale."""
 
@@ -371,6 +401,7 @@ class Sections(Section):
     search: Search = Field(default=Search(), description="Who proposes the trials.")
     objective: Objective = Field(default=Objective(), description="What is compared.")
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
+    stop: Stop = Field(default=Stop(), description="Which trials are stopped before their end.")
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
     claims: tuple[Claim, ...] = Field(
         default=(),

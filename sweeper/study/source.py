@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,11 @@ from sweeper.errors import Fault, StudyError, no_file, shown, suggestion
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list indices from the top of the file."""
+
+
+StudyTables = Callable[[str, str], Path]
+"""Finds a table by the name of the study that reads it and its own; raises
+:class:`DataUnavailableError` where there is none."""
 
 
 class Complaint(NamedTuple):
@@ -69,12 +74,14 @@ class Source:
         data: mappings, lists, text, numbers, booleans and None.
         lines: line number, from 1, of every place.
         faults: faults of the text itself that left the rest readable, such as a repeated key.
+        tables: finds a table, given the study that reads it and the table's name; None finds none.
     """
 
     file: str
     data: Any
     lines: Mapping[Place, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    tables: StudyTables | None = None
 
     def fault(self, complaint: Complaint) -> Fault:
         """Returns a complaint as a fault, on the line of its place, or of what holds it where

@@ -7,6 +7,7 @@ A study that exists is right: every way to make one (:func:`load_study`, ``Study
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,11 +26,11 @@ from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import review
 from sweeper.study.sections import Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
-from sweeper.study.source import Complaint, Place, Source, condensed, read_source
+from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
 from workloads.workload import Card
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "resources")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources")
 """Sections that a study may leave out."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
@@ -71,7 +72,7 @@ class Study(Sections):
                 study = handler(rest)
             except ValidationError:
                 raise _error(source, complaints) from None
-        found = review(study, broken)
+        found = review(study, broken, source.tables)
         complaints += found.complaints
         if faulty or complaints or source.faults:
             raise _error(source, complaints)
@@ -146,17 +147,25 @@ class Study(Sections):
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], *, file: str | None = None) -> Study:
+    def from_document(
+        cls,
+        document: Mapping[str, Any],
+        *,
+        file: str | None = None,
+        tables: StudyTables | None = None,
+    ) -> Study:
         """Returns a study from plain data, for example from :attr:`document`.
 
         Args:
             document: the sections of a study.
             file: what faults call it; by default ``study NAME``.
+            tables: finds results that it replays, as of :func:`recorded_tables`; None finds none.
 
         Raises:
             StudyError: the document has faults.
         """
-        source = Source(file or f"study {document.get('name', '')}".strip(), document)
+        name = file or f"study {document.get('name', '')}".strip()
+        source = Source(name, document, tables=tables)
         return cls.model_validate(source.data, context=source)
 
     def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,18 +185,21 @@ class Study(Sections):
         }
 
 
-def load_study(path: str | Path, *, search: str | None = None) -> Study:
+def load_study(
+    path: str | Path, *, search: str | None = None, tables: StudyTables | None = None
+) -> Study:
     """Returns the study of a YAML file.
 
     Args:
         path: the file.
         search: the method that proposes trials in place of the file's; options of the file stay
             where the method is its own. None leaves the file as it is.
+        tables: finds results that it replays, as of :func:`recorded_tables`; None finds none.
 
     Raises:
         StudyError: with all faults of the file, each with its line and key.
     """
-    source = read_source(path)
+    source = replace(read_source(path), tables=tables)
     return Study.model_validate(_with_method(source.data, search), context=source)
 
 

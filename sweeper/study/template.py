@@ -129,6 +129,11 @@ def _sections(card: Card, start: FirstStudy) -> Iterator[str]:
         "# Ceilings, all optional: training FLOPs, number of trials, wall-clock hours.",
     )
     yield "# budget: {flops: 1.0e16, trials: 500, hours: 12}"
+    yield from (
+        "",
+        "# Stop trials far from the best that finished ones dominate, after half a run.",
+    )
+    yield "# stop: {dominated: true, after: 0.5}"
     yield ""
     yield f"# What a trial is given: a number, or a table by {start.scale} whose entries hold from"
     yield "# their key upwards, such as gpus: {64: 0.25, 1024: 1}. pack is how many trials train"

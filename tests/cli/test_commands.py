@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -88,6 +89,17 @@ def test_a_budget_ends_a_run_and_the_rest_waits(sweeper: Sweeper, study: Path) -
     assert again["finished"] == 0
 
 
+def test_a_budget_ends_a_ladder_before_it_knows_anything(sweeper: Sweeper, study: Path) -> None:
+    study.write_text(study.read_text() + "budget: {trials: 2}\nsearch: {method: ladder}\n")
+    run = sweeper("run", study, "--executor", "inline")
+    assert run.code == 0
+    assert "the budget of 2 trials is spent" in run.out
+    assert "the budget of 2 trials is spent" in sweeper("status", study).out
+    document = sweeper("status", "planted", "--json").document
+    assert document["ceiling"] == "2 trials"
+    assert {each["stop"] for each in document["search"]} == {None}
+
+
 def test_trials_that_another_process_runs_are_waited_for(
     sweeper: Sweeper, study: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +132,22 @@ def test_plan_says_what_would_run_and_from_what_it_knows(sweeper: Sweeper, study
     assert all(row["hours"] >= 0 for row in before["rows"])
     unknown = sweeper("plan", study, "--no-probe", "--json", "--store", "elsewhere").document
     assert {row["hours"] for row in unknown["rows"]} == {None}
+
+
+def test_a_study_of_the_store_is_replayed(sweeper: Sweeper, finished: Path) -> None:
+    study = finished.with_name("again.yaml")
+    text = finished.read_text().replace("name: planted", "name: again")
+    text = text.replace("workload: planted", "workload: replay").replace("[-9, -2]", "[-8, -4]")
+    study.write_text(re.sub("fixed: .*", 'fixed: {table: "study:planted"}', text))
+    assert sweeper("plan", study, "--json").document["remaining"] == 3 * 5 * 3
+    assert sweeper("run", study, "--executor", "inline").code == 0
+    slopes = [sweeper("drift", each, "--json").document for each in ("planted", study)]
+    old, new = (document["groups"][0]["drift"]["slope"] for document in slopes)
+    assert new == pytest.approx(old, abs=0.1)
+    study.write_text(study.read_text().replace("study:planted", "study:plantde"))
+    refused = sweeper("plan", study)
+    assert refused.code == 2
+    assert "fixed.table: no study named 'plantde'; did you mean 'planted'?" in refused.err
 
 
 def test_plan_of_a_grown_study_knows_the_hours_of_finished_shapes(

@@ -58,6 +58,8 @@ def test_status_has_the_keys_that_are_promised_and_says_how_to_go_on(
         "failed",
         "hidden",
         "causes",
+        "dominated",
+        "ceiling",
     ]
     assert [(cause["cause"], cause["count"]) for cause in document["causes"]] == [
         ("bug: RuntimeError: planted bug", 2)

@@ -152,12 +152,15 @@ def test_a_trial_lost_after_the_budget_was_spent_still_runs_again() -> None:
     assert keys(office.take(SHAPE, 6)) == keys([first])
 
 
-def test_a_refused_trial_costs_nothing_of_the_budget() -> None:
+def test_the_budget_of_a_study_pays_for_what_other_controllers_run_of_it() -> None:
     packs = packs_of(planted())
     desk = Desk(taken={packs[0].trials[0].key})
     office = dispatcher(desk, packs, budget=Budget(trials=2))
-    taken = [order for _ in range(6) for order in office.take(SHAPE)]
-    assert len(taken) == 2
+    assert len([order for _ in range(6) for order in office.take(SHAPE)]) == 1
+    assert office.ceiling_reached == "2 trials"
+    desk.taken.clear()
+    office.come_back({packs[0].trials[0].key})
+    assert len(office.take(SHAPE)) == 1, "it is paid for"
 
 
 def test_the_members_of_a_lost_order_come_back_alone_and_first() -> None:

@@ -357,6 +357,15 @@ def test_the_budget_of_a_study_spans_its_runs(store: Store) -> None:
     assert (summary.reused, summary.finished, summary.ceiling) == (4, 1, "5 trials")
     spent = inline(planted(budget={"trials": 5}), store).execute()
     assert (spent.finished, spent.ceiling) == (0, "5 trials")
+    assert store.account("planted").ceiling == "5 trials"
+
+
+def test_trials_that_failed_in_an_earlier_run_were_paid_for(store: Store) -> None:
+    broken = planted(fixed={"misbehave": "bug"}, budget={"trials": 2})
+    assert inline(broken, store).execute().failed == 2
+    assert store.account("planted").ceiling == "2 trials"
+    again = inline(broken, store).execute()
+    assert (again.failed, again.failed_before, again.ceiling) == (0, 2, "2 trials")
 
 
 def test_a_budget_of_flops_is_never_exceeded(store: Store) -> None:

@@ -175,11 +175,32 @@ def test_a_trial_that_fails_ends_its_branch_and_the_run(store: Store) -> None:
     assert run(store, study).execute().failed_before == 2
 
 
-def test_a_budget_ends_the_growth(store: Store) -> None:
-    study = planted(sweep={"learning_rate": [2.0**-8]}, budget={"trials": 5})
+COST = float(32 * 32 * FIXED["steps"])
+"""FLOPs of a trial at the smaller width; one at the larger costs four times that."""
+
+
+@pytest.mark.parametrize(
+    ("budget", "finished", "said"),
+    [
+        ({"trials": 5}, 5, "5 trials"),
+        ({"flops": 10 * COST}, 4, "4.1e+04 FLOPs"),
+        ({"flops": 11 * COST - 1}, 4, "4.51e+04 FLOPs"),
+        ({"hours": 1e-9}, 0, "1e-09 hours"),
+        ({"trials": MADE, "flops": 1e9}, MADE, None),
+    ],
+)
+def test_a_budget_ends_the_growth_and_is_said_to(
+    store: Store, budget: dict[str, float], finished: int, said: str | None
+) -> None:
+    study = Study.from_document({**STUDY.document, "budget": budget})
     summary = run(store, study).execute()
-    assert (summary.finished, summary.ceiling) == (5, "5 trials")
-    assert run(store, study).execute().finished == 0
+    assert (summary.finished, summary.ceiling) == (finished, said)
+    again = run(store, study).execute()
+    assert (again.finished, again.ceiling) == (0, said)
+    assert adds_up(store, STUDY.name)
+    account = store.account(STUDY.name)
+    assert account.ceiling == (None if "hours" in budget else said)
+    assert (account.pending > 0) == (said is not None)
 
 
 def test_a_plan_lists_what_the_search_proposes_first(

@@ -12,11 +12,19 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.replay.table import Surface, Table, read_table, surface_of
+from workloads.replay.table import (
+    CONTENT,
+    STUDY,
+    Surface,
+    Table,
+    find_table,
+    read_table,
+    surface_of,
+)
 from workloads.settings import completed, missing
 from workloads.workload import (
     Card,
@@ -27,6 +35,7 @@ from workloads.workload import (
     Problem,
     Resolved,
     Setting,
+    Tables,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +45,8 @@ SETTINGS = (
     Setting(
         name="table",
         kind="text",
-        doc="CSV file with a heading; its columns of numbers are settings of the study.",
+        doc="CSV file with a heading, or study:NAME for the results of a study in the store; its "
+        "columns of numbers are settings of the study.",
         required=True,
     ),
     Setting(name="loss", kind="text", doc="Column of the loss.", default="loss"),
@@ -50,14 +60,14 @@ SETTINGS = (
     Setting(
         name="flops",
         kind="text",
-        doc="Column of the training FLOPs; null for the square of the column width.",
+        doc="Column of the training FLOPs; null for that of a study, or the square of the width.",
         default=None,
         optional=True,
     ),
     Setting(
         name="sha256",
         kind="text",
-        doc="SHA-256 of the file; filled in, and where it is given, no other file will do.",
+        doc="SHA-256 of the table; filled in, and where it is given, no other table will do.",
         default=None,
         optional=True,
     ),
@@ -73,9 +83,11 @@ class ReplayCard:
 
     Attributes:
         settings: all settings but ``seed``; those of the columns only once it is tailored.
+        tables: finds tables that are no files of the user's; None finds none.
     """
 
     settings: tuple[Setting, ...] = SETTINGS
+    tables: Tables | None = None
     name: str = "replay"
     version: str = "1.0.0"
     doc: str = (
@@ -88,23 +100,21 @@ class ReplayCard:
         """The loss of the table, by the name that every workload gives it."""
         return {"val_loss": "Loss of the table, in its unit, with the noise of the seed."}
 
+    def with_tables(self, tables: Tables) -> Card:
+        """Returns the card that finds the results of studies."""
+        return replace(self, tables=tables)
+
     def tailored(self, fixed: Config) -> Card | Problem:
         """Returns the card with a setting for every column of the table that a study fixes."""
         path = fixed.get("table")
         if not isinstance(path, str) or not path.strip():
             return Problem(
                 keys=("table",),
-                message="table is required under `fixed`: a CSV file, whose columns of numbers "
-                "are settings of the study",
-            )
-        if path.startswith("study:"):
-            return Problem(
-                keys=("table",),
-                message=f"{path} is not available yet; write the results of the study to a CSV "
-                "file and name that",
+                message="table is required under `fixed`: a CSV file or study:NAME, whose columns "
+                "of numbers are settings of the study",
             )
         try:
-            table = read_table(path)
+            table = find_table(path, self.tables)
         except DataUnavailableError as fault:
             return Problem(keys=("table",), message=str(fault))
         return replace(self, settings=_settings(table.path, table.digest))
@@ -114,7 +124,7 @@ class ReplayCard:
         if missing(SETTINGS, config):
             return [Problem(keys=("table",), message="table is required")]
         try:
-            problem = _problem(_completed(config))
+            problem = _problem(_completed(config, self.tables), self.tables)
         except ValueError as fault:  # of a table that a variant has to itself
             problem = Problem(keys=("table",), message=str(fault))
         return [problem] if problem else []
@@ -126,13 +136,14 @@ class ReplayCard:
         Raises:
             ValueError: the config has a problem.
         """
-        full = _completed(config)
-        if problem := _problem(full):
+        full = _completed(config, self.tables)
+        if problem := _problem(full, self.tables):
             raise ValueError(problem.message)
-        table = read_table(full["table"])
+        table = find_table(full["table"], self.tables)
         own = {setting.name for setting in SETTINGS}
         kept = {name: value for name, value in full.items() if name in own or value is not None}
-        kept |= {"table": table.path, "sha256": table.digest}
+        place = CONTENT + table.digest if _is_kept(full) else table.path
+        kept |= {"table": place, "sha256": table.digest}
         flops = _flops(table, kept)
         assert flops is not None
         return Resolved(
@@ -147,7 +158,7 @@ class ReplayCard:
         Raises:
             DataUnavailableError: it cannot be read, or is not the one of the config.
         """
-        return _table_of(config).digest
+        return _table_of(config, self.tables).digest
 
     def pack_size(self, config: Config, device: str) -> int:
         """Returns 16: a trial takes no time, and starting one does."""
@@ -155,7 +166,7 @@ class ReplayCard:
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the pretended trainer."""
-        return ReplayTrainer
+        return partial(ReplayTrainer, tables=self.tables)
 
 
 class ReplayTrainer:
@@ -165,9 +176,15 @@ class ReplayTrainer:
         DataUnavailableError: the table cannot be read, or is another than when it was planned.
     """
 
-    def __init__(self, members: Sequence[Member], *, threads: int, device: str) -> None:
-        self._members = list(members)
-        self._losses = [replayed_loss(member.config, member.seed) for member in members]
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        tables: Tables | None = None,
+    ) -> None:
+        self._losses = [replayed_loss(each.config, each.seed, tables) for each in members]
 
     def run(self) -> Iterator[Sequence[Measurement]]:
         """Yields once."""
@@ -192,20 +209,21 @@ class ReplayTrainer:
         return "cpu"
 
 
-def replayed_loss(config: Config, seed: int) -> float:
+def replayed_loss(config: Config, seed: int, tables: Tables | None = None) -> float:
     """Returns the loss of a trial: that of the surface, and normal noise that is drawn from the
     seed and the axes alone; infinite where it diverges.
 
     Args:
         config: a canonical config.
         seed: the seed.
+        tables: finds a table that is no file of the user's.
 
     Raises:
         DataUnavailableError: the table cannot be read or has changed, or ends before this place.
     """
     import numpy as np
 
-    table = _table_of(config)
+    table = _table_of(config, tables)
     axes = _axes(table, config)
     loss = _surface(table, config["loss"], tuple(axes), _where(config)).at(list(axes.values()))
     if loss is None:
@@ -217,7 +235,7 @@ def replayed_loss(config: Config, seed: int) -> float:
 
 def _number(table: Table, name: str) -> Setting:
     cells = table.columns[name]
-    whole = all(cell.lstrip("+-").isdigit() for cell in cells)
+    whole = all(cell.lstrip("+-").isdigit() for cell in cells if cell)
     doc = f"Column {name} of the table."
     return Setting(name=name, kind="int" if whole else "float", doc=doc, optional=True)
 
@@ -243,21 +261,29 @@ def _settings(path: str, digest: str) -> tuple[Setting, ...]:
     return (*SETTINGS, *axes, *wheres)
 
 
-def _completed(config: Config) -> dict[str, Any]:
+def _is_kept(config: Config) -> bool:
+    """Returns whether the table of a config is the results of a study."""
+    return str(config["table"]).startswith((STUDY, CONTENT))
+
+
+def _completed(config: Config, tables: Tables | None) -> dict[str, Any]:
     """Returns a config with every setting of its table.
 
     Raises:
         ValueError: the table lacks what the config sets, or cannot be read.
     """
     try:
-        table = read_table(config["table"])
+        table = find_table(config["table"], tables)
     except DataUnavailableError as fault:
         raise ValueError(str(fault)) from None
-    return completed(_settings(table.path, table.digest), config)
+    full = completed(_settings(table.path, table.digest), config)
+    if full["flops"] is None and _is_kept(full) and "flops" in table.columns:
+        full["flops"] = "flops"
+    return full
 
 
-def _table_of(config: Config) -> Table:
-    table = read_table(config["table"])
+def _table_of(config: Config, tables: Tables | None) -> Table:
+    table = find_table(config["table"], tables)
     if config.get("sha256") not in (None, table.digest):
         raise DataUnavailableError(
             f"table {table.path} has the SHA-256 {table.digest} and not {config['sha256']}: it "
@@ -310,10 +336,29 @@ def _made_surface(
     return surface_of(table, table.losses(column), axes, _rows(path, digest, where))
 
 
-def _problem(config: Config) -> Problem | None:
+@lru_cache(maxsize=256)
+def _mixed(
+    path: str, digest: str, axes: tuple[str, ...], where: tuple[tuple[str, Any], ...]
+) -> str | None:
+    """Returns the column of a study's results, if any, that sets rows apart which would be taken
+    for seeds of one trial: the variant where there are several, or one that differs between two
+    rows of one seed."""
+    table, rows = read_table(path), _rows(path, digest, where)
+    columns, seen = table.columns, dict[tuple[str, ...], int]()
+    if len({columns["variant"][row] for row in rows}) > 1:
+        return "variant"
+    for row in rows:
+        other = seen.setdefault(tuple(columns[name][row] for name in (*axes, "seed")), row)
+        for name, cells in columns.items():
+            if name not in axes and cells[row] != cells[other]:
+                return name
+    return None
+
+
+def _problem(config: Config, tables: Tables | None) -> Problem | None:
     """Returns the first thing that is wrong with a completed config, or None."""
     try:
-        table = _table_of(config)
+        table = _table_of(config, tables)
     except DataUnavailableError as fault:
         return Problem(keys=("table", "sha256"), message=str(fault))
     for name in ("loss", "flops"):
@@ -333,14 +378,22 @@ def _problem(config: Config) -> Problem | None:
     if not _rows(table.path, table.digest, where):
         why = f"the table has no row where {_words(dict(where))}"
         return Problem(keys=(*(f"where.{name}" for name, _ in where), "table"), message=why)
-    flops = _flops(table, config)
-    if flops is None or not (math.isfinite(flops) and flops > 0):
-        why = "FLOPs are unknown here: name a column of positive numbers, or give a width"
-        return Problem(keys=("flops", "table"), message=why)
+    mixed = _mixed(table.path, table.digest, tuple(axes), where) if _is_kept(config) else None
+    if mixed is not None:
+        rows = _rows(table.path, table.digest, where)
+        found = ", ".join(sorted({table.columns[mixed][row] for row in rows}))
+        choice = "" if mixed == "variant" else f"sweep or fix {mixed}, or "
+        why = f"the study has results of several {mixed} ({found}), which would be taken for "
+        why += f"seeds of one trial; {choice}choose with `where: {{{mixed}: ...}}`"
+        return Problem(keys=(f"where.{mixed}", "table"), message=why)
     surface = _surface(table, config["loss"], tuple(axes), where)
     if surface.at(list(axes.values())) is None:
         why = f"{_words(axes)} is beyond the table, which has {surface.bounds()}"
         return Problem(keys=tuple(axes), message=why)
+    flops = _flops(table, config)
+    if flops is None or not (math.isfinite(flops) and flops > 0):
+        why = "FLOPs are unknown here: name a column of positive numbers, or give a width"
+        return Problem(keys=("flops", "table"), message=why)
     return None
 
 

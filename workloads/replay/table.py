@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from workloads.workload import DataUnavailableError
+from workloads.workload import DataUnavailableError, Tables
 
 MOST_BYTES = 64 << 20
 """Larger files are no table of a study's results."""
@@ -46,17 +46,19 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def numbers(self, name: str) -> tuple[float, ...] | None:
-        """Returns the cells of a column as finite numbers; None if one is none."""
+        """Returns the cells of a column as finite numbers, NaN where one is empty; None if one
+        is something else, or all are empty."""
         if ("numbers", name) not in self._read:
             self._read["numbers", name] = self._numbers(name)
         return self._read["numbers", name]
 
     def _numbers(self, name: str) -> tuple[float, ...] | None:
         try:
-            values = tuple(float(cell) for cell in self.columns[name])
+            values = tuple(float(cell) if cell else math.nan for cell in self.columns[name])
         except ValueError:
             return None
-        return values if all(map(math.isfinite, values)) else None
+        given = [value for value, cell in zip(values, self.columns[name], strict=True) if cell]
+        return values if given and all(map(math.isfinite, given)) else None
 
     def losses(self, name: str) -> tuple[float, ...]:
         """Returns the cells of a column of losses, those of diverged runs as infinity.
@@ -81,6 +83,27 @@ class Table:
         if not math.isfinite(value):
             raise ValueError(f"row {row} of column {name} holds {cell!r}, which is no number")
         return value
+
+
+STUDY, CONTENT = "study:", "sha256:"
+"""How the names of tables begin that are no paths: the results of a study, and a table that lies
+with such results, by its digest."""
+
+
+def find_table(name: str, tables: Tables | None) -> Table:
+    """Returns the table of a CSV file, or one that ``tables`` finds.
+
+    Raises:
+        DataUnavailableError: it is not found, cannot be read or is no table.
+    """
+    if not name.startswith((STUDY, CONTENT)):
+        return read_table(name)
+    if tables is None:
+        raise DataUnavailableError(
+            f"{name} lies in a store, and none was given; sweeper plan and sweeper run look into "
+            "that of --store"
+        )
+    return read_table(str(tables(name)))
 
 
 def read_table(path: str) -> Table:
@@ -161,14 +184,15 @@ def surface_of(
     Args:
         table: the table.
         values: a value for each of its rows.
-        axes: columns of numbers.
+        axes: columns of numbers; a row without one of them is left out.
         rows: the rows that count.
     """
     columns = [table.numbers(axis) for axis in axes]
     gathered: dict[tuple[float, ...], list[float]] = {}
     for row in rows:
         place = tuple(column[row] for column in columns if column is not None)
-        gathered.setdefault(place, []).append(values[row])
+        if not any(map(math.isnan, place)):
+            gathered.setdefault(place, []).append(values[row])
     cells = {place: math.fsum(found) / len(found) for place, found in gathered.items()}
     return Surface(tuple(axes), cells)
 

@@ -124,6 +124,11 @@ class Training:
         """
         self._pack.save(member, path)
 
+    def let_go(self, member: int) -> None:
+        """Ends a member as a divergence would: the tensors are cut down once half have ended."""
+        for state in self._pack.states:
+            state.ended |= state.member == member
+
     def device_name(self) -> str:
         """Returns the name of the processor or accelerator."""
         return device_name(self._device)

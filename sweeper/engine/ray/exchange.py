@@ -248,6 +248,7 @@ class Exchange:
                 orders,
                 patience,
                 drop=dispatcher.dropped(),
+                dominated=dispatcher.dominated(),
                 quarantined=dispatcher.health.quarantined,
                 silence=self._hang_seconds,
             )

@@ -47,10 +47,12 @@ class Reply:
     Attributes:
         stop: it has to write checkpoints and end.
         drop: keys of its order that another controller runs now.
+        dominated: keys of its order that are to end as dominated.
     """
 
     stop: bool = False
     drop: frozenset[str] = frozenset()
+    dominated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ class Exchanged:
 @dataclass
 class _Hold:
     """An order that a process has: when it was last heard of, in seconds of the event loop; why
-    it was ended, if it was; and the keys that it has to let go."""
+    it was ended, if it was; and the keys that it has to let go, and to end as dominated."""
 
     process: WorkerProcess
     order: int
     heard: float
     ended_because: str | None = None
     drop: frozenset[str] = field(default=frozenset())
+    dominated: frozenset[str] = field(default=frozenset())
 
 
 class Mailbox:
@@ -150,7 +153,7 @@ class Mailbox:
         if hold is None:
             return Reply(stop=self._closed)
         hold.heard = _now()
-        return Reply(stop=self._closed, drop=hold.drop)
+        return Reply(stop=self._closed, drop=hold.drop, dominated=hold.dominated)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot.
@@ -171,6 +174,7 @@ class Mailbox:
         patience: float,
         *,
         drop: Mapping[int, frozenset[str]] | None = None,
+        dominated: Mapping[int, frozenset[str]] | None = None,
         quarantined: frozenset[str] = frozenset(),
         silence: float = math.inf,
     ) -> Exchanged:
@@ -180,6 +184,7 @@ class Mailbox:
             orders: for the slots to pull.
             patience: seconds to wait for something to happen.
             drop: keys by number of their order that another controller runs now.
+            dominated: keys by number of their order that are to end as dominated.
             quarantined: places that are given no more orders.
             silence: seconds after which a process that says nothing is reported.
         """
@@ -189,6 +194,8 @@ class Mailbox:
         if orders:
             self._more_orders.set()
         self._drop(drop or {})
+        for hold in self._held.values():
+            hold.dominated |= (dominated or {}).get(hold.order, frozenset())
         # Set since the last exchange too: an order taken meanwhile has to be replaced at once.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._more_events.wait(), patience)

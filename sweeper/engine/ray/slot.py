@@ -99,6 +99,8 @@ class Slot(tune.Trainable):
         reply: Reply | None = self._heard(self._mailbox.post.remote(self._name, events))
         if reply is not None and reply.drop:
             host.drop(reply.drop)
+        if reply is not None and reply.dominated:
+            host.end_dominated(reply.dominated)
         if reply is None or reply.stop:
             self._events.extend(host.stop())
             self._host = None

@@ -316,12 +316,14 @@ class AttemptLog:
         error: str | None,
     ) -> Outcome:
         """Closes the log: writes the curve of a result, with the outcome in it, and returns the
-        outcome.
+        outcome. Metrics of a dominated trial are those of its last evaluation.
 
         Raises:
             StoreError: the disk is full or the folder cannot be written.
         """
         done = self.step / max(1, self.task.steps)
+        if kind == "dominated":
+            self._metrics = {m.metric: m.value for m in self._marks}  # the later one of a name
         outcome = Outcome(
             key=self.task.key,
             attempt=self.task.attempt,

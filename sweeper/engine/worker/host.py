@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
-from sweeper.engine.messages import Advanced, Ended, Event, Order, Task
+from sweeper.engine.messages import Advanced, Ended, Event, Marked, Order, Task
 from sweeper.engine.worker.attempt import (
     AttemptLog,
     disk_failure,
@@ -30,7 +30,15 @@ from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.study import find_card
-from workloads.workload import Card, DataUnavailableError, Measurement, Member, Trainer
+from workloads.workload import (
+    Card,
+    DataUnavailableError,
+    LetsGo,
+    Measurement,
+    Member,
+    ReadsTables,
+    Trainer,
+)
 
 SLICE_SECONDS = 0.5
 """How long a host trains before it listens again."""
@@ -100,7 +108,10 @@ class Host:
 
     @functools.cached_property
     def _card(self) -> Card:
-        return find_card(self.order.workload)
+        card = find_card(self.order.workload)
+        if isinstance(card, ReadsTables):
+            return card.with_tables(self.order.paths.find_table)
+        return card
 
     @property
     def done(self) -> bool:
@@ -113,7 +124,8 @@ class Host:
         return {task.key: self._records[task.key].step for task in self._running}
 
     def advance(self, seconds: float = SLICE_SECONDS) -> list[Event]:
-        """Trains for about ``seconds``, one step at least, and returns what happened."""
+        """Trains for about ``seconds``, one step at least, and returns what happened; an
+        evaluation that is told of ends it, so that the trial can be judged by it."""
         until = time.monotonic() + seconds
         while not self.done:
             try:
@@ -123,7 +135,7 @@ class Host:
                 if _is_asked_for(fault):
                     raise
                 self._fail(fault)
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or any(isinstance(e, Marked) for e in self._events):
                 break
         self._progress()
         return self._taken_events()
@@ -150,17 +162,34 @@ class Host:
         """Lets go of members whose lease was taken over: nothing more is written for them, and
         they end without an event. The others go on; keys of other orders change nothing.
 
-        A dropped member stays in its trainer until the pack ends, since taking it out would
-        mean to build the pack anew.
-
         Args:
             keys: keys of the trials to let go.
         """
         for key in keys:
             if key in self._records:
                 self._records[key].ended = True
+        self._let_go(keys)
+
+    def end_dominated(self, keys: Collection[str]) -> None:
+        """Ends members that others dominate, with what was measured of them so far.
+
+        Args:
+            keys: keys of the trials; those that do not train now change nothing.
+        """
+        for record in self._unfinished():
+            if record.task.key in keys:
+                self._end(record, "dominated")
+        self._let_go(keys)
+
+    def _let_go(self, keys: Collection[str]) -> None:
+        """Has the trainer do without members that have ended, if it can: else they stay in it
+        until their pack ends."""
+        trainer: object = self._trainer
         if self.done:
             self._steps = self._trainer = None
+        elif isinstance(trainer, LetsGo):
+            for index in [i for i, task in enumerate(self._running) if task.key in keys]:
+                trainer.let_go(index)
 
     def _taken_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -260,6 +289,8 @@ class Host:
             return  # dropped: the trainer goes on computing it beside the others
         record.add(item)
         metric = self.order.metric
+        if self.order.tell_marks and item.status == "running" and item.mark:
+            self._tell_mark(record, item.metrics.get(metric))
         if item.status != "completed" or has_number(record.metrics, metric):
             if item.status != "running":
                 self._end(record, item.status)
@@ -269,6 +300,17 @@ class Host:
             measured = ", ".join(sorted(record.metrics)) or "nothing"
             error = f"the trial ended without {metric!r}, the study's metric; measured: {measured}"
             self._end(record, "bug", error)
+
+    def _tell_mark(self, record: AttemptLog, value: float | None) -> None:
+        if value is not None:
+            self._events.append(
+                Marked(
+                    order=self.order.number,
+                    key=record.task.key,
+                    step=record.step,
+                    value=float(value),
+                )
+            )
 
     def _end(self, record: AttemptLog, kind: OutcomeKind, error: str | None = None) -> None:
         outcome = record.outcome(

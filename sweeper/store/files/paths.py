@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sweeper.store.files.protocol import TEMPORARY_PREFIX, FileStore
 
@@ -117,6 +118,17 @@ class Paths:
         ]
         lone = (name for name in checkpoints if _STEP.fullmatch(name) and name not in names)
         return [self.journal(name) for name in sorted(lone, key=self.step_of)]
+
+    # Recorded results ------------------------------------------------------------------------
+
+    @staticmethod
+    def table(digest: str) -> str:
+        """Returns the CSV file of results that a study replays, by the SHA-256 of its bytes."""
+        return f"tables/{digest}.csv"
+
+    def find_table(self, name: str) -> Path:
+        """Returns the file of a table that a config calls ``sha256:DIGEST``."""
+        return self.files.local(self.table(name.removeprefix("sha256:")))
 
     # Unfinished files -------------------------------------------------------------------------
 

@@ -88,7 +88,8 @@ def wrong_objectives(
 ) -> Iterator[Finding]:
     """Yields results whose objective is not the metric of a study that the trial is in."""
     metrics = metrics_of(connection, keys)
-    for row in rows_in(connection, select(results), results.c.trial_key, keys):
+    ended = select(results).where(results.c.outcome != "dominated")  # has no metric of its end
+    for row in rows_in(connection, ended, results.c.trial_key, keys):
         found = [finite(row.metrics.get(name)) for name in metrics.get(row.trial_key, ())]
         if found and row.objective not in found:
             yield Finding(

@@ -76,6 +76,7 @@ def retry_trials(
     *,
     failed: bool = False,
     diverged: bool = False,
+    dominated: bool = False,
     keys: Sequence[str] = (),
 ) -> Retried:
     """Makes trials of a study pending again, all that are asked for or none.
@@ -90,6 +91,7 @@ def retry_trials(
         failed: all its failed trials, and those completed without a finite objective, which
             older versions took for results.
         diverged: all its diverged trials, and those.
+        dominated: all its trials that were stopped because others dominated them.
         keys: single trials, by at least six digits of their keys, whatever became of them.
 
     Raises:
@@ -112,7 +114,9 @@ def retry_trials(
         busy = holders(connection, shown)
         chosen = set(named)
         chosen |= {key for key in failing if failed and key not in busy}
-        chosen |= {key for key in shown if diverged and members[key].outcome == "diverged"}
+        kinds = {"diverged"} if diverged else set()
+        kinds |= {"dominated"} if dominated else set()
+        chosen |= {key for key in shown if members[key].outcome in kinds}
         chosen |= numberless & {*shown}
         wanted = [key for key in members if key in chosen]
         for key in wanted:

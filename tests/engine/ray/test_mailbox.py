@@ -303,7 +303,7 @@ def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> No
         await pull(box)
         before = await box.post("a", [])
         drop = {1: frozenset(keys[:1]), 2: frozenset(keys[1:]), 3: frozenset(keys)}
-        await box.exchange([], 0.0, drop=drop)
+        await box.exchange([], 0.0, drop=drop, dominated={1: frozenset(keys[1:])})
         after = await box.post("a", [])
         process = WorkerProcess(id="1", host="here", pid=7)
         cut = await box.pull("b", process, SHAPE, [], 0.0)
@@ -314,6 +314,7 @@ def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> No
     before, after, truths, third = run(scene())
     assert before == Reply()
     assert not after.stop
+    assert len(after.dominated - after.drop) == 1
     assert truths == [True, True]
     assert third is None, "an order without members is nobody's"
 

@@ -112,7 +112,7 @@ def test_a_study_of_the_document_is_the_study(table: Path) -> None:
     ("fixed", "sweep", "why"),
     [
         ({"table": "nowhere.csv"}, {}, "nowhere.csv cannot be read: No such file"),
-        ({"table": "study:old"}, {}, "study:old is not available yet"),
+        ({"table": "study:old"}, {}, "study:old lies in a store, and none was given"),
         ({"table": 3}, {}, "table is required under `fixed`"),
         ({"loss": "accuracy"}, {}, "no column 'accuracy'; it has optimizer, width"),
         ({"loss": "optimizer"}, {}, "row 1 of column optimizer holds 'adam', which is no number"),

@@ -92,6 +92,19 @@ def test_a_pack_in_which_most_have_diverged_goes_on_with_the_rest() -> None:
         running.parameters(0)
 
 
+def test_members_that_are_let_go_leave_the_bits_of_the_others() -> None:
+    members = [member(seed=i) for i in range(3)]
+    running, together = trainer(*members), []
+    for said in running.run():
+        together += said
+        if any(each.step == 5 for each in said):
+            running.let_go(0)
+            running.let_go(2)
+    assert history(together, 1) == history(measured(trainer(members[1])))
+    assert history(together, 0)[-1][-1] == "running"
+    assert running.parameters(1)["readout"].shape[0] == 1
+
+
 def test_a_pack_in_which_all_diverge_ends_early() -> None:
     said = list(trainer(member(learning_rate=2.0**60), member(learning_rate=2.0**61)).run())
     assert len(said) < TINY["steps"]
