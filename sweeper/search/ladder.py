@@ -347,9 +347,12 @@ class _Group:
         return [plan_trial(self._study, self._variant, point, int(seed)) for seed in self._seeds]
 
     def _loss(self, outcome: Outcome) -> float:
-        """Returns the loss of an outcome, minus the metric where more of it is better."""
+        """Returns the loss of an outcome, minus the metric where more of it is better; NaN of one
+        that has none at its end."""
         if outcome.kind == "diverged":
             return math.inf
+        if outcome.kind == "dominated":
+            return math.nan
         value = outcome.metrics.get(self._study.objective.metric, math.nan)
         return -value if self._study.objective.goal == "max" else value
 
