@@ -87,6 +87,7 @@ class Ladder:
         aim: Aim | None = None,
         prior: BasinPrior | None = None,
     ) -> None:
+        self._outcomes: dict[str, Outcome] = {}
         aim, prior = aim or aim_of(study), prior or BasinPrior()
         self._groups = [
             _Group(study, variant, settings, points, known, aim, prior)
@@ -125,13 +126,16 @@ class Ladder:
 
     def ask(self) -> Sequence[Proposal]:
         """Returns the next wave of every group whose last one has ended."""
-        return [proposal for group in self._groups for proposal in group.ask()]
+        wave = [proposal for group in self._groups for proposal in group.ask()]
+        for group in self._groups:  # a trial of two variants is told but once
+            group.tell(self._outcomes)
+        return wave
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Takes in how proposed trials ended."""
-        told = {outcome.key: outcome for outcome in outcomes}
+        self._outcomes |= {outcome.key: outcome for outcome in outcomes}
         for group in self._groups:
-            group.tell(told)
+            group.tell(self._outcomes)
 
 
 make = Ladder
@@ -269,11 +273,15 @@ class _Group:
 
     def tell(self, told: Mapping[str, Outcome]) -> None:
         mine = [key for keys in self._keys.values() for key in keys]
-        new = {key: self._loss(told[key]) for key in mine if key in told}
-        if not new:
-            return
+        losses = {key: self._loss(told[key]) for key in mine if key in told}
+        new = {
+            key: loss
+            for key, loss in losses.items()
+            if key not in self._losses
+            or (math.isnan(self._losses[key]) and not math.isnan(loss))  # it was run again
+        }
         self._losses |= new
-        if all(key in self._losses for key in mine) and not self._unasked():
+        if new and all(key in self._losses for key in mine) and not self._unasked():
             made = [
                 Made(rung=rung, place=place, losses=tuple(self._losses[key] for key in keys))
                 for (rung, place), keys in sorted(self._keys.items())

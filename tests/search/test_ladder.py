@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from sweeper.search.base import Proposal
 from sweeper.search.basins.climb import ENOUGH, FULL, Aim, Axis, Made, Rung, next_runs
 from sweeper.search.ladder import Ladder
 from sweeper.study.plan import expand
-from sweeper.study.study import Study
+from sweeper.study.study import Study, load_study
 from workloads.planted import surface
 
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 WIDTHS = [32, 64, 128, 256, 512]
 RATES = [2.0**power for power in range(-12, 1)]
 FIXED = {"noise": 0.001, "drift": -0.4, "curvature": 0.05, "optimum": -4.2}
@@ -213,6 +215,30 @@ def test_what_a_grid_found_before_counts_as_known() -> None:
     assert not {p.trial.trial.key for p in made} & {item.trial.key for item in small}
     assert flops(made) < flops(climbed(study)[1])
     assert np.abs(errors(ladder)).max() < 0.3
+
+
+def test_a_trial_that_two_variants_share_is_told_to_both() -> None:
+    """At the base width sp and mup are one model; as the run does, an outcome is told but once."""
+    study = load_study(STUDIES / "quickstart.yaml", search="ladder")
+    ladder, told = Ladder(study), set()
+    for _ in range(200):
+        wave = list(ladder.ask())
+        fresh = {p.trial.trial.key: p for p in wave if p.trial.trial.key not in told}
+        told |= fresh.keys()
+        ladder.tell([learned(proposal) for proposal in fresh.values()])
+        if ladder.finished:
+            break
+    assert ladder.finished
+    assert all(standing.stop for standing in ladder.standings)
+
+
+def learned(proposal: Proposal) -> Outcome:
+    trial = proposal.trial.trial
+    steps = math.log2(float(str(trial.config["width"])) / 64)
+    drift = 0.0 if trial.config["parametrization"] == "mup" else -1.0
+    away = math.log2(float(str(trial.config["learning_rate"]))) + 6 - drift * steps
+    loss = 1 + 0.02 * away**2
+    return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
 
 
 def test_trials_that_all_fail_end_a_ladder() -> None:
