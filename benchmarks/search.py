@@ -18,7 +18,9 @@ and judged by
 All are read by the analysis as `sweeper drift` reads them: `ladder`, after the optima, and
 `ladder-verdict`, after the verdict, all scales together, the others scale by scale. `grid` is the
 full one; `tpe` and `gp` are samplers of Optuna, with as many trials of every scale as cost what a
-ladder does. Where the analysis finds no optimum, the lowest run is taken for it.
+ladder does, and `telescope-cut` is a telescope that ends when it has spent as much. Where the
+analysis finds no optimum, the lowest run is taken for it, and at a width without any what holds at
+the one before.
 
     python -m benchmarks.search --repetitions 4       # the table of docs/benchmarks.md
     python -m benchmarks.search --series Muon/SP --by-series
@@ -180,11 +182,18 @@ def read(
     return Found(optima=np.array([known.get(w, math.nan) for w in widths]), ruling=ruling)
 
 
-def run(search: Search, replay: Replay) -> list[tuple[PlannedTrial, Outcome]]:
-    """Runs a search to its end; returns its trials and how they ended."""
-    ended = []
+def run(
+    search: Search, replay: Replay, budget: float = math.inf
+) -> list[tuple[PlannedTrial, Outcome]]:
+    """Runs a search to its end, or until a budget in FLOPs is spent; returns its trials and how
+    they ended."""
+    ended: list[tuple[PlannedTrial, Outcome]] = []
     while wave := search.ask():
-        new = [(each.trial, replay.outcome(each.trial)) for each in wave]
+        new = []
+        for proposal in wave:
+            if replay.flops + float(proposal.trial.trial.derived["flops"]) > budget:
+                return ended + new
+            new.append((proposal.trial, replay.outcome(proposal.trial)))
         search.tell([outcome for _, outcome in new])
         ended += new
     return ended
@@ -195,19 +204,25 @@ def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
     return read(study, run(Ladder(study, aim=aim), replay), estimator=SHARED)
 
 
-def named(study: Study, replay: Replay, **section: Any) -> Found:
+def named(study: Study, replay: Replay, share: float = math.inf, **section: Any) -> Found:
     """Returns what is found in the trials of a search that a study can name: by the analysis, and
-    where it finds no optimum by the lowest run.
+    where it finds no optimum by the lowest run; at a width that it did not reach, what holds at
+    the one before.
 
     Args:
         study, replay: as of every search.
+        share: of the grid's FLOPs, after which it ends.
         section: the section ``search`` of the study.
     """
     asked = Study.from_document({**study.document, "search": section})
-    ended = run(make_search(asked), replay)
+    whole = math.fsum(float(each.trial.derived["flops"]) for each in expand(study))
+    ended = run(make_search(asked), replay, share * whole)
     found = read(study, ended)
-    lowest = [_lowest(ended, width) for width in study.axes("default")["width"]]
-    return replace(found, optima=np.where(np.isnan(found.optima), lowest, found.optima))
+    optima: list[float] = []
+    for optimum, width in zip(found.optima, study.axes("default")["width"], strict=True):
+        place = _lowest(ended, width) if math.isnan(optimum) else float(optimum)
+        optima.append(optima[-1] if optima and math.isnan(place) else place)
+    return replace(found, optima=np.array(optima))
 
 
 def _lowest(ended: Sequence[tuple[PlannedTrial, Outcome]], width: int) -> float:
@@ -232,6 +247,7 @@ SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "ladder": ladder,
     "ladder-verdict": partial(ladder, aim=Aim(claims=((0, *CLAIM),))),
     "telescope": partial(named, method="telescope"),
+    "telescope-cut": partial(named, share=LADDER_SHARE, method="telescope"),
 } | {
     sampler: partial(sampled, sampler=sampler)
     for sampler in ("tpe", "gp")
