@@ -249,3 +249,30 @@ def test_trials_that_all_fail_end_a_ladder() -> None:
     ladder, made = climbed(study_of(), failed)
     assert {p.trial.scale for p in made} == {32.0}
     assert set(ladder.climbs[0].state.stops) == {FULL}
+
+
+def test_two_hyperparameters_are_found_together_for_a_twentieth_of_the_grid() -> None:
+    """The second one stands in a setting that the planted surface would use otherwise."""
+    study = planted(
+        sweep={"width": WIDTHS, "learning_rate": {"log2": [-8, 0]}, "floor": {"log2": [-6, 2]}},
+        search={"method": "ladder"},
+    )
+
+    def tilted(proposal: Proposal) -> Outcome:
+        trial = proposal.trial.trial
+        step = math.log2(float(str(trial.config["width"])) / 32)
+        d = math.log2(float(str(trial.config["learning_rate"]))) + 4.2 + 0.4 * step
+        e = math.log2(float(str(trial.config["floor"]))) + 2.0 - 0.3 * step
+        if d > 2.6:
+            return Outcome(key=trial.key, attempt=1, kind="diverged")
+        loss = 1 + 0.025 * d**2 + 0.0075 * e**2 + 0.011 * d * e
+        return Outcome(key=trial.key, attempt=1, kind="completed", metrics={"val_loss": loss})
+
+    ladder, made = climbed(study, tilted)
+    assert share(study, made) < 0.06
+    (climb,) = ladder.climbs
+    assert climb.state.basins is not None
+    steps = np.log2(np.array(WIDTHS) / 32)
+    assert climb.state.basins.optima == pytest.approx(
+        np.array([-4.2 - 0.4 * steps, -2.0 + 0.3 * steps]), abs=0.1
+    )
