@@ -49,6 +49,9 @@ SMOOTH = 0.06
 LEAST_RISE = 0.02
 """Share of the loss by which it rises from the smallest to the largest scale, at least."""
 
+LEAP = 0.5
+"""Share of the loss by which it rises from one scale to the next, where it falls elsewhere."""
+
 RISE_SIGMAS = 4.0
 """Standard deviations of a run by which it rises, at least."""
 
@@ -217,7 +220,8 @@ def _roughness(u: Floats, logs: Floats) -> float:
 
 def rising_loss(best: BestLosses, metric: str, goal: Literal["min", "max"]) -> str | None:
     """Returns from where to where the best loss rises with the scale, if it does: beyond the
-    noise between seeds, or without seeds at every of three scales or more."""
+    noise between seeds, or without seeds at every of three scales or more; else the first two
+    scales between which it leaps."""
     if is_batch_size(best.scale):
         return None
     scales, losses = best.scales[best.inside], best.losses[best.inside]
@@ -227,7 +231,11 @@ def rising_loss(best: BestLosses, metric: str, goal: Literal["min", "max"]) -> s
     steps = np.diff(losses) > 0
     least = max(LEAST_RISE * abs(float(losses[0])), RISE_SIGMAS * float(np.nan_to_num(best.noise)))
     if rise < least or not (steps.all() if np.isnan(best.noise) else steps.mean() > 0.7):
-        return None
+        leaps = np.flatnonzero(np.diff(losses) > np.maximum(LEAP * np.abs(losses[:-1]), least))
+        if not len(leaps):
+            return None
+        part = slice(leaps[0], leaps[0] + 2)
+        scales, losses = scales[part], losses[part]
     sign, verb = (1, "rises") if goal == "min" else (-1, "falls")
     return (
         f"the best {metric} {verb} with {best.scale}, from {sign * losses[0]:.4g} at "

@@ -166,7 +166,8 @@ def of_joint(names: tuple[str, str], scale: str, groups: Sequence[JointOfGroup])
     alone = len(groups) == 1
     said = [_moved_together(names, scale, group, alone=alone) for group in groups[:TOLD]]
     if len(groups) > TOLD:
-        said.append(f"{len(groups) - TOLD} more groups stand below.")
+        left = len(groups) - TOLD
+        said.append(f"{left} more {'group stands' if left == 1 else 'groups stand'} below.")
     return " ".join(said)
 
 
@@ -324,7 +325,8 @@ class _DriftWords:
         if "scattered" in drift.flags:
             yield "the optima scatter beyond their noise"
         if drift.censored:
-            yield f"{len(drift.censored)} of {number} optima are bounds"
+            are = "is a bound" if len(drift.censored) == 1 else "are bounds"
+            yield f"{len(drift.censored)} of {number} optima {are}"
         for flag, words in DOUBTS.items():
             count = sum(flag in optimum.flags for optimum in group.optima)
             if count:
@@ -348,9 +350,12 @@ class _DriftWords:
             least = "at least " if math.isinf(worst.high) else "" if open_ends else "up to "
             more = f" and is not resolved at {plural(open_ends, 'other')}" if open_ends else ""
             ends = "" if math.isinf(worst.high) else f", 95% {worst.low:.2g} to {worst.high:.2g}"
+            told = worst.low if math.isinf(worst.high) else worst.regret
+            share = 100 * told / abs(worst.tuned) if worst.tuned else math.nan
             return (
-                f"{what} costs {least}{worst.regret:.2g} in {self._metric} "
-                f"({percent(worst.percent)}{ends}) at {self._scale} {worst.scale:g}{more}"
+                f"{what} costs {least}{told:.2g} in {self._metric} "
+                f"({percent(share)}{ends}) at {self._scale} "
+                f"{worst.scale:g}{more}"
             )
         worst = max(known, key=lambda cost: cost.high)
         if math.isinf(worst.high) or not worst.tuned:

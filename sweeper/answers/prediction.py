@@ -54,7 +54,7 @@ class Predicted(StudyGroup):
         cost = self.cost(metric) or "what it costs is unknown"
         return (
             f"At {place} the best {what} is predicted to be {with_power(found.value)} (95% "
-            f"{power_range(found.low, found.high)}, by the {found.model} rule), {cost}."
+            f"{power_range(found.low, found.high)}, {found.by}), {cost}."
         )
 
 
@@ -80,7 +80,9 @@ class PredictionStatement(Statement):
         place = ", ".join(f"{name} {value:g}" for name, value in self.target.items())
         said = [one.sentence(place, self.metric) for one in self.groups[:TOLD]]
         if len(self.groups) > TOLD:
-            said.append(f"{len(self.groups) - TOLD} more predictions stand below.")
+            left = len(self.groups) - TOLD
+            more = "prediction stands" if left == 1 else "predictions stand"
+            said.append(f"{left} more {more} below.")
         return " ".join(said)
 
     def to_json(self) -> dict[str, Any]:

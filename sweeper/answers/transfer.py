@@ -40,6 +40,7 @@ from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.view import view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
+from sweeper.words import plural
 
 FLAWS = {
     "poor_fit": "the constants rest on a poor fit, which its own points contradict,",
@@ -217,8 +218,8 @@ def _usable(group: DriftGroup) -> tuple[Optimum, ...]:
     located = tuple(optimum for optimum in group.optima if optimum.located)
     if len(located) < 2:
         raise AnalysisRefusal(
-            f"{len(located)} scales have their minimum inside the grid, and gaps need 2"
-            + (f": {group.refused}" if group.refused else "")
+            f"{plural(len(located), 'scale has', 'scales have')} the minimum inside the grid, and "
+            "gaps need 2" + (f": {group.refused}" if group.refused else "")
         )
     top = max([optimum.scale for optimum in group.optima] + list(group.left_out))
     if located[-1].scale < top:

@@ -284,7 +284,8 @@ def _regret(row: Regret | None, digits: int) -> str:
         return "diverges"
     share = f" ({percent(row.percent)})" if math.isfinite(row.percent) else ""
     if row.resolved and math.isinf(row.high):
-        return f"at least {row.regret:.{digits}f}{share}"
+        least = f" ({percent(100 * row.low / abs(row.tuned))})" if share else ""
+        return f"at least {row.low:.{digits}f}{least}"
     if row.resolved and not row.harmless:
         return f"{row.regret:.{digits}f}{share}, {row.low:.2g} to {row.high:.2g}"
     bound = f", ≤ {row.high:.2g}" if math.isfinite(row.high) else ""

@@ -178,7 +178,7 @@ def _held_sentence(group: RuleGroup, rule: Rule, scale: str, metric: str) -> str
     worst, _ = max(held, key=lambda pair: abs(pair[0].error))
     costs = [cost for _, cost in held if cost is not None]
     inside = sum(one.inside for one, _ in held)
-    lost = f"its {metric} is not measured"
+    lost = "what that costs is not measured"
     if costs:
         lost = f"costs at most {max(0.0, *costs):.2g} in {metric}"
     return (

@@ -34,6 +34,7 @@ from sweeper.cli.text import (
     print_json,
 )
 from sweeper.errors import RequestError
+from sweeper.words import with_article
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -212,10 +213,13 @@ def _quality(group: Transfer, sign: int) -> Iterator[str]:
 
 
 def _measured(number: MeasuredNumber | Rate, digits: str = "+.2f") -> str:
-    low, high = (
-        f"{end:{digits}}" if math.isfinite(end) else "open" for end in (number.low, number.high)
-    )
-    return f"{number.value:{digits}} [{low}, {high}]"
+    return f"{number.value:{digits}} {_ends(number.low, number.high, digits)}"
+
+
+def _ends(low: float, high: float, digits: str) -> str:
+    """Returns ``[0.49, 0.55]``, an infinite end as ``open``."""
+    said = (f"{end:{digits}}" if math.isfinite(end) else "open" for end in (low, high))
+    return f"[{', '.join(said)}]"
 
 
 def _free(group: Transfer) -> str:
@@ -237,8 +241,16 @@ def _rate(rate: Rate) -> str:
 
 def _law(law: Law, scale: str, sign: int) -> str:
     (term,) = law.terms
+    if "no_fall" in law.flags:
+        return f"shows no {'fall' if sign > 0 else 'rise'} with {with_article(scale)}"
     joint = "+" if sign > 0 else "-"
-    return f"{sign * law.asymptote:.4g} {joint} {term.amplitude:.4g} {scale}^-{term.exponent:.3g}"
+    low, high = sorted((sign * law.low, sign * law.high))
+    limit = _ends(low, high, ".4g")
+    rate = _ends(term.low, term.high, ".3g")
+    return (
+        f"{sign * law.asymptote:.4g} {limit} {joint} {term.amplitude:.4g} "
+        f"{scale}^-{term.exponent:.3g} {rate}"
+    )
 
 
 Number = float | None

@@ -111,6 +111,12 @@ def test_a_loss_that_rises_with_the_scale_is_said_to() -> None:
     assert fell is not None and "the best acc falls with width, from 0.9 at 64 to 0.7" in fell
 
 
+def test_a_loss_that_leaps_at_one_scale_is_said_to() -> None:
+    said = rising_loss(made([3.5, 3.06, 2.75, 12.6]), "loss", "min")
+    assert said is not None and "from 2.75 at 256 to 12.6 at 512" in said
+    assert rising_loss(made([3.5, 3.06, 2.75, 3.1]), "loss", "min") is None
+
+
 def test_a_rise_within_the_noise_and_one_along_batches_are_not_said() -> None:
     assert rising_loss(best_of(case("one_rate_zero").query("lr > 0")), "loss", "min") is None
     assert rising_loss(made([3.0, 3.05, 3.1], noise=0.05), "loss", "min") is None

@@ -43,6 +43,21 @@ def test_a_group_names_the_runs_that_blew_up_in_its_json(sweeper: Sweeper) -> No
     assert all("nothing is fitted through them" in each for each in group["blow_ups"])
 
 
+def test_a_transfer_that_may_diverge_costs_at_least_what_the_last_sound_run_lost(
+    sweeper: Sweeper,
+) -> None:
+    take(sweeper, "finite_blow_up_huge")
+    document = sweeper("drift", "finite_blow_up_huge", "--json").document
+    costs = document["groups"][0]["regret"]
+    assert [cost["resolved"] for cost in costs] == [False, True, True, True]
+    lost = [0.5 * 0.08 * octaves**2 for octaves in (0, 0.5, 1, 1.5)]
+    for cost, true in zip(costs, lost, strict=True):
+        assert cost["low"] <= true
+        assert cost["low"] >= 0.5 * true
+    assert "costs at least 0.0" in document["bottom_line"]
+    assert "at width 1024" in document["bottom_line"]
+
+
 def test_a_comparison_and_a_report_name_the_runs_that_blew_up(
     sweeper: Sweeper, tmp_path: Path
 ) -> None:
@@ -161,6 +176,7 @@ def test_the_bottom_line_of_a_prediction_a_comparison_and_a_page(
         "bottom_line"
     ]
     assert line.startswith("At width 4096 the best lr is predicted to be 0.0006")
+    assert "the average of 3 rules, power with" in line
     assert sweeper("report", "finite_blow_up_huge", "--out", "page").code == 0
     page = (tmp_path / "page" / "index.html").read_text("utf-8")
     assert page.index("The best lr falls with the width") < page.index("runs blew up")

@@ -171,8 +171,27 @@ class Optimum(ScaleEstimate):
     def regret_draws(self, log2: float) -> Floats:
         """Returns the loss at a place less that at the optimum in every resample, shape [R]: NaN
         where the place, as far from the optimum as it is in the resample, was not measured."""
+        return self._regrets(self._moved_along(log2))
+
+    def least_regret_draws(self, log2: float) -> Floats:
+        """Returns what is lost at a place at least in every resample, shape [R]: where the place
+        was not measured, what the last point on the way to it loses."""
+        parts = (self.grid[part] for part in equal_runs(np.isfinite(self.losses)))
+        around = [x for x in parts if x[0] <= self.log2 <= x[-1]]
+        if not around:
+            return self.regret_draws(log2)
+        known = around[0]
+        places = self._moved_along(log2)
+        unknown = np.isnan(self._regrets(places))
+        return self._regrets(np.where(unknown, np.clip(places, known[0], known[-1]), places))
+
+    def _moved_along(self, log2: float) -> Floats:
+        """Returns where a place lies in every resample, as far from the optimum as it is there."""
         drawn, vertices = self.draws[self.estimator], self.resamples.vertices
-        places = log2 + vertices.log2 - drawn.log2
+        return np.asarray(log2 + vertices.log2 - drawn.log2, np.float64)
+
+    def _regrets(self, places: Floats) -> Floats:
+        vertices = self.resamples.vertices
         found = self._losses_at(places[:, None], self.resamples.losses, vertices.shape)
         return np.maximum(found[:, 0] - vertices.loss, 0.0)
 

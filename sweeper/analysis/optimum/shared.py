@@ -80,6 +80,10 @@ class SharedOptimum(Optimum):
         rise = _profile(self.layout, self.drawn, self.index, places)[:, 0]
         return self._known(places[:, 0], rise)
 
+    def least_regret_draws(self, log2: float) -> Floats:
+        """Returns the same: what no run tells is open, the basin's own shape beyond it unknown."""
+        return self.regret_draws(log2)
+
     def _known(self, places: Floats, losses: Floats) -> Floats:
         finite = self.grid[np.isfinite(self.losses)]
         low, high = min(finite[0], self.log2), max(finite[-1], self.log2)

@@ -83,6 +83,15 @@ class Prediction:
         return float(2.0**self.log2)
 
     @property
+    def by(self) -> str:
+        """What it goes by: the one form that counts, or the average of several."""
+        several = sum(weight >= LEAST_TOLD for weight in self.weights.values())
+        if several < 2:
+            return f"by the {self.model} rule"
+        share = f"{self.weights[self.model]:.0%}"
+        return f"the average of {several} rules, {self.model} with {share} of the weight"
+
+    @property
     def factor(self) -> float:
         """Extrapolation: the largest factor between the target and what was measured."""
         return float(2.0 ** max(abs(d) for d in self.doublings.values()))
@@ -239,7 +248,8 @@ def _assumptions(rule: Rule, doublings: Mapping[str, float], *, curved: bool) ->
     bounded = sum(not site_optimum.located for site_optimum in rule.site_optima)
     if bounded:
         said.append(
-            f"{bounded} of {len(rule.site_optima)} optima are bounds only, and entered as such"
+            f"{bounded} of {len(rule.site_optima)} optima "
+            f"{'is a bound' if bounded == 1 else 'are bounds'} only, and entered as such"
         )
     if curved:
         said.append(

@@ -99,11 +99,12 @@ def _kappa(x: Floats, curvatures: Floats) -> MeasuredNumber | None:
 def asymptotic_penalties(laws: Sequence[Law | None]) -> list[MeasuredNumber | None]:
     """Returns R_inf of each of several variants: the asymptote of its tuned loss less the lowest
     asymptote of all, with the error of both; None for that lowest one, where a variant has no
-    law, and where there is nothing to compare it to.
+    law or does not fall, and where there is nothing to compare it to.
 
     Args:
         laws: of the tuned losses of variants that differ in nothing else.
     """
+    laws = [None if law is None or "no_fall" in law.flags else law for law in laws]
     known = [law for law in laws if law is not None]
     lowest = min(known, key=lambda law: law.asymptote, default=None)
     return [

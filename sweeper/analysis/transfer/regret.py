@@ -155,13 +155,16 @@ def _interval(
     if certainty == "at_least":
         place = _last_trained(optimum, place)
     low, high = interval_round(regret, optimum.regret_draws(place))
+    if not optimum.censored:  # beyond the points round the optimum no less is lost than at them
+        low, _ = interval_round(regret, optimum.least_regret_draws(place))
     ends = np.array([optimum.low, optimum.high])
     moved = optimum.curve(place + optimum.log2 - ends) - tuned if np.isfinite(ends).all() else ends
     moved = np.where(np.isfinite(moved), np.maximum(moved, 0.0), np.inf)
     inside = optimum.low <= place <= optimum.high
     low = 0.0 if inside else max(0.0, min(low, float(moved.min())))
     if not np.isfinite(ends).all() and optimum.noise > 0:
-        low = max(low, regret + tuned - float(np.min(optimum.losses)) - _floor(optimum))
+        least = regret + tuned - float(np.min(optimum.losses)) - _floor(optimum)
+        low = min(regret, max(low, least))
     if certainty == "at_least" or optimum.censored:
         return low, math.inf
     return low, max(high, float(moved.max()))

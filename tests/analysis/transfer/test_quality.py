@@ -94,6 +94,20 @@ def test_r_inf_is_the_asymptote_above_the_lowest() -> None:
     assert above.value == pytest.approx(0.2, abs=0.02)
 
 
+def test_a_variant_that_does_not_fall_has_no_limit() -> None:
+    scales = np.array([32.0, 64.0, 128.0, 256.0])
+    level = fit_law(
+        {"scale": scales},
+        3 + 0.01 * np.array([0.0, 1.0, 2.0, 3.0]),
+        method="least_squares",
+        errors=np.full(4, 1e-3),
+        free_asymptote=True,
+        resamples=200,
+    )
+    assert "no_fall" in level.flags
+    assert asymptotic_penalties([level, law(2.0)]) == [None, None]
+
+
 def test_one_variant_has_nothing_to_be_compared_to() -> None:
     assert asymptotic_penalties([law(3.0)]) == [None]
     assert asymptotic_penalties([None]) == [None]
