@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sweeper.analysis import (
     COMPARED,
+    DEFAULT,
     GAPS,
     REPLICATED,
     SHARED,
@@ -256,6 +258,10 @@ def why_refused(value: float, low: float, high: float) -> str:
     return ""
 
 
+def _rests_on_few(group: DriftGroup) -> bool:
+    return any("few_points" in optimum.flags for optimum in group.optima)
+
+
 def _bounded(group: DriftGroup) -> dict[float, str]:
     return {
         optimum.scale: "its optimum is only a bound"
@@ -388,8 +394,8 @@ def transfers_of(
             else the first that is swept over positive numbers.
         scale, horizon, each: see :func:`view_study`.
         reference: ``largest`` or ``limit``.
-        estimator: how an optimum is read off its points; None is the spline of the source, or all
-            scales together where a ladder left them too few points.
+        estimator: how an optimum is read off its points; None is the spline of the source; where
+            scales have few points the default of drift, and all scales together after a ladder.
         allow_holes: answer although neighbours of a minimum are missing.
 
     Raises:
@@ -402,7 +408,10 @@ def transfers_of(
     found = []
     named = estimator or (SHARED if view.estimator == SHARED else "spline")
     for column in view.hyperparameters:
-        drifts = view.statement(column, estimator=named, allow_holes=allow_holes, partial=True)
+        read = partial(view.statement, column, allow_holes=allow_holes, partial=True)
+        drifts = read(estimator=named)
+        if estimator is None and any(map(_rests_on_few, drifts.groups)):
+            drifts = read(estimator=DEFAULT)  # a spline knows nothing of shapes it did not see
         cost = run_cost(view.select(column).rows, view.scale)
         economy = None if cost is None else Economy(cost_exponent=cost.exponent)
         found.append(transfer_statement(drifts, reference=reference, economy=economy))

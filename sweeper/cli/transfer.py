@@ -93,7 +93,8 @@ def transfer(
     estimator: Annotated[
         CurvedEstimator | None,
         typer.Option(
-            help="How an optimum is read off its points (default: spline; shared for a ladder).",
+            help="How an optimum is read off its points (default: spline; skewed where points "
+            "are few, shared for a ladder).",
             show_default=False,
         ),
     ] = None,

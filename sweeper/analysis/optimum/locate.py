@@ -410,6 +410,9 @@ def _interval_and_flags(
         others = _rivals(estimator, measured, draws, COMPARED)
         for above in _cut_off(curve):
             low, high = reflect(value, low, high, others, above=above)
+        diverged = curve.log2[np.isinf(curve.means)]  # an optimum lies before them
+        low = max([low, *diverged[diverged < value][-1:].tolist()])
+        high = min([high, *diverged[diverged > value][:1].tolist()])
     low, high = min(low, float(main.low[0])), max(high, float(main.high[0]))
     twin = _twin(curve, noise)
     if twin is not None:

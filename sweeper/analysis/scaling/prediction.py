@@ -35,6 +35,10 @@ NODES = 31
 LEAST_TOLD = 0.005
 """Weight from which on a form of the rule is told."""
 
+KNOWN_BASIN = 3.0
+"""Octaves off a minimum, one standard deviation of a prediction, beyond which no parabola tells
+what that costs: basins are hardly ever measured so far."""
+
 REACH, LARGEST = 64.0, 1000.0
 """Doublings beyond which nothing is foretold, and the largest exponent of 2 that is printed."""
 
@@ -129,7 +133,10 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
             "nothing is known so far out; ask for a nearer target"
         )
     curved = curvature_at(rule, u)
+    if ahead.sd > KNOWN_BASIN:
+        curved = None  # no basin was seen so far from its minimum
     curvature = None if curved is None else curved.mean
+    regret = None if curvature is None else 0.5 * curvature * ahead.sd**2
     by_scale = dict(zip(rule.scales, doublings.tolist(), strict=True))
     said = {n: v for n, v in ahead.by_form().items() if rule.candidates[n].contender}
     return Prediction(
@@ -142,8 +149,8 @@ def predict_at(rule: Rule, target: Mapping[str, float]) -> Prediction:
         others={name: value for name, value in said.items() if name != rule.model},
         weights=rule.forecaster.weights,
         sd=ahead.sd,
-        regret=None if curvature is None else 0.5 * curvature * ahead.sd**2,
-        regret_high=None if curved is None else _dearest(ahead, curved),
+        regret=regret,
+        regret_high=None if curved is None else max(regret or 0.0, _dearest(ahead, curved)),
         curvature=curvature,
         doublings=by_scale,
         assumptions=tuple(_assumptions(rule, by_scale, curved=curvature is not None)),
