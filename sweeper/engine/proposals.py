@@ -155,8 +155,8 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
 
 
 def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:
-    """Returns a trial of the store as one of the study, at whatever values of its axes; None if
-    it differs in anything else."""
+    """Returns a trial of the store as one of the study, at whatever values of its axes but the
+    scale, which has those declared, as seeds have; None if it differs in anything else."""
     if member.variant not in study.variants:
         return None
     space = study.space(member.variant)
@@ -164,7 +164,9 @@ def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:
     swept = {name: config[name] for name in space.axes if name in config}
     settings = {**space.constants, **swept}
     applied = {name: v for name, v in settings.items() if name in space.applied}
-    if study.scale not in applied or study.card.problems(applied):
+    if applied.get(study.scale) not in space.axes[study.scale]:  # a value that was removed
+        return None
+    if member.trial.seed not in space.seeds or study.card.problems(applied):
         return None
     planned = plan_trial(study, member.variant, applied, member.trial.seed)
     return planned if planned.trial.key == member.trial.key else None

@@ -29,6 +29,7 @@ from sweeper.study import (
     canonical_value,
     expand,
     plan_trial,
+    portable,
     tuned_by,
     unique_trials,
 )
@@ -300,9 +301,11 @@ class _Group:
         if any(config.get(name) != value for name, value in self._settings.items()):
             return None
         index = self._scales.index(item.scale)
-        values = [math.log2(float(str(config[name]))) for name in self._names]
+        values = [float(str(config[name])) for name in self._names]
+        if min(values) <= 0:  # of an axis that once had 0 on it
+            return None
         return index, tuple(
-            _nearest(self._declared(index, name), value)
+            _nearest(self._places(index, name), math.log2(value))
             for name, value in zip(self._names, values, strict=True)
         )
 
@@ -322,6 +325,18 @@ class _Group:
         """Returns the places of a hyperparameter at a scale: the declared ones, half-steps, and
         steps beyond."""
         name = self._names[axis]
+        point, declared = self._points[index][0], self._declared(index, name)
+        places = [
+            place
+            for place in self._places(index, name)
+            if place in declared or self._fits(point, name, place)
+        ]
+        known = [place[axis] for rung, place in self._keys if rung == index]
+        return Axis(places=tuple(sorted({*places, *known})), declared=tuple(declared))
+
+    def _places(self, index: int, name: str) -> list[float]:
+        """Returns the declared places of a hyperparameter at a scale, half-steps, and steps
+        beyond, whether the workload takes them or not."""
         declared = self._declared(index, name)
         more = [(low + high) / 2 for low, high in pairwise(declared) if high - low >= FINE]
         (first, second), (last_but_one, last) = declared[:2], declared[-2:]
@@ -329,10 +344,7 @@ class _Group:
         steps = range(1, (BEYOND if asked is None else asked) + 1)
         more += [first - step * (second - first) for step in steps]
         more += [last + step * (last - last_but_one) for step in steps]
-        point = self._points[index][0]
-        more = [place for place in more if self._fits(point, name, place)]
-        known = [place[axis] for rung, place in self._keys if rung == index]
-        return Axis(places=tuple(sorted({*declared, *more, *known})), declared=tuple(declared))
+        return [*declared, *more]
 
     def _fits(self, point: Mapping[str, Any], name: str, place: float) -> bool:
         """Returns whether the workload takes a value that is not declared."""
@@ -340,8 +352,8 @@ class _Group:
         if setting.kind == "int":
             return False
         try:
-            value = canonical_value(setting, 2.0**place)
-        except ValueError:
+            value = canonical_value(setting, portable(2.0**place))
+        except (ValueError, OverflowError):
             return False
         return not self._study.card.problems({**point, name: value})
 
@@ -351,7 +363,7 @@ class _Group:
         for name, value in zip(self._names, place, strict=True):
             given = (each[name] for each in points)
             same = (v for v in given if math.isclose(math.log2(v), value, abs_tol=1e-9))
-            point[name] = next(same, 2.0**value)
+            point[name] = next(same, portable(2.0**value))
         return [plan_trial(self._study, self._variant, point, int(seed)) for seed in self._seeds]
 
     def _loss(self, outcome: Outcome) -> float:
@@ -365,6 +377,6 @@ class _Group:
         return -value if self._study.objective.goal == "max" else value
 
 
-def _nearest(declared: Sequence[float], value: float) -> float:
-    """Returns the declared value that a value is, or the value."""
-    return next((each for each in declared if math.isclose(each, value, abs_tol=1e-9)), value)
+def _nearest(places: Sequence[float], value: float) -> float:
+    """Returns the place that a value is but for rounding, or the value."""
+    return next((each for each in places if math.isclose(each, value, abs_tol=1e-9)), value)

@@ -120,10 +120,16 @@ def _choice(*allowed: str) -> tuple[BeforeValidator, WithJsonSchema]:
     return check, WithJsonSchema({"type": "string", "enum": list(allowed)})
 
 
+MOST_STEPS = 100
+"""Values by which an axis may grow at an end, at most; more is a slip of the pen."""
+
+
 def _steps(raw: Any) -> int:
     if isinstance(raw, bool):
         raise ValueError(f"{shown(raw)} is no cap; give the most values that an axis may grow by")
-    return _whole(raw)
+    if (value := _whole(raw)) > MOST_STEPS:
+        raise ValueError(f"{shown(raw)} is too large; an axis grows by {MOST_STEPS} at most")
+    return value
 
 
 def _whole(raw: Any) -> int:
@@ -186,7 +192,11 @@ _COUNT = number_schema(type="integer", minimum=1)
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT)]
 _WHOLE = number_schema(type="integer", minimum=0)
 Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema(_WHOLE)]
-Steps = Annotated[int, BeforeValidator(_steps), WithJsonSchema(_WHOLE)]
+Steps = Annotated[
+    int,
+    BeforeValidator(_steps),
+    WithJsonSchema(number_schema(type="integer", minimum=0, maximum=MOST_STEPS)),
+]
 Seeds = Annotated[str, *_choice("all", "auto")]
 Until = Annotated[str, *_choice("optimum", "verdict")]
 Sampler = Annotated[str, *_choice("tpe", "gp", "cmaes", "grid", "qmc", "random")]

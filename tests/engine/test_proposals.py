@@ -93,6 +93,24 @@ def test_trials_that_a_ladder_would_not_choose_today_are_not_lost(store: Store) 
     assert not reasons(store, study.name, hidden=True)
 
 
+@pytest.mark.parametrize("method", ["grid", "ladder", "telescope", "optuna"])
+def test_scales_and_seeds_that_the_file_no_longer_has_are_hidden(
+    store: Store, method: str
+) -> None:
+    def swept(widths: list[int], seeds: list[int], by: str) -> Study:
+        rates = {"log2": [-8, 0]}
+        axes = {"width": widths, "learning_rate": rates, "seed": seeds}
+        return planted(sweep=axes, fixed=FIXED, search={"method": by})
+
+    run(swept([32, 64, 128], [0, 1], "ladder"), store)
+    run(swept([64, 128], [1], method), store)
+    rows = store.query(
+        "select distinct s.width, s.seed from trials s join study_trials t on s.key = t.trial_key "
+        "where not t.hidden"
+    ).rows
+    assert set(map(tuple, rows)) == {(64, 1), (128, 1)}
+
+
 def test_a_plan_writes_nothing(store: Store) -> None:
     assert Proposals(study_of("ladder"), store, keep=False).planned
     assert not store.studies()

@@ -29,6 +29,10 @@ def study_of(search: dict[str, Any], low: int = -8, high: int = -1, /, **section
     return planted(sweep=sweep, fixed=fixed, search=search, **sections)
 
 
+def rate_of(proposal: Proposal) -> float:
+    return float(str(proposal.trial.trial.config["learning_rate"]))
+
+
 def stops_of(search: Any) -> dict[float, str | None]:
     found: dict[float, str | None] = {each.scale: each.stop for each in standings_of(search)}
     return found
@@ -93,6 +97,14 @@ def test_two_hyperparameters_grow_round_the_lowest_loss() -> None:
     assert {p.trial.trial.config["curvature"] for p in made} == {0.25, 0.5, 1.0, 2.0, 4.0}
     assert len(made) < 2 * 6 * 5
     assert set(stops_of(search).values()) == {"the lowest loss is inside the axes"}
+
+
+def test_an_axis_grows_no_further_than_numbers_go() -> None:
+    axes = {"width": [32], "learning_rate": [1e100, 1e200]}
+    search = make_search(planted(sweep=axes, search={"expand_edges": 9}))
+    made = run_to_end(search, lambda each: ended(each, -math.log(rate_of(each))))
+    assert max(map(rate_of, made)) == 1e300
+    assert all(stops_of(search).values())
 
 
 def test_half_steps_of_two_hyperparameters_make_a_finer_mesh_round_the_minimum() -> None:

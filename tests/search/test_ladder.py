@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sweeper.analysis import BasinPrior
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
 from sweeper.search.basins.climb import ENOUGH, FULL, Aim, Axis, Made, Rung, next_runs
-from sweeper.search.ladder import Ladder
+from sweeper.search.ladder import Ladder, outlook
 from sweeper.study.plan import expand
 from sweeper.study.study import Study, load_study
 from workloads.planted import surface
@@ -54,6 +55,10 @@ def climbed(
         ladder.tell([outcome(proposal) for proposal in wave])
     assert ladder.finished
     return ladder, made
+
+
+def rate_of(proposal: Proposal) -> float:
+    return float(str(proposal.trial.trial.config["learning_rate"]))
 
 
 def flops(proposals: Sequence[Proposal]) -> float:
@@ -215,6 +220,48 @@ def test_what_a_grid_found_before_counts_as_known() -> None:
     assert not {p.trial.trial.key for p in made} & {item.trial.key for item in small}
     assert flops(made) < flops(climbed(study)[1])
     assert np.abs(errors(ladder)).max() < 0.3
+
+
+def test_a_value_of_0_that_the_axis_once_had_is_no_place() -> None:
+    axes = {"width": [32, 64], "learning_rate": [0.01], "curvature": [0.25, 0.5, 1.0]}
+    study = planted(sweep=axes)
+    known = expand(study)
+    config = {**known[0].trial.config, "curvature": 0.0}
+    once = replace(known[0], trial=replace(known[0].trial, config=config))
+    assert Ladder(study, [once, *known]).climbs[0].runs == (3, 3)
+
+
+def test_half_steps_are_the_trials_of_a_grid_with_half_the_step() -> None:
+    made = climbed(study_of({"noise": 0.0}))[1]
+    half = study_of({"noise": 0.0}, sweep={"learning_rate": {"log2": [-16, 4], "step": 0.5}})
+    keys = {p.trial.trial.key for p in made}
+    assert any(math.log2(rate_of(p)) % 1 for p in made)
+    assert keys <= {item.trial.key for item in expand(half)}
+
+
+def test_a_ladder_finds_the_places_again_that_it_made() -> None:
+    """A value has fewer digits than its place: read from the trial it is the same place."""
+    study = study_of({"noise": 0.0})
+    made = climbed(study)[1]
+    again = Ladder(study, [p.trial for p in made])
+    again.tell([outcome_of(p) for p in made])
+    assert again.finished
+    places = [axis.places for rung in again.rungs[0][0] for axis in rung.axes]
+    assert places == [axis.places for rung in Ladder(study).rungs[0][0] for axis in rung.axes]
+
+
+def test_an_axis_grows_no_further_than_numbers_go() -> None:
+    rates = [10.0**power for power in range(-20, 21, 10)]
+    search = {"method": "ladder", "expand_edges": 100}
+    ladder = Ladder(study_of(sweep={"learning_rate": rates}, search=search))
+    places = ladder.rungs[0][0][0].axes[0].places
+    assert -1075 < places[0] < places[-1] < 1024
+
+
+def test_the_outlook_of_few_runs_is_in_order() -> None:
+    told = outlook(study_of(search={"method": "ladder", "most": 1}))
+    assert told.best[0] <= told.expected[0] <= told.worst[0]
+    assert told.best[1] <= told.expected[1] <= told.worst[1]
 
 
 def test_a_trial_that_two_variants_share_is_told_to_both() -> None:

@@ -53,6 +53,13 @@ BAD = {
         "search.expand_edges",
         ("True is no cap", "give the most values"),
     ),
+    "expansion with a cap that is none": Bad(
+        "method: grid",
+        "method: grid, expand_edges: 1000",
+        12,
+        "search.expand_edges",
+        ("1000 is too large", "100 at most"),
+    ),
     "option of another method": Bad(
         "method: grid",
         "method: grid, within: 0.1",

@@ -36,10 +36,12 @@ def fewest_runs(rungs: Sequence[Rung], aim: Aim) -> tuple[int, ...]:
 
 
 def most_runs(rungs: Sequence[Rung], aim: Aim) -> tuple[int, ...]:
-    """Returns how many runs of each scale are allowed."""
+    """Returns how many runs of each scale are allowed, and at least those that it starts with."""
     places = [math.prod(len(axis.places) for axis in rung.axes) for rung in rungs]
     allowed = [aim.allowed(rung.price / rungs[-1].price) * len(rung.axes) for rung in rungs[1:]]
-    return (places[0], *(min(p, math.ceil(a)) for p, a in zip(places[1:], allowed, strict=True)))
+    starts = fewest_runs(rungs, aim)[1:]
+    further = zip(places[1:], allowed, starts, strict=True)
+    return (places[0], *(min(p, max(math.ceil(a), start)) for p, a, start in further))
 
 
 def _climbed(rungs: Sequence[Rung], aim: Aim, prior: BasinPrior, seed: int) -> list[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import pairwise, product
+from itertools import pairwise, product, takewhile
 from typing import Any
 
 from sweeper.outcome import Outcome
@@ -191,15 +192,16 @@ class Points:
 
     def beyond(self, index: int, steps: int) -> tuple[list[float], list[float]]:
         """Returns the values by which an axis grows, downward and upward, nearest first: as many
-        steps as wide as the last declared one."""
+        steps as wide as the last declared one, as far as numbers go."""
         axis = self.axis(index)
         if len(axis) < 2:
             return [], []
         ends = ((axis[0], axis[0] / axis[1]), (axis[-1], axis[-1] / axis[-2]))
         down, up = (
-            [portable(end * ratio**step) for step in range(1, steps + 1)] for end, ratio in ends
+            list(takewhile(_usual, (_power(end, ratio, step) for step in range(1, steps + 1))))
+            for end, ratio in ends
         )
-        return down, up
+        return [portable(value) for value in down], [portable(value) for value in up]
 
     def step_at(self, index: int, place: float) -> float:
         """Returns the declared step round a place, octaves."""
@@ -326,3 +328,16 @@ class Points:
         for place in self.places:
             for seed, key in sorted(self._trials[place].items()):
                 yield self.scale, *self._values[place], seed, self.losses.get(key, math.nan)
+
+
+def _power(end: float, ratio: float, step: int) -> float:
+    """Returns a value some steps beyond an end; infinite beyond the largest number."""
+    try:
+        return end * ratio**step
+    except OverflowError:
+        return math.inf
+
+
+def _usual(value: float) -> bool:
+    """Returns whether a number has all its digits: it is neither infinite nor next to 0."""
+    return sys.float_info.min <= value <= sys.float_info.max
