@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.errors import RequestError, StoreError, StoreReadOnly, UnknownNameError
+from sweeper.errors import (
+    RequestError,
+    StoreError,
+    StoreReadOnly,
+    UnknownNameError,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from sweeper.store import Store
@@ -160,9 +166,14 @@ def runnable_study(path: Path, *, store: str | None, search: str | None = None) 
         search: method in place of the file's.
 
     Raises:
-        RequestError: what is given is the name of a study in the store.
+        RequestError: what is given is the name of a study in the store, or no method.
         StudyError: the file has faults, or there is none.
     """
+    from sweeper.study import search_methods
+
+    if search is not None and search not in (known := search_methods()):
+        hint = suggestion(search, known)
+        raise RequestError(f"--search {search}: there is no such method; {hint}")
     if not path.exists():
         # Where there is no store or no such study, the missing file is what is wrong.
         with suppress(StoreError, UnknownNameError):

@@ -19,7 +19,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError
-from sweeper.words import duration, percent, quantity, with_article
+from sweeper.words import duration, percent, plural, quantity, with_article
 
 if TYPE_CHECKING:
     from sweeper.search import Outlook
@@ -59,7 +59,7 @@ def plan(
         return
     _print_table(asked, prices, packs, slots)
     if not proposals.finished:
-        _print_outlook(asked, outlook)
+        _print_outlook(asked, outlook, begun=bool(accepted))
     for warning in warnings:
         console().print(f"warning: {warning}")
 
@@ -113,7 +113,7 @@ def _outlook_json(outlook: Outlook | None) -> dict[str, object] | None:
     }
 
 
-def _print_outlook(study: Study, outlook: Outlook | None) -> None:
+def _print_outlook(study: Study, outlook: Outlook | None, *, begun: bool) -> None:
     """Prints what is to come after the trials of the table."""
     search = study.search
     name = f"{search.sampler} sampler" if search.method == "optuna" else search.method
@@ -130,7 +130,8 @@ def _print_outlook(study: Study, outlook: Outlook | None) -> None:
     fixed = outlook.best == outlook.worst
     spread = f"; at best {words(outlook.best)}, at worst {words(outlook.worst)}"
     console().print(
-        f"that is how {method} begins; in all it costs {'' if fixed else 'about '}"
+        f"that is {f'what {method} has asked for' if begun else f'how {method} begins'}; "
+        f"from its beginning it costs {'' if fixed else 'about '}"
         f"{words(outlook.expected)} of the full grid's {outlook.grid[0]} trials, "
         f"{quantity(whole)} FLOPs{'' if fixed else spread}"
     )
@@ -165,8 +166,8 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     known = sum(hours for hours in times if hours is not None)
     total = "unknown" if None in times else duration(3600 * known)
     out.print(
-        f"{left} trials to run in {packs} packs, {flops} FLOPs, {total} on {slots} "
-        f"slot{'s' if slots > 1 else ''} of this machine"
+        f"{plural(left, 'trial')} to run in {plural(packs, 'pack')}, {flops} FLOPs, {total} on "
+        f"{plural(slots, 'slot')} of this machine"
     )
 
 

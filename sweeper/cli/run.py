@@ -130,7 +130,7 @@ def _answer(
     else:
         _print_summary(study.name, summary)
         if stood:
-            console().print(_stops(study.search.method, stood))
+            console().print(_stops(study.search.method, stood, summary.ceiling))
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
@@ -140,9 +140,14 @@ def _answer(
     return 1 if strict and claims_broken(statements) else 0
 
 
-def _stops(method: str, stood: Sequence[Standing]) -> str:
+def _waiting(count: int) -> str:
+    return f"{plural(count, 'trial')} {'waits' if count == 1 else 'wait'}"
+
+
+def _stops(method: str, stood: Sequence[Standing], ceiling: str | None) -> str:
     """Returns why a search ended, for example ``ladder: narrow enough at 7 scales``."""
-    why = Counter(each.stop or "not ended" for each in stood)
+    spent = f"the budget of {ceiling} is spent" if ceiling else "not ended"
+    why = Counter(each.stop or spent for each in stood)
     said = ", ".join(f"{stop} at {plural(count, 'scale')}" for stop, count in why.most_common())
     return f"{method}: {said}"
 
@@ -152,7 +157,7 @@ def _print_summary(study: str, summary: RunSummary) -> None:
     slots = len(summary.slots)
     if summary.finished or summary.failed:
         out.print(
-            f"{summary.finished} trials finished and {summary.failed} failed in "
+            f"{plural(summary.finished, 'trial')} finished and {summary.failed} failed in "
             f"{duration(summary.seconds)} on {slots} slot{'s' if slots != 1 else ''}; "
             f"{summary.reused} had a result before"
         )
@@ -175,7 +180,7 @@ def _print_summary(study: str, summary: RunSummary) -> None:
     if summary.failed:
         out.print(f"sweeper status {study} shows the failures grouped by cause")
     if summary.ceiling is not None:
-        out.print(f"the budget of {summary.ceiling} is spent; {_left(summary)} trials wait")
+        out.print(f"the budget of {summary.ceiling} is spent; {_waiting(_left(summary))}")
     elif _left(summary):
         out.print(
             f"{_left(summary)} trials have no result; sweeper status tells why, and running "

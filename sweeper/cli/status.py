@@ -53,7 +53,9 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
         return
     _print_accounts(accounts)
     if stood:
-        console().print(grid([_cells(standing) for standing in stood], padding=2))
+        spent = next(iter(accounts.values())).ceiling
+        rows = [_cells(standing, spent) for standing in stood]
+        console().print(grid(rows, words=("variant", "search"), padding=2))
 
 
 def _standings(store: Store, name: str) -> Sequence[Standing]:
@@ -79,12 +81,12 @@ def _label(standing: Standing) -> str:
     return ", ".join([standing.variant, *parts])
 
 
-def _cells(standing: Standing) -> list[tuple[str, str]]:
+def _cells(standing: Standing, ceiling: str | None) -> list[tuple[str, str]]:
     return [
         ("variant", _label(standing)),
         ("scale", f"{standing.scale:g}"),
         ("points", str(standing.runs)),
-        ("search", standing.stop or "goes on"),
+        ("search", standing.stop or ("the budget is spent" if ceiling else "goes on")),
     ]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from sweeper.outcome import ACCEPTED, Outcome
 from sweeper.search import Proposal, Search, goes_on, make_search
 from sweeper.store import Membership, Store, StudyRecord
 from sweeper.study import PlannedTrial, Study, expand, plan_trial
+from sweeper.trial import Trial
 
 KNOWN = "known"
 """Reason of the trials that had a result before the search began."""
@@ -122,7 +124,8 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
 
     A search that goes on has the same ones as when it began. One that is ``GOES_ON`` has besides
     all trials that it had proposed, whether they have a result or not, and need not find them
-    again: another release, or another processor, may round otherwise.
+    again: another release, or another processor, may round otherwise. Seeds that the file has
+    gained are run at the points that it had chosen.
 
     Args:
         study: what is asked.
@@ -147,11 +150,33 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
         if (planned := _as_planned(study, member)) is not None:
             reason = member.reason if own else KNOWN
             found[member.variant, member.trial.key] = Proposal(trial=planned, reason=reason)
+    if own:
+        for proposal in [each for each in found.values() if each.reason != KNOWN]:
+            for item in _other_seeds(study, proposal.trial):
+                found.setdefault(
+                    (item.variant, item.trial.key), Proposal(trial=item, reason=proposal.reason)
+                )
     if grid and found:
         for item in expand(study):
             found.pop((item.variant, item.trial.key), None)
     ended = store.results_of(dict.fromkeys(key for _, key in found))
     return [proposal for (_, key), proposal in found.items() if own or key in ended]
+
+
+def _other_seeds(study: Study, item: PlannedTrial) -> Iterator[PlannedTrial]:
+    """Yields a trial with every seed of the study but its own."""
+    trial = item.trial
+    for seed in study.space(item.variant).seeds:
+        if seed != trial.seed:
+            other = Trial.of(
+                workload=trial.workload,
+                version=trial.version,
+                data=trial.data,
+                config=trial.config,
+                seed=seed,
+                derived=trial.derived,
+            )
+            yield replace(item, trial=other)
 
 
 def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:

@@ -185,7 +185,8 @@ def aim_of(study: Study) -> Aim:
     ]
     return Aim(
         within=search.within / NORMAL_95,
-        most=search.most,
+        top=float(search.most or (4 if search.until == "verdict" else 2)),
+        most=max(8, search.most or 0),
         claims=tuple(claims) if search.until == "verdict" else (),
     )
 

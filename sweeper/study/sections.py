@@ -299,10 +299,11 @@ class Search(Section):
         description="ladder: half width of the 95% interval of the optimum at the largest scale, "
         "octaves, that is narrow enough.",
     )
-    most: Count = Field(
-        default=8,
-        description="ladder: most runs of one scale but the smallest, for each hyperparameter, "
-        "seeds apart.",
+    most: Count | None = Field(
+        default=None,
+        description="ladder: most points of the largest scale for each hyperparameter; 2 unless "
+        "given, 4 until a verdict. Smaller scales may have more, as the fourth root of the price, "
+        "8 or as many.",
     )
     points: Count = Field(
         default=3,
@@ -333,7 +334,7 @@ class Search(Section):
         """The method and those of its options that are set, as plain data."""
         names = ("method", *self.OPTIONS.get(self.method, ()))
         values = {name: getattr(self, name) for name in names}
-        off = {"expand_edges": None, "refine": None, "seeds": "all"}
+        off = {"expand_edges": None, "refine": None, "seeds": "all", "most": None}
         return {k: v for k, v in values.items() if k not in off or v != off[k]}
 
 

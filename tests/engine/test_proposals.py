@@ -114,3 +114,31 @@ def test_scales_and_seeds_that_the_file_no_longer_has_are_hidden(
 def test_a_plan_writes_nothing(store: Store) -> None:
     assert Proposals(study_of("ladder"), store, keep=False).planned
     assert not store.studies()
+
+
+def test_seeds_that_a_file_gains_are_run_where_the_ladder_was(store: Store) -> None:
+    run(study_of("ladder"), store)
+    points = sum(reasons(store, "planted").values())
+    more = planted(
+        sweep={"width": [32, 64, 128, 256], "learning_rate": {"log2": [-8, 0]}, "seed": [0, 1]},
+        fixed=FIXED,
+        search={"method": "ladder"},
+    )
+    summary = Run(more, store, executor="inline").execute()
+    assert summary.reused == points and summary.finished >= points
+
+
+def test_a_ladder_that_may_have_more_points_takes_them_where_noise_asks_for_them(
+    store: Store,
+) -> None:
+    noisy = FIXED | {"noise": 0.02}
+    counts = []
+    for most in (2, 6):
+        study = planted(
+            sweep={"width": [32, 64, 128], "learning_rate": {"log2": [-8, 0]}},
+            fixed=noisy,
+            search={"method": "ladder", "within": 0.05, "most": most},
+            name=f"most{most}",
+        )
+        counts.append(run(study, store).standings[-1].runs)
+    assert counts[0] == 2 and counts[1] > 3

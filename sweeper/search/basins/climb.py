@@ -38,13 +38,14 @@ SPENT = "as many runs as are allowed"
 FULL = "no place left"
 VAIN = "no run narrows it much"
 DECIDED = "the verdict is plain"
+OPEN = "the verdict is open"
+OUTSIDE = "no place left on one side of the optimum"
 
 NORMAL_95 = 1.96
 """Half width of a 95% interval of a normal distribution, in standard deviations."""
 
 LOOSE = 2.0
-"""How much less narrow an optimum may be where a verdict is asked, and that of the second of two
-hyperparameters anyway: losses depend less on it."""
+"""How much less narrow optima may be for a verdict, and of a second hyperparameter anyway."""
 
 Place = tuple[float, ...]
 """Log2 of every hyperparameter."""
@@ -215,6 +216,8 @@ class _Climber:
         wanted = self._for_the_verdicts(undecided) if undecided else None
         if wanted is not None:
             return State(wanted=(wanted,), basins=self.basins)
+        if undecided:
+            stops = [stop if stop == OUTSIDE else OPEN for stop in stops]
         return State(wanted=(), basins=self.basins, stops=tuple(stops))
 
     def _plain(self) -> bool:
@@ -257,7 +260,9 @@ class _Climber:
         else:
             free = self._free(range(index + 1)) if own else []
             wanted = self._best(free, toward, index, "narrow", least=self.aim.least)
-        return [wanted] if wanted else (VAIN if own else FULL)
+        if wanted is not None:
+            return [wanted]
+        return OUTSIDE if not all(map(all, sides)) else (VAIN if own else FULL)
 
     def _toward(self, index: int) -> Floats:
         """Returns the weights that pick the optima of a scale, a row for each axis, those of less
@@ -492,6 +497,4 @@ def _digits(place: float) -> float:
 
 
 def _is(made: Made, rung: int, place: Place) -> bool:
-    return made.rung == rung and all(
-        math.isclose(a, b, abs_tol=1e-9) for a, b in zip(made.place, place, strict=True)
-    )
+    return made.rung == rung and [*map(_digits, made.place)] == [*map(_digits, place)]
