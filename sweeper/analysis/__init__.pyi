@@ -55,7 +55,6 @@ from .optimum.sites import SiteOptimum as SiteOptimum
 from .optimum.sites import Survey as Survey
 from .optimum.sites import given_survey as given_survey
 from .optimum.sites import joint_survey as joint_survey
-from .optimum.sites import shared_survey as shared_survey
 from .optimum.sites import survey as survey
 from .scaling.claim import Claim as Claim
 from .scaling.claim import Rivals as Rivals

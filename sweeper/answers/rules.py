@@ -12,23 +12,18 @@ import pandas as pd
 from sweeper.analysis import (
     CHOICES,
     DEFAULT,
-    SHARED,
     GivenSurvey,
     HeldOut,
     JointSurvey,
     Rule,
-    Site,
     Survey,
     fit_rule,
     given_survey,
     joint_survey,
     learn_together,
-    profiled_over,
     regret_at,
     require_estimator,
-    shared_survey,
     survey,
-    with_others,
 )
 from sweeper.answers.axes import Axes, claims_of
 from sweeper.answers.groups import (
@@ -174,7 +169,16 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
             seed=request.seed,
         )
     if len(names) == 1:
-        found = _profiled_survey(part, request)
+        found = survey(
+            part,
+            scales=request.scales,
+            hyperparameter=names[0],
+            others=request.tuned,
+            estimator=request.estimator,
+            allow_holes=request.allow_holes,
+            resamples=request.resamples,
+            seed=request.seed,
+        )
     else:
         found = joint_survey(
             part,
@@ -187,48 +191,6 @@ def _surveyed(part: pd.DataFrame, request: RuleRequest) -> AnySurvey:
     if not found.optima or (found.refused and not request.allow_holes):
         raise AnalysisRefusal(few(found.refused.values()))
     return found
-
-
-def _profiled_survey(part: pd.DataFrame, request: RuleRequest) -> Survey:
-    """Returns the optima of one hyperparameter, the others tuned at every value of it."""
-    name, scales = request.hyperparameters[0], request.scales
-    if request.estimator == SHARED:
-        return shared_survey(
-            part,
-            scales=scales,
-            hyperparameter=name,
-            others=request.tuned,
-            resamples=request.resamples,
-            seed=request.seed,
-        )
-    profile = profiled_over(
-        part,
-        request.tuned,
-        scales=scales,
-        hyperparameter=name,
-        allow_holes=request.allow_holes,
-    )
-    found = survey(
-        profile,
-        scales=scales,
-        hyperparameter=name,
-        estimator=request.estimator,
-        allow_holes=request.allow_holes,
-        resamples=request.resamples,
-        seed=request.seed,
-    )
-    if not request.tuned:
-        return found
-    optima = (
-        with_others(optimum, _rows_at(profile, site), request.tuned, name)
-        for site, optimum in zip(found.sites, found.optima, strict=True)
-    )
-    return replace(found, optima=tuple(optima))
-
-
-def _rows_at(profile: pd.DataFrame, site: Site) -> pd.DataFrame:
-    there = [profile[scale] == value for scale, value in site.scales.items()]
-    return profile[np.logical_and.reduce(there)]
 
 
 def _rule(found: AnySurvey, name: str, request: RuleRequest) -> Rule:

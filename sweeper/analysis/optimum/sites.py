@@ -11,13 +11,14 @@ import pandas as pd
 from sweeper.analysis.optimum.cliff import BlowUp
 from sweeper.analysis.optimum.cloud import measured_cloud
 from sweeper.analysis.optimum.curve import Curve, Floats, measured_curves, require_columns
-from sweeper.analysis.optimum.estimators import DEFAULT, Vertices
+from sweeper.analysis.optimum.estimators import DEFAULT, SHARED, Vertices
 from sweeper.analysis.optimum.joint_locate import locate_jointly
 from sweeper.analysis.optimum.joint_optimum import JointOptimum
 from sweeper.analysis.optimum.locate import locate
 from sweeper.analysis.optimum.noise import STATED_DOF
 from sweeper.analysis.optimum.optimum import Estimate, Optimum
-from sweeper.analysis.optimum.shared import locate_together
+from sweeper.analysis.optimum.profile import profiled_over, with_others
+from sweeper.analysis.optimum.shared import optima_of
 from sweeper.errors import AnalysisRefusal
 
 NORMAL_95 = 1.96
@@ -111,87 +112,81 @@ def survey(
     *,
     scales: Sequence[str],
     hyperparameter: str,
+    others: Sequence[str] = (),
     estimator: str = DEFAULT,
     allow_holes: bool = False,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Survey:
-    """Returns the optimum at every combination of scales.
+    """Returns the optimum at every combination of scales, others tuned at every value of it.
 
     Args:
-        frame: trials of one group, with the scales, the hyperparameter, ``seed``, ``loss`` and
+        frame: trials of one group, with the scales, the hyperparameters, ``seed``, ``loss`` and
             ``outcome``.
-        scales: columns of the scales.
+        scales: columns of the scales; a single one for :data:`SHARED`.
         hyperparameter: column whose optimum is sought.
-        estimator, allow_holes, resamples, seed: as in :func:`locate`.
+        others: columns of other hyperparameters that are tuned.
+        estimator, allow_holes, resamples, seed: as in :func:`optima_of`.
 
     Raises:
-        AnalysisRefusal: the trials cannot be read as curves.
+        AnalysisRefusal: the trials cannot be read as curves, or not together along several scales.
         UnknownNameError: there is no such estimator.
     """
-    sites, curves = _curves(frame, scales, hyperparameter)
+    if len(scales) == 1:
+        located = optima_of(
+            frame,
+            scale=scales[0],
+            hyperparameter=hyperparameter,
+            others=others,
+            estimator=estimator,
+            allow_holes=allow_holes,
+            resamples=resamples,
+            seed=seed,
+        )
+        return Survey(
+            sites=tuple(Site(scales={scales[0]: each.scale}) for each in located.optima),
+            optima=located.optima,
+            refused={Site(scales={scales[0]: s}).label: why for s, why in located.refused.items()},
+            blow_ups=located.blow_ups,
+        )
+    if estimator == SHARED:
+        raise AnalysisRefusal(
+            f"estimator {SHARED} reads optima along one scale, and {', '.join(scales)} are "
+            f"{len(scales)}; name another with --estimator"
+        )
+    profile = profiled_over(
+        frame, others, scales=scales, hyperparameter=hyperparameter, allow_holes=allow_holes
+    )
+    sites, curves = _curves(profile, scales, hyperparameter)
     located = locate(
         curves, estimator=estimator, allow_holes=allow_holes, resamples=resamples, seed=seed
     )
+    found = [(sites[int(optimum.scale)], optimum) for optimum in located.optima]
     return Survey(
-        sites=tuple(sites[int(optimum.scale)] for optimum in located.optima),
-        optima=located.optima,
+        sites=tuple(site for site, _ in found),
+        optima=tuple(
+            with_others(optimum, _rows_at(profile, site), others, hyperparameter)
+            for site, optimum in found
+        ),
         refused={sites[int(i)].label: why for i, why in located.refused.items()},
         blow_ups=located.blow_ups,
     )
 
 
-def shared_survey(
-    frame: pd.DataFrame,
-    *,
-    scales: Sequence[str],
-    hyperparameter: str,
-    others: Sequence[str] = (),
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Survey:
-    """Returns the optimum at every value of a scale, read together.
-
-    Args:
-        frame, hyperparameter, others, resamples, seed: as in :func:`locate_together`.
-        scales: column of the one scale.
-
-    Raises:
-        AnalysisRefusal: there are several scales, or the trials cannot be read.
-    """
-    if len(scales) > 1:
-        raise AnalysisRefusal(
-            f"estimator shared reads optima along one scale, and {', '.join(scales)} are "
-            f"{len(scales)}; name another with --estimator"
-        )
-    located = locate_together(
-        frame,
-        scale=scales[0],
-        hyperparameter=hyperparameter,
-        others=others,
-        resamples=resamples,
-        seed=seed,
-    )
-    return Survey(
-        sites=tuple(Site(scales={scales[0]: optimum.scale}) for optimum in located.optima),
-        optima=located.optima,
-        refused={Site(scales={scales[0]: s}).label: why for s, why in located.refused.items()},
-        blow_ups=located.blow_ups,
-    )
+def _rows_at(profile: pd.DataFrame, site: Site) -> pd.DataFrame:
+    there = [profile[scale] == value for scale, value in site.scales.items()]
+    return profile[np.logical_and.reduce(there)]
 
 
 def _curves(
     frame: pd.DataFrame, scales: Sequence[str], hyperparameter: str
 ) -> tuple[list[Site], list[Curve]]:
     """Returns the sites and a curve each, whose scale is the number of its site."""
-    if len(scales) == 1:
-        curves = list(measured_curves(frame, scale=scales[0], hyperparameter=hyperparameter))
-        sites = [Site(scales={scales[0]: curve.scale}) for curve in curves]
-    else:
-        sites, curves = [], []
-        for site, part in split_sites(frame, scales):
-            curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
-            sites.append(site)
+    sites: list[Site] = []
+    curves: list[Curve] = []
+    for site, part in split_sites(frame, scales):
+        curves += measured_curves(part, scale=scales[0], hyperparameter=hyperparameter)
+        sites.append(site)
     numbered = [
         replace(curve, scale=float(index), label=site.label)
         for index, (site, curve) in enumerate(zip(sites, curves, strict=True))
