@@ -59,7 +59,7 @@ def plan(
         return
     _print_table(asked, prices, packs, slots)
     if not proposals.finished:
-        _print_outlook(asked, outlook, begun=bool(accepted))
+        _print_outlook(asked, outlook, known=len(proposals.known))
     for warning in warnings:
         console().print(f"warning: {warning}")
 
@@ -113,8 +113,8 @@ def _outlook_json(outlook: Outlook | None) -> dict[str, object] | None:
     }
 
 
-def _print_outlook(study: Study, outlook: Outlook | None, *, begun: bool) -> None:
-    """Prints what is to come after the trials of the table."""
+def _print_outlook(study: Study, outlook: Outlook | None, *, known: int) -> None:
+    """Prints what a search will cost beside the trials that were known before it."""
     search = study.search
     name = f"{search.sampler} sampler" if search.method == "optuna" else search.method
     method = with_article(name)
@@ -129,9 +129,10 @@ def _print_outlook(study: Study, outlook: Outlook | None, *, begun: bool) -> Non
     whole = outlook.grid[1]
     fixed = outlook.best == outlook.worst
     spread = f"; at best {words(outlook.best)}, at worst {words(outlook.worst)}"
+    begins = f"that is how {method} begins; in all it costs"
+    goes_on = f"beside the {plural(known, 'trial')} that it has, {method} costs"
     console().print(
-        f"that is {f'what {method} has asked for' if begun else f'how {method} begins'}; "
-        f"from its beginning it costs {'' if fixed else 'about '}"
+        f"{goes_on if known else begins} {'' if fixed else 'about '}"
         f"{words(outlook.expected)} of the full grid's {outlook.grid[0]} trials, "
         f"{quantity(whole)} FLOPs{'' if fixed else spread}"
     )

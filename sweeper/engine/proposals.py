@@ -31,6 +31,7 @@ class Proposals:
         keep: whether what is proposed is written to the store; a plan only looks.
 
     Attributes:
+        known: trials that were known before the search began.
         search: the search.
         planned: the proposed trials, in order; only ever added to.
 
@@ -44,7 +45,8 @@ class Proposals:
         known = known_trials(study, store)
         self._study = study
         self._store = store
-        self.search = make(study, [proposal.trial for proposal in known])
+        self.known = [proposal.trial for proposal in known]
+        self.search = make(study, self.known)
         self._kept: dict[tuple[str, str], Membership] = {}
         self._saved = 0
         self._told: dict[str, str] = {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.outcome import Outcome
 from sweeper.search.base import Outlook, Proposal, Standing
+from sweeper.search.meshes.points import loss_of, outlook_of_sums
 from sweeper.study import PlannedTrial, Study, applying, expand, plan_trial
 
 if TYPE_CHECKING:  # a third of a second, and for the gp sampler torch: loaded where one is made
@@ -76,22 +77,16 @@ make = Sampled
 
 
 def outlook(study: Study, known: Sequence[PlannedTrial]) -> Outlook:
-    """Returns what a sampler will cost: as many points as it is asked for, whatever comes out."""
-    declared = expand(study)
-    whole = (len(declared), sum(_flops(item) for item in declared))
-    number, flops = 0, 0.0
+    """Returns what a sampler will cost: as many points as it is asked for, whatever is known and
+    comes out."""
+    declared, number, flops = expand(study), 0, 0.0
     for variant in study.variants:
         for scale in study.axes(variant)[study.scale]:
             here = [item for item in declared if (item.variant, item.scale) == (variant, scale)]
             many = _count(study, variant) * len(study.axes(variant)["seed"])
             number += many
-            flops += many * sum(map(_flops, here)) / len(here)
-    told = (number, flops)
-    return Outlook(best=told, expected=told, worst=told, grid=whole)
-
-
-def _flops(item: PlannedTrial) -> float:
-    return float(item.trial.derived["flops"])
+            flops += many * sum(float(item.trial.derived["flops"]) for item in here) / len(here)
+    return outlook_of_sums(study, [(number, flops)] * 3)
 
 
 @dataclass(frozen=True)
@@ -305,14 +300,11 @@ class _Group:
 
     def _mean(self, keys: Sequence[str]) -> float:
         """Returns the mean of the metric over the seeds of a point: infinitely bad if one of them
-        diverged, NaN if all failed."""
-        objective = self._study.objective
-        outcomes = [self._told[key] for key in keys]
-        if any(outcome.kind == "diverged" for outcome in outcomes):
-            return -math.inf if objective.goal == "max" else math.inf
-        values = [each.metrics.get(objective.metric, math.nan) for each in outcomes]
-        values = [value for value in values if not math.isnan(value)]
-        return sum(values) / len(values) if values else math.nan
+        diverged, NaN if none came to an end."""
+        losses = [loss_of(self._study, self._told[key]) for key in keys]
+        known = [loss for loss in losses if not math.isnan(loss)]
+        mean = sum(known) / len(known) if known else math.nan
+        return -mean if self._study.objective.goal == "max" else mean
 
 
 @contextmanager

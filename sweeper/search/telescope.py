@@ -23,9 +23,9 @@ from sweeper.search.meshes.points import (
     Group,
     Place,
     Points,
-    full_price,
     groups_of,
     loss_of,
+    outlook_of_sums,
 )
 from sweeper.study import PlannedTrial, Study
 from sweeper.words import decimals
@@ -97,8 +97,7 @@ def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
             for total, points in zip(sums, tube.counts(level), strict=True):
                 total[0] += points * len(group.seeds)
                 total[1] += points * len(group.seeds) * group.scales[level].price
-    best, expected, worst = ((round(trials), flops) for trials, flops in sums)
-    return Outlook(best=best, expected=expected, worst=worst, grid=full_price(study))
+    return outlook_of_sums(study, sums)
 
 
 class _Tube:

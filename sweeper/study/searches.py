@@ -39,8 +39,8 @@ def search_complaints(
 
 
 def tuned_by(study: Sections, space: Space) -> tuple[str, ...]:
-    """Returns the hyperparameters that a search tunes in a variant: those swept over several
-    positive numbers, with claims on some of more than two the claimed ones alone."""
+    """Returns the hyperparameters that a search tunes in a variant, the claimed ones first: those
+    swept over several positive numbers, of more than two the claimed ones alone."""
     numbers = [
         name
         for name, values in space.axes.items()
@@ -51,8 +51,8 @@ def tuned_by(study: Sections, space: Space) -> tuple[str, ...]:
     ]
     claimed = {claim.hyperparameter for claim in study.claims}
     if len(numbers) > MOST_TUNED:
-        return tuple(name for name in numbers if name in claimed)
-    return tuple(numbers)
+        numbers = [name for name in numbers if name in claimed]
+    return tuple(sorted(numbers, key=lambda name: name not in claimed))
 
 
 def _grid(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:

@@ -36,7 +36,7 @@ def test_a_plan_says_how_a_ladder_begins_and_what_it_will_cost(
     sweeper: Sweeper, climb: Path
 ) -> None:
     answer = sweeper("plan", climb, "--search", "ladder", "--no-probe")
-    assert "that is how the ladder begins; from its beginning it costs about" in answer.out
+    assert "that is how the ladder begins; in all it costs about" in answer.out
     document = sweeper("plan", climb, "--search", "ladder", "--no-probe", "--json").document
     costs = [document["outlook"][name] for name in ("best", "expected", "worst", "grid")]
     best, expected, worst, grid = (cost["flops"] for cost in costs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -235,3 +236,12 @@ def test_trials_that_all_fail_end_a_grid() -> None:
     made = run_to_end(search, lambda proposal: ended(proposal, math.nan))
     assert {p.reason for p in made} == {"declared"}
     assert all(stop and "no run of it gave a loss" in stop for stop in stops_of(search).values())
+
+
+def test_a_value_of_0_that_the_axis_once_had_is_no_point_of_a_grid_that_grows() -> None:
+    axes = {"width": [32, 64], "learning_rate": [0.01], "curvature": [0.25, 0.5, 1.0]}
+    study = planted(sweep=axes, search={"expand_edges": 1})
+    (first, *_) = known = expand(study)
+    config = {**first.trial.config, "curvature": 0.0}
+    once = replace(first, trial=replace(first.trial, config=config))
+    assert {each.runs for each in standings_of(make_search(study, [once, *known]))} == {3}

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from engine_studies import planted
 
-from sweeper.analysis import BasinPrior
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
 from sweeper.search.basins.climb import ENOUGH, FULL, Aim, Axis, Made, Rung, next_runs
@@ -202,8 +201,8 @@ def test_decisions_do_not_depend_on_the_order_of_the_runs() -> None:
         for i in range(3)
     ]
     made = [Made(rung=0, place=(x,), losses=(2 + 0.1 * (x + 3.3) ** 2,)) for x in places]
-    one = next_runs(rungs, made, Aim(), BasinPrior())
-    assert one.wanted == next_runs(rungs, made[::-1], Aim(), BasinPrior()).wanted
+    one = next_runs(rungs, made, Aim())
+    assert one.wanted == next_runs(rungs, made[::-1], Aim()).wanted
     assert [w.rung for w in one.wanted] == [1, 1]
 
 
@@ -246,16 +245,27 @@ def test_a_ladder_finds_the_places_again_that_it_made() -> None:
     again = Ladder(study, [p.trial for p in made])
     again.tell([outcome_of(p) for p in made])
     assert again.finished
-    places = [axis.places for rung in again.rungs[0][0] for axis in rung.axes]
-    assert places == [axis.places for rung in Ladder(study).rungs[0][0] for axis in rung.axes]
+    places = [axis.places for rung in again.courses[0].rungs for axis in rung.axes]
+    assert places == [axis.places for rung in Ladder(study).courses[0].rungs for axis in rung.axes]
 
 
 def test_an_axis_grows_no_further_than_numbers_go() -> None:
     rates = [10.0**power for power in range(-20, 21, 10)]
     search = {"method": "ladder", "expand_edges": 100}
     ladder = Ladder(study_of(sweep={"learning_rate": rates}, search=search))
-    places = ladder.rungs[0][0][0].axes[0].places
+    places = ladder.courses[0].rungs[0].axes[0].places
     assert -1075 < places[0] < places[-1] < 1024
+
+
+def test_what_is_known_is_taken_off_what_a_ladder_will_cost() -> None:
+    study = study_of({"noise": 0.005})
+    small = [item for item in expand(study) if item.scale <= 64]
+    whole, rest = outlook(study), outlook(study, small)
+    assert rest.expected[0] < whole.expected[0] and rest.best[0] < whole.best[0]
+    assert 2 * 3 <= rest.best[0] <= rest.expected[0] <= rest.worst[0]
+    assert rest.grid == whole.grid
+    _, made = climbed(study)
+    assert outlook(study, [p.trial for p in made]).best[0] == 0
 
 
 def test_the_outlook_of_few_runs_is_in_order() -> None:

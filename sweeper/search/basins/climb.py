@@ -17,21 +17,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.analysis import (
-    BasinPrior,
-    BasinRuns,
-    Basins,
-    Claim,
-    Floats,
-    fit_basins,
-    judge,
-    locate_together,
-    measure_drift,
-)
-from sweeper.errors import AnalysisRefusal
+from sweeper.analysis import SHARED, BasinPrior, BasinRuns, Basins, Floats, fit_basins
+from sweeper.search.meshes.points import Place
+from sweeper.search.meshes.reading import Reading
 
 ENOUGH = "narrow enough"
 SPENT = "as many runs as are allowed"
@@ -46,9 +36,6 @@ NORMAL_95 = 1.96
 
 LOOSE = 2.0
 """How much less narrow optima may be for a verdict, and of a second hyperparameter anyway."""
-
-Place = tuple[float, ...]
-"""Log2 of every hyperparameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +151,13 @@ class State:
     stops: tuple[str, ...] = ()
 
 
-def next_runs(rungs: Sequence[Rung], made: Sequence[Made], aim: Aim, prior: BasinPrior) -> State:
+def next_runs(rungs: Sequence[Rung], made: Sequence[Made], aim: Aim) -> State:
     """Returns which runs are wanted next; nothing else than the arguments decides.
 
     Args:
         rungs: the scales, smallest first.
         made: every run that was wanted before, in any order.
         aim: when it is enough.
-        prior: what is believed before the first run.
     """
     runs = _completed(made)
     if not any(each.rung == 0 for each in made):
@@ -180,11 +166,12 @@ def next_runs(rungs: Sequence[Rung], made: Sequence[Made], aim: Aim, prior: Basi
         return State(wanted=tuple(_starts(product(*coarse))))
     if len(runs.x) < 3:
         places = product(*(axis.places for axis in rungs[0].axes))
-        left = [place for place in places if not any(_is(e, 0, place) for e in made)]
+        had = {each.place for each in made if each.rung == 0}
+        left = [place for place in places if place not in had]
         return State(wanted=tuple(_starts(left)), stops=() if left else (FULL,) * len(rungs))
     first = runs.scale == min(runs.scale)
     centre = runs.x[first][np.argmin(runs.loss[first])]
-    basins = fit_basins(runs, [rung.doublings for rung in rungs], centre.tolist(), prior)
+    basins = fit_basins(runs, [rung.doublings for rung in rungs], centre.tolist(), BasinPrior())
     return _Climber(rungs, made, aim, basins).state()
 
 
@@ -296,37 +283,14 @@ class _Climber:
         doublings = [rung.doublings for rung in self.rungs]
         if within(self.basins, doublings, exponent, tolerance, axis=axis) is None:
             return False
-        names = [f"axis {index}" for index in range(self._num_axes)]
-        located = locate_together(
-            self._frame(names),
-            scale="scale",
-            hyperparameter=names[axis],
-            others=[name for name in names if name != names[axis]],
-        )
-        try:
-            drift = measure_drift(located.optima)
-        except AnalysisRefusal:
-            return False
-        verdict = judge(Claim(exponent=exponent, tolerance=tolerance), drift, located.optima)
-        return verdict.ruling != "inconclusive"
-
-    def _frame(self, names: Sequence[str]) -> pd.DataFrame:
-        """Returns the runs as the analysis reads them."""
-        return pd.DataFrame(
-            [
-                (
-                    2.0 ** self.rungs[each.rung].doublings,
-                    *(2.0**value for value in each.place),
-                    seed,
-                    loss if math.isfinite(loss) else math.nan,
-                    "completed" if math.isfinite(loss) else "diverged",
-                )
-                for each in sorted(self.made, key=lambda each: (each.rung, each.place))
-                for seed, loss in enumerate(each.losses)
-                if not math.isnan(loss)
-            ],
-            columns=["scale", *names, "seed", "loss", "outcome"],
-        )
+        rows = [
+            (2.0 ** doublings[each.rung], *np.exp2(each.place), seed, loss)
+            for each in sorted(self.made, key=lambda each: (each.rung, each.place))
+            for seed, loss in enumerate(each.losses)
+        ]
+        reading = Reading.of(rows, self._num_axes, axis, estimator=SHARED, resamples=1000)
+        verdicts = reading.verdicts([(exponent, tolerance)])
+        return any(verdict.ruling != "inconclusive" for verdict in verdicts)
 
     def _for_the_verdicts(self, claims: Sequence[tuple[int, float, float]]) -> Wanted | None:
         """Returns the run that narrows the slopes of claims most for its price."""
@@ -341,12 +305,12 @@ class _Climber:
 
     def _free(self, scales: Sequence[int]) -> list[Candidate]:
         """Returns where runs could be made: not twice, and not where they would blow up."""
-        made = {(each.rung, *map(_digits, each.place)) for each in self.made}
+        made = {(each.rung, each.place) for each in self.made}
         return [
             (rung, place)
             for rung in scales
             for place in product(*(self._places(rung, axis) for axis in range(self._num_axes)))
-            if (rung, *map(_digits, place)) not in made and not self._blows_up(rung, place)
+            if (rung, place) not in made and not self._blows_up(rung, place)
         ]
 
     def _places(self, rung: int, axis: int) -> Sequence[float]:
@@ -490,11 +454,3 @@ def _completed(made: Sequence[Made]) -> BasinRuns:
         np.array([math.fsum(losses) / len(losses) for _, _, losses in good], dtype=float),
         np.array([len(losses) for _, _, losses in good], dtype=float),
     )
-
-
-def _digits(place: float) -> float:
-    return round(place, 9)
-
-
-def _is(made: Made, rung: int, place: Place) -> bool:
-    return made.rung == rung and [*map(_digits, made.place)] == [*map(_digits, place)]

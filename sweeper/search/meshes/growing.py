@@ -14,9 +14,9 @@ from sweeper.search.meshes.points import (
     Group,
     Place,
     Points,
-    full_price,
     groups_of,
     loss_of,
+    outlook_of_sums,
 )
 from sweeper.search.meshes.reading import HEAVY, Reading
 from sweeper.study import PlannedTrial, Study, plan_trial, portable
@@ -89,7 +89,7 @@ def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
     At worst axes grow as far as they may, and steps and seeds are used up.
     """
     first, search = GrowingGrid(study, known).ask(), study.search
-    spent = float(sum(float(p.trial.trial.derived["flops"]) for p in first))
+    spent = math.fsum(float(p.trial.trial.derived["flops"]) for p in first)
     sums = [[float(len(first)), spent] for _ in range(3)]
     for group in groups_of(study, {})[0]:
         tuned, seeds = len(group.tuned), len(_first(study, group.seeds))
@@ -105,8 +105,7 @@ def outlook(study: Study, known: Sequence[PlannedTrial] = ()) -> Outlook:
             for total, count in zip(sums, (0, min(likely, most), most), strict=True):
                 total[0] += count
                 total[1] += count * points.price
-    best, expected, worst = ((round(trials), flops) for trials, flops in sums)
-    return Outlook(best=best, expected=expected, worst=worst, grid=full_price(study))
+    return outlook_of_sums(study, sums)
 
 
 def _first(study: Study, seeds: Sequence[int]) -> Sequence[int]:

@@ -10,6 +10,7 @@ from itertools import pairwise, product, takewhile
 from typing import Any
 
 from sweeper.outcome import Outcome
+from sweeper.search.base import Outlook
 from sweeper.study import (
     PlannedTrial,
     Study,
@@ -18,6 +19,7 @@ from sweeper.study import (
     plan_trial,
     portable,
     tuned_by,
+    unique_trials,
 )
 from sweeper.trial import canonical_json
 
@@ -25,6 +27,7 @@ Place = tuple[float, ...]
 """log2 of every tuned hyperparameter, rounded: equal for values that are one but for rounding."""
 
 DECIMALS = 9
+"""Decimals of a place."""
 
 TIED = 1e-6
 """Octaves by which places may differ and are one."""
@@ -47,10 +50,12 @@ def loss_of(study: Study, outcome: Outcome) -> float:
     return -value if study.objective.goal == "max" else value
 
 
-def full_price(study: Study) -> tuple[int, float]:
-    """Returns the trials of the full grid, and their FLOPs."""
-    whole = expand(study)
-    return len(whole), sum(float(item.trial.derived["flops"]) for item in whole)
+def outlook_of_sums(study: Study, sums: Sequence[Sequence[float]]) -> Outlook:
+    """Returns an outlook from trials and FLOPs at best, as expected, and at worst."""
+    best, expected, worst = ((round(trials), flops) for trials, flops in sums)
+    whole = unique_trials(expand(study)).values()
+    grid = (len(whole), math.fsum(float(trial.derived["flops"]) for trial in whole))
+    return Outlook(best=best, expected=expected, worst=worst, grid=grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +82,13 @@ class Group:
         return any(points.waiting for points in self.scales)
 
     def take(self, known: Sequence[PlannedTrial]) -> None:
-        """Takes up those of the known trials that belong to the group."""
+        """Takes up those of the known trials that belong to the group; not those with a 0 that an
+        axis once had, which has no place."""
         by_scale = {points.scale: points for points in self.scales}
         for item in known:
             config = item.trial.config
             mine = all(config.get(name) == value for name, value in self.settings.items())
+            mine &= all(float(str(config.get(name, 0))) > 0 for name in self.tuned)
             if mine and item.variant == self.variant and item.scale in by_scale:
                 by_scale[item.scale].take(item)
 
@@ -271,11 +278,15 @@ class Points:
         """Returns the seeds of a place."""
         return set(self._trials[place])
 
+    def losses_at(self, place: Place) -> list[float]:
+        """Returns the losses of a place that are known, by seed."""
+        keys = (key for _, key in sorted(self._trials[place].items()))
+        return [self.losses[key] for key in keys if key in self.losses]
+
     def loss(self, place: Place) -> float:
         """Returns the mean loss of the seeds that did not fail: +inf if one diverged, NaN if all
         failed."""
-        losses = [self.losses[key] for key in self._trials[place].values() if key in self.losses]
-        known = [loss for loss in losses if not math.isnan(loss)]
+        known = [loss for loss in self.losses_at(place) if not math.isnan(loss)]
         return sum(known) / len(known) if known else math.nan
 
     @property

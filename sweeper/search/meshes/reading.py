@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sweeper.analysis import (
+    DEFAULT,
     Claim,
     Optimum,
     Verdict,
@@ -37,7 +38,15 @@ class Reading:
     optima: tuple[Optimum, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[float]], tuned: int, index: int) -> Reading:
+    def of(
+        cls,
+        rows: Iterable[Sequence[float]],
+        tuned: int,
+        index: int,
+        *,
+        estimator: str = DEFAULT,
+        resamples: int = RESAMPLES,
+    ) -> Reading:
         """Returns what runs say, other hyperparameters tuned at every value.
 
         Args:
@@ -45,6 +54,7 @@ class Reading:
                 where it diverged, NaN where it failed.
             tuned: the number of tuned hyperparameters.
             index: whose optima are read.
+            estimator, resamples: as in :func:`sweeper.analysis.optima_of`.
         """
         names = [f"tuned{number}" for number in range(tuned)]
         frame = pd.DataFrame(rows, columns=["scale", *names, "seed", "loss"], dtype=float)
@@ -56,8 +66,9 @@ class Reading:
                 scale="scale",
                 hyperparameter=names[index],
                 others=[name for name in names if name != names[index]],
+                estimator=estimator,
                 allow_holes=True,
-                resamples=RESAMPLES,
+                resamples=resamples,
             )
         except AnalysisRefusal:
             return cls(())
