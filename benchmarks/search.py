@@ -15,12 +15,12 @@ and judged by
   is another than that of the truth, and how often the opposite one, `holds` for `broken` or
   `broken` for `holds`.
 
-All are read by the analysis as `sweeper drift` reads them: `ladder`, after the optima, and
-`ladder-verdict`, after the verdict, all scales together, the others scale by scale. `grid` is the
-full one; `tpe` and `gp` are samplers of Optuna, with as many trials of every scale as cost what a
-ladder does, and `telescope-cut` is a telescope that ends when it has spent as much. Where the
-analysis finds no optimum, the lowest run is taken for it, and at a width without any what holds at
-the one before.
+All are read by the analysis as `sweeper drift` reads them: ladders and samplers all scales
+together, the others scale by scale. `grid` is the full one; `ladder` is after the optima and
+`ladder-verdict` after the verdict; `tpe` and `gp` are samplers of Optuna, with as many trials of
+every scale as cost what a ladder does, and `telescope-cut` is a telescope that ends when it has
+spent as much. Where the analysis finds no optimum, the lowest run is taken for it, and at a width
+without any what holds at the one before.
 
     python -m benchmarks.search --repetitions 4       # the table of docs/benchmarks.md
     python -m benchmarks.search --series Muon/SP --by-series
@@ -55,12 +55,15 @@ from sweeper.analysis import (
 )
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import Outcome
-from sweeper.search import Aim, Ladder, Search, make_search
-from sweeper.study import PlannedTrial, Study, expand, search_methods
+from sweeper.search import Search, make_search
+from sweeper.study import PlannedTrial, Study, expand
 from workloads.replay.card import replayed_loss
 
 LADDER_SHARE = 0.2
 """Mean share of the grid's FLOPs that a ladder spends: the budget of the samplers."""
+
+TOGETHER = {"ladder": SHARED, "optuna": SHARED}
+"""Methods whose few runs, or crowded ones, `sweeper drift` reads from all scales together."""
 
 CLAIM = (0.0, 0.15)
 """Exponent and tolerance of the claim that the optimum stays, octaves per doubling."""
@@ -169,7 +172,7 @@ def read(
         scale="width",
         hyperparameter="learning_rate",
         estimator=estimator,
-        resamples=200,
+        resamples=1000 if estimator == SHARED else 200,  # as a drift; curves take longer
     )
     known = {optimum.scale: optimum.log2 for optimum in located.optima}
     try:
@@ -199,11 +202,6 @@ def run(
     return ended
 
 
-def ladder(study: Study, replay: Replay, aim: Aim | None = None) -> Found:
-    """Returns what the analysis finds in the trials of a ladder."""
-    return read(study, run(Ladder(study, aim=aim), replay), estimator=SHARED)
-
-
 def named(study: Study, replay: Replay, share: float = math.inf, **section: Any) -> Found:
     """Returns what is found in the trials of a search that a study can name: by the analysis, and
     where it finds no optimum by the lowest run; at a width that it did not reach, what holds at
@@ -217,7 +215,7 @@ def named(study: Study, replay: Replay, share: float = math.inf, **section: Any)
     asked = Study.from_document({**study.document, "search": section})
     whole = math.fsum(float(each.trial.derived["flops"]) for each in expand(study))
     ended = run(make_search(asked), replay, share * whole)
-    found = read(study, ended)
+    found = read(study, ended, TOGETHER.get(asked.search.method, DEFAULT))
     optima: list[float] = []
     for optimum, width in zip(found.optima, study.axes("default")["width"], strict=True):
         place = _lowest(ended, width) if math.isnan(optimum) else float(optimum)
@@ -244,14 +242,12 @@ def sampled(study: Study, replay: Replay, sampler: str) -> Found:
 
 SEARCHES: Mapping[str, Callable[[Study, Replay], Found]] = {
     "grid": grid,
-    "ladder": ladder,
-    "ladder-verdict": partial(ladder, aim=Aim(claims=((0, *CLAIM),))),
+    "ladder": partial(named, method="ladder"),
+    "ladder-verdict": partial(named, method="ladder", until="verdict"),
     "telescope": partial(named, method="telescope"),
     "telescope-cut": partial(named, share=LADDER_SHARE, method="telescope"),
-} | {
-    sampler: partial(sampled, sampler=sampler)
-    for sampler in ("tpe", "gp")
-    if "optuna" in search_methods()
+    "tpe": partial(sampled, sampler="tpe"),
+    "gp": partial(sampled, sampler="gp"),
 }
 
 

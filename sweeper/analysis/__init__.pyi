@@ -45,8 +45,6 @@ from .optimum.optimum import Flag as Flag
 from .optimum.optimum import Optimum as Optimum
 from .optimum.profile import BEST as BEST
 from .optimum.profile import profiled_over as profiled_over
-from .optimum.profile import with_others as with_others
-from .optimum.shared import locate_together as locate_together
 from .optimum.shared import optima_of as optima_of
 from .optimum.sites import GivenSurvey as GivenSurvey
 from .optimum.sites import JointSurvey as JointSurvey

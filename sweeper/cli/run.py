@@ -140,10 +140,6 @@ def _answer(
     return 1 if strict and claims_broken(statements) else 0
 
 
-def _waiting(count: int) -> str:
-    return f"{plural(count, 'trial')} {'waits' if count == 1 else 'wait'}"
-
-
 def _stops(method: str, stood: Sequence[Standing], ceiling: str | None) -> str:
     """Returns why a search ended, for example ``ladder: narrow enough at 7 scales``."""
     spent = f"the budget of {ceiling} is spent" if ceiling else "not ended"
@@ -180,7 +176,8 @@ def _print_summary(study: str, summary: RunSummary) -> None:
     if summary.failed:
         out.print(f"sweeper status {study} shows the failures grouped by cause")
     if summary.ceiling is not None:
-        out.print(f"the budget of {summary.ceiling} is spent; {_waiting(_left(summary))}")
+        wait = plural(_left(summary), "trial waits", "trials wait")
+        out.print(f"the budget of {summary.ceiling} is spent; {wait}")
     elif _left(summary):
         out.print(
             f"{_left(summary)} trials have no result; sweeper status tells why, and running "

@@ -22,7 +22,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import DataError, RequestError, StudyError
-from sweeper.words import plural, setting
+from sweeper.words import plural
 
 if TYPE_CHECKING:
     from sweeper.search import Standing
@@ -76,14 +76,11 @@ def _standings(store: Store, name: str) -> Sequence[Standing]:
     return []
 
 
-def _label(standing: Standing) -> str:
-    parts = [f"{name} {setting(value)}" for name, value in standing.settings.items()]
-    return ", ".join([standing.variant, *parts])
-
-
 def _cells(standing: Standing, ceiling: str | None) -> list[tuple[str, str]]:
+    from sweeper.answers import group_label
+
     return [
-        ("variant", _label(standing)),
+        ("variant", group_label(standing.variant, standing.settings)),
         ("scale", f"{standing.scale:g}"),
         ("points", str(standing.runs)),
         ("search", standing.stop or ("the budget is spent" if ceiling else "goes on")),
@@ -106,7 +103,7 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
         for cause in account.causes:
             out.print(f"{name}: {cause.count} failed: {cause.cause} (trial {cause.example[:12]})")
         if account.ceiling:
-            wait = f"{account.pending} trials wait"
+            wait = plural(account.pending, "trial waits", "trials wait")
             out.print(f"{name}: the budget of {account.ceiling} is spent; {wait}")
         if account.failed:
             out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from sweeper.outcome import ACCEPTED, Outcome
 from sweeper.search import Proposal, Search, goes_on, make_search
 from sweeper.store import Membership, Store, StudyRecord
 from sweeper.study import PlannedTrial, Study, expand, plan_trial
-from sweeper.trial import Trial
 
 KNOWN = "known"
 """Reason of the trials that had a result before the search began."""
@@ -149,15 +147,11 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
         for item in expand(study):
             found[item.variant, item.trial.key] = Proposal(trial=item, reason=KNOWN)
     for member in members:
-        if (planned := _as_planned(study, member)) is not None:
-            reason = member.reason if own else KNOWN
-            found[member.variant, member.trial.key] = Proposal(trial=planned, reason=reason)
-    if own:
-        for proposal in [each for each in found.values() if each.reason != KNOWN]:
-            for item in _other_seeds(study, proposal.trial):
-                found.setdefault(
-                    (item.variant, item.trial.key), Proposal(trial=item, reason=proposal.reason)
-                )
+        reason = member.reason if own else KNOWN
+        for item in _as_planned(study, member, every_seed=reason != KNOWN):
+            place = item.variant, item.trial.key
+            if item.trial.key == member.trial.key or place not in found:
+                found[place] = Proposal(trial=item, reason=reason)
     if grid and found:
         for item in expand(study):
             found.pop((item.variant, item.trial.key), None)
@@ -165,38 +159,29 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
     return [proposal for (_, key), proposal in found.items() if own or key in ended]
 
 
-def _other_seeds(study: Study, item: PlannedTrial) -> Iterator[PlannedTrial]:
-    """Yields a trial with every seed of the study but its own."""
-    trial = item.trial
-    for seed in study.space(item.variant).seeds:
-        if seed != trial.seed:
-            other = Trial.of(
-                workload=trial.workload,
-                version=trial.version,
-                data=trial.data,
-                config=trial.config,
-                seed=seed,
-                derived=trial.derived,
-            )
-            yield replace(item, trial=other)
-
-
-def _as_planned(study: Study, member: Membership) -> PlannedTrial | None:
-    """Returns a trial of the store as one of the study, at whatever values of its axes but the
-    scale, which has those declared, as seeds have; None if it differs in anything else."""
+def _as_planned(
+    study: Study, member: Membership, *, every_seed: bool = False
+) -> Iterator[PlannedTrial]:
+    """Yields a trial of the store as one of the study, at whatever values of its axes but the
+    scale, which has those declared, as seeds have, and where asked for with all other seeds of
+    the study; nothing if it differs in anything else."""
     if member.variant not in study.variants:
-        return None
+        return
     space = study.space(member.variant)
-    config = member.trial.config
+    config, own = member.trial.config, member.trial.seed
     swept = {name: config[name] for name in space.axes if name in config}
     settings = {**space.constants, **swept}
     applied = {name: v for name, v in settings.items() if name in space.applied}
     if applied.get(study.scale) not in space.axes[study.scale]:  # a value that was removed
-        return None
-    if member.trial.seed not in space.seeds or study.card.problems(applied):
-        return None
-    planned = plan_trial(study, member.variant, applied, member.trial.seed)
-    return planned if planned.trial.key == member.trial.key else None
+        return
+    if own not in space.seeds or study.card.problems(applied):
+        return
+    planned = plan_trial(study, member.variant, applied, own)
+    if planned.trial.key == member.trial.key:
+        yield planned
+        for seed in space.seeds if every_seed else ():
+            if seed != own:
+                yield plan_trial(study, member.variant, applied, seed)
 
 
 def _record(study: Study) -> StudyRecord:

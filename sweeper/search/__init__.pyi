@@ -8,5 +8,3 @@ from .base import goes_on as goes_on
 from .base import make_search as make_search
 from .base import outlook_of as outlook_of
 from .base import standings_of as standings_of
-from .basins.climb import Aim as Aim
-from .ladder import Ladder as Ladder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -61,9 +62,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def imported(store: Store, file: Path | str, **more: object) -> Imported:
-    options = {"scales": ("width",), "hyperparameters": ("lr",), "objective": "value"} | more
-    return import_results(store, ImportRequest(file=file, study="theirs", **options))  # type: ignore[arg-type]
+def imported(store: Store, file: Path | str, **more: Any) -> Imported:
+    options: dict[str, Any] = {
+        "scales": ("width",),
+        "hyperparameters": ("lr",),
+        "objective": "value",
+    } | more
+    return import_results(store, ImportRequest(file=file, study="theirs", **options))
 
 
 def test_several_studies_are_read_with_their_states_in_words(store: Store, sqlite: Path) -> None:

@@ -58,8 +58,8 @@ def searched(search: Search, *, more: bool = False) -> list[Proposal]:
 
 def rates(made: Sequence[Proposal], width: int) -> list[float]:
     """Returns log2 of the learning rates that were proposed at a width."""
-    here = [p.trial.trial.config["learning_rate"] for p in made if p.trial.scale == width]
-    return [math.log2(rate) for rate in here]  # type: ignore[arg-type]
+    here = (p.trial.trial.config["learning_rate"] for p in made if p.trial.scale == width)
+    return [math.log2(float(str(rate))) for rate in here]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis import locate, measured_curves, profiled_over, with_others
+from sweeper.analysis import locate, measured_curves, profiled_over
+from sweeper.analysis.optimum.profile import with_others
 
 AXES = {"scales": ["width"], "hyperparameter": "rate"}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sweeper.analysis import DEFAULT, SHARED, locate_together, optima_of
+from sweeper.analysis import DEFAULT, SHARED, Located, optima_of
+from sweeper.analysis.optimum.shared import locate_together
 from sweeper.analysis.scaling.drift import measure_drift
 from sweeper.errors import AnalysisRefusal
 
@@ -21,7 +23,7 @@ def frame_of(
     seed: int = 0,
     seeds: int = 1,
     wall: float = math.inf,
-    places: dict[int, object] | None = None,
+    places: Mapping[int, Iterable[int]] | None = None,
     skew: float = 0.0,
 ) -> pd.DataFrame:
     """Runs on basins whose optimum moves by -0.4 octaves per doubling from -4.2 on."""
@@ -29,7 +31,7 @@ def frame_of(
     rows = []
     for width, values in (places or PLACES).items():
         best = -4.2 - 0.4 * math.log2(width / 64)
-        for x in values:  # type: ignore[attr-defined]
+        for x in values:
             d = x - best
             height = d**2 / 2 + skew * d**3 / 6
             for draw in range(seeds):
@@ -39,7 +41,7 @@ def frame_of(
     return pd.DataFrame(rows, columns=["width", "learning_rate", "seed", "loss", "outcome"])
 
 
-def read(frame: pd.DataFrame, **options: int):  # type: ignore[no-untyped-def]
+def read(frame: pd.DataFrame, **options: int) -> Located:
     return locate_together(frame, scale="width", hyperparameter="learning_rate", **options)
 
 
