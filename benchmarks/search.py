@@ -10,6 +10,7 @@ and judged by
   the source does not show is in no grid, and a search that asks for it pays and is told that it
   diverged,
 - the error of the optimum of every scale, in octaves,
+- how often the interval of an optimum, and that of the drift, holds the truth,
 - the regret of the found setting: how far its loss lies above the lowest one, in nats,
 - the verdict on the claim that the optimum stays, within 0.15 octaves per doubling: how often it
   is another than that of the truth, and how often the opposite one, `holds` for `broken` or
@@ -84,6 +85,8 @@ class Score:
         grid: FLOPs of the grid.
         runs: runs of each width.
         errors: octaves by which the optimum of each width is off; NaN where none was found.
+        held: whether its interval holds the truth; NaN where it has none.
+        drift_held: the same of the drift.
         regrets: nats by which the setting of each width is above the lowest loss; NaN likewise.
         ruling, truth: verdicts on the claim.
     """
@@ -95,6 +98,8 @@ class Score:
     grid: float
     runs: tuple[int, ...]
     errors: tuple[float, ...]
+    held: tuple[float, ...]
+    drift_held: float
     regrets: tuple[float, ...]
     ruling: Ruling
     truth: Ruling
@@ -146,9 +151,12 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What is known at the end: log2 of the optima of all widths, NaN where unknown."""
+    """What is known at the end: log2 of the optima of all widths and their intervals, [widths, 2],
+    and the interval of the drift, NaN where unknown."""
 
     optima: Floats
+    intervals: Floats
+    drift: tuple[float, float]
     ruling: Ruling
 
 
@@ -174,15 +182,18 @@ def read(
         estimator=estimator,
         resamples=1000 if estimator == SHARED else 200,  # as a drift; curves take longer
     )
-    known = {optimum.scale: optimum.log2 for optimum in located.optima}
+    known = {each.scale: (each.log2, each.low, each.high) for each in located.optima}
+    ends = (math.nan, math.nan)
     try:
         drift = measure_drift(located.optima)
         claim = Claim(exponent=CLAIM[0], tolerance=CLAIM[1])
         ruling = judge(claim, drift, located.optima).ruling
+        ends = drift.low, drift.high
     except AnalysisRefusal:
         ruling = "inconclusive"
     widths = study.axes("default")["width"]
-    return Found(optima=np.array([known.get(w, math.nan) for w in widths]), ruling=ruling)
+    found = np.array([known.get(width, (math.nan,) * 3) for width in widths])
+    return Found(optima=found[:, 0], intervals=found[:, 1:], drift=ends, ruling=ruling)
 
 
 def run(
@@ -315,6 +326,7 @@ def score(task: tuple[str, str, float, int], folder: Path, tables: Path) -> Scor
     replay = Replay(truth.study, times * series.noise, draw)
     found = SEARCHES[search](truth.study, replay)
     low, high = _ends(series)
+    optima = truth.found.optima
     losses = [
         math.nan if math.isnan(x) else _loss(truth.config, width, min(max(x, low), high))
         for width, x in zip(series.widths, found.optima, strict=True)
@@ -328,10 +340,18 @@ def score(task: tuple[str, str, float, int], folder: Path, tables: Path) -> Scor
         grid=truth.flops,
         runs=tuple(len(replay.spent.get(float(width), ())) for width in series.widths),
         errors=tuple(float(e) for e in np.abs(found.optima - truth.found.optima)),
+        held=tuple(map(_held, found.intervals, truth.found.optima)),
+        drift_held=_held(found.drift, float(np.polyfit(np.log2(series.widths), optima, 1)[0])),
         regrets=tuple(regrets),
         ruling=found.ruling,
         truth=truth.found.ruling,
     )
+
+
+def _held(interval: Sequence[float], truth: float) -> float:
+    """Returns whether an interval holds a number, NaN where there is none."""
+    low, high = interval
+    return math.nan if math.isnan(low) else float(low <= truth <= high)
 
 
 HEADS = (
@@ -343,6 +363,8 @@ HEADS = (
     "90%",
     "regret, median",
     "90%",
+    "optima held",
+    "drifts held",
     "verdict changed",
     "opposite",
 )
@@ -363,6 +385,8 @@ def row(scores: Sequence[Score]) -> list[str]:
         f"{np.nanquantile(errors, 0.9):.3f}",
         f"{np.nanmedian(regrets):.5f}",
         f"{np.nanquantile(regrets, 0.9):.5f}",
+        f"{np.nanmean(np.concatenate([each.held for each in scores])):.1%}",
+        f"{np.nanmean([each.drift_held for each in scores]):.1%}",
         f"{sum(each.ruling != each.truth for each in scores)} of {len(scores)}",
         f"{opposite}",
     ]

@@ -74,6 +74,8 @@ def scored(**changes: object) -> Score:
         "grid": 1.0,
         "runs": (3, 2),
         "errors": (0.1, 0.3),
+        "held": (1.0, 0.0),
+        "drift_held": 1.0,
         "regrets": (0.0, 0.001),
         "ruling": "holds",
         "truth": "holds",
@@ -85,10 +87,10 @@ def test_a_row_weighs_series_by_their_flops_and_counts_verdicts() -> None:
     scores = [
         scored(),
         scored(series="b", share=0.2, grid=3.0, ruling="inconclusive"),
-        scored(series="c", ruling="broken", errors=(np.nan, 0.3)),
+        scored(series="c", ruling="broken", errors=(np.nan, 0.3), held=(np.nan, 1.0)),
     ]
     cells = row(scores)
     assert cells[:4] == ["×1", "ladder", "0.160", "0.133"]
     assert cells[4] == "0.300"
-    assert cells[-2:] == ["2 of 3", "1"]
+    assert cells[-4:] == ["60.0%", "100.0%", "2 of 3", "1"]
     assert page(scores, by_series=True).count("\n| a |") == 1
