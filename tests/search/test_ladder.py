@@ -275,9 +275,13 @@ def test_the_outlook_of_few_runs_is_in_order() -> None:
 
 
 def test_a_trial_that_two_variants_share_is_told_to_both() -> None:
-    """At the base width sp and mup are one model; as the run does, an outcome is told but once."""
+    """At the base width sp and mup are one model; as in a run, an outcome is told but once, and here
+    before the group that asks for it later."""
     study = load_study(STUDIES / "quickstart.yaml", search="ladder")
-    ladder, told = Ladder(study), set()
+    ladder = Ladder(study)
+    early = [Proposal(trial=item) for item in expand(study) if item.scale == 64]
+    ladder.tell([learned(proposal) for proposal in early])
+    told = {proposal.trial.trial.key for proposal in early}
     for _ in range(200):
         wave = list(ladder.ask())
         fresh = {p.trial.trial.key: p for p in wave if p.trial.trial.key not in told}
