@@ -275,7 +275,7 @@ def test_the_outlook_of_few_runs_is_in_order() -> None:
 
 
 def test_a_trial_that_two_variants_share_is_told_to_both() -> None:
-    """At the base width sp and mup are one model; as in a run, an outcome is told but once, and here
+    """At the base width sp and mup are one model. As in a run an outcome is told once, and here
     before the group that asks for it later."""
     study = load_study(STUDIES / "quickstart.yaml", search="ladder")
     ladder = Ladder(study)
