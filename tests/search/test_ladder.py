@@ -15,7 +15,7 @@ from engine_studies import planted
 
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal
-from sweeper.search.basins.climb import ENOUGH, FULL, Aim, Axis, Made, Rung, next_runs
+from sweeper.search.basins.climb import ENOUGH, FULL, OUTSIDE, Aim, Axis, Made, Rung, next_runs
 from sweeper.search.ladder import Ladder, outlook
 from sweeper.study.plan import expand
 from sweeper.study.study import Study, load_study
@@ -124,7 +124,8 @@ def test_an_axis_does_not_grow_where_the_optimum_lies_inside() -> None:
 
 def test_an_optimum_far_beyond_the_axis_is_not_made_up() -> None:
     ladder, _ = climbed(study_of({"optimum": 9.0, "drift": 0.0}))
-    assert ENOUGH not in ladder.climbs[0].state.stops
+    assert set(ladder.climbs[0].state.stops[:-1]) == {OUTSIDE}
+    assert ladder.climbs[0].state.stops[-1] != ENOUGH
 
 
 def test_losses_in_another_unit_and_from_another_zero_change_no_decision() -> None:
