@@ -144,10 +144,11 @@ class Scaling:
 
 
 def ratios(config: Config) -> tuple[float, float]:
-    """Returns width and depth of a config over those of its base model; 1 where it names none."""
+    """Returns width and depth of a config over those of its base model; 1 where it names none, and
+    for the depth of a model that has none to set."""
     base_width = config.get("base_width") or config["width"]
-    base_depth = config.get("base_depth") or config["depth"]
-    return config["width"] / base_width, config["depth"] / base_depth
+    base_depth = config.get("base_depth") or config.get("depth", 1)
+    return config["width"] / base_width, config.get("depth", 1) / base_depth
 
 
 def scaling_of(config: Config) -> Scaling:

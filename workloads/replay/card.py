@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workloads.answers import AnswerTrainer
 from workloads.replay.table import (
     CONTENT,
     STUDY,
@@ -30,8 +30,6 @@ from workloads.workload import (
     Card,
     Config,
     DataUnavailableError,
-    Measurement,
-    Member,
     Problem,
     Resolved,
     Setting,
@@ -166,50 +164,10 @@ class ReplayCard:
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the pretended trainer."""
-        return partial(ReplayTrainer, tables=self.tables)
+        return partial(AnswerTrainer, partial(replayed_loss, tables=self.tables))
 
 
-class ReplayTrainer:
-    """Answers all members of a pack in one step.
-
-    Raises:
-        DataUnavailableError: the table cannot be read, or is another than when it was planned.
-    """
-
-    def __init__(
-        self,
-        members: Sequence[Member],
-        *,
-        threads: int,
-        device: str,
-        tables: Tables | None = None,
-    ) -> None:
-        self._losses = [replayed_loss(each.config, each.seed, tables) for each in members]
-
-    def run(self) -> Iterator[Sequence[Measurement]]:
-        """Yields once."""
-        yield [
-            Measurement(
-                member=index,
-                step=1,
-                tokens=1,
-                metrics={"val_loss": loss} if math.isfinite(loss) else {},
-                mark=math.isfinite(loss),
-                status="completed" if math.isfinite(loss) else "diverged",
-            )
-            for index, loss in enumerate(self._losses)
-        ]
-
-    def save(self, member: int, path: Path) -> None:
-        """Writes an empty file: there is nothing to go on from."""
-        path.write_bytes(b"")
-
-    def device_name(self) -> str:
-        """Returns ``cpu``: nothing else is used."""
-        return "cpu"
-
-
-def replayed_loss(config: Config, seed: int, tables: Tables | None = None) -> float:
+def replayed_loss(config: Config, seed: int, *, tables: Tables | None = None) -> float:
     """Returns the loss of a trial: that of the surface, and normal noise that is drawn from the
     seed and the axes alone; infinite where it diverges.
 

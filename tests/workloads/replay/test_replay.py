@@ -16,7 +16,7 @@ from sweeper.store.store import Store
 from sweeper.study.plan import expand
 from sweeper.study.study import Study, load_study
 from sweeper.trial import Trial
-from workloads.replay.card import REPLAY, ReplayTrainer, replayed_loss
+from workloads.replay.card import REPLAY, replayed_loss
 from workloads.workload import DataUnavailableError, Member
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,7 +93,7 @@ def test_a_changed_table_is_another_trial_and_never_an_answer_to_the_old_one(
     after = trials(replayed(table))
     assert not {t.key for t in before} & {t.key for t in after}
     with pytest.raises(DataUnavailableError, match="was changed; plan anew"):
-        ReplayTrainer([Member(config=before[0].config, seed=0)], threads=1, device="cpu")
+        REPLAY.trainer()([Member(config=before[0].config, seed=0)], threads=1, device="cpu")
     with pytest.raises(DataUnavailableError, match="was changed"):
         REPLAY.data_fingerprint(before[0].config)
 
