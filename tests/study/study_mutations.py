@@ -15,7 +15,7 @@ from sweeper.study.study import Study, load_study
 
 ROOT = Path(__file__).parents[2]
 
-MAX_PLANNED = 120
+MAX_PLANNED = 200
 """Cells up to which a mutated study that is valid is planned as well: each costs a millisecond."""
 
 LONGEST = 800
