@@ -101,6 +101,16 @@ def test_the_python_of_the_documents_runs(
     assert names["drift"].to_json()["groups"][0]["drift"]["slope"] < 0
 
 
+def test_the_model_of_the_documents_trains_and_prints_what_they_show(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "your_model.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (table,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    exec(block, {})
+    assert capsys.readouterr().out == table
+
+
 PLANTED = {
     "name": "snippet",
     "workload": "planted",

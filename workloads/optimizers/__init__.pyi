@@ -6,6 +6,7 @@ from .coefficients import newton_schulz_coefficients as newton_schulz_coefficien
 from .factory import build as build
 from .layout import Unit as Unit
 from .layout import select as select
+from .plain import PlainOptimizer as PlainOptimizer
 from .qk_clip import Peaks as Peaks
 from .qk_clip import QKClip as QKClip
 from .spec import SHARES as SHARES

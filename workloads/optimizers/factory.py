@@ -51,13 +51,20 @@ def _optimizer(
     settings = [plan.derived["groups"][name] for plan in plans]
     config, optimizer = plans[0].config, settings[0]["optimizer"]
     group = _group(optimizer, units, settings, config)
-    spec, normalized = SPECS[optimizer], config["parametrization"] == "normalized"
-    if spec.fused is not None and not normalized:
+    spec = SPECS[optimizer]
+    if spec.fused is not None and config["parametrization"] != "normalized":
         return spec.fused(parameters, group, config)
-    algorithm = spec.build(plans[0])
-    if normalized:
-        algorithm = _normalized(algorithm, name.partition(".")[0], config)
+    algorithm = algorithm_of(optimizer, name.partition(".")[0], plans[0])
     return Optimizer(parameters, group, algorithm)
+
+
+def algorithm_of(optimizer: str, role: str, plan: Resolved) -> Algorithm:
+    """Returns the algorithm by which an optimizer drives the tensors of a role; under the
+    parametrization ``normalized`` its updates are brought to their size."""
+    algorithm = SPECS[optimizer].build(plan)
+    if plan.config["parametrization"] == "normalized":
+        return _normalized(algorithm, role, plan.config)
+    return algorithm
 
 
 def _normalized(algorithm: Algorithm, role: str, config: Config) -> Algorithm:

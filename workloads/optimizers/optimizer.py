@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -179,6 +179,12 @@ class Optimizer:
             exact.addcmul_(rates, each, value=-1)
             if exact is not weight:
                 weight.copy_(exact)
+
+    def set_weight_decay(self, *decays: float) -> None:
+        """Takes other weight decays, one for each member."""
+        if decays != self._group.weight_decays:
+            self._group = replace(self._group, weight_decays=decays)
+            self._place_settings()
 
     def state(self, member: int) -> dict[str, Tensor]:
         """Returns views of one member's state, [K, ...] each, by bucket and name."""

@@ -5,6 +5,9 @@ from .canonical import rule_results as rule_results
 from .checks import rule_faults as rule_faults
 from .formula import ONE as ONE
 from .formula import monomial as monomial
+from .groups import single_groups as single_groups
+from .groups import with_optimizer_defaults as with_optimizer_defaults
+from .roles import ROLES as ROLES
 from .roles import Role as Role
 from .roles import TensorKind as TensorKind
 from .roles import tensor_kinds as tensor_kinds

@@ -52,13 +52,17 @@ def groups_of(config: Config, tensors: Sequence[TensorKind]) -> dict[str, Group]
         config: completed, with ``steps`` and ``others_learning_rate_ratio`` known.
         tensors: the tensors, see :data:`TensorsOf`.
     """
-    scaling = scaling_of(config)
     groups: dict[str, Group] = {}
-    for tensor in tensors:
-        group = _group(tensor, config, scaling)
+    for tensor, group in zip(tensors, single_groups(config, tensors), strict=True):
         if tensor.key == tensor.role or _differs(group, groups[tensor.role]):
             groups[tensor.key] = group
     return groups
+
+
+def single_groups(config: Config, tensors: Sequence[TensorKind]) -> list[Group]:
+    """Returns the group of each tensor by itself, in their order; see :func:`groups_of`."""
+    scaling = scaling_of(config)
+    return [_group(tensor, config, scaling) for tensor in tensors]
 
 
 def optimizer_of(role: Role, config: Config) -> str:
