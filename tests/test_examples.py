@@ -106,7 +106,7 @@ def test_the_model_of_the_documents_trains_and_prints_what_they_show(
 ) -> None:
     text = (ROOT / "docs" / "your_model.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (table,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    (table,) = re.findall(r"```text\n(parameter.*?)```", text, re.DOTALL)
     exec(block, {})
     assert capsys.readouterr().out == table
 

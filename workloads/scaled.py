@@ -182,13 +182,7 @@ def scaled_groups(
             **settings,
         }
     )
-    grown = _growths(model if delta_model is None else delta_model, base_model)
-    if not any(map(any, grown.values())):
-        raise ValueError(
-            "the model has the size of the base model, so that shapes do not tell which sides "
-            "grow; give delta_model, the same model at any other width"
-        )
-    found = list(_found(model, base_model, grown, roles or {}))
+    found = find_tensors(model, base_model, delta_model, roles or {})
     ratio = _width_ratio(found) if width_ratio is None else width_ratio
     config |= {"width": ratio, "base_width": 1.0, "depth": depth_ratio, "base_depth": 1.0}
     config["steps"] = steps or 1
@@ -254,11 +248,22 @@ def _size(parameter: torch.Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class _Found:
+class FoundTensor:
+    """A parameter of a model, and what it is to a rule; its spread in the base model counts as 1.
+
+    Attributes:
+        name: as ``named_parameters`` has it.
+        parameter: the parameter itself.
+        base_shape: its sizes in the base model.
+        kind: role and sizes.
+        turned: True if it is stored with its inputs first, as tables of embeddings are.
+    """
+
     name: str
     parameter: nn.Parameter
     base_shape: tuple[int, ...]
     kind: TensorKind
+    turned: bool
 
 
 def _config(given: Config) -> dict[str, Any]:
@@ -305,12 +310,29 @@ def _growths(model: nn.Module, base_model: nn.Module) -> dict[str, tuple[bool, b
     return found
 
 
+def find_tensors(
+    model: nn.Module, base_model: nn.Module, delta_model: nn.Module | None, roles: Roles
+) -> list[FoundTensor]:
+    """Returns the parameters of a model with what they are to a rule; see :func:`scaled_groups`.
+
+    Raises:
+        ValueError: the models do not belong together, or a role cannot be told.
+    """
+    grown = _growths(model if delta_model is None else delta_model, base_model)
+    if not any(map(any, grown.values())):
+        raise ValueError(
+            "the model has the size of the base model, so that shapes do not tell which sides "
+            "grow; give delta_model, the same model at any other width"
+        )
+    return list(_found(model, base_model, grown, roles))
+
+
 def _found(
     model: nn.Module,
     base_model: nn.Module,
     grown: Mapping[str, tuple[bool, bool]],
     roles: Roles,
-) -> Iterator[_Found]:
+) -> Iterator[FoundTensor]:
     bases = dict(base_model.named_parameters())
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
@@ -327,7 +349,7 @@ def _found(
         role = next((role for p, role in roles.items() if fnmatchcase(name, p)), None)
         grows = grown[_counterpart(name, grown)]
         kind = _kind(name, tuple(parameter.shape), base, grows, module, role)
-        yield _Found(name, parameter, base, kind)
+        yield FoundTensor(name, parameter, base, kind, isinstance(module, _IN_BY_OUT))
 
 
 def _counterpart(name: str, bases: Iterable[str]) -> str:
@@ -418,7 +440,7 @@ def _sides(shape: Sequence[int], module: nn.Module) -> tuple[float, float]:
     return float(second * math.prod(kernel)), float(first)
 
 
-def _width_ratio(found: Sequence[_Found]) -> float:
+def _width_ratio(found: Sequence[FoundTensor]) -> float:
     """Returns by how much models grow.
 
     Raises:

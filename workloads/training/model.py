@@ -6,7 +6,7 @@ Legend: E members of the pack, B sequences (or examples) of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -66,6 +66,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class StartsItself(Protocol):
+    """A model that makes its own initial values."""
+
+    def initial(self, seed: int) -> Mapping[str, Tensor]:
+        """Returns the parameters of one member at the start, by name, without E, on the CPU."""
+        ...
+
+
 class InitialTensor(NamedTuple):
     """One tensor of a model and how it starts.
 
@@ -85,6 +94,14 @@ class InitialTensor(NamedTuple):
     def role(self) -> str:
         """What it is to a rule."""
         return self.kind.partition(".")[0]
+
+
+def started(model: Model, seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Returns the parameters of a model at the start, [E, ...], on the CPU in float32."""
+    if not isinstance(model, StartsItself):
+        return initial_parameters(model.tensors, seeds)
+    members = [model.initial(seed) for seed in seeds]
+    return {name: torch.stack([each[name] for each in members]) for name in model.tensors}
 
 
 def initial_parameters(
@@ -134,8 +151,9 @@ class Stream(Protocol):
     """The training batches of each seed and the fixed evaluation batches."""
 
     @property
-    def vocabulary(self) -> int:
-        """Number of classes of a target (different tokens); ln of it is the loss of guessing."""
+    def vocabulary(self) -> float:
+        """Number of classes of a target (different tokens); ln of it is the loss of guessing,
+        and infinity where nobody knows that."""
         ...
 
     def training(self, seeds: Sequence[int], *, step: int) -> Batch:

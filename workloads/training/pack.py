@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workloads.optimizers import build, select
 from workloads.training.checkpoints import Checkpoint, read, trial_digest, write
-from workloads.training.model import Model, initial_parameters
+from workloads.training.model import Model, started
 from workloads.workload import Card, Member, Resolved, applies
 
 LIMIT = 2.0
@@ -37,7 +37,8 @@ class MemberState:
         member: its index in the pack as it was given.
         seed: its seed.
         steps: steps of its whole run.
-        vocabulary: number of different targets; ln of it is the loss of guessing.
+        vocabulary: number of different targets; ln of it is the loss of guessing, infinite where
+            it is not known.
         above: steps in a row, up to now, with a loss beyond the limit.
         ended: True once it has diverged; its tensors mean nothing from then on.
         recent: losses of the last twentieth of the steps, the latest last; nats.
@@ -46,7 +47,7 @@ class MemberState:
     member: int
     seed: int
     steps: int
-    vocabulary: int
+    vocabulary: float
     above: int = 0
     ended: bool = False
     recent: deque[float] = field(init=False)
@@ -85,7 +86,7 @@ class Pack:
         *,
         card: Card,
         model: Model,
-        vocabulary: int,
+        vocabulary: float,
         device: str,
     ) -> None:
         """Puts the members at their start, or where their checkpoints are.
@@ -99,7 +100,7 @@ class Pack:
             MemberState(member=i, seed=member.seed, steps=steps, vocabulary=vocabulary)
             for i, member in enumerate(members)
         ]
-        initial = initial_parameters(model.tensors, [member.seed for member in members])
+        initial = started(model, [member.seed for member in members])
         self.parameters = {name: value.to(device) for name, value in initial.items()}
         self._optimizers = build(self.parameters, model.units, plans)
         self._trials = [trial_digest(card, member) for member in members]
