@@ -28,7 +28,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workloads.card import ModelCard
-from workloads.data.draws import IMAGES, drawn
+from workloads.data import IMAGES, drawn
 from workloads.optimizers import SPECS, algorithm_settings, choice_settings, power_settings
 from workloads.parametrization import (
     TensorKind,
@@ -44,7 +44,7 @@ from workloads.workload import Config, Problem, Resolved, Setting, TrainerFactor
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from workloads.scaled import FoundTensor, Roles
+    from workloads.parameters import FoundTensor, Roles
 
 _OURS = (
     Setting(name="width", kind="int", required=True, low=1, doc="What the module grows along."),
@@ -185,7 +185,7 @@ class TorchWorkload(ModelCard):
 
     def trainer(self) -> TrainerFactory:
         """Returns the factory of the trainer; imports torch."""
-        from workloads.training.own import OwnTrainer
+        from workloads.training import OwnTrainer
 
         return partial(OwnTrainer, self)
 
@@ -258,7 +258,7 @@ class TorchWorkload(ModelCard):
         def find(given: frozenset[tuple[str, Any]], base: int) -> Sequence[FoundTensor]:
             from dataclasses import replace
 
-            from workloads.scaled import find_tensors
+            from workloads.parameters import find_tensors
 
             config = dict(given)
             here, there, other = (

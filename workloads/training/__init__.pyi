@@ -9,6 +9,7 @@ from .model import Observe as Observe
 from .model import grouped as grouped
 from .model import initial_parameters as initial_parameters
 from .model import tell_nobody as tell_nobody
+from .own import OwnTrainer as OwnTrainer
 from .sampling import sampled as sampled
 from .schedule import Schedule as Schedule
 from .schedule import warmup_steps as warmup_steps

@@ -6,20 +6,31 @@ Legend: E members of the pack, B examples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from workloads.optimizers import Unit
+from workloads.parameters import FoundTensor
 from workloads.training.loop import Training
 from workloads.training.model import Batch, InitialTensor, grouped
-from workloads.workload import Config, Member, Resolved
+from workloads.workload import Card, Config, Member, Resolved
 
-if TYPE_CHECKING:
-    from workloads.torch_workload import TorchWorkload
+
+class TorchWorkload(Card, Protocol):
+    """What a workload says of its module; see :class:`workloads.torch_workload.TorchWorkload`."""
+
+    @property
+    def guess(self) -> float | None: ...
+    def built(self, config: Config, *, width: int | None = None) -> nn.Module: ...
+    def found(self, config: Config) -> Sequence[FoundTensor]: ...
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
+    def measured(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]: ...
+    def batch(self, config: Config, seed: int, step: int) -> tuple[Tensor, Tensor]: ...
+    def held_out(self, config: Config) -> Iterable[tuple[Tensor, Tensor]]: ...
 
 
 class OwnModel:
