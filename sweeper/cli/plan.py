@@ -98,6 +98,7 @@ def _document(
                 "flops": row.flops,
                 "hours": _hours(row, slots),
                 "hours_from": row.source,
+                "resources": study.resources.at(row.scale),
             }
             for row in prices
         ],
@@ -143,6 +144,7 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     if study.question:
         out.print(study.question)
     rows = []
+    told = len({_given(study, row.scale) for row in prices} | {"1 CPUs"}) > 1
     for row in prices:
         hours = _hours(row, slots)
         low, high = row.params
@@ -158,9 +160,10 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
                 ("FLOPs", quantity(row.flops)),
                 ("hours", "unknown" if hours is None else f"{hours:.3f}"),
                 ("from", row.source if row.left else "nothing left to run"),
+                *((("a trial has", _given(study, row.scale)),) if told else ()),
             ]
         )
-    out.print(grid(rows, words=("from",), padding=2))
+    out.print(grid(rows, words=("from", "a trial has"), padding=2))
     left = sum(row.left for row in prices)
     flops = quantity(sum(row.flops for row in prices))
     times = [_hours(row, slots) for row in prices]
@@ -170,6 +173,18 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
         f"{plural(left, 'trial')} to run in {plural(packs, 'pack')}, {flops} FLOPs, {total} on "
         f"{plural(slots, 'slot')} of this machine"
     )
+    if custom := study.resources.custom:
+        out.print(
+            f"{', '.join(custom)}: a custom resource; trials that need it run on nodes of a Ray "
+            "cluster that were started with it (--address)"
+        )
+
+
+def _given(study: Study, scale: float) -> str:
+    """Returns what a trial is given, for example ``1 CPUs, 0.1 GPUs, 1 H100``."""
+    words = {"cpus": "CPUs", "gpus": "GPUs"}
+    given = study.resources.at(scale)
+    return ", ".join(f"{amount:g} {words.get(name, name)}" for name, amount in given.items())
 
 
 def init(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -23,6 +25,10 @@ which takes a tenth of a millisecond."""
 
 MAX_CELLS = 1_000_000
 """Cells that a study may have: points times seeds."""
+
+CUSTOM_RESOURCE = "[A-Za-z][A-Za-z0-9_./:-]{0,99}"
+TAKEN = ("bundle", "object_store_memory")
+"""Names that Ray keeps to itself."""
 
 MAX_BRANCHES = 5_000
 """Combinations of settings that decide which others apply, over all variants."""
@@ -225,6 +231,7 @@ def review(
     complaints = reader.complaints
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
+    complaints += _custom_resources(study)
     complaints += _resources(study, spaces)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
@@ -309,13 +316,32 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
                 yield Complaint(place, f"variant {variant} does not measure {metric}: {reason}")
 
 
+def _custom_resources(study: Sections) -> Iterator[Complaint]:
+    own = ("cpus", "gpus", "pack")
+    for name in study.resources.custom:
+        place: Place = ("resources", name)
+        close = get_close_matches(name.lower(), own, n=1, cutoff=0.7)
+        if close:
+            yield Complaint(
+                place,
+                f"unknown key {shown(name)}; did you mean {close[0]!r}? known: {', '.join(own)}, "
+                "and the names of custom resources of a Ray cluster, such as H100",
+            )
+        elif not re.fullmatch(CUSTOM_RESOURCE, name) or name in TAKEN:
+            yield Complaint(
+                place,
+                f"{shown(name)} is no name of a custom resource; use letters, digits, '_', '-', "
+                f"'.', '/' and ':', starting with a letter, but not {' or '.join(TAKEN)}",
+            )
+
+
 def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
     values = {value for space in spaces.values() for value in space.axes.get(study.scale, ())}
     scales = sorted(value for value in values if isinstance(value, int | float) and value > 0)
     if not scales:
         return
-    for name in ("cpus", "gpus"):
-        table = getattr(study.resources, name)
+    tables = {"cpus": study.resources.cpus, "gpus": study.resources.gpus, **study.resources.custom}
+    for name, table in tables.items():
         if not isinstance(table, Mapping):
             continue
         place: Place = ("resources", name)

@@ -144,6 +144,10 @@ def _goal(raw: Any) -> str:
     return str(raw)
 
 
+SMALLEST_SHARE = 1e-4
+"""Of a resource; Ray counts in such steps."""
+
+
 def _amount(raw: Any, *, zero: bool) -> float | dict[float, float]:
     if not isinstance(raw, Mapping):
         return _share(raw, zero=zero)
@@ -163,6 +167,8 @@ def _share(raw: Any, *, zero: bool) -> float:
         )
     if value > 1 and value != int(value):
         raise ValueError(f"{shown(raw)} is not allowed: above 1 only whole numbers are")
+    if 0 < value < SMALLEST_SHARE:
+        raise ValueError(f"{shown(raw)} is too small; the least share is {SMALLEST_SHARE:g}")
     return value
 
 
@@ -229,6 +235,14 @@ Gpus = Annotated[
     float | dict[float, float],
     BeforeValidator(partial(_amount, zero=True)),
     _amount_schema(minimum=0),
+]
+Custom = Annotated[
+    float | dict[float, float],
+    BeforeValidator(partial(_amount, zero=True)),
+    WithJsonSchema(
+        _amount_schema(minimum=0).json_schema
+        | {"description": "A custom resource of a Ray cluster, or a table of it by scale."}
+    ),
 ]
 AxisField = Annotated[Axis, BeforeValidator(parse_axis), WithJsonSchema(axis_schema({}))]
 
@@ -365,7 +379,13 @@ class Stop(Section):
 
 
 class Resources(Section):
-    """What one trial is given, as one number or as a table by the value of the scale."""
+    """What one trial is given, as one number or as a table by the value of the scale.
+
+    Names other than the fields are custom resources of a Ray cluster, such as ``H100``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Custom] = Field(init=False)
 
     cpus: Cpus = Field(
         default=1.0, description="Processors a trial (fractions allowed), or a table by scale."
@@ -384,6 +404,23 @@ class Resources(Section):
     def gpus_at(self, scale: float) -> float:
         """Returns the GPUs of a trial at a value of the scale."""
         return _at(self.gpus, scale)
+
+    def at(self, scale: float) -> dict[str, float]:
+        """Returns what a trial is given at a value of the scale, by name; what it needs nothing
+        of is left out."""
+        given = {"cpus": self.cpus_at(scale), "gpus": self.gpus_at(scale)}
+        return {k: v for k, v in (given | dict(self.custom_at(scale))).items() if v}
+
+    @property
+    def custom(self) -> dict[str, float | dict[float, float]]:
+        """Custom resources by name, as written."""
+        return dict(self.__pydantic_extra__)
+
+    def custom_at(self, scale: float) -> tuple[tuple[str, float], ...]:
+        """Returns (name, amount) of the custom resources of a trial at a value of the scale, by
+        name; those of which it needs nothing are left out."""
+        amounts = ((name, _at(table, scale)) for name, table in sorted(self.custom.items()))
+        return tuple((name, amount) for name, amount in amounts if amount > 0)
 
 
 class Claim(Section):

@@ -168,6 +168,21 @@ BAD = {
     "one and a half GPUs": Bad(
         "{32: 0.1}", "1.5", 15, "resources.gpus", ("above 1 only whole numbers",)
     ),
+    "GPUs under a name of one": Bad(
+        "gpus:", "gpu:", 15, "resources.gpu", ("did you mean 'gpus'", "such as H100")
+    ),
+    "custom resource that is no name": Bad(
+        "pack: auto", "'H 100': 1", 15, "resources.H 100", ("no name of a custom resource",)
+    ),
+    "custom resource below nothing": Bad(
+        "pack: auto", "H100: -1", 15, "resources.H100", ("-1 is too small",)
+    ),
+    "custom resource beyond the scale": Bad(
+        "pack: auto", "H100: {32: 0, 99: 1}", 15, "resources.H100", ("99 is outside",)
+    ),
+    "share of a resource that Ray cannot count": Bad(
+        "pack: auto", "H100: 0.00001", 15, "resources.H100", ("least share is 0.0001",)
+    ),
     "table beyond the scale": Bad(
         "{32: 0.1}",
         "{32: 0.1, 128: 1}",
