@@ -57,12 +57,20 @@ def run(
         float,
         typer.Option(min=0.0, help="End a Ray worker that is silent for so long; 0 never."),
     ] = 1800.0,
+    priority: Annotated[
+        int | None,
+        typer.Option(help="Studies of a higher one come first on the cluster; 0 unless given."),
+    ] = None,
+    preemption_file: Annotated[
+        str | None,
+        typer.Option(help="A file whose appearance says that a machine will be taken away."),
+    ] = None,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
     from sweeper.cli.live import LiveView
-    from sweeper.engine import Limits, Run, graceful
+    from sweeper.engine import Limits, Notices, Run, graceful
     from sweeper.store import Store
 
     if executor is ExecutorName.inline and address is not None:
@@ -70,6 +78,12 @@ def run(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
         )
+    if priority is not None and address is None:
+        raise RequestError(
+            f"--priority {priority} orders studies that share a Ray cluster, and this run has its "
+            "own; add --address HOST:PORT, or leave --priority out"
+        )
+    notices = Notices.of_environment(preemption_file)
     asked = runnable_study(study, store=store, search=search)
     with Store.open(store, checked=True) as opened:
         work = Run(
@@ -79,6 +93,8 @@ def run(
             address=address,
             checkpoint_seconds=checkpoint_seconds,
             limits=Limits(hang_seconds=hang_seconds or math.inf),
+            priority=priority or 0,
+            notices=notices,
         )
         print(_opening(asked, work), file=sys.stderr)
         with graceful(work), LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale):

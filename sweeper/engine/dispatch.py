@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweeper.engine.messages import (
     Died,
     Ended,
     Event,
+    Leaving,
     Lost,
     Marked,
     Order,
@@ -18,7 +19,7 @@ from sweeper.engine.messages import (
     Shape,
     Started,
 )
-from sweeper.engine.packing import Pack, task_of
+from sweeper.engine.packing import LeasedByOthers, Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
@@ -26,42 +27,20 @@ from sweeper.store import Paths
 from sweeper.study import Budget
 from sweeper.trial import Trial
 
-
-class LeasedByOthers:
-    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
-
-    def __init__(self) -> None:
-        self._packs: dict[str, Pack] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def keys(self) -> set[str]:
-        """Keys of the trials."""
-        with self._lock:
-            return set(self._packs)
-
-    def put(self, pack: Pack) -> None:
-        """Notes a trial that another controller runs."""
-        with self._lock:
-            self._packs[pack.trials[0].key] = pack
-
-    def take(self, keys: Collection[str]) -> list[Pack]:
-        """Returns trials that others have let go of, or brought to an end, and forgets them."""
-        with self._lock:
-            return [self._packs.pop(key) for key in keys if key in self._packs]
-
-
 Claimer = Callable[[Sequence[str]], dict[str, int]]
 """Claims keys in the store: returns the attempt number of each key that is ours to run."""
 
 
 @dataclass
 class _Flight:
-    """An order that is handed out, and the members of it that have not ended."""
+    """An order that is handed out, the members of it that have not ended, and those that were
+    stopped and run again once the others have ended too."""
 
     order: Order
     trials: dict[str, Trial]
     place: str = ""
+    slot: str = ""
+    again: list[Trial] = field(default_factory=list)
 
 
 class Dispatcher:
@@ -150,6 +129,8 @@ class Dispatcher:
         self.leased_by_others = LeasedByOthers()
         self.health = Health(note)
         self.parked: set[str] = set()
+        self._excused: set[str] = set()
+        self._leaving: set[str] = set()
         self.refused: set[str] = set()
         self.fault: EnvironmentFault | None = None
         self.add(packs)
@@ -288,8 +269,7 @@ class Dispatcher:
                     self._leave(flight.trials.pop(key), flight.order.shape)
                 if gone:
                     self._dropped.setdefault(number, set()).update(gone)
-                if not flight.trials:
-                    del self._flying[number]
+                self._land(number, flight)
 
     def dropped(self) -> dict[int, frozenset[str]]:
         """Returns what was given up since this was last asked: keys by number of the order."""
@@ -327,6 +307,8 @@ class Dispatcher:
             self._began(event)
         elif isinstance(event, Parked):
             self.parked.add(event.slot)
+        elif isinstance(event, Leaving):
+            self._leave_node(event)
         elif isinstance(event, Marked):
             self._mark(event)
         elif isinstance(event, Ended):
@@ -342,7 +324,23 @@ class Dispatcher:
             flight = self._flying.get(event.order)
             self.health.began(event.place, () if flight is None else flight.trials)
             if flight is not None:
-                flight.place = event.place
+                flight.place, flight.slot = event.place, event.slot
+
+    def excuse(self, slots: Collection[str]) -> None:
+        """Notes that slots are asked to stop what they have in hand: no trial pays for it."""
+        with self._lock:
+            self._excused.update(slots)
+
+    def _leave_node(self, event: Leaving) -> None:
+        self.excuse([event.slot])
+        with self._lock:
+            new = event.place not in self._leaving
+            self._leaving.add(event.place)
+        if new:
+            self._note(
+                f"{event.place} will be taken away: {event.reason}; what ran there goes on "
+                "elsewhere from its checkpoints"
+            )
 
     def _mark(self, event: Marked) -> None:
         with self._lock:
@@ -355,6 +353,8 @@ class Dispatcher:
     def _count_deaths(self, event: Event) -> None:
         """When worker processes die again and again and none gets as far as beginning an order,
         no trial is to blame, and starting more of them would never end."""
+        if isinstance(event, Died) and event.node:
+            return
         self._deaths = self._deaths + 1 if isinstance(event, Died) else 0
         if isinstance(event, Died) and self._deaths >= self._idle_deaths:
             self._break(f"{self._deaths} worker processes in a row died idle: {event.reason}")
@@ -379,9 +379,17 @@ class Dispatcher:
             trial = None if flight is None else flight.trials.pop(outcome.key, None)
             if flight is None or trial is None:
                 return
-            if not flight.trials:
-                del self._flying[event.order]
             self._judge(outcome, trial, flight)
+            self._land(event.order, flight)
+
+    def _land(self, number: int, flight: _Flight) -> None:
+        """Closes an order once all its members have ended; those that were stopped with their
+        slot wait again, as one pack."""
+        if flight.trials:
+            return
+        del self._flying[number]
+        if flight.again:
+            self._again([Pack(shape=flight.order.shape, trials=tuple(flight.again))])
 
     def _judge(self, outcome: Outcome, trial: Trial, flight: _Flight) -> None:
         """Decides whether a trial that has ended runs again."""
@@ -391,8 +399,9 @@ class Dispatcher:
             self._breaker.succeeded()
             self._run_forgiven(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
-            if self._retries.after_stop(trial.key):
-                self._again([Pack(shape=shape, trials=(trial,))])
+            excused = flight.slot in self._excused
+            if excused or self._retries.after_stop(trial.key, kept=self._kept_step(trial.key)):
+                flight.again.append(trial)
         elif outcome.kind in FAILED:
             asked = self.health.failed(place, trial.key)
             if outcome.kind == "out_of_memory":
@@ -457,6 +466,8 @@ class Dispatcher:
                     self._failed(outcome, pack, flight.place)
                 else:
                     again.append(pack)
+            if flight.again:
+                again.append(Pack(shape=order.shape, trials=tuple(flight.again)))
             self._again(again)
             return [
                 Ended(order=event.order, outcome=outcome)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +20,13 @@ class Shape:
         gpus: accelerators, fractions allowed; any at all means training on ``cuda``.
         alone: a whole accelerator, or failing those a whole node, is kept free of others; the
             number of threads stays what ``cpus`` says, and with it the bits of a result.
+        custom: (name, amount) of custom resources of a Ray cluster, by name.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     alone: bool = False
+    custom: tuple[tuple[str, float], ...] = ()
 
     @property
     def threads(self) -> int:
@@ -36,15 +38,48 @@ class Shape:
         """Device string for the trainer."""
         return "cuda" if self.gpus > 0 else "cpu"
 
-    def fitting(self, cpus: float, gpus: float) -> int:
-        """Returns how many slots of this shape so many processors and accelerators hold."""
-        fits = cpus / self.cpus if self.cpus else math.inf
-        if self.gpus:
-            fits = min(fits, gpus / self.gpus)
-        return int(fits + 1e-9)
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What one slot takes, by Ray's names; nothing of which it needs nothing."""
+        needs = {"CPU": self.cpus, "GPU": self.gpus, **dict(self.custom)}
+        return {name: amount for name, amount in needs.items() if amount}
+
+    def fitting(self, resources: Mapping[str, float]) -> int:
+        """Returns how many slots of this shape a node holds that has so much of each resource."""
+        return fitting(self.bundle, resources)
 
     def __str__(self) -> str:
-        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{'-alone' if self.alone else ''}"
+        custom = "".join(
+            f"-{re.sub('[^A-Za-z0-9]+', '_', name)}{amount:g}" for name, amount in self.custom
+        )
+        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{custom}{'-alone' if self.alone else ''}"
+
+
+def fitting(bundle: Mapping[str, float], resources: Mapping[str, float]) -> int:
+    """Returns how often a bundle fits a node that has so much of each resource.
+
+    A share of an accelerator lies on one of them: of 0.6 each two fit two, not three.
+    """
+    counts = [
+        _shares(amount, resources.get(name, 0.0))
+        if name == "GPU" and amount < 1
+        else _times(amount, resources.get(name, 0.0))
+        for name, amount in bundle.items()
+    ]
+    return min(counts, default=0)
+
+
+def _times(amount: float, there: float) -> int:
+    return int(min(there / amount, MOST_SLOTS) + 1e-9)
+
+
+def _shares(amount: float, devices: float) -> int:
+    whole = int(devices + 1e-9)
+    return whole * _times(amount, 1.0) + _times(amount, max(0.0, devices - whole))
+
+
+MOST_SLOTS = 1_000_000
+"""Of one shape on one node: where a resource does not run out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,17 +218,41 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class Died:
-    """A worker process is gone that had nothing in hand."""
+    """A worker process is gone that had nothing in hand.
+
+    Attributes:
+        slot: name of the slot.
+        reason: what is known of it, in words.
+        node: True if it went, or never began, because its node did.
+    """
 
     slot: str
     reason: str
+    node: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parked:
-    """A slot at a quarantined place idles, so that no other slot is put there."""
+    """A slot at a quarantined place, or on a node that will be taken away, idles, so that no
+    other slot is put there."""
 
     slot: str
 
 
-Event = Started | Advanced | Marked | Ended | Lost | Died | Parked
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """What a slot has in hand is stopped because its node will be taken away: no trial is to
+    blame.
+
+    Attributes:
+        slot: name of the slot.
+        place: where it trains, in words.
+        reason: how that is known, in words.
+    """
+
+    slot: str
+    place: str
+    reason: str
+
+
+Event = Started | Advanced | Marked | Ended | Lost | Died | Parked | Leaving

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,6 +36,30 @@ class Pack:
         return [trial for trial in self.trials if trial.key in keys]
 
 
+class LeasedByOthers:
+    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
+
+    def __init__(self) -> None:
+        self._packs: dict[str, Pack] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the trials."""
+        with self._lock:
+            return set(self._packs)
+
+    def put(self, pack: Pack) -> None:
+        """Notes a trial that another controller runs."""
+        with self._lock:
+            self._packs[pack.trials[0].key] = pack
+
+    def take(self, keys: Collection[str]) -> list[Pack]:
+        """Returns trials that others have let go of, or brought to an end, and forgets them."""
+        with self._lock:
+            return [self._packs.pop(key) for key in keys if key in self._packs]
+
+
 def task_of(trial: Trial, attempt: int) -> Task:
     """Returns what a worker is told about a claimed trial."""
     return Task(
@@ -56,7 +81,11 @@ DEVICES = Path("/dev")
 def shape_at(study: Study, scale: float) -> Shape:
     """Returns the resources of a trial at a value of the scale."""
     resources = study.resources
-    return Shape(cpus=resources.cpus_at(scale), gpus=resources.gpus_at(scale))
+    return Shape(
+        cpus=resources.cpus_at(scale),
+        gpus=resources.gpus_at(scale),
+        custom=resources.custom_at(scale),
+    )
 
 
 def local_processors(quota_file: Path = CGROUP_CPU) -> int:
@@ -97,8 +126,11 @@ def make_packs(
         processors: of the whole cluster; None is this machine.
         accelerators: GPUs of the whole cluster; None is this machine.
     """
-    cpus = local_processors() if processors is None else processors
-    gpus = local_accelerators() if accelerators is None else accelerators
+    here = {
+        "CPU": float(local_processors() if processors is None else processors),
+        "GPU": float(local_accelerators() if accelerators is None else accelerators),
+        **dict.fromkeys(study.resources.custom, math.inf),
+    }
     groups: dict[tuple[Shape, str], list[PlannedTrial]] = {}
     alone = [item for item in planned if item.trial.key in short]
     for item in planned:
@@ -109,7 +141,7 @@ def make_packs(
     packs = [
         Pack(shape=shape, trials=tuple(item.trial for item in members[start:end]))
         for (shape, _), members in groups.items()
-        for start, end in _cuts(study, shape, members, max(1, shape.fitting(cpus, gpus)))
+        for start, end in _cuts(study, shape, members, max(1, shape.fitting(here)))
     ]
     return packs + [
         Pack(shape=replace(shape_at(study, item.scale), alone=True), trials=(item.trial,))

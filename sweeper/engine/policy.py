@@ -58,9 +58,7 @@ class Retries:
                 accidents; one that kills its workers does so at the same step.
         """
         lost = partial(Outcome, key=key, attempt=attempt, step=kept)
-        if kept > self._kept.get(key, 0):
-            self._kept[key] = kept
-            self._deaths[key] = self._accidents[key] = 0
+        self._further(key, kept)
         if event.node:
             self._accidents[key] += 1
             if self._accidents[key] < MAX_ACCIDENTS:
@@ -77,10 +75,21 @@ class Retries:
         error = f"{given_up} The last one: {event.reason}"
         return lost(kind="bug", error=error)
 
-    def after_stop(self, key: str) -> bool:
-        """Returns whether a trial runs again whose slot was taken away."""
+    def after_stop(self, key: str, *, kept: int = 0) -> bool:
+        """Returns whether a trial runs again whose slot was taken away.
+
+        Args:
+            key: key of the trial.
+            kept: step of the newest checkpoint; one that gets further each time is not counted.
+        """
+        self._further(key, kept)
         self._accidents[key] += 1
         return self._accidents[key] < MAX_ACCIDENTS
+
+    def _further(self, key: str, kept: int) -> None:
+        if kept > self._kept.get(key, 0):
+            self._kept[key] = kept
+            self._deaths[key] = self._accidents[key] = 0
 
     def after_shortage(self, key: str, shape: Shape) -> Shape | None:
         """Returns the shape for the one more try of a trial that ran out of memory; None if it

@@ -9,7 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
+from sweeper.engine.messages import (
+    Advanced,
+    Died,
+    Ended,
+    Event,
+    Leaving,
+    Lost,
+    Order,
+    Parked,
+    Started,
+)
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, first_line
 from sweeper.study import PlannedTrial, unique_trials
@@ -161,7 +171,7 @@ class Progress:
             if isinstance(event, Died):
                 self._totals.notes.append(f"{event.slot} died idle: {event.reason}")
                 return
-            if isinstance(event, Parked):
+            if isinstance(event, Parked | Leaving):
                 return
             flight = self._flights.get(event.order)
             if isinstance(event, Started):

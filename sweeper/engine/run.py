@@ -14,6 +14,7 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Ended, Event, Started
+from sweeper.engine.notice import Notices, NoticeWatch
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
@@ -77,6 +78,8 @@ class Run:
         address: of a running Ray cluster; None starts a local one.
         checkpoint_seconds: seconds between checkpoints of a trial.
         limits: how long it waits, and how often it tries; None are the usual ones.
+        priority: studies of a higher one come first on a Ray cluster that they share.
+        notices: where it hears that this machine, or that of a worker, will be taken away.
         search: makes what proposes the trials, given the study and the trials that were known
             before; by default that which the study names.
         observe: is given every event of the engine, on the thread that it comes in on.
@@ -90,6 +93,7 @@ class Run:
         dispatcher: what is to run, and what runs.
         recorder: brings outcomes to the store.
         lease_keeper: claims trials.
+        preempted: the notice that ended the run, in words; None if none did.
 
     Raises:
         DataError: the data of the study is missing.
@@ -105,6 +109,8 @@ class Run:
         address: str | None = None,
         checkpoint_seconds: float = 300.0,
         limits: Limits | None = None,
+        priority: int = 0,
+        notices: Notices | None = None,
         search: MakeSearch = make_search,
         observe: Callable[[Event], None] = lambda event: None,
         owner: Owner | None = None,
@@ -116,6 +122,9 @@ class Run:
         self._executor = executor
         self._address = address
         self._limits = limits = limits or Limits()
+        self._priority = priority
+        self._notices = notices or Notices()
+        self.preempted: str | None = None
         self._stop = stopped or threading.Event()
         self.proposals = Proposals(study, store, search)
         self._taken = 0
@@ -187,6 +196,12 @@ class Run:
         """True once :meth:`stop` was called."""
         return self._stop.is_set()
 
+    def preempt(self, notice: str) -> None:
+        """Ends the run gracefully since this machine will be taken away."""
+        self.preempted = notice
+        self.progress.note(f"this machine will be taken away: {notice}; trials are checkpointed")
+        self.stop()
+
     def execute(self) -> RunSummary:
         """Runs what remains and returns what was done.
 
@@ -198,7 +213,8 @@ class Run:
         began = time.monotonic()
         self._clear_finished()
         if not self.dispatcher.finished:
-            with self.lease_keeper, self.recorder:
+            watch = NoticeWatch(self._notices, heard=self.preempt, unread=self.progress.note)
+            with self.lease_keeper, self.recorder, watch:
                 self._run_executor()
                 while self.await_others():
                     self._run_executor()
@@ -280,6 +296,9 @@ class Run:
                     stopped=self._stop.is_set,
                     address=self._address,
                     hang_seconds=self._limits.hang_seconds,
+                    study=self.study.name,
+                    priority=self._priority,
+                    notices=self._notices or None,
                     note=self.progress.note,
                 )
             except ClusterError as fault:
@@ -291,6 +310,11 @@ class Run:
     def _run_inline(self) -> None:
         """Runs everything that waits in this process, as a Ray slot would, one order at a time."""
         dispatcher = self.dispatcher
+        if custom := self.study.resources.custom:
+            self.progress.note(
+                f"{', '.join(custom)} in `resources` tells a Ray cluster where trials may run; "
+                "without Ray they run here"
+            )
         while (shapes := dispatcher.shapes()) and not self.stopping:
             for order in dispatcher.take(shapes[0]):
                 here, host = hostname(), Host(order)

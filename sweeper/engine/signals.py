@@ -40,6 +40,11 @@ class Stoppable(Protocol):
         """True once it was asked."""
         ...
 
+    @property
+    def preempted(self) -> str | None:
+        """The notice that ends it; a signal that follows on it is a first one."""
+        ...
+
     def stop(self) -> None:
         """Asks it, from any thread."""
         ...
@@ -93,7 +98,8 @@ def _attend(reader: socket.socket, run: Stoppable, seconds: float, terminals: li
         for number in numbers:
             if number == getattr(signal, "SIGHUP", None):
                 _leave(terminals)
-            if number in INSISTING and (end is not None or run.stopping):
+            stopped = run.stopping and run.preempted is None
+            if number in INSISTING and (end is not None or stopped):
                 _exit(Interrupted.exit_code)
             if end is None and (number in INSISTING or number in WARNINGS):
                 end = time.monotonic() + seconds

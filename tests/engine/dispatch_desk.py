@@ -60,5 +60,6 @@ def keys(orders: Sequence[Order]) -> list[str]:
     return [task.key for order in orders for task in order.tasks]
 
 
-def begin(office: Dispatcher, order: Order, place: str) -> None:
-    office.handle(Started(order=order.number, slot=place, host=place, pid=1, place=place))
+def begin(office: Dispatcher, order: Order, place: str, *, slot: str | None = None) -> None:
+    name = slot or place
+    office.handle(Started(order=order.number, slot=name, host=place, pid=1, place=place))

@@ -283,6 +283,13 @@ def test_workers_that_die_idle_again_and_again_end_the_run() -> None:
     assert "no module named torch" in str(office.fault)
 
 
+def test_slots_that_never_began_since_their_nodes_went_do_not_end_the_run() -> None:
+    office = dispatcher(Desk(), packs_of(planted()), idle_deaths=3)
+    for number in range(9):
+        office.handle(Died(slot=f"slot{number}", reason="its node has died", node=True))
+    assert office.fault is None
+
+
 def test_deaths_with_work_in_between_do_not_end_the_run() -> None:
     office = dispatcher(Desk(), packs_of(planted()))
     order = office.take(SHAPE)[0]

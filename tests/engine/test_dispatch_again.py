@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dispatch_desk import SHAPE, Desk, begin, dispatcher, finish, keys
 from engine_studies import packs_of, planted
 
-from sweeper.engine.messages import Shape
+from sweeper.engine.messages import Leaving, Shape
+from sweeper.engine.policy import MAX_ACCIDENTS
 
 
 def test_a_place_that_fails_many_trials_at_once_does_not_end_the_run_before_it_is_judged() -> None:
@@ -58,6 +61,47 @@ def test_a_slot_that_is_taken_away_gives_its_trial_back() -> None:
     (order,) = office.take(SHAPE)
     finish(office, order, kind="stopped")
     assert keys(office.take(SHAPE)) == keys([order])
+
+
+def test_what_is_stopped_with_its_slot_goes_on_as_the_pack_that_it_was() -> None:
+    office = dispatcher(Desk(), packs_of(planted(), size=3)[:1])
+    (order,) = office.take(SHAPE)
+    finish(office, replace(order, tasks=order.tasks[:1]))
+    finish(office, replace(order, tasks=order.tasks[1:]), kind="stopped")
+    (again,) = office.take(SHAPE, 9)
+    assert keys([again]) == keys([order])[1:]
+
+
+def test_slots_that_are_asked_to_stop_cost_their_trials_nothing_however_often() -> None:
+    office = dispatcher(Desk(), packs_of(planted())[:1])
+    for number in range(3 * MAX_ACCIDENTS):
+        (order,) = office.take(SHAPE)
+        begin(office, order, "here", slot=f"slot{number}")
+        office.excuse([f"slot{number}"])
+        finish(office, order, kind="stopped")
+    assert office.take(SHAPE)
+
+
+def test_a_slot_whose_node_will_be_taken_away_is_told_of_once_a_place_and_costs_nothing() -> None:
+    notes: list[str] = []
+    office = dispatcher(Desk(), packs_of(planted())[:1], note=notes.append)
+    for number in range(3 * MAX_ACCIDENTS):
+        (order,) = office.take(SHAPE)
+        begin(office, order, "here", slot=f"slot{number}")
+        office.handle(Leaving(slot=f"slot{number}", place="here", reason="a file has appeared"))
+        finish(office, order, kind="stopped")
+    assert office.take(SHAPE)
+    assert len(notes) == 1
+    assert "here will be taken away: a file has appeared" in notes[0]
+
+
+def test_a_slot_that_is_always_taken_away_without_a_word_gives_its_trial_up() -> None:
+    office = dispatcher(Desk(), packs_of(planted())[:1])
+    for number in range(MAX_ACCIDENTS):
+        (order,) = office.take(SHAPE)
+        begin(office, order, "here", slot=f"slot{number}")
+        finish(office, order, kind="stopped")
+    assert office.finished
 
 
 def test_what_another_controller_has_taken_over_is_dropped_and_comes_back_if_it_lets_go() -> None:

@@ -112,6 +112,22 @@ def test_resources_come_from_the_table_by_scale() -> None:
     }
 
 
+def test_custom_resources_come_from_their_table_too_and_leave_packs_as_they_are() -> None:
+    custom = {"H100": {32: 0, 64: 1, 256: 2}, "A100": 0.5}
+    study = planted(sweep={"width": [32, 64, 128, 256]}, resources=custom)
+    packs = make_packs(study, expand(study), processors=2)
+    shapes = {pack.trials[0].config["width"]: dict(pack.shape.custom) for pack in packs}
+    assert shapes == {
+        32: {"A100": 0.5},
+        64: {"A100": 0.5, "H100": 1},
+        128: {"A100": 0.5, "H100": 1},
+        256: {"A100": 0.5, "H100": 2},
+    }
+    plain = planted(sweep={"width": [32, 64, 128, 256]})
+    assert len(packs) == len(make_packs(plain, expand(plain), processors=2))
+    assert Study.from_document(study.document).resources == study.resources
+
+
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (1.9, 1), (2, 2), (4, 4)])
 def test_a_worker_uses_one_thread_per_whole_processor(cpus: float, threads: int) -> None:
     assert Shape(cpus=cpus).threads == threads

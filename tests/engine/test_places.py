@@ -4,6 +4,7 @@ among the torture tests."""
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 import sick_card
 from engine_studies import attempts_of, planted
+from ray._raylet import GcsClient
+from ray.core.generated import autoscaler_pb2
 
 from sweeper.engine.messages import Event, Started
+from sweeper.engine.notice import FILE_VARIABLE
 from sweeper.engine.policy import STREAK, Limits
 from sweeper.engine.ray.exchange import READY_PER_SLOT
 from sweeper.engine.run import Run
@@ -89,3 +93,66 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_runs_elsewhere(
     errors = [error for state, error in lost if state == "lost_worker"]
     assert errors
     assert all("said nothing for 4 seconds and was ended" in error for error in errors)
+
+
+def test_a_node_that_will_be_taken_away_gives_its_trials_to_the_others(
+    cluster: Any, store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "preempted"
+    cluster.add_node(num_cpus=1, env_vars={FILE_VARIABLE: str(file)})
+    home = cluster.head_node.node_id[:8]
+    study = planted(
+        fixed={"steps": 40, "step_seconds": 0.05}, sweep={"width": [32], "seed": [0, 1]}
+    )
+    begun: list[str] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Started):
+            begun.append(event.place)
+            if home not in event.place:
+                file.touch()
+
+    run = Run(study, store, executor="ray", address=cluster.address, observe=keep)
+    summary = run.execute()
+    assert (summary.finished, summary.failed, summary.interrupted) == (6, 0, False)
+    assert sum(home not in place for place in begun) == 1, "it is given nothing more"
+    states = [state for (state,) in attempts_of(store)]
+    assert sorted(states) == ["completed"] * 6 + ["stopped"]
+    assert any(f"{file} has appeared" in note for note in run.progress.view().notes)
+
+
+def test_a_node_that_ray_drains_gives_its_trials_to_the_others_without_blame(
+    cluster: Any, store: Store
+) -> None:
+    node = cluster.add_node(num_cpus=1)
+    study = planted(
+        fixed={"steps": 40, "step_seconds": 0.1}, sweep={"width": [32], "seed": [0, 1, 2]}
+    )
+    places: list[str] = []
+
+    def keep(event: Event) -> None:
+        if not isinstance(event, Started):
+            return
+        places.append(event.place)
+        if "draining" not in places and node.node_id[:8] in event.place:
+            drain(cluster, node)
+            places.append("draining")
+
+    run = Run(study, store, executor="ray", address=cluster.address, observe=keep)
+    summary = run.execute()
+    assert (summary.finished, summary.failed) == (9, 0)
+    states = {state for (state,) in attempts_of(store)}
+    assert states == {"completed", "stopped"}
+    assert any("Ray drains this node" in note for note in run.progress.view().notes)
+    assert places[-1] != "draining", "trials began elsewhere afterwards"
+    assert node.node_id[:8] not in places[-1]
+
+
+def drain(cluster: Any, node: Any) -> None:
+    """Says what a cloud says through its autoscaler before it takes a node away."""
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    soon = int(1000 * time.time()) + 60_000
+    accepted, why = GcsClient(address=cluster.address).drain_node(
+        node.node_id, reason, "spot", soon
+    )
+    assert accepted, why

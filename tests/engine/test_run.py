@@ -15,11 +15,13 @@ from typing import Any
 import altered_card
 import memory_files
 import pytest
+from engine_program import Program
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
 from on_disk import on_disk
 from store_places import written
 
-from sweeper.engine.messages import Ended, Event, Started
+from sweeper.engine.messages import Advanced, Ended, Event, Started
+from sweeper.engine.notice import Notices
 from sweeper.engine.policy import Limits
 from sweeper.engine.run import Run
 from sweeper.errors import ClusterError, EnvironmentFault, StoreError, StoreMoved
@@ -390,6 +392,39 @@ def test_ray_that_ends_with_the_signal_is_an_interruption(
     again.stop()
     assert again.execute().interrupted
     assert again.progress.view().notes == ("the Ray session broke off",)
+
+
+def test_a_notice_ends_a_run_with_checkpoints_and_it_goes_on(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "preempted"
+    study = planted(fixed={"steps": 200, "step_seconds": 0.05}, sweep={"width": [32]})
+
+    def appear(event: Event) -> None:
+        if isinstance(event, Advanced):
+            file.touch()
+
+    run = inline(study, store, notices=Notices(file=str(file)), observe=appear)
+    assert run.execute().interrupted
+    assert run.preempted == f"{file} has appeared"
+    assert any("will be taken away" in note for note in run.progress.view().notes)
+    assert attempts_of(store, "state, step > 0") == [("stopped", True)]
+
+
+def test_a_notice_ends_the_program_with_exit_code_3(tmp_path: Path) -> None:
+    file = tmp_path / "preempted"
+    study = planted(fixed={"steps": 40, "step_seconds": 0.05}, sweep={"width": [32]})
+    program = Program(tmp_path, study, "inline", options=["--preemption-file", str(file)])
+    program.start()
+    program.await_results(1)
+    file.touch()
+    assert program.wait() == 3
+    assert f"{file} has appeared" in program.said
+    assert "nothing is lost" in program.said
+
+
+def test_custom_resources_mean_nothing_without_ray_and_that_is_said(store: Store) -> None:
+    run = inline(planted(sweep={"width": [32]}, resources={"H100": 1}), store)
+    assert run.execute().finished == 3
+    assert any("H100" in note for note in run.progress.view().notes)
 
 
 def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path) -> None:

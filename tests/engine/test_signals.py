@@ -14,6 +14,7 @@ from sweeper.engine.signals import graceful
 
 class Slow:
     stopping = False
+    preempted = None
     def stop(self):
         self.stopping = True
         print("asked", flush=True)
@@ -61,6 +62,19 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     assert program.stdout is not None
     assert program.stdout.readline() == "asked\n"
     program.send_signal(signal.SIGINT)
+    program.communicate(timeout=20)
+    assert program.returncode == 3
+
+
+def test_a_signal_that_follows_on_a_notice_is_a_first_one() -> None:
+    # A cloud says that it takes a machine away, and its shutdown then sends SIGTERM.
+    noticed = 'run.preempted = "a file has appeared"; run.stop()'
+    program = started(grace=30, heeds=False, then=f"    {noticed}")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "asked\n"
+    program.send_signal(signal.SIGTERM)
+    assert program.stdout.readline() == "asked\n"
+    program.send_signal(signal.SIGTERM)
     program.communicate(timeout=20)
     assert program.returncode == 3
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import math
 import os
 import secrets
 import shutil
@@ -13,8 +12,6 @@ import signal
 import stat
 import tempfile
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,17 +21,12 @@ from ray._private import auto_init_hook, ray_constants, services
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeper.engine.messages import Shape
 from sweeper.engine.packing import local_processors
 from sweeper.engine.patience import told_late
 from sweeper.engine.ray.pulse import RESTART_SECONDS, Call, Pulse, aside, knock
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError, Interrupted
 from sweeper.store import signature, signer_has_ended
-
-CAPACITY_SECONDS = 5.0
-"""How often the size of the cluster is asked for again."""
-
 
 ANSWER_SECONDS = 60.0
 """How long a question about the cluster may take where nothing can go on without the answer."""
@@ -306,75 +298,6 @@ def _advice(address: str | None, fault: BaseException) -> str:
     )
 
 
-class Capacity:
-    """How many slots of a shape the whole cluster holds; asks Ray every few seconds, and waits
-    for its first answer only.
-
-    Raises:
-        ClusterError: Ray does not answer when it is asked for the first time.
-    """
-
-    def __init__(self) -> None:
-        self._resources: dict[str, float] = {}
-        self._sizes: list[float] = []
-        self._asked = -math.inf
-        self._answer: Call[tuple[dict[str, float], list[float]]] | None = None
-
-    def __str__(self) -> str:
-        cpus, gpus = self._resources.get("CPU", 0.0), self._resources.get("GPU", 0.0)
-        return f"{cpus:g} CPUs and {gpus:g} GPUs"
-
-    def slots(self, shape: Shape) -> int:
-        """Returns the number of slots, at least one: a shape that does not fit waits for nodes
-        rather than being dropped."""
-        return max(1, self.fitting(shape))
-
-    def fitting(self, shape: Shape) -> int:
-        """Returns the number of slots that fit now, 0 included."""
-        self._look()
-        fitting = shape.fitting(self._resources.get("CPU", 0.0), self._resources.get("GPU", 0.0))
-        # Trials that want a device of their own are few, and come one after the other.
-        return min(fitting, 1) if shape.alone else fitting
-
-    def nodes(self) -> int:
-        """Returns the number of nodes that have processors for trials."""
-        self._look()
-        return sum(size > 0 for size in self._sizes)
-
-    def bundle(self, shape: Shape) -> dict[str, float]:
-        """Returns what a slot asks Ray for; one that wants to be alone, all accelerators that it
-        touches, or failing those all processors of a node (of the most common size that the
-        cluster has: it waits until one is free)."""
-        if shape.gpus:
-            gpus = float(math.ceil(shape.gpus)) if shape.alone else shape.gpus
-            return {"CPU": shape.cpus, "GPU": gpus}
-        if not shape.alone:
-            return {"CPU": shape.cpus}
-        self._look()
-        sizes = Counter(self._sizes)
-        fitting = {size: count for size, count in sizes.items() if size >= shape.cpus}
-        return {"CPU": max(fitting, key=lambda size: (fitting[size], size), default=shape.cpus)}
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if self._asked == -math.inf:
-            self._resources, self._sizes = answered(_resources)
-            self._asked = now
-        elif self._answer is None and now - self._asked > CAPACITY_SECONDS:
-            self._answer, self._asked = aside(_resources), now
-        elif self._answer is not None and self._answer.done():
-            with contextlib.suppress(ray.exceptions.RayError):
-                self._resources, self._sizes = self._answer.result()
-            self._answer = None
-
-
-def _resources() -> tuple[dict[str, float], list[float]]:
-    """Returns what the cluster has in all, and the processors of each node that lives."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
-    return ray.cluster_resources(), sizes  # type: ignore[no-untyped-call]
-
-
 def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Call[Any]:
     """Calls a function once in a process of a node; returns its answer to be.
 
@@ -405,28 +328,3 @@ def end_process(node: str, pid: int) -> None:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def check_shapes(shapes: Sequence[Shape], *, may_grow: bool, note: Callable[[str], None]) -> None:
-    """Looks for trials that need more than the cluster has.
-
-    Args:
-        shapes: what slots need.
-        may_grow: True if nodes may join; such trials then wait for them, and a note says so.
-        note: is given a sentence about each.
-
-    Raises:
-        ClusterError: they would wait for ever.
-    """
-    capacity = Capacity()
-    for shape in shapes:
-        if capacity.fitting(shape):
-            continue
-        needs = f"some trials need {shape.cpus:g} CPUs and {shape.gpus:g} GPUs each"
-        if may_grow:
-            note(f"{needs}, which the cluster does not have; they wait for nodes to join")
-        else:
-            raise ClusterError(
-                f"{needs}, and this machine has {capacity}; lower `resources` in the study, or "
-                "join a cluster with --address"
-            )

@@ -15,9 +15,11 @@ import ray
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.messages import Event, Lost, Shape
 from sweeper.engine.patience import NOTE_SECONDS
-from sweeper.engine.ray.cluster import Capacity, end_process, on_node
+from sweeper.engine.ray.capacity import Capacity
+from sweeper.engine.ray.cluster import end_process, on_node
 from sweeper.engine.ray.mailbox import Exchanged
 from sweeper.engine.ray.pulse import Call, Pulse, aside
+from sweeper.engine.ray.roster import Roster
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
 
@@ -127,6 +129,7 @@ class Exchange:
         dispatcher: where orders come from and events go.
         mailbox: handle of the mailbox actor.
         stopped: polled between exchanges; True closes the mailbox, so that slots checkpoint.
+        roster: the slots of the run; None makes one.
         pulse: watches Ray's processes; None watches nothing.
         hang_seconds: a slot that says nothing about its order for so long is ended.
         note: is told once that Ray does not answer.
@@ -141,6 +144,7 @@ class Exchange:
         mailbox: Any,
         stopped: Callable[[], bool],
         *,
+        roster: Roster | None = None,
         pulse: Pulse | None = None,
         hang_seconds: float = math.inf,
         note: Callable[[str], None] = lambda text: None,
@@ -151,7 +155,7 @@ class Exchange:
         self._stopped = stopped
         self._pulse = pulse or Pulse("", "")
         self._hang_seconds = hang_seconds
-        self._capacity = Capacity()
+        self._roster = roster or Roster(dispatcher, Capacity())
         here = ray.get_runtime_context().get_node_id()
         self._classifier = LossClassifier(self._pulse, here)
         self._ready: Mapping[Shape, int] = {}
@@ -237,7 +241,8 @@ class Exchange:
 
     def _round(self, patience: float) -> None:
         dispatcher = self._dispatcher
-        dispatcher.health.expected = self._capacity.nodes()
+        capacity = self._roster.capacity
+        dispatcher.health.expected = capacity.places()
         orders = [
             order
             for shape in dispatcher.shapes()
@@ -250,10 +255,13 @@ class Exchange:
                 drop=dispatcher.dropped(),
                 dominated=dispatcher.dominated(),
                 quarantined=dispatcher.health.quarantined,
+                leave=self._roster.leaving(),
+                draining=capacity.nodes.draining,
                 silence=self._hang_seconds,
             )
         )
         self._ready = exchanged.ready
+        self._roster.heard(exchanged.events)
         dispatcher.handle(*self._classifier.review(exchanged.events))
         for process in exchanged.silent:
             end_process(process.node, process.pid)
@@ -296,5 +304,5 @@ class Exchange:
             self._said = False
 
     def _room(self, shape: Shape) -> int:
-        ready = READY_PER_SLOT * self._capacity.slots(shape)
+        ready = READY_PER_SLOT * self._roster.slots(shape)
         return max(0, ready - self._ready.get(shape, 0))

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sweeper.engine.messages import Died, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.messages import Died, Event, Leaving, Lost, Order, Parked, Shape, Started
 
 PARK: Literal["park"] = "park"
-"""What a slot at a quarantined place is given: it idles, and nobody else is put in its place."""
+"""What a slot is given at a quarantined place, or on a node that will be taken away: it idles, and
+nobody else is put in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,8 @@ class Mailbox:
         self._events: list[Event] = []
         self._held: dict[str, _Hold] = {}
         self._quarantined: frozenset[str] = frozenset()
+        self._leave: frozenset[str] = frozenset()
+        self._draining: frozenset[str] = frozenset()
         self._parked: set[str] = set()
         self._more_orders = asyncio.Event()
         self._more_events = asyncio.Event()
@@ -104,6 +107,7 @@ class Mailbox:
         shape: Shape,
         events: Sequence[Event],
         patience: float,
+        notice: str | None = None,
     ) -> Order | Literal["park"] | None:
         """Posts a slot's events and returns its next order; None if none came in time.
 
@@ -117,18 +121,20 @@ class Mailbox:
             shape: resources of the slot.
             events: what happened in the slot since it last asked.
             patience: seconds to wait for an order.
+            notice: that the slot's node will be taken away, in words; None if none was given.
         """
         self._post(events)
         self._report_death(slot, process)
         self._held.pop(slot, None)
         deadline = _now() + patience
-        while not self._closed:
-            if process.place in self._quarantined:
+        while not (self._closed or self._has_to_leave(slot, process)):
+            if notice is not None or process.place in self._quarantined:
                 return await self._park(slot, deadline)
             late = _now() >= deadline
             order = self._pick(shape, process.place, choosy=not late)
             if order is not None:
                 self._held[slot] = _Hold(process, order.number, _now())
+                self._parked.discard(slot)
                 # Reported here: the slot posts again only after its first step, which may be long.
                 began = Started(
                     order=order.number,
@@ -153,7 +159,14 @@ class Mailbox:
         if hold is None:
             return Reply(stop=self._closed)
         hold.heard = _now()
-        return Reply(stop=self._closed, drop=hold.drop, dominated=hold.dominated)
+        leaves = self._has_to_leave(slot, hold.process)
+        if leaves and slot not in self._leave:
+            place, reason = hold.process.place, "Ray drains this node"
+            self._post([Leaving(slot=slot, place=place, reason=reason)])
+        return Reply(stop=self._closed or leaves, drop=hold.drop, dominated=hold.dominated)
+
+    def _has_to_leave(self, slot: str, process: WorkerProcess) -> bool:
+        return slot in self._leave or process.node in self._draining
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot.
@@ -166,7 +179,7 @@ class Mailbox:
         if slot in self._held:
             self._report_death(slot, None, reason, node=node)
         elif slot not in self._parked:
-            self._post([Died(slot=slot, reason=reason)])
+            self._post([Died(slot=slot, reason=reason, node=node)])
 
     async def exchange(
         self,
@@ -176,6 +189,8 @@ class Mailbox:
         drop: Mapping[int, frozenset[str]] | None = None,
         dominated: Mapping[int, frozenset[str]] | None = None,
         quarantined: frozenset[str] = frozenset(),
+        leave: frozenset[str] = frozenset(),
+        draining: frozenset[str] = frozenset(),
         silence: float = math.inf,
     ) -> Exchanged:
         """Puts orders in; returns what happened.
@@ -186,9 +201,11 @@ class Mailbox:
             drop: keys by number of their order that another controller runs now.
             dominated: keys by number of their order that are to end as dominated.
             quarantined: places that are given no more orders.
+            leave: slots that have to stop what they have in hand, and end.
+            draining: Ray's names of nodes whose slots have to do so.
             silence: seconds after which a process that says nothing is reported.
         """
-        self._quarantined = quarantined
+        self._quarantined, self._leave, self._draining = quarantined, leave, draining
         for order in orders:
             self._orders.setdefault(order.shape, deque()).append(order)
         if orders:

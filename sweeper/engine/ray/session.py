@@ -9,102 +9,29 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import PlacementGroupFactory
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
-from ray.tune.search import SearchAlgorithm
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.dispatch import Dispatcher
-from sweeper.engine.messages import Shape
-from sweeper.engine.ray.cluster import Capacity, answered, check_shapes, cluster
+from sweeper.engine.notice import Notices
+from sweeper.engine.ray.board import Board
+from sweeper.engine.ray.capacity import Capacity, check_shapes
+from sweeper.engine.ray.cluster import answered, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.proposer import SlotProposer, Unsaved, Withdrawal
 from sweeper.engine.ray.pulse import Call, aside
+from sweeper.engine.ray.roster import Roster
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
 from sweeper.store import signature, signer_has_ended
-
-
-class _Unsaved:
-    """Tune pickles what it is given into files that are never read here."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class SlotProposer(_Unsaved, SearchAlgorithm):
-    """Tune search algorithm whose trials are slots.
-
-    Args:
-        dispatcher: knows which shapes have packs waiting.
-        mailbox: handle of the mailbox actor, given to every slot.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, mailbox: Any) -> None:
-        self._dispatcher = dispatcher
-        self._mailbox = mailbox
-        self._parser = _make_parser()
-        self._spec: dict[str, Any] = {}
-        self._live: dict[str, Shape] = {}
-        self._numbers: Counter[Shape] = Counter()
-        self._capacity = Capacity()
-
-    def add_configurations(self, experiments: Any) -> None:
-        """Keeps Tune's one experiment, from whose spec every slot is made."""
-        experiment = experiments[0] if isinstance(experiments, list) else experiments
-        self._spec = dict(experiment.spec)
-
-    def next_trial(self) -> TuneTrial | None:
-        """Returns one more slot, or None while there are enough."""
-        parked = self._dispatcher.parked & self._live.keys()
-        for shape, wanted in self._dispatcher.demand().items():
-            live = sum(at == shape for name, at in self._live.items() if name not in parked)
-            idle = sum(self._live[name] == shape for name in parked)
-            if live < min(max(1, self._capacity.slots(shape) - idle), wanted):
-                return self._slot(shape)
-        return None
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Forgets a slot that has ended."""
-        self._live.pop(trial_id, None)
-
-    def is_finished(self) -> bool:
-        """True when every pack has ended, or the run is being stopped."""
-        return self._dispatcher.finished or self._dispatcher.stopping
-
-    @property
-    def total_samples(self) -> int:
-        """Number of slots proposed so far."""
-        return sum(self._numbers.values())
-
-    def _slot(self, shape: Shape) -> TuneTrial:
-        name = f"{shape}-slot{self._numbers[shape]}"
-        self._numbers[shape] += 1
-        self._live[name] = shape
-        spec = {
-            **self._spec,
-            "config": {"slot": name, "shape": shape, "mailbox": self._mailbox},
-        }
-        bundle = self._capacity.bundle(shape)
-        slot: TuneTrial = _create_trial_from_spec(
-            spec,
-            self._parser,
-            trial_id=name,
-            placement_group_factory=PlacementGroupFactory([bundle]),
-        )
-        return slot
-
 
 SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -115,7 +42,7 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_MAX_PENDING_TRIALS_PG": "8",
+    "TUNE_MAX_PENDING_TRIALS_PG": "256",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "60",
     "TUNE_WARN_THRESHOLD_S": "10",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "60",
@@ -134,8 +61,8 @@ CLEANUP_SECONDS = 90.0
 HASTE_SECONDS = 5.0
 """The same where the run was asked to end, or Ray is in trouble."""
 
-NODE_DIED = "its node has died"
-"""How Ray says that an actor ended with its node."""
+NODE_DIED = ("its node has died", "never ran")
+"""How Ray says that an actor ended with its node, and that its node went before it had begun."""
 
 
 def run_ray(
@@ -144,6 +71,9 @@ def run_ray(
     stopped: Callable[[], bool],
     address: str | None = None,
     hang_seconds: float = math.inf,
+    study: str = "",
+    priority: int = 0,
+    notices: Notices | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Runs everything that waits on a Ray cluster.
@@ -154,6 +84,10 @@ def run_ray(
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
             it held runs again.
+        study: name of the study, for those that share the cluster with it.
+        priority: studies of a higher one come first on a joined cluster.
+        notices: where workers hear that their node will be taken away, unless the environment of
+            the node says so.
         note: is given what a person should know while the run goes on.
 
     Raises:
@@ -164,10 +98,19 @@ def run_ray(
     with cluster(address, note=note) as pulse, _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
         mailbox = answered(_mailbox)
+        joined = address is not None
+        roster = Roster(dispatcher, Capacity(), may_grow=joined, priority=priority, note=note)
         exchange = Exchange(
-            dispatcher, mailbox, stopped, pulse=pulse, hang_seconds=hang_seconds, note=note
+            dispatcher,
+            mailbox,
+            stopped,
+            roster=roster,
+            pulse=pulse,
+            hang_seconds=hang_seconds,
+            note=note,
         )
-        _tune(dispatcher, mailbox, exchange, scratch)
+        with Board(study, roster) if joined else contextlib.nullcontext():
+            _tune(SlotProposer(roster, mailbox, notices), exchange, scratch)
 
 
 @contextlib.contextmanager
@@ -196,7 +139,7 @@ def _mailbox() -> Any:
     )
 
 
-def _tune(dispatcher: Dispatcher, mailbox: Any, exchange: Exchange, scratch: Path) -> None:
+def _tune(proposer: SlotProposer, exchange: Exchange, scratch: Path) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
         # The death of a worker is told by a note and kept in the store; Tune would print it with
         # a long traceback into the live view.
@@ -204,13 +147,13 @@ def _tune(dispatcher: Dispatcher, mailbox: Any, exchange: Exchange, scratch: Pat
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(
-            search_alg=SlotProposer(dispatcher, mailbox), reuse_actors=False
+            search_alg=proposer, scheduler=Withdrawal(proposer), reuse_actors=False
         ),
         run_config=tune.RunConfig(
             name="slots",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[Watch(mailbox)],
+            callbacks=[Watch(proposer.mailbox)],
             stop=WhenOver(exchange),
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
@@ -240,12 +183,19 @@ def _await(ended: Call[Any], exchange: Exchange) -> None:
                 return
 
 
-class Watch(_Unsaved, tune.Callback):
+class Watch(Unsaved, TrialProgressCallback):
     """Tune callback that reports the order of a dead slot as lost at once, rather than when the
-    slot's next process pulls."""
+    slot's next process pulls. It takes the place of the one with which Tune prints progress."""
 
     def __init__(self, mailbox: Any) -> None:
+        super().__init__()
         self._mailbox = mailbox
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        """Slots have no results of their own."""
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """A slot ended, or was taken back before it had started."""
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A slot died and Tune will start it again."""
@@ -258,11 +208,11 @@ class Watch(_Unsaved, tune.Callback):
     def _report_death(self, slot: Any) -> None:
         lines = _last_lines(slot)
         self._mailbox.report_death.remote(
-            slot.trial_id, lines[-1], any(NODE_DIED in line for line in lines)
+            slot.trial_id, lines[-1], any(said in line for said in NODE_DIED for line in lines)
         )
 
 
-class WhenOver(_Unsaved, tune.Stopper):
+class WhenOver(Unsaved, tune.Stopper):
     """Ends Tune when the run is over, also while a slot still waits for a node to hold it.
 
     Args:

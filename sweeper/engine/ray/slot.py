@@ -13,7 +13,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweeper.engine.messages import Event, Order, Shape
+from sweeper.engine.messages import Event, Leaving, Order, Shape
+from sweeper.engine.notice import Notices, NoticeWatch
 from sweeper.engine.ray.mailbox import PARK, Reply, WorkerProcess
 from sweeper.engine.worker import Host, hostname
 
@@ -63,6 +64,8 @@ class Slot(tune.Trainable):
         self._events: list[Event] = []
         self._orders = 0
         self._orphaned = False
+        notices = Notices.of_environment(other=config.get("notices"))
+        self._watch = NoticeWatch(notices).__enter__()
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
 
     def step(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Slot(tune.Trainable):
     def _pull(self) -> bool:
         events, self._events = self._events, []
         pulled = self._mailbox.pull.remote(
-            self._name, self._process, self._shape, events, PATIENCE_SECONDS
+            self._name, self._process, self._shape, events, PATIENCE_SECONDS, self._watch.given
         )
         order: Order | str | None = self._heard(pulled)
         if order is None:
@@ -93,6 +96,11 @@ class Slot(tune.Trainable):
     def _advance(self, host: Host) -> None:
         self._events.extend(host.advance())
         if host.done:
+            self._host = None
+            return
+        if (notice := self._watch.given) is not None:
+            leaving = Leaving(slot=self._name, place=self._process.place, reason=notice)
+            self._events.extend((leaving, *host.stop()))
             self._host = None
             return
         events, self._events = self._events, []

@@ -7,50 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.engine.messages import Shape
-from sweeper.engine.ray.cluster import Capacity, check_shapes, cluster, guard_token
+from sweeper.engine.ray.cluster import cluster, guard_token
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError
-
-
-@pytest.fixture(autouse=True)
-def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    resources = {"CPU": 2.0, "GPU": 1.0, "memory": 1e9}
-    nodes = [{"Alive": True, "Resources": resources}, {"Alive": False, "Resources": resources}]
-    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
-    monkeypatch.setattr("ray.nodes", lambda: nodes)
-
-
-@pytest.mark.parametrize(
-    ("shape", "slots"),
-    [
-        (Shape(cpus=1), 2),
-        (Shape(cpus=0.5), 4),
-        (Shape(cpus=0.1), 20),
-        (Shape(cpus=0.1, gpus=0.3), 3),
-        (Shape(cpus=2), 1),
-        (Shape(cpus=3), 0),
-        (Shape(cpus=1, gpus=2), 0),
-    ],
-    ids=str,
-)
-def test_slots_are_what_fits(shape: Shape, slots: int) -> None:
-    assert Capacity().fitting(shape) == slots
-    assert Capacity().slots(shape) == max(1, slots), "what does not fit waits for nodes"
-
-
-def test_trials_that_fit_nowhere_are_refused_where_no_node_can_join() -> None:
-    shapes = [Shape(cpus=1), Shape(cpus=1, gpus=2)]
-    with pytest.raises(ClusterError, match=r"need 1 CPUs and 2 GPUs each.*2 CPUs and 1 GPUs"):
-        check_shapes(shapes, may_grow=False, note=lambda text: None)
-
-
-def test_trials_that_fit_nowhere_yet_are_told_where_nodes_can_join() -> None:
-    notes: list[str] = []
-    check_shapes([Shape(cpus=1), Shape(cpus=64)], may_grow=True, note=notes.append)
-    assert len(notes) == 1
-    assert "64 CPUs" in notes[0]
-    assert "wait for nodes" in notes[0]
 
 
 def test_a_handler_of_sigterm_survives_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,29 +114,3 @@ def test_a_cluster_that_asks_for_no_token_is_warned_of(
     with cluster(None, note=said.append):
         assert len(said) == notes
     assert all("authentication is off: every user of this machine" in text for text in said)
-
-
-@pytest.mark.parametrize(
-    ("shape", "bundle"),
-    [
-        (Shape(cpus=0.5), {"CPU": 0.5}),
-        (Shape(cpus=1, gpus=0.3), {"CPU": 1, "GPU": 0.3}),
-        (Shape(cpus=1, gpus=0.3, alone=True), {"CPU": 1, "GPU": 1.0}),
-        (Shape(cpus=1, gpus=1.5, alone=True), {"CPU": 1, "GPU": 2.0}),
-        (Shape(cpus=1, alone=True), {"CPU": 2.0}),
-        (Shape(cpus=3, alone=True), {"CPU": 3}),
-    ],
-)
-def test_a_trial_that_wants_to_be_alone_asks_for_whole_devices(
-    shape: Shape, bundle: dict[str, float]
-) -> None:
-    assert Capacity().bundle(shape) == bundle
-
-
-def test_trials_that_want_to_be_alone_come_one_after_the_other() -> None:
-    assert Capacity().fitting(Shape(cpus=0.5, alone=True)) == 1
-    assert Capacity().fitting(Shape(cpus=3, alone=True)) == 0
-
-
-def test_nodes_that_are_gone_are_not_counted() -> None:
-    assert Capacity().nodes() == 1

@@ -12,7 +12,17 @@ import pytest
 from engine_studies import order_of
 from virtual_time import now, run
 
-from sweeper.engine.messages import Advanced, Died, Event, Lost, Order, Parked, Shape, Started
+from sweeper.engine.messages import (
+    Advanced,
+    Died,
+    Event,
+    Leaving,
+    Lost,
+    Order,
+    Parked,
+    Shape,
+    Started,
+)
 from sweeper.engine.ray.mailbox import PARK, Mailbox, Reply, WorkerProcess
 
 SHAPE = Shape()
@@ -35,9 +45,11 @@ async def pull(
     patience: float = 0.0,
     shape: Shape = SHAPE,
     place: str = "",
+    node: str = "",
+    notice: str | None = None,
 ) -> int | None:
-    process = WorkerProcess(id=process, host="here", pid=7, place=place)
-    order = await box.pull(slot, process, shape, events, patience)
+    process = WorkerProcess(id=process, host="here", pid=7, place=place, node=node)
+    order = await box.pull(slot, process, shape, events, patience, notice)
     if order == PARK:
         return -1
     assert order is None or isinstance(order, Order)
@@ -70,6 +82,46 @@ def test_a_slot_waits_as_long_as_it_has_patience() -> None:
     order, waited = run(scene())
     assert order is None
     assert waited == pytest.approx(0.3)
+
+
+def test_a_slot_that_has_to_leave_is_stopped_and_given_nothing_more() -> None:
+    async def scene() -> tuple[Reply, Reply, int | None, int | None]:
+        box = Mailbox()
+        await box.exchange(orders(3), 0.0)
+        await pull(box, "a"), await pull(box, "b")
+        await box.exchange([], 0.0, leave=frozenset({"a"}))
+        stopped, goes_on = await box.post("a", []), await box.post("b", [])
+        return stopped, goes_on, await pull(box, "a", patience=9), await pull(box, "b")
+
+    assert run(scene()) == (Reply(stop=True), Reply(), None, 3)
+
+
+def test_slots_on_a_node_that_ray_drains_are_stopped_without_blame() -> None:
+    async def scene() -> tuple[Reply, int | None, tuple[Event, ...]]:
+        box = Mailbox()
+        await box.exchange(orders(2), 0.0)
+        await pull(box, "a", node="x", place="there")
+        await box.exchange([], 0.0, draining=frozenset({"x"}))
+        reply = await box.post("a", [])
+        after = await pull(box, "a", node="x", place="there", patience=9)
+        return reply, after, (await box.exchange([], 0.0)).events
+
+    reply, after, events = run(scene())
+    assert (reply, after) == (Reply(stop=True), None)
+    assert events == (Leaving(slot="a", place="there", reason="Ray drains this node"),)
+
+
+def test_a_slot_whose_node_will_be_taken_away_idles_until_that_is_taken_back() -> None:
+    async def scene() -> tuple[list[int | None], tuple[Event, ...]]:
+        box = Mailbox()
+        await box.exchange(orders(1), 0.0)
+        given = [await pull(box, notice="a file"), await pull(box, notice="a file")]
+        given.append(await pull(box))
+        return given, (await box.exchange([], 0.0)).events
+
+    given, events = run(scene())
+    assert given == [-1, -1, 1]
+    assert events == (Parked(slot="a"), began(1))
 
 
 def test_an_order_wakes_one_waiting_slot_at_once_and_the_others_wait_on() -> None:
@@ -337,6 +389,15 @@ def test_a_process_that_says_nothing_for_too_long_is_named_once() -> None:
     lost = [event for event in events if isinstance(event, Lost)]
     assert [event.order for event in lost] == [1]
     assert "said nothing for 0.1 seconds" in lost[0].reason
+
+
+def test_a_slot_that_never_began_since_its_node_went_is_reported_as_such() -> None:
+    async def scene() -> list[Event]:
+        box = Mailbox()
+        await box.report_death("a", "its node has died", True)
+        return list((await box.exchange([], 0.0)).events)
+
+    assert run(scene()) == [Died(slot="a", reason="its node has died", node=True)]
 
 
 def test_the_loss_of_a_node_is_told_from_that_of_a_worker() -> None:
