@@ -27,11 +27,12 @@ from sweeper.engine.messages import Shape
 from sweeper.engine.ray.cluster import Capacity, answered, check_shapes, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.nodes import require_shared
 from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
-from sweeper.store import signature, signer_has_ended
+from sweeper.store import Paths, signature, signer_has_ended
 
 
 class _Unsaved:
@@ -140,6 +141,7 @@ NODE_DIED = "its node has died"
 
 def run_ray(
     dispatcher: Dispatcher,
+    paths: Paths,
     *,
     stopped: Callable[[], bool],
     address: str | None = None,
@@ -150,6 +152,7 @@ def run_ray(
 
     Args:
         dispatcher: what to run.
+        paths: where curves and checkpoints go.
         stopped: polled several times a second; True ends gracefully, with checkpoints.
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
@@ -158,11 +161,14 @@ def run_ray(
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
+        StoreError: a node of a cluster does not see what others write to the store's place.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with cluster(address, note=note) as pulse, _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
+        if address is not None:
+            require_shared(paths, note)
         mailbox = answered(_mailbox)
         exchange = Exchange(
             dispatcher, mailbox, stopped, pulse=pulse, hang_seconds=hang_seconds, note=note
