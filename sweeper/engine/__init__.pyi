@@ -15,9 +15,13 @@ from .packing import local_accelerators as local_accelerators
 from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
 from .packing import shape_at as shape_at
+from .parcel import pack as pack
 from .policy import Limits as Limits
 from .progress import View as View
 from .proposals import Proposals as Proposals
+from .ray.jobs import Job as Job
+from .ray.jobs import Jobs as Jobs
+from .ray.jobs import exit_code as exit_code
 from .ray.nodes import Cluster as Cluster
 from .ray.nodes import visit_cluster as visit_cluster
 from .run import Run as Run
