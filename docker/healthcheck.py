@@ -16,7 +16,9 @@ def runs(*words: bytes) -> bool:
     """Returns whether a process here has these words in its command, one after the other."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            command = [Path(word.decode()).name.encode() for word in file.read_bytes().split(b"\0")]
+            command = [
+                Path(word.decode()).name.encode() for word in file.read_bytes().split(b"\0")
+            ]
         except (OSError, UnicodeDecodeError):
             continue  # it has just ended
         if any(tuple(command[at : at + len(words)]) == words for at in range(len(command))):
