@@ -181,6 +181,8 @@ class Jobs:
                     away = None
                     write(chunk)
                 job = self.look(job_id)
+            except BrokenPipeError:
+                raise  # whoever was written to has gone
             except _broken() as fault:
                 away = away or time.monotonic()
                 if time.monotonic() - away > AWAY_SECONDS:

@@ -49,3 +49,17 @@ def test_a_job_whose_dashboard_breaks_off_is_followed_where_it_was(
     assert Jobs("http://head:1").follow("sweeper-a-1", said.append) == ended
     assert "".join(said) == text
     assert heard.is_set()
+
+
+def test_a_reader_that_has_gone_ends_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        async def tail_job_logs(self, job_id: str):  # type: ignore[no-untyped-def]
+            yield "a line"
+
+    def gone(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sweeper.engine.ray.jobs.job_server", lambda address: "http://head:1")
+    monkeypatch.setattr("sweeper.engine.ray.jobs._client", lambda url: Client())
+    with pytest.raises(BrokenPipeError):
+        Jobs("http://head:1").follow("sweeper-a-1", gone)
