@@ -182,6 +182,18 @@ def test_an_allocation_of_slurm_is_a_cluster_and_leaves_nothing_behind(
         time.sleep(0.5)
 
 
+def test_a_head_that_does_not_come_up_ends_the_job_of_slurm(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    ray = tmp_path / "tools" / "ray"
+    ray.write_text("#!/bin/sh\nexit 1\n")
+    ray.chmod(0o755)
+    command = [str(DOCKER / "slurm" / "ray.sbatch"), str(study(tmp_path, "never"))]
+    done = subprocess.run(command, env=slurm, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert "the head of Ray has ended" in done.stderr
+
+
 @pytest.mark.postgres
 def test_an_array_of_slurm_shares_a_study_and_a_task_that_is_warned_is_queued_again(
     slurm: dict[str, str], postgres: str, tmp_path: Path
