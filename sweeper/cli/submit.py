@@ -15,7 +15,6 @@ import typer
 from sweeper.cli.options import (
     JsonOption,
     OneStudy,
-    StoreOption,
     StudyFile,
     runnable_study,
 )
@@ -43,12 +42,18 @@ def submit(
     study: StudyFile,
     options: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[-- OPTION...]", help="After --: options for `sweeper run` there."
-        ),
+        typer.Argument(metavar="OPTION", help="After --: options for `sweeper run` there."),
     ] = None,
     address: AddressOption = "auto",
-    store: StoreOption = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SWEEPER_STORE",
+            help="Database URL without password, or absolute folder that the head sees (default: "
+            "the cluster's own SWEEPER_STORE).",
+            show_default=False,
+        ),
+    ] = None,
     working_dir: Annotated[
         Path | None,
         typer.Option(

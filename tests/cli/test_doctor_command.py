@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cli_harness import Sweeper
+
+from sweeper.store.store import Store
 
 
 def test_a_machine_without_faults_is_said_to_be_well(sweeper: Sweeper, study: Path) -> None:
@@ -62,3 +65,14 @@ def test_rights_that_a_role_lacks_are_named(sweeper: Sweeper, study: Path, postg
             connection.execute(f"drop role {schema}")
     assert answer.code == 4
     assert "this role may not delete on studies, delete on trials" in answer.out
+
+
+@pytest.mark.postgres
+def test_a_database_whose_clock_is_off_is_told(
+    sweeper: Sweeper, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = timedelta(seconds=3)
+    monkeypatch.setattr(Store, "time", lambda store: datetime.now(UTC) - late)
+    answer = sweeper("doctor", "--store", postgres)
+    assert answer.code == 4
+    assert "s behind that of this machine" in answer.out
