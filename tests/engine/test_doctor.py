@@ -27,6 +27,7 @@ from sweeper.engine.messages import Shape
 from sweeper.engine.worker import Inspection
 from sweeper.errors import StoreError
 from sweeper.store.files.local import LocalFiles
+from sweeper.store.files.protocol import read_token, token_file, write_token
 
 A, B, C = (
     Machine(name=name, cpus=8, gpus=gpus) for name, gpus in zip("ABC", (0, 1, 4), strict=True)
@@ -196,3 +197,12 @@ def test_a_place_that_cannot_be_left_clean_is_no_reason_to_fail(tmp_path: Path) 
 
     (visit,) = examine([A], Kept(tmp_path), lambda m, f, *rest: here(f, *rest), ask_devices=False)
     assert visit.reading is not None
+
+
+def test_a_token_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path)
+    assert not read_token(files, "one")
+    (tmp_path / token_file("one")).write_text("o")
+    assert not read_token(files, "one")
+    write_token(files, "one")
+    assert read_token(files, "one")
