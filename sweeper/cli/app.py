@@ -18,6 +18,7 @@ import typer
 
 import sweeper
 from sweeper.cli.compare import compare
+from sweeper.cli.doctor import doctor
 from sweeper.cli.drift import drift
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
@@ -25,6 +26,7 @@ from sweeper.cli.plan import init, plan, schema
 from sweeper.cli.rules import rules
 from sweeper.cli.run import run
 from sweeper.cli.status import export, report, sql, status
+from sweeper.cli.submit import jobs, submit
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
@@ -65,7 +67,8 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, advise, fit, predict, retry, prune, verify),
+    *(compare, transfer, advise, fit, predict, retry, prune, verify, doctor),
+    *(submit, jobs),
 )
 """In the order of the help."""
 

@@ -293,6 +293,7 @@ class Run:
             try:
                 run_ray(
                     self.dispatcher,
+                    self._store.paths,
                     stopped=self._stop.is_set,
                     address=self._address,
                     hang_seconds=self._limits.hang_seconds,

@@ -14,6 +14,10 @@ from .files.curves import write_curves as write_curves
 from .files.paths import Paths as Paths
 from .files.protocol import FileStore as FileStore
 from .files.protocol import disk_fault as disk_fault
+from .files.protocol import read_token as read_token
+from .files.protocol import token_file as token_file
+from .files.protocol import write_token as write_token
+from .location import locate as locate
 from .owner import Owner as Owner
 from .owner import signature as signature
 from .owner import signer_has_ended as signer_has_ended

@@ -216,3 +216,16 @@ def _migrate(database: Database) -> None:
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def missing_rights(connection: Connection) -> list[str]:
+    """Returns what this role may not do with the tables of a PostgreSQL database, such as ``insert
+    on results``; empty on SQLite, where to have begun to write is to have every right."""
+    if connection.dialect.name == "sqlite":
+        return []
+    return [
+        f"{right} on {table}"
+        for table in metadata.tables
+        for right in ("select", "insert", "update", "delete")
+        if not connection.execute(select(func.has_table_privilege(table, right))).scalar()
+    ]

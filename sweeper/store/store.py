@@ -16,12 +16,12 @@ from sweeper.errors import StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.store import accounts, attempts, frames, notes, outcomes, upkeep
 from sweeper.store import studies as members
-from sweeper.store.database import Database
+from sweeper.store.database import Database, current_time
 from sweeper.store.files import Paths
 from sweeper.store.location import locate
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
-from sweeper.store.schema import open_database
+from sweeper.store.schema import missing_rights, open_database
 
 if TYPE_CHECKING:
     import pandas
@@ -214,6 +214,10 @@ class Store:
     derived = _reads(frames.derived_frame)
     curve_files = _reads(frames.curve_files)
     query = _uses(run_query)
+
+    # The database itself
+    time = _reads(current_time)
+    missing_rights = _writes(missing_rights)
 
     # Measured speeds and estimates
     save_probe = _writes(notes.save_probe)

@@ -15,7 +15,11 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OPTIONS = {name: {o for p in command.params for o in p.opts} for name, command in COMMANDS.items()}
 EVERY = {option for options in OPTIONS.values() for option in options}
 
-OTHERS = {"--head", "--force-reinstall", "--always", "--dirty", "--abbrev", "--help", "--version"}
+OTHERS = {
+    *("--head", "--force-reinstall", "--always", "--dirty", "--abbrev", "--help", "--version"),
+    *("--cached", "--others", "--exclude-standard", "--include-dashboard", "--dashboard-host"),
+    *("--port", "--generate"),
+}
 """Options of other programs that are named: ray, pip, git, nvidia-smi."""
 
 WORDS = {"needs", "study", "knows", "makes", "here"}

@@ -10,20 +10,20 @@ import secrets
 import shutil
 import signal
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import auto_init_hook, ray_constants, services
+from ray._private import auto_init_hook, ray_constants
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.engine.packing import local_processors
 from sweeper.engine.patience import told_late
-from sweeper.engine.ray.pulse import RESTART_SECONDS, Call, Pulse, aside, knock
+from sweeper.engine.ray.address import advice, head_address
+from sweeper.engine.ray.pulse import RESTART_SECONDS, Call, Pulse, aside
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError, Interrupted
 from sweeper.store import signature, signer_has_ended
@@ -48,6 +48,7 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
         note: is given what a person should know.
 
     Raises:
+        RequestError: the address is none of a cluster that can be joined.
         ClusterError: Ray cannot be started or joined; says what to do.
         Interrupted: SIGTERM came while Ray was starting.
     """
@@ -58,9 +59,9 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
             "include_dashboard": False,
             "num_cpus": local_processors(),
         }
-    else:
-        _knock(_found(address))
     guard_token(create=address is None, note=note)
+    if address is not None:
+        head_address(address)
     auto_init_hook.enable_auto_connect = False  # a call that comes late must not start Ray anew
     with (
         _own_sigterm(),
@@ -73,9 +74,9 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
         except SystemExit as fault:
             if fault.code in (1, signal.SIGTERM):  # how Ray's own handlers end the process
                 raise Interrupted("interrupted while Ray was starting; run it again") from fault
-            raise ClusterError(_advice(address, fault)) from fault
+            raise ClusterError(advice(address, fault)) from fault
         except Exception as fault:
-            raise ClusterError(_advice(address, fault)) from fault
+            raise ClusterError(advice(address, fault)) from fault
     pulse = Pulse("", "")
     try:
         if not is_token_auth_enabled():
@@ -90,7 +91,7 @@ def _pulse(address: str | None) -> Pulse:
     """Returns what watches the head of the cluster and the node of this machine."""
     joined: Any = ray._private.worker._global_node
     if joined is None:
-        return Pulse("", "")  # reached through a proxy
+        return Pulse("", "")
     here = ray.get_runtime_context().get_node_id()
     (node,) = (each for each in answered(ray.nodes) if each["NodeID"] == here)
     place = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
@@ -246,56 +247,6 @@ def _warnings_for_us_alone() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _found(address: str) -> str:
-    """Returns the address that Ray takes for ``auto``: that of RAY_ADDRESS, or of the cluster
-    that was started last on this machine, which may be dead."""
-    if address != "auto":
-        return address
-    try:
-        return services.canonicalize_bootstrap_address(address) or address
-    except ValueError:
-        return address  # of another kind (ray://), which Ray judges
-    except ConnectionError as fault:
-        raise ClusterError(_advice(address, fault)) from fault
-
-
-def _knock(address: str) -> None:
-    """Raises ClusterError if nothing listens at ``host:port``, or something that is not Ray: Ray
-    itself would go on trying for more than ten minutes (measured with 2.60)."""
-    _, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        return
-    try:
-        knock(address)
-    except TimeoutError as fault:
-        silence = ConnectionError("what listens there, if anything, does not answer as Ray does")
-        raise ClusterError(_advice(address, silence)) from fault
-    except (OSError, OverflowError) as fault:
-        raise ClusterError(_advice(address, fault)) from fault
-
-
-def _advice(address: str | None, fault: BaseException) -> str:
-    said = str(fault).strip().splitlines()
-    reason = said[0].rstrip(".") if said else type(fault).__name__
-    if address is None and "AF_UNIX path length" in reason:
-        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-        return (
-            f"Ray could not be started on this machine: the names of its sockets below {folder}, "
-            "the folder for temporary files, are too long; name a shorter one in "
-            "RAY_TMPDIR, for example RAY_TMPDIR=/tmp"
-        )
-    if address is None:
-        return (
-            f"Ray could not be started on this machine: {reason}. A port may be taken or "
-            "another Ray half stopped: `ray stop` ends it; `--address HOST:PORT` joins a "
-            "running cluster; `--executor inline` runs without Ray"
-        )
-    return (
-        f"no Ray cluster answers at {address!r}: {reason}. Start one with `ray start --head`, "
-        "leave `--address` out to start a local one, or run with `--executor inline`"
-    )
 
 
 def on_node(node: str, function: Callable[..., Any], *arguments: Any) -> Call[Any]:

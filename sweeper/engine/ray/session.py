@@ -25,13 +25,14 @@ from sweeper.engine.ray.capacity import Capacity, check_shapes
 from sweeper.engine.ray.cluster import answered, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.nodes import require_shared
 from sweeper.engine.ray.proposer import SlotProposer, Unsaved, Withdrawal
 from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.roster import Roster
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
-from sweeper.store import signature, signer_has_ended
+from sweeper.store import Paths, signature, signer_has_ended
 
 SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -67,6 +68,7 @@ NODE_DIED = ("its node has died", "never ran")
 
 def run_ray(
     dispatcher: Dispatcher,
+    paths: Paths,
     *,
     stopped: Callable[[], bool],
     address: str | None = None,
@@ -80,6 +82,7 @@ def run_ray(
 
     Args:
         dispatcher: what to run.
+        paths: where curves and checkpoints go.
         stopped: polled several times a second; True ends gracefully, with checkpoints.
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
@@ -92,11 +95,14 @@ def run_ray(
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
+        StoreError: a node of a cluster does not see what others write to the store's place.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with cluster(address, note=note) as pulse, _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
+        if address is not None:
+            require_shared(paths, note)
         mailbox = answered(_mailbox)
         joined = address is not None
         roster = Roster(dispatcher, Capacity(), may_grow=joined, priority=priority, note=note)

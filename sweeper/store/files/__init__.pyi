@@ -10,3 +10,6 @@ from .protocol import FileStore as FileStore
 from .protocol import disk_fault as disk_fault
 from .protocol import files_below as files_below
 from .protocol import open_files as open_files
+from .protocol import read_token as read_token
+from .protocol import token_file as token_file
+from .protocol import write_token as write_token

@@ -149,3 +149,32 @@ def disk_fault(verb: str, where: str | Path, error: OSError) -> StoreError:
         "be written, or choose another folder with --store or SWEEPER_STORE; what was recorded "
         "is kept, and the same command goes on from there"
     )
+
+
+def write_token(files: FileStore, token: str) -> None:
+    """Writes a small file, by which others tell that they see the same place.
+
+    Raises:
+        StoreError: the place cannot be written.
+    """
+    with files.write(token_file(token), durable=False) as path:
+        path.write_text(token, encoding="utf-8")
+
+
+def read_token(files: FileStore, token: str) -> bool:
+    """Returns whether a file of :func:`write_token` is there, and whole.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    try:
+        with files.open(token_file(token)) as found:
+            return found.read() == token.encode()
+    except FileNotFoundError:
+        return False
+
+
+def token_file(token: str) -> str:
+    """Returns the name of a token's file: that of an unfinished one, which `sweeper prune` removes
+    where it is left behind."""
+    return f"{TEMPORARY_PREFIX}token-{token}"
