@@ -27,6 +27,8 @@ from sweeper.cli.run import run
 from sweeper.cli.status import export, report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
+from sweeper.cli.watch import watch
+from sweeper.cli.wishes import pause, resume, stop
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
 from sweeper.words import visible
 
@@ -66,6 +68,7 @@ def _root(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
     *(compare, transfer, advise, fit, predict, retry, prune, verify),
+    *(watch, stop, pause, resume),
 )
 """In the order of the help."""
 

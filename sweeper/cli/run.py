@@ -83,6 +83,11 @@ def run(
         print(_opening(asked, work), file=sys.stderr)
         with graceful(work), LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale):
             summary = work.execute()
+        if summary.interrupted and (wish := work.wishes.end) is not None:
+            raise Interrupted(
+                f"{wish.said}, with {_left(summary)} of {summary.declared} trials to go; nothing "
+                f"is lost: {wish.lifted_by}, and then sweeper run {study} goes on"
+            )
         if summary.interrupted:
             raise Interrupted(
                 f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
@@ -130,19 +135,21 @@ def _answer(
     else:
         _print_summary(study.name, summary)
         if stood:
-            console().print(_stops(study.search.method, stood, summary.ceiling))
+            console().print(_stops(study.search.method, stood, summary))
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
     failed = summary.failed + summary.failed_before
-    if failed or (_left(summary) and summary.ceiling is None):
+    if failed or (_left(summary) > summary.stopped and summary.ceiling is None):
         return 1
     return 1 if strict and claims_broken(statements) else 0
 
 
-def _stops(method: str, stood: Sequence[Standing], ceiling: str | None) -> str:
+def _stops(method: str, stood: Sequence[Standing], summary: RunSummary) -> str:
     """Returns why a search ended, for example ``ladder: narrow enough at 7 scales``."""
-    spent = f"the budget of {ceiling} is spent" if ceiling else "not ended"
+    spent = "waits for trials that are stopped" if summary.stopped else "not ended"
+    if summary.ceiling is not None:
+        spent = f"the budget of {summary.ceiling} is spent"
     why = Counter(each.stop or spent for each in stood)
     said = ", ".join(f"{stop} at {plural(count, 'scale')}" for stop, count in why.most_common())
     return f"{method}: {said}"
@@ -178,8 +185,13 @@ def _print_summary(study: str, summary: RunSummary) -> None:
     if summary.ceiling is not None:
         wait = plural(_left(summary), "trial waits", "trials wait")
         out.print(f"the budget of {summary.ceiling} is spent; {wait}")
-    elif _left(summary):
+    elif summary.stopped:
         out.print(
-            f"{_left(summary)} trials have no result; sweeper status tells why, and running "
-            "again goes on"
+            f"{plural(summary.stopped, 'trial is', 'trials are')} stopped; sweeper status {study} "
+            "says by whom"
+        )
+    if summary.ceiling is None and _left(summary) > summary.stopped:
+        out.print(
+            f"{_left(summary) - summary.stopped} trials have no result; sweeper status tells why, "
+            "and running again goes on"
         )

@@ -1,5 +1,6 @@
 """Engine: executes trials, in process or through Ray Tune."""
 
+from .ledger import LOOK_SECONDS as LOOK_SECONDS
 from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
 from .policy import Limits as Limits

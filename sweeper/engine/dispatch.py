@@ -20,36 +20,12 @@ from sweeper.engine.messages import (
 )
 from sweeper.engine.packing import Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
+from sweeper.engine.withheld import LeasedByOthers, Withheld
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
-from sweeper.store import Paths
+from sweeper.store import Paths, Wish
 from sweeper.study import Budget
 from sweeper.trial import Trial
-
-
-class LeasedByOthers:
-    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
-
-    def __init__(self) -> None:
-        self._packs: dict[str, Pack] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def keys(self) -> set[str]:
-        """Keys of the trials."""
-        with self._lock:
-            return set(self._packs)
-
-    def put(self, pack: Pack) -> None:
-        """Notes a trial that another controller runs."""
-        with self._lock:
-            self._packs[pack.trials[0].key] = pack
-
-    def take(self, keys: Collection[str]) -> list[Pack]:
-        """Returns trials that others have let go of, or brought to an end, and forgets them."""
-        with self._lock:
-            return [self._packs.pop(key) for key in keys if key in self._packs]
-
 
 Claimer = Callable[[Sequence[str]], dict[str, int]]
 """Claims keys in the store: returns the attempt number of each key that is ours to run."""
@@ -81,6 +57,8 @@ class Dispatcher:
         note: is given what a person should know, a sentence a call.
         is_dominated: is given key, step and metric at every evaluation of a running trial, and
             returns whether it is to be stopped; None asks for no evaluations.
+        wish_of: returns what somebody wants of a trial, by its key: that it is stopped or paused;
+            None of one that may run.
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
@@ -95,6 +73,7 @@ class Dispatcher:
         health: scores of the places where trials run.
         parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
+        withheld: packs that are held back because somebody wants it.
         fault: what a worker had to stop for, which ended the run; None if nothing.
     """
 
@@ -113,6 +92,7 @@ class Dispatcher:
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
         is_dominated: Callable[[str, int, float], bool] | None = None,
+        wish_of: Callable[[str], Wish | None] = lambda key: None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         metric: str = "",
@@ -144,10 +124,14 @@ class Dispatcher:
         self._failures: dict[str, Pack] = {}
         self._dropped: dict[int, set[str]] = {}
         self._dominated: dict[int, set[str]] = {}
+        self._halted: dict[int, set[str]] = {}
+        self._halting: set[str] = set()  # whose stop is no accident
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
         self.leased_by_others = LeasedByOthers()
+        self.withheld = Withheld(wish_of)
+        self._wish_of = wish_of
         self.health = Health(note)
         self.parked: set[str] = set()
         self.refused: set[str] = set()
@@ -176,6 +160,7 @@ class Dispatcher:
             self._stopping = True
             self._news = False
             self._waiting.clear()
+            self.withheld.clear()
 
     def spend(self, trials: Iterable[Trial]) -> None:
         """Counts trials that earlier runs have started against the budget."""
@@ -186,7 +171,7 @@ class Dispatcher:
     def add(self, packs: Iterable[Pack]) -> None:
         """Has packs wait, each at the end of the line of its shape."""
         with self._lock:
-            for pack in packs:
+            for pack in self.withheld.sort(packs):
                 if not self._stopping:
                     self._waiting.setdefault(pack.shape, deque()).append(pack)
 
@@ -195,6 +180,27 @@ class Dispatcher:
         if not self._stopping and self._spending.reached is None:
             self.add(self._propose())
         self._news = False
+
+    def heed(self) -> None:
+        """Heeds what people want now: what waits is held back, what runs is halted, and what is
+        held back no longer waits again, unless the run is about to end (:meth:`lift`)."""
+        with self._lock:
+            for shape, packs in self._waiting.items():
+                self._waiting[shape] = deque(self.withheld.sort(packs))
+            for number, flight in self._flying.items():
+                if keys := {key for key in flight.trials if self._wish_of(key) is not None}:
+                    self._halted.setdefault(number, set()).update(keys)
+                    self._halting |= keys
+            if not self.finished:
+                self.lift()
+
+    def lift(self) -> bool:
+        """Has trials wait again that nobody wants held back any more; returns whether there are
+        any. Slots may have gone home once a run is finished: then it has to start them anew."""
+        with self._lock:
+            lifted = [] if self._stopping else self.withheld.lift()
+            self.add(lifted)
+            return bool(lifted)
 
     def shapes(self) -> list[Shape]:
         """Returns the shapes that have packs waiting, in the order of the plan."""
@@ -304,6 +310,13 @@ class Dispatcher:
             found, self._dominated = self._dominated, {}
         return {number: frozenset(keys) for number, keys in found.items()}
 
+    def halted(self) -> dict[int, frozenset[str]]:
+        """Returns what is to be stopped with a checkpoint since this was last asked: keys by
+        number of the order."""
+        with self._lock:
+            found, self._halted = self._halted, {}
+        return {number: frozenset(keys) for number, keys in found.items()}
+
     def _leave(self, trial: Trial, shape: Shape) -> None:
         """Leaves a trial to the controller that has claimed it; the budget of the study pays for
         it all the same."""
@@ -391,7 +404,9 @@ class Dispatcher:
             self._breaker.succeeded()
             self._run_forgiven(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
-            if self._retries.after_stop(trial.key):
+            wanted = trial.key in self._halting
+            self._halting.discard(trial.key)
+            if wanted or self._retries.after_stop(trial.key):
                 self._again([Pack(shape=shape, trials=(trial,))])
         elif outcome.kind in FAILED:
             asked = self.health.failed(place, trial.key)
@@ -427,7 +442,7 @@ class Dispatcher:
         """Puts trials back, first in their line, once their last attempts are in the store."""
         self._flush()
         if not self._stopping:
-            for pack in reversed(packs):
+            for pack in reversed(self.withheld.sort(packs)):
                 self._waiting.setdefault(pack.shape, deque()).appendleft(pack)
 
     def _lose(self, event: Lost) -> list[Event]:

@@ -9,9 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.engine.messages import Advanced, Died, Ended, Event, Lost, Order, Parked, Started
+from sweeper.engine.messages import (
+    Advanced,
+    Died,
+    Ended,
+    Event,
+    Lost,
+    Order,
+    Parked,
+    Reached,
+    Started,
+    Task,
+)
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, first_line
+from sweeper.store import Stand
 from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
@@ -54,6 +66,7 @@ class View:
         notes: warnings, newest last.
         adopted: trials of this run whose result lay in a curve file already.
         stopped: trials of this run that others dominated.
+        tokens: tokens that were trained on in this run.
     """
 
     total: int
@@ -72,12 +85,15 @@ class View:
     adopted: int = 0
     dominated: int = 0
     stopped: int = 0
+    tokens: float = 0.0
 
 
 @dataclass
 class _RunningOrder:
     flops: float
     keys: set[str]
+    tasks: dict[str, Task]
+    reached: dict[str, Reached] = field(default_factory=dict)
     fraction: float = 0.0
     started: bool = False
 
@@ -88,6 +104,7 @@ class _Totals:
     diverged: int = 0
     dominated: int = 0
     flops_done: float = 0.0
+    tokens: float = 0.0
     adopted: int = 0
     stopped: int = 0
     notes: list[str] = field(default_factory=list)
@@ -152,8 +169,9 @@ class Progress:
         """Notes the members of an order that was handed out."""
         flops = sum(task.flops for task in order.tasks)
         with self._lock:
-            self._flights[order.number] = _RunningOrder(flops, {task.key for task in order.tasks})
-            self._failed -= {task.key for task in order.tasks}
+            tasks = {task.key: task for task in order.tasks}
+            self._flights[order.number] = _RunningOrder(flops, set(tasks), tasks)
+            self._failed -= tasks.keys()
 
     def handle(self, event: Event) -> None:
         """Takes in one event of the engine."""
@@ -171,6 +189,8 @@ class Progress:
                     flight.started = True
             elif isinstance(event, Advanced) and flight is not None:
                 flight.fraction = event.fraction
+                for reached in event.reached:
+                    self._reach(flight, reached)
             elif isinstance(event, Lost):
                 self._flights.pop(event.order, None)
                 self._totals.notes.append(event.reason)
@@ -181,7 +201,10 @@ class Progress:
         outcome = event.outcome
         self._totals.notes.extend(event.warnings)
         if flight is not None:
+            if not event.adopted and outcome.key in flight.tasks:
+                self._reach(flight, Reached(key=outcome.key, step=outcome.step))
             flight.keys.discard(outcome.key)
+            flight.reached.pop(outcome.key, None)
             if not flight.keys:
                 del self._flights[event.order]
         if outcome.key in self._finished:
@@ -199,6 +222,22 @@ class Progress:
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
             self._say_failed(outcome)
+
+    def _reach(self, flight: _RunningOrder, now: Reached) -> None:
+        """Notes how far a trial is, and the tokens that it was trained on meanwhile."""
+        task, before = flight.tasks[now.key], flight.reached.get(now.key)
+        steps = now.step - (now.began if before is None else before.step)
+        self._totals.tokens += task.tokens * max(0, steps) / max(1, task.steps)
+        flight.reached[now.key] = now
+
+    def stands(self) -> dict[str, Stand]:
+        """Returns how far the trials are that run, by key."""
+        with self._lock:
+            return {
+                key: Stand(step=reached.step, loss=reached.loss)
+                for flight in self._flights.values()
+                for key, reached in flight.reached.items()
+            }
 
     def _say_failed(self, outcome: Outcome) -> None:
         """Notes a failure, and of many with one cause the first few."""
@@ -282,4 +321,5 @@ class Progress:
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
                 stopped=totals.stopped,
+                tokens=totals.tokens,
             )

@@ -18,11 +18,12 @@ from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import MakeSearch, Proposals
+from sweeper.engine.withheld import Wishes
 from sweeper.engine.worker import Host, hostname
-from sweeper.errors import ClusterError, StoreError, StoreMoved
+from sweeper.errors import ClusterError, RequestError, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.search import Standing, make_search, standings_of
-from sweeper.store import Owner, Store, discard_checkpoints
+from sweeper.store import Doing, Owner, Store, Wish, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
 
@@ -50,6 +51,7 @@ class RunSummary:
         seconds: wall seconds of the run.
         working_seconds: wall seconds from the first trial's start to the end.
         elsewhere: trials left to another run, which was still at it when this one was ended.
+        stopped: trials without a result because somebody wants them stopped (`sweeper stop`).
     """
 
     declared: int
@@ -65,6 +67,7 @@ class RunSummary:
     failed_before: int = 0
     adopted: int = 0
     dominated: int = 0
+    stopped: int = 0
 
 
 class Run:
@@ -90,9 +93,11 @@ class Run:
         dispatcher: what is to run, and what runs.
         recorder: brings outcomes to the store.
         lease_keeper: claims trials.
+        wishes: what people want of it.
 
     Raises:
         DataError: the data of the study is missing.
+        RequestError: the study is stopped.
         StoreError: the store cannot be written.
     """
 
@@ -117,6 +122,11 @@ class Run:
         self._address = address
         self._limits = limits = limits or Limits()
         self._stop = stopped or threading.Event()
+        self.wishes = Wishes()
+        self.wishes.take(wanted := store.wishes_of(study.name))
+        if self.wishes.end is not None:
+            wish = self.wishes.end
+            raise RequestError(f"{wish.said}; {wish.lifted_by} lets it be run again")
         self.proposals = Proposals(study, store, search)
         self._taken = 0
         self._trials: dict[str, Trial] = {}
@@ -144,6 +154,7 @@ class Run:
             held=lambda: self.dispatcher.held(),
             lost=lambda keys: self.dispatcher.drop(keys),
             fatal=lambda fault: self.dispatcher.give_up(fault),
+            look=self._report,
             owner=owner,
             lease_seconds=limits.lease_seconds,
         )
@@ -159,6 +170,7 @@ class Run:
             ordered=self.progress.ordered,
             note=self.progress.note,
             is_dominated=self._domination.dominated if study.stop.dominated else None,
+            wish_of=self.wishes.of,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             metric=study.objective.metric,
@@ -167,6 +179,7 @@ class Run:
             idle_deaths=limits.idle_deaths,
         )
         self.dispatcher.add(packs := self._take_up())
+        self._say_held(wanted)
         if packs and (orphans := store.orphans()):
             self.progress.note(
                 f"{orphans} curve files hold results that the database does not know; those of "
@@ -197,16 +210,65 @@ class Run:
         """
         began = time.monotonic()
         self._clear_finished()
-        if not self.dispatcher.finished:
+        if not self.dispatcher.finished or self.dispatcher.withheld.paused:
             with self.lease_keeper, self.recorder:
-                self._run_executor()
-                while self.await_others():
+                if not self.dispatcher.finished:
+                    self._run_executor()
+                while self.await_others() or self._await_lift():
                     self._run_executor()
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
         accepted = self.recorder.accepted
         self._store_retry.call(lambda: self._store.require_kept(accepted))
         return self.summary(time.monotonic() - began)
+
+    # What people want of it --------------------------------------------------------------------
+
+    def _report(self) -> None:
+        """Says in the store what this run does, and heeds what is wanted of it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._store.report(
+            self.lease_keeper.owner,
+            self.study.name,
+            executor=self._executor,
+            lease_s=self._limits.lease_seconds,
+            doing=self._doing(),
+            slots=len(self.progress.view().slots),
+            trials=self.progress.stands(),
+        )
+        self._heed(self._store.wishes_of(self.study.name))
+
+    def _doing(self) -> Doing:
+        if not self.dispatcher.finished:
+            return "running"
+        return "paused" if self.dispatcher.withheld.paused else "waiting"
+
+    def _heed(self, wanted: Sequence[Wish]) -> None:
+        new, lifted = self.wishes.take(wanted)
+        if not (new or lifted):
+            return
+        self.dispatcher.heed()
+        self._say_held(new)
+        for wish in lifted:
+            if not any((w.variant, w.key) == (wish.variant, wish.key) for w in new):
+                self.progress.note(f"{wish.of} is no longer held back")
+        if self.wishes.end is not None:
+            self.stop()
+
+    def _say_held(self, new: Sequence[Wish]) -> None:
+        for wish in new:
+            self.progress.note(f"{wish.said}; {wish.lifted_by} lifts it")
+
+    def _await_lift(self) -> bool:
+        """Waits while trials are paused; returns True as soon as some may run again."""
+        while self.dispatcher.withheld.paused and not self._over():
+            if self.dispatcher.lift():
+                return True
+            self._stop.wait(LOOK_SECONDS[0])
+        return False
 
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
@@ -238,6 +300,7 @@ class Run:
         self._before |= had.keys()
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
+        self.wishes.add(planned)
         self._compare_with(new, had)
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
@@ -301,6 +364,7 @@ class Run:
                 while not host.done:
                     host.drop(dispatcher.dropped().get(order.number, ()))
                     host.end_dominated(dispatcher.dominated().get(order.number, ()))
+                    host.halt(dispatcher.halted().get(order.number, ()))
                     ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
                     dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:
@@ -312,6 +376,8 @@ class Run:
         others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
         ask, said = self._store_retry.call, False
         while (keys := list(others.keys)) and not self._over():
+            if self.dispatcher.lift():
+                return True
             self.recorder.flush()
             done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
@@ -324,8 +390,8 @@ class Run:
             watched = self.lease_keeper.watched(left)
             free = [key for key in left if key not in holders and key not in watched]
             self.dispatcher.come_back(free)
-            if free or not self.dispatcher.finished:
-                return not self.dispatcher.finished
+            if not self.dispatcher.finished:
+                return True
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
                 self.progress.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
@@ -366,4 +432,5 @@ class Run:
             working_seconds=view.worked,
             elsewhere=len(self.dispatcher.leased_by_others.keys),
             failed_before=failed_before,
+            stopped=len(self.dispatcher.withheld.keys),
         )

@@ -249,6 +249,7 @@ class Exchange:
                 patience,
                 drop=dispatcher.dropped(),
                 dominated=dispatcher.dominated(),
+                halt=dispatcher.halted(),
                 quarantined=dispatcher.health.quarantined,
                 silence=self._hang_seconds,
             )

@@ -101,6 +101,8 @@ class Slot(tune.Trainable):
             host.drop(reply.drop)
         if reply is not None and reply.dominated:
             host.end_dominated(reply.dominated)
+        if reply is not None and reply.halt:
+            host.halt(reply.halt)
         if reply is None or reply.stop:
             self._events.extend(host.stop())
             self._host = None
