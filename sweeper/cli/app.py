@@ -19,6 +19,7 @@ import typer
 import sweeper
 from sweeper.cli.compare import compare
 from sweeper.cli.drift import drift
+from sweeper.cli.event_log import log_event, speaks_json
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
 from sweeper.cli.plan import init, plan, schema
@@ -108,10 +109,18 @@ def _call() -> None:
     try:
         _answer()
     except SweeperError as fault:
-        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
+        _say_fault(fault)
         raise SystemExit(fault.exit_code) from None
     finally:
         log.removeHandler(notes)
+
+
+def _say_fault(fault: SweeperError) -> None:
+    if speaks_json():
+        said = {"text": str(fault), "exit_code": fault.exit_code}
+        log_event("error", level=logging.ERROR, **said)
+    else:
+        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
 
 
 def _answer() -> None:

@@ -6,8 +6,11 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager as ContextManager
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +42,13 @@ class ExecutorName(StrEnum):
     inline = "inline"
 
 
+class LogFormat(StrEnum):
+    """How a run says what it does."""
+
+    plain = "plain"
+    json = "json"
+
+
 def run(
     study: StudyFile,
     store: StoreOption = None,
@@ -57,12 +67,28 @@ def run(
         float,
         typer.Option(min=0.0, help="End a Ray worker that is silent for so long; 0 never."),
     ] = 1800.0,
+    log: Annotated[
+        LogFormat,
+        typer.Option(envvar="SWEEPER_LOG", help="What is said on standard error, and how."),
+    ] = LogFormat.plain,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve Prometheus metrics there; 0 takes any free port."
+        ),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address to serve them at.")] = "127.0.0.1",
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="Write them to a .prom file, for node_exporter.", show_default=False),
+    ] = None,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
+    from sweeper.cli.event_log import EventLog, log_event, speak_json
     from sweeper.cli.live import LiveView
-    from sweeper.engine import Limits, Run, graceful
+    from sweeper.engine import Limits, Run, graceful, published
     from sweeper.store import Store
 
     if executor is ExecutorName.inline and address is not None:
@@ -70,7 +96,11 @@ def run(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
         )
+    as_lines = log is LogFormat.json
+    if as_lines:
+        speak_json()
     asked = runnable_study(study, store=store, search=search)
+    events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
     with Store.open(store, checked=True) as opened:
         work = Run(
             asked,
@@ -79,10 +109,23 @@ def run(
             address=address,
             checkpoint_seconds=checkpoint_seconds,
             limits=Limits(hang_seconds=hang_seconds or math.inf),
+            observe=events.see if as_lines else _unheard,
+            tell=events.note if as_lines else _unheard,
         )
-        print(_opening(asked, work), file=sys.stderr)
-        with graceful(work), LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale):
+        live = LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale)
+        shown: ContextManager[object] = events if as_lines else live
+        _say_opening(asked, work, log)
+        publishing = published(
+            work.metrics.registry,
+            port=metrics_port,
+            host=metrics_host,
+            file=metrics_file,
+            said=partial(_say, log),
+        )
+        with publishing, graceful(work), shown:
             summary = work.execute()
+        if as_lines:
+            log_event("run_ended", study=asked.name, **asdict(summary))
         if summary.interrupted and (wish := work.wishes.end) is not None:
             raise Interrupted(
                 f"{wish.said}, with {_left(summary)} of {summary.declared} trials to go; nothing "
@@ -97,11 +140,29 @@ def run(
         raise typer.Exit(_answer(asked, opened, summary, stood, strict=strict, as_json=as_json))
 
 
-def _opening(study: Study, run: Run) -> str:
+def _unheard(what: object) -> None:
+    pass
+
+
+def _say(log: LogFormat, text: str) -> None:
+    from sweeper.cli.event_log import log_event
+
+    if log is LogFormat.json:
+        log_event("note", text=text)
+    else:
+        print(text, file=sys.stderr)
+
+
+def _say_opening(study: Study, run: Run, log: LogFormat) -> None:
+    from sweeper.cli.event_log import counts, log_event
+
     view = run.progress.view()
     had = view.done + view.diverged + view.dominated
     reuse = f", {had} of them have a result already" if had else ""
-    return f"study {study.name}: {view.total} trials{reuse}"
+    if log is LogFormat.json:
+        log_event("run_started", study=study.name, **counts(view))
+    else:
+        print(f"study {study.name}: {view.total} trials{reuse}", file=sys.stderr)
 
 
 def _left(summary: RunSummary) -> int:

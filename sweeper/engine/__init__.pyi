@@ -1,9 +1,11 @@
 """Engine: executes trials, in process or through Ray Tune."""
 
 from .ledger import LOOK_SECONDS as LOOK_SECONDS
+from .metrics import published as published
 from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
 from .policy import Limits as Limits
+from .progress import Progress as Progress
 from .progress import View as View
 from .proposals import Proposals as Proposals
 from .run import Run as Run

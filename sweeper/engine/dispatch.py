@@ -442,7 +442,7 @@ class Dispatcher:
         """Puts trials back, first in their line, once their last attempts are in the store."""
         self._flush()
         if not self._stopping:
-            for pack in reversed(self.withheld.sort(packs)):
+            for pack in reversed(self.withheld.sort(packs, first=True)):
                 self._waiting.setdefault(pack.shape, deque()).appendleft(pack)
 
     def _lose(self, event: Lost) -> list[Event]:

@@ -67,6 +67,7 @@ class View:
         adopted: trials of this run whose result lay in a curve file already.
         stopped: trials of this run that others dominated.
         tokens: tokens that were trained on in this run.
+        busy: workers that train now.
     """
 
     total: int
@@ -86,6 +87,7 @@ class View:
     dominated: int = 0
     stopped: int = 0
     tokens: float = 0.0
+    busy: int = 0
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Progress:
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
+        tell: is given every warning that comes by :meth:`note`.
         clock: tells the time, in seconds.
     """
 
@@ -126,6 +129,7 @@ class Progress:
         hyperparameters: Sequence[str],
         metric: str,
         goal: str,
+        tell: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trials: dict[str, Trial] = {}
@@ -141,6 +145,7 @@ class Progress:
         self._failed: set[str] = set()
         self._causes: Counter[str] = Counter()
         self._finished: set[str] = set()
+        self._tell = tell
         self._clock = clock
         self._began = clock()
         self._working: float | None = None
@@ -230,6 +235,17 @@ class Progress:
         self._totals.tokens += task.tokens * max(0, steps) / max(1, task.steps)
         flight.reached[now.key] = now
 
+    def members(self, order: int) -> list[str]:
+        """Returns the keys of an order that is in hand."""
+        with self._lock:
+            flight = self._flights.get(order)
+            return [] if flight is None else [key for key in flight.tasks if key in flight.keys]
+
+    def places(self, key: str) -> list[VariantScale]:
+        """Returns where a trial stands in the study."""
+        with self._lock:
+            return list(self._places.get(key, ()))
+
     def stands(self) -> dict[str, Stand]:
         """Returns how far the trials are that run, by key."""
         with self._lock:
@@ -261,6 +277,7 @@ class Progress:
         """Adds a warning."""
         with self._lock:
             self._totals.notes.append(text)
+        self._tell(text)
 
     @property
     def finished(self) -> frozenset[str]:
@@ -322,4 +339,5 @@ class Progress:
                 adopted=totals.adopted,
                 stopped=totals.stopped,
                 tokens=totals.tokens,
+                busy=sum(flight.started for flight in self._flights.values()),
             )

@@ -14,6 +14,7 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Ended, Event, Started
+from sweeper.engine.metrics import RunMetrics, Snapshot
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
@@ -83,6 +84,7 @@ class Run:
         search: makes what proposes the trials, given the study and the trials that were known
             before; by default that which the study names.
         observe: is given every event of the engine, on the thread that it comes in on.
+        tell: is given every note, a sentence a call, on any thread.
         owner: who claims trials; None is this process.
         stopped: is set by :meth:`stop`, and waited for; None makes one.
 
@@ -94,6 +96,7 @@ class Run:
         recorder: brings outcomes to the store.
         lease_keeper: claims trials.
         wishes: what people want of it.
+        metrics: what it measures of itself.
 
     Raises:
         DataError: the data of the study is missing.
@@ -112,6 +115,7 @@ class Run:
         limits: Limits | None = None,
         search: MakeSearch = make_search,
         observe: Callable[[Event], None] = lambda event: None,
+        tell: Callable[[str], None] = lambda text: None,
         owner: Owner | None = None,
         stopped: threading.Event | None = None,
     ) -> None:
@@ -136,7 +140,9 @@ class Run:
             hyperparameters=study.hyperparameters,
             metric=study.objective.metric,
             goal=study.objective.goal,
+            tell=tell,
         )
+        self.metrics = RunMetrics(study.name, self._snapshot)
         self._domination = Domination(study)
         self._retries = Retries()
         self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
@@ -209,6 +215,7 @@ class Run:
             StoreError: results could not be written; their trials will run again.
         """
         began = time.monotonic()
+        self._store.database.timed = self.metrics.transacted
         self._clear_finished()
         if not self.dispatcher.finished or self.dispatcher.withheld.paused:
             with self.lease_keeper, self.recorder:
@@ -221,6 +228,15 @@ class Run:
         accepted = self.recorder.accepted
         self._store_retry.call(lambda: self._store.require_kept(accepted))
         return self.summary(time.monotonic() - began)
+
+    def _snapshot(self) -> Snapshot:
+        kinds = self.dispatcher.withheld.kinds
+        return Snapshot(
+            view=self.progress.view(),
+            stopped=kinds.count("stop"),
+            paused=kinds.count("pause"),
+            recorded=len(self.recorder.accepted),
+        )
 
     # What people want of it --------------------------------------------------------------------
 
@@ -272,6 +288,7 @@ class Run:
 
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
+        self.metrics.see(event)
         if isinstance(event, Ended):
             self._domination.ended(event.outcome)
         self._observe(event)
@@ -344,6 +361,9 @@ class Run:
                     address=self._address,
                     hang_seconds=self._limits.hang_seconds,
                     note=self.progress.note,
+                    study=self.study.name,
+                    scale=self.study.scale,
+                    metrics=self.metrics.registry.collect,
                 )
             except ClusterError as fault:
                 if not self._stop.is_set():

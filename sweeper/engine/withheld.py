@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from sweeper.engine.packing import Pack
-from sweeper.store import Wish, held_back
+from sweeper.store import Wish, WishKind, held_back
 from sweeper.study import PlannedTrial
 
 
@@ -64,13 +64,22 @@ class Withheld:
         return {trial.key for pack in self._packs for trial in pack.trials}
 
     @property
+    def kinds(self) -> list[WishKind]:
+        """What is wanted of each of the trials that wait, in any order."""
+        wishes = [self._wish_of(key) for key in self.keys]
+        return ["pause" if wish is None else wish.kind for wish in wishes]
+
+    @property
     def paused(self) -> bool:
         """Whether any trial is only paused, so that a run waits for it."""
-        wishes = (self._wish_of(key) for key in self.keys)
-        return any(wish is None or wish.kind == "pause" for wish in wishes)
+        return "pause" in self.kinds
 
-    def sort(self, packs: Iterable[Pack]) -> list[Pack]:
-        """Returns what of the packs may run; the rest waits here."""
+    def sort(self, packs: Iterable[Pack], *, first: bool = False) -> list[Pack]:
+        """Returns what of the packs may run; the rest waits here, behind what waits already
+        unless it is to be first."""
+        waiting = self._packs
+        if first:
+            self._packs = []
         may: list[Pack] = []
         for pack in packs:
             held = {t.key for t in pack.trials if self._wish_of(t.key) is not None}
@@ -79,6 +88,8 @@ class Withheld:
                 self._packs.append(_cut(pack, kept))
             if len(kept) < len(pack.trials):
                 may.append(_cut(pack, [t for t in pack.trials if t.key not in held]))
+        if first:
+            self._packs += waiting
         return may
 
     def lift(self) -> list[Pack]:

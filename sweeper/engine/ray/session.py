@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sweeper.engine.messages import Shape
 from sweeper.engine.ray.cluster import Capacity, answered, check_shapes, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.meters import Meters
 from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
@@ -47,9 +48,13 @@ class SlotProposer(_Unsaved, SearchAlgorithm):
     Args:
         dispatcher: knows which shapes have packs waiting.
         mailbox: handle of the mailbox actor, given to every slot.
+        study, scale: names of the study and its scale, by which slots call themselves.
     """
 
-    def __init__(self, dispatcher: Dispatcher, mailbox: Any) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, mailbox: Any, *, study: str = "", scale: str = ""
+    ) -> None:
+        self._names = {"study": study, "scale": scale}
         self._dispatcher = dispatcher
         self._mailbox = mailbox
         self._parser = _make_parser()
@@ -94,7 +99,7 @@ class SlotProposer(_Unsaved, SearchAlgorithm):
         self._live[name] = shape
         spec = {
             **self._spec,
-            "config": {"slot": name, "shape": shape, "mailbox": self._mailbox},
+            "config": {"slot": name, "shape": shape, "mailbox": self._mailbox, **self._names},
         }
         bundle = self._capacity.bundle(shape)
         slot: TuneTrial = _create_trial_from_spec(
@@ -145,6 +150,9 @@ def run_ray(
     address: str | None = None,
     hang_seconds: float = math.inf,
     note: Callable[[str], None] = lambda text: None,
+    study: str = "",
+    scale: str = "",
+    metrics: Callable[[], Iterable[Any]] = lambda: (),
 ) -> None:
     """Runs everything that waits on a Ray cluster.
 
@@ -155,6 +163,8 @@ def run_ray(
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
             it held runs again.
         note: is given what a person should know while the run goes on.
+        study, scale: names of the study and its scale, by which Ray's dashboard calls slots.
+        metrics: returns what the run measures of itself, in the words of Prometheus.
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
@@ -163,11 +173,13 @@ def run_ray(
         os.environ.setdefault(name, value)
     with cluster(address, note=note) as pulse, _scratch() as scratch:
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
-        mailbox = answered(_mailbox)
+        mailbox = answered(_mailbox, study)
+        proposer = SlotProposer(dispatcher, mailbox, study=study, scale=scale)
         exchange = Exchange(
             dispatcher, mailbox, stopped, pulse=pulse, hang_seconds=hang_seconds, note=note
         )
-        _tune(dispatcher, mailbox, exchange, scratch)
+        with Meters(metrics):
+            _tune(proposer, mailbox, exchange, scratch)
 
 
 @contextlib.contextmanager
@@ -183,11 +195,12 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mailbox() -> Any:
+def _mailbox(study: str) -> Any:
     here = ray.get_runtime_context().get_node_id()
     return (
         ray.remote(Mailbox)
         .options(
+            name=f"sweeper {study} mailbox",
             num_cpus=0,
             max_concurrency=10_000,
             scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
@@ -196,16 +209,14 @@ def _mailbox() -> Any:
     )
 
 
-def _tune(dispatcher: Dispatcher, mailbox: Any, exchange: Exchange, scratch: Path) -> None:
+def _tune(proposer: SlotProposer, mailbox: Any, exchange: Exchange, scratch: Path) -> None:
     for name in ("ray.tune", "ray.air", "ray.train"):
         # The death of a worker is told by a note and kept in the store; Tune would print it with
         # a long traceback into the live view.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     tuner = tune.Tuner(
         Slot,
-        tune_config=tune.TuneConfig(
-            search_alg=SlotProposer(dispatcher, mailbox), reuse_actors=False
-        ),
+        tune_config=tune.TuneConfig(search_alg=proposer, reuse_actors=False),
         run_config=tune.RunConfig(
             name="slots",
             storage_path=str(scratch),

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from sweeper.engine.messages import Event, Order, Shape
 from sweeper.engine.ray.mailbox import PARK, Reply, WorkerProcess
@@ -59,11 +60,19 @@ class Slot(tune.Trainable):
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
         self._process = _this_process()
+        self._study: str = config.get("study", "")
+        self._scale: str = config.get("scale", "")
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
         self._orphaned = False
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
+
+    def __repr__(self) -> str:
+        """How Ray's dashboard and logs call it, for example ``sweeper muon_width cpu1-gpu0 slot
+        3``."""
+        shape, _, number = self._name.rpartition("-slot")
+        return f"sweeper {self._study} {shape} slot {number}"
 
     def step(self) -> dict[str, Any]:
         """Runs orders until none of this shape is left, or nobody is there to give any: in one
@@ -88,7 +97,15 @@ class Slot(tune.Trainable):
         assert isinstance(order, Order)
         self._host = Host(order)
         self._orders += 1
+        self._entitle(order)
         return True
+
+    def _entitle(self, order: Order) -> None:
+        """Has the process be called by what it trains, as the dashboard and ``ps`` show it."""
+        sizes = {task.config.get(self._scale) for task in order.tasks} - {None}
+        at = "".join(f" {self._scale}={size}" for size in sorted(sizes, key=str))
+        number = self._name.rpartition("-slot")[2]
+        setproctitle(f"ray::sweeper {self._study}{at} slot {number}")
 
     def _advance(self, host: Host) -> None:
         self._events.extend(host.advance())
