@@ -105,20 +105,20 @@ def _want(
     with Store.open(store, create=False) as opened:
         before = opened.wishes_of(name)
         wishes = opened.make_wish(name, kind, variants=variants, keys=keys, by=_user())
-        now = opened.activity(name)
+        now, held = opened.activity(name), opened.held_places(name)
     made = [wish for wish in wishes if wish not in before]
     if as_json:
         print_json(_document(now) | {"made": [wish_document(wish) for wish in made]})
         return
-    _say(kind, made, now)
+    _say(kind, made, now, {key for (_, key), wish in held.items() if wish in made})
 
 
-def _say(kind: WishKind, made: list[Wish], now: Activity) -> None:
+def _say(kind: WishKind, made: list[Wish], now: Activity, held: set[str]) -> None:
+    """Says what was made, given the keys of the trials that it holds back."""
     from sweeper.engine import LOOK_SECONDS
-    from sweeper.store import held_back
 
     out, done = console(), {"stop": "stopped", "pause": "paused"}[kind]
-    running = [each for each in now.running if _held(held_back, made, each.variants, each.key)]
+    running = [each for each in now.running if each.key in held]
     ours = [each for each in running if each.study in (None, now.study.name)]
     for wish in made:
         out.print(f"{wish.of} is {done}; {wish.lifted_by} lifts it")
@@ -128,9 +128,11 @@ def _say(kind: WishKind, made: list[Wish], now: Activity) -> None:
         shared = [each for each in running if each.study == other]
         which = plural(len(shared), "trial")
         out.print(f"{which} of it that study {other} has too and runs now: goes on there")
-    held = {"stop": now.stopped, "pause": now.paused}[kind] - len(running)
-    if held > 0:
-        out.print(f"{plural(held, 'trial waits', 'trials wait')} and will not be started")
+    if waiting := len(held) - len(running):
+        out.print(f"{plural(waiting, 'trial waits', 'trials wait')} and will not be started")
+    for wish in now.wishes:
+        if wish not in made:
+            out.print(f"besides: {wish.said}")
     at_work = _at_work(now)
     if not at_work:
         out.print("nobody runs the study now; who tries to is told")
@@ -139,10 +141,6 @@ def _say(kind: WishKind, made: list[Wish], now: Activity) -> None:
     follows = {"stop": "ends with exit code 3", "pause": "waits"}[kind] if whole else "heeds it"
     who = listed([f"process {each.pid} on {each.host}" for each in at_work])
     out.print(f"{who} {follows} within {duration(LOOK_SECONDS, 0)}")
-
-
-def _held(held_back: Any, made: list[Wish], variants: tuple[str, ...], key: str) -> bool:
-    return bool(held_back(made, [(variant, key) for variant in variants]))
 
 
 def _at_work(now: Activity) -> list[Controller]:

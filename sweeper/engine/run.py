@@ -363,7 +363,7 @@ class Run:
                     note=self.progress.note,
                     study=self.study.name,
                     scale=self.study.scale,
-                    metrics=self.metrics.registry.collect,
+                    metrics=self.metrics.registry,
                 )
             except ClusterError as fault:
                 if not self._stop.is_set():

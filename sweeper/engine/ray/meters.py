@@ -4,9 +4,9 @@ on the metrics port of the controller's node, and from there in its Prometheus a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from weakref import WeakKeyDictionary
 
-from prometheus_client.metrics_core import Metric
+from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 from ray.util.metrics import Counter, Gauge
 
@@ -17,6 +17,14 @@ OURS = "sweeper_"
 """How the names begin of what is handed over: Ray knows its processes by itself."""
 
 
+Place = tuple[str, tuple[tuple[str, str], ...]]
+"""The name of a sample, and its labels."""
+
+_TOLD: WeakKeyDictionary[CollectorRegistry, dict[Place, float]] = WeakKeyDictionary()
+"""What Ray was told of the counters of a run, which may have several sessions one after the
+other."""
+
+
 class Meters:
     """Context that hands the metrics of a run to Ray, until it is left.
 
@@ -25,17 +33,13 @@ class Meters:
     nobody hears them.
 
     Args:
-        collect: returns the metrics as they are now.
-        seconds: how often.
+        registry: holds the metrics; None hands over none.
     """
 
-    def __init__(
-        self, collect: Callable[[], Iterable[Metric]], *, seconds: float = PUSH_SECONDS
-    ) -> None:
-        self._collect = collect
-        self._seconds = seconds
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        self._registry = registry or CollectorRegistry()
         self._meters: dict[str, Counter | Gauge] = {}
-        self._told: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._told = _TOLD.setdefault(self._registry, {})
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
@@ -49,14 +53,14 @@ class Meters:
 
     def push(self) -> None:
         """Hands over what is known now."""
-        for family in self._collect():
+        for family in self._registry.collect():
             for sample in family.samples:
                 if sample.name.startswith(OURS) and not sample.name.endswith(SKIPPED):
                     self._tell(sample, grows=family.type in ("counter", "histogram"))
 
     def _run(self) -> None:
         while True:
-            ended = self._over.wait(self._seconds)
+            ended = self._over.wait(PUSH_SECONDS)
             self.push()
             if ended:
                 return

@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
+from prometheus_client import CollectorRegistry
 from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial as TuneTrial
@@ -152,7 +153,7 @@ def run_ray(
     note: Callable[[str], None] = lambda text: None,
     study: str = "",
     scale: str = "",
-    metrics: Callable[[], Iterable[Any]] = lambda: (),
+    metrics: CollectorRegistry | None = None,
 ) -> None:
     """Runs everything that waits on a Ray cluster.
 
@@ -164,7 +165,7 @@ def run_ray(
             it held runs again.
         note: is given what a person should know while the run goes on.
         study, scale: names of the study and its scale, by which Ray's dashboard calls slots.
-        metrics: returns what the run measures of itself, in the words of Prometheus.
+        metrics: what the run measures of itself; None nothing.
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
