@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.outcome import FAILED, first_line
 
 if TYPE_CHECKING:
-    from sweeper.engine import Progress, View
-    from sweeper.engine.messages import Event
+    from sweeper.engine import Ended, Event, Progress, View
 
 LOG = logging.getLogger("sweeper")
 
@@ -87,11 +86,13 @@ class EventLog:
 
     def see(self, event: Event) -> None:
         """Logs one event of the engine."""
-        from sweeper.engine.messages import Died, Ended, Lost, Parked, Saved, Started
+        from sweeper.engine import Died, Ended, Lost, Parked, Saved, Started
 
         if isinstance(event, Started):
             for key in self._progress().members(event.order):
-                slot = {name: getattr(event, name) for name in ("slot", "host", "pid", "place")}
+                slot: dict[str, Any] = {
+                    name: getattr(event, name) for name in ("slot", "host", "pid", "place")
+                }
                 self._log("trial_started", **self._trial(key), order=event.order, **slot)
         elif isinstance(event, Saved):
             self._log("checkpoint", **self._trial(event.key), step=event.step)
@@ -101,17 +102,17 @@ class EventLog:
             what = "node_lost" if event.node else "worker_lost"
             self._log(what, level=logging.WARNING, order=event.order, reason=event.reason)
         elif isinstance(event, Died):
-            said = {"slot": event.slot, "reason": event.reason}
+            said: dict[str, Any] = {"slot": event.slot, "reason": event.reason}
             self._log("worker_died_idle", level=logging.WARNING, **said)
         elif isinstance(event, Parked):
             self._log("slot_parked", level=logging.WARNING, slot=event.slot)
 
-    def _ended(self, event: Any) -> None:
+    def _ended(self, event: Ended) -> None:
         outcome = event.outcome
         trial = self._trial(outcome.key)
         for text in event.warnings:
             self._log("warning", level=logging.WARNING, **trial, text=text)
-        spent = {
+        spent: dict[str, Any] = {
             "outcome": outcome.kind,
             "attempt": outcome.attempt,
             "step": outcome.step,
@@ -119,7 +120,7 @@ class EventLog:
             "host": outcome.host,
         }
         if outcome.accepted:
-            more = {"metrics": dict(outcome.metrics), "adopted": event.adopted}
+            more: dict[str, Any] = {"metrics": dict(outcome.metrics), "adopted": event.adopted}
             self._log("trial_finished", **trial, **spent, **more)
         elif outcome.kind in FAILED:
             error = first_line(outcome.error)

@@ -1,6 +1,13 @@
 """Engine: executes trials, in process or through Ray Tune."""
 
 from .ledger import LOOK_SECONDS as LOOK_SECONDS
+from .messages import Died as Died
+from .messages import Ended as Ended
+from .messages import Event as Event
+from .messages import Lost as Lost
+from .messages import Parked as Parked
+from .messages import Saved as Saved
+from .messages import Started as Started
 from .metrics import published as published
 from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
