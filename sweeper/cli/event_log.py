@@ -89,10 +89,9 @@ class EventLog:
         from sweeper.engine import Died, Ended, Lost, Parked, Saved, Started
 
         if isinstance(event, Started):
+            names = ("slot", "host", "pid", "place")
+            slot: dict[str, Any] = {name: getattr(event, name) for name in names}
             for key in self._progress().members(event.order):
-                slot: dict[str, Any] = {
-                    name: getattr(event, name) for name in ("slot", "host", "pid", "place")
-                }
                 self._log("trial_started", **self._trial(key), order=event.order, **slot)
         elif isinstance(event, Saved):
             self._log("checkpoint", **self._trial(event.key), step=event.step)

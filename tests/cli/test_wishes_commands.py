@@ -71,6 +71,7 @@ def until(true: Callable[[], object]) -> None:
 def test_a_study_that_is_stopped_from_elsewhere_ends_with_exit_code_3(
     planned: Store, sweeper: Sweeper, file: Path
 ) -> None:
+    file.write_text(STUDY.replace("steps: 60", "steps: 2000"), encoding="utf-8")
     run = program("run", file, "--executor", "inline", "--log", "json")
     until(lambda: planned.activity("handled").running)
     until(lambda: planned.controllers_of("handled"))

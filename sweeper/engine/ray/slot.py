@@ -52,6 +52,8 @@ SILENT_SECONDS = 600.0
 class Slot(tune.Trainable):
     """Hosts packs, one after the other, in one process."""
 
+    _name = ""
+
     def setup(self, config: dict[str, Any]) -> None:
         """Takes up the slot's name, shape and mailbox from Tune's config."""
         end_with_parent()
@@ -71,6 +73,8 @@ class Slot(tune.Trainable):
     def __repr__(self) -> str:
         """How Ray's dashboard and logs call it, for example ``sweeper muon_width cpu1-gpu0 slot
         3``."""
+        if not self._name:
+            return "sweeper slot"  # one that could not be set up
         shape, _, number = self._name.rpartition("-slot")
         return f"sweeper {self._study} {shape} slot {number}"
 
