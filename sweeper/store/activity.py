@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
+from sweeper.outcome import FAILED
 from sweeper.store.accounts import account, failures_of
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.controllers import controllers_of
@@ -163,12 +165,23 @@ def _open_places(connection: Connection, study: str) -> list[Place]:
         .where(results.c.trial_key.is_(None))
     )
     found = [(row.variant, row.trial_key) for row in connection.execute(statement)]
-    failed = _failed(connection, dict.fromkeys(key for _, key in found))
+    failed = _failed(connection, study)
     return [place for place in found if place[1] not in failed]
 
 
-def _failed(connection: Connection, keys: Collection[str]) -> set[str]:
-    return {key for key, failure in failures_of(connection, keys).items() if failure.final}
+def _failed(connection: Connection, study: str) -> set[str]:
+    """The trials of a study that a plain run leaves alone because they failed."""
+    attempted = select(attempts.c.trial_key).where(
+        attempts.c.trial_key.in_(_members(study)), attempts.c.state.in_(FAILED)
+    )
+    failures = failures_of(connection, {*connection.execute(attempted).scalars()})
+    return {key for key, failure in failures.items() if failure.final}
+
+
+def _members(study: str) -> Select[Any]:
+    """Selects the keys of a study's declared trials."""
+    here = (study_trials.c.study == study) & ~study_trials.c.hidden
+    return select(study_trials.c.trial_key).where(here).distinct()
 
 
 def _running(
@@ -217,21 +230,17 @@ def _share(stand: Stand | None, steps: int | None) -> float:
 def _flops_left(
     connection: Connection, study: str, stopped: Collection[str], done_share: Mapping[str, float]
 ) -> float:
-    here = (
-        select(study_trials.c.trial_key)
-        .where(study_trials.c.study == study, ~study_trials.c.hidden)
-        .distinct()
-    )
-    left = (
-        select(trials.c.key, trials.c.flops)
+    all_left = (
+        select(func.sum(trials.c.flops))
         .outerjoin(results, results.c.trial_key == trials.c.key)
-        .where(trials.c.key.in_(here), results.c.trial_key.is_(None))
+        .where(trials.c.key.in_(_members(study)), results.c.trial_key.is_(None))
     )
-    costs = {row.key: row.flops or 0.0 for row in connection.execute(left)}
-    out = _failed(connection, costs) | {*stopped}
-    return sum(
-        cost * (1.0 - done_share.get(key, 0.0)) for key, cost in costs.items() if key not in out
-    )
+    # Of a hundred thousand trials few run, have failed or are stopped one by one.
+    gone = dict(done_share) | dict.fromkeys(_failed(connection, study) | {*stopped}, 1.0)
+    cost = select(trials.c.key, trials.c.flops)
+    rows = rows_in(connection, cost, trials.c.key, gone)
+    spared = math.fsum((row.flops or 0.0) * gone[row.key] for row in rows)
+    return max(0.0, float(connection.execute(all_left).scalar() or 0.0) - spared)
 
 
 def _rate(
@@ -244,35 +253,28 @@ def _rate(
     """The work that was done since the beginning of the window, or of the first attempt in it:
     of every attempt the share of its work that its time in the window has."""
     since = now - timedelta(seconds=window_s)
-    here = (
-        select(study_trials.c.trial_key)
-        .where(study_trials.c.study == study, ~study_trials.c.hidden)
-        .distinct()
-    )
     columns = ("trial_key", "state", "accepted", "started_at", "ended_at")
     statement = (
-        select(*(attempts.c[name] for name in columns))
-        .where(attempts.c.trial_key.in_(here))
+        select(*(attempts.c[name] for name in columns), trials.c.tokens, trials.c.flops)
+        .join(trials, trials.c.key == attempts.c.trial_key)
+        .where(attempts.c.trial_key.in_(_members(study)))
         .where(or_(attempts.c.state == RUNNING, attempts.c.ended_at > since))
     )
-    rows = list(connection.execute(statement))
-    shares: dict[str, float] = {}
-    first = now
-    for row in rows:
-        end = row.ended_at or now
-        share = done_share.get(row.trial_key, 0.0) if row.state == RUNNING else row.accepted
+    done, tokens, flops, first = 0.0, 0.0, 0.0, now
+    for row in connection.execute(statement):
+        if row.state == RUNNING and row.trial_key not in done_share:
+            continue  # its controller is lost
+        share = done_share[row.trial_key] if row.state == RUNNING else float(row.accepted)
+        began, end = max(since, row.started_at), row.ended_at or now
         whole = max(1e-3, (end - row.started_at).total_seconds())
-        inside = max(1e-3, (end - max(since, row.started_at)).total_seconds())
-        first = min(first, max(since, row.started_at))
-        shares[row.trial_key] = shares.get(row.trial_key, 0.0) + share * min(1.0, inside / whole)
+        share *= min(1.0, max(1e-3, (end - began).total_seconds()) / whole)
+        first = min(first, began)
+        done += share
+        tokens += share * (row.tokens or 0)
+        flops += share * (row.flops or 0.0)
     seconds = (now - first).total_seconds()
-    if seconds <= 0 or not any(shares.values()):
+    if seconds <= 0 or not done:
         return None
-    size = select(trials.c.key, trials.c.tokens, trials.c.flops)
-    sizes = {row.key: row for row in rows_in(connection, size, trials.c.key, shares)}
     return Rate(
-        seconds=seconds,
-        trials=sum(shares.values()) / seconds,
-        tokens=sum((sizes[key].tokens or 0) * share for key, share in shares.items()) / seconds,
-        flops=sum((sizes[key].flops or 0.0) * share for key, share in shares.items()) / seconds,
+        seconds=seconds, trials=done / seconds, tokens=tokens / seconds, flops=flops / seconds
     )

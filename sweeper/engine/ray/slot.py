@@ -52,13 +52,13 @@ SILENT_SECONDS = 600.0
 class Slot(tune.Trainable):
     """Hosts packs, one after the other, in one process."""
 
-    _name = ""
+    _name: str = ""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Takes up the slot's name, shape and mailbox from Tune's config."""
         end_with_parent()
         _leave_signals()
-        self._name: str = config["slot"]
+        self._name = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
         self._process = _this_process()
