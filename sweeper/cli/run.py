@@ -77,7 +77,13 @@ def run(
             min=0, max=65535, help="Serve Prometheus metrics there; 0 takes any free port."
         ),
     ] = None,
-    metrics_host: Annotated[str, typer.Option(help="Address to serve them at.")] = "127.0.0.1",
+    metrics_host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to serve them at (default: 127.0.0.1, this machine alone).",
+            show_default=False,
+        ),
+    ] = None,
     metrics_file: Annotated[
         Path | None,
         typer.Option(help="Write them to a .prom file, for node_exporter.", show_default=False),
@@ -95,6 +101,11 @@ def run(
         raise RequestError(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
+        )
+    if metrics_host is not None and metrics_port is None:
+        raise RequestError(
+            f"--metrics-host {metrics_host} says where metrics are served, but not at which port; "
+            "give --metrics-port, for example 9464"
         )
     as_lines = log is LogFormat.json
     if as_lines:
@@ -118,7 +129,7 @@ def run(
         publishing = published(
             work.metrics.registry,
             port=metrics_port,
-            host=metrics_host,
+            host=metrics_host or "127.0.0.1",
             file=metrics_file,
             said=partial(_say, log),
         )

@@ -132,7 +132,7 @@ class Run:
             wish = self.wishes.end
             raise RequestError(f"{wish.said}; {wish.lifted_by} lets it be run again")
         self.proposals = Proposals(study, store, search)
-        self._taken = 0
+        self._taken = self._changes_seen = 0
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()
         self._failed_before: set[str] = set()
@@ -280,11 +280,22 @@ class Run:
 
     def _await_lift(self) -> bool:
         """Waits while trials are paused; returns True as soon as some may run again."""
-        while self.dispatcher.withheld.paused and not self._over():
-            if self.dispatcher.lift():
+        changes = -1
+        while not self._over():
+            if self._lifted():
                 return True
+            if changes != self.wishes.changes:  # there may be many to look at
+                changes = self.wishes.changes
+                if not self.dispatcher.withheld.paused:
+                    return False
             self._stop.wait(LOOK_SECONDS[0])
         return False
+
+    def _lifted(self) -> bool:
+        """Has trials wait again where wishes have changed since this was last asked; returns
+        whether there are any."""
+        before, self._changes_seen = self._changes_seen, self.wishes.changes
+        return before != self.wishes.changes and self.dispatcher.lift()
 
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
@@ -396,7 +407,7 @@ class Run:
         others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
         ask, said = self._store_retry.call, False
         while (keys := list(others.keys)) and not self._over():
-            if self.dispatcher.lift():
+            if self._lifted():
                 return True
             self.recorder.flush()
             done = ask(partial(self._store.outcomes_of, keys))

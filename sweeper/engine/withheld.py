@@ -16,9 +16,11 @@ class Wishes:
 
     Attributes:
         wanted: what is wanted now.
+        changes: how often that has changed.
     """
 
     def __init__(self) -> None:
+        self.changes = 0
         self.wanted: tuple[Wish, ...] = ()
         self._places: dict[str, list[tuple[str, str]]] = {}
 
@@ -32,7 +34,9 @@ class Wishes:
         """Takes in what is wanted now; returns what is new, and what is wanted no more."""
         before, self.wanted = self.wanted, tuple(wanted)
         new = [wish for wish in self.wanted if wish not in before]
-        return new, [wish for wish in before if wish not in self.wanted]
+        gone = [wish for wish in before if wish not in self.wanted]
+        self.changes += bool(new or gone)
+        return new, gone
 
     def of(self, key: str) -> Wish | None:
         """Returns the wish that holds a trial back; None if it may run."""
@@ -66,13 +70,12 @@ class Withheld:
     @property
     def kinds(self) -> list[WishKind]:
         """What is wanted of each of the trials that wait, in any order."""
-        wishes = [self._wish_of(key) for key in self.keys]
-        return ["pause" if wish is None else wish.kind for wish in wishes]
+        return [self._kind(key) for key in self.keys]
 
     @property
     def paused(self) -> bool:
         """Whether any trial is only paused, so that a run waits for it."""
-        return "pause" in self.kinds
+        return any(self._kind(key) == "pause" for key in self.keys)
 
     def sort(self, packs: Iterable[Pack], *, first: bool = False) -> list[Pack]:
         """Returns what of the packs may run; the rest waits here, behind what waits already
@@ -100,6 +103,10 @@ class Withheld:
     def clear(self) -> None:
         """Forgets everything."""
         self._packs.clear()
+
+    def _kind(self, key: str) -> WishKind:
+        wish = self._wish_of(key)
+        return "pause" if wish is None else wish.kind  # soon to be lifted
 
 
 class LeasedByOthers:

@@ -225,3 +225,9 @@ def test_a_log_of_lines_holds_the_mistakes_of_the_request_too(
     assert "none.yaml" in line["text"]
     plain = sweeper("run", tmp_path / "none.yaml")
     assert plain.err.startswith("sweeper: ")
+
+
+def test_an_address_for_metrics_without_a_port_is_refused(sweeper: Sweeper, file: Path) -> None:
+    answer = sweeper("run", file, "--metrics-host", "0.0.0.0")
+    assert (answer.code, answer.out) == (2, "")
+    assert "give --metrics-port, for example 9464" in answer.err
