@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_studies import planted
+from engine_studies import order_of, planted
 from prometheus_client.parser import text_string_to_metric_families
 
-from sweeper.engine.messages import Ended
+from sweeper.engine.messages import Advanced, Ended, Reached
 from sweeper.engine.metrics import MOST_CAUSES, RunMetrics, Snapshot, published
+from sweeper.engine.progress import Progress
 from sweeper.engine.run import Run
 from sweeper.errors import EnvironmentFault, RequestError
 from sweeper.outcome import Outcome
+from sweeper.store.records import Stand
 from sweeper.store.store import Store
 
 Samples = dict[tuple[str, str], float]
@@ -134,15 +136,20 @@ def test_causes_of_failure_are_few_and_hold_no_messages(store: Store) -> None:
     assert sum(causes.values()) == len(errors) + 2
 
 
-def test_tokens_are_counted_from_the_checkpoint_that_a_trial_went_on_from(store: Store) -> None:
-    study = planted(sweep={"width": [32], "learning_rate": [0.03]}, fixed={"steps": 8})
-    first = Run(study, store, executor="inline")
-    first.stop()
-    first.execute()
-    run = Run(study, store, executor="inline")
-    run.execute()
-    (tokens,) = store.query("select sum(tokens) from results").rows[0]
-    assert run.progress.view().tokens == pytest.approx(tokens)
-    again = Run(study, store, executor="inline")
-    again.execute()
-    assert again.progress.view().tokens == 0
+def test_tokens_before_the_checkpoint_that_a_trial_went_on_from_are_not_counted(
+    tmp_path: Path,
+) -> None:
+    progress = Progress(hyperparameters=(), metric="val_loss", goal="min")
+    config = {"width": 32, "learning_rate": 0.03, "steps": 100}
+    order = order_of(tmp_path, [config])
+    (task,) = order.tasks
+    progress.ordered(order)
+    for step in (60, 80):
+        reached = Reached(key=task.key, step=step, began=50, loss=2.5)
+        progress.handle(Advanced(order=1, fraction=step / 100, reached=(reached,)))
+    assert progress.view().tokens == pytest.approx(task.tokens * 0.3)
+    assert progress.stands() == {task.key: Stand(step=80, loss=2.5)}
+    stopped = Outcome(key=task.key, attempt=1, kind="stopped", step=90)
+    progress.handle(Ended(order=1, outcome=stopped))
+    assert progress.view().tokens == pytest.approx(task.tokens * 0.4)
+    assert progress.stands() == {}
