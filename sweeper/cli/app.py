@@ -20,6 +20,7 @@ import sweeper
 from sweeper.cli.compare import compare
 from sweeper.cli.doctor import doctor
 from sweeper.cli.drift import drift
+from sweeper.cli.event_log import log_event, speaks_json
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
 from sweeper.cli.plan import init, plan, schema
@@ -29,6 +30,8 @@ from sweeper.cli.status import export, report, sql, status
 from sweeper.cli.submit import jobs, submit
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
+from sweeper.cli.watch import watch
+from sweeper.cli.wishes import pause, resume, stop
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
 from sweeper.words import visible
 
@@ -68,7 +71,7 @@ def _root(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
     *(compare, transfer, advise, fit, predict, retry, prune, verify, doctor),
-    *(submit, jobs),
+    *(watch, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""
 
@@ -108,10 +111,18 @@ def _call() -> None:
     try:
         _answer()
     except SweeperError as fault:
-        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
+        _say_fault(fault)
         raise SystemExit(fault.exit_code) from None
     finally:
         log.removeHandler(notes)
+
+
+def _say_fault(fault: SweeperError) -> None:
+    if speaks_json():
+        said = {"text": str(fault), "exit_code": fault.exit_code}
+        log_event("error", level=logging.ERROR, **said)
+    else:
+        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
 
 
 def _answer() -> None:

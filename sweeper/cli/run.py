@@ -6,8 +6,11 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager as ContextManager
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +42,13 @@ class ExecutorName(StrEnum):
     inline = "inline"
 
 
+class LogFormat(StrEnum):
+    """How a run says what it does."""
+
+    plain = "plain"
+    json = "json"
+
+
 def run(
     study: StudyFile,
     store: StoreOption = None,
@@ -65,12 +75,34 @@ def run(
         str | None,
         typer.Option(help="A file whose appearance says that a machine will be taken away."),
     ] = None,
+    log: Annotated[
+        LogFormat,
+        typer.Option(envvar="SWEEPER_LOG", help="What is said on standard error, and how."),
+    ] = LogFormat.plain,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve Prometheus metrics there; 0 takes any free port."
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to serve them at (default: 127.0.0.1, this machine alone).",
+            show_default=False,
+        ),
+    ] = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="Write them to a .prom file, for node_exporter.", show_default=False),
+    ] = None,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
+    from sweeper.cli.event_log import EventLog, log_event, speak_json
     from sweeper.cli.live import LiveView
-    from sweeper.engine import Limits, Notices, Run, graceful
+    from sweeper.engine import Limits, Notices, Run, graceful, published
     from sweeper.store import Store
 
     if executor is ExecutorName.inline and address is not None:
@@ -84,7 +116,16 @@ def run(
             "own; add --address HOST:PORT, or leave --priority out"
         )
     notices = Notices.of_environment(preemption_file)
+    if metrics_host is not None and metrics_port is None:
+        raise RequestError(
+            f"--metrics-host {metrics_host} says where metrics are served, but not at which port; "
+            "give --metrics-port, for example 9464"
+        )
+    as_lines = log is LogFormat.json
+    if as_lines:
+        speak_json()
     asked = runnable_study(study, store=store, search=search)
+    events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
     with Store.open(store, checked=True) as opened:
         work = Run(
             asked,
@@ -95,10 +136,28 @@ def run(
             limits=Limits(hang_seconds=hang_seconds or math.inf),
             priority=priority or 0,
             notices=notices,
+            observe=events.see if as_lines else _unheard,
+            tell=events.note if as_lines else _unheard,
         )
-        print(_opening(asked, work), file=sys.stderr)
-        with graceful(work), LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale):
+        live = LiveView(work.progress.view, stream=sys.stderr, scale=asked.scale)
+        shown: ContextManager[object] = events if as_lines else live
+        _say_opening(asked, work, log)
+        publishing = published(
+            work.metrics.registry,
+            port=metrics_port,
+            host=metrics_host or "127.0.0.1",
+            file=metrics_file,
+            said=partial(_say, log),
+        )
+        with publishing, graceful(work), shown:
             summary = work.execute()
+        if as_lines:
+            log_event("run_ended", study=asked.name, **asdict(summary))
+        if summary.interrupted and (wish := work.wishes.end) is not None:
+            raise Interrupted(
+                f"{wish.said}, with {_left(summary)} of {summary.declared} trials to go; nothing "
+                f"is lost: {wish.lifted_by}, and then sweeper run {study} goes on"
+            )
         if summary.interrupted:
             raise Interrupted(
                 f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
@@ -108,11 +167,29 @@ def run(
         raise typer.Exit(_answer(asked, opened, summary, stood, strict=strict, as_json=as_json))
 
 
-def _opening(study: Study, run: Run) -> str:
+def _unheard(what: object) -> None:
+    pass
+
+
+def _say(log: LogFormat, text: str) -> None:
+    from sweeper.cli.event_log import log_event
+
+    if log is LogFormat.json:
+        log_event("note", text=text)
+    else:
+        print(text, file=sys.stderr)
+
+
+def _say_opening(study: Study, run: Run, log: LogFormat) -> None:
+    from sweeper.cli.event_log import counts, log_event
+
     view = run.progress.view()
     had = view.done + view.diverged + view.dominated
     reuse = f", {had} of them have a result already" if had else ""
-    return f"study {study.name}: {view.total} trials{reuse}"
+    if log is LogFormat.json:
+        log_event("run_started", study=study.name, **counts(view))
+    else:
+        print(f"study {study.name}: {view.total} trials{reuse}", file=sys.stderr)
 
 
 def _left(summary: RunSummary) -> int:
@@ -146,19 +223,21 @@ def _answer(
     else:
         _print_summary(study.name, summary)
         if stood:
-            console().print(_stops(study.search.method, stood, summary.ceiling))
+            console().print(_stops(study.search.method, stood, summary))
         print_statements(statements)
         if refusal is not None:
             console().print(f"no statement about the optimum: {refusal}")
     failed = summary.failed + summary.failed_before
-    if failed or (_left(summary) and summary.ceiling is None):
+    if failed or (_left(summary) > summary.stopped and summary.ceiling is None):
         return 1
     return 1 if strict and claims_broken(statements) else 0
 
 
-def _stops(method: str, stood: Sequence[Standing], ceiling: str | None) -> str:
+def _stops(method: str, stood: Sequence[Standing], summary: RunSummary) -> str:
     """Returns why a search ended, for example ``ladder: narrow enough at 7 scales``."""
-    spent = f"the budget of {ceiling} is spent" if ceiling else "not ended"
+    spent = "waits for trials that are stopped" if summary.stopped else "not ended"
+    if summary.ceiling is not None:
+        spent = f"the budget of {summary.ceiling} is spent"
     why = Counter(each.stop or spent for each in stood)
     said = ", ".join(f"{stop} at {plural(count, 'scale')}" for stop, count in why.most_common())
     return f"{method}: {said}"
@@ -194,8 +273,13 @@ def _print_summary(study: str, summary: RunSummary) -> None:
     if summary.ceiling is not None:
         wait = plural(_left(summary), "trial waits", "trials wait")
         out.print(f"the budget of {summary.ceiling} is spent; {wait}")
-    elif _left(summary):
+    elif summary.stopped:
         out.print(
-            f"{_left(summary)} trials have no result; sweeper status tells why, and running "
-            "again goes on"
+            f"{plural(summary.stopped, 'trial is', 'trials are')} stopped; sweeper status {study} "
+            "says by whom"
+        )
+    if summary.ceiling is None and _left(summary) > summary.stopped:
+        out.print(
+            f"{_left(summary) - summary.stopped} trials have no result; sweeper status tells why, "
+            "and running again goes on"
         )

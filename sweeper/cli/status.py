@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,12 +21,13 @@ from sweeper.cli.options import (
     open_store,
 )
 from sweeper.cli.text import console, grid, print_json
+from sweeper.cli.wishes import controller_document, wish_document
 from sweeper.errors import DataError, RequestError, StudyError
 from sweeper.words import plural
 
 if TYPE_CHECKING:
     from sweeper.search import Standing
-    from sweeper.store import Account, Store
+    from sweeper.store import Account, Store, Wish
 
 SQL_LINE = 100_000
 """Width of a table of rows: it is never cut, since it may be piped to another program."""
@@ -41,8 +42,21 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
         one = None if study is None else name_of(study, store)
         names = [record.name for record in opened.studies()] if one is None else [one]
         accounts = {name: opened.account(name) for name in names}
+        held = {name: opened.held_places(name) for name in names}
+        wishes = {name: opened.wishes_of(name) for name in names}
+        working = {name: opened.controllers_of(name) for name in names}
         stood = _standings(opened, names[0]) if study is not None else []
-    documents = [{"study": name, **asdict(account)} for name, account in accounts.items()]
+    documents = [
+        {
+            "study": name,
+            **asdict(account),
+            "stopped": len({key for (_, key), w in held[name].items() if w.kind == "stop"}),
+            "paused": len({key for (_, key), w in held[name].items() if w.kind == "pause"}),
+            "wishes": [wish_document(wish) for wish in wishes[name]],
+            "controllers": [controller_document(each) for each in working[name]],
+        }
+        for name, account in accounts.items()
+    ]
     if stood:
         documents[0]["search"] = [asdict(standing) for standing in stood]
     if as_json:
@@ -52,9 +66,12 @@ def status(study: OneStudy = None, store: StoreOption = None, as_json: JsonOptio
         console().print("the store holds no study yet; sweeper run STUDY.yaml starts one")
         return
     _print_accounts(accounts)
+    for document in documents:
+        _print_wanted(document, wishes[document["study"]])
     if stood:
         spent = next(iter(accounts.values())).ceiling
-        rows = [_cells(standing, spent) for standing in stood]
+        kept = {variant: wish for (variant, _), wish in held[names[0]].items()}
+        rows = [_cells(each, spent, kept.get(each.variant)) for each in stood]
         console().print(grid(rows, words=("variant", "search"), padding=2))
 
 
@@ -76,14 +93,17 @@ def _standings(store: Store, name: str) -> Sequence[Standing]:
     return []
 
 
-def _cells(standing: Standing, ceiling: str | None) -> list[tuple[str, str]]:
+def _cells(standing: Standing, ceiling: str | None, wish: Wish | None) -> list[tuple[str, str]]:
     from sweeper.answers import group_label
 
+    open_ = "the budget is spent" if ceiling else "goes on"
+    if wish is not None:
+        open_ = {"stop": "stopped", "pause": "paused"}[wish.kind]
     return [
         ("variant", group_label(standing.variant, standing.settings)),
         ("scale", f"{standing.scale:g}"),
         ("points", str(standing.runs)),
-        ("search", standing.stop or ("the budget is spent" if ceiling else "goes on")),
+        ("search", standing.stop or open_),
     ]
 
 
@@ -107,6 +127,19 @@ def _print_accounts(accounts: dict[str, Account]) -> None:
             out.print(f"{name}: the budget of {account.ceiling} is spent; {wait}")
         if account.failed:
             out.print(f"{name}: a run leaves them; once mended, sweeper retry {name}")
+
+
+def _print_wanted(document: dict[str, Any], wishes: Sequence[Wish]) -> None:
+    """Prints what people want of a study, and who is at it."""
+    out, name = console(), document["study"]
+    for wish in wishes:
+        out.print(f"{wish.said}; {wish.lifted_by} lifts it")
+    for kind in ("stopped", "paused"):
+        if document[kind]:
+            out.print(f"{name}: {plural(document[kind], 'trial is', 'trials are')} {kind}")
+    for each in document["controllers"]:
+        if each["alive"]:
+            out.print(f"{name}: process {each['pid']} on {each['host']} is {each['doing']}")
 
 
 def report(

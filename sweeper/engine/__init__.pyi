@@ -10,7 +10,16 @@ from .doctor import file_faults as file_faults
 from .doctor import here as here
 from .doctor import off_clock as off_clock
 from .doctor import version_faults as version_faults
+from .ledger import LOOK_SECONDS as LOOK_SECONDS
+from .messages import Died as Died
+from .messages import Ended as Ended
+from .messages import Event as Event
+from .messages import Lost as Lost
+from .messages import Parked as Parked
+from .messages import Saved as Saved
 from .messages import Shape as Shape
+from .messages import Started as Started
+from .metrics import published as published
 from .notice import Notices as Notices
 from .packing import local_accelerators as local_accelerators
 from .packing import local_processors as local_processors
@@ -18,6 +27,7 @@ from .packing import make_packs as make_packs
 from .packing import shape_at as shape_at
 from .parcel import pack as pack
 from .policy import Limits as Limits
+from .progress import Progress as Progress
 from .progress import View as View
 from .proposals import Proposals as Proposals
 from .ray.jobs import Job as Job

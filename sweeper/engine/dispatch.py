@@ -19,11 +19,12 @@ from sweeper.engine.messages import (
     Shape,
     Started,
 )
-from sweeper.engine.packing import LeasedByOthers, Pack, task_of
+from sweeper.engine.packing import Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
+from sweeper.engine.withheld import LeasedByOthers, Withheld
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
-from sweeper.store import Paths
+from sweeper.store import Paths, Wish
 from sweeper.study import Budget
 from sweeper.trial import Trial
 
@@ -60,6 +61,8 @@ class Dispatcher:
         note: is given what a person should know, a sentence a call.
         is_dominated: is given key, step and metric at every evaluation of a running trial, and
             returns whether it is to be stopped; None asks for no evaluations.
+        wish_of: returns what somebody wants of a trial, by its key: that it is stopped or paused;
+            None of one that may run.
         propose: returns what else is to be run now that outcomes have come in; it is asked after
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
@@ -74,6 +77,7 @@ class Dispatcher:
         health: scores of the places where trials run.
         parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
+        withheld: packs that are held back because somebody wants it.
         fault: what a worker had to stop for, which ended the run; None if nothing.
     """
 
@@ -92,6 +96,7 @@ class Dispatcher:
         ordered: Callable[[Order], None] = lambda order: None,
         note: Callable[[str], None] = lambda text: None,
         is_dominated: Callable[[str, int, float], bool] | None = None,
+        wish_of: Callable[[str], Wish | None] = lambda key: None,
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         metric: str = "",
@@ -123,10 +128,14 @@ class Dispatcher:
         self._failures: dict[str, Pack] = {}
         self._dropped: dict[int, set[str]] = {}
         self._dominated: dict[int, set[str]] = {}
+        self._halted: dict[int, set[str]] = {}
+        self._halting: set[str] = set()  # whose stop is no accident
         self._number = 0
         self._lock = threading.RLock()
         self._stopping = False
         self.leased_by_others = LeasedByOthers()
+        self.withheld = Withheld(wish_of)
+        self._wish_of = wish_of
         self.health = Health(note)
         self.parked: set[str] = set()
         self._excused: set[str] = set()
@@ -157,6 +166,7 @@ class Dispatcher:
             self._stopping = True
             self._news = False
             self._waiting.clear()
+            self.withheld.clear()
 
     def spend(self, trials: Iterable[Trial]) -> None:
         """Counts trials that earlier runs have started against the budget."""
@@ -167,7 +177,7 @@ class Dispatcher:
     def add(self, packs: Iterable[Pack]) -> None:
         """Has packs wait, each at the end of the line of its shape."""
         with self._lock:
-            for pack in packs:
+            for pack in self.withheld.sort(packs):
                 if not self._stopping:
                     self._waiting.setdefault(pack.shape, deque()).append(pack)
 
@@ -176,6 +186,27 @@ class Dispatcher:
         if not self._stopping and self._spending.reached is None:
             self.add(self._propose())
         self._news = False
+
+    def heed(self) -> None:
+        """Heeds what people want now: what waits is held back, what runs is halted, and what is
+        held back no longer waits again, unless the run is about to end (:meth:`lift`)."""
+        with self._lock:
+            for shape, packs in self._waiting.items():
+                self._waiting[shape] = deque(self.withheld.sort(packs))
+            for number, flight in self._flying.items():
+                if keys := {key for key in flight.trials if self._wish_of(key) is not None}:
+                    self._halted.setdefault(number, set()).update(keys)
+                    self._halting |= keys
+            if not self.finished:
+                self.lift()
+
+    def lift(self) -> bool:
+        """Has trials wait again that nobody wants held back any more; returns whether there are
+        any. Slots may have gone home once a run is finished: then it has to start them anew."""
+        with self._lock:
+            lifted = [] if self._stopping else self.withheld.lift()
+            self.add(lifted)
+            return bool(lifted)
 
     def shapes(self) -> list[Shape]:
         """Returns the shapes that have packs waiting, in the order of the plan."""
@@ -282,6 +313,13 @@ class Dispatcher:
         the order."""
         with self._lock:
             found, self._dominated = self._dominated, {}
+        return {number: frozenset(keys) for number, keys in found.items()}
+
+    def halted(self) -> dict[int, frozenset[str]]:
+        """Returns what is to be stopped with a checkpoint since this was last asked: keys by
+        number of the order."""
+        with self._lock:
+            found, self._halted = self._halted, {}
         return {number: frozenset(keys) for number, keys in found.items()}
 
     def _leave(self, trial: Trial, shape: Shape) -> None:
@@ -399,7 +437,8 @@ class Dispatcher:
             self._breaker.succeeded()
             self._run_forgiven(self.health.succeeded(place, trial.key))
         elif outcome.kind == "stopped":
-            excused = flight.slot in self._excused
+            excused = flight.slot in self._excused or trial.key in self._halting
+            self._halting.discard(trial.key)
             if excused or self._retries.after_stop(trial.key, kept=self._kept_step(trial.key)):
                 flight.again.append(trial)
         elif outcome.kind in FAILED:
@@ -436,7 +475,7 @@ class Dispatcher:
         """Puts trials back, first in their line, once their last attempts are in the store."""
         self._flush()
         if not self._stopping:
-            for pack in reversed(packs):
+            for pack in reversed(self.withheld.sort(packs, first=True)):
                 self._waiting.setdefault(pack.shape, deque()).appendleft(pack)
 
     def _lose(self, event: Lost) -> list[Event]:

@@ -3,6 +3,7 @@ while the store is away."""
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -76,6 +77,10 @@ class StoreRetry:
                 return answer
 
 
+LOOK_SECONDS = 5.0
+"""How often a run says in the store what it does, and heeds what people want of it."""
+
+
 class LeaseKeeper:
     """Context in which trials may be claimed: keeps their leases, and gives them back on leaving.
 
@@ -86,9 +91,13 @@ class LeaseKeeper:
         held: tells which keys the run believes to hold.
         lost: is given the keys that another controller has taken over.
         fatal: is given the fault if the database is no longer where it was.
+        look: is called every few seconds, the first time at once, beside the heartbeats.
         owner: who claims; None is this process.
         lease_seconds: how long a claim stays ours without a heartbeat.
         clock: tells the time, in seconds.
+
+    Attributes:
+        owner: who claims.
     """
 
     def __init__(
@@ -100,6 +109,7 @@ class LeaseKeeper:
         held: Callable[[], set[str]],
         lost: Callable[[set[str]], None],
         fatal: Callable[[StoreMoved], None] = lambda fault: None,
+        look: Callable[[], None] = lambda: None,
         owner: Owner | None = None,
         lease_seconds: float = Limits.lease_seconds,
         clock: Callable[[], float] = time.monotonic,
@@ -113,7 +123,8 @@ class LeaseKeeper:
         self._held = held
         self._lost = lost
         self._fatal = fatal
-        self._owner = owner or Owner.here()
+        self._look = look
+        self.owner = owner or Owner.here()
         self._lease_seconds = lease_seconds
         self._retry_allowed: set[str] = set()
         self._over = threading.Event()
@@ -127,7 +138,7 @@ class LeaseKeeper:
         self._over.set()
         self._thread.join()
         try:
-            self._store.release(self._owner)
+            self._store.release(self.owner)
         except StoreError as fault:
             self._note(f"the claims of this run lapse by themselves: {fault}")
 
@@ -153,7 +164,7 @@ class LeaseKeeper:
         wanted = [key for key in wanted if key not in watched]
         claims = self._store.claim(
             wanted,
-            owner=self._owner,
+            owner=self.owner,
             lease_s=self._lease_seconds,
             # What another machine has claimed since is not among these, and stays its own.
             given_up={self._seen[key][0] for key in wanted if key in self._seen},
@@ -187,10 +198,15 @@ class LeaseKeeper:
             )
 
     def _run(self) -> None:
-        while not self._over.wait(self._lease_seconds / 4):
+        wait, every, renewed = 0.0, self._lease_seconds / 4, -math.inf
+        while not self._over.wait(wait):
+            wait, now = min(every, LOOK_SECONDS), time.monotonic()
             # A store that is away for a moment is not the end: the next beat renews.
             try:
-                self.beat()
+                if now - renewed >= every:
+                    renewed = now
+                    self.beat()
+                self._look()
             except StoreMoved as fault:
                 self._fatal(fault)
             except StoreError:
@@ -203,7 +219,7 @@ class LeaseKeeper:
             StoreError: the store cannot be written.
         """
         before = self._held()
-        kept = self._store.heartbeat(self._owner, lease_s=self._lease_seconds)
+        kept = self._store.heartbeat(self.owner, lease_s=self._lease_seconds)
         gone = (before & self._held()) - kept
         if gone:
             self._note(

@@ -153,16 +153,50 @@ class Started:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reached:
+    """How far a running member of an order is.
+
+    Attributes:
+        key: key of the trial.
+        step: optimizer steps done.
+        began: the step of the checkpoint that it went on from; 0 without one.
+        loss: the study's metric where it was measured last, or else the loss in training.
+    """
+
+    key: str
+    step: int
+    began: int = 0
+    loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Advanced:
     """Where a running order stands.
 
     Attributes:
         order: number of the order.
         fraction: done share of the pack's steps, 0 to 1.
+        reached: how far the members are that train now.
     """
 
     order: int
     fraction: float
+    reached: tuple[Reached, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A checkpoint of a running member of an order was written.
+
+    Attributes:
+        order: number of the order.
+        key: key of the trial.
+        step: optimizer steps done.
+    """
+
+    order: int
+    key: str
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,4 +289,4 @@ class Leaving:
     reason: str
 
 
-Event = Started | Advanced | Marked | Ended | Lost | Died | Parked | Leaving
+Event = Started | Advanced | Saved | Marked | Ended | Lost | Died | Parked | Leaving

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -34,30 +33,6 @@ class Pack:
     def members(self, keys: Container[str]) -> list[Trial]:
         """Returns the members whose keys are among those given."""
         return [trial for trial in self.trials if trial.key in keys]
-
-
-class LeasedByOthers:
-    """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
-
-    def __init__(self) -> None:
-        self._packs: dict[str, Pack] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def keys(self) -> set[str]:
-        """Keys of the trials."""
-        with self._lock:
-            return set(self._packs)
-
-    def put(self, pack: Pack) -> None:
-        """Notes a trial that another controller runs."""
-        with self._lock:
-            self._packs[pack.trials[0].key] = pack
-
-    def take(self, keys: Collection[str]) -> list[Pack]:
-        """Returns trials that others have let go of, or brought to an end, and forgets them."""
-        with self._lock:
-            return [self._packs.pop(key) for key in keys if key in self._packs]
 
 
 def task_of(trial: Trial, attempt: int) -> Task:

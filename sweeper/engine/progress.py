@@ -18,10 +18,13 @@ from sweeper.engine.messages import (
     Lost,
     Order,
     Parked,
+    Reached,
     Started,
+    Task,
 )
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, first_line
+from sweeper.store import Stand
 from sweeper.study import PlannedTrial, unique_trials
 from sweeper.trial import Trial
 
@@ -64,6 +67,8 @@ class View:
         notes: warnings, newest last.
         adopted: trials of this run whose result lay in a curve file already.
         stopped: trials of this run that others dominated.
+        tokens: tokens that were trained on in this run.
+        busy: workers that train now.
     """
 
     total: int
@@ -82,12 +87,16 @@ class View:
     adopted: int = 0
     dominated: int = 0
     stopped: int = 0
+    tokens: float = 0.0
+    busy: int = 0
 
 
 @dataclass
 class _RunningOrder:
     flops: float
     keys: set[str]
+    tasks: dict[str, Task]
+    reached: dict[str, Reached] = field(default_factory=dict)
     fraction: float = 0.0
     started: bool = False
 
@@ -98,6 +107,7 @@ class _Totals:
     diverged: int = 0
     dominated: int = 0
     flops_done: float = 0.0
+    tokens: float = 0.0
     adopted: int = 0
     stopped: int = 0
     notes: list[str] = field(default_factory=list)
@@ -110,6 +120,7 @@ class Progress:
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
+        tell: is given every warning that comes by :meth:`note`.
         clock: tells the time, in seconds.
     """
 
@@ -119,6 +130,7 @@ class Progress:
         hyperparameters: Sequence[str],
         metric: str,
         goal: str,
+        tell: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trials: dict[str, Trial] = {}
@@ -134,6 +146,7 @@ class Progress:
         self._failed: set[str] = set()
         self._causes: Counter[str] = Counter()
         self._finished: set[str] = set()
+        self._tell = tell
         self._clock = clock
         self._began = clock()
         self._working: float | None = None
@@ -162,8 +175,9 @@ class Progress:
         """Notes the members of an order that was handed out."""
         flops = sum(task.flops for task in order.tasks)
         with self._lock:
-            self._flights[order.number] = _RunningOrder(flops, {task.key for task in order.tasks})
-            self._failed -= {task.key for task in order.tasks}
+            tasks = {task.key: task for task in order.tasks}
+            self._flights[order.number] = _RunningOrder(flops, set(tasks), tasks)
+            self._failed -= tasks.keys()
 
     def handle(self, event: Event) -> None:
         """Takes in one event of the engine."""
@@ -181,6 +195,8 @@ class Progress:
                     flight.started = True
             elif isinstance(event, Advanced) and flight is not None:
                 flight.fraction = event.fraction
+                for reached in event.reached:
+                    self._reach(flight, reached)
             elif isinstance(event, Lost):
                 self._flights.pop(event.order, None)
                 self._totals.notes.append(event.reason)
@@ -191,7 +207,10 @@ class Progress:
         outcome = event.outcome
         self._totals.notes.extend(event.warnings)
         if flight is not None:
+            if not event.adopted and outcome.key in flight.tasks:
+                self._reach(flight, Reached(key=outcome.key, step=outcome.step))
             flight.keys.discard(outcome.key)
+            flight.reached.pop(outcome.key, None)
             if not flight.keys:
                 del self._flights[event.order]
         if outcome.key in self._finished:
@@ -209,6 +228,33 @@ class Progress:
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
             self._say_failed(outcome)
+
+    def _reach(self, flight: _RunningOrder, now: Reached) -> None:
+        """Notes how far a trial is, and the tokens that it was trained on meanwhile."""
+        task, before = flight.tasks[now.key], flight.reached.get(now.key)
+        steps = now.step - (now.began if before is None else before.step)
+        self._totals.tokens += task.tokens * max(0, steps) / max(1, task.steps)
+        flight.reached[now.key] = now
+
+    def members(self, order: int) -> list[str]:
+        """Returns the keys of an order that is in hand."""
+        with self._lock:
+            flight = self._flights.get(order)
+            return [] if flight is None else [key for key in flight.tasks if key in flight.keys]
+
+    def places(self, key: str) -> list[VariantScale]:
+        """Returns where a trial stands in the study."""
+        with self._lock:
+            return list(self._places.get(key, ()))
+
+    def stands(self) -> dict[str, Stand]:
+        """Returns how far the trials are that run, by key."""
+        with self._lock:
+            return {
+                key: Stand(step=reached.step, loss=reached.loss)
+                for flight in self._flights.values()
+                for key, reached in flight.reached.items()
+            }
 
     def _say_failed(self, outcome: Outcome) -> None:
         """Notes a failure, and of many with one cause the first few."""
@@ -232,6 +278,7 @@ class Progress:
         """Adds a warning."""
         with self._lock:
             self._totals.notes.append(text)
+        self._tell(text)
 
     @property
     def finished(self) -> frozenset[str]:
@@ -292,4 +339,6 @@ class Progress:
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
                 stopped=totals.stopped,
+                tokens=totals.tokens,
+                busy=sum(flight.started for flight in self._flights.values()),
             )

@@ -14,16 +14,18 @@ from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
 from sweeper.engine.messages import Ended, Event, Started
+from sweeper.engine.metrics import RunMetrics, Snapshot
 from sweeper.engine.notice import Notices, NoticeWatch
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress
 from sweeper.engine.proposals import MakeSearch, Proposals
+from sweeper.engine.withheld import Wishes
 from sweeper.engine.worker import Host, hostname
-from sweeper.errors import ClusterError, StoreError, StoreMoved
+from sweeper.errors import ClusterError, RequestError, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.search import Standing, make_search, standings_of
-from sweeper.store import Owner, Store, discard_checkpoints
+from sweeper.store import Doing, Owner, Store, Wish, discard_checkpoints
 from sweeper.study import Study, remaining, unique_trials
 from sweeper.trial import Trial
 
@@ -51,6 +53,7 @@ class RunSummary:
         seconds: wall seconds of the run.
         working_seconds: wall seconds from the first trial's start to the end.
         elsewhere: trials left to another run, which was still at it when this one was ended.
+        stopped: trials without a result because somebody wants them stopped (`sweeper stop`).
     """
 
     declared: int
@@ -66,6 +69,7 @@ class RunSummary:
     failed_before: int = 0
     adopted: int = 0
     dominated: int = 0
+    stopped: int = 0
 
 
 class Run:
@@ -83,6 +87,7 @@ class Run:
         search: makes what proposes the trials, given the study and the trials that were known
             before; by default that which the study names.
         observe: is given every event of the engine, on the thread that it comes in on.
+        tell: is given every note, a sentence a call, on any thread.
         owner: who claims trials; None is this process.
         stopped: is set by :meth:`stop`, and waited for; None makes one.
 
@@ -94,9 +99,12 @@ class Run:
         recorder: brings outcomes to the store.
         lease_keeper: claims trials.
         preempted: the notice that ended the run, in words; None if none did.
+        wishes: what people want of it.
+        metrics: what it measures of itself.
 
     Raises:
         DataError: the data of the study is missing.
+        RequestError: the study is stopped.
         StoreError: the store cannot be written.
     """
 
@@ -113,6 +121,7 @@ class Run:
         notices: Notices | None = None,
         search: MakeSearch = make_search,
         observe: Callable[[Event], None] = lambda event: None,
+        tell: Callable[[str], None] = lambda text: None,
         owner: Owner | None = None,
         stopped: threading.Event | None = None,
     ) -> None:
@@ -126,8 +135,13 @@ class Run:
         self._notices = notices or Notices()
         self.preempted: str | None = None
         self._stop = stopped or threading.Event()
+        self.wishes = Wishes()
+        self.wishes.take(wanted := store.wishes_of(study.name))
+        if self.wishes.end is not None:
+            wish = self.wishes.end
+            raise RequestError(f"{wish.said}; {wish.lifted_by} lets it be run again")
         self.proposals = Proposals(study, store, search)
-        self._taken = 0
+        self._taken = self._changes_seen = 0
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()
         self._failed_before: set[str] = set()
@@ -135,7 +149,9 @@ class Run:
             hyperparameters=study.hyperparameters,
             metric=study.objective.metric,
             goal=study.objective.goal,
+            tell=tell,
         )
+        self.metrics = RunMetrics(study.name, self._snapshot)
         self._domination = Domination(study)
         self._retries = Retries()
         self._store_retry = StoreRetry(note=self.progress.note, wait=self._stop.wait)
@@ -153,6 +169,7 @@ class Run:
             held=lambda: self.dispatcher.held(),
             lost=lambda keys: self.dispatcher.drop(keys),
             fatal=lambda fault: self.dispatcher.give_up(fault),
+            look=self._report,
             owner=owner,
             lease_seconds=limits.lease_seconds,
         )
@@ -168,6 +185,7 @@ class Run:
             ordered=self.progress.ordered,
             note=self.progress.note,
             is_dominated=self._domination.dominated if study.stop.dominated else None,
+            wish_of=self.wishes.of,
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             metric=study.objective.metric,
@@ -176,6 +194,7 @@ class Run:
             idle_deaths=limits.idle_deaths,
         )
         self.dispatcher.add(packs := self._take_up())
+        self._say_held(wanted)
         if packs and (orphans := store.orphans()):
             self.progress.note(
                 f"{orphans} curve files hold results that the database does not know; those of "
@@ -211,12 +230,14 @@ class Run:
             StoreError: results could not be written; their trials will run again.
         """
         began = time.monotonic()
+        self._store.database.timed = self.metrics.transacted
         self._clear_finished()
-        if not self.dispatcher.finished:
+        if not self.dispatcher.finished or self.dispatcher.withheld.paused:
             watch = NoticeWatch(self._notices, heard=self.preempt, unread=self.progress.note)
             with self.lease_keeper, self.recorder, watch:
-                self._run_executor()
-                while self.await_others():
+                if not self.dispatcher.finished:
+                    self._run_executor()
+                while self.await_others() or self._await_lift():
                     self._run_executor()
         if self.dispatcher.fault is not None:
             raise self.dispatcher.fault
@@ -224,8 +245,77 @@ class Run:
         self._store_retry.call(lambda: self._store.require_kept(accepted))
         return self.summary(time.monotonic() - began)
 
+    def _snapshot(self) -> Snapshot:
+        kinds = self.dispatcher.withheld.kinds
+        return Snapshot(
+            view=self.progress.view(),
+            stopped=kinds.count("stop"),
+            paused=kinds.count("pause"),
+            recorded=len(self.recorder.accepted),
+        )
+
+    # What people want of it --------------------------------------------------------------------
+
+    def _report(self) -> None:
+        """Says in the store what this run does, and heeds what is wanted of it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._store.report(
+            self.lease_keeper.owner,
+            self.study.name,
+            executor=self._executor,
+            lease_s=self._limits.lease_seconds,
+            doing=self._doing(),
+            slots=len(self.progress.view().slots),
+            trials=self.progress.stands(),
+        )
+        self._heed(self._store.wishes_of(self.study.name))
+
+    def _doing(self) -> Doing:
+        if not self.dispatcher.finished:
+            return "running"
+        return "paused" if self.dispatcher.withheld.paused else "waiting"
+
+    def _heed(self, wanted: Sequence[Wish]) -> None:
+        new, lifted = self.wishes.take(wanted)
+        if not (new or lifted):
+            return
+        self.dispatcher.heed()
+        self._say_held(new)
+        for wish in lifted:
+            if not any((w.variant, w.key) == (wish.variant, wish.key) for w in new):
+                self.progress.note(f"{wish.of} is no longer held back")
+        if self.wishes.end is not None:
+            self.stop()
+
+    def _say_held(self, new: Sequence[Wish]) -> None:
+        for wish in new:
+            self.progress.note(f"{wish.said}; {wish.lifted_by} lifts it")
+
+    def _await_lift(self) -> bool:
+        """Waits while trials are paused; returns True as soon as some may run again."""
+        changes = -1
+        while not self._over():
+            if self._lifted():
+                return True
+            if changes != self.wishes.changes:  # there may be many to look at
+                changes = self.wishes.changes
+                if not self.dispatcher.withheld.paused:
+                    return False
+            self._stop.wait(LOOK_SECONDS[0])
+        return False
+
+    def _lifted(self) -> bool:
+        """Has trials wait again where wishes have changed since this was last asked; returns
+        whether there are any."""
+        before, self._changes_seen = self._changes_seen, self.wishes.changes
+        return before != self.wishes.changes and self.dispatcher.lift()
+
     def _see(self, event: Event) -> None:
         self.progress.handle(event)
+        self.metrics.see(event)
         if isinstance(event, Ended):
             self._domination.ended(event.outcome)
         self._observe(event)
@@ -254,6 +344,7 @@ class Run:
         self._before |= had.keys()
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
+        self.wishes.add(planned)
         self._compare_with(new, had)
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
@@ -297,10 +388,12 @@ class Run:
                     stopped=self._stop.is_set,
                     address=self._address,
                     hang_seconds=self._limits.hang_seconds,
-                    study=self.study.name,
                     priority=self._priority,
                     notices=self._notices or None,
                     note=self.progress.note,
+                    study=self.study.name,
+                    scale=self.study.scale,
+                    metrics=self.metrics.registry,
                 )
             except ClusterError as fault:
                 if not self._stop.is_set():
@@ -326,6 +419,7 @@ class Run:
                 while not host.done:
                     host.drop(dispatcher.dropped().get(order.number, ()))
                     host.end_dominated(dispatcher.dominated().get(order.number, ()))
+                    host.halt(dispatcher.halted().get(order.number, ()))
                     ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
                     dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:
@@ -337,6 +431,8 @@ class Run:
         others, seconds = self.dispatcher.leased_by_others, LOOK_SECONDS[0]
         ask, said = self._store_retry.call, False
         while (keys := list(others.keys)) and not self._over():
+            if self._lifted():
+                return True
             self.recorder.flush()
             done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
@@ -349,8 +445,8 @@ class Run:
             watched = self.lease_keeper.watched(left)
             free = [key for key in left if key not in holders and key not in watched]
             self.dispatcher.come_back(free)
-            if free or not self.dispatcher.finished:
-                return not self.dispatcher.finished
+            if not self.dispatcher.finished:
+                return True
             if holders and not said:
                 who = sorted({f"process {each.pid} on {each.host}" for each in holders.values()})
                 self.progress.note(f"{len(left)} trials are run by {', '.join(who)}; waiting")
@@ -391,4 +487,5 @@ class Run:
             working_seconds=view.worked,
             elsewhere=len(self.dispatcher.leased_by_others.keys),
             failed_before=failed_before,
+            stopped=len(self.dispatcher.withheld.keys),
         )

@@ -1,6 +1,8 @@
 """The store: one database of trials and results, and the files beside it."""
 
 from .accounts import spent_budget as spent_budget
+from .activity import Activity as Activity
+from .activity import RunningTrial as RunningTrial
 from .attempts import Elsewhere as Elsewhere
 from .files.checkpoints import Journal as Journal
 from .files.checkpoints import discard_checkpoints as discard_checkpoints
@@ -30,10 +32,16 @@ from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
 from .records import RUN_LENGTH as RUN_LENGTH
 from .records import Account as Account
 from .records import Changes as Changes
+from .records import Controller as Controller
+from .records import Doing as Doing
 from .records import Estimate as Estimate
 from .records import Membership as Membership
 from .records import Probe as Probe
+from .records import Stand as Stand
 from .records import StudyRecord as StudyRecord
+from .records import Wish as Wish
+from .records import WishKind as WishKind
 from .store import Store as Store
 from .upkeep.prune import Waste as Waste
 from .upkeep.verify import Verification as Verification
+from .wishes import held_back as held_back

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ class Database:
 
     Attributes:
         clock: tells the time inside a transaction (:func:`current_time`).
+        timed: is told after every transaction whether it wrote, and how many seconds it took.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Database:
         self.location = location
         self.read_only = read_only
         self.clock: Callable[[Connection], datetime] = shared_clock
+        self.timed: Callable[[bool, float], None] = lambda writes, seconds: None
         self.is_sqlite = location.sqlite_file is not None
         self._file: tuple[int, int] | None = None
         self._engine = (
@@ -172,6 +175,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writes: bool, isolation: str) -> Iterator[Connection]:
+        began = time.monotonic()
         options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": cache(self.clock)}
         if not self.is_sqlite:
             options["isolation_level"] = isolation
@@ -183,6 +187,7 @@ class Database:
                     yield connection
                     if writes:
                         self.require_in_place()
+            self.timed(writes, time.monotonic() - began)
         except DBAPIError as error:
             file = self.location.sqlite_file
             raise store_fault(self.location.shown, error.orig or error, file) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from shlex import quote
 from typing import Any, Literal
 
 from sweeper.outcome import OutcomeKind
@@ -129,6 +130,101 @@ class Holder:
     host: str
     pid: int | None
     expires_at: datetime | None
+
+
+WishKind = Literal["stop", "pause"]
+"""What is wanted of trials: ``stop`` has them not run, and nobody wait for them; ``pause`` has
+whoever runs the study wait until they may go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody wants of a study at work, until it is lifted.
+
+    Attributes:
+        kind: ``stop`` or ``pause``.
+        study: name of the study.
+        variant: of this variant's trials alone; None for all of them.
+        key: of this trial alone; None for all of them.
+        made_at: when, by the clock of the database.
+        made_by: user and machine.
+    """
+
+    kind: WishKind
+    study: str
+    variant: str | None
+    key: str | None
+    made_at: datetime
+    made_by: str
+
+    @property
+    def of(self) -> str:
+        """What is held back, in words."""
+        if self.key is not None:
+            return f"trial {self.key[:12]} of study {self.study}"
+        if self.variant is not None:
+            return f"variant {self.variant} of study {self.study}"
+        return f"study {self.study}"
+
+    @property
+    def said(self) -> str:
+        """The wish as a sentence without its end: what is held back, how, by whom, since when."""
+        done = {"stop": "stopped", "pause": "paused"}[self.kind]
+        return f"{self.of} was {done} by {self.made_by} at {self.made_at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def lifted_by(self) -> str:
+        """The command that lifts it."""
+        key = "" if self.key is None else f" --key {self.key[:12]}"
+        variant = "" if self.variant is None else f" --variant {quote(self.variant)}"
+        return f"sweeper resume {quote(self.study)}{variant}{key}"
+
+
+Doing = Literal["running", "waiting", "paused"]
+"""What a controller does: it has trials in hand or to hand out; it waits for those of other
+controllers; it waits for a pause to be lifted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    """How far a trial is that a controller runs, as the controller was told last.
+
+    Attributes:
+        step: optimizer steps done.
+        loss: the study's metric where it was measured last; None before.
+    """
+
+    step: int
+    loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """A process that runs a study.
+
+    Attributes:
+        owner: unique to this run of the process; its attempts have the same.
+        study: name of the study.
+        host, pid: its process.
+        executor: ``ray`` or ``inline``.
+        doing: what it does.
+        slots: workers that have worked for it.
+        trials: how far the trials are that it runs, by key.
+        started_at, seen_at: when it began, and when it last spoke.
+        alive: whether it may still be at work.
+    """
+
+    owner: str
+    study: str
+    host: str
+    pid: int | None
+    executor: str
+    doing: Doing
+    slots: int
+    trials: Mapping[str, Stand]
+    started_at: datetime
+    seen_at: datetime
+    alive: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

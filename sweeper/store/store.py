@@ -14,7 +14,17 @@ from sqlalchemy import Connection
 
 from sweeper.errors import StoreMoved
 from sweeper.outcome import Outcome
-from sweeper.store import accounts, attempts, frames, notes, outcomes, upkeep
+from sweeper.store import (
+    accounts,
+    activity,
+    attempts,
+    controllers,
+    frames,
+    notes,
+    outcomes,
+    upkeep,
+    wishes,
+)
 from sweeper.store import studies as members
 from sweeper.store.database import Database, current_time
 from sweeper.store.files import Paths
@@ -188,12 +198,22 @@ class Store:
         if the store cannot be told."""
         owner.retire()
         with self.database.write() as connection:
+            controllers.leave(connection, owner)
             return attempts.release(connection, owner)
 
     def record(self, outcome: Outcome, *, objective: float | None) -> bool:
         """Keeps how one attempt ended, as :func:`outcomes.record_many` does; returns True if it
         is the accepted result of its trial."""
         return self.record_many([(outcome, objective)])[0]
+
+    # What people want of studies at work, and who is at work
+    make_wish = _writes(wishes.make_wish)
+    lift_wishes = _writes(wishes.lift_wishes)
+    wishes_of = _reads(wishes.wishes_of)
+    held_places = _reads(activity.held_places)
+    report = _writes(controllers.report)
+    controllers_of = _reads(controllers.controllers_of)
+    activity = _reads(activity.activity)
 
     # Answers
     def read_ahead(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,12 @@ from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
 
 _INT64 = 2**63
+
+FEWEST_DIGITS = 6
+"""Digits of a key that name a trial, if they name one alone."""
+
+LISTED = 5
+"""Trials that a message names."""
 
 GROUP = 5_000
 """Rows that are inserted at a time."""
@@ -83,6 +90,39 @@ def member_keys(connection: Connection, name: str) -> set[str]:
     find_study(connection, name)
     statement = select(study_trials.c.trial_key).where(study_trials.c.study == name)
     return set(connection.execute(statement).scalars())
+
+
+def key_named(text: str, study: str, hidden: Mapping[str, bool]) -> str:
+    """Returns the one key of a study that begins like this.
+
+    Args:
+        text: six or more digits of a key, as a person gives them to ``--key``.
+        study: name of the study.
+        hidden: its keys, and whether the study no longer declares them.
+
+    Raises:
+        RequestError: no key begins so, or several do, or the trial is hidden.
+    """
+    digits = text.lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}", digits):
+        raise RequestError(
+            f"--key {text!r}: a key is {FEWEST_DIGITS} to 64 digits of 0-9 and a-f; "
+            '`sweeper sql "select key from trials"` prints them'
+        )
+    found = [key for key in hidden if key.startswith(digits)]
+    if len(found) != 1:
+        listed = ", ".join(key[: max(12, len(digits) + 4)] for key in sorted(found)[:LISTED])
+        fault = f"{len(found)} trials begin so ({listed}...); give more digits"
+        raise RequestError(
+            f"--key {digits}: "
+            + (fault if found else f"no trial of study {study} has a key that begins so")
+        )
+    if hidden[found[0]]:
+        raise RequestError(
+            f"--key {digits}: the trial is hidden, because the file of study {study} no longer "
+            "declares it; put its values back into the file and run it, then ask again"
+        )
+    return found[0]
 
 
 def members_of(

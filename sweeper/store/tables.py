@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The schema that this code reads and writes: the last revision in ``migrations/versions``."""
 
 SCHEMA_TABLE = "sweeper_schema"
@@ -273,4 +273,36 @@ estimates = Table(
     Column("text", PlainText, nullable=False),
     Column("made_at", UtcTime, nullable=False),
     Index("ix_estimates_study_hyperparameter", "study", "hyperparameter"),
+)
+
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("study", PlainText, ForeignKey("studies.name"), nullable=False),
+    Column("variant", PlainText),
+    Column("trial_key", _key, ForeignKey("trials.key")),
+    Column("wish", String(8), nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("made_by", PlainText, nullable=False),
+    Index("ix_wishes_study", "study"),
+)
+
+controllers = Table(
+    "controllers",
+    metadata,
+    Column("owner", PlainText, primary_key=True),
+    Column("study", PlainText, ForeignKey("studies.name"), nullable=False),
+    Column("host", PlainText, nullable=False),
+    Column("pid", BigInteger),
+    Column("process", PlainText, nullable=False),
+    Column("executor", String(8), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("doing", String(8), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("trials", JSON, nullable=False),
+    Index("ix_controllers_study_ended_at", "study", "ended_at"),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, inspect
 
 from sweeper.store.database import Database
 from sweeper.store.location import locate
@@ -27,6 +27,8 @@ ORDER = (
     "marks",
     "probes",
     "estimates",
+    "wishes",
+    "controllers",
 )
 """The tables, each after those that it refers to."""
 
@@ -54,7 +56,7 @@ def _copy_to_server(location: str, revision: str, text: str) -> None:
         here.connection.driver_connection.executescript(text)
         config.attributes["connection"] = there
         command.upgrade(config, revision)
-        for name in ORDER:
+        for name in filter(inspect(here).has_table, ORDER):
             rows = here.execute(Table(name, MetaData(), autoload_with=here).select()).mappings()
             table = Table(name, MetaData(), autoload_with=there)
             if found := [dict(row) for row in rows]:

@@ -27,6 +27,8 @@ TABLES = {
     "marks": "trial_key, step, metric",
     "probes": "shape_hash",
     "estimates": "id",
+    "wishes": "id",
+    "controllers": "owner",
 }
 
 DUMP = """

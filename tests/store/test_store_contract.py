@@ -23,7 +23,7 @@ from sample_store import (
 
 from sweeper.errors import StoreError, UnknownNameError
 from sweeper.store.owner import Owner
-from sweeper.store.records import Account, Cause, Changes, Estimate, Membership, Probe
+from sweeper.store.records import Account, Cause, Changes, Estimate, Membership, Probe, Stand
 from sweeper.store.store import Store
 from sweeper.trial import Trial
 
@@ -139,6 +139,10 @@ def test_everything_written_is_there_in_a_new_process(store: Store, location: st
     store.record_many([(outcome(keys[1], "diverged"), None), (outcome(keys[2], "bug"), None)])
     store.save_probe(_probe(0.25))
     store.save_estimates("widths", "learning_rate", [Estimate(kind="drift", variant="sp")])
+    store.make_wish("widths", "pause", keys=[keys[3]], by="größe@lab")
+    stands = {keys[3]: Stand(step=3, loss=2.5)}
+    said = {"executor": "ray", "lease_s": 60, "slots": 2, "trials": stands}
+    store.report(owner, "widths", doing="running", **said)  # type: ignore[arg-type]
 
     there = dump_from_a_new_process(location)
 
@@ -152,6 +156,8 @@ def test_everything_written_is_there_in_a_new_process(store: Store, location: st
         "marks": 2,
         "probes": 1,
         "estimates": 1,
+        "wishes": 1,
+        "controllers": 1,
     }
 
 

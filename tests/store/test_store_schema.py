@@ -14,6 +14,7 @@ from store_places import written
 
 from sweeper.errors import StoreError
 from sweeper.store import schema
+from sweeper.store.records import Stand
 from sweeper.store.store import Store
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata
 
@@ -90,6 +91,22 @@ def test_a_database_of_the_second_schema_opens_with_all_it_holds(location: str) 
         ]
         assert "2.25" in str(kept[3][2])
         assert [bool(row[3]) for row in kept] == [False] * 4 + [True]
+
+
+def test_a_database_of_the_third_schema_opens_with_all_it_holds(location: str) -> None:
+    restore_baseline(location, "0003")
+
+    with Store.open(location, create=False) as store:
+        wishes = store.wishes_of("baseline")
+        assert [(wish.kind, wish.variant, wish.made_by) for wish in wishes] == [
+            ("stop", None, "ann@nowhere"),
+            ("pause", "default", "ann@nowhere"),
+            ("stop", None, "bob@nowhere"),
+        ]
+        key = wishes[2].key
+        (controller,) = store.controllers_of("baseline")
+        assert (controller.slots, controller.doing, controller.alive) == (2, "running", False)
+        assert key is not None and controller.trials[key] == Stand(step=5, loss=3.5)
 
 
 def test_every_schema_has_a_fixture() -> None:

@@ -254,6 +254,7 @@ class Exchange:
                 patience,
                 drop=dispatcher.dropped(),
                 dominated=dispatcher.dominated(),
+                halt=dispatcher.halted(),
                 quarantined=dispatcher.health.quarantined,
                 leave=self._roster.leaving(),
                 draining=capacity.nodes.draining,

@@ -15,7 +15,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sweeper.engine.messages import Died, Event, Leaving, Lost, Order, Parked, Shape, Started
+from sweeper.engine.messages import (
+    Died,
+    Ended,
+    Event,
+    Leaving,
+    Lost,
+    Order,
+    Parked,
+    Shape,
+    Started,
+    Task,
+)
+from sweeper.outcome import Outcome
 
 PARK: Literal["park"] = "park"
 """What a slot is given at a quarantined place, or on a node that will be taken away: it idles, and
@@ -49,11 +61,13 @@ class Reply:
         stop: it has to write checkpoints and end.
         drop: keys of its order that another controller runs now.
         dominated: keys of its order that are to end as dominated.
+        halt: keys of its order that somebody wants stopped or paused.
     """
 
     stop: bool = False
     drop: frozenset[str] = frozenset()
     dominated: frozenset[str] = frozenset()
+    halt: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class Exchanged:
 @dataclass
 class _Hold:
     """An order that a process has: when it was last heard of, in seconds of the event loop; why
-    it was ended, if it was; and the keys that it has to let go, and to end as dominated."""
+    it was ended, if it was; and the keys that it has to let go, to end as dominated, and to
+    stop."""
 
     process: WorkerProcess
     order: int
@@ -83,6 +98,7 @@ class _Hold:
     ended_because: str | None = None
     drop: frozenset[str] = field(default=frozenset())
     dominated: frozenset[str] = field(default=frozenset())
+    halt: frozenset[str] = field(default=frozenset())
 
 
 class Mailbox:
@@ -163,7 +179,12 @@ class Mailbox:
         if leaves and slot not in self._leave:
             place, reason = hold.process.place, "Ray drains this node"
             self._post([Leaving(slot=slot, place=place, reason=reason)])
-        return Reply(stop=self._closed or leaves, drop=hold.drop, dominated=hold.dominated)
+        return Reply(
+            stop=self._closed or leaves,
+            drop=hold.drop,
+            dominated=hold.dominated,
+            halt=hold.halt,
+        )
 
     def _has_to_leave(self, slot: str, process: WorkerProcess) -> bool:
         return slot in self._leave or process.node in self._draining
@@ -188,6 +209,7 @@ class Mailbox:
         *,
         drop: Mapping[int, frozenset[str]] | None = None,
         dominated: Mapping[int, frozenset[str]] | None = None,
+        halt: Mapping[int, frozenset[str]] | None = None,
         quarantined: frozenset[str] = frozenset(),
         leave: frozenset[str] = frozenset(),
         draining: frozenset[str] = frozenset(),
@@ -200,6 +222,7 @@ class Mailbox:
             patience: seconds to wait for something to happen.
             drop: keys by number of their order that another controller runs now.
             dominated: keys by number of their order that are to end as dominated.
+            halt: keys by number of their order that somebody wants stopped or paused.
             quarantined: places that are given no more orders.
             leave: slots that have to stop what they have in hand, and end.
             draining: Ray's names of nodes whose slots have to do so.
@@ -211,6 +234,7 @@ class Mailbox:
         if orders:
             self._more_orders.set()
         self._drop(drop or {})
+        self._halt(halt or {})
         for hold in self._held.values():
             hold.dominated |= (dominated or {}).get(hold.order, frozenset())
         # Set since the last exchange too: an order taken meanwhile has to be replaced at once.
@@ -251,9 +275,31 @@ class Mailbox:
             return
         for hold in self._held.values():
             hold.drop |= drop.get(hold.order, frozenset())
+        self._cut(drop)
+
+    def _halt(self, halt: Mapping[int, frozenset[str]]) -> None:
+        """Stops members of orders that wait; slots that have theirs are told as they post."""
+        if not halt:
+            return
+        for hold in self._held.values():
+            hold.halt |= halt.get(hold.order, frozenset())
+        for task, number in self._cut(halt):
+            outcome = Outcome(key=task.key, attempt=task.attempt, kind="stopped")
+            self._post([Ended(order=number, outcome=outcome)])
+
+    def _cut(self, keys: Mapping[int, frozenset[str]]) -> list[tuple[Task, int]]:
+        """Takes members out of orders that wait; returns them with the numbers of the orders."""
+        taken = [
+            (task, order.number)
+            for waiting in self._orders.values()
+            for order in waiting
+            for task in order.tasks
+            if task.key in keys.get(order.number, ())
+        ]
         for shape, waiting in self._orders.items():
-            cut = [_without(order, drop.get(order.number, frozenset())) for order in waiting]
-            self._orders[shape] = deque(order for order in cut if order.tasks)
+            left = [_without(order, keys.get(order.number, frozenset())) for order in waiting]
+            self._orders[shape] = deque(order for order in left if order.tasks)
+        return taken
 
     def _silent(self, limit: float) -> tuple[WorkerProcess, ...]:
         found = [

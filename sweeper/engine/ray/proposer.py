@@ -34,9 +34,19 @@ class SlotProposer(Unsaved, SearchAlgorithm):
         roster: knows which slots are needed.
         mailbox: handle of the mailbox actor, given to every slot.
         notices: where slots hear that their node will be taken away.
+        study, scale: names of the study and its scale, by which slots call themselves.
     """
 
-    def __init__(self, roster: Roster, mailbox: Any, notices: Notices | None = None) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        mailbox: Any,
+        notices: Notices | None = None,
+        *,
+        study: str = "",
+        scale: str = "",
+    ) -> None:
+        self._names = {"study": study, "scale": scale}
         self.roster = roster
         self.mailbox = mailbox
         self._notices = notices
@@ -87,6 +97,7 @@ class SlotProposer(Unsaved, SearchAlgorithm):
                 "shape": shape,
                 "mailbox": self.mailbox,
                 "notices": self._notices,
+                **self._names,
             },
         }
         slot: TuneTrial = _create_trial_from_spec(

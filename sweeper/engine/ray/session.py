@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from prometheus_client import CollectorRegistry
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -25,6 +26,7 @@ from sweeper.engine.ray.capacity import Capacity, check_shapes
 from sweeper.engine.ray.cluster import answered, cluster
 from sweeper.engine.ray.exchange import Exchange
 from sweeper.engine.ray.mailbox import Mailbox
+from sweeper.engine.ray.meters import Meters
 from sweeper.engine.ray.nodes import require_shared
 from sweeper.engine.ray.proposer import SlotProposer, Unsaved, Withdrawal
 from sweeper.engine.ray.pulse import Call, aside
@@ -73,10 +75,12 @@ def run_ray(
     stopped: Callable[[], bool],
     address: str | None = None,
     hang_seconds: float = math.inf,
-    study: str = "",
     priority: int = 0,
     notices: Notices | None = None,
     note: Callable[[str], None] = lambda text: None,
+    study: str = "",
+    scale: str = "",
+    metrics: CollectorRegistry | None = None,
 ) -> None:
     """Runs everything that waits on a Ray cluster.
 
@@ -87,11 +91,12 @@ def run_ray(
         address: of a running cluster (``auto`` or ``host:port``); None starts a local one.
         hang_seconds: a worker that says nothing about its order for so long is ended, and what
             it held runs again.
-        study: name of the study, for those that share the cluster with it.
         priority: studies of a higher one come first on a joined cluster.
         notices: where workers hear that their node will be taken away, unless the environment of
             the node says so.
         note: is given what a person should know while the run goes on.
+        study, scale: names of the study and its scale, by which Ray's dashboard calls slots.
+        metrics: what the run measures of itself; None nothing.
 
     Raises:
         ClusterError: Ray cannot be started or joined, breaks off, or has not what a trial needs.
@@ -103,9 +108,10 @@ def run_ray(
         check_shapes(dispatcher.shapes(), may_grow=address is not None, note=note)
         if address is not None:
             require_shared(paths, note)
-        mailbox = answered(_mailbox)
+        mailbox = answered(_mailbox, study)
         joined = address is not None
         roster = Roster(dispatcher, Capacity(), may_grow=joined, priority=priority, note=note)
+        proposer = SlotProposer(roster, mailbox, notices, study=study, scale=scale)
         exchange = Exchange(
             dispatcher,
             mailbox,
@@ -115,8 +121,9 @@ def run_ray(
             hang_seconds=hang_seconds,
             note=note,
         )
-        with Board(study, roster) if joined else contextlib.nullcontext():
-            _tune(SlotProposer(roster, mailbox, notices), exchange, scratch)
+        sharing = Board(study, roster) if joined else contextlib.nullcontext()
+        with sharing, Meters(metrics):
+            _tune(proposer, exchange, scratch)
 
 
 @contextlib.contextmanager
@@ -132,11 +139,12 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mailbox() -> Any:
+def _mailbox(study: str) -> Any:
     here = ray.get_runtime_context().get_node_id()
     return (
         ray.remote(Mailbox)
         .options(
+            name=f"sweeper {study} mailbox",
             num_cpus=0,
             max_concurrency=10_000,
             scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),

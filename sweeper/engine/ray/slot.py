@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from sweeper.engine.messages import Event, Leaving, Order, Shape
 from sweeper.engine.notice import Notices, NoticeWatch
@@ -52,14 +53,18 @@ SILENT_SECONDS = 600.0
 class Slot(tune.Trainable):
     """Hosts packs, one after the other, in one process."""
 
+    _name: str = ""
+
     def setup(self, config: dict[str, Any]) -> None:
         """Takes up the slot's name, shape and mailbox from Tune's config."""
         end_with_parent()
         _leave_signals()
-        self._name: str = config["slot"]
+        self._name = config["slot"]
         self._shape: Shape = config["shape"]
         self._mailbox = config["mailbox"]
         self._process = _this_process()
+        self._study: str = config.get("study", "")
+        self._scale: str = config.get("scale", "")
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
@@ -67,6 +72,14 @@ class Slot(tune.Trainable):
         notices = Notices.of_environment(other=config.get("notices"))
         self._watch = NoticeWatch(notices).__enter__()
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
+
+    def __repr__(self) -> str:
+        """How Ray's dashboard and logs call it, for example ``sweeper muon_width cpu1-gpu0 slot
+        3``."""
+        if not self._name:
+            return "sweeper slot"  # one that could not be set up
+        shape, _, number = self._name.rpartition("-slot")
+        return f"sweeper {self._study} {shape} slot {number}"
 
     def step(self) -> dict[str, Any]:
         """Runs orders until none of this shape is left, or nobody is there to give any: in one
@@ -91,7 +104,15 @@ class Slot(tune.Trainable):
         assert isinstance(order, Order)
         self._host = Host(order)
         self._orders += 1
+        self._entitle(order)
         return True
+
+    def _entitle(self, order: Order) -> None:
+        """Has the process be called by what it trains, as the dashboard and ``ps`` show it."""
+        sizes = {task.config.get(self._scale) for task in order.tasks} - {None}
+        at = "".join(f" {self._scale}={size}" for size in sorted(sizes, key=str))
+        number = self._name.rpartition("-slot")[2]
+        setproctitle(f"ray::sweeper {self._study}{at} slot {number}")
 
     def _advance(self, host: Host) -> None:
         self._events.extend(host.advance())
@@ -109,6 +130,8 @@ class Slot(tune.Trainable):
             host.drop(reply.drop)
         if reply is not None and reply.dominated:
             host.end_dominated(reply.dominated)
+        if reply is not None and reply.halt:
+            host.halt(reply.halt)
         if reply is None or reply.stop:
             self._events.extend(host.stop())
             self._host = None

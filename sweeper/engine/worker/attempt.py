@@ -158,6 +158,7 @@ class AttemptLog:
             checkpoint that it went on from included.
         warnings: what a person should know.
         step: optimizer steps done.
+        began: the step of the checkpoint that it went on from; 0 without one.
         tokens: tokens seen.
     """
 
@@ -168,7 +169,9 @@ class AttemptLog:
         self.device_seconds = 0.0
         self.warnings: list[str] = []
         self.step = 0
+        self.began = 0
         self.tokens = 0
+        self._latest: dict[str, float] = {}
         self._paths = paths
         self._started = time.monotonic()
         self._curve: list[Mapping[str, float]] = []
@@ -266,13 +269,20 @@ class AttemptLog:
         self._curve, self._marks = list(found.curve), list(found.marks)
         self.step, self.tokens = found.step, found.tokens
         self.device_seconds = found.device_seconds
-        self._kept_step = found.step
+        self._kept_step = self.began = found.step
+
+    def latest(self, metric: str) -> float | None:
+        """Returns a metric where it was measured last, or else the loss in training; None before
+        there was either, and of a number that is not finite."""
+        value = self._latest.get(metric, self._latest.get("train_loss"))
+        return value if value is not None and math.isfinite(value) else None
 
     def add(self, item: Measurement) -> None:
         """Takes in one measurement of the trainer."""
         self.step, self.tokens = item.step, item.tokens
         # float() turns a number of numpy or torch into one that JSON knows, with its bits.
         metrics = {name: float(value) for name, value in item.metrics.items()}
+        self._latest.update(metrics)
         if item.mark:
             self._marks.extend(
                 Mark(step=item.step, tokens=item.tokens, metric=name, value=value)
@@ -283,15 +293,15 @@ class AttemptLog:
         if item.status == "completed":
             self._metrics = metrics
 
-    def save_checkpoint(self, trainer: Trainer, member: int) -> None:
-        """Writes a checkpoint, unless the last one is of this step. The one before the previous
-        is removed once the new one is whole.
+    def save_checkpoint(self, trainer: Trainer, member: int) -> bool:
+        """Writes a checkpoint, unless the last one is of this step; returns whether it did. The
+        one before the previous is removed once the new one is whole.
 
         Raises:
             StoreError: the disk is full or the folder cannot be written.
         """
         if self.step == self._kept_step:
-            return
+            return False
         files, name = self._paths.files, self._paths.checkpoint(self.task.key, self.step)
         journal = Journal(
             key=self.task.key,
@@ -305,6 +315,7 @@ class AttemptLog:
         _write(files, name, functools.partial(write_checkpoint, files, name, journal, save))
         self._kept_step = self.step
         forget_older(self._paths, self.task.key, self.step)
+        return True
 
     def outcome(
         self,

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
-from sweeper.engine.messages import Advanced, Ended, Event, Marked, Order, Task
+from sweeper.engine.messages import Advanced, Ended, Event, Marked, Order, Reached, Saved, Task
 from sweeper.engine.worker.attempt import (
     AttemptLog,
     disk_failure,
@@ -179,6 +179,21 @@ class Host:
         for record in self._unfinished():
             if record.task.key in keys:
                 self._end(record, "dominated")
+        self._let_go(keys)
+
+    def halt(self, keys: Collection[str]) -> None:
+        """Checkpoints members and ends them as stopped; the others go on. Keys of other orders
+        change nothing.
+
+        Args:
+            keys: keys of the trials that somebody wants stopped or paused.
+        """
+        if not any(not record.ended for key, record in self._records.items() if key in keys):
+            return
+        self.save()
+        for key, record in self._records.items():
+            if key in keys and not record.ended:
+                self._end(record, "stopped")
         self._let_go(keys)
 
     def _let_go(self, keys: Collection[str]) -> None:
@@ -364,8 +379,10 @@ class Host:
         assert self._trainer is not None
         for index, task in enumerate(self._running):
             record = self._records[task.key]
-            if not record.ended and record.step > 0:
-                record.save_checkpoint(self._trainer, index)
+            ready = not record.ended and record.step > 0
+            if ready and record.save_checkpoint(self._trainer, index):
+                saved = Saved(order=self.order.number, key=task.key, step=record.step)
+                self._events.append(saved)
         self._checkpointed = time.monotonic()
         self._clock = time.monotonic()
 
@@ -375,7 +392,18 @@ class Host:
             self._reported = now
             records = self._records.values()
             fraction = sum(record.fraction for record in records) / len(records)
-            self._events.append(Advanced(order=self.order.number, fraction=fraction))
+            reached = tuple(
+                Reached(
+                    key=record.task.key,
+                    step=record.step,
+                    began=record.began,
+                    loss=record.latest(self.order.metric),
+                )
+                for record in self._unfinished()
+            )
+            self._events.append(
+                Advanced(order=self.order.number, fraction=fraction, reached=reached)
+            )
 
 
 def _environment(fault: BaseException) -> str | None:

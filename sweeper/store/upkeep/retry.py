@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,14 +15,8 @@ from sweeper.store.attempts import RUNNING, holders
 from sweeper.store.database import CHUNK, Database, rows_in
 from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
-from sweeper.store.studies import find_study
+from sweeper.store.studies import find_study, key_named
 from sweeper.store.tables import attempts, finite, marks, results, study_trials
-
-FEWEST_DIGITS = 6
-"""Digits of a key that name a trial, if they name one alone."""
-
-LISTED = 5
-"""Trials that a message names."""
 
 
 class Renaming:
@@ -108,7 +101,8 @@ def retry_trials(
             )
         members = _members(connection, study)
         numberless = _numberless(connection, study, [*members]) if failed or diverged else set()
-        named = [_find(text, study, members) for text in keys]
+        hidden = {key: member.hidden for key, member in members.items()}
+        named = [key_named(text, study, hidden) for text in keys]
         shown = [key for key, member in members.items() if not member.hidden]
         failing = failures_of(connection, shown)
         busy = holders(connection, shown)
@@ -162,34 +156,6 @@ def _numberless(connection: Connection, study: str, keys: Sequence[str]) -> set[
         for row in rows_in(connection, statement, results.c.trial_key, keys)
         if finite(row.metrics.get(metric)) is None
     }
-
-
-def _find(text: str, study: str, members: Mapping[str, _Member]) -> str:
-    """The one trial of the study whose key begins like this.
-
-    Raises:
-        RequestError: there is none, there are several, or it is hidden.
-    """
-    digits = text.lower()
-    if not re.fullmatch(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}", digits):
-        raise RequestError(
-            f"--key {text!r}: a key is {FEWEST_DIGITS} to 64 digits of 0-9 and a-f; "
-            '`sweeper sql "select key from trials"` prints them'
-        )
-    found = [key for key in members if key.startswith(digits)]
-    if len(found) != 1:
-        listed = ", ".join(key[: max(12, len(digits) + 4)] for key in sorted(found)[:LISTED])
-        fault = f"{len(found)} trials begin so ({listed}...); give more digits"
-        raise RequestError(
-            f"--key {digits}: "
-            + (fault if found else f"no trial of study {study} has a key that begins so")
-        )
-    if members[found[0]].hidden:
-        raise RequestError(
-            f"--key {digits}: the trial is hidden, because the file of study {study} no longer "
-            "declares it; put its values back into the file and run it, then retry"
-        )
-    return found[0]
 
 
 def _withdraw(

@@ -15,6 +15,7 @@ from virtual_time import now, run
 from sweeper.engine.messages import (
     Advanced,
     Died,
+    Ended,
     Event,
     Leaving,
     Lost,
@@ -415,3 +416,27 @@ def test_the_loss_of_a_node_is_told_from_that_of_a_worker() -> None:
         (1, True),
         (2, False),
     ]
+
+
+def test_what_is_halted_while_it_waits_ends_as_stopped_and_who_holds_the_rest_is_told() -> None:
+    one = order_of(Path("/nowhere"), [{"width": 32, "learning_rate": r} for r in (0.1, 0.2)])
+    held, waits = replace(one, number=1), replace(one, number=2)
+    keys = [task.key for task in one.tasks]
+
+    async def scene() -> tuple[Reply, list[Event], int | None, Reply]:
+        box = Mailbox()
+        await box.exchange([held], 0.0)
+        assert await pull(box) == 1
+        halt = {1: frozenset(keys[:1]), 2: frozenset(keys[1:])}
+        told = await box.exchange([waits], 0.0, halt=halt)
+        reply = await box.post("a", [])
+        order = await box.pull("b", WorkerProcess(id="2", host="h", pid=8), SHAPE, [], 0.0)
+        assert isinstance(order, Order)
+        assert [task.key for task in order.tasks] == keys[:1]
+        return reply, list(told.events), order.number, await box.post("b", [])
+
+    reply, events, number, other = run(scene())
+    assert (reply.halt, reply.drop) == (frozenset(keys[:1]), frozenset())
+    stopped = [event for event in events if isinstance(event, Ended)]
+    assert [(e.order, e.outcome.key, e.outcome.kind) for e in stopped] == [(2, keys[1], "stopped")]
+    assert (number, other.halt) == (2, frozenset())

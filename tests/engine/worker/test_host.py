@@ -10,7 +10,7 @@ from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 from on_disk import on_disk
 
-from sweeper.engine.messages import Advanced
+from sweeper.engine.messages import Advanced, Saved
 from sweeper.engine.worker.host import Host
 
 
@@ -134,3 +134,41 @@ def test_progress_is_told_as_often_as_asked(tmp_path: Path) -> None:
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert len(fractions) > 1
+
+
+def test_a_member_that_is_halted_is_checkpointed_and_the_others_keep_their_bits(
+    tmp_path: Path,
+) -> None:
+    configs = [llama(learning_rate=rate) for rate in RATES]
+    calm = facts(outcomes_in(finish(Host(order_of(tmp_path / "calm", configs, workload="llama")))))
+    order = order_of(tmp_path / "run", configs, workload="llama")
+    host, halted = Host(order), order.tasks[1].key
+    advance_to(host, 5)
+    host.halt({halted, "of another order"})
+    outcomes = outcomes_in(finish(host))
+    (stopped,) = [outcome for outcome in outcomes if outcome.kind == "stopped"]
+    assert (stopped.key, stopped.step, stopped.error) == (halted, 5, None)
+    assert on_disk(order.paths).steps_of(halted)[-1] == 5
+    ended = facts([outcome for outcome in outcomes if outcome.kind != "stopped"])
+    assert ended == {key: value for key, value in calm.items() if key != halted}
+    again = Host(order_of(tmp_path / "run", [configs[1]], workload="llama", attempt=2))
+    assert facts(outcomes_in(finish(again))) == {halted: calm[halted]}
+
+
+def test_a_host_says_how_far_each_member_is_and_what_it_saved(tmp_path: Path) -> None:
+    order = order_of(tmp_path, [llama(), llama(seed=1)], workload="llama")
+    events = finish(Host(order, progress_seconds=0.0))
+    saved = {(event.key, event.step) for event in events if isinstance(event, Saved)}
+    assert saved == {(task.key, step) for task in order.tasks for step in (4, 8)}
+    reached = [each for event in events if isinstance(event, Advanced) for each in event.reached]
+    assert {each.key for each in reached} <= {task.key for task in order.tasks}
+    assert all(each.began == 0 and 0 < each.step <= 12 for each in reached)
+
+
+def test_a_member_that_went_on_from_a_checkpoint_says_from_which_step(tmp_path: Path) -> None:
+    first = Host(order_of(tmp_path, [llama()], workload="llama"))
+    advance_to(first, 6)
+    first.stop()
+    second = Host(order_of(tmp_path, [llama()], workload="llama", attempt=2), progress_seconds=0.0)
+    (event,) = [e for e in second.advance(0.0) if isinstance(e, Advanced)]
+    assert [(each.step, each.began) for each in event.reached] == [(7, 6)]
