@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
 from workloads.settings import completed, missing
-from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+
+if TYPE_CHECKING:
+    from workloads.workload import TrainerFactory
 
 
 class ModelCard(ABC):
@@ -62,6 +66,27 @@ class ModelCard(ABC):
             raise ValueError("; ".join(problem.message for problem in problems))
         return self.resolved(full)
 
+    def parallel_problems(self, config: Config, processes: int) -> list[Problem]:
+        """Returns what is wrong with a batch that does not divide into so many equal parts."""
+        size = completed(self.settings, config)["batch_size"]
+        if size % processes == 0:
+            return []
+        near = [each for each in (size // processes, size // processes + 1) if each]
+        return [
+            Problem(
+                keys=("batch_size",),
+                message=f"batch_size {size} does not divide into equal parts for {processes} "
+                f"devices; use {' or '.join(str(each * processes) for each in near)}, or "
+                f"{_largest_divisor(size, processes)}",
+            )
+        ]
+
+    def parallel_trainer(self, processes: int) -> TrainerFactory:
+        """Returns the factory of a trainer in so many processes."""
+        from workloads.training import ParallelTraining
+
+        return partial(ParallelTraining, cast(Card, self), processes=processes)
+
     def rules(self, config: Config) -> RuleTable:
         """Returns the scaling rule of a config, in which only ``width`` is required.
 
@@ -70,6 +95,11 @@ class ModelCard(ABC):
         """
         full = completed(self.settings, {**PLACEHOLDERS, **self.rule_defaults, **config})
         return rule_table(full, self.tensors(full), tuple(self.rule_faults(config)))
+
+
+def _largest_divisor(number: int, below: int) -> str:
+    found = next(each for each in range(below - 1, 0, -1) if number % each == 0)
+    return f"{found} {'device' if found == 1 else 'devices'}"
 
 
 def cuda_pack_size(*, rows: int, width: int, params: int, kept: int, most: int) -> int:

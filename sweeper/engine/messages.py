@@ -20,16 +20,18 @@ class Shape:
         gpus: accelerators, fractions allowed; any at all means training on ``cuda``.
         alone: a whole accelerator, or failing those a whole node, is kept free of others; the
             number of threads stays what ``cpus`` says, and with it the bits of a result.
+        processes: how many train a trial together, on ``cuda`` with a device each.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     alone: bool = False
+    processes: int = 1
 
     @property
     def threads(self) -> int:
-        """Processor threads for one worker."""
-        return max(1, int(self.cpus))
+        """Processor threads for each process of a trial."""
+        return max(1, int(self.cpus / self.processes))
 
     @property
     def device(self) -> str:
@@ -44,7 +46,8 @@ class Shape:
         return int(fits + 1e-9)
 
     def __str__(self) -> str:
-        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{'-alone' if self.alone else ''}"
+        together = f"-x{self.processes}" if self.processes > 1 else ""
+        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{together}{'-alone' if self.alone else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Tailored
+from workloads.workload import Card, Parallel, PartialMetrics, Problem, ReadsTables, Tailored
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -119,7 +119,7 @@ class Combinations:
         absent: dict[Problem, dict[str, None]] = {}
         for variant, space in self.spaces.items():
             for point in space.points():
-                for problem in self.card.problems(point):
+                for problem in problems_at(self.card, self.study, point):
                     if not self._sure(*problem.keys):
                         continue
                     places = (self._place(variant, key) for key in problem.keys)
@@ -225,7 +225,8 @@ def review(
     complaints = reader.complaints
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
-    complaints += _resources(study, spaces)
+    amiss = list(_resources(study, spaces))
+    complaints += amiss or _devices(study, card, spaces)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
@@ -309,12 +310,16 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
                 yield Complaint(place, f"variant {variant} does not measure {metric}: {reason}")
 
 
-def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+def _scales(study: Sections, spaces: Mapping[str, Space]) -> list[float]:
     values = {value for space in spaces.values() for value in space.axes.get(study.scale, ())}
-    scales = sorted(value for value in values if isinstance(value, int | float) and value > 0)
+    return sorted(value for value in values if isinstance(value, int | float) and value > 0)
+
+
+def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    scales = _scales(study, spaces)
     if not scales:
         return
-    for name in ("cpus", "gpus"):
+    for name in ("cpus", "gpus", "processes"):
         table = getattr(study.resources, name)
         if not isinstance(table, Mapping):
             continue
@@ -332,3 +337,47 @@ def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complai
                 f"no entry for {study.scale} {scales[0]:g}: an entry holds from its key upwards; "
                 f"start the table at {scales[0]:g}",
             )
+
+
+def _devices(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    """Yields what is wrong with the devices that each scale's trials are given; the tables have to
+    be right."""
+    for scale in _scales(study, spaces):
+        cpus, gpus = study.resources.cpus_at(scale), study.resources.gpus_at(scale)
+        processes, at = study.resources.processes_at(scale), f"at {study.scale} {scale:g}"
+        own = study.resources.model_copy(update={"gpus": 0.0}).processes_at(scale)
+        place: Place = ("resources", "gpus" if gpus > 1 else "processes")
+        if gpus and own > 1:
+            yield Complaint(
+                ("resources", "processes"),
+                f"processes is {own} {at}, where a trial has GPUs: each of them has one process; "
+                "give 1 there",
+            )
+        elif processes == 1:
+            continue
+        elif not isinstance(card, Parallel):
+            yield Complaint(
+                place,
+                f"{place[1]} is {processes} {at}, and workload {card.name} trains a trial on one "
+                "device; give 1 at most (a card of your own says that it can do more by being "
+                "workloads.workload.Parallel)",
+            )
+        elif not gpus and cpus < processes:
+            yield Complaint(
+                place,
+                f"processes is {processes} {at}, and they share cpus {cpus:g}; give {processes} "
+                "cpus at least",
+            )
+        else:
+            continue
+        return
+
+
+def problems_at(card: Card, study: Sections, point: Mapping[str, Any]) -> list[Problem]:
+    """Returns why a point cannot be run: what the card refuses about it, or about it on as many
+    devices as it is given."""
+    found = card.problems(point)
+    if found or not isinstance(card, Parallel):
+        return found
+    processes = study.resources.processes_at(float(point[study.scale]))
+    return [] if processes == 1 else card.parallel_problems(point, processes)
