@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -72,12 +73,13 @@ class ModelCard(ABC):
         if size % processes == 0:
             return []
         near = [each for each in (size // processes, size // processes + 1) if each]
+        parts = math.gcd(size, processes)
         return [
             Problem(
                 keys=("batch_size",),
                 message=f"batch_size {size} does not divide into equal parts for {processes} "
                 f"devices; use {' or '.join(str(each * processes) for each in near)}, or "
-                f"{_largest_divisor(size, processes)}",
+                f"{'1 device' if parts == 1 else f'{parts} devices'}",
             )
         ]
 
@@ -95,11 +97,6 @@ class ModelCard(ABC):
         """
         full = completed(self.settings, {**PLACEHOLDERS, **self.rule_defaults, **config})
         return rule_table(full, self.tensors(full), tuple(self.rule_faults(config)))
-
-
-def _largest_divisor(number: int, below: int) -> str:
-    found = next(each for each in range(below - 1, 0, -1) if number % each == 0)
-    return f"{found} {'device' if found == 1 else 'devices'}"
 
 
 def cuda_pack_size(*, rows: int, width: int, params: int, kept: int, most: int) -> int:

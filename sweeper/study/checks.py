@@ -376,8 +376,8 @@ def _devices(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iterat
 def problems_at(card: Card, study: Sections, point: Mapping[str, Any]) -> list[Problem]:
     """Returns why a point cannot be run: what the card refuses about it, or about it on as many
     devices as it is given."""
-    found = card.problems(point)
-    if found or not isinstance(card, Parallel):
+    found, scale = card.problems(point), point.get(study.scale)
+    if found or not isinstance(card, Parallel) or not isinstance(scale, int | float):
         return found
-    processes = study.resources.processes_at(float(point[study.scale]))
+    processes = study.resources.processes_at(scale)
     return [] if processes == 1 else card.parallel_problems(point, processes)
