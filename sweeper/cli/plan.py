@@ -66,12 +66,15 @@ def plan(
 
 def _slots_here(study: Study, prices: list[Price]) -> int:
     """Returns how many trials of the widest need run at a time on this machine, which is taken
-    to have what one of them needs."""
-    from sweeper.engine import local_accelerators, local_processors, shape_at
+    to have enough for one of them."""
+    from sweeper.engine import local_accelerators, local_processors
 
-    cpus, gpus = local_processors(), local_accelerators()
-    shapes = [shape_at(study, row.scale) for row in prices]
-    return max(1, min(shape.fitting(cpus, gpus or shape.gpus) for shape in shapes))
+    cpus = max(study.resources.cpus_at(row.scale) for row in prices)
+    gpus = max(study.resources.gpus_at(row.scale) for row in prices)
+    fitting = local_processors() / cpus
+    if gpus and (here := local_accelerators()):
+        fitting = min(fitting, here / gpus)
+    return max(1, int(fitting))
 
 
 def _hours(study: Study, row: Price, slots: int) -> float | None:

@@ -3,7 +3,6 @@
 from .packing import local_accelerators as local_accelerators
 from .packing import local_processors as local_processors
 from .packing import make_packs as make_packs
-from .packing import shape_at as shape_at
 from .policy import Limits as Limits
 from .progress import View as View
 from .proposals import Proposals as Proposals

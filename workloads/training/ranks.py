@@ -20,7 +20,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from os import _exit
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -281,7 +281,7 @@ def serve(*, socket: int, rank: int, size: int, threads: int, device: str, folde
                 link.send((True, said if rank == 0 else None))
             except BaseException as fault:
                 link.send((False, _packed(fault)))
-    _exit(0)  # without the destructors of a group whose other processes may have ended
+    _leave(folder)
 
 
 def _end_with(lead: int, socket: int, folder: str) -> None:
@@ -290,8 +290,13 @@ def _end_with(lead: int, socket: int, folder: str) -> None:
     end.register(socket, 0)  # told of the other end's end alone
     while not end.poll(1000) and os.getppid() == lead:
         pass
+    _leave(folder)
+
+
+def _leave(folder: str) -> NoReturn:
+    """Ends this process, without the destructors of a group whose others may have ended."""
     shutil.rmtree(folder, ignore_errors=True)
-    _exit(1)
+    _exit(0)
 
 
 def _packed(fault: BaseException) -> tuple[bytes | None, str]:

@@ -44,9 +44,7 @@ def test_a_trial_in_two_processes_leaves_the_records_of_one(tmp_path: Path) -> N
     assert found.environment["threads"] == 1
 
 
-def test_the_time_of_every_device_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_of_every_device_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(1000))
     monkeypatch.setattr("sweeper.engine.worker.host.time.monotonic", lambda: float(next(seconds)))
     spent = {}
