@@ -18,7 +18,7 @@ from sweeper.engine.run import Run
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
-STEPS = 300
+STEPS = 400
 
 
 def study(name: str = "wide", *, processes: int = 2, **fixed: Any) -> Study:

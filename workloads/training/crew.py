@@ -79,6 +79,7 @@ class Crew:
         try:
             for rank in range(processes):
                 self._start(rank)
+            self.ask("drop")  # answered by all once they have come up, one sooner than another
             self.ask("join", str(Path(self._folder, "meeting")), patience_seconds)
         except BaseException:
             self.end()

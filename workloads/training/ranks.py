@@ -20,7 +20,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from os import _exit
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 import torch.distributed as dist
@@ -204,18 +204,18 @@ def _next_bucket(left: list[Tensor]) -> list[Tensor]:
 
 
 class Served:
-    """What the lead, which started this process, asks it to do; see :class:`Crew`."""
+    """What the lead, which started this process, asks it to do; see :class:`Crew`.
+
+    Attributes:
+        resting: True between two trials.
+    """
 
     def __init__(self, *, rank: int, size: int, threads: int, device: str) -> None:
         self._ranks = Ranks(rank, size)
         self._threads, self._device = threads, device
+        self.resting = False
         self._trainer: Any = None
         self._steps: Iterator[Sequence[Measurement]] = iter(())
-
-    @property
-    def idle(self) -> bool:
-        """True without a trial."""
-        return self._trainer is None
 
     def join(self, meeting: str, patience_seconds: float) -> None:
         """Finds the others by a file."""
@@ -229,7 +229,7 @@ class Served:
 
     def build(self, card: Card, members: Sequence[Member]) -> str:
         """Makes the trainer of a pack; returns the name of the device."""
-        factory: Any = card.trainer()
+        self.resting, factory = False, cast(Any, card.trainer())
         self._trainer = factory(
             members, threads=self._threads, device=self._device, ranks=self._ranks
         )
@@ -251,6 +251,7 @@ class Served:
 
     def drop(self) -> None:
         """Lets go of the trainer and its memory."""
+        self.resting |= self._trainer is not None
         self._trainer, self._steps = None, iter(())
         gc.collect()
         if self._device == "cuda":
@@ -274,7 +275,7 @@ def serve(*, socket: int, rank: int, size: int, threads: int, device: str, folde
     threading.Thread(target=_end_with, args=(lead, socket, folder), daemon=True).start()
     link, served = Connection(socket), Served(rank=rank, size=size, threads=threads, device=device)
     with suppress(EOFError, OSError):  # of a lead that is gone
-        while link.poll(IDLE_SECONDS if served.idle else None):
+        while link.poll(IDLE_SECONDS if served.resting else None):
             what, *arguments = link.recv()
             try:
                 said = getattr(served, what)(*arguments)

@@ -193,7 +193,7 @@ def test_what_one_process_meets_is_raised_and_ends_them_all(
 
 
 def test_a_process_that_hangs_is_given_up(parallel: Callable[..., ParallelTraining]) -> None:
-    training = parallel(member(), card=FailingCard("hang"), patience_seconds=2.0)
+    training = parallel(member(), card=FailingCard("hang"), patience_seconds=5.0)
     pids = alive(training)
     with pytest.raises(ProcessLostError, match="do not answer"):
         for _ in training.run():
