@@ -84,7 +84,7 @@ class Killer:
             self._thread.start()
 
     def _kill(self, lead: int) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not list(self._store.paths.checkpoint_folders()) and time.monotonic() < until:
             time.sleep(0.01)
         killed, *self.others = children(lead)
