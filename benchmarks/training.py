@@ -1,9 +1,11 @@
-"""How fast the packed llama trains: against a bare torch loop, and packed against one by one.
+"""How fast the packed llama trains: against a bare torch loop, packed against one by one, and in
+two processes against one.
 
 The bare loop is the same model without the ensemble axis, written with ``F.linear`` and
 ``torch.optim.AdamW(fused=True)``, on the same batches. All contestants of a row take turns of a
 few steps in one process on one thread, so that whatever else the machine does hits them alike;
-a turn is timed in processor seconds and the median over the turns counts.
+a turn is timed in processor seconds and the median over the turns counts. Two processes, with
+gloo between them, are timed in wall seconds: their row tells something on an idle machine alone.
 
     python benchmarks/training.py            # a table
     python benchmarks/training.py --json     # the same as a list of rows
@@ -24,11 +26,12 @@ from torch import Tensor
 
 from workloads.data import batch, read_tokens
 from workloads.llama import LLAMA, Llama
-from workloads.training import RMS_EPSILON, Schedule, initial_parameters
+from workloads.training import RMS_EPSILON, ParallelTraining, Schedule, initial_parameters
 from workloads.workload import Member, Resolved
 
 BARE_WIDTHS = (64, 128, 256)
 PACK_WIDTHS = (32, 64, 128)
+PARALLEL_WIDTHS = (64, 256, 512)
 PACK = 8
 
 
@@ -130,16 +133,22 @@ class BareLoop:
         return torch.cat((first * cosine - second * sine, second * cosine + first * sine), -1)
 
 
-def seconds(contestants: Mapping[str, Callable[[], None]], *, turns: int) -> dict[str, float]:
-    """Returns the median processor seconds of a call of each contestant, taking turns."""
+def seconds(
+    contestants: Mapping[str, Callable[[], None]],
+    *,
+    turns: int,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, float]:
+    """Returns the median seconds, by default of the processor, of a call of each contestant,
+    taking turns."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(turns + 1):
         order = list(contestants)[:: -1 if turn % 2 else 1]  # nobody always goes first
         for name in order:
-            start = time.process_time()
+            start = clock()
             contestants[name]()
             if turn:  # the first one warms up
-                found[name].append(time.process_time() - start)
+                found[name].append(clock() - start)
     return {name: statistics.median(times) for name, times in found.items()}
 
 
@@ -182,6 +191,21 @@ def packed(width: int, *, turns: int, steps: int) -> dict[str, Any]:
     return _row(title, width, resolved, contestants, turns, steps * PACK)
 
 
+def in_two_processes(width: int, *, turns: int, steps: int) -> dict[str, Any]:
+    """Returns tokens a second of a trial in two processes and in one, each of one thread."""
+    resolved = plan(width)
+    members = [Member(config=resolved.config, seed=0)]
+    both = ParallelTraining(LLAMA, members, processes=2, threads=1, device="cpu")
+    contestants = {
+        "ours": steps_of([both.run()], steps),
+        "reference": steps_of([trainer(resolved, [0])], steps),
+    }
+    title = "one trial in 2 processes against 1"
+    row = _row(title, width, resolved, contestants, turns, steps, clock=time.perf_counter)
+    both.close()
+    return row
+
+
 def _row(
     title: str,
     width: int,
@@ -189,9 +213,11 @@ def _row(
     contestants: Mapping[str, Callable[[], None]],
     turns: int,
     steps: int,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Any]:
     tokens_a_turn = steps * resolved.derived["tokens"] / resolved.derived["steps"]
-    rates = {name: tokens_a_turn / s for name, s in seconds(contestants, turns=turns).items()}
+    timed = seconds(contestants, turns=turns, clock=clock)
+    rates = {name: tokens_a_turn / s for name, s in timed.items()}
     return {
         "case": title,
         "width": width,
@@ -213,6 +239,7 @@ def main() -> None:
     sizes = {"turns": options.turns, "steps": options.steps}
     rows = [against_bare(width, **sizes) for width in options.widths or BARE_WIDTHS]
     rows += [packed(width, **sizes) for width in options.widths or PACK_WIDTHS]
+    rows += [in_two_processes(width, **sizes) for width in options.widths or PARALLEL_WIDTHS]
     if options.json:
         print(json.dumps(rows))
         return

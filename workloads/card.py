@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
 from workloads.settings import completed, missing
-from workloads.workload import Config, Problem, Resolved, RuleTable, Setting
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+
+if TYPE_CHECKING:
+    from workloads.workload import TrainerFactory
 
 
 class ModelCard(ABC):
@@ -61,6 +66,28 @@ class ModelCard(ABC):
         if problems:
             raise ValueError("; ".join(problem.message for problem in problems))
         return self.resolved(full)
+
+    def parallel_problems(self, config: Config, processes: int) -> list[Problem]:
+        """Returns what is wrong with a batch that does not divide into so many equal parts."""
+        size = completed(self.settings, config)["batch_size"]
+        if size % processes == 0:
+            return []
+        near = [each for each in (size // processes, size // processes + 1) if each]
+        parts = math.gcd(size, processes)
+        return [
+            Problem(
+                keys=("batch_size",),
+                message=f"batch_size {size} does not divide into equal parts for {processes} "
+                f"devices; use {' or '.join(str(each * processes) for each in near)}, or "
+                f"{'1 device' if parts == 1 else f'{parts} devices'}",
+            )
+        ]
+
+    def parallel_trainer(self, processes: int) -> TrainerFactory:
+        """Returns the factory of a trainer in so many processes."""
+        from workloads.training import ParallelTraining
+
+        return partial(ParallelTraining, cast(Card, self), processes=processes)
 
     def rules(self, config: Config) -> RuleTable:
         """Returns the scaling rule of a config, in which only ``width`` is required.

@@ -26,6 +26,11 @@ class DataUnavailableError(Exception):
     """Data that a config names is missing or is not what was expected; says what to do."""
 
 
+class ProcessLostError(Exception):
+    """A process that a trainer started is gone; the trial is not to blame, and goes on from its
+    checkpoint, where nothing else tells against it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One setting of a workload.
@@ -193,6 +198,25 @@ class Tailored(Protocol):
         ...
 
 
+@runtime_checkable
+class Parallel(Protocol):
+    """A card whose trainers may use several devices for one trial: GPUs, or on a CPU processes."""
+
+    def parallel_problems(self, config: Config, processes: int) -> list[Problem]:
+        """Returns why a config without other faults cannot be trained on so many devices; empty
+        if it can."""
+        ...
+
+    def parallel_trainer(self, processes: int) -> TrainerFactory:
+        """Returns the factory of a trainer that uses so many devices, at least 2.
+
+        It is made in one process, which sees all of them, starts what processes it needs by
+        itself, and ends them when it is closed (:class:`Closes`), fails, or its own process is
+        killed. A trial has one result on any number of devices, up to rounding.
+        """
+        ...
+
+
 Tables = Callable[[str], Path]
 """Finds the file of a table by the name that a config has for it, ``study:NAME`` or
 ``sha256:DIGEST``; raises :class:`DataUnavailableError` if there is none."""
@@ -324,6 +348,15 @@ class LetsGo(Protocol):
         ...
 
 
+@runtime_checkable
+class Closes(Protocol):
+    """A trainer that holds more than memory, such as processes."""
+
+    def close(self) -> None:
+        """Ends what it holds; it is asked for nothing else from then on."""
+        ...
+
+
 class TrainerFactory(Protocol):
     """Makes a trainer for a pack."""
 
@@ -332,14 +365,28 @@ class TrainerFactory(Protocol):
 
         Args:
             members: the pack; their checkpoints, if any, are all of the same step.
-            threads: processor threads to use, at least 1.
+            threads: processor threads to use, at least 1; of several processes, by each.
             device: ``cpu`` or ``cuda``.
 
         Raises:
             DataUnavailableError: the data cannot be read.
             ValueError: a checkpoint is unreadable or of another trial.
+            ProcessLostError: as every method of the trainer: a process that it started is gone.
         """
         ...
+
+
+def factory_of(card: Card, processes: int) -> TrainerFactory:
+    """Returns the factory of a card's trainers on so many devices.
+
+    Raises:
+        ValueError: they are several, and its trainers use one alone.
+    """
+    if processes == 1:
+        return card.trainer()
+    if not isinstance(card, Parallel):
+        raise ValueError(f"workload {card.name} trains a trial on one device, not on {processes}")
+    return card.parallel_trainer(processes)
 
 
 def applies(setting: Setting, config: Config) -> bool:

@@ -65,15 +65,22 @@ def plan(
 
 
 def _slots_here(study: Study, prices: list[Price]) -> int:
-    """Returns how many trials of the widest need run at a time on this machine."""
-    from sweeper.engine import local_processors
+    """Returns how many trials of the widest need run at a time on this machine, which is taken
+    to have enough for one of them."""
+    from sweeper.engine import local_accelerators, local_processors
 
     cpus = max(study.resources.cpus_at(row.scale) for row in prices)
-    return max(1, int(local_processors() / cpus))
+    gpus = max(study.resources.gpus_at(row.scale) for row in prices)
+    fitting = local_processors() / cpus
+    if gpus and (here := local_accelerators()):
+        fitting = min(fitting, here / gpus)
+    return max(1, int(fitting))
 
 
-def _hours(row: Price, slots: int) -> float | None:
-    return None if row.device_seconds is None else row.device_seconds / 3600 / slots
+def _hours(study: Study, row: Price, slots: int) -> float | None:
+    if row.device_seconds is None:
+        return None
+    return row.device_seconds / 3600 / slots / study.resources.processes_at(row.scale)
 
 
 def _document(
@@ -96,7 +103,7 @@ def _document(
                 "remaining": row.left,
                 "params": list(row.params),
                 "flops": row.flops,
-                "hours": _hours(row, slots),
+                "hours": _hours(study, row, slots),
                 "hours_from": row.source,
                 "resources": study.resources.at(row.scale),
             }
@@ -146,7 +153,7 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     rows = []
     told = len({_given(study, row.scale) for row in prices} | {"1 CPUs"}) > 1
     for row in prices:
-        hours = _hours(row, slots)
+        hours = _hours(study, row, slots)
         low, high = row.params
         rows.append(
             [
@@ -166,7 +173,7 @@ def _print_table(study: Study, prices: list[Price], packs: int, slots: int) -> N
     out.print(grid(rows, words=("from", "a trial has"), padding=2))
     left = sum(row.left for row in prices)
     flops = quantity(sum(row.flops for row in prices))
-    times = [_hours(row, slots) for row in prices]
+    times = [_hours(study, row, slots) for row in prices]
     known = sum(hours for hours in times if hours is not None)
     total = "unknown" if None in times else duration(3600 * known)
     out.print(

@@ -21,17 +21,19 @@ class Shape:
         alone: a whole accelerator, or failing those a whole node, is kept free of others; the
             number of threads stays what ``cpus`` says, and with it the bits of a result.
         custom: (name, amount) of custom resources of a Ray cluster, by name.
+        processes: how many train a trial together, on ``cuda`` with a device each.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     alone: bool = False
     custom: tuple[tuple[str, float], ...] = ()
+    processes: int = 1
 
     @property
     def threads(self) -> int:
-        """Processor threads for one worker."""
-        return max(1, int(self.cpus))
+        """Processor threads for each process of a trial."""
+        return max(1, int(self.cpus / self.processes))
 
     @property
     def device(self) -> str:
@@ -52,7 +54,9 @@ class Shape:
         custom = "".join(
             f"-{re.sub('[^A-Za-z0-9]+', '_', name)}{amount:g}" for name, amount in self.custom
         )
-        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{custom}{'-alone' if self.alone else ''}"
+        together = f"-x{self.processes}" if self.processes > 1 else ""
+        alone = "-alone" if self.alone else ""
+        return f"cpu{self.cpus:g}-gpu{self.gpus:g}{custom}{together}{alone}"
 
 
 def fitting(bundle: Mapping[str, float], resources: Mapping[str, float]) -> int:

@@ -60,7 +60,17 @@ def shape_at(study: Study, scale: float) -> Shape:
         cpus=resources.cpus_at(scale),
         gpus=resources.gpus_at(scale),
         custom=resources.custom_at(scale),
+        processes=resources.processes_at(scale),
     )
+
+
+def pack_size(study: Study, shape: Shape, trial: Trial) -> int:
+    """Returns how many trials like one train side by side at most: those that pay, or that the
+    study asks for; of those that each take several devices one."""
+    if shape.processes > 1:
+        return 1
+    asked = study.resources.pack
+    return study.card.pack_size(trial.config, shape.device) if asked == "auto" else asked
 
 
 def local_processors(quota_file: Path = CGROUP_CPU) -> int:
@@ -128,10 +138,9 @@ def _cuts(
     study: Study, shape: Shape, members: Sequence[PlannedTrial], slots: int
 ) -> list[tuple[int, int]]:
     """Returns start and end of each pack: of the size asked for, or as even as can be."""
-    asked, total = study.resources.pack, len(members)
-    if asked != "auto":
-        return [(start, min(start + asked, total)) for start in range(0, total, asked)]
-    best = study.card.pack_size(members[0].trial.config, shape.device)
-    count = max(math.ceil(total / best), min(slots, total))
+    size, total = pack_size(study, shape, members[0].trial), len(members)
+    if study.resources.pack != "auto":
+        return [(start, min(start + size, total)) for start in range(0, total, size)]
+    count = max(math.ceil(total / size), min(slots, total))
     edges = [total * index // count for index in range(count + 1)]
     return list(pairwise(edges))

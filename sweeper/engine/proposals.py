@@ -174,7 +174,7 @@ def _as_planned(
     applied = {name: v for name, v in settings.items() if name in space.applied}
     if applied.get(study.scale) not in space.axes[study.scale]:  # a value that was removed
         return
-    if own not in space.seeds or study.card.problems(applied):
+    if own not in space.seeds or study.problems(applied):
         return
     planned = plan_trial(study, member.variant, applied, own)
     if planned.trial.key == member.trial.key:

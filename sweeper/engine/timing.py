@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from sweeper.engine.messages import Shape
-from sweeper.engine.packing import shape_at
+from sweeper.engine.packing import pack_size, shape_at
 from sweeper.engine.worker import processor, told
 from sweeper.errors import DataError, RequestError, StoreReadOnly
 from sweeper.store import Probe, Store
@@ -21,7 +21,7 @@ from sweeper.study import (
     unique_trials,
 )
 from sweeper.trial import Trial
-from workloads.workload import DataUnavailableError, Member
+from workloads.workload import Closes, DataUnavailableError, Member, factory_of
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -75,9 +75,9 @@ class Timings:
             return None, "unknown"
         shape = shape_at(self._study, self._scales[trial.key])
         device = shape.device if shape.gpus else processor()
-        pack = self._study.resources.pack
-        if pack == "auto":
-            pack = self._study.card.pack_size(trial.config, shape.device)
+        if shape.processes > 1:
+            device = f"{shape.processes} x {device}"
+        pack = pack_size(self._study, shape, trial)
         what: dict[str, Any] = {
             "workload": trial.workload,
             "workload_version": trial.version,
@@ -91,7 +91,7 @@ class Timings:
             known = Probe(**what, **self._train(trial, shape, pack))
             with suppress(StoreReadOnly):
                 self._store.save_probe(known)
-        return known.step_seconds / known.pack, "probe"
+        return known.step_seconds * shape.processes / known.pack, "probe"
 
     def _train(self, trial: Trial, shape: Shape, size: int) -> dict[str, Any]:
         """Trains a pack of copies of a trial for a moment; returns the seconds until it began,
@@ -99,10 +99,10 @@ class Timings:
         members = [Member(config=trial.config, seed=trial.seed) for _ in range(size)]
         began = time.perf_counter()
         ends: list[float] = []
+        trainer = None
         try:
-            trainer = self._study.card.trainer()(
-                members, threads=shape.threads, device=shape.device
-            )
+            factory = factory_of(self._study.card, shape.processes)
+            trainer = factory(members, threads=shape.threads, device=shape.device)
             ends.append(time.perf_counter())
             for _ in trainer.run():
                 ends.append(time.perf_counter())
@@ -120,6 +120,9 @@ class Timings:
                 f"which its time is told, failed: {told(fault).splitlines()[0]}; mend it, or plan "
                 "with --no-probe"
             ) from fault
+        finally:
+            if isinstance(trainer, Closes):
+                trainer.close()
         # A trial that ends before it is warm is timed as it is.
         first = WARM_STEPS if len(ends) > WARM_STEPS + 1 else 0
         steps = len(ends) - 1 - first

@@ -246,7 +246,7 @@ class _Group:
         self._asked += 1
         point = self._point(drawn.params)
         trials = []
-        if not self._study.card.problems(point):
+        if not self._study.problems(point):
             trials = [plan_trial(self._study, self._variant, point, int(s)) for s in self._seeds]
         keys = tuple(item.trial.key for item in trials)
         self._open[drawn.number] = keys

@@ -17,7 +17,7 @@ from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Tailored
+from workloads.workload import Card, Parallel, PartialMetrics, Problem, ReadsTables, Tailored
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -125,7 +125,7 @@ class Combinations:
         absent: dict[Problem, dict[str, None]] = {}
         for variant, space in self.spaces.items():
             for point in space.points():
-                for problem in self.card.problems(point):
+                for problem in problems_at(self.card, self.study, point):
                     if not self._sure(*problem.keys):
                         continue
                     places = (self._place(variant, key) for key in problem.keys)
@@ -232,7 +232,8 @@ def review(
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
     complaints += _custom_resources(study)
-    complaints += _resources(study, spaces)
+    amiss = list(_resources(study, spaces))
+    complaints += amiss or _devices(study, card, spaces)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
@@ -317,7 +318,7 @@ def _objective(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iter
 
 
 def _custom_resources(study: Sections) -> Iterator[Complaint]:
-    own = ("cpus", "gpus", "pack")
+    own = ("cpus", "gpus", "processes", "pack")
     for name in study.resources.custom:
         place: Place = ("resources", name)
         close = get_close_matches(name.lower(), own, n=1, cutoff=0.7)
@@ -335,13 +336,17 @@ def _custom_resources(study: Sections) -> Iterator[Complaint]:
             )
 
 
-def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+def _scales(study: Sections, spaces: Mapping[str, Space]) -> list[float]:
     values = {value for space in spaces.values() for value in space.axes.get(study.scale, ())}
-    scales = sorted(value for value in values if isinstance(value, int | float) and value > 0)
+    return sorted(value for value in values if isinstance(value, int | float) and value > 0)
+
+
+def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    scales = _scales(study, spaces)
     if not scales:
         return
-    tables = {"cpus": study.resources.cpus, "gpus": study.resources.gpus, **study.resources.custom}
-    for name, table in tables.items():
+    given = {name: getattr(study.resources, name) for name in ("cpus", "gpus", "processes")}
+    for name, table in {**given, **study.resources.custom}.items():
         if not isinstance(table, Mapping):
             continue
         place: Place = ("resources", name)
@@ -358,3 +363,47 @@ def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complai
                 f"no entry for {study.scale} {scales[0]:g}: an entry holds from its key upwards; "
                 f"start the table at {scales[0]:g}",
             )
+
+
+def _devices(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    """Yields what is wrong with the devices that each scale's trials are given; the tables have to
+    be right."""
+    for scale in _scales(study, spaces):
+        cpus, gpus = study.resources.cpus_at(scale), study.resources.gpus_at(scale)
+        processes, at = study.resources.processes_at(scale), f"at {study.scale} {scale:g}"
+        own = study.resources.model_copy(update={"gpus": 0.0}).processes_at(scale)
+        place: Place = ("resources", "gpus" if gpus > 1 else "processes")
+        if gpus and own > 1:
+            yield Complaint(
+                ("resources", "processes"),
+                f"processes is {own} {at}, where a trial has GPUs: each of them has one process; "
+                "give 1 there",
+            )
+        elif processes == 1:
+            continue
+        elif not isinstance(card, Parallel):
+            yield Complaint(
+                place,
+                f"{place[1]} is {processes} {at}, and workload {card.name} trains a trial on one "
+                "device; give 1 at most (a card of your own says that it can do more by being "
+                "workloads.workload.Parallel)",
+            )
+        elif not gpus and cpus < processes:
+            yield Complaint(
+                place,
+                f"processes is {processes} {at}, and they share cpus {cpus:g}; give {processes} "
+                "cpus at least",
+            )
+        else:
+            continue
+        return
+
+
+def problems_at(card: Card, study: Sections, point: Mapping[str, Any]) -> list[Problem]:
+    """Returns why a point cannot be run: what the card refuses about it, or about it on as many
+    devices as it is given."""
+    found, scale = card.problems(point), point.get(study.scale)
+    if found or not isinstance(card, Parallel) or not isinstance(scale, int | float):
+        return found
+    processes = study.resources.processes_at(scale)
+    return [] if processes == 1 else card.parallel_problems(point, processes)

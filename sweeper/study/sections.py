@@ -172,6 +172,13 @@ def _share(raw: Any, *, zero: bool) -> float:
     return value
 
 
+def _processes(raw: Any) -> int | dict[float, int]:
+    amount = _amount(raw, zero=False)
+    if isinstance(amount, dict):
+        return {key: _count(value) for key, value in amount.items()}
+    return _count(amount)
+
+
 def _amount_schema(**bounds: Any) -> WithJsonSchema:
     one = number_schema(**bounds)
     table = {"type": "object", "additionalProperties": one, "minProperties": 1}
@@ -243,6 +250,11 @@ Custom = Annotated[
         _amount_schema(minimum=0).json_schema
         | {"description": "A custom resource of a Ray cluster, or a table of it by scale."}
     ),
+]
+Processes = Annotated[
+    int | dict[float, int],
+    BeforeValidator(_processes),
+    _amount_schema(type="integer", minimum=1),
 ]
 AxisField = Annotated[Axis, BeforeValidator(parse_axis), WithJsonSchema(axis_schema({}))]
 
@@ -391,7 +403,13 @@ class Resources(Section):
         default=1.0, description="Processors a trial (fractions allowed), or a table by scale."
     )
     gpus: Gpus = Field(
-        default=0.0, description="GPUs a trial (fractions allowed), or a table by scale."
+        default=0.0,
+        description="GPUs a trial (fractions allowed), or a table by scale; on several it trains "
+        "data-parallel, in a process each.",
+    )
+    processes: Processes = Field(
+        default=1,
+        description="Processes that train a trial data-parallel on CPUs, or a table by scale.",
     )
     pack: Pack = Field(
         default="auto", description="Trials that train side by side in one process; auto decides."
@@ -409,6 +427,8 @@ class Resources(Section):
         """Returns what a trial is given at a value of the scale, by name; what it needs nothing
         of is left out."""
         given = {"cpus": self.cpus_at(scale), "gpus": self.gpus_at(scale)}
+        if not given["gpus"] and (processes := self.processes_at(scale)) > 1:
+            given["processes"] = processes
         return {k: v for k, v in (given | dict(self.custom_at(scale))).items() if v}
 
     @property
@@ -421,6 +441,11 @@ class Resources(Section):
         name; those of which it needs nothing are left out."""
         amounts = ((name, _at(table, scale)) for name, table in sorted(self.custom.items()))
         return tuple((name, amount) for name, amount in amounts if amount > 0)
+
+    def processes_at(self, scale: float) -> int:
+        """Returns the processes that train a trial at a value of the scale: one for every GPU,
+        or without GPUs as many as are asked for."""
+        return int(self.gpus_at(scale)) or int(_at(self.processes, scale))
 
 
 class Claim(Section):
@@ -458,7 +483,8 @@ class Sections(Section):
 
 
 def _at(amount: float | Mapping[float, float], scale: float) -> float:
-    """Returns the entry of the largest listed scale that does not exceed the given one."""
+    """Returns the entry of the largest listed scale that does not exceed the given one; of a
+    table that begins above it, which is refused, the first."""
     if not isinstance(amount, Mapping):
         return amount
-    return amount[max(key for key in amount if key <= scale)]
+    return amount[max((key for key in amount if key <= scale), default=min(amount))]

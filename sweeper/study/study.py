@@ -23,12 +23,12 @@ from pydantic_core import ErrorDetails
 
 from sweeper.errors import StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
-from sweeper.study.checks import review
+from sweeper.study.checks import problems_at, review
 from sweeper.study.sections import Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
-from workloads.workload import Card
+from workloads.workload import Card, Problem
 
 _WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources")
 """Sections that a study may leave out."""
@@ -115,6 +115,15 @@ class Study(Sections):
         if variant not in self._spaces:
             raise UnknownNameError("variant", variant, tuple(self._spaces))
         return self._spaces[variant]
+
+    def problems(self, point: Mapping[str, Any]) -> list[Problem]:
+        """Returns why a point cannot be run: what the workload refuses about it, or about it on
+        as many devices as it is given; empty if it can.
+
+        Args:
+            point: its settings, the scale among them.
+        """
+        return problems_at(self._card, self, point)
 
     def cells(self) -> Iterator[tuple[str, dict[str, Any], int]]:
         """Yields (variant, settings, seed) of every distinct cell, seeds fastest.

@@ -134,6 +134,22 @@ def test_plan_says_what_would_run_and_from_what_it_knows(sweeper: Sweeper, study
     assert {row["hours"] for row in unknown["rows"]} == {None}
 
 
+def test_the_hours_of_a_plan_are_those_of_trials_that_train_on_several_devices(
+    sweeper: Sweeper, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.engine.local_processors", lambda: 4)
+    text = study.read_text().replace("workload: planted", "workload: parallel_card:CARD")
+    study.write_text(f"{text}resources: {{cpus: 2, processes: 2}}\n")
+    document = sweeper("plan", study, "--json").document
+    assert document["slots"] == 2
+    query = "select sum(step_seconds) from probes"
+    with Store.open("store") as store:
+        ((seconds,),) = store.query(query).rows
+    hours = sum(row["hours"] for row in document["rows"])
+    steps, trials = 3, 72 / 3
+    assert hours * 3600 == pytest.approx(trials * steps * seconds / 2), "2 at a time"
+
+
 def test_a_study_of_the_store_is_replayed(sweeper: Sweeper, finished: Path) -> None:
     study = finished.with_name("again.yaml")
     text = finished.read_text().replace("name: planted", "name: again")

@@ -128,6 +128,23 @@ def test_custom_resources_come_from_their_table_too_and_leave_packs_as_they_are(
     assert Study.from_document(study.document).resources == study.resources
 
 
+@pytest.mark.parametrize("pack", ["auto", 4])
+def test_trials_of_several_devices_are_not_packed(pack: Any) -> None:
+    fixed = {"learning_rate": rates(4)}
+    study = llama(fixed, {"cpus": 2, "processes": {16: 1, 32: 2}, "pack": pack})
+    packs = make_packs(study, expand(study), processors=2)
+    assert sizes(packs) == [4, 1, 1, 1, 1]
+    assert [pack.shape.processes for pack in packs] == [1, 2, 2, 2, 2]
+
+
+def test_every_gpu_of_a_trial_has_a_process() -> None:
+    study = llama({"learning_rate": rates(1)}, {"cpus": 4, "gpus": {16: 0.5, 32: 2}})
+    shapes = [pack.shape for pack in make_packs(study, expand(study))]
+    assert shapes == [Shape(cpus=4, gpus=0.5), Shape(cpus=4, gpus=2, processes=2)]
+    assert [shape.threads for shape in shapes] == [4, 2], "the processes share the processors"
+    assert len({str(shape) for shape in shapes}) == 2
+
+
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (1.9, 1), (2, 2), (4, 4)])
 def test_a_worker_uses_one_thread_per_whole_processor(cpus: float, threads: int) -> None:
     assert Shape(cpus=cpus).threads == threads

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import parallel_card
 import pytest
 from engine_studies import planted
 
@@ -91,6 +92,20 @@ def test_finished_trials_are_preferred_over_a_probe(store: Store) -> None:
     assert source == "finished trials"
     assert seconds == pytest.approx(40 * sum(spent.values()) / len(spent))
     assert timings(plans, store, probe=False).seconds(trial) == (seconds, source)
+
+
+def test_every_device_of_a_trial_counts(store: Store) -> None:
+    parallel_card.CARD.closed = 0
+    resources = {"cpus": 2, "processes": 2}
+    plans = study(workload=parallel_card.NAME, resources=resources)
+    seconds, source = timings(plans, store).seconds(expand(plans)[0].trial)
+    ((device, step_seconds),) = store.query("select device, step_seconds from probes").rows
+    assert (device, source) == (f"2 x {processor()}", "probe")
+    assert seconds == pytest.approx(2 * 40 * step_seconds)
+    assert parallel_card.CARD.closed == 1
+    alone = study(workload=parallel_card.NAME)
+    timings(alone, store).seconds(expand(alone)[0].trial)
+    assert len(store.query("select * from probes").rows) == 2, "of one device it takes another"
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

@@ -196,6 +196,37 @@ BAD = {
     "table by words": Bad(
         "{32: 0.1}", "{small: 0.1}", 15, "resources.gpus", ("'small' is not a number",)
     ),
+    "several GPUs for a workload that uses one": Bad(
+        "{32: 0.1}",
+        "{32: 0.1, 64: 2}",
+        15,
+        "resources.gpus",
+        ("gpus is 2 at width 64", "trains a trial on one device", "workload.Parallel"),
+    ),
+    "several processes for a workload that uses one": Bad(
+        "cpus: 1, gpus: {32: 0.1}",
+        "cpus: 2, processes: 2",
+        15,
+        "resources.processes",
+        ("processes is 2 at width 32", "trains a trial on one device"),
+    ),
+    "processes on a GPU": Bad(
+        "cpus: 1, gpus: {32: 0.1}",
+        "processes: 2, gpus: 1",
+        15,
+        "resources.processes",
+        ("processes is 2 at width 32, where a trial has GPUs", "give 1 there"),
+    ),
+    "half a process": Bad(
+        "cpus: 1", "processes: 0.5", 15, "resources.processes", ("0.5 is not a whole number",)
+    ),
+    "processes that start late": Bad(
+        "cpus: 1",
+        "processes: {64: 2}",
+        15,
+        "resources.processes",
+        ("no entry for width 32",),
+    ),
     "pack": Bad("pack: auto", "pack: 0", 15, "resources.pack", ("auto and whole numbers",)),
     "text for a number": Bad(
         "steps: 100", "steps: many", 4, "fixed.steps", ("'many' is not a number", "at least 1")

@@ -62,6 +62,7 @@ LINES = (
     *("sweep: {width: [16, 32], learning_rate: [1]}", "fixed: {}", "variants: {}", "variants:"),
     *("budget: {trials: 0, flops: -1, hours: .inf}", "budget: {trials: 1e30}", "claims: x"),
     *("resources: {cpus: -1, gpus: {16: 2, 16.0: 1}, pack: 0}", "resources: {cpus: {}}"),
+    *("resources: {processes: 2}", "resources: {processes: {16: 1, 32: 1e9}, gpus: 2}"),
     *("resources: {cpus: 1e300, gpus: 1e300}", "objective: {metric: x, goal: up}", "objective:"),
     *(
         "search: {method: optuna, sampler: cmaes}",

@@ -37,6 +37,15 @@ claims:
 """
 
 
+PARALLEL = """\
+name: parallel
+scale: width
+fixed: {steps: 4}
+sweep: {width: [32, 64], learning_rate: [0.1]}
+"""
+RESOURCES = "resources: {cpus: 0.5, gpus: {32: 0.1, 64: 1}, pack: 4}"
+
+
 def _load(tmp_path: Path, text: str = TEXT) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(text)
@@ -99,6 +108,34 @@ def test_a_resource_table_holds_from_each_key_upwards(tmp_path: Path) -> None:
     resources = _load(tmp_path).resources
     assert [resources.gpus_at(scale) for scale in (32, 63, 64, 500)] == [0.1, 0.1, 1.0, 1.0]
     assert resources.cpus_at(64) == 0.5
+
+
+def test_a_trial_has_one_process_for_each_of_its_gpus(tmp_path: Path) -> None:
+    text = TEXT.replace(RESOURCES, "resources: {gpus: {32: 0.5, 64: 1}}")
+    resources = _load(tmp_path, text).resources
+    assert [resources.processes_at(scale) for scale in (32, 64)] == [1, 1]
+    several = "workload: parallel_card:CARD\n" + PARALLEL
+    resources = _load(tmp_path, several + "resources: {gpus: {32: 0, 64: 8}}").resources
+    assert [resources.processes_at(scale) for scale in (32, 64, 128)] == [1, 8, 8]
+    text = several + "resources: {cpus: 4, processes: {32: 1, 64: '2**2'}}"
+    resources = _load(tmp_path, text).resources
+    assert [resources.processes_at(scale) for scale in (32, 64)] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ("processes: 3, cpus: 3", "fixed.steps: 3 devices are no pairs"),
+        ("gpus: 5", "5 devices are no pairs"),
+        ("processes: 2", "processes is 2 at width 32, and they share cpus 1; give 2 cpus"),
+    ],
+)
+def test_devices_that_a_workload_refuses_are_refused(
+    resources: str, said: str, tmp_path: Path
+) -> None:
+    text = f"workload: parallel_card:CARD\n{PARALLEL}resources: {{{resources}}}"
+    with pytest.raises(StudyError, match=said):
+        _load(tmp_path, text)
 
 
 def test_an_unknown_variant_is_named_with_the_known_ones(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from workloads.optimizers import Unit
 from workloads.training import (
     Batch,
     InitialTensor,
+    Ranks,
     Training,
     compute_dtype,
     grouped,
@@ -152,9 +153,16 @@ class TwoLayerTrainer(Training):
     """Trains a pack of ``two_layer`` trials."""
 
     def __init__(
-        self, card: Card, members: Sequence[Member], *, threads: int, device: str
+        self,
+        card: Card,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        ranks: Ranks | None = None,
     ) -> None:
-        """Makes model, examples and optimizers; see :class:`TrainerFactory`."""
+        """Makes model, examples and optimizers; see :class:`TrainerFactory` and, for ``ranks``,
+        :class:`Training`."""
         plan = card.resolve(members[0].config)
         super().__init__(
             card,
@@ -166,4 +174,5 @@ class TwoLayerTrainer(Training):
             * plan.config["width"],
             threads=threads,
             device=device,
+            ranks=ranks,
         )

@@ -21,6 +21,7 @@ from workloads.training import (
     RMS_EPSILON,
     InitialTensor,
     Observe,
+    Ranks,
     Training,
     compute_dtype,
     grouped,
@@ -249,9 +250,10 @@ class LlamaTrainer(Training):
         threads: int,
         device: str,
         logits: int = LOGITS,
+        ranks: Ranks | None = None,
     ) -> None:
         """Makes model, data and optimizers; see :class:`TrainerFactory` and, for ``logits``,
-        :class:`Llama`."""
+        :class:`Llama`, for ``ranks`` :class:`Training`."""
         plan = card.resolve(members[0].config)
         shape = shape_of(plan.config)
         compute = compute_dtype(plan.config["dtype"], device)
@@ -265,4 +267,5 @@ class LlamaTrainer(Training):
             qk_clip=qk_clip_of(plan, model.peaks),
             threads=threads,
             device=device,
+            ranks=ranks,
         )

@@ -18,6 +18,7 @@ from workloads.training import (
     RMS_EPSILON,
     InitialTensor,
     Observe,
+    Ranks,
     Training,
     compute_dtype,
     grouped,
@@ -154,9 +155,16 @@ class MlpTrainer(Training):
     """Trains a pack of ``mlp`` trials."""
 
     def __init__(
-        self, card: Card, members: Sequence[Member], *, threads: int, device: str
+        self,
+        card: Card,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        ranks: Ranks | None = None,
     ) -> None:
-        """Makes model, data and optimizers; see :class:`TrainerFactory`."""
+        """Makes model, data and optimizers; see :class:`TrainerFactory` and, for ``ranks``,
+        :class:`Training`."""
         plan = card.resolve(members[0].config)
         shape = shape_of(plan.config)
         examples: int = shape.batch_size // plan.config["accumulation"]  # a pass
@@ -168,4 +176,5 @@ class MlpTrainer(Training):
             activation=examples * shape.width,
             threads=threads,
             device=device,
+            ranks=ranks,
         )

@@ -1,5 +1,6 @@
 """The training of a pack of models side by side: loop, passes, checkpoints."""
 
+from .crew import ParallelTraining as ParallelTraining
 from .devices import compute_dtype as compute_dtype
 from .loop import Training as Training
 from .model import RMS_EPSILON as RMS_EPSILON
@@ -10,6 +11,8 @@ from .model import grouped as grouped
 from .model import initial_parameters as initial_parameters
 from .model import tell_nobody as tell_nobody
 from .own import OwnTrainer as OwnTrainer
+from .ranks import Ranks as Ranks
+from .ranks import serve as serve
 from .sampling import sampled as sampled
 from .schedule import Schedule as Schedule
 from .schedule import warmup_steps as warmup_steps

@@ -16,6 +16,7 @@ from workloads.training.devices import denormals_flushed, device_name, members_t
 from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
+from workloads.training.ranks import Ranks
 from workloads.training.schedule import Schedule
 from workloads.workload import Card, Measurement, Member
 
@@ -57,6 +58,7 @@ class Training:
         threads: int,
         device: str,
         qk_clip: QKClip | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         """Puts parameters and optimizer on the device and loads the checkpoints, if any.
 
@@ -69,13 +71,14 @@ class Training:
             threads: processor threads.
             device: ``cpu`` or ``cuda``.
             qk_clip: what limits attention logits after an update, if anything does.
+            ranks: the processes that train the pack together; None is this one alone.
 
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
         """
         plans = [card.resolve(member.config) for member in members]
         config, derived = plans[0].config, plans[0].derived
-        self._threads, self._device = threads, device
+        self._threads, self._device, self._ranks = threads, device, ranks or Ranks()
         self._steps: int = derived["steps"]
         self._tokens_per_step: int = derived["tokens"] // derived["steps"]
         self._clip: float = config["clip"]
@@ -99,8 +102,9 @@ class Training:
             self._pack,
             model,
             together=members_together(len(members), numbers=activation, device=device),
-            accumulation=config["accumulation"],
+            accumulation=self._ranks.parts(config["accumulation"], config["batch_size"]),
             compiled=config["compile"],
+            ranks=self._ranks,
         )
 
     def run(self) -> Iterator[Sequence[Measurement]]:
@@ -203,9 +207,16 @@ class Training:
 
     @torch.no_grad()
     def _largest_weights(self) -> list[float]:
-        """Returns the largest absolute value of each member's weights; NaN if any is."""
-        peaks = [each.abs().flatten(1).amax(1) for each in self._pack.parameters.values()]
-        found: list[float] = torch.stack(peaks).amax(0).tolist()
+        """Returns the largest absolute value of each member's weights; NaN if any is.
+
+        Raises:
+            RuntimeError: another process does not have the same weights.
+        """
+        weights = self._pack.parameters.values()
+        peaks = torch.stack([each.abs().flatten(1).amax(1) for each in weights])
+        sums = torch.stack([each.flatten(1).sum(1) for each in weights])
+        self._ranks.require_same(torch.stack([peaks, sums]).double().nan_to_num(), "weights")
+        found: list[float] = peaks.amax(0).tolist()
         return found
 
     def _mark(self, state: MemberState, means: Mapping[str, float], weight: float) -> Measurement:

@@ -17,6 +17,7 @@ from workloads.optimizers import Unit
 from workloads.parameters import FoundTensor
 from workloads.training.loop import Training
 from workloads.training.model import Batch, InitialTensor, grouped
+from workloads.training.ranks import Ranks
 from workloads.workload import Card, Config, Member, Resolved
 
 
@@ -182,9 +183,16 @@ class OwnTrainer(Training):
     """Trains a pack of trials of a user's own module."""
 
     def __init__(
-        self, workload: TorchWorkload, members: Sequence[Member], *, threads: int, device: str
+        self,
+        workload: TorchWorkload,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        ranks: Ranks | None = None,
     ) -> None:
-        """Makes module, batches and optimizers; see :class:`TrainerFactory`."""
+        """Makes module, batches and optimizers; see :class:`TrainerFactory` and, for ``ranks``,
+        :class:`Training`."""
         plan = workload.resolve(members[0].config)
         super().__init__(
             workload,
@@ -194,6 +202,7 @@ class OwnTrainer(Training):
             activation=plan.config["batch_size"] * plan.config["width"],
             threads=threads,
             device=device,
+            ranks=ranks,
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import Pack
+from workloads.training.ranks import Ranks
 from workloads.training.sampling import uniform
 
 Losses = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
@@ -22,7 +23,14 @@ class Passes:
     """Takes the members of a pack through the model, as many at once as pay."""
 
     def __init__(
-        self, pack: Pack, model: Model, *, together: int, accumulation: int, compiled: bool
+        self,
+        pack: Pack,
+        model: Model,
+        *,
+        together: int,
+        accumulation: int,
+        compiled: bool,
+        ranks: Ranks | None = None,
     ) -> None:
         """Takes pack and model.
 
@@ -30,9 +38,12 @@ class Passes:
             pack: the pack, whose members may end in between.
             model: the model of its shape.
             together: members that go through the model at once, at least 1.
-            accumulation: equal parts of a batch that go through one after the other.
+            accumulation: equal parts of this process's share of a batch that go through one
+                after the other.
             compiled: True to compile the functions of the model.
+            ranks: the processes that share a batch; None is this one alone.
         """
+        self._ranks = ranks or Ranks()
         self._pack, self._together, self._accumulation = pack, together, accumulation
         self._losses: Losses = torch.compile(model.losses) if compiled else model.losses
         self._evaluated = torch.compile(model.evaluated) if compiled else model.evaluated
@@ -70,8 +81,25 @@ class Passes:
         """Returns what is measured of every held-out sequence, by name, [members, N]."""
         weights = {name: each[members] for name, each in self._pack.parameters.items()}
         number = len(self._pack.states[members])
-        parts = [self._evaluated(weights, *part) for part in stream.evaluation(number)]
-        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        sizes, found = [], {}
+        for index, part in enumerate(stream.evaluation(number)):
+            sizes.append(part.inputs.shape[1])
+            if index % self._ranks.size == self._ranks.rank:
+                found[index] = self._evaluated(weights, *part)
+        # One without a part of its own, for want of parts, takes the last one for its names.
+        like = next(iter(found.values()), None) or self._evaluated(weights, *part)
+        return {
+            name: self._ranks.total(
+                torch.cat(
+                    [
+                        found[index][name] if index in found else each.new_zeros(number, size)
+                        for index, size in enumerate(sizes)
+                    ],
+                    1,
+                )
+            )
+            for name, each in like.items()
+        }
 
     @torch.no_grad()
     def largest(
@@ -79,7 +107,9 @@ class Passes:
     ) -> Tensor:
         """Returns the largest values, [E, ...], of a function of parameters and inputs over the
         parts of a batch."""
-        return torch.cat([self._largest(function, members, batch) for members in self._slices()])
+        share = self._ranks.share(batch)
+        found = [self._largest(function, members, share) for members in self._slices()]
+        return self._ranks.largest(torch.cat(found))
 
     def _largest(
         self,
@@ -92,12 +122,12 @@ class Passes:
         return torch.stack([function(weights, part) for part in parts]).amax(0)
 
     def _backward(self, losses: Losses, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = [self._accumulated(losses, members, batch) for members in self._slices()]
+        share = self._ranks.share(batch)
+        parts = [self._accumulated(losses, members, share) for members in self._slices()]
         columns = zip(*(part[1] for part in parts), strict=True)
-        names = self._pack.parameters
-        return _joined([part[0] for part in parts]), {
-            name: _joined(column) for name, column in zip(names, columns, strict=True)
-        }
+        local = [_joined([part[0] for part in parts]), *map(_joined, columns)]
+        loss, *gradients = self._ranks.average(local)
+        return loss, dict(zip(self._pack.parameters, gradients, strict=True))
 
     def _accumulated(
         self, losses: Losses, members: slice, batch: Batch

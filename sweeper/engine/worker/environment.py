@@ -22,11 +22,12 @@ def hostname() -> str:
 
 
 @functools.cache
-def environment(threads: int) -> dict[str, Any]:
+def environment(threads: int, processes: int = 1) -> dict[str, Any]:
     """Returns what else decides the bits of a result than its config and seed.
 
     Args:
-        threads: processor threads that the trainer uses.
+        threads: processor threads that each process of the trainer uses.
+        processes: how many train a trial together.
     """
     versions = {name: _version(name) for name in PACKAGES}
     return {
@@ -35,6 +36,7 @@ def environment(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": threads,
+        "processes": processes,
         **{name: found for name, found in versions.items() if found is not None},
     }
 

@@ -17,7 +17,17 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
-from sweeper.engine.messages import Advanced, Ended, Event, Marked, Order, Reached, Saved, Task
+from sweeper.engine.messages import (
+    Advanced,
+    Ended,
+    Event,
+    Lost,
+    Marked,
+    Order,
+    Reached,
+    Saved,
+    Task,
+)
 from sweeper.engine.worker.attempt import (
     AttemptLog,
     disk_failure,
@@ -32,12 +42,15 @@ from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.study import find_card
 from workloads.workload import (
     Card,
+    Closes,
     DataUnavailableError,
     LetsGo,
     Measurement,
     Member,
+    ProcessLostError,
     ReadsTables,
     Trainer,
+    factory_of,
 )
 
 SLICE_SECONDS = 0.5
@@ -137,6 +150,8 @@ class Host:
                 self._fail(fault)
             if time.monotonic() >= until or any(isinstance(e, Marked) for e in self._events):
                 break
+        if self.done:
+            self._dismiss()
         self._progress()
         return self._taken_events()
 
@@ -146,6 +161,7 @@ class Host:
         for record in self._records.values():
             if not record.ended:
                 self._end(record, "stopped")
+        self._dismiss()
         return self._taken_events()
 
     def save(self) -> None:
@@ -201,10 +217,18 @@ class Host:
         until their pack ends."""
         trainer: object = self._trainer
         if self.done:
-            self._steps = self._trainer = None
+            self._dismiss()
         elif isinstance(trainer, LetsGo):
             for index in [i for i, task in enumerate(self._running) if task.key in keys]:
                 trainer.let_go(index)
+
+    def _dismiss(self) -> None:
+        """Lets the trainer go, with the processes that it may have started."""
+        trainer: object = self._trainer
+        self._steps = self._trainer = None
+        if isinstance(trainer, Closes):
+            with contextlib.suppress(Exception):  # its trials have ended, however it closes
+                trainer.close()
 
     def _taken_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -231,7 +255,7 @@ class Host:
             self._checkpoint()
 
     def _start(self, tasks: tuple[Task, ...]) -> None:
-        self._steps = self._trainer = None
+        self._dismiss()
         # Whatever fails from here on is theirs.
         self._running = tuple(t for t in tasks if not self._records[t.key].ended)
         for record in self._unfinished():
@@ -281,7 +305,8 @@ class Host:
     def _build(self, tasks: Sequence[Task]) -> Trainer:
         """Builds a trainer from the newest checkpoints. One that cannot be read is skipped with
         a warning; in a pack nobody knows whose it is, so its members are built alone."""
-        factory, shape = self._card.trainer(), self.order.shape
+        shape = self.order.shape
+        factory = factory_of(self._card, shape.processes)
         records = [self._records[task.key] for task in tasks]
         while True:
             members = [
@@ -332,7 +357,7 @@ class Host:
             kind,
             device=self._device,
             host=hostname(),
-            environment=environment(self.order.shape.threads),
+            environment=environment(self.order.shape.threads, self.order.shape.processes),
             error=error,
         )
         self._tell(record, outcome)
@@ -354,9 +379,12 @@ class Host:
         self._account_time()
         unfinished = self._unfinished()
         alone = len(self._running) == 1
-        self._running, self._steps, self._trainer = (), None, None
+        self._running = ()
+        self._dismiss()
         reason = _environment(fault)
-        if reason is not None:
+        if issubclass(type(fault), ProcessLostError):
+            self._lose(text_of(fault))
+        elif reason is not None:
             for record in self._records.values():
                 if not record.ended:
                     self._end(record, "stopped", reason)
@@ -368,11 +396,19 @@ class Host:
         else:
             self._packs.extendleft((record.task,) for record in reversed(unfinished))
 
+    def _lose(self, how: str) -> None:
+        """Gives the order back: a part of the trainer died as a worker may, and what is left of
+        the order runs again as after the death of a worker."""
+        for record in self._records.values():
+            record.ended = True
+        self._events.append(Lost(order=self.order.number, reason=f"{how} on {hostname()}"))
+
     def _account_time(self) -> None:
         now = time.monotonic()
         unfinished = self._unfinished()
+        spent = (now - self._clock) * self.order.shape.processes
         for record in unfinished:
-            record.device_seconds += (now - self._clock) / len(unfinished)
+            record.device_seconds += spent / len(unfinished)
         self._clock = now
 
     def _checkpoint(self) -> None:

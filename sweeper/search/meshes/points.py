@@ -228,7 +228,7 @@ class Points:
                 point[name] = canonical_value(settings[name], value)
             except ValueError as error:
                 return f"{name} {value:g}: {error}"
-        problems = self.study.card.problems(point)
+        problems = self.study.problems(point)
         return problems[0].message if problems else None
 
     def add(self, values: Sequence[float], seeds: Sequence[int]) -> list[PlannedTrial]:

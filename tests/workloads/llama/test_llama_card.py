@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workloads.llama.card import LLAMA
+from workloads.llama.card import LLAMA, LlamaCard
 from workloads.llama.shape import mlp_hidden
 from workloads.optimizers.spec import OPTIMIZERS, SPECS
 from workloads.parametrization.decay import CONVENTIONS, DECAY_RULES
@@ -318,6 +318,30 @@ def test_what_cannot_be_trained_is_refused_with_what_to_do(
     with pytest.raises(ValueError) as refusal:
         LLAMA.resolve({**BASE, **changes})
     assert str(refusal.value) == problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("processes", "message"),
+    [
+        (2, None),
+        (12, None),
+        (
+            5,
+            "12 does not divide into equal parts for 5 devices; use 10 or 15, or 1 device",
+        ),
+        (8, "use 8 or 16, or 4 devices"),
+        (16, "use 16, or 4 devices"),
+        (10**300, "devices"),
+    ],
+)
+def test_a_batch_has_to_divide_into_equal_parts_for_the_devices(
+    processes: int, message: str | None
+) -> None:
+    problems = LlamaCard().parallel_problems({**BASE, "batch_size": 12}, processes)
+    assert bool(problems) == (message is not None)
+    for problem in problems:
+        assert problem.keys == ("batch_size",)
+        assert message in problem.message
 
 
 def test_all_problems_are_told_at_once() -> None:
