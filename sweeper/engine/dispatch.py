@@ -21,7 +21,7 @@ from sweeper.engine.messages import (
 )
 from sweeper.engine.packing import Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
-from sweeper.engine.withheld import LeasedByOthers, Withheld
+from sweeper.engine.withheld import KeysOfOrders, LeasedByOthers, Withheld
 from sweeper.errors import EnvironmentFault
 from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths, Wish
@@ -78,6 +78,8 @@ class Dispatcher:
         parked: slots that idle at quarantined places.
         refused: keys that another run had claimed or finished when their turn came.
         withheld: packs that are held back because somebody wants it.
+        dropped, dominated, halted: trials that workers are to be told of: given up, dominated, and
+            to be stopped with a checkpoint.
         fault: what a worker had to stop for, which ended the run; None if nothing.
     """
 
@@ -126,9 +128,7 @@ class Dispatcher:
         self._deaths, self._idle_deaths = 0, idle_deaths
         self._flying: dict[int, _Flight] = {}
         self._failures: dict[str, Pack] = {}
-        self._dropped: dict[int, set[str]] = {}
-        self._dominated: dict[int, set[str]] = {}
-        self._halted: dict[int, set[str]] = {}
+        self.dropped, self.dominated, self.halted = KeysOfOrders(), KeysOfOrders(), KeysOfOrders()
         self._halting: set[str] = set()  # whose stop is no accident
         self._number = 0
         self._lock = threading.RLock()
@@ -195,7 +195,7 @@ class Dispatcher:
                 self._waiting[shape] = deque(self.withheld.sort(packs))
             for number, flight in self._flying.items():
                 if keys := {key for key in flight.trials if self._wish_of(key) is not None}:
-                    self._halted.setdefault(number, set()).update(keys)
+                    self.halted.add(number, keys)
                     self._halting |= keys
             if not self.finished:
                 self.lift()
@@ -219,8 +219,6 @@ class Dispatcher:
             slots = Counter({shape: len(self._waiting[shape]) for shape in self.shapes()})
             slots.update(flight.order.shape for flight in self._flying.values())
             return slots
-
-    # Orders -----------------------------------------------------------------------------------
 
     def take(self, shape: Shape, count: int = 1) -> list[Order]:
         """Claims up to ``count`` next packs of a shape, in one transaction, as orders.
@@ -280,8 +278,6 @@ class Dispatcher:
             if task.key in flight.trials:
                 self._record(Outcome(key=task.key, attempt=task.attempt, kind="stopped"))
 
-    # Trials of other controllers --------------------------------------------------------------
-
     def held(self) -> set[str]:
         """Returns the keys whose claims are ours: handed out and not ended."""
         with self._lock:
@@ -299,36 +295,14 @@ class Dispatcher:
                 for key in gone:
                     self._leave(flight.trials.pop(key), flight.order.shape)
                 if gone:
-                    self._dropped.setdefault(number, set()).update(gone)
+                    self.dropped.add(number, gone)
                 self._land(number, flight)
-
-    def dropped(self) -> dict[int, frozenset[str]]:
-        """Returns what was given up since this was last asked: keys by number of the order."""
-        with self._lock:
-            found, self._dropped = self._dropped, {}
-        return {number: frozenset(keys) for number, keys in found.items()}
-
-    def dominated(self) -> dict[int, frozenset[str]]:
-        """Returns what is to be ended as dominated since this was last asked: keys by number of
-        the order."""
-        with self._lock:
-            found, self._dominated = self._dominated, {}
-        return {number: frozenset(keys) for number, keys in found.items()}
-
-    def halted(self) -> dict[int, frozenset[str]]:
-        """Returns what is to be stopped with a checkpoint since this was last asked: keys by
-        number of the order."""
-        with self._lock:
-            found, self._halted = self._halted, {}
-        return {number: frozenset(keys) for number, keys in found.items()}
 
     def _leave(self, trial: Trial, shape: Shape) -> None:
         """Leaves a trial to the controller that has claimed it; the budget of the study pays for
         it all the same."""
         self.refused.add(trial.key)
         self.leased_by_others.put(Pack(shape=shape, trials=(trial,)))
-
-    # Events -----------------------------------------------------------------------------------
 
     def handle(self, *events: Event) -> None:
         """Takes in what workers reported; an outcome of an order that was given up is still
@@ -386,7 +360,7 @@ class Dispatcher:
             if flight is None or event.key not in flight.trials or self._is_dominated is None:
                 return
             if self._is_dominated(event.key, event.step, event.value):
-                self._dominated.setdefault(event.order, set()).add(event.key)
+                self.dominated.add(event.order, {event.key})
 
     def _count_deaths(self, event: Event) -> None:
         """When worker processes die again and again and none gets as far as beginning an order,
@@ -439,7 +413,9 @@ class Dispatcher:
         elif outcome.kind == "stopped":
             excused = flight.slot in self._excused or trial.key in self._halting
             self._halting.discard(trial.key)
-            if excused or self._retries.after_stop(trial.key, kept=self._kept_step(trial.key)):
+            if excused or self._retries.after_stop(
+                trial.key, kept=self._paths.kept_step(trial.key)
+            ):
                 flight.again.append(trial)
         elif outcome.kind in FAILED:
             asked = self.health.failed(place, trial.key)
@@ -493,7 +469,9 @@ class Dispatcher:
                     self.health.failed(flight.place, key)
             attempts = {task.key: task.attempt for task in order.tasks}
             outcomes = [
-                self._retries.after_loss(key, attempts[key], event, kept=self._kept_step(key))
+                self._retries.after_loss(
+                    key, attempts[key], event, kept=self._paths.kept_step(key)
+                )
                 for key in trials
             ]
             avoid = frozenset() if event.node else frozenset({flight.place})
@@ -513,11 +491,6 @@ class Dispatcher:
                 for outcome in outcomes
                 if outcome.kind in FAILED
             ]
-
-    def _kept_step(self, key: str) -> int:
-        """The step of a trial's newest checkpoint; 0 without one."""
-        checkpoints = self._paths.checkpoints_of(key)
-        return self._paths.step_of(checkpoints[-1]) if checkpoints else 0
 
 
 _ONCE_MORE = {

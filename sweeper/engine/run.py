@@ -417,9 +417,9 @@ class Run:
                 )
                 dispatcher.handle(began)
                 while not host.done:
-                    host.drop(dispatcher.dropped().get(order.number, ()))
-                    host.end_dominated(dispatcher.dominated().get(order.number, ()))
-                    host.halt(dispatcher.halted().get(order.number, ()))
+                    host.drop(dispatcher.dropped.take().get(order.number, ()))
+                    host.end_dominated(dispatcher.dominated.take().get(order.number, ()))
+                    host.halt(dispatcher.halted.take().get(order.number, ()))
                     ending = self.stopping or isinstance(dispatcher.fault, StoreMoved)
                     dispatcher.handle(*(host.stop() if ending else host.advance()))
         if self.stopping:

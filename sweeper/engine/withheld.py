@@ -109,6 +109,25 @@ class Withheld:
         return "pause" if wish is None else wish.kind  # soon to be lifted
 
 
+class KeysOfOrders:
+    """Keys of trials by the number of their order, to be told to workers once; thread-safe."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, order: int, keys: Collection[str]) -> None:
+        """Notes trials of an order."""
+        with self._lock:
+            self._keys.setdefault(order, set()).update(keys)
+
+    def take(self) -> dict[int, frozenset[str]]:
+        """Returns what was noted since this was last asked."""
+        with self._lock:
+            found, self._keys = self._keys, {}
+        return {number: frozenset(keys) for number, keys in found.items()}
+
+
 class LeasedByOthers:
     """Trials that other controllers hold the leases of, as packs of one; thread-safe."""
 

@@ -122,7 +122,7 @@ class Controller:
         """Goes once through what the thread of the heartbeat does."""
         with suppress(StoreError):
             self.run.lease_keeper.beat()
-        for number, keys in self.dispatcher.dropped().items():
+        for number, keys in self.dispatcher.dropped.take().items():
             for worker in self.workers:
                 if worker.order.number == number:
                     worker.tasks = [task for task in worker.tasks if task.key not in keys]

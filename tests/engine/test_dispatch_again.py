@@ -110,8 +110,8 @@ def test_what_another_controller_has_taken_over_is_dropped_and_comes_back_if_it_
     lost, *kept = keys([order])
     assert office.held() == {lost, *kept}
     office.drop({lost})
-    assert office.dropped() == {order.number: frozenset({lost})}
-    assert office.dropped() == {}
+    assert office.dropped.take() == {order.number: frozenset({lost})}
+    assert office.dropped.take() == {}
     assert office.held() == set(kept)
     assert office.leased_by_others.keys == {lost}
     office.come_back([lost])

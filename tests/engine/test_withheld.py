@@ -66,11 +66,11 @@ def test_what_runs_is_halted_with_its_order_and_put_back_in_front() -> None:
     first, second = scene.office.take(SHAPE, 2)
     begin(scene.office, second, "here")
     scene.want("pause", *scene.keys)
-    assert scene.office.halted() == {
+    assert scene.office.halted.take() == {
         first.number: frozenset(keys([first])),
         second.number: frozenset(keys([second])),
     }
-    assert scene.office.halted() == {}, "each is told once"
+    assert scene.office.halted.take() == {}, "each is told once"
     for order in (second, first):
         stopped(scene.office, order, order.tasks[0].key)
     scene.wanted.clear()

@@ -252,9 +252,9 @@ class Exchange:
             self._mailbox.exchange.remote(
                 orders,
                 patience,
-                drop=dispatcher.dropped(),
-                dominated=dispatcher.dominated(),
-                halt=dispatcher.halted(),
+                drop=dispatcher.dropped.take(),
+                dominated=dispatcher.dominated.take(),
+                halt=dispatcher.halted.take(),
                 quarantined=dispatcher.health.quarantined,
                 leave=self._roster.leaving(),
                 draining=capacity.nodes.draining,

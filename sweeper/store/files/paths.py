@@ -110,6 +110,11 @@ class Paths:
         names = self.files.names(self.checkpoint_folder(key))
         return sorted(filter(_STEP.fullmatch, names), key=self.step_of)
 
+    def kept_step(self, key: str) -> int:
+        """Returns the step of a trial's newest checkpoint; 0 without one."""
+        checkpoints = self.checkpoints_of(key)
+        return self.step_of(checkpoints[-1]) if checkpoints else 0
+
     def lone_journals_of(self, key: str) -> list[str]:
         """Returns the journals of a trial whose checkpoint is not there, the last step last."""
         names = self.files.names(self.checkpoint_folder(key))
