@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import io
+import json
 import logging
 import os
 import sys
@@ -28,12 +29,16 @@ from sweeper.cli.status import export, report, sql, status
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import prune, retry, verify
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
+from sweeper.secrets import has_password, redacted
 from sweeper.words import visible
 
 GARBAGE = 500_000
 """Objects made before Python looks for cycles; its default of 700 (2,000 since 3.13) looks through
 everything again and again while a large study is read, a tenth of the time of its answer. What an
 answer loads and makes are some 120,000."""
+
+HIDDEN = "SWEEPER_ARGUMENTS"
+"""Variable with the arguments of a program that was started again to hide them."""
 
 
 app = typer.Typer(
@@ -80,6 +85,7 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
+    _hide_passwords()
     gc.set_threshold(GARBAGE)
     # At its end Python would look through everything once more, for as long as a small answer.
     atexit.register(gc.freeze)
@@ -95,9 +101,26 @@ def main() -> None:
         raise
 
 
+def _hide_passwords() -> None:
+    """Starts the program again, with its command line in the environment, where that holds a URL
+    with a password: every user of a machine can read the command lines of all processes, and Ray
+    shows that of a run in its dashboard."""
+    hidden = os.environ.pop(HIDDEN, None)
+    if hidden is not None:
+        sys.argv[1:] = json.loads(hidden)
+        return
+    words = sys.argv[1:]
+    ours = words == sys.orig_argv[len(sys.orig_argv) - len(words) :]
+    if ours and os.name == "posix" and any(map(has_password, words)):
+        line = [redacted(word, {}) for word in sys.orig_argv]
+        sys.stdout.flush()
+        os.execve(sys.executable, line, {**os.environ, HIDDEN: json.dumps(words)})
+
+
 def _call() -> None:
     _prepare_streams()
     notes = logging.StreamHandler(sys.stderr)
+    notes.addFilter(_redact)
     notes.setFormatter(logging.Formatter("note: %(message)s"))
     log = logging.getLogger("sweeper")
     log.setLevel(logging.INFO)
@@ -105,10 +128,15 @@ def _call() -> None:
     try:
         _answer()
     except SweeperError as fault:
-        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
+        print(f"sweeper: {visible(redacted(str(fault)))}", file=sys.stderr)
         raise SystemExit(fault.exit_code) from None
     finally:
         log.removeHandler(notes)
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), ()
+    return True
 
 
 def _answer() -> None:

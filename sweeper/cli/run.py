@@ -19,6 +19,7 @@ from sweeper.cli.options import (
     StoreOption,
     StrictOption,
     StudyFile,
+    TrustOption,
     runnable_study,
 )
 from sweeper.cli.text import console, print_json
@@ -58,6 +59,7 @@ def run(
         typer.Option(min=0.0, help="End a Ray worker that is silent for so long; 0 never."),
     ] = 1800.0,
     strict: StrictOption = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
@@ -70,7 +72,7 @@ def run(
             f"--address {address} names a Ray cluster, and --executor inline does without Ray; "
             "leave one of the two out"
         )
-    asked = runnable_study(study, store=store, search=search)
+    asked = runnable_study(study, store=store, search=search, trust=trust)
     with Store.open(store, checked=True) as opened:
         work = Run(
             asked,

@@ -31,6 +31,7 @@ from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
+from sweeper.secrets import redacted
 from sweeper.store import signature, signer_has_ended
 
 
@@ -287,5 +288,5 @@ def _last_lines(slot: Any) -> list[str]:
         text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
     except OSError as fault:
         text = f"what it said cannot be read: {fault}"
-    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = [line.strip() for line in redacted(text).strip().splitlines()]
     return lines or [f"{slot.trial_id} left no message"]

@@ -29,6 +29,7 @@ from sweeper.engine.worker.attempt import (
 from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
+from sweeper.secrets import redacted
 from sweeper.study import find_card
 from workloads.workload import (
     Card,
@@ -108,7 +109,7 @@ class Host:
 
     @functools.cached_property
     def _card(self) -> Card:
-        card = find_card(self.order.workload)
+        card = find_card(self.order.workload, trust=True)
         if isinstance(card, ReadsTables):
             return card.with_tables(self.order.paths.find_table)
         return card
@@ -318,12 +319,12 @@ class Host:
             device=self._device,
             host=hostname(),
             environment=environment(self.order.shape.threads),
-            error=error,
+            error=None if error is None else redacted(error),
         )
         self._tell(record, outcome)
 
     def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
-        warnings = tuple(record.warnings)
+        warnings = tuple(map(redacted, record.warnings))
         self._events.append(
             Ended(
                 order=self.order.number,
