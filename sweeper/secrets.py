@@ -38,11 +38,14 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
     """Returns the values of variables whose names tell of a secret, the longest first; the names
     of files that hold one are none."""
     found = {
-        value
-        for name, value in environ.items()
-        if _NAMES.search(name) and not _PLACES.search(name) and len(value) >= SHORTEST
+        value for name, value in environ.items() if is_secret(name) and len(value) >= SHORTEST
     }
     return sorted(found, key=len, reverse=True)
+
+
+def is_secret(name: str) -> bool:
+    """Returns whether the name of a variable tells that it keeps a secret."""
+    return bool(_NAMES.search(name)) and not _PLACES.search(name)
 
 
 def has_password(text: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search import SearchAlgorithm
@@ -31,7 +32,7 @@ from sweeper.engine.ray.pulse import Call, aside
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
-from sweeper.secrets import redacted
+from sweeper.secrets import is_secret, redacted
 from sweeper.store import signature, signer_has_ended
 
 
@@ -202,6 +203,10 @@ def _tune(dispatcher: Dispatcher, mailbox: Any, exchange: Exchange, scratch: Pat
         # The death of a worker is told by a note and kept in the store; Tune would print it with
         # a long traceback into the live view.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Tune would put AWS's keys into the runtime environment of every slot, which Ray writes to its
+    # logs on every node as it stands. Workers inherit those of their node.
+    copied = class_cache.ENV_VARS_TO_PROPAGATE
+    copied.difference_update([*filter(is_secret, copied)])
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(
