@@ -38,7 +38,7 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A node dies, one joins, the database is restarted, and a node is cut off and comes back."""
-    study = small_study(200 if LONG else 44, times=2)
+    study = small_study(200 if LONG else 56, times=2)
     options = ["--address", nodes.cluster.address]
     run = program(study, "ray", store=lone_postgres.get_uri(), options=options)
     run.start()
@@ -53,13 +53,11 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     lone_postgres.ensure_postgres_running()
     more(run)
     await_work(run, nodes, witness, cut)
-    stopped = nodes.cut_off(cut)
+    stopped = cut_off_at_work(run, nodes, witness, cut)
     await_lost(run, 2)
     time.sleep(CUT_SECONDS)
     more(run)
-    for pid in stopped:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+    go_on(stopped)
     assert run.alive, f"the study is too short: {run.said}"
     assert run.wait(300) == 0, run.said
     sound(run, {0})
@@ -79,6 +77,28 @@ def await_work(run: Program, nodes: Nodes, witness: Witness, node: Any) -> None:
         assert run.alive, run.said
         assert time.monotonic() < until, run.said
         time.sleep(0.1)
+
+
+def cut_off_at_work(run: Program, nodes: Nodes, witness: Witness, node: Any) -> list[int]:
+    """Stops a node in the middle of a trial; returns its processes."""
+    until = time.monotonic() + 90
+    while True:
+        stopped = nodes.cut_off(node)
+        time.sleep(0.1)
+        last = {part.pid: part.last for part in witness.stretches() if part.pid in stopped}
+        if any(step < 2 * STEPS for step in last.values()):
+            return stopped
+        go_on(stopped)
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.5)
+
+
+def go_on(stopped: list[int]) -> None:
+    """Lets processes go on that are still there."""
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def await_lost(run: Program, count: int) -> None:

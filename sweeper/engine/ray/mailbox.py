@@ -21,6 +21,14 @@ PARK: Literal["park"] = "park"
 """What a slot at a quarantined place is given: it idles, and nobody else is put in its place."""
 
 
+POSTS_PER_SECOND = 200.0
+"""Posts of slots that have nothing to tell, all slots together: each costs the mailbox about half
+a millisecond, and they are as many as slots however long a trial takes."""
+
+LONGEST_QUIET = 5.0
+"""Seconds after which a slot posts all the same, and so hears that it has to stop."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerProcess:
     """One process of a slot; a restarted slot has another one.
@@ -48,11 +56,13 @@ class Reply:
         stop: it has to write checkpoints and end.
         drop: keys of its order that another controller runs now.
         dominated: keys of its order that are to end as dominated.
+        quiet: seconds in which it need not post again unless it has news.
     """
 
     stop: bool = False
     drop: frozenset[str] = frozenset()
     dominated: frozenset[str] = frozenset()
+    quiet: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ class Mailbox:
         self._parked: set[str] = set()
         self._more_orders = asyncio.Event()
         self._more_events = asyncio.Event()
+        self._silence = math.inf
         self._closed = False
 
     async def pull(
@@ -153,7 +164,13 @@ class Mailbox:
         if hold is None:
             return Reply(stop=self._closed)
         hold.heard = _now()
-        return Reply(stop=self._closed, drop=hold.drop, dominated=hold.dominated)
+        return Reply(
+            stop=self._closed, drop=hold.drop, dominated=hold.dominated, quiet=self._quiet()
+        )
+
+    def _quiet(self) -> float:
+        """How long a slot with nothing to tell may say nothing: longer, the more there are."""
+        return min(len(self._held) / POSTS_PER_SECOND, LONGEST_QUIET, self._silence / 4)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot.
@@ -188,7 +205,7 @@ class Mailbox:
             quarantined: places that are given no more orders.
             silence: seconds after which a process that says nothing is reported.
         """
-        self._quarantined = quarantined
+        self._quarantined, self._silence = quarantined, silence
         for order in orders:
             self._orders.setdefault(order.shape, deque()).append(order)
         if orders:

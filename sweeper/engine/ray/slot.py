@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from os import _exit  # kept: a trial's call of it is turned into its failure
 from typing import Any
 
 import ray
 from ray import tune
 
-from sweeper.engine.messages import Event, Order, Shape
+from sweeper.engine.messages import Advanced, Event, Order, Shape
 from sweeper.engine.ray.mailbox import PARK, Reply, WorkerProcess
 from sweeper.engine.worker import Host, hostname
 
@@ -62,6 +63,7 @@ class Slot(tune.Trainable):
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
+        self._silent_until = 0.0
         self._orphaned = False
         os.environ["OMP_NUM_THREADS"] = str(self._shape.threads)
 
@@ -95,8 +97,12 @@ class Slot(tune.Trainable):
         if host.done:
             self._host = None
             return
+        if time.monotonic() < self._silent_until and not _has_news(self._events):
+            self._events = self._events[-1:]  # how far it is now
+            return
         events, self._events = self._events, []
         reply: Reply | None = self._heard(self._mailbox.post.remote(self._name, events))
+        self._silent_until = time.monotonic() + (0.0 if reply is None else reply.quiet)
         if reply is not None and reply.drop:
             host.drop(reply.drop)
         if reply is not None and reply.dominated:
@@ -137,6 +143,10 @@ class Slot(tune.Trainable):
         if self._events:
             self._heard(self._mailbox.post.remote(self._name, self._events))
             self._events = []
+
+
+def _has_news(events: Sequence[Event]) -> bool:
+    return any(not isinstance(event, Advanced) for event in events)
 
 
 def _leave_signals() -> None:

@@ -13,7 +13,14 @@ from engine_studies import order_of
 from virtual_time import now, run
 
 from sweeper.engine.messages import Advanced, Died, Event, Lost, Order, Parked, Shape, Started
-from sweeper.engine.ray.mailbox import PARK, Mailbox, Reply, WorkerProcess
+from sweeper.engine.ray.mailbox import (
+    LONGEST_QUIET,
+    PARK,
+    POSTS_PER_SECOND,
+    Mailbox,
+    Reply,
+    WorkerProcess,
+)
 
 SHAPE = Shape()
 
@@ -312,7 +319,7 @@ def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> No
         return before, after, [left == keys[:1], after.drop == {keys[0]}], await pull(box, "c")
 
     before, after, truths, third = run(scene())
-    assert before == Reply()
+    assert before == Reply(quiet=1 / POSTS_PER_SECOND)
     assert not after.stop
     assert len(after.dominated - after.drop) == 1
     assert truths == [True, True]
@@ -354,3 +361,27 @@ def test_the_loss_of_a_node_is_told_from_that_of_a_worker() -> None:
         (1, True),
         (2, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("slots", "silence", "quiet"),
+    [
+        (1, 1800.0, 1 / POSTS_PER_SECOND),
+        (400, 1800.0, 400 / POSTS_PER_SECOND),
+        (5000, 1800.0, LONGEST_QUIET),
+        (400, 4.0, 1.0),
+    ],
+)
+def test_slots_post_the_more_seldom_the_more_there_are(
+    slots: int, silence: float, quiet: float
+) -> None:
+    """Yet often enough not to be taken for silent."""
+
+    async def scene() -> Reply:
+        box = Mailbox()
+        await box.exchange(orders(slots), 0.0, silence=silence)
+        for number in range(slots):
+            await pull(box, str(number))
+        return await box.post("0", [])
+
+    assert run(scene()).quiet == quiet
