@@ -143,6 +143,13 @@ def test_a_place_that_is_refused_is_told_without_its_password(place: str, writte
     assert PASSWORD not in said
 
 
+@pytest.mark.parametrize("words", [["run", "s.yaml", "{}"], ["{}"], ["run", "--no", "{}"]])
+def test_a_command_line_that_is_refused_is_told_without_its_password(words: list[str]) -> None:
+    url = f"postgresql://me:{PASSWORD}@host/db"
+    said = _answer(*(word.format(url) for word in words))
+    assert "Usage: " in said and PASSWORD not in said
+
+
 def test_a_password_leaves_the_command_line_and_no_other_word_of_it(tmp_path: Path) -> None:
     url = f"postgresql://me:{PASSWORD}@10.255.255.1/db?connect_timeout=60"
     command = [sys.executable, "-m", "sweeper.cli", "sql", "select 'a b',\n'*'", "--store", url]

@@ -13,9 +13,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import sweeper
 from sweeper.cli.compare import compare
@@ -41,8 +42,21 @@ HIDDEN = "SWEEPER_ARGUMENTS"
 """Variable with the arguments of a program that was started again to hide them."""
 
 
+class _Discreet(TyperGroup):
+    """The commands; what is wrong with a command line is told without the passwords in it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as fault:
+            if isinstance(said := getattr(fault, "message", None), str):
+                fault.message = redacted(said)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
     name="sweeper",
+    cls=_Discreet,
     help="Finds how the best hyperparameters move as a model grows, and says how sure it is.",
     no_args_is_help=True,
     add_completion=False,
