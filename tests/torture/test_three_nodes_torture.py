@@ -1,4 +1,4 @@
-"""Three nodes, a server and shared files under one study, and all that befalls them in turn."""
+"""Three nodes, PostgreSQL and S3 under one study, and all that befalls them in turn."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from engine_program import Program
+from engine_program import MARK, Program
 from engine_studies import attempts_of
+from fault_proxy import FaultProxy
 from long_form import LONG
 from torture_nodes import Nodes
-from torture_program import STEPS, Bits, await_curves, curves, settled, small_study, sound
+from torture_program import STEPS, Bits, settled, small_study, sound
 from witnessed_card import PAUSE, Witness, trained_again
 
 from sweeper.store.store import Store
@@ -24,22 +25,36 @@ CUT_SECONDS = 60.0 if LONG else 0.0
 """How long a node is cut off at least, beyond the time after which it is given up."""
 
 DOWN_SECONDS = 30.0 if LONG else 3.0
-"""How long the server of the database is away."""
+"""How long the server of the database is away, and the bucket answers 503."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 
+@pytest.fixture
+def bucket(
+    s3: str, s3_server: tuple[str, int], lone_postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FaultProxy]:
+    """Yields what all of this test's processes reach their bucket through."""
+    proxy = FaultProxy(*s3_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("SWEEPER_FILES", s3)
+    yield proxy
+    proxy.close()
+
+
 def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
-    nodes: Nodes,
     lone_postgres: Any,
+    bucket: FaultProxy,
+    nodes: Nodes,
     program: Callable[..., Program],
     calm: Callable[[Study], Bits],
     witness: Witness,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A node dies, one joins, the database is restarted, and a node is cut off and comes back."""
+    """A node dies, one joins, the database is restarted, the bucket answers 503, and a node is cut
+    off and comes back."""
     study = small_study(200 if LONG else 56, times=2)
-    options = ["--address", nodes.cluster.address]
+    options = ["--address", nodes.cluster.address, "--checkpoint-seconds", "0.5"]
     run = program(study, "ray", store=lone_postgres.get_uri(), options=options)
     run.start()
     doomed, cut = nodes.others
@@ -50,7 +65,12 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     await_work(run, nodes, witness, nodes.others[-1])
     os.kill(lone_postgres.get_pid(), signal.SIGQUIT)
     time.sleep(DOWN_SECONDS)
-    lone_postgres.ensure_postgres_running()
+    with monkeypatch.context() as patch:
+        patch.delenv(MARK)  # it is no process of the cluster
+        lone_postgres.ensure_postgres_running()
+    more(run)
+    bucket.busy_for(DOWN_SECONDS)
+    time.sleep(DOWN_SECONDS)
     more(run)
     await_work(run, nodes, witness, cut)
     stopped = cut_off_at_work(run, nodes, witness, cut)
@@ -113,5 +133,8 @@ def await_lost(run: Program, count: int) -> None:
 
 def more(run: Program) -> None:
     """Returns once the run has got further."""
-    await_curves(run, curves(run) + 1)
-    assert run.alive, f"the study is too short: {run.said}"
+    until, had = time.monotonic() + 90, len(run.results())
+    while len(run.results()) <= had:
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.2)
