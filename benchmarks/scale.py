@@ -1,6 +1,6 @@
 """What a hundred thousand trials on a thousand slots cost the controller.
 
-A thousand worker processes need some 150 GB, so the slots are coroutines of a few actors: they
+A thousand worker processes need some 114 GB, so the slots are coroutines of a few actors: they
 speak to the mailbox as slots do (one pull a trial, and what happened twice a second), sleep as
 long as a trial takes, and write no files. All else is real: the study, the store, claims, the
 mailbox, the exchange, the recorder. What a real slot costs is measured with as many as fit.
@@ -35,7 +35,7 @@ from benchmarks.sleeping import PROCESSES, sleepers
 
 SLOTS = 1_000
 TRIALS = 100_000
-SECONDS = 2.0
+SECONDS = 4.0
 WIDTHS = (32, 64, 128, 256, 512)
 RATES = tuple(2.0**-power for power in range(1, 11))
 CELLS = len(WIDTHS) * len(RATES)
