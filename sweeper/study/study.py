@@ -213,7 +213,7 @@ def study_name(path: str | Path) -> str:
     """
     source = read_source(path)
     try:
-        return TypeAdapter(Name).validate_python(source.data.get("name"))
+        return TypeAdapter(Name).validate_python(source.data.get("name", ""))
     except ValidationError as error:
         why = str(error.errors()[0]["ctx"]["error"])
         raise _error(source, [Complaint(("name",), why)]) from None
