@@ -67,7 +67,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
     """Yields a cluster whose workers find the workload and write down what they train."""
     monkeypatch.setenv("PYTHONPATH", str(Path(witnessed_card.__file__).parent))
     monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
-    monkeypatch.setenv(witnessed_card.PAUSE, str(PAUSE_SECONDS))
+    pause = os.environ.get(witnessed_card.PAUSE, str(PAUSE_SECONDS))
+    monkeypatch.setenv(witnessed_card.PAUSE, pause)
     made = Nodes()
     try:
         yield made

@@ -27,7 +27,7 @@ CUT_SECONDS = 60.0 if LONG else 0.0
 DOWN_SECONDS = 30.0 if LONG else 3.0
 """How long the server of the database is away, and the bucket answers 503."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ def bucket(
     proxy = FaultProxy(*s3_server)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("SWEEPER_FILES", s3)
+    if LONG:
+        monkeypatch.setenv(PAUSE, "0.01")  # some minutes for three slots on an idle machine, too
     yield proxy
     proxy.close()
 
@@ -53,7 +55,7 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
 ) -> None:
     """A node dies, one joins, the database is restarted, the bucket answers 503, and a node is cut
     off and comes back."""
-    study = small_study(200 if LONG else 56, times=2)
+    study = small_study(100 if LONG else 56, times=2)
     options = ["--address", nodes.cluster.address, "--checkpoint-seconds", "0.5"]
     run = program(study, "ray", store=lone_postgres.get_uri(), options=options)
     run.start()
@@ -79,7 +81,7 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     more(run)
     go_on(stopped)
     assert run.alive, f"the study is too short: {run.said}"
-    assert run.wait(300) == 0, run.said
+    assert run.wait(1200) == 0, run.said
     sound(run, {0})
     assert trained_again(witness.stretches(), 2 * STEPS) <= 1, "what was cut off ends in a second"
     monkeypatch.delenv(PAUSE)
