@@ -42,6 +42,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/endurance.py
+	$(BIN)/python benchmarks/scale.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sweeper needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

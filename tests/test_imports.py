@@ -23,13 +23,14 @@ ROOMS = {
     "search": {"errors", "trial", "outcome", "words", "study", "analysis"},
     "store": {"errors", "trial", "outcome"},
     "words": set(),
+    "secrets": set(),
     "rounding": {"words"},
     "analysis": {"errors", "words"},
     "exports": {"errors", "store"},
     "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
     "answers": {"errors", "outcome", "rounding", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
-    "engine": {"errors", "trial", "outcome", "study", "search", "store"},
+    "engine": {"errors", "trial", "outcome", "secrets", "study", "search", "store"},
 }
 """What each room of sweeper may import from the others; ``cli`` may import all of them."""
 

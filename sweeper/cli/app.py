@@ -7,14 +7,16 @@ import contextlib
 import errno
 import gc
 import io
+import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import sweeper
 from sweeper.cli.compare import compare
@@ -33,6 +35,7 @@ from sweeper.cli.upkeep import prune, retry, verify
 from sweeper.cli.watch import watch
 from sweeper.cli.wishes import pause, resume, stop
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
+from sweeper.secrets import has_password, redacted
 from sweeper.words import visible
 
 GARBAGE = 500_000
@@ -40,9 +43,25 @@ GARBAGE = 500_000
 everything again and again while a large study is read, a tenth of the time of its answer. What an
 answer loads and makes are some 120,000."""
 
+HIDDEN = "SWEEPER_ARGUMENTS"
+"""Variable with the arguments of a program that was started again to hide them."""
+
+
+class _Discreet(TyperGroup):
+    """The commands; what is wrong with a command line is told without the passwords in it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as fault:
+            if isinstance(said := getattr(fault, "message", None), str):
+                fault.message = redacted(said)  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
     name="sweeper",
+    cls=_Discreet,
     help="Finds how the best hyperparameters move as a model grows, and says how sure it is.",
     no_args_is_help=True,
     add_completion=False,
@@ -86,6 +105,7 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Entry point of the ``sweeper`` program."""
+    _hide_passwords()
     gc.set_threshold(GARBAGE)
     # At its end Python would look through everything once more, for as long as a small answer.
     atexit.register(gc.freeze)
@@ -101,9 +121,26 @@ def main() -> None:
         raise
 
 
+def _hide_passwords() -> None:
+    """Starts the program again, with its command line in the environment, where that holds a URL
+    with a password: every user of a machine can read the command lines of all processes, and Ray
+    shows that of a run in its dashboard."""
+    hidden = os.environ.pop(HIDDEN, None)
+    if hidden is not None:
+        sys.argv[1:] = json.loads(hidden)
+        return
+    words = sys.argv[1:]
+    ours = words == sys.orig_argv[len(sys.orig_argv) - len(words) :]
+    if ours and os.name == "posix" and any(map(has_password, words)):
+        line = [redacted(word, {}) for word in sys.orig_argv]
+        sys.stdout.flush()
+        os.execve(sys.executable, line, {**os.environ, HIDDEN: json.dumps(words)})
+
+
 def _call() -> None:
     _prepare_streams()
     notes = logging.StreamHandler(sys.stderr)
+    notes.addFilter(_redact)
     notes.setFormatter(logging.Formatter("note: %(message)s"))
     log = logging.getLogger("sweeper")
     log.setLevel(logging.INFO)
@@ -119,10 +156,15 @@ def _call() -> None:
 
 def _say_fault(fault: SweeperError) -> None:
     if speaks_json():
-        said = {"text": str(fault), "exit_code": fault.exit_code}
+        said = {"text": redacted(str(fault)), "exit_code": fault.exit_code}
         log_event("error", level=logging.ERROR, **said)
     else:
-        print(f"sweeper: {visible(str(fault))}", file=sys.stderr)
+        print(f"sweeper: {visible(redacted(str(fault)))}", file=sys.stderr)
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), ()
+    return True
 
 
 def _answer() -> None:

@@ -72,6 +72,10 @@ EachOption = Annotated[
 EACH_HINT = "name swept settings, separated by commas, as in weight_decay,momentum"
 
 
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Run the workload that the file names as package.module:CARD."),
+]
 SearchOption = Annotated[
     str | None,
     typer.Option(
@@ -142,10 +146,21 @@ def open_store(store: str | None, *, read_only: bool = False, create: bool = Fal
 
 
 def name_of(study: str, store: str | None) -> str:
-    """Returns the name of a study, given its name or its file: a study may be named as a file."""
+    """Returns the name of a study, given its name or its file, of which nothing else is read."""
     if "/" in study or (study.endswith((".yaml", ".yml")) and Path(study).exists()):
-        return _loaded(study, store).name
+        from sweeper.study import study_name
+
+        return study_name(study)
     return study
+
+
+def _trust(study: Path) -> None:
+    """Has the workload that a study names be trusted from now on, where that is code."""
+    from sweeper.study import read_source, remember
+
+    workload = read_source(study).data.get("workload")
+    if isinstance(workload, str):
+        remember(workload)
 
 
 def _loaded(path: str | Path, store: str | None, search: str | None = None) -> Study:
@@ -157,13 +172,16 @@ def _loaded(path: str | Path, store: str | None, search: str | None = None) -> S
     return load_study(path, search=search, tables=tables)
 
 
-def runnable_study(path: Path, *, store: str | None, search: str | None = None) -> Study:
+def runnable_study(
+    path: Path, *, store: str | None, search: str | None = None, trust: bool = False
+) -> Study:
     """Returns the study of a file; says what is wrong with the name of a study in its place.
 
     Args:
         path: the file.
         store: place of the store.
         search: method in place of the file's.
+        trust: the workload that it names may run, now and later.
 
     Raises:
         RequestError: what is given is the name of a study in the store, or no method.
@@ -178,6 +196,8 @@ def runnable_study(path: Path, *, store: str | None, search: str | None = None) 
         # Where there is no store or no such study, the missing file is what is wrong.
         with suppress(StoreError, UnknownNameError):
             raise RequestError(_why_no_file(str(path), store))
+    if trust:
+        _trust(path)
     return _loaded(path, store, search)
 
 

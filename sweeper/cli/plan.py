@@ -14,6 +14,7 @@ from sweeper.cli.options import (
     SearchOption,
     StoreOption,
     StudyFile,
+    TrustOption,
     open_store,
     runnable_study,
 )
@@ -34,6 +35,7 @@ def plan(
         bool,
         typer.Option(help="Time a few steps per shape where no finished trial tells."),
     ] = True,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
@@ -41,7 +43,7 @@ def plan(
     from sweeper.search import outlook_of
     from sweeper.study import plan_warnings, price, remaining, unique_trials
 
-    asked = runnable_study(study, store=store, search=search)
+    asked = runnable_study(study, store=store, search=search, trust=trust)
     with open_store(store, create=True) as opened:
         proposals = Proposals(asked, opened, keep=False)
         planned = proposals.planned

@@ -22,6 +22,7 @@ from sweeper.cli.options import (
     StoreOption,
     StrictOption,
     StudyFile,
+    TrustOption,
     runnable_study,
 )
 from sweeper.cli.text import console, print_json
@@ -97,6 +98,7 @@ def run(
         typer.Option(help="Write them to a .prom file, for node_exporter.", show_default=False),
     ] = None,
     strict: StrictOption = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what remains of a study, then show how its optimum moves. Run again to resume."""
@@ -124,7 +126,7 @@ def run(
     as_lines = log is LogFormat.json
     if as_lines:
         speak_json()
-    asked = runnable_study(study, store=store, search=search)
+    asked = runnable_study(study, store=store, search=search, trust=trust)
     events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
     with Store.open(store, checked=True) as opened:
         work = Run(

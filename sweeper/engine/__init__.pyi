@@ -30,9 +30,13 @@ from .policy import Limits as Limits
 from .progress import Progress as Progress
 from .progress import View as View
 from .proposals import Proposals as Proposals
+from .ray.cluster import cluster as cluster
+from .ray.exchange import Exchange as Exchange
 from .ray.jobs import Job as Job
 from .ray.jobs import Jobs as Jobs
 from .ray.jobs import exit_code as exit_code
+from .ray.mailbox import Mailbox as Mailbox
+from .ray.mailbox import WorkerProcess as WorkerProcess
 from .ray.nodes import Cluster as Cluster
 from .ray.nodes import visit_cluster as visit_cluster
 from .run import Run as Run

@@ -21,8 +21,11 @@ from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
 from .settings import condition as condition
 from .settings import siblings as siblings
+from .source import read_source as read_source
 from .source import scalar as scalar
 from .study import Study as Study
 from .study import load_study as load_study
+from .study import study_name as study_name
 from .template import study_template as study_template
+from .trust import remember as remember
 from .workloads import find_card as find_card

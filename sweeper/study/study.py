@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -24,7 +25,7 @@ from pydantic_core import ErrorDetails
 from sweeper.errors import StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import problems_at, review
-from sweeper.study.sections import Sections
+from sweeper.study.sections import Name, Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
@@ -210,6 +211,21 @@ def load_study(
     """
     source = replace(read_source(path), tables=tables)
     return Study.model_validate(_with_method(source.data, search), context=source)
+
+
+def study_name(path: str | Path) -> str:
+    """Returns the name of the study in a YAML file; looks at nothing else in it, and so runs no
+    workload.
+
+    Raises:
+        StudyError: the file cannot be read, or has no name of a study.
+    """
+    source = read_source(path)
+    try:
+        return TypeAdapter(Name).validate_python(source.data.get("name", ""))
+    except ValidationError as error:
+        why = str(error.errors()[0]["ctx"]["error"])
+        raise _error(source, [Complaint(("name",), why)]) from None
 
 
 def _with_method(data: Any, method: str | None) -> Any:

@@ -28,7 +28,7 @@ def study_template(workload: str = "llama") -> str:
         RequestError: no such workload, or it lacks the two required numbers (one whole, for the
             scale) that a sweep needs.
     """
-    card = find_card(workload)
+    card = find_card(workload, trust=True)  # who asks for it has typed its name
     start = first_study_of(card) or _guess(card, workload)
     text = "".join(f"{line}\n" for line in _lines(card, workload, start))
     refused = _refused(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from inspect import getattr_static
 from typing import Any, cast
 
 from sweeper.errors import RequestError, UnknownNameError, shown
+from sweeper.study.trust import SHIPPED, place_of, require_trusted
 from workloads.workload import Card, Setting
 
 GROUP = "sweeper.workloads"
@@ -24,9 +24,6 @@ MEMBERS = tuple(name for name in vars(Card) if not name.startswith("_"))
 
 METHODS = tuple(name for name in MEMBERS if not isinstance(vars(Card)[name], property))
 """What makes a class one of cards; all else an instance may set."""
-
-SHIPPED = "workloads"
-"""The package whose modules are a part of this program."""
 
 log = logging.getLogger("sweeper.study")
 
@@ -46,17 +43,24 @@ def known_workloads() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in _registered()}))
 
 
-def find_card(name: str) -> Card:
+def find_card(name: str, *, trust: bool = False) -> Card:
     """Returns the card of a workload, by registered name or as ``package.module:ATTRIBUTE``.
 
     The attribute is a card, or a class of cards that takes no arguments; nothing else is called.
     To import its module is to run that: where it is not one of ours, its file is logged before.
 
+    Args:
+        name: the workload.
+        trust: import a module that the user has not spoken for (:mod:`sweeper.study.trust`), whose
+            name was typed, or which the study was allowed before.
+
     Raises:
-        RequestError: no such workload, its module cannot be imported, the attribute is missing
-            or is not a card; says which.
+        RequestError: no such workload, its module is not trusted or cannot be imported, the
+            attribute is missing or is not a card; says which.
     """
     if ":" in name:
+        if not trust:
+            require_trusted(name)
         point = EntryPoint(name=name, value=name, group=GROUP)
     else:
         found = list(_registered().select(name=name))
@@ -108,14 +112,9 @@ def _module(name: str, module_name: str) -> Any:
 def _announce(name: str, module_name: str) -> None:
     """Logs which file, or whose folder, is run when a module is imported that is new and not one
     of ours."""
-    package = module_name.partition(".")[0]
-    if module_name in sys.modules or package == SHIPPED:
+    if module_name in sys.modules or module_name.partition(".")[0] == SHIPPED:
         return
-    found = importlib.util.find_spec(package)
-    if found is not None:
-        places = list(found.submodule_search_locations or ())
-        within = places and (module_name != package or not found.has_location)
-        place = places[0] if within else found.origin
+    if (place := place_of(module_name)) is not None:
         log.info("%s loads module %s from %s", _asked(name), module_name, place)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import witnessed_card
 from engine_program import Program
+from torture_nodes import Nodes
 from torture_program import PAUSE_SECONDS, Answer, Bits, undisturbed
 from witnessed_card import Witness
 
@@ -59,6 +60,20 @@ def program(tmp_path: Path, witness: Witness) -> Iterator[Callable[..., Program]
     for each in made:
         if each.alive:
             each.kill()
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
+    """Yields a cluster whose workers find the workload and write down what they train."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(witnessed_card.__file__).parent))
+    monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
+    pause = os.environ.get(witnessed_card.PAUSE, str(PAUSE_SECONDS))
+    monkeypatch.setenv(witnessed_card.PAUSE, pause)
+    made = Nodes()
+    try:
+        yield made
+    finally:
+        made.shutdown()
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from engine_program import AGENTS, MARK, Program, marked_processes
+from engine_program import Program, marked_processes
 from long_form import LONG, ROUNDS
+from torture_nodes import Nodes
 from torture_program import (
-    PAUSE_SECONDS,
     STEPS,
     TRIAL_SECONDS,
     Bits,
@@ -110,59 +107,6 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on_elsewhere(
     assert "said nothing for" in error
 
 
-class Nodes:
-    """A Ray cluster of three nodes with one processor each, on this machine."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.mark = uuid.uuid4().hex
-        os.environ[MARK] = self.mark  # what its processes are told by
-        # A node is given up after five questions without an answer: 2.5 s rather than 15.
-        often = {"health_check_period_ms": 500}
-        node = {"num_cpus": 1, "include_dashboard": False, "_system_config": often}
-        self.cluster: Any = Cluster(initialize_head=True, head_node_args=node)
-        self.others = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
-        self.cluster.wait_for_nodes()
-
-    def pids_on(self, node: Any) -> set[int]:
-        """Returns the slots on a node: the children of its raylet."""
-        parent = node.all_processes["raylet"][0].process.pid
-        return {
-            pid
-            for pid, line in marked_processes(self.mark).items()
-            if line.startswith("ray::Slot") and _parent(pid) == parent
-        }
-
-    def tear_off(self, node: Any) -> None:
-        """Kills the raylet of a node, as if its machine were gone."""
-        os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
-
-    def shutdown(self) -> None:
-        """Ends all nodes; asserts that nothing is left of them but what ends by itself."""
-        del os.environ[MARK]
-        self.cluster.shutdown()
-        until = time.monotonic() + 30
-        while left := [x for x in marked_processes(self.mark).values() if x not in AGENTS]:
-            assert time.monotonic() < until, f"still running: {left}"
-            time.sleep(0.1)
-
-
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch, witness: Witness) -> Iterator[Nodes]:
-    """Yields a cluster whose workers find the workload and write down what they train."""
-    import witnessed_card
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(witnessed_card.__file__).parent))
-    monkeypatch.setenv(witnessed_card.VARIABLE, str(witness.file))
-    monkeypatch.setenv(witnessed_card.PAUSE, str(PAUSE_SECONDS))
-    made = Nodes()
-    try:
-        yield made
-    finally:
-        made.shutdown()
-
-
 def test_a_node_torn_off_in_the_middle_leaves_the_study_to_the_others(
     nodes: Nodes, program: Callable[..., Program], calm: Callable[[Study], Bits], witness: Witness
 ) -> None:
@@ -190,12 +134,3 @@ def test_a_node_torn_off_in_the_middle_leaves_the_study_to_the_others(
         settled(store, study, calm(study))
         states = {state for (state,) in store.query("select state from attempts").rows}
     assert states == {"completed", "lost_node"}, "its worker was not to blame"
-
-
-def _parent(pid: int) -> int:
-    """The process that started another one; 0 if that has ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])

@@ -22,6 +22,8 @@ from on_disk import on_disk
 
 from sweeper.engine.run import Run
 from sweeper.store.files.curves import read_curves
+from sweeper.store.files.local import LocalFiles
+from sweeper.store.files.paths import Paths
 from sweeper.store.files.protocol import TEMPORARY_PREFIX
 from sweeper.store.store import Store
 from sweeper.study.study import Study
@@ -143,7 +145,8 @@ def settled(store: Store, study: Study, calm: Bits, *, true_times: bool = True) 
     assert sorted(key for (key,) in accepted) == sorted(bits)
     assert not store.query("select id from attempts where state = 'running'").rows
     assert not (true_times and overlaps(store))
-    assert not leftovers(on_disk(store.paths).root)
+    local = isinstance(store.paths.files, LocalFiles)
+    assert not (leftovers(on_disk(store.paths).root) if local else unneeded(store.paths))
 
 
 def overlaps(store: Store) -> list[str]:
@@ -162,6 +165,14 @@ def leftovers(root: Path) -> list[str]:
     unfinished = root.rglob(f"{TEMPORARY_PREFIX}*")
     checkpoints = (path for path in (root / "checkpoints").rglob("*") if path.is_file())
     return sorted(str(path.relative_to(root)) for path in {*unfinished, *checkpoints})
+
+
+def unneeded(paths: Paths) -> list[str]:
+    """Returns files in a bucket that a finished study has no use for."""
+    checkpoints = [
+        name for _, folder in paths.checkpoint_folders() for name in paths.files.infos(folder)
+    ]
+    return sorted([*checkpoints, *(name for _, name in paths.unfinished_files())])
 
 
 def lost_pids(store: Store) -> set[int]:

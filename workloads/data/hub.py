@@ -68,7 +68,8 @@ def _corpus(source: str, folder: Path | None, state: tuple[tuple[str, int, int],
     datasets.disable_progress_bars()
     try:
         table = _opened(datasets, source, folder)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # a RuntimeError: the data set brings a script, which the library has not run since 4.0
         raise _unavailable(source, error) from error
     return corpus_of(Rows(_text_column(source, table)))
 

@@ -38,6 +38,10 @@ SESSION = "sweeper-ray-"
 """How the names of files begin that say whose a folder of Ray's is; who and which one follow."""
 
 
+PLACES = ("SWEEPER_STORE", "SWEEPER_FILES")
+"""Variables that name a place of results."""
+
+
 @contextlib.contextmanager
 def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iterator[Pulse]:
     """Holds a connection to a Ray cluster; yields what watches its processes.
@@ -67,6 +71,7 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
         _own_sigterm(),
         _warnings_for_us_alone(),
         _loopback(address),
+        _without_places(),
         told_late("Ray has been starting", note),
     ):
         try:
@@ -124,6 +129,17 @@ def _loopback(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def _without_places() -> Iterator[None]:
+    """Processes that are started in this context do not inherit where the store is, which may
+    hold a password: workers are told of its files, and never open the database."""
+    taken = {name: os.environ.pop(name) for name in PLACES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def _open_to_all(address: str | None) -> str:

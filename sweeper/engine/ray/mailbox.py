@@ -34,6 +34,14 @@ PARK: Literal["park"] = "park"
 nobody else is put in its place."""
 
 
+POSTS_PER_SECOND = 200.0
+"""Posts of slots that have nothing to tell, all slots together: each costs the mailbox about half
+a millisecond, and they are as many as slots however long a trial takes."""
+
+LONGEST_QUIET = 5.0
+"""Seconds after which a slot posts all the same, and so hears that it has to stop."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerProcess:
     """One process of a slot; a restarted slot has another one.
@@ -62,12 +70,14 @@ class Reply:
         drop: keys of its order that another controller runs now.
         dominated: keys of its order that are to end as dominated.
         halt: keys of its order that somebody wants stopped or paused.
+        quiet: seconds in which it need not post again unless it has news.
     """
 
     stop: bool = False
     drop: frozenset[str] = frozenset()
     dominated: frozenset[str] = frozenset()
     halt: frozenset[str] = frozenset()
+    quiet: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,7 @@ class Mailbox:
         self._parked: set[str] = set()
         self._more_orders = asyncio.Event()
         self._more_events = asyncio.Event()
+        self._silence = math.inf
         self._closed = False
 
     async def pull(
@@ -184,10 +195,15 @@ class Mailbox:
             drop=hold.drop,
             dominated=hold.dominated,
             halt=hold.halt,
+            quiet=self._quiet(),
         )
 
     def _has_to_leave(self, slot: str, process: WorkerProcess) -> bool:
         return slot in self._leave or process.node in self._draining
+
+    def _quiet(self) -> float:
+        """How long a slot with nothing to tell may say nothing: longer, the more there are."""
+        return min(len(self._held) / POSTS_PER_SECOND, LONGEST_QUIET, self._silence / 4)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
         """Reports the order that a dead slot held as lost, or the death of an idle slot.
@@ -229,6 +245,7 @@ class Mailbox:
             silence: seconds after which a process that says nothing is reported.
         """
         self._quarantined, self._leave, self._draining = quarantined, leave, draining
+        self._silence = silence
         for order in orders:
             self._orders.setdefault(order.shape, deque()).append(order)
         if orders:

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from prometheus_client import CollectorRegistry
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -34,6 +35,7 @@ from sweeper.engine.ray.roster import Roster
 from sweeper.engine.ray.slot import Slot
 from sweeper.errors import ClusterError
 from sweeper.outcome import first_line
+from sweeper.secrets import is_secret, redacted
 from sweeper.store import Paths, signature, signer_has_ended
 
 SETTINGS = {
@@ -158,6 +160,10 @@ def _tune(proposer: SlotProposer, exchange: Exchange, scratch: Path) -> None:
         # The death of a worker is told by a note and kept in the store; Tune would print it with
         # a long traceback into the live view.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Tune would put AWS's keys into the runtime environment of every slot, which Ray writes to its
+    # logs on every node as it stands. Workers inherit those of their node.
+    copied = class_cache.ENV_VARS_TO_PROPAGATE
+    copied.difference_update([*filter(is_secret, copied)])
     tuner = tune.Tuner(
         Slot,
         tune_config=tune.TuneConfig(
@@ -251,5 +257,5 @@ def _last_lines(slot: Any) -> list[str]:
         text = Path(slot.error_file or os.devnull).read_text(encoding="utf-8", errors="replace")
     except OSError as fault:
         text = f"what it said cannot be read: {fault}"
-    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = [line.strip() for line in redacted(text).strip().splitlines()]
     return lines or [f"{slot.trial_id} left no message"]

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from os import _exit  # kept: a trial's call of it is turned into its failure
 from typing import Any
 
@@ -14,7 +15,7 @@ import ray
 from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
-from sweeper.engine.messages import Event, Leaving, Order, Shape
+from sweeper.engine.messages import Advanced, Event, Leaving, Order, Shape
 from sweeper.engine.notice import Notices, NoticeWatch
 from sweeper.engine.ray.mailbox import PARK, Reply, WorkerProcess
 from sweeper.engine.worker import Host, hostname
@@ -68,6 +69,7 @@ class Slot(tune.Trainable):
         self._host: Host | None = None
         self._events: list[Event] = []
         self._orders = 0
+        self._silent_until = 0.0
         self._orphaned = False
         notices = Notices.of_environment(other=config.get("notices"))
         self._watch = NoticeWatch(notices).__enter__()
@@ -124,8 +126,12 @@ class Slot(tune.Trainable):
             self._events.extend((leaving, *host.stop()))
             self._host = None
             return
+        if time.monotonic() < self._silent_until and not _has_news(self._events):
+            self._events = self._events[-1:]  # how far it is now
+            return
         events, self._events = self._events, []
         reply: Reply | None = self._heard(self._mailbox.post.remote(self._name, events))
+        self._silent_until = time.monotonic() + (0.0 if reply is None else reply.quiet)
         if reply is not None and reply.drop:
             host.drop(reply.drop)
         if reply is not None and reply.dominated:
@@ -168,6 +174,10 @@ class Slot(tune.Trainable):
         if self._events:
             self._heard(self._mailbox.post.remote(self._name, self._events))
             self._events = []
+
+
+def _has_news(events: Sequence[Event]) -> bool:
+    return any(not isinstance(event, Advanced) for event in events)
 
 
 def _leave_signals() -> None:

@@ -39,6 +39,7 @@ from sweeper.engine.worker.attempt import (
 from sweeper.engine.worker.environment import environment, hostname
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
+from sweeper.secrets import redacted
 from sweeper.study import find_card
 from workloads.workload import (
     Card,
@@ -121,7 +122,7 @@ class Host:
 
     @functools.cached_property
     def _card(self) -> Card:
-        card = find_card(self.order.workload)
+        card = find_card(self.order.workload, trust=True)
         if isinstance(card, ReadsTables):
             return card.with_tables(self.order.paths.find_table)
         return card
@@ -309,16 +310,16 @@ class Host:
         factory = factory_of(self._card, shape.processes)
         records = [self._records[task.key] for task in tasks]
         while True:
-            members = [
-                Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
-                for task, record in zip(tasks, records, strict=True)
-            ]
             try:
+                members = [
+                    Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
+                    for task, record in zip(tasks, records, strict=True)
+                ]
                 for record in records:
                     record.restore()
                 return factory(members, threads=shape.threads, device=shape.device)
             except (*_UNREADABLE, FileNotFoundError) as fault:
-                if len(records) > 1 or records[0].checkpoint is None:
+                if len(records) > 1 or not records[0].resume_step:
                     raise
                 said = str(fault) if isinstance(fault, ValueError) else repr(fault)
                 records[0].skip_checkpoint(said)
@@ -358,12 +359,12 @@ class Host:
             device=self._device,
             host=hostname(),
             environment=environment(self.order.shape.threads, self.order.shape.processes),
-            error=error,
+            error=None if error is None else redacted(error),
         )
         self._tell(record, outcome)
 
     def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
-        warnings = tuple(record.warnings)
+        warnings = tuple(map(redacted, record.warnings))
         self._events.append(
             Ended(
                 order=self.order.number,

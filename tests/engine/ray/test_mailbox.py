@@ -24,7 +24,14 @@ from sweeper.engine.messages import (
     Shape,
     Started,
 )
-from sweeper.engine.ray.mailbox import PARK, Mailbox, Reply, WorkerProcess
+from sweeper.engine.ray.mailbox import (
+    LONGEST_QUIET,
+    PARK,
+    POSTS_PER_SECOND,
+    Mailbox,
+    Reply,
+    WorkerProcess,
+)
 
 SHAPE = Shape()
 
@@ -365,7 +372,7 @@ def test_members_that_are_dropped_are_cut_out_or_told_with_the_next_word() -> No
         return before, after, [left == keys[:1], after.drop == {keys[0]}], await pull(box, "c")
 
     before, after, truths, third = run(scene())
-    assert before == Reply()
+    assert before == Reply(quiet=1 / POSTS_PER_SECOND)
     assert not after.stop
     assert len(after.dominated - after.drop) == 1
     assert truths == [True, True]
@@ -440,3 +447,27 @@ def test_what_is_halted_while_it_waits_ends_as_stopped_and_who_holds_the_rest_is
     stopped = [event for event in events if isinstance(event, Ended)]
     assert [(e.order, e.outcome.key, e.outcome.kind) for e in stopped] == [(2, keys[1], "stopped")]
     assert (number, other.halt) == (2, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("slots", "silence", "quiet"),
+    [
+        (1, 1800.0, 1 / POSTS_PER_SECOND),
+        (400, 1800.0, 400 / POSTS_PER_SECOND),
+        (5000, 1800.0, LONGEST_QUIET),
+        (400, 4.0, 1.0),
+    ],
+)
+def test_slots_post_the_more_seldom_the_more_there_are(
+    slots: int, silence: float, quiet: float
+) -> None:
+    """Yet often enough not to be taken for silent."""
+
+    async def scene() -> Reply:
+        box = Mailbox()
+        await box.exchange(orders(slots), 0.0, silence=silence)
+        for number in range(slots):
+            await pull(box, str(number))
+        return await box.post("0", [])
+
+    assert run(scene()).quiet == quiet

@@ -10,6 +10,7 @@ from typing import Any
 
 import altered_card
 import pytest
+import torch
 from engine_studies import order_of, outcomes_in, warnings_in
 from hosts import ONE_STEP, RATES, adopted_in, advance_to, curves, facts, finish, llama, planted
 from on_disk import on_disk
@@ -169,6 +170,44 @@ def test_a_checkpoint_that_only_the_trainer_can_refuse_costs_its_owner_alone(
     assert {outcome.kind for outcome in outcomes_in(events)} == {"completed"}
     (warning,) = warnings_in(events)
     assert f"{bad} skipped: " in warning and why in warning
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint_runs_nothing_and_is_skipped(tmp_path: Path) -> None:
+    expected = facts(
+        outcomes_in(finish(Host(order_of(tmp_path / "a", [llama()], workload="llama"))))
+    )
+    order = order_of(tmp_path / "b", [llama()], workload="llama", checkpoint_seconds=0.0)
+    host = Host(order)
+    advance_to(host, 5)
+    host.stop()
+    key = order.tasks[0].key
+    files, name = order.paths.files, order.paths.checkpoints_of(order.tasks[0].key)[-1]
+    journal = read_journal(files, name, key=key)
+    ran = tmp_path / "ran"
+
+    def malicious(path: Path) -> None:
+        with path.open("wb") as file:
+            torch.save({"format": 1, "trial": _Runs(ran)}, file)
+
+    write_checkpoint(files, name, journal, malicious)  # with the right digest in its journal
+    torch.load(files.local(name), weights_only=False)
+    assert ran.exists(), "it is a pickle that runs code where it is let"
+    ran.unlink()
+    events = finish(Host(order))
+    assert facts(outcomes_in(events)) == expected
+    (warning,) = warnings_in(events)
+    assert "skipped: " in warning and "cannot be read" in warning
+    assert not ran.exists()
+
+
+class _Runs:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
 
 
 def test_a_checkpoint_that_vanishes_before_it_is_loaded_is_told(

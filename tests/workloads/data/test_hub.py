@@ -112,6 +112,15 @@ def test_a_data_set_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
         load_corpus(f"hf:{tmp_path}/links")
 
 
+def test_a_data_set_that_brings_a_script_is_refused_and_the_script_not_run(tmp_path: Path) -> None:
+    brought = tmp_path / "brought"
+    brought.mkdir()
+    (brought / "brought.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    with pytest.raises(DataUnavailableError, match=r"cannot be loaded .*scripts are no longer"):
+        load_corpus(f"hf:{brought}")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_missing_library_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
