@@ -3,6 +3,7 @@ order tests run, and which of them together."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+S3_USER = {
+    "AWS_ACCESS_KEY_ID": "a-user-of-tests",
+    "AWS_SECRET_ACCESS_KEY": "never-to-be-shown-7Rk2",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Variables by which a process is let in by the S3 server of the tests."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -85,6 +93,41 @@ def postgres(
         link.execute(f"create schema {name}")
         yield f"{postgres_server}&options=-csearch_path%3D{name}"
         link.execute(f"drop schema {name} cascade")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[str, int]]:
+    """Yields host and port of an S3 server of our own, which has the bucket ``sweeps``."""
+    moto = pytest.importorskip("moto.server")
+    from pyarrow import fs
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it tells of every request
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = fs.S3FileSystem(
+        access_key=S3_USER["AWS_ACCESS_KEY_ID"],
+        secret_key=S3_USER["AWS_SECRET_ACCESS_KEY"],
+        endpoint_override=f"{host}:{port}",
+        scheme="http",
+        region="us-east-1",
+        allow_bucket_creation=True,
+    )
+    client.create_dir("sweeps")
+    try:
+        yield host, port
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns an empty place of files on S3, which the environment says how to reach."""
+    host, port = s3_server
+    for name, value in S3_USER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    return f"s3://sweeps/{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from sample_store import outcome
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.store.files.checkpoints import Journal, write_checkpoint
 from sweeper.store.files.curves import write_curve
-from sweeper.store.files.protocol import files_below
 from sweeper.store.store import Store
 
 
@@ -71,7 +70,7 @@ def there(store: Store, *names: str) -> list[bool]:
 def aged(store: Store, name: str, days: float = 2.0) -> str:
     """Makes a file, or the files of a folder and that, some days old; returns its name."""
     files, past = store.paths.files, time.time() - days * 86_400
-    for each in [name, *files_below(files, name)] if name.endswith("/") else [name]:
+    for each in [name, *files.infos(name)] if name.endswith("/") else [name]:
         if isinstance(files, MemoryFiles):
             files.times[each] = past
         else:

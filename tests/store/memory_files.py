@@ -24,6 +24,8 @@ class MemoryFiles:
         times: when each was written, in seconds since 1970.
     """
 
+    lists_late = False
+
     def __init__(self, place: str) -> None:
         self.place = place
         self.contents: dict[str, bytes] = {}
@@ -50,10 +52,20 @@ class MemoryFiles:
         pass
 
     def local(self, name: str) -> Path:
+        if name not in self.contents:
+            raise FileNotFoundError(name)
         copy = self._copies / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(self.contents[name])
         return copy
+
+    def release(self, name: str) -> None:
+        copies = self._copies / name
+        shutil.rmtree(copies) if copies.is_dir() else copies.unlink(missing_ok=True)
+
+    def infos(self, folder: str) -> dict[str, FileInfo]:
+        below = sorted(name for name in self.contents if name.startswith(folder))
+        return {name: info for name in below if (info := self.info(name)) is not None}
 
     def names(self, folder: str) -> list[str]:
         below = (name[len(folder) :] for name in self.contents if name.startswith(folder))

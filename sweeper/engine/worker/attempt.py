@@ -217,7 +217,7 @@ class AttemptLog:
         Raises:
             StoreError: the folder of curves cannot be read.
         """
-        for name in self._paths.curves_of(self.task.key):
+        for name in self._paths.curves_of(self.task.key, attempts=self.task.attempt - 1):
             path = self._paths.files.shown(name)
             try:
                 found = read_outcome(self._paths.files, name)
@@ -347,6 +347,7 @@ class AttemptLog:
         )
         if outcome.accepted:
             outcome = self._with_curve(outcome)
+        self._paths.files.release(self._paths.checkpoint_folder(self.task.key))
         self.ended = True
         return outcome
 

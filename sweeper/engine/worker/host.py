@@ -269,16 +269,16 @@ class Host:
         factory, shape = self._card.trainer(), self.order.shape
         records = [self._records[task.key] for task in tasks]
         while True:
-            members = [
-                Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
-                for task, record in zip(tasks, records, strict=True)
-            ]
             try:
+                members = [
+                    Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
+                    for task, record in zip(tasks, records, strict=True)
+                ]
                 for record in records:
                     record.restore()
                 return factory(members, threads=shape.threads, device=shape.device)
             except (*_UNREADABLE, FileNotFoundError) as fault:
-                if len(records) > 1 or records[0].checkpoint is None:
+                if len(records) > 1 or not records[0].resume_step:
                     raise
                 said = str(fault) if isinstance(fault, ValueError) else repr(fault)
                 records[0].skip_checkpoint(said)

@@ -6,7 +6,8 @@ from .local import flush as flush
 from .paths import CurveFile as CurveFile
 from .paths import Paths as Paths
 from .protocol import TEMPORARY_PREFIX as TEMPORARY_PREFIX
+from .protocol import FileInfo as FileInfo
 from .protocol import FileStore as FileStore
 from .protocol import disk_fault as disk_fault
-from .protocol import files_below as files_below
+from .protocol import listed as listed
 from .protocol import open_files as open_files

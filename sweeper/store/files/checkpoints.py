@@ -72,6 +72,9 @@ def write_checkpoint(
         }
         with files.write(Paths.journal(name)) as journal_aside:
             journal_aside.write_text(seal(document), encoding="utf-8")
+    if files.lists_late:
+        with files.write(Paths.newest(journal.key)) as newest:
+            newest.write_text(name.rpartition("/")[2], encoding="utf-8")
 
 
 def read_journal(files: FileStore, name: str, *, key: str) -> Journal:

@@ -7,11 +7,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from sweeper.errors import StoreError
 from sweeper.store.files.protocol import TEMPORARY_PREFIX, FileInfo, disk_fault
@@ -24,6 +24,8 @@ class LocalFiles:
     Attributes:
         root: the folder, absolute; on a cluster the same one on every node.
     """
+
+    lists_late: ClassVar[bool] = False
 
     root: Path
 
@@ -89,6 +91,9 @@ class LocalFiles:
     def _leaves(self, path: Path) -> bool:
         return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
 
+    def release(self, name: str) -> None:
+        """Returns: the files themselves were read."""
+
     def names(self, folder: str) -> list[str]:
         """Returns what lies in a folder, sorted."""
         path = self.local(folder)
@@ -103,6 +108,28 @@ class LocalFiles:
         except OSError as error:
             raise disk_fault("read", path, error) from error
 
+    def infos(self, folder: str) -> dict[str, FileInfo]:
+        """Returns size and age of the files in a folder and below it."""
+        found: dict[str, FileInfo] = {}
+        folders = [folder]
+        while folders:
+            each = folders.pop()
+            path = self.local(each)
+            try:
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        name = f"{each}{entry.name}"
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(f"{name}/")
+                        else:
+                            with suppress(FileNotFoundError):  # removed just now
+                                found[name] = _info(_stat(entry))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise disk_fault("read", path, error) from error
+        return dict(sorted(found.items()))
+
     def info(self, name: str) -> FileInfo | None:
         """Returns size and age of a file or folder; None if it is not there."""
         path = self.local(name)
@@ -112,7 +139,7 @@ class LocalFiles:
             return None
         except OSError as error:
             raise disk_fault("read", path, error) from error
-        return FileInfo(size=found.st_size, written=found.st_mtime)
+        return _info(found)
 
     def rename(self, source: str, target: str) -> bool:
         """Renames a file, within its file system; returns False if it is not there."""
@@ -143,6 +170,17 @@ class LocalFiles:
     def shown(self, name: str) -> str:
         """Returns the path."""
         return str(self.local(name))
+
+
+def _info(found: os.stat_result) -> FileInfo:
+    return FileInfo(size=found.st_size, written=found.st_mtime)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return entry.stat(follow_symlinks=False)  # a link to nothing
 
 
 def open_place(place: str) -> LocalFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +61,21 @@ class Paths:
         for folder in self._folders("curves/"):
             yield from self._curves_in(folder)
 
-    def curves_of(self, key: str) -> list[str]:
+    def curves_of(self, key: str, *, attempts: int = 0) -> list[str]:
         """Returns the whole curve files of a trial, the first attempt first; those of withdrawn
-        results are left out."""
+        results are left out.
+
+        Args:
+            key: key of the trial.
+            attempts: how many it has had for certain, whose files are asked for by name where
+                listings may be late.
+        """
         folder = f"curves/{key[:2]}/"
-        return [file.name for file in self._curves_in(folder, begin=f"{folder}{key}.")]
+        listed = [file.name for file in self._curves_in(folder, begin=f"{folder}{key}.")]
+        if not self.files.lists_late:
+            return listed
+        named = (self.curve(key, number) for number in range(1, attempts + 1))
+        return [*self._there(named, known=listed), *listed]
 
     def withdrawn_files(self) -> Iterator[tuple[str, str]]:
         """Yields key and name of the curve files whose results were withdrawn, sorted."""
@@ -105,18 +115,47 @@ class Paths:
                 if _KEY.fullmatch(key := name.removeprefix(folder)[:-1]):
                     yield key, name
 
+    @classmethod
+    def newest(cls, key: str) -> str:
+        """Returns the file that names the last checkpoint of a trial, where listings may be
+        late."""
+        return f"{cls.checkpoint_folder(key)}newest"
+
     def checkpoints_of(self, key: str) -> list[str]:
         """Returns the whole checkpoints of a trial, the last step last."""
-        names = self.files.names(self.checkpoint_folder(key))
-        return sorted(filter(_STEP.fullmatch, names), key=self.step_of)
+        folder = self.checkpoint_folder(key)
+        names = self.files.names(folder)
+        found = {*filter(_STEP.fullmatch, names)}
+        if self.files.lists_late:
+            named = [*self._journals(names), *self._newest(key)]
+            found |= {*self._there(named, known=found)}
+        return sorted(found, key=self.step_of)
+
+    def _newest(self, key: str) -> list[str]:
+        try:
+            with self.files.open(self.newest(key)) as source:
+                name = self.checkpoint_folder(key) + source.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [name] if _STEP.fullmatch(name) else []
+
+    @staticmethod
+    def _journals(names: Iterable[str]) -> list[str]:
+        """The checkpoints whose journals are among the names."""
+        found = (f"{n.removesuffix(_JOURNAL)}.pt" for n in names if n.endswith(_JOURNAL))
+        return [name for name in found if _STEP.fullmatch(name)]
+
+    def _there(self, names: Iterable[str], *, known: Collection[str]) -> list[str]:
+        """Those of the names that a late listing lacked although they are there."""
+        wanted = dict.fromkeys(name for name in names if name not in known)
+        return [name for name in wanted if self.files.info(name) is not None]
 
     def lone_journals_of(self, key: str) -> list[str]:
         """Returns the journals of a trial whose checkpoint is not there, the last step last."""
         names = self.files.names(self.checkpoint_folder(key))
-        checkpoints = [
-            f"{name.removesuffix(_JOURNAL)}.pt" for name in names if name.endswith(_JOURNAL)
-        ]
-        lone = (name for name in checkpoints if _STEP.fullmatch(name) and name not in names)
+        lone = {name for name in self._journals(names) if name not in names}
+        if self.files.lists_late:
+            lone -= {*self._there(lone, known=())}
         return [self.journal(name) for name in sorted(lone, key=self.step_of)]
 
     # Recorded results ------------------------------------------------------------------------

@@ -63,10 +63,10 @@ def bad_checkpoints(
 
 
 def needless_files(
-    connection: Connection, database: Database, scope: Collection[str] | None
+    connection: Connection, database: Database, paths: Paths, scope: Collection[str] | None
 ) -> Iterator[Finding]:
-    """Yields unfinished files of dead writers, and checkpoints of trials with a result."""
-    paths = database.location.paths
+    """Yields unfinished files of dead writers, and checkpoints of trials with a result; the files
+    were listed before the transaction began."""
     found = find_waste(connection, paths, scope, hidden=False, withdrawn=False)
     for item in found:
         if item.kind == "temporary" or item.name.endswith("/"):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, select
 
 from sweeper.store.attempts import holders
 from sweeper.store.database import Database, present_in, rows_in
-from sweeper.store.files import FileStore, Paths, files_below, read_journal
+from sweeper.store.files import FileInfo, FileStore, Paths, listed, read_journal
 from sweeper.store.studies import member_keys
 from sweeper.store.tables import results, study_trials, trials
 
@@ -93,11 +93,17 @@ def prune_store(
         UnknownNameError: there is no such study.
         StoreError: a folder cannot be read, or a file not be removed.
     """
-    paths = database.location.paths
+    paths = as_listed(database.location.paths)
     with database.read() as connection:
         scope = None if study is None else member_keys(connection, study)
         found = find_waste(connection, paths, scope, hidden=hidden, withdrawn=withdrawn)
     return found if dry_run else remove(database, found)
+
+
+def as_listed(paths: Paths) -> Paths:
+    """Returns the files as they lie now, listed once: before the transaction in which they are
+    judged, so that whoever writes one later is seen to be running."""
+    return Paths(listed(paths.files, ("curves/", "checkpoints/")))
 
 
 def find_waste(
@@ -115,7 +121,7 @@ def find_waste(
 
     Args:
         connection: an open transaction.
-        paths: the files that are looked through.
+        paths: the files that are looked through (:func:`as_listed`).
         scope: keys of the trials to look at; None looks at all files.
         hidden: count the checkpoints of hidden trials among them.
         withdrawn: count the curves of withdrawn results among them.
@@ -220,18 +226,21 @@ def _of_unfinished(
 
 
 def _waste(files: FileStore, kind: Kind, name: str, key: str | None, why: str) -> Waste:
-    infos = [files.info(each) for each in _all_files(files, name)]
-    # What is gone by now its writer has just renamed or removed.
-    size = sum(info.size for info in infos if info is not None)
-    return Waste(kind=kind, name=name, key=key, files=len(infos), size=size, why=why)
+    infos = _infos(files, name)
+    return Waste(
+        kind=kind, name=name, key=key, files=len(infos), size=sum(i.size for i in infos), why=why
+    )
 
 
 def _age(files: FileStore, name: str) -> float:
     """Seconds since a file, or the newest file of a folder, was written."""
     now = time.time()
-    infos = [files.info(each) for each in {name, *_all_files(files, name)}]
-    return now - max((info.written for info in infos if info is not None), default=now)
+    return now - max((info.written for info in _infos(files, name)), default=now)
 
 
-def _all_files(files: FileStore, name: str) -> list[str]:
-    return list(files_below(files, name)) if name.endswith("/") else [name]
+def _infos(files: FileStore, name: str) -> list[FileInfo]:
+    """Of a file, or of the files in a folder; none of what its writer has just renamed."""
+    if name.endswith("/"):
+        return list(files.infos(name).values())
+    info = files.info(name)
+    return [] if info is None else [info]

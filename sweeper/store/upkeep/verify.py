@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from sweeper import trial
 from sweeper.store.database import Database, rows_in
-from sweeper.store.files import CurveFile
+from sweeper.store.files import CurveFile, Paths
 from sweeper.store.studies import member_keys, scale_values
 from sweeper.store.tables import results, trials
 from sweeper.store.upkeep.check_curves import stray_curves, wrong_curves
@@ -24,6 +24,7 @@ from sweeper.store.upkeep.check_results import (
     wrong_attempts,
     wrong_objectives,
 )
+from sweeper.store.upkeep.prune import as_listed
 
 
 def altered_trials(
@@ -110,15 +111,16 @@ def verify_store(
     """
     database.require_whole(thorough=True)
     # Listed first: what is written from here on is of trials that are seen to be running.
-    files = list(database.location.paths.curve_files())
-    folders = list(database.location.paths.checkpoint_folders())
+    paths = as_listed(database.location.paths)
+    files = list(paths.curve_files())
+    folders = list(paths.checkpoint_folders())
     with database.read() as connection:
         scope = None if study is None else member_keys(connection, study)
         keys = sorted(scope if scope is not None else _all_keys(connection))
         files = [file for file in files if scope is None or file.key in scope]
         folders = [item for item in folders if scope is None or item[0] in scope]
         done = _count_results(connection, keys)
-        found = tuple(_findings(connection, database, keys, scope, files, folders))
+        found = tuple(_findings(connection, database, keys, scope, files, folders, paths))
     return Verification(
         trials=len(keys),
         results=done,
@@ -135,6 +137,7 @@ def _findings(
     scope: set[str] | None,
     files: list[CurveFile],
     folders: list[tuple[str, str]],
+    paths: Paths,
 ) -> Iterator[Finding]:
     yield from dangling_rows(connection, database)
     for check in (altered_trials, stale_attempts, wrong_attempts, stray_marks, wrong_objectives):
@@ -146,7 +149,7 @@ def _findings(
     yield from numberless_results(connection, database, left)
     yield from stray_curves(connection, database, files)
     yield from bad_checkpoints(connection, database, folders)
-    yield from needless_files(connection, database, scope)
+    yield from needless_files(connection, database, paths, scope)
 
 
 def _mended(finding: Finding) -> Finding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -13,13 +12,17 @@ import pytest
 
 from sweeper.errors import RequestError, StoreError
 from sweeper.store.files.local import LocalFiles
-from sweeper.store.files.protocol import FileStore, files_below, open_files, watch
+from sweeper.store.files.protocol import FileStore, listed, open_files, watch
 
 
-@pytest.fixture(params=["folder", "memory"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileStore]:
-    """Yields an empty place of files."""
-    yield LocalFiles(tmp_path) if request.param == "folder" else memory_files.MemoryFiles("here:")
+@pytest.fixture(params=["folder", "memory", "s3"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    """Returns an empty place of files."""
+    if request.param == "folder":
+        return LocalFiles(tmp_path)
+    if request.param == "s3":
+        return open_files(request.getfixturevalue("s3"))
+    return memory_files.MemoryFiles("here:")
 
 
 def put(files: FileStore, *names: str, content: bytes = b"content") -> None:
@@ -81,7 +84,9 @@ def test_what_lies_in_a_folder_is_listed_and_what_lies_deeper_only_by_its_folder
 
     assert files.names("") == ["a/", "ab/", "b"]
     assert files.names("a/") == ["a/1", "a/2", "a/deep/"]
-    assert sorted(files_below(files, "")) == ["a/1", "a/2", "a/deep/er", "ab/1", "b"]
+    assert [*files.infos("")] == ["a/1", "a/2", "a/deep/er", "ab/1", "b"]
+    assert [*files.infos("a/")] == ["a/1", "a/2", "a/deep/er"]
+    assert files.infos("no/such/") == {}
 
 
 def test_a_missing_file_is_told_and_is_nothing_to_rename_or_remove(files: FileStore) -> None:
@@ -110,7 +115,63 @@ def test_a_file_is_removed_alone_and_a_folder_with_all_below_it(files: FileStore
     files.remove("a/1")
     assert files.names("a/") == ["a/2", "a/deep/"]
     files.remove("a/")
-    assert list(files_below(files, "")) == ["ab/1"]
+    assert [*files.infos("")] == ["ab/1"]
+
+
+def test_a_folder_tells_of_its_files_what_each_tells_alone(files: FileStore) -> None:
+    put(files, "a/1", "a/deep/er", content=b"12345")
+
+    for name, info in files.infos("a/").items():
+        alone = files.info(name)
+        assert alone is not None and alone.size == info.size == 5
+        # A listing may know the time of writing more exactly than the file itself.
+        assert abs(alone.written - info.written) < 1
+
+
+def test_a_listing_is_of_its_moment_and_what_is_opened_is_as_it_is_now(files: FileStore) -> None:
+    put(files, "a/1", "a/deep/er", "ab/1", "b")
+    then = listed(files, ["a/"])
+    put(files, "a/2", "ab/2")
+    put(files, "a/1", content=b"written again")
+    files.remove("a/deep/er")
+
+    assert then.names("a/") == ["a/1", "a/deep/"]
+    assert then.names("a/deep/") == ["a/deep/er"] == [*then.infos("a/deep/")]
+    assert [*then.infos("a/")] == ["a/1", "a/deep/er"]
+    info = then.info("a/1")
+    assert info is not None and info.size == len(b"content")
+    assert then.info("a/2") is None
+    assert content_of(then, "a/1") == b"written again"
+    assert then.names("ab/") == ["ab/1", "ab/2"] == [*then.infos("ab/")]
+    assert then.info("ab/2") is not None
+    assert then.names("a/nothing/") == []
+
+
+def test_a_copy_is_of_the_file_as_it_is_now_and_goes_when_it_is_released(
+    files: FileStore,
+) -> None:
+    put(files, "a/file", content=b"old")
+    first = files.local("a/file")
+    assert first.read_bytes() == b"old"
+    assert first.name == "file"
+    assert files.local("a/file") == first
+
+    put(files, "a/file", content=b"new")
+    assert files.local("a/file").read_bytes() == b"new"
+    files.release("a/")
+    assert content_of(files, "a/file") == b"new"
+    assert files.local("a/file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "a/\0"])
+def test_a_name_that_leads_out_of_the_place_is_refused(name: str, tmp_path: Path, s3: str) -> None:
+    for files in (LocalFiles(tmp_path), open_files(s3)):
+        with pytest.raises(StoreError, match="left alone"):
+            files.open(name)
+        with pytest.raises(StoreError, match="left alone"), files.write(name):
+            raise AssertionError("the body of a write outside is reached")
+        with pytest.raises(StoreError, match="left alone"):
+            files.remove(name)
 
 
 def test_a_file_is_younger_after_it_was_written_again(files: FileStore) -> None:
@@ -141,10 +202,12 @@ def test_a_message_names_the_file(files: FileStore) -> None:
     assert files.shown("a/file") != "a/file"
 
 
-def test_the_files_of_a_folder_survive_the_way_to_a_worker(tmp_path: Path) -> None:
-    files = LocalFiles(tmp_path)
-
-    assert pickle.loads(pickle.dumps(files)) == files
+def test_files_survive_the_way_to_a_worker(tmp_path: Path, s3: str) -> None:
+    for files in (LocalFiles(tmp_path), open_files(s3)):
+        put(files, "file")
+        there = pickle.loads(pickle.dumps(files))
+        assert there == files
+        assert content_of(there, "file") == b"content"
 
 
 def test_a_folder_is_opened_by_its_path_and_another_place_by_the_module_of_its_scheme(
