@@ -57,6 +57,11 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
         "a trial has to be saved with its study before it is claimed or recorded",
     ),
     (
+        ("unsupported startup parameter",),
+        "a pooler stands before the server, which takes no options of a session: leave options "
+        "out of the URL, and set them for the role (alter role ... set ...)",
+    ),
+    (
         ("too many clients", "too many connections", "connection slots are reserved"),
         "the server takes no more connections: close others, or raise its max_connections (or "
         "the limit of the role or database), then run the same command again",
