@@ -26,7 +26,7 @@ from sweeper.cli.rules import rules
 from sweeper.cli.run import run
 from sweeper.cli.status import export, report, sql, status
 from sweeper.cli.transfer import advise, transfer
-from sweeper.cli.upkeep import prune, retry, verify
+from sweeper.cli.upkeep import move_store, prune, retry, verify
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
 from sweeper.words import visible
 
@@ -65,7 +65,7 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, advise, fit, predict, retry, prune, verify),
+    *(compare, transfer, advise, fit, predict, retry, prune, verify, move_store),
 )
 """In the order of the help."""
 

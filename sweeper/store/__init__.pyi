@@ -31,5 +31,6 @@ from .records import Membership as Membership
 from .records import Probe as Probe
 from .records import StudyRecord as StudyRecord
 from .store import Store as Store
+from .upkeep.move import Move as Move
 from .upkeep.prune import Waste as Waste
 from .upkeep.verify import Verification as Verification

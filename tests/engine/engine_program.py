@@ -9,10 +9,11 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from on_disk import on_disk
+from on_disk import OnDisk, on_disk
 
 from sweeper.errors import StoreError
 from sweeper.store.location import locate
@@ -53,7 +54,6 @@ class Program:
         module: str = "sweeper.cli",
     ) -> None:
         self.store = str(store or folder / "store")
-        self.files = on_disk(locate(self.store).paths)
         self._folder = folder
         self._file = folder / "study.yaml"
         self._file.write_text(json.dumps(study.document), encoding="utf-8")
@@ -74,6 +74,11 @@ class Program:
                 text=True,
                 start_new_session=True,
             )
+
+    @cached_property
+    def files(self) -> OnDisk:
+        """Its files, which lie in a folder."""
+        return on_disk(locate(self.store).paths)
 
     @property
     def process(self) -> subprocess.Popen[str]:
