@@ -70,7 +70,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order of the help."""
 
 for _command in COMMANDS:
-    _name = "import" if _command is import_results else None
+    _name = {import_results: "import", move_store: "move-store"}.get(_command)
     # Given as such, a summary is printed whole rather than cut at the width of a terminal.
     _short = (_command.__doc__ or "").partition("\n\n")[0]
     # A statement may begin with "--", which begins a comment.
