@@ -31,7 +31,7 @@ from sweeper.cli.run import run
 from sweeper.cli.status import export, report, sql, status
 from sweeper.cli.submit import jobs, submit
 from sweeper.cli.transfer import advise, transfer
-from sweeper.cli.upkeep import prune, retry, verify
+from sweeper.cli.upkeep import move_store, prune, retry, verify
 from sweeper.cli.watch import watch
 from sweeper.cli.wishes import pause, resume, stop
 from sweeper.errors import HANGING, EnvironmentFault, SweeperError
@@ -89,13 +89,13 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, advise, fit, predict, retry, prune, verify, doctor),
-    *(watch, stop, pause, resume, submit, jobs),
+    *(compare, transfer, advise, fit, predict, retry, prune, verify, move_store),
+    *(doctor, watch, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""
 
 for _command in COMMANDS:
-    _name = "import" if _command is import_results else None
+    _name = {import_results: "import", move_store: "move-store"}.get(_command)
     # Given as such, a summary is printed whole rather than cut at the width of a terminal.
     _short = (_command.__doc__ or "").partition("\n\n")[0]
     # A statement may begin with "--", which begins a comment.

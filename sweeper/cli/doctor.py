@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, runnable_study
+from sweeper.cli.options import JsonOption, StoreOption, TrustOption, runnable_study
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import ClusterError, StoreError
 from sweeper.words import plural
@@ -38,10 +38,11 @@ def doctor(
         ),
     ] = None,
     store: StoreOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check machines, store and cluster before the first trial: files, versions, GPUs, clocks."""
-    found = _examined(study, store, address)
+    found = _examined(study, store, address, trust=trust)
     if as_json:
         print_json(_document(found))
     else:
@@ -72,7 +73,9 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def _examined(study: Path | None, store: str | None, address: str | None) -> _Findings:
+def _examined(
+    study: Path | None, store: str | None, address: str | None, *, trust: bool
+) -> _Findings:
     """Looks at everything that can be reached; what cannot is one of the things found wrong."""
     from sweeper import engine
     from sweeper.store import Store, locate
@@ -84,7 +87,7 @@ def _examined(study: Path | None, store: str | None, address: str | None) -> _Fi
         with Store.open(store) as opened:
             _look_at_database(opened, found)
             if study is not None:
-                shapes = _shapes(study, opened, store)
+                shapes = _shapes(study, opened, store, trust=trust)
     except StoreError as fault:
         found.wrong.append(str(fault))
     needs_devices = any(shape.gpus for shape in shapes)
@@ -131,11 +134,11 @@ def _look_at_database(store: Store, found: _Findings) -> None:
         found.wrong.append(off_clock(f"the clock of {store.shown}", ahead))
 
 
-def _shapes(study: Path, store: Store, place: str | None) -> set[Shape]:
+def _shapes(study: Path, store: Store, place: str | None, *, trust: bool) -> set[Shape]:
     """Returns what trials of a study need."""
     from sweeper.engine import Proposals, shape_at
 
-    asked = runnable_study(study, store=place)
+    asked = runnable_study(study, store=place, trust=trust)
     return {shape_at(asked, item.scale) for item in Proposals(asked, store, keep=False).planned}
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sweeper.outcome import FAILED, first_line
+from sweeper.secrets import redacted
 
 if TYPE_CHECKING:
     from sweeper.engine import Ended, Event, Progress, View
@@ -34,7 +35,8 @@ class JsonLines(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields = getattr(record, FIELDS, None) or {"event": "note", "text": record.getMessage()}
         line = {"time": moment, "level": record.levelname.lower(), **fields}
-        return json.dumps({name: _finite(value) for name, value in line.items()}, default=str)
+        said = {k: redacted(v) if isinstance(v, str) else _finite(v) for k, v in line.items()}
+        return json.dumps(said, default=str)
 
 
 def speak_json() -> None:

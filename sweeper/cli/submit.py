@@ -16,6 +16,7 @@ from sweeper.cli.options import (
     JsonOption,
     OneStudy,
     StudyFile,
+    TrustOption,
     runnable_study,
 )
 from sweeper.cli.text import console, grid, print_json
@@ -64,6 +65,7 @@ def submit(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return as soon as the job is accepted.")
     ] = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study as a job of a Ray cluster, and follow it; the folder it needs travels along."""
@@ -74,7 +76,7 @@ def submit(
         raise RequestError(
             f"{own[0]} is not handed on to `sweeper run`; give it before the --, to submit itself"
         )
-    asked = runnable_study(study, store=store)
+    asked = runnable_study(study, store=store, trust=trust)
     shown, environ = _store(store)
     parcel = pack(study, asked.workload, working_dir)
     jobs = Jobs(address)

@@ -1,4 +1,5 @@
-"""`sweeper retry`, `prune` and `verify`: trials again, space back, faults found and mended."""
+"""`sweeper retry`, `prune`, `verify` and `move-store`: trials again, space back, faults found and
+mended, a store at another place."""
 
 from __future__ import annotations
 
@@ -195,3 +196,42 @@ def _verdict(found: Verification, *, repair: bool) -> str:
     if repair:
         return f"{plural(len(found.findings), 'fault')}: {mended} mended, {found.left} left to you"
     return f"{plural(found.left, 'fault')}, of which `sweeper verify --repair` mends {can}"
+
+
+def move_store(
+    to: Annotated[
+        str | None, typer.Option("--to", help="New folder or database URL.", show_default=False)
+    ] = None,
+    to_files: Annotated[
+        str | None,
+        typer.Option(
+            "--to-files",
+            metavar="PLACE",
+            help="New place of curves and checkpoints: a folder, s3:// or gs://.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is; copy nothing.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the store to another place, every row and file compared; the old one stays."""
+    from sweeper.store import Store
+
+    said = typer.echo if not as_json else lambda text: None
+    done, place, files = Store.move(store, to, to_files, dry_run=dry_run, note=said)
+    if as_json:
+        print_json({"dry_run": dry_run, "store": place, "files_at": files, **vars(done)})
+        return
+    out = console()
+    rows = sum(done.rows.values())
+    what = f"{plural(rows, 'row')} and {plural(done.files, 'file')}, {quantity(done.size, 'B')}"
+    if dry_run:
+        out.print(f"would move {what}; nothing was changed")
+        return
+    out.print(f"moved {what} (of which copied now: {done.copied_rows} and {done.copied_files})")
+    out.print("every row and every file was compared; nothing was removed from the old place")
+    url = place if "://" in place else f"sqlite:///{place}"
+    out.print(f"next: SWEEPER_STORE={url} SWEEPER_FILES={files}", soft_wrap=True)

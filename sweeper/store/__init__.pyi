@@ -42,6 +42,7 @@ from .records import StudyRecord as StudyRecord
 from .records import Wish as Wish
 from .records import WishKind as WishKind
 from .store import Store as Store
+from .upkeep.move import Move as Move
 from .upkeep.prune import Waste as Waste
 from .upkeep.verify import Verification as Verification
 from .wishes import held_back as held_back

@@ -87,10 +87,11 @@ class Database:
         self.timed: Callable[[bool, float], None] = lambda writes, seconds: None
         self.is_sqlite = location.sqlite_file is not None
         self._file: tuple[int, int] | None = None
+        self._settings = postgres_settings(location, busy_seconds=busy_seconds)
         self._engine = (
             _sqlite_engine(location, read_only=read_only, busy_seconds=busy_seconds)
             if self.is_sqlite
-            else postgres_engine(location, read_only=read_only, busy_seconds=busy_seconds)
+            else postgres_engine(location)
         )
 
     @contextmanager
@@ -178,11 +179,13 @@ class Database:
         began = time.monotonic()
         options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": cache(self.clock)}
         if not self.is_sqlite:
-            options["isolation_level"] = isolation
+            options |= {"isolation_level": isolation, "postgresql_readonly": not writes}
         try:
             with self._engine.connect() as plain:
                 connection = plain.execution_options(**options)
                 with connection.begin():
+                    if not self.is_sqlite:
+                        connection.execute(text(SETTINGS), self._settings)
                     self.require_in_place()
                     yield connection
                     if writes:
@@ -284,23 +287,36 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def postgres_engine(
-    location: Location, *, read_only: bool, busy_seconds: float = BUSY_SECONDS
-) -> Engine:
-    """Returns an engine for a PostgreSQL server; nothing is connected yet.
+SETTINGS = (
+    "select set_config('lock_timeout', :busy, true), set_config('timezone', 'UTC', true), "
+    "set_config('statement_timeout', "
+    "coalesce(:patience, current_setting('statement_timeout')), true)"
+)
+"""What is set in every transaction, for it alone: behind a pooler a session is nobody's own."""
+
+
+def postgres_settings(
+    location: Location, *, busy_seconds: float = BUSY_SECONDS
+) -> dict[str, str | None]:
+    """Returns the values for :data:`SETTINGS`.
+
+    Args:
+        location: its URL may set a statement_timeout; a role's own may be shorter than a wait
+            for another writer, and is not kept.
+        busy_seconds: how long a writer waits for another one.
+    """
+    given = "statement_timeout" in str(location.url.query.get("options", ""))
+    return {"busy": f"{round(1000 * busy_seconds)}ms", "patience": None if given else "0"}
+
+
+def postgres_engine(location: Location) -> Engine:
+    """Returns an engine for a PostgreSQL server, or for a pooler before it; nothing is connected
+    yet.
 
     Raises:
         StoreError: the driver is not installed.
     """
     _require_psycopg(location)
-    given = location.url.query.get("options", "")
-    options = [
-        "-c statement_timeout=0",  # a role's own may be shorter than a wait for another writer
-        given if isinstance(given, str) else " ".join(given),
-        f"-c lock_timeout={round(1000 * busy_seconds)}ms",
-        "-c timezone=UTC",
-        f"-c default_transaction_read_only={'on' if read_only else 'off'}",
-    ]
     return create_engine(
         location.url,
         json_serializer=json_text,
@@ -309,7 +325,7 @@ def postgres_engine(
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "sweeper",
             "client_encoding": "utf8",  # or psycopg gives bytes where the server's is SQL_ASCII
-            "options": " ".join(options),
+            "prepare_threshold": None,  # the next transaction may be another connection's
             **{name: n for name, n in _SILENCE.items() if name not in location.url.query},
         },
     )

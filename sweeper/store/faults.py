@@ -57,6 +57,11 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
         "a trial has to be saved with its study before it is claimed or recorded",
     ),
     (
+        ("unsupported startup parameter",),
+        "a pooler stands before the server, which takes no options of a session: leave options "
+        "out of the URL, and set them for the role (alter role ... set ...)",
+    ),
+    (
         ("too many clients", "too many connections", "connection slots are reserved"),
         "the server takes no more connections: close others, or raise its max_connections (or "
         "the limit of the role or database), then run the same command again",
@@ -141,6 +146,51 @@ def has_locks(file: Path) -> bool:
         return True
 
 
+_SHARED = (
+    "9p afs beegfs ceph cifs fuse fuseblk glusterfs gpfs lustre nfs nfs4 panfs pvfs2 smb3 smbfs "
+    "virtiofs wekafs"
+)
+"""File systems that other machines may share, on which SQLite's locks and its log, which is
+memory that processes share, hold for one machine alone, if at all. FUSE may be anything."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def file_system(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Returns the kind of file system that a path lies on, such as ``ext4`` or ``nfs4``; None
+    where the system does not say."""
+    place = os.path.realpath(path)
+    found: tuple[int, str] | None = None
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 5 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
+        inside = place == point or place.startswith(f"{point.rstrip('/')}/")
+        if inside and (found is None or len(point) >= found[0]):
+            found = len(point), after.split()[0]
+    return found[1] if found else None
+
+
+def network_warning(file: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Returns what a person should know of an SQLite database on a network file system; None on
+    any other."""
+    kind = file_system(file, mounts)
+    if kind is None or kind.partition(".")[0] not in _SHARED.split():
+        return None
+    return (
+        f"{file} lies on {kind}, a file system that other machines may share: an SQLite "
+        "database there is for this machine alone, and may be damaged if another one opens it; "
+        "keep it on a local disk, or use PostgreSQL (--store postgresql://...); curves and "
+        "checkpoints may be shared (SWEEPER_FILES)"
+    )
+
+
 def _is_read_only(file: Path | None, name: str) -> bool:
     """Whether SQLite could not open a file since it cannot make its log beside it, as where a
     file system is mounted for reading alone."""
@@ -166,9 +216,12 @@ def store_fault(
     """
     name = getattr(error, "sqlite_errorname", "") or ""
     if file is not None and name.startswith(_LOCKING) and not can_lock(file):
+        kind_of_disk = file_system(file)
+        named = f", {kind_of_disk}," if kind_of_disk else ""
         return StoreError(
-            f"store {where}: the file system there cannot lock files ({error}), which SQLite "
-            "needs; put the store on a local disk, or use PostgreSQL (--store postgresql://...)"
+            f"store {where}: the file system there{named} cannot lock files ({error}), which "
+            "SQLite needs; put the store on a local disk, or use PostgreSQL (--store "
+            "postgresql://...)"
         )
     words = " ".join(str(error).split()) or type(error).__name__
     lowered = words.lower()

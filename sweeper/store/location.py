@@ -76,9 +76,46 @@ def locate(place: str | Path | None, environ: Mapping[str, str] = os.environ) ->
     scheme = _SCHEME.match(text)
     if isinstance(place, Path) or scheme is None:
         return _folder(text)
-    files = environ.get("SWEEPER_FILES") or DEFAULT_FOLDER
-    place = files if "://" in files else str(_absolute(files))
-    return Location(_database(text, scheme.group(1).lower()), Paths(open_files(place)))
+    paths = locate_files(environ.get("SWEEPER_FILES") or DEFAULT_FOLDER)
+    return Location(_database(text, scheme.group(1).lower()), paths)
+
+
+def new_place(here: Location, to: str | None, to_files: str | None) -> Location:
+    """Returns where a store is to be moved.
+
+    Args:
+        here: where it is.
+        to: a folder or database URL; None leaves the rows where they are.
+        to_files: a place for the files; None leaves them where they are, unless ``to`` is a
+            folder, which holds its own.
+
+    Raises:
+        RequestError: it is the place where the store is, or none.
+    """
+    if to_files is not None and not to_files.strip():
+        raise RequestError("--to-files: the place is empty; give a folder or s3://BUCKET/PREFIX")
+    if to is not None and _SCHEME.match(to) is None:
+        if to_files is not None:
+            raise RequestError(
+                f"--to-files: the folder {to} holds its own files; to have them elsewhere, give "
+                f"--to sqlite:///{_absolute(to)}/sweeper.db"
+            )
+        there = locate(Path(to))
+    else:
+        paths = here.paths if to_files is None else locate_files(to_files)
+        url = here.url if to is None else locate(to).url
+        there = Location(url, paths)
+    if there == here:
+        raise RequestError(
+            "move-store: nothing would move; name the new place by --to (a folder or a database "
+            "URL), the new place of curves and checkpoints by --to-files, or both"
+        )
+    return there
+
+
+def locate_files(place: str) -> Paths:
+    """Returns the files at a place that ``SWEEPER_FILES`` may name."""
+    return Paths(open_files(place if "://" in place else str(_absolute(place))))
 
 
 def _folder(text: str) -> Location:
@@ -95,8 +132,8 @@ def _folder(text: str) -> Location:
 def _database(text: str, scheme: str) -> URL:
     if scheme not in _POSTGRES and scheme != "sqlite":
         raise RequestError(
-            f"store: {scheme}:// is not available; {_ALLOWED}; curves and checkpoints go to a "
-            "folder, which SWEEPER_FILES names for a database URL"
+            f"store: {scheme}:// is not available; {_ALLOWED}; curves and checkpoints go where "
+            "SWEEPER_FILES says for a database URL: a folder, s3://BUCKET/PREFIX or gs://..."
         )
     try:
         url = make_url(text)

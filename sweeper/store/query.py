@@ -16,7 +16,14 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import RequestError
-from sweeper.store.database import BUSY_SECONDS, Database, postgres_engine, sqlite_uri
+from sweeper.store.database import (
+    BUSY_SECONDS,
+    SETTINGS,
+    Database,
+    postgres_engine,
+    postgres_settings,
+    sqlite_uri,
+)
 from sweeper.store.faults import store_fault
 from sweeper.store.location import Location
 from sweeper.store.records import Table
@@ -98,10 +105,14 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
 
 
 def _ask_postgres(location: Location, sql: str, parameters: Sequence[Any]) -> Table:
-    engine = postgres_engine(location, read_only=True)
+    engine = postgres_engine(location)
     try:
-        with closing(engine.raw_connection()) as link:
-            return _fetch_postgres(link.driver_connection, sql, parameters)
+        with closing(engine.raw_connection()) as pooled:
+            link: Any = pooled.driver_connection
+            link.read_only = True
+            settings = re.sub(r":(\w+)", r"%(\1)s::text", SETTINGS)
+            link.execute(settings, postgres_settings(location))
+            return _fetch_postgres(link, sql, parameters)
     except DBAPIError as error:
         raise store_fault(location.shown, error.orig or error) from error
     finally:
@@ -127,8 +138,9 @@ def _fetch_postgres(link: Any, sql: str, parameters: Sequence[Any]) -> Table:
     require_reading(sql)
     _take_every_value(link.adapters)
     try:
-        # Prepared, a text with a second statement ("rollback; drop ...") is refused.
-        cursor = link.execute(sql, tuple(parameters) or None, prepare=True)
+        # In a pipeline a text with a second statement ("rollback; drop ...") is refused.
+        with link.pipeline():
+            cursor = link.execute(sql, tuple(parameters) or None)
         return _table(sql, cursor.description, cursor.fetchall() if cursor.description else [])
     except psycopg.Error as error:
         raise _refusal(sql, error, _READERS) from error

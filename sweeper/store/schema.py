@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from sqlalchemy import Connection, func, inspect, select, text
 from sweeper import trial
 from sweeper.errors import StoreError
 from sweeper.store.database import Database
-from sweeper.store.faults import UTF8
+from sweeper.store.faults import UTF8, network_warning
 from sweeper.store.files import TEMPORARY_PREFIX, disk_fault, flush
 from sweeper.store.location import Location
 from sweeper.store.owner import signature, signer_has_ended
 from sweeper.store.tables import SCHEMA, SCHEMA_TABLE, metadata, trials
+
+log = logging.getLogger("sweeper.store")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,6 +36,8 @@ def open_database(location: Location, *, create: bool, read_only: bool) -> Datab
     file = location.sqlite_file
     if file is not None:
         _require_file(location, file, create=create and not read_only)
+        if create and not read_only and (warning := network_warning(file)):
+            log.warning(warning)
     database = Database(location, read_only=read_only)
     try:
         _bring_to_schema(database, create=create and not read_only)
@@ -41,6 +46,23 @@ def open_database(location: Location, *, create: bool, read_only: bool) -> Datab
         database.close()
         raise
     return database
+
+
+def exists(location: Location) -> bool:
+    """Returns whether there is a store, without making or changing anything.
+
+    Raises:
+        StoreError: the place cannot be looked at.
+    """
+    file = location.sqlite_file
+    if file is not None and not file.exists():
+        return False
+    database = Database(location, read_only=True)
+    try:
+        with database.read() as connection:
+            return _revision(connection) is not None
+    finally:
+        database.close()
 
 
 def _require_file(location: Location, file: Path, *, create: bool) -> None:

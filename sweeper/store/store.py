@@ -28,10 +28,10 @@ from sweeper.store import (
 from sweeper.store import studies as members
 from sweeper.store.database import Database, current_time
 from sweeper.store.files import Paths
-from sweeper.store.location import locate
+from sweeper.store.location import locate, new_place
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
-from sweeper.store.schema import missing_rights, open_database
+from sweeper.store.schema import exists, missing_rights, open_database
 
 if TYPE_CHECKING:
     import pandas
@@ -249,5 +249,50 @@ class Store:
     retry = _uses(upkeep.retry_trials)
     forgive = _writes(upkeep.forgive)
     prune = _uses(upkeep.prune_store)
+
+    @classmethod
+    def move(
+        cls,
+        old: str | Path | None,
+        to: str | None,
+        to_files: str | None,
+        *,
+        dry_run: bool = False,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> tuple[upkeep.Move, str, str]:
+        """Copies a store to another place (:func:`upkeep.move_store`); removes nothing.
+
+        Args:
+            old: where it is.
+            to: a folder or database URL for the rows, and of a folder for the files, too; None
+                leaves the rows where they are.
+            to_files: a place for the files; None leaves those of a database URL where they are.
+            dry_run: tell what there is, and copy nothing.
+            note: is told what is being done.
+
+        Returns:
+            What was moved; the new places of rows and files, for messages.
+
+        Raises:
+            RequestError: nothing would move, or see :func:`upkeep.move_store`.
+            StoreError: something cannot be read or written.
+        """
+        with cls.open(old, create=False) as source:
+            here = source.database.location
+            there = new_place(here, to, to_files)
+            files = None if there.paths == here.paths else there.paths.files
+            database = None
+            if there.url != here.url and not (dry_run and not exists(there)):
+                database = open_database(there, create=not dry_run, read_only=False)
+            try:
+                if dry_run:
+                    done = upkeep.survey(source.database, database, files)
+                else:
+                    done = upkeep.move_store(source.database, database, files, note=note)
+            finally:
+                if database is not None:
+                    database.close()
+            return done, there.shown, there.paths.files.shown("")
+
     verify = _uses(upkeep.verify_store)
     orphans = _uses(upkeep.orphans)

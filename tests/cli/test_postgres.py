@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_harness import Sweeper
 from sqlalchemy import make_url
+
+from sweeper.store.store import Store
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 pytestmark = pytest.mark.postgres
 
@@ -75,3 +82,87 @@ def test_a_database_of_another_encoding_is_refused(sweeper: Sweeper, postgres_se
         assert answer.code == 4
         assert f"its encoding is {encoding}" in answer.err
         assert "encoding 'UTF8' template template0" in answer.err
+
+
+@pytest.fixture
+def granted(
+    postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Yields the URL of a database that its owner has opened, for a role that has the grants of
+    docs/store.md and nothing else."""
+    import psycopg
+
+    monkeypatch.setenv("SWEEPER_FILES", str(tmp_path / "files"))
+    name = f"granted_{uuid.uuid4().hex[:12]}"
+    (grants,) = re.findall(r"```sql\n(create role worker.*?)```", DOCS.read_text(), re.DOTALL)
+    grants = grants.replace("worker", f"worker_{name}").replace(" sweeps ", f" {name} ")
+    url = make_url(postgres_server).set(database=name)
+    owner = url.render_as_string(hide_password=False)
+    with psycopg.connect(postgres_server, autocommit=True) as link:
+        link.execute(f"create database {name}")
+    Store.open(owner).close()
+    with psycopg.connect(owner, autocommit=True) as link:
+        link.execute(grants)
+    yield url.set(username=f"worker_{name}").render_as_string(hide_password=False)
+    with psycopg.connect(owner, autocommit=True) as link:
+        link.execute(f"drop owned by worker_{name}")
+    with psycopg.connect(postgres_server, autocommit=True) as link:
+        link.execute(f"drop database {name} with (force)")
+        link.execute(f"drop role worker_{name}")
+
+
+def test_a_role_with_the_grants_of_the_docs_runs_studies_and_can_do_nothing_else(
+    sweeper: Sweeper, finished: Path, granted: str
+) -> None:
+    import psycopg
+
+    run = sweeper("run", finished, "--executor", "inline", "--store", granted)
+    assert run.code == 0, run.err
+    key = sweeper("sql", "select key from trials", "--store", granted, "--json").document[0]["key"]
+    for command in (
+        ("status",),
+        ("drift", "planted"),
+        ("retry", "planted", "--key", key),
+        ("run", finished, "--executor", "inline"),
+        ("prune", "--withdrawn"),
+        ("verify", "--repair"),
+    ):
+        answer = sweeper(*command, "--store", granted)
+        assert answer.code == 0, answer.err
+    with psycopg.connect(granted, autocommit=True) as link:
+        for statement in (
+            "drop table results",
+            "alter table results add column x int",
+            "create table mine (x int)",
+            "truncate results",
+            "update sweeper_schema set version_num = '9999'",
+            "create role another",
+            "create database another",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                link.execute(statement)
+
+
+def test_a_store_moves_by_a_command(
+    sweeper: Sweeper, finished: Path, postgres: str, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = sweeper("drift", "planted", "--json").document
+    tried = sweeper("move-store", "--to", postgres, "--to-files", s3, "--dry-run", "--json")
+    assert tried.document["rows"]["results"] == 72 and tried.document["copied_rows"] == 0
+
+    moved = sweeper("move-store", "--to", postgres, "--to-files", s3)
+    assert moved.code == 0, moved.err
+    assert "nothing was removed from the old place" in moved.out
+    assert f"SWEEPER_FILES={s3}" in moved.out
+    again = sweeper("move-store", "--to", postgres, "--to-files", s3, "--json").document
+    assert again["copied_rows"] == again["copied_files"] == 0
+    assert again["files"] == 72 and again["files_at"] == s3
+
+    monkeypatch.setenv("SWEEPER_STORE", postgres)
+    monkeypatch.setenv("SWEEPER_FILES", s3)
+    assert sweeper("drift", "planted", "--json").document == here
+    assert sweeper("verify").code == 0
+    run = sweeper("run", finished, "--executor", "inline", "--json")
+    assert run.document["run"]["finished"] == 0
+    refused = sweeper("move-store")
+    assert refused.code == 2 and "nothing would move" in refused.err

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ class Program:
                 text=True,
                 start_new_session=True,
             )
+
+    @cached_property
+    def files(self) -> OnDisk:
+        """Its files, which lie in a folder."""
+        return on_disk(locate(self.store).paths)
 
     @property
     def files(self) -> OnDisk:

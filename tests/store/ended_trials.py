@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sample_store import outcome
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.store.files.checkpoints import Journal, write_checkpoint
 from sweeper.store.files.curves import write_curve
+from sweeper.store.files.s3 import S3Files
 from sweeper.store.store import Store
 
 
@@ -73,6 +75,20 @@ def aged(store: Store, name: str, days: float = 2.0) -> str:
     for each in [name, *files.infos(name)] if name.endswith("/") else [name]:
         if isinstance(files, MemoryFiles):
             files.times[each] = past
+        elif isinstance(files, S3Files):
+            if not each.endswith("/"):
+                _age_in_bucket(f"{files.root}/{each}", past)
         else:
             os.utime(files.local(each), (past, past))
     return name
+
+
+def _age_in_bucket(path: str, past: float) -> None:
+    """Has the S3 server of the tests, which runs in this process, say another time of writing."""
+    from moto.s3.models import s3_backends
+
+    bucket, _, key = path.partition("/")
+    (account,) = s3_backends
+    s3_backends[account]["aws"].buckets[bucket].keys[key].last_modified = datetime.fromtimestamp(
+        past, UTC
+    ).replace(tzinfo=None)

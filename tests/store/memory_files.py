@@ -95,6 +95,27 @@ class MemoryFiles:
         return folder.endswith("/") and name.startswith(folder)
 
 
+class LateFiles(MemoryFiles):
+    """Files whose listings lack some that are there, and have some that are gone.
+
+    Attributes:
+        unlisted: those that are there and not listed.
+        ghosts: those that are listed and not there.
+    """
+
+    lists_late = True
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.unlisted: set[str] = set()
+        self.ghosts: set[str] = set()
+
+    def names(self, folder: str) -> list[str]:
+        seen = MemoryFiles(self.place)
+        seen.contents = dict.fromkeys(({*self.contents} - self.unlisted) | self.ghosts, b"")
+        return seen.names(folder)
+
+
 _PLACES: dict[str, MemoryFiles] = {}
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import StoreAway, StoreMoved, StoreReadOnly
-from sweeper.store.faults import has_locks, store_fault
+from sweeper.store.faults import file_system, has_locks, network_warning, store_fault
 
 SOCKET_GONE = (
     'connection is bad: connection to server on socket "/tmp/.s.PGSQL.5432" failed: '
@@ -78,7 +79,7 @@ def test_a_file_system_without_locks_is_named_as_such(tmp_path: Path, name: str)
     file = tmp_path / "sweeper.db"
     file.touch()
     fault = store_fault("here", error, file, can_lock=lambda file: False)
-    assert "cannot lock files" in str(fault)
+    assert re.search(r"the file system there, \w+, cannot lock files", str(fault))
     assert "a local disk, or use PostgreSQL" in str(fault)
     assert not isinstance(fault, StoreAway), "nobody waits for it"
     assert "free some space" in str(store_fault("here", error, file))
@@ -109,3 +110,35 @@ def test_a_file_system_mounted_for_reading_alone_is_read(
     assert isinstance(fault, StoreReadOnly)
     file.unlink()
     assert not isinstance(store_fault("here", error, file), StoreReadOnly)
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /data rw shared:2 - nfs4 server:/data rw,vers=4.2
+31 30 0:41 / /data/near rw - xfs /dev/sdb rw
+32 22 0:42 / /with\\040space rw - fuse.sshfs host:/x rw
+33 22 0:43 / /data2 rw - cifs //host/x rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "warned"),
+    [
+        ("/home/x/sweeper.db", "ext4", False),
+        ("/data/sweeper.db", "nfs4", True),
+        ("/data/near/sweeper.db", "xfs", False),
+        ("/data2/sweeper.db", "cifs", True),
+        ("/with space/sweeper.db", "fuse.sshfs", True),
+    ],
+)
+def test_a_file_system_that_other_machines_share_is_said_by_name(
+    tmp_path: Path, place: str, kind: str, warned: bool
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS, encoding="utf-8")
+
+    assert file_system(Path(place), mounts) == kind
+    warning = network_warning(Path(place), mounts)
+    assert (warning is not None) == warned
+    assert warning is None or (f"lies on {kind}" in warning and "PostgreSQL" in warning)
+    assert network_warning(Path(place), tmp_path / "nothing") is None

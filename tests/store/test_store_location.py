@@ -132,7 +132,7 @@ def test_no_message_shows_a_password(url: str) -> None:
 @pytest.mark.postgres
 def test_a_server_that_has_gone_without_a_word_is_given_up(postgres: str) -> None:
     for url, idle in ((postgres, "30"), (f"{postgres}&keepalives_idle=7", "7")):
-        engine = postgres_engine(locate(url), read_only=True)
+        engine = postgres_engine(locate(url))
         with closing(engine.raw_connection()) as link:
             found = link.driver_connection.info.get_parameters()  # type: ignore[union-attr]
         engine.dispose()

@@ -75,7 +75,8 @@ class Paths:
         if not self.files.lists_late:
             return listed
         named = (self.curve(key, number) for number in range(1, attempts + 1))
-        return [*self._there(named, known=listed), *listed]
+        found = {*listed, *self._there(named, known=listed)}
+        return sorted(found, key=lambda name: int(name.split(".")[1]))
 
     def withdrawn_files(self) -> Iterator[tuple[str, str]]:
         """Yields key and name of the curve files whose results were withdrawn, sorted."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, case, delete, func, select, update
 
 from sweeper.errors import RequestError, StoreAway
 from sweeper.store.accounts import failures_of
-from sweeper.store.attempts import RUNNING, holders
+from sweeper.store.attempts import RUNNING, holders, last_numbers
 from sweeper.store.database import CHUNK, Database, rows_in
 from sweeper.store.files import FileStore, Paths
 from sweeper.store.records import IMPORTED, Retried
@@ -162,13 +162,14 @@ def _withdraw(
     connection: Connection, paths: Paths, renaming: Renaming, keys: Sequence[str]
 ) -> None:
     """Removes results and marks; the attempts keep their metrics, the curves another name."""
+    numbers = last_numbers(connection, keys)
     statement = select(results.c.trial_key, results.c.curve)
     for row in list(rows_in(connection, statement, results.c.trial_key, keys)):
         if row.curve:
             paths.files.shown(row.curve)  # a fault if it leads out of the folder
         # All of its own, which would be taken over again; what else a foreign database may name
         # (another trial's file, the database itself) is left alone.
-        for name in paths.curves_of(row.trial_key):
+        for name in paths.curves_of(row.trial_key, attempts=numbers.get(row.trial_key, 0)):
             renaming.move(name, paths.withdrawn(name))
     for chunk in _chunks(keys):
         for table in (marks, results):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ended_trials import aged, checkpoint, content_of, end, put, there
+from fault_proxy import FaultProxy
 from sample_store import ELSEWHERE, members, save, study, trials
 
 from sweeper.errors import UnknownNameError
@@ -40,6 +43,27 @@ def test_checkpoints_go_with_the_result_and_of_others_the_newest_good_one_stays(
     assert store.paths.checkpoints_of(keys[1]) == [good]
     assert all(there(store, store.paths.journal(good), store.paths.journal(alone)))
     assert store.prune() == []
+
+
+def test_a_bucket_is_listed_once_however_many_files_it_has(
+    s3: str, s3_server: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = FaultProxy(*s3_server)
+    place = f"sqlite:///{tmp_path}/database.db"
+    monkeypatch.setenv("SWEEPER_FILES", s3)
+    with Store.open(place) as store:
+        for key in save(store, 12):
+            checkpoint(store, key, 10)
+            end(store, key)
+    monkeypatch.setenv("SWEEPER_FILES", f"{s3}?endpoint_override=http://127.0.0.1:{proxy.port}")
+    with Store.open(place) as store:
+        assert len(store.prune(dry_run=True)) == 12
+        listings = [request for request in proxy.requests if "list-type" in request.path]
+        # The curves, the checkpoints, and what lies beside them.
+        assert len(listings) <= 3 and len(proxy.requests) <= 6, proxy.requests
+        assert len(store.prune()) == 12
+        assert store.paths.files.infos("checkpoints/") == {}
+    proxy.close()
 
 
 def test_damaged_checkpoints_stay_where_no_good_one_is(store: Store) -> None:
