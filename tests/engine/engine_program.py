@@ -9,7 +9,6 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,6 @@ class Program:
                 text=True,
                 start_new_session=True,
             )
-
-    @cached_property
-    def files(self) -> OnDisk:
-        """Its files, which lie in a folder."""
-        return on_disk(locate(self.store).paths)
 
     @property
     def files(self) -> OnDisk:
