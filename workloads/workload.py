@@ -180,6 +180,33 @@ class PartialMetrics(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShortRun:
+    """How a coordinate check trains a model.
+
+    Attributes:
+        config: canonical config of the run: some steps at the full learning rate, without decay.
+        derived: as of :class:`Resolved`.
+        initial: by role, the power of the width in the initial spread where the rule has another
+            than the spectral condition (arXiv 2310.17813).
+    """
+
+    config: Config
+    derived: Config
+    initial: Mapping[str, float]
+
+
+@runtime_checkable
+class HasCoordinates(Protocol):
+    """A card whose models a coordinate check can measure: its ``recordings`` have ``updates``,
+    ``activations`` and ``coordinates``, and its trainers are :class:`HasLayers`."""
+
+    def short_run(self, config: Config, steps: int) -> ShortRun:
+        """Returns the run by which a config, without faults, is checked: longer than ``steps``,
+        after which it is left."""
+        ...
+
+
 @runtime_checkable
 class Tailored(Protocol):
     """A card of which the settings depend on what a study fixes, as on the columns of a table."""
@@ -340,6 +367,36 @@ class Trainer(Protocol):
 
     def device_name(self) -> str:
         """Returns the name of the processor or accelerator that it trains on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One tensor of a model, as a scaling rule sees it.
+
+    Attributes:
+        kind: ``embedding``, ``hidden``, ``readout`` or ``vector``, its role, or the role, a dot
+            and a name; the role and the kind are what a card's ``derived.groups`` are called by.
+        inputs: of the matrix; 1 of a vector, and of a table the number of its rows.
+        outputs: of the matrix; the entries of a vector, of a table those of a row.
+    """
+
+    kind: str
+    inputs: int
+    outputs: int
+
+    @property
+    def role(self) -> str:
+        """What it is to a rule."""
+        return self.kind.partition(".")[0]
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """A trainer that can say what its model is made of."""
+
+    def layers(self) -> Mapping[str, Layer]:
+        """Returns every tensor by the name that recorded columns have for it."""
         ...
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import kind_of
-from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
+from workloads.llama.plan import (
+    HORIZONS,
+    canonical,
+    corpus_fingerprint,
+    derived,
+    faults,
+    head_faults,
+)
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of, tensors_of
 from workloads.parametrization import PLACEHOLDERS, TensorKind
@@ -32,6 +39,7 @@ class LlamaCard(ModelCard):
         "optimizer for the hidden matrices and one for all else, under any parametrization."
     )
     settings = SETTINGS
+    horizons = HORIZONS
     rule_defaults = MappingProxyType({"norm_gain": True})
     metrics: Mapping[str, str] = MappingProxyType(
         {

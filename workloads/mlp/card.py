@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import images_fingerprint
-from workloads.mlp.plan import canonical, derived, faults
+from workloads.mlp.plan import HORIZONS, canonical, derived, faults
 from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of, tensors_of
 from workloads.parametrization import TensorKind
@@ -32,6 +32,7 @@ class MlpCard(ModelCard):
         "every optimizer but muonclip, which needs attention, and every parametrization."
     )
     settings = SETTINGS
+    horizons = HORIZONS
     metrics: Mapping[str, str] = MappingProxyType(
         {
             "val_loss": "Mean loss on held-out images, nats per image.",

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from workloads.training.model import Batch, Model, Observe
+from workloads.training.model import Batch, Model, Observe, initial_parameters
+from workloads.training.pack import Pack
 from workloads.training.quantities import alignment, rms, spectral_norm, stable_rank
-from workloads.workload import Record
+from workloads.workload import Layer, Record
 
 PROBE = 512
 """Tokens (or examples) of each member that are looked at, about."""
@@ -50,81 +51,129 @@ class Diagnostics:
     """Records what is asked for, at the steps that are asked for.
 
     Before an update :meth:`before` takes down what the update will change; :meth:`after` returns
-    the columns. At all other steps both do nothing.
+    the columns. At all other steps both do nothing. It keeps nothing from one recorded step to
+    the next, so that a trial goes on from a checkpoint as if it had never stopped.
     """
 
-    def __init__(self, record: Record | None, model: Model, *, steps: int) -> None:
+    def __init__(self, record: Record | None, model: Model, pack: Pack) -> None:
         """Takes what is to be recorded.
 
         Args:
             record: its ``quantities`` are among the card's ``recordings``; None records nothing.
             model: the model of the pack.
-            steps: of the whole run.
+            pack: the pack.
         """
         self._kinds = frozenset(() if record is None else record.quantities)
+        steps = pack.states[0].steps
         self._steps = frozenset[int]() if record is None else record.at(steps)
-        self._model = model
+        self._model, self._pack = model, pack
         self._taken: _Taken | None = None
 
-    def before(self, step: int, parameters: Mapping[str, Tensor], batch: Batch) -> None:
+    def before(
+        self,
+        step: int,
+        batch: Batch,
+        gradients: Mapping[str, Tensor],
+        scale: float,
+        curvature: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Takes down weights and activations before the update of a step.
 
         Args:
             step: the update that comes, from 1.
-            parameters: by name, each [E, ...].
             batch: of the step.
+            gradients: that the update is made of, by name.
+            scale: s(t).
+            curvature: see :meth:`Pack.update`.
         """
         self._taken = None
-        if step in self._steps:
-            probe = probe_of(batch.inputs)
-            seen = self._seen(parameters, probe)
-            weights = {k: v.clone() for k, v in parameters.items()} if self._wants_updates else {}
-            self._taken = _Taken(probe, weights, seen)
+        if step not in self._steps:
+            return
+        weights, probe = self._pack.parameters, probe_of(batch.inputs)
+        taken = _Taken(probe, self._seen(weights, probe))
+        if self._kinds & {"updates", "coordinates"}:
+            taken.weights = {name: each.clone() for name, each in weights.items()}
+        if "coordinates" in self._kinds:
+            taken.alternative = self._pack.alternative(
+                gradients, scale=scale, epsilons=2.0, curvature=curvature
+            )
+        self._taken = taken
 
     @torch.no_grad()
-    def after(self, parameters: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    def after(self) -> list[dict[str, float]]:
         """Returns the columns of each member after the update; empty where none are due."""
         taken, self._taken = self._taken, None
         if taken is None:
             return []
         found: dict[str, Tensor] = {}
-        if self._wants_updates:
-            found |= self._updates(parameters, taken)
+        weights, probe = self._pack.parameters, taken.probe
+        updates = {name: weights[name] - before for name, before in taken.weights.items()}
+        if "updates" in self._kinds:
+            found |= self._updates(updates, taken)
+        now = self._seen(weights, probe)
         if "activations" in self._kinds:
-            found |= activation_columns(taken.seen, self._seen(parameters, taken.probe))
+            found |= _sizes(now) | _changes("activation_change", taken.seen, now)
         if "attention_logits" in self._kinds and isinstance(self._model, Attends):
-            found |= _logit_columns(self._model.peaks(parameters, taken.probe))
+            found |= _logit_columns(self._model.peaks(weights, probe))
+        if "coordinates" in self._kinds:
+            found |= self._since_start(now, probe) | _epsilon_shares(updates, taken.alternative)
         if not found:
             return []
         rows = torch.stack([each.double() for each in found.values()], 1).tolist()
         return [dict(zip(found, row, strict=True)) for row in rows]
 
-    @property
-    def _wants_updates(self) -> bool:
-        return "updates" in self._kinds
-
     @torch.no_grad()
-    def _seen(self, parameters: Mapping[str, Tensor], probe: Tensor) -> dict[str, Tensor]:
-        if not self._kinds & {"updates", "activations"}:
-            return {}
-        return seen_of(self._model, parameters, probe)
-
-    def _updates(self, parameters: Mapping[str, Tensor], taken: _Taken) -> dict[str, Tensor]:
+    def _seen(self, weights: Mapping[str, Tensor], probe: Tensor) -> dict[str, Tensor]:
+        """Returns what the model tells of a probe, by name, if anything recorded needs it."""
         found: dict[str, Tensor] = {}
-        for name, now in parameters.items():
-            update = now - taken.weights[name]
+        if self._kinds & {"updates", "activations", "coordinates"}:
+            assert isinstance(self._model, Observed)
+            self._model.logits(
+                weights, probe, observe=lambda name, value: found.update({name: value.detach()})
+            )
+        return found
+
+    def _updates(self, updates: Mapping[str, Tensor], taken: _Taken) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for name, update in updates.items():
             found |= update_columns(name, update, taken.seen.get(f"{INPUT}{name}"))
         roles = {name: tensor.role for name, tensor in self._model.tensors.items()}
         return found | _pooled(found, roles)
 
+    def _since_start(self, now: Mapping[str, Tensor], probe: Tensor) -> dict[str, Tensor]:
+        seeds = [state.seed for state in self._pack.states]
+        start = {
+            name: each.to(probe.device)
+            for name, each in initial_parameters(self._model.tensors, seeds).items()
+        }
+        found = {f"initial_rms.{name}": rms(each) for name, each in start.items()}
+        return found | _changes("activation_moved", self._seen(start, probe), now)
+
 
 class _Taken:
-    """What was taken down before an update: the probe, weights and activations."""
+    """What was taken down before an update: the probe, what the model told of it, and where they
+    are needed the weights and the update that larger epsilons would have made."""
 
-    def __init__(
-        self, probe: Tensor, weights: Mapping[str, Tensor], seen: Mapping[str, Tensor]
-    ) -> None:
-        self.probe, self.weights, self.seen = probe, weights, seen
+    def __init__(self, probe: Tensor, seen: Mapping[str, Tensor]) -> None:
+        self.probe, self.seen = probe, seen
+        self.weights: Mapping[str, Tensor] = {}
+        self.alternative: Mapping[str, Tensor] = {}
+
+
+def layers_of(model: Model) -> dict[str, Layer]:
+    """Returns role and sizes of every tensor of a model, by name."""
+    turned = {
+        name
+        for units in model.units.values()
+        for unit in units
+        if unit.turned
+        for name in unit.names
+    }
+    found = {}
+    for name, tensor in model.tensors.items():
+        out, *rest = tensor.shape[::-1] if name in turned else tensor.shape
+        found[name] = Layer(kind=tensor.kind, inputs=rest[0] if rest else 1, outputs=out)
+    return found
 
 
 def probe_of(inputs: Tensor) -> Tensor:
@@ -132,17 +181,6 @@ def probe_of(inputs: Tensor) -> Tensor:
     member, about, and one sequence at least."""
     each = 1 if inputs.dtype.is_floating_point else inputs.shape[2]
     return inputs[:, : max(1, PROBE // each)]
-
-
-@torch.no_grad()
-def seen_of(model: Model, parameters: Mapping[str, Tensor], probe: Tensor) -> dict[str, Tensor]:
-    """Returns what a model tells of a probe, by name; empty of one that tells nothing."""
-    found: dict[str, Tensor] = {}
-    if isinstance(model, Observed):
-        model.logits(
-            parameters, probe, observe=lambda name, value: found.update({name: value.detach()})
-        )
-    return found
 
 
 def update_columns(name: str, update: Tensor, inputs: Tensor | None) -> dict[str, Tensor]:
@@ -157,17 +195,31 @@ def update_columns(name: str, update: Tensor, inputs: Tensor | None) -> dict[str
     return {f"{quantity}.{name}": value for quantity, value in found.items()}
 
 
-def activation_columns(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+def _activations(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the activations among what a model told, by the name of their columns."""
+    return {k.replace(" ", "."): each for k, each in seen.items() if not k.startswith(INPUT)}
+
+
+def _sizes(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"activation_rms.{name}": rms(each) for name, each in _activations(seen).items()}
+
+
+def _changes(
+    quantity: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns size and change of each activation, [E] each, by column."""
-    found = {}
-    for name, now in after.items():
-        if not name.startswith(INPUT):
-            place = name.replace(" ", ".")
-            found[f"activation_rms.{place}"] = rms(now)
-            found[f"activation_change.{place}"] = rms(now - before[name])
-    return found
+    old, new = _activations(before), _activations(after)
+    return {f"{quantity}.{name}": rms(each - old[name]) for name, each in new.items()}
+
+
+def _epsilon_shares(
+    updates: Mapping[str, Tensor], alternative: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns by how much each update would be smaller with twice the epsilon, over what it would
+    be then: eps / (x + eps) of an update that goes as 1 / (x + eps), so from 0 to 1."""
+    return {
+        f"epsilon_share.{name}": rms(update) / rms(alternative[name]) - 1
+        for name, update in updates.items()
+    }
 
 
 def _logit_columns(peaks: Tensor) -> dict[str, Tensor]:

@@ -13,12 +13,12 @@ from torch.nn.utils import get_total_norm
 
 from workloads.optimizers import QKClip
 from workloads.training.devices import denormals_flushed, device_name, members_together
-from workloads.training.diagnostics import Diagnostics
+from workloads.training.diagnostics import Diagnostics, layers_of
 from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.schedule import Schedule
-from workloads.workload import Card, Measurement, Member, Record
+from workloads.workload import Card, Layer, Measurement, Member, Record
 
 _FLOOR = 1e-6
 """Added to the norm, as torch does, so that a zero gradient stays zero."""
@@ -89,8 +89,7 @@ class Training:
             shape=config["schedule"],
             final_ratio=config["final_ratio"],
         )
-        self._stream, self._qk_clip = stream, qk_clip
-        self._diagnostics = Diagnostics(record, model, steps=self._steps)
+        self._model, self._stream, self._qk_clip = model, stream, qk_clip
         self._pack = Pack(
             members,
             plans,
@@ -99,6 +98,7 @@ class Training:
             vocabulary=stream.vocabulary,
             device=device,
         )
+        self._diagnostics = Diagnostics(record, model, self._pack)
         self._passes = Passes(
             self._pack,
             model,
@@ -142,6 +142,10 @@ class Training:
         place = [state.member for state in self._pack.states].index(member)
         return {name: each[place : place + 1] for name, each in self._pack.parameters.items()}
 
+    def layers(self) -> dict[str, Layer]:
+        """Returns role and sizes of every tensor, by name."""
+        return layers_of(self._model)
+
     def _advance(self) -> list[Measurement]:
         """Makes one update of every member and returns what there is to say about it."""
         step = self._pack.step + 1
@@ -151,12 +155,12 @@ class Training:
         norms = clip(gradients, self._clip)
         curvature = self._curvature(batch, step)
         peaks = self._peaks(batch, step)
-        self._diagnostics.before(step, self._pack.parameters, batch)
+        self._diagnostics.before(step, batch, gradients, scale, curvature)
         self._pack.update(gradients, scale=scale, curvature=curvature)
         if self._qk_clip is not None and peaks is not None:
             self._qk_clip.scale(self._pack.parameters, peaks)
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
-        recorded = self._diagnostics.after(self._pack.parameters)
+        recorded = self._diagnostics.after()
         said = self._judge(measured[0], measured[1], scale, recorded)
         if step in self._marks:
             said += self._evaluated()

@@ -62,6 +62,10 @@ RECORDINGS: Mapping[str, str] = MappingProxyType(
         "1), for each tensor and, as root mean square, for hidden and vector.",
         "activations": "activation_rms after the step and activation_change, how far the step "
         "moves it, root mean square over the entries of each activation.",
+        "coordinates": "What a coordinate check needs besides: activation_moved, how far an "
+        "activation is from the start on the same inputs; initial_rms of each tensor; "
+        "epsilon_share, the share of each update that is lost to the optimizer's epsilon. It "
+        "makes every recorded update twice.",
         "attention_logits": "attention_logit_max, the largest over heads and sequences after the "
         "step, for each block and for all.",
     }
