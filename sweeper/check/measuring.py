@@ -4,15 +4,13 @@ measured beside the results."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweeper.check.measured import Measured, Model
-from sweeper.errors import DataError, RequestError, shown, suggestion
-from sweeper.store import Paths
-from sweeper.study import Study, by_name, canonical_value
+from sweeper.errors import DataError, Interrupted, RequestError, shown, suggestion
+from sweeper.study import Check, Study, by_name, canonical_value
 from sweeper.trial import canonical_json
 from workloads.workload import (
     DataUnavailableError,
@@ -28,9 +26,6 @@ from workloads.workload import (
 
 NEEDED = ("updates", "activations", "coordinates")
 """What a card has to record."""
-
-STEPS, SEEDS = 10, 5
-"""Steps that each model makes, and seeds of each size, unless asked for otherwise."""
 
 MOST_STEPS = 1000
 """Steps beyond which it is no check before the grid any more."""
@@ -50,8 +45,8 @@ class CheckRequest:
 
     study: Study
     variants: tuple[str, ...] = ()
-    steps: int = STEPS
-    seeds: int = SEEDS
+    steps: int = Check().steps
+    seeds: int = Check().seeds
     settings: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -80,7 +75,7 @@ class CheckRequest:
             )
         if self.seeds < 2:
             raise RequestError(
-                f"--seeds {self.seeds}: an interval needs at least 2 seeds; {SEEDS} are usual"
+                f"--seeds {self.seeds}: an interval needs at least 2 seeds; 5 are usual"
             )
 
     @property
@@ -159,27 +154,34 @@ FORMAT = 1
 
 
 def measured_study(
-    request: CheckRequest, *, tell: Callable[[str], None] = lambda text: None
+    request: CheckRequest,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Measured]:
     """Returns what was measured of every variant, in this process.
 
     Args:
         request: what is to be checked.
         tell: is told which models train, a sentence each.
+        stopped: whether to leave off; asked after every step.
 
     Raises:
+        Interrupted: it was stopped; nothing of it is kept.
         RequestError: a variant has one size, or a trainer says nothing of its layers.
         DataError: the data of the study is missing.
     """
-    return [_variant(request, name, tell) for name in request.names]
+    return [_variant(request, name, tell, stopped) for name in request.names]
 
 
-def _variant(request: CheckRequest, name: str, tell: Callable[[str], None]) -> Measured:
+def _variant(
+    request: CheckRequest, name: str, tell: Callable[[str], None], stopped: Callable[[], bool]
+) -> Measured:
     runs, scale = request.runs(name), request.study.scale
     models = []
     for size, run in runs.items():
         tell(f"variant {name}: {scale} {size:g}, {request.seeds} seeds of {request.steps} steps")
-        models.append(_model(request, size, run))
+        models.append(_model(request, size, run, stopped))
     if all(model.layers == models[0].layers for model in models):
         raise RequestError(
             f"study {request.study.name}: no tensor of the model changes with {scale}, so there "
@@ -194,11 +196,14 @@ def _variant(request: CheckRequest, name: str, tell: Callable[[str], None]) -> M
     )
 
 
-def _model(request: CheckRequest, size: float, run: ShortRun) -> Model:
+def _model(
+    request: CheckRequest, size: float, run: ShortRun, stopped: Callable[[], bool]
+) -> Model:
     members = [Member(config=run.config, seed=seed) for seed in range(request.seeds)]
     factory: Any = request.study.card.trainer()
+    threads = max(1, int(request.study.resources.cpus_at(size)))
     try:
-        trainer = factory(members, threads=1, device="cpu", record=request.record)
+        trainer = factory(members, threads=threads, device="cpu", record=request.record)
         running = trainer.run()
     except DataUnavailableError as fault:
         raise DataError(str(fault)) from fault
@@ -208,7 +213,7 @@ def _model(request: CheckRequest, size: float, run: ShortRun) -> Model:
             "(workloads.workload.HasLayers), so they cannot be checked"
         )
     layers = dict(trainer.layers())
-    values, diverged = _trained(running, request)
+    values, diverged = _trained(running, request, stopped)
     groups = run.derived.get("groups", {})
     rates = {name: _rate(groups, layer) for name, layer in layers.items()}
     return Model(
@@ -222,7 +227,7 @@ def _model(request: CheckRequest, size: float, run: ShortRun) -> Model:
 
 
 def _trained(
-    running: Iterator[Sequence[Measurement]], request: CheckRequest
+    running: Iterator[Sequence[Measurement]], request: CheckRequest, stopped: Callable[[], bool]
 ) -> tuple[dict[int, dict[str, tuple[float, ...]]], set[int]]:
     """Returns what was recorded after each step, one value a seed, and the seeds that diverged."""
     found: dict[int, dict[int, Mapping[str, float]]] = {}
@@ -235,6 +240,8 @@ def _trained(
                 found.setdefault(item.step, {})[item.member] = item.metrics
         if done >= request.steps:
             break
+        if stopped():
+            raise Interrupted("interrupted during the coordinate check; nothing is lost")
     whole = {step: each for step, each in found.items() if len(each) == request.seeds}
     return {step: _columns(each) for step, each in whole.items()}, diverged
 
@@ -264,29 +271,3 @@ def _built_in(card: Any) -> Sequence[Any]:
     """Returns the settings of a card of ours; its scales other than width and depth change no
     tensor, or change them otherwise than a rule speaks of."""
     return card.settings if card.name in ("llama", "mlp") else ()
-
-
-# Files ----------------------------------------------------------------------------------------
-
-
-def stored(paths: Paths, name: str) -> list[Measured] | None:
-    """Returns what a check measured before; None where there is none, or it cannot be read."""
-    try:
-        with paths.files.open(f"{name}.json") as source:
-            document = json.load(source)
-        return [Measured.from_json(each) for each in document["measured"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
-def keep(paths: Paths, name: str, measured: Sequence[Measured], more: Mapping[str, bytes]) -> None:
-    """Writes what was measured, and further files by their endings, beside the results.
-
-    Raises:
-        StoreError: they cannot be written.
-    """
-    document = {"format": FORMAT, "measured": [each.to_json() for each in measured]}
-    files = {"json": json.dumps(document, allow_nan=False).encode(), **more}
-    for ending, content in files.items():
-        with paths.files.write(f"{name}.{ending}") as file:
-            file.write_bytes(content)

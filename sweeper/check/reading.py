@@ -95,13 +95,19 @@ def rows_of(measured: Measured) -> list[Row]:
     named = replace(measured, models=aligned(measured.models))
     reader = _Reader(named, measured.steps[-1])
     rows = reader.rows()
-    kept = {
-        (row.layer, row.quantity)
-        for step in measured.steps[:-1]
-        for row in _Reader(named, step).rows()
-        if row.verdict == "pass"
-    }
-    return reader.explained(rows, kept)
+    earlier = [_Reader(named, step).rows() for step in measured.steps[:-1]]
+    first = {(row.layer, row.quantity): row for some in reversed(earlier) for row in some}
+    kept = {_key(row) for some in earlier for row in some if row.verdict == "pass"}
+    return reader.explained(rows, kept, first)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row.layer, row.quantity
+
+
+def rows_at(measured: Measured, step: int) -> list[Row]:
+    """Returns every quantity of every layer as it is after a step, without reasons."""
+    return _Reader(replace(measured, models=aligned(measured.models)), step).rows()
 
 
 class _Reader:
@@ -153,10 +159,8 @@ class _Reader:
                 if branch and self._scale == "depth":
                     expected = self._alpha - 1
                 told = quantity == "activation_change" or branch
-                readout = quantity == "activation_rms" and name == "logits"
-                yield from self._row(
-                    name, "activation", quantity, expected, told=told, upper=readout
-                )
+                size = quantity == "activation_rms"
+                yield from self._row(name, "activation", quantity, expected, told=told, upper=size)
 
     def _effects(self, name: str) -> list[list[float]] | None:
         """Returns what each update does to its layer's outputs over the size of the inputs, both
@@ -234,13 +238,20 @@ class _Reader:
 
     # Reasons ----------------------------------------------------------------------------------
 
-    def explained(self, rows: Sequence[Row], kept: Collection[tuple[str, str]]) -> list[Row]:
+    def explained(
+        self,
+        rows: Sequence[Row],
+        kept: Collection[tuple[str, str]],
+        first: Mapping[tuple[str, str], Row],
+    ) -> list[Row]:
         """Returns the rows with their reasons: first what is wrong with a tensor itself, then
         what only follows from that.
 
         Args:
             rows: without reasons.
             kept: layers and quantities that pass after some earlier step.
+            first: rows as they were after the first step that has them, by layer and quantity;
+                slopes are purest there.
         """
         epsilons = {row.layer: row for row in rows if row.quantity == "epsilon_kept"}
         causes = {
@@ -248,18 +259,23 @@ class _Reader:
             for row in rows
             if row.verdict == "fail"
             and row.role != "activation"
-            and (row.layer, row.quantity) not in kept
+            and _key(row) not in kept
             and not self._of_its_epsilon(row, epsilons.get(row.layer))
         }
         names = list(dict.fromkeys(row.layer for row in rows if id(row) in causes))
         return [
-            replace(row, why=self._cause(row) if id(row) in causes else self._effect(row, names))
+            replace(
+                row,
+                why=self._cause(first.get(_key(row), row))
+                if id(row) in causes
+                else self._effect(row, names),
+            )
             for row in rows
         ]
 
     def _of_its_epsilon(self, row: Row, epsilon: Row | None) -> bool:
-        """Returns whether an update is off by what its epsilon takes."""
-        if row.quantity != "update" or epsilon is None or epsilon.verdict != "fail":
+        """Returns whether an update is off only by what its epsilon takes."""
+        if row.quantity != "update" or epsilon is None:
             return False
         return abs(row.excess - (epsilon.slope or 0.0)) <= TOLERANCE
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from sweeper.check.measured import Measured
-from sweeper.check.reading import BRANCHES, TOLERANCE, Row, diverged_at, rows_of, worst
+from sweeper.check.reading import TOLERANCE, Row, diverged_at, rows_at, rows_of, worst
 from sweeper.words import listed, plural
 
 SAID = {
@@ -126,7 +129,9 @@ def _read(measured: Measured) -> VariantCheck:
         )
         return VariantCheck(measured=measured, rows=(), verdict="fail", named=(said,))
     rows = tuple(rows_of(measured))
-    verdict = worst([row.verdict for row in rows])
+    # That an activation cannot be judged does not matter where all tensors can.
+    judged = [r.verdict for r in rows if r.role != "activation" or r.verdict == "fail"]
+    verdict = worst(judged)
     return VariantCheck(measured=measured, rows=rows, verdict=verdict, named=tuple(_named(rows)))
 
 
@@ -170,27 +175,61 @@ def _json(variant: str, row: Row) -> dict[str, Any]:
     }
 
 
-def table_rows(check: VariantCheck, *, every: bool = False) -> list[list[tuple[str, str]]]:
-    """Returns the cells of a table, each with its heading; what is judged, or all of it."""
-    found = []
+Cells = list[tuple[str, str]]
+"""The cells of a line of a table, each with its heading."""
+
+
+def layer_rows(check: VariantCheck) -> list[Cells]:
+    """Returns a line for every quantity of every layer, also of those that are not judged."""
+    return [
+        [
+            ("layer", row.layer),
+            ("role", row.role),
+            ("quantity", row.quantity),
+            ("slope", _slope(row.slope)),
+            ("95%", "" if row.low is None else f"{_slope(row.low)} to {_slope(row.high)}"),
+            ("rule", _slope(row.expected)),
+            ("verdict", row.verdict),
+        ]
+        for row in check.rows
+    ]
+
+
+def role_rows(check: VariantCheck) -> list[Cells]:
+    """Returns a line for every quantity of every role that is judged, over all its layers."""
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in check.rows:
-        if not every and row.verdict == "told":
-            continue
-        interval = "" if row.low is None else f"{row.low:+.2f} to {row.high:+.2f}"
-        ends = f"{row.values[0]:.3g} .. {row.values[-1]:.3g}" if row.values else ""
-        found.append(
-            [
-                ("layer", row.layer),
-                ("role", row.role),
-                ("quantity", row.quantity),
-                ("slope", "" if row.slope is None else f"{row.slope + 0.0:+.2f}"),
-                ("95%", interval),
-                ("rule", "" if row.expected is None else f"{row.expected:+.2f}"),
-                ("smallest .. largest", ends),
-                ("verdict", row.verdict),
-            ]
-        )
-    return found
+        if row.verdict != "told":
+            groups.setdefault((row.role, row.quantity), []).append(row)
+    return [
+        [
+            ("role", role),
+            ("quantity", quantity),
+            ("layers", str(len(some))),
+            ("slopes", _range([row.slope for row in some if row.slope is not None])),
+            ("rule", _range([row.expected for row in some if row.expected is not None])),
+            ("verdict", _counted([row.verdict for row in some])),
+        ]
+        for (role, quantity), some in groups.items()
+    ]
+
+
+def _slope(value: float | None) -> str:
+    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    ends = dict.fromkeys((_slope(min(values)), _slope(max(values))))
+    return " to ".join(ends)
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    counts = Counter(verdicts)
+    if len(counts) == 1:
+        return verdicts[0]
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
 def as_csv(statement: CheckStatement) -> bytes:
@@ -213,10 +252,22 @@ def as_csv(statement: CheckStatement) -> bytes:
     return text.getvalue().encode()
 
 
-def drawn_activations(check: VariantCheck) -> list[str]:
-    """Returns the activations that a figure shows: all that are judged."""
-    return [
-        row.layer
-        for row in check.rows
-        if row.quantity == "activation_moved" and not row.layer.startswith(BRANCHES)
-    ]
+def drawn_lines(check: VariantCheck) -> dict[str, dict[int, list[float]]]:
+    """Returns what a figure shows, by step: the update on inputs of each role, a geometric mean
+    over its tensors, and how far activations moved, each over its value at the smallest size."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for step in check.measured.steps:
+        lines: dict[str, list[tuple[float, ...]]] = {}
+        for row in rows_at(check.measured, step):
+            if row.quantity == "update":
+                lines.setdefault(f"update, {row.role}", []).append(row.values)
+            elif row.quantity == "activation_moved" and row.verdict != "told":
+                lines.setdefault(f"activation, {row.layer}", []).append(row.values)
+        for name, some in lines.items():
+            known = [line for line in some if all(0 < value < math.inf for value in line)]
+            if known:
+                found.setdefault(name, {})[step] = [
+                    math.exp(fmean(math.log(line[place] / line[0]) for line in known))
+                    for place in range(len(check.measured.models))
+                ]
+    return found

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 import sweeper
+from sweeper.cli.check import check
 from sweeper.cli.compare import compare
 from sweeper.cli.drift import drift
 from sweeper.cli.fit import fit, predict
@@ -64,7 +65,7 @@ def _root(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
+    *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
     *(compare, transfer, advise, fit, predict, retry, prune, verify),
 )
 """In the order of the help."""

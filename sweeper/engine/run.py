@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from sweeper.check import require_check
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
@@ -192,12 +193,16 @@ class Run:
         """Runs what remains and returns what was done.
 
         Raises:
+            RequestError: the study requires its coordinate check to pass, and it fails.
             ClusterError: Ray cannot be started or joined, or broke off.
             DataError: a worker cannot read the data.
             StoreError: results could not be written; their trials will run again.
         """
         began = time.monotonic()
         self._clear_finished()
+        if self.study.check.required and not self.dispatcher.finished:
+            say, paths = self.progress.note, self._store.paths
+            require_check(self.study, paths, tell=say, stopped=self._stop.is_set)
         if not self.dispatcher.finished:
             with self.lease_keeper, self.recorder:
                 self._run_executor()

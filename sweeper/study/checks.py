@@ -15,7 +15,15 @@ from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Records, Tailored
+from workloads.workload import (
+    Card,
+    HasCoordinates,
+    PartialMetrics,
+    Problem,
+    ReadsTables,
+    Records,
+    Tailored,
+)
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -227,6 +235,7 @@ def review(
     complaints += _claims(study, spaces, reader.broken)
     complaints += _resources(study, spaces)
     complaints += _recording(study, card)
+    complaints += _check(study, card)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
@@ -353,3 +362,20 @@ def _recording(study: Sections, card: Card) -> Iterator[Complaint]:
     if not record.quantities and (record.every is not None or record.steps):
         known_names = f"; known: {', '.join(known)}" if known else ""
         yield Complaint(("record",), f"says when and not what; give `quantities`{known_names}")
+
+
+def _check(study: Sections, card: Card) -> Iterator[Complaint]:
+    if study.check.required and not isinstance(card, HasCoordinates):
+        yield Complaint(
+            ("check",), f"workload {card.name} has no layers to measure; remove `check`"
+        )
+    known = tuple(study.variants)
+    for index, name in enumerate(study.check.variants):
+        if name not in known:
+            hint = suggestion(name, known)
+            place: Place = ("check", "variants", index)
+            yield Complaint(place, f"there is no variant {shown(name)}; {hint}")
+    if study.check.seeds < 2:
+        yield Complaint(
+            ("check", "seeds"), f"{study.check.seeds} has no interval; give at least 2"
+        )

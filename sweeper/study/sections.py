@@ -393,6 +393,28 @@ class Recording(Section):
         return {"anyOf": [name, {"type": "array", "items": name}, whole]}
 
 
+class Check(Section):
+    """The coordinate check before the grid; ``required`` is short for ``{required: true}``."""
+
+    required: Flag = Field(
+        default=False, description="Refuse to run a study whose coordinate check fails."
+    )
+    variants: tuple[Name, ...] = Field(
+        default=(), description="The variants that are checked; all unless given."
+    )
+    steps: Count = Field(default=10, description="Steps of each model.")
+    seeds: Count = Field(default=5, description="Seeds of each size, at least 2.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, data: Any) -> Any:
+        return {"required": True} if data == "required" else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: Any) -> Any:
+        return {"anyOf": [{"const": "required"}, handler(core)]}
+
+
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale."""
 
@@ -442,6 +464,9 @@ class Sections(Section):
     objective: Objective = Field(default=Objective(), description="What is compared.")
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
     stop: Stop = Field(default=Stop(), description="Which trials are stopped before their end.")
+    check: Check = Field(
+        default=Check(), description="The coordinate check before the grid is spent."
+    )
     record: Recording = Field(default=Recording(), description="What trainers record on the way.")
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
     claims: tuple[Claim, ...] = Field(

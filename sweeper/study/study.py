@@ -30,11 +30,11 @@ from sweeper.study.source import Complaint, Place, Source, StudyTables, condense
 from sweeper.study.space import Space
 from workloads.workload import Card, Record
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record", "check")
 """Sections that a study may leave out."""
 
-_ALWAYS_STATED = _WITH_DEFAULTS[1:-1]
-"""Of those, the ones that a document states in full; `search` and `record` say what is set."""
+_ALWAYS_STATED = _WITH_DEFAULTS[1:-2]
+"""Of those, the ones that a document states in full; the others say what is set."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
@@ -154,7 +154,7 @@ class Study(Sections):
             "sweep": self._axes_document(self.sweep),
             "search": self.search.document,
             **{key: getattr(self, key).model_dump(mode="json") for key in _ALWAYS_STATED},
-            **({"record": self._recording()} if self.record.quantities else {}),
+            **{key: said for key in ("record", "check") if (said := self._set_of(key))},
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 
@@ -180,9 +180,10 @@ class Study(Sections):
         source = Source(name, document, tables=tables)
         return cls.model_validate(source.data, context=source)
 
-    def _recording(self) -> dict[str, Any]:
-        """What is recorded, with what is said of when."""
-        return {key: value for key, value in self.record.model_dump(mode="json").items() if value}
+    def _set_of(self, key: str) -> dict[str, Any]:
+        """What a section sets, as plain data."""
+        section: BaseModel = getattr(self, key)
+        return section.model_dump(mode="json", exclude_defaults=True)
 
     def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings
