@@ -73,7 +73,7 @@ WRONG_BY: Mapping[str, Mapping[str, float]] = {
 EPSILONS: Mapping[str, Mapping[str, Any]] = {
     "adamw": {"epsilon": 1e-3},
     "muon": {"epsilon": 1e-3, "muon_epsilon": 10.0},
-    "shampoo": {"epsilon": 1e-3, "shampoo_relative": False, "shampoo_epsilon": 1e-4},
+    "shampoo": {"epsilon": 1e-3, "shampoo_ridge": "absolute", "shampoo_epsilon": 1e-4},
     "soap": {"epsilon": 1e-3, "soap_epsilon": 1e-3},
 }
 """Epsilons that are not small beside what they are added to: a wrong one that is changes

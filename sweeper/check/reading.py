@@ -96,7 +96,8 @@ def rows_of(measured: Measured) -> list[Row]:
     reader = _Reader(named, measured.steps[-1])
     rows = reader.rows()
     earlier = [_Reader(named, step).rows() for step in measured.steps[:-1]]
-    first = {(row.layer, row.quantity): row for some in reversed(earlier) for row in some}
+    known = [row for some in reversed(earlier) for row in some if row.slope is not None]
+    first = {_key(row): row for row in known if row.quantity == "update"}
     kept = {_key(row) for some in earlier for row in some if row.verdict == "pass"}
     return reader.explained(rows, kept, first)
 
@@ -250,25 +251,27 @@ class _Reader:
         Args:
             rows: without reasons.
             kept: layers and quantities that pass after some earlier step.
-            first: rows as they were after the first step that has them, by layer and quantity;
-                slopes are purest there.
+            first: updates as they were after the first step that has them, by layer and
+                quantity; slopes are purest there.
         """
         epsilons = {row.layer: row for row in rows if row.quantity == "epsilon_kept"}
-        causes = {
-            id(row)
+        own = [
+            row
             for row in rows
             if row.verdict == "fail"
             and row.role != "activation"
-            and _key(row) not in kept
             and not self._of_its_epsilon(row, epsilons.get(row.layer))
-        }
+        ]
+        # Gradients change as training goes on, and with them what an epsilon takes.
+        lasting = [row for row in own if _key(row) not in kept]
+        causes = set(map(id, lasting or (r for r in own if r.quantity == "epsilon_kept")))
         names = list(dict.fromkeys(row.layer for row in rows if id(row) in causes))
         return [
             replace(
                 row,
                 why=self._cause(first.get(_key(row), row))
                 if id(row) in causes
-                else self._effect(row, names),
+                else self._effect(row, names, epsilons.get(row.layer)),
             )
             for row in rows
         ]
@@ -296,13 +299,15 @@ class _Reader:
             return f"{off} over the rule: residual branches are not divided by the depth"
         return f"{off}: {self._rate(row)}"
 
-    def _effect(self, row: Row, causes: Sequence[str]) -> str:
+    def _effect(self, row: Row, causes: Sequence[str], epsilon: Row | None) -> str:
         """Returns why a row fails, or cannot be judged, that is no cause itself; else nothing."""
         if row.verdict == "inconclusive":
             return _unclear(row)
         if row.verdict != "fail":
             return ""
         off = f"{_off(row.excess)} like {self._power(row.excess)}"
+        if row.role != "activation" and self._of_its_epsilon(row, epsilon):
+            return f"{off}: follows from its epsilon"
         others = [name for name in causes if name != row.layer] or list(causes)
         if others:
             more = "" if len(others) < 4 else f" and {len(others) - 3} more"

@@ -23,6 +23,10 @@ PROBE = 512
 INPUT = "input "
 """How the names of what goes into a matrix begin."""
 
+NEARLY_NONE = 1 / 1024
+"""Factor on epsilons that shows what they take; without any, gradients that are rounding would
+count as much as others."""
+
 POOLED = ("hidden", "vector")
 """Roles of many tensors, which have columns of their own."""
 
@@ -95,7 +99,7 @@ class Diagnostics:
             taken.weights = {name: each.clone() for name, each in weights.items()}
         if "coordinates" in self._kinds:
             taken.alternative = self._pack.alternative(
-                gradients, scale=scale, epsilons=2.0, curvature=curvature
+                gradients, scale=scale, epsilons=NEARLY_NONE, curvature=curvature
             )
         self._taken = taken
 
@@ -152,7 +156,7 @@ class Diagnostics:
 
 class _Taken:
     """What was taken down before an update: the probe, what the model told of it, and where they
-    are needed the weights and the update that larger epsilons would have made."""
+    are needed the weights and the update that nearly no epsilons would have made."""
 
     def __init__(self, probe: Tensor, seen: Mapping[str, Tensor]) -> None:
         self.probe, self.seen = probe, seen
@@ -214,10 +218,10 @@ def _changes(
 def _epsilon_shares(
     updates: Mapping[str, Tensor], alternative: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns by how much each update would be smaller with twice the epsilon, over what it would
-    be then: eps / (x + eps) of an update that goes as 1 / (x + eps), so from 0 to 1."""
+    """Returns the share of each update that is lost to its epsilon: eps / (x + eps) of one that
+    goes as 1 / (x + eps)."""
     return {
-        f"epsilon_share.{name}": rms(update) / rms(alternative[name]) - 1
+        f"epsilon_share.{name}": 1 - rms(update) / rms(alternative[name])
         for name, update in updates.items()
     }
 

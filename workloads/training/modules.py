@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workloads.training.diagnostics import NEARLY_NONE
 from workloads.training.quantities import alignment, rms, spectral_norm, stable_rank
 from workloads.workload import Layer
 
@@ -106,7 +107,7 @@ def _of_tensors(
         found[f"update_rms.{name}"] = rms(matrix)
         found[f"update_norm.{name}"] = norm
         if name in other:
-            found[f"epsilon_share.{name}"] = rms(matrix) / rms(other[name][None]) - 1
+            found[f"epsilon_share.{name}"] = 1 - rms(matrix) / rms(other[name][None])
         if update.ndim > 1:
             found[f"update_stable_rank.{name}"] = stable_rank(matrix, norm)
         inputs = seen.get(f"input {name}")
@@ -161,7 +162,7 @@ def _hooked(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
 
 
 def _alternative(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Returns what the next update would add if every epsilon were twice as large; empty of an
+    """Returns what the next update would add if there were nearly no epsilon; empty of an
     optimizer that has none, or cannot be copied."""
     if not any(group.get(EPSILON) for group in optimizer.param_groups):
         return {}
@@ -174,7 +175,7 @@ def _alternative(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str
         new.grad = None if old.grad is None else old.grad.clone()
     for group in other.param_groups:
         if group.get(EPSILON):
-            group[EPSILON] = 2 * group[EPSILON]
+            group[EPSILON] = NEARLY_NONE * group[EPSILON]
     before = {name: each.detach().clone() for name, each in twin.named_parameters()}
     other.step()
     now = dict(twin.named_parameters())
