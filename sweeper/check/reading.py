@@ -96,10 +96,20 @@ def rows_of(measured: Measured) -> list[Row]:
     reader = _Reader(named, measured.steps[-1])
     rows = reader.rows()
     earlier = [_Reader(named, step).rows() for step in measured.steps[:-1]]
-    known = [row for some in reversed(earlier) for row in some if row.slope is not None]
-    first = {_key(row): row for row in known if row.quantity == "update"}
+    known = [
+        (place, row)
+        for place, some in reversed([*enumerate(earlier)])
+        for row in some
+        if row.slope is not None
+    ]
+    first = {_key(row): row for _, row in known if row.quantity == "update"}
+    began = {_key(row): place for place, row in known if row.quantity == "epsilon_kept"}
     kept = {_key(row) for some in earlier for row in some if row.verdict == "pass"}
-    return reader.explained(rows, kept, first)
+    return reader.explained(rows, kept, first, began)
+
+
+def _takes(row: Row) -> bool:
+    return row.quantity == "epsilon_kept"
 
 
 def _key(row: Row) -> tuple[str, str]:
@@ -244,6 +254,7 @@ class _Reader:
         rows: Sequence[Row],
         kept: Collection[tuple[str, str]],
         first: Mapping[tuple[str, str], Row],
+        began: Mapping[tuple[str, str], int],
     ) -> list[Row]:
         """Returns the rows with their reasons: first what is wrong with a tensor itself, then
         what only follows from that.
@@ -253,6 +264,7 @@ class _Reader:
             kept: layers and quantities that pass after some earlier step.
             first: updates as they were after the first step that has them, by layer and
                 quantity; slopes are purest there.
+            began: at which recorded step an epsilon had something to take from.
         """
         epsilons = {row.layer: row for row in rows if row.quantity == "epsilon_kept"}
         own = [
@@ -262,9 +274,12 @@ class _Reader:
             and row.role != "activation"
             and not self._of_its_epsilon(row, epsilons.get(row.layer))
         ]
-        # Gradients change as training goes on, and with them what an epsilon takes.
+        # What an epsilon takes depends on the gradient, and so on layers that moved before.
         lasting = [row for row in own if _key(row) not in kept]
-        causes = set(map(id, lasting or (r for r in own if r.quantity == "epsilon_kept")))
+        late = len(self._models[0].values)
+        start = min((began.get(_key(r), late) for r in lasting if _takes(r)), default=late)
+        lasting = [r for r in lasting if not _takes(r) or began.get(_key(r), late) <= start]
+        causes = set(map(id, lasting or filter(_takes, own)))
         names = list(dict.fromkeys(row.layer for row in rows if id(row) in causes))
         return [
             replace(

@@ -111,9 +111,9 @@ def _said(check: VariantCheck, *, every: bool) -> Iterator[Said]:
 def _draw(statement: CheckStatement) -> bytes:
     """Returns the figure: updates by role and activations, each over its value at the smallest
     size."""
-    from sweeper.check import drawn_lines
-    from sweeper.report.figures import check_figure
+    from sweeper.check import TOLERANCE, drawn_lines
+    from sweeper.report import check_figure
 
     panels = {each.variant: drawn_lines(each) for each in statement.variants}
     sizes = {each.variant: each.measured.sizes for each in statement.variants}
-    return check_figure(panels, sizes, statement.variants[0].measured.scale)
+    return check_figure(panels, sizes, statement.variants[0].measured.scale, TOLERANCE)

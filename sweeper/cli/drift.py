@@ -63,7 +63,8 @@ def drift(
         named(
             "--hyperparameter --hp",
             "A setting, learning_rate.hidden, timescale, a recorded quantity such as "
-            "update_norm.hidden, or a formula such as learning_rate*weight_decay (default: those of the claims, else the first swept).",
+            "update_norm.hidden, or a formula such as learning_rate*weight_decay (default: those "
+            "of the claims, else the first swept).",
         ),
     ] = None,
     joint: Annotated[

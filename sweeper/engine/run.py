@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -234,7 +234,7 @@ class Run:
         """
         planned = self.proposals.planned[self._taken :]
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
-        had = self._store.outcomes_of(new)
+        had = self._store.outcomes_of(new, environment=self.study.recording is not None)
         failures = self._store.failures_of([key for key in new if key not in had])
         deaths = self._store.worker_deaths(new)
         short = {key for key, failure in failures.items() if not failure.final}
@@ -245,6 +245,7 @@ class Run:
         self._failed_before |= failures.keys() - short
         self.progress.add(planned, had)
         self._compare_with(new, had)
+        self._miss_recordings(had.values())
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
         self.dispatcher.spend(new[key] for key in done)
@@ -262,6 +263,17 @@ class Run:
             self.progress.note(
                 f"{stopped} trials of this study were stopped before their end, dominated by "
                 f"others; sweeper retry {self.study.name} --dominated has them run to it"
+            )
+
+    def _miss_recordings(self, had: Collection[Outcome]) -> None:
+        """Says which results have been there before this study asked to record something."""
+        record = self.study.recording
+        wanted = set(() if record is None else record.quantities)
+        lacking = [each for each in had if wanted - set(each.environment.get("record", ()))]
+        if lacking:
+            self.progress.note(
+                f"{len(lacking)} trials of this study had a result before, made without recording "
+                f"{', '.join(sorted(wanted))}; they are shared as they are"
             )
 
     def _clear_finished(self) -> None:

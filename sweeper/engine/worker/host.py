@@ -324,10 +324,15 @@ class Host:
             kind,
             device=self._device,
             host=hostname(),
-            environment=environment(self.order.shape.threads),
+            environment=self._environment(),
             error=error,
         )
         self._tell(record, outcome)
+
+    def _environment(self) -> dict[str, Any]:
+        """What decides the bits of a result, and what was recorded on the way."""
+        found, asked = environment(self.order.shape.threads), self.order.record
+        return found if asked is None else {**found, "record": list(asked.quantities)}
 
     def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
         warnings = tuple(record.warnings)

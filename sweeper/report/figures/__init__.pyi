@@ -1,6 +1,5 @@
 """The figures of a report: the only importers of matplotlib."""
 
-from .check import check_figure as check_figure
 from .pictures import ANSWER as ANSWER
 from .pictures import DETAILS as DETAILS
 from .pictures import Picture as Picture
