@@ -19,7 +19,7 @@ Verdict = Literal["pass", "fail", "inconclusive", "told"]
 
 TOLERANCE = 0.25
 """Slope off the expected one that still passes: half of the smallest power by which a rule is
-missed, and more than finite widths do."""
+missed, and more than finite widths do; over less than two octaves more, in proportion."""
 
 BRANCHES = ("attention", "mlp")
 """Activations that are added to others: told, and judged by what they are added to."""
@@ -67,20 +67,21 @@ class Slope:
     low: float | None
     high: float | None
 
-    def verdict(self, expected: float, *, upper: bool = False) -> Verdict:
+    def verdict(self, expected: float, tolerance: float, *, upper: bool = False) -> Verdict:
         """Returns ``pass`` within the tolerance, ``fail`` where the whole interval is beyond it.
 
         Args:
             expected: the slope by the rule.
+            tolerance: off it that still passes.
             upper: True if less is allowed too.
         """
         if self.low is None or self.high is None:
             return "inconclusive"
         below, above = self.low - expected, self.high - expected
-        if (above < -TOLERANCE and not upper) or below > TOLERANCE:
+        if (above < -tolerance and not upper) or below > tolerance:
             return "fail"
-        inside = self.mean - expected <= TOLERANCE and (upper or expected - self.mean <= TOLERANCE)
-        sharp = self.high - self.low <= 4 * TOLERANCE
+        inside = self.mean - expected <= tolerance and (upper or expected - self.mean <= tolerance)
+        sharp = self.high - self.low <= 4 * tolerance
         return "pass" if inside and sharp else "inconclusive"
 
 
@@ -128,6 +129,7 @@ class _Reader:
         self._scale, self._initial = measured.scale, measured.initial
         self._models, self._step = measured.models, step
         self._x = [math.log2(model.size) for model in self._models]
+        self._tolerance = max(TOLERANCE, 2 * TOLERANCE / (max(self._x) - min(self._x)))
         self._alpha = -self._fitted([model.branch for model in self._models])
 
     def rows(self) -> list[Row]:
@@ -213,7 +215,11 @@ class _Reader:
         slope = self._slope(found)
         verdict: Verdict = "told"
         if not told and expected is not None:
-            verdict = "inconclusive" if slope is None else slope.verdict(expected, upper=upper)
+            verdict = (
+                "inconclusive"
+                if slope is None
+                else slope.verdict(expected, self._tolerance, upper=upper)
+            )
         yield Row(
             layer=layer,
             role=role,

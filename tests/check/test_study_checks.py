@@ -77,8 +77,8 @@ def test_a_request_that_cannot_be_answered_is_refused(options: Any, says: str) -
 
 
 def test_a_study_with_one_size_or_nothing_to_measure_is_refused() -> None:
-    one = study(sweep={"width": [16], "learning_rate": [0.01]})
-    with pytest.raises(RequestError, match="has one width, 16; a slope needs at least two"):
+    one = study(sweep={"width": [64], "learning_rate": [0.01]})
+    with pytest.raises(RequestError, match="has one width, 64; a slope needs at least two"):
         CheckRequest(study=one).name()
     planted = {
         "name": "p",
@@ -93,7 +93,7 @@ def test_a_study_with_one_size_or_nothing_to_measure_is_refused() -> None:
         Study.from_document({**planted, "check": "required"})
     steps = study(
         scale="batch_size",
-        fixed={"steps": 40, "width": 16, "base_width": 16},
+        fixed={"steps": 40, "width": 64, "base_width": 16},
         sweep={"batch_size": [16, 32], "learning_rate": [0.01]},
     )
     with pytest.raises(RequestError, match="goes over models that grow"):
