@@ -21,10 +21,8 @@ def script() -> ModuleType:
 
 
 def test_wrong_rates_and_initial_values_of_the_readout_are_named(script: ModuleType) -> None:
-    rows = script.main(
-        "--optimizers adamw --roles readout --quantities learning_rate,init "
-        "--widths 32,128 --seeds 3".split()
-    )
+    asked = "--optimizers adamw --roles readout --quantities learning_rate,init"
+    rows = script.main([*asked.split(), "--widths", "32,128", "--seeds", "3"])
     assert [row["wrong"] for row in rows] == [
         "nothing",
         "learning_rate of readout",
