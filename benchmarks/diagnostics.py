@@ -2,7 +2,7 @@
 
 Two models are trained step by step in turn, one plain and one with a recording, so that whatever
 else the machine does meets both; the ratio of their times is that of whole runs at the default
-interval, a twentieth of the run.
+interval.
 
     python benchmarks/diagnostics.py                 # some minutes
     python benchmarks/diagnostics.py --widths 64,256 --steps 200 --workloads llama

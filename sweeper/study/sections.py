@@ -373,7 +373,8 @@ class Recording(Section):
     )
     every: Count | None = Field(
         default=None,
-        description="Steps between two recordings; a twentieth of the run unless given.",
+        description="Steps between two recordings; a twentieth of the run, 16 at least, "
+        "unless given.",
     )
     steps: tuple[Count, ...] = Field(
         default=(), description="The steps to record after, in place of `every`."
