@@ -30,7 +30,8 @@ ROOMS = {
     "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
     "answers": {"errors", "outcome", "rounding", "words", "analysis", "store"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
-    "engine": {"errors", "trial", "outcome", "secrets", "study", "search", "store"},
+    "check": {"errors", "trial", "words", "study", "store"},
+    "engine": {"errors", "trial", "outcome", "secrets", "study", "search", "store", "check"},
 }
 """What each room of sweeper may import from the others; ``cli`` may import all of them."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
 from workloads.settings import completed, missing
-from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting
+from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting, ShortRun
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory
@@ -22,10 +22,12 @@ class ModelCard(ABC):
 
     Attributes:
         settings: all settings but ``seed``.
+        horizons: settings that give the length of a run.
         rule_defaults: what a rule is shown with where a config does not say.
     """
 
     settings: tuple[Setting, ...]
+    horizons: tuple[str, ...] = ("steps",)
     rule_defaults: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
@@ -88,6 +90,18 @@ class ModelCard(ABC):
         from workloads.training import ParallelTraining
 
         return partial(ParallelTraining, cast(Card, self), processes=processes)
+
+    def short_run(self, config: Config, steps: int) -> ShortRun:
+        """Returns the run by which a config is checked: no warmup, no decay of rates or weights,
+        no evaluation before the end."""
+        settings = {name: value for name, value in config.items() if name not in self.horizons}
+        for name in ("weight_decay_rule", "weight_decay_timescale"):
+            settings.pop(name, None)
+        flat = {"warmup": 0.0, "final_ratio": 1.0, "weight_decay": 0.0, "compile": False}
+        found = self.resolve({**settings, **flat, "steps": steps + 1, "evals": 1})
+        ntk = found.config["parametrization"] == "ntk"
+        initial = {"readout": -0.5} if ntk else {}
+        return ShortRun(config=found.config, derived=found.derived, initial=initial)
 
     def rules(self, config: Config) -> RuleTable:
         """Returns the scaling rule of a config, in which only ``width`` is required.

@@ -185,6 +185,33 @@ class PartialMetrics(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShortRun:
+    """How a coordinate check trains a model.
+
+    Attributes:
+        config: canonical config of the run: some steps at the full learning rate, without decay.
+        derived: as of :class:`Resolved`.
+        initial: by role, the power of the width in the initial spread where the rule has another
+            than the spectral condition (arXiv 2310.17813).
+    """
+
+    config: Config
+    derived: Config
+    initial: Mapping[str, float]
+
+
+@runtime_checkable
+class HasCoordinates(Protocol):
+    """A card whose models a coordinate check can measure: its ``recordings`` have ``updates``,
+    ``activations`` and ``coordinates``, and its trainers are :class:`HasLayers`."""
+
+    def short_run(self, config: Config, steps: int) -> ShortRun:
+        """Returns the run by which a config, without faults, is checked: longer than ``steps``,
+        after which it is left."""
+        ...
+
+
 @runtime_checkable
 class Tailored(Protocol):
     """A card of which the settings depend on what a study fixes, as on the columns of a table."""
@@ -300,6 +327,38 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a trainer is to record on the way, besides what it says anyway; no result depends on
+    it, so it is no part of a config.
+
+    Attributes:
+        quantities: names among the card's ``recordings``.
+        every: steps between two recordings; None is a twentieth of the run, 16 at least.
+        steps: the steps to record after, in place of ``every``; those beyond the run never come.
+    """
+
+    quantities: tuple[str, ...]
+    every: int | None = None
+    steps: tuple[int, ...] = ()
+
+    def at(self, total: int) -> frozenset[int]:
+        """Returns the steps to record after, in a run of so many; the last one is among them
+        unless ``steps`` says otherwise."""
+        if self.steps:
+            return frozenset(step for step in self.steps if step <= total)
+        every = self.every or max(LEAST_APART, total // RECORDINGS)
+        return frozenset((*range(every, total + 1, every), total))
+
+
+RECORDINGS = 20
+"""Times that a run records where nothing else is said, about."""
+
+LEAST_APART = 16
+"""Steps between two recordings, at least, where nothing else is said: a recording of updates,
+activations and attention logits costs about two thirds of a step, 4% of so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What a trainer says about one member after a step.
 
@@ -339,6 +398,36 @@ class Trainer(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One tensor of a model, as a scaling rule sees it.
+
+    Attributes:
+        kind: ``embedding``, ``hidden``, ``readout`` or ``vector``, its role, or the role, a dot
+            and a name; the role and the kind are what a card's ``derived.groups`` are called by.
+        inputs: of the matrix; 1 of a vector, and of a table the number of its rows.
+        outputs: of the matrix; the entries of a vector, of a table those of a row.
+    """
+
+    kind: str
+    inputs: int
+    outputs: int
+
+    @property
+    def role(self) -> str:
+        """What it is to a rule."""
+        return self.kind.partition(".")[0]
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """A trainer that can say what its model is made of."""
+
+    def layers(self) -> Mapping[str, Layer]:
+        """Returns every tensor by the name that recorded columns have for it."""
+        ...
+
+
 @runtime_checkable
 class LetsGo(Protocol):
     """A trainer that can do without a member, which no longer costs what training it would."""
@@ -354,6 +443,18 @@ class Closes(Protocol):
 
     def close(self) -> None:
         """Ends what it holds; it is asked for nothing else from then on."""
+        ...
+
+
+@runtime_checkable
+class Records(Protocol):
+    """A card whose trainers can record more than they say. Their factory takes another keyword
+    then, ``record``, a :class:`Record`; what it asks for stands among the metrics of a curve
+    point after each of its steps, a column each, named ``QUANTITY.LAYER``."""
+
+    @property
+    def recordings(self) -> Mapping[str, str]:
+        """What can be recorded: name to one sentence with the columns."""
         ...
 
 

@@ -15,7 +15,7 @@ from sweeper.answers.formula import Formula, parse_formula
 from sweeper.errors import AnalysisRefusal, RequestError, UnknownNameError
 from sweeper.outcome import ACCEPTED
 from sweeper.rounding import merged, merged_words
-from sweeper.store import Store, StudyRecord
+from sweeper.store import Store, StudyRecord, read_curves
 from sweeper.words import plural
 
 ALIASES = {"timescale": "1/(weight_decay.hidden*steps)"}
@@ -62,7 +62,8 @@ class Axes:
         """Returns the axis of a name or formula; its column is in ``trials`` from then on.
 
         A name is a column of the trials, a derived quantity such as ``params_non_embedding``,
-        one of a role such as ``learning_rate.hidden``, or a formula's own name.
+        one of a role such as ``learning_rate.hidden``, a recorded one such as
+        ``update_norm.hidden`` (:meth:`_recorded`), or a formula's own name.
 
         Raises:
             UnknownNameError: a name is not known.
@@ -122,13 +123,35 @@ class Axes:
 
     def _derived(self, names: Sequence[str]) -> dict[str, Floats]:
         known = self._store.derived_places(self._study)
-        wanted: dict[str, list[tuple[str, ...]]] = {}
+        wanted = {name: [place for place in _places(name) if place in known] for name in names}
+        lost = [name for name in names if not wanted[name]]
+        recorded = self._recorded(lost, [_name(place) for place in known]) if lost else {}
+        found = {name: places for name, places in wanted.items() if places}
+        if not found:
+            return recorded
+        frame = self._store.derived(self._study, found).reindex(self.trials["key"])
+        return {**{name: _numbers(frame[name], name) for name in found}, **recorded}
+
+    def _recorded(self, names: Sequence[str], derived: Sequence[str]) -> dict[str, Floats]:
+        """Returns what the trials recorded on the way, one number a trial: the median over a run's
+        recordings, and of that the geometric mean over the seeds, so that they are one point.
+
+        Raises:
+            UnknownNameError: no trial recorded a quantity of that name.
+        """
+        curves, _ = read_curves(self._store.paths.files, self._store.curve_files(self._study))
         for name in names:
-            wanted[name] = [place for place in _places(name) if place in known]
-            if not wanted[name]:
-                raise self._unknown(name, [_name(place) for place in known])
-        frame = self._store.derived(self._study, wanted).reindex(self.trials["key"])
-        return {name: _numbers(frame[name], name) for name in names}
+            if name not in curves.columns or "." not in name:
+                columns = [column for column in curves.columns if "." in column]
+                raise self._unknown(name, [*derived, *columns])
+        medians = curves.groupby("key")[list(names)].median().reindex(self.trials["key"])
+        places = [self.trials[name].tolist() for name in ("variant", *self.swept)]
+        found = {}
+        for name in names:
+            logs = pd.Series(np.log(medians[name].where(medians[name] > 0).to_numpy()))
+            means = logs.groupby(places, dropna=False).transform("mean")
+            found[name] = _numbers(np.exp(means), name)
+        return found
 
     def _unknown(self, name: str, derived: Sequence[str]) -> RequestError:
         """The nearest names of all, and those that are swept; the whole list is too long."""

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 import sweeper
+from sweeper.cli.check import check
 from sweeper.cli.compare import compare
 from sweeper.cli.doctor import doctor
 from sweeper.cli.drift import drift
@@ -88,7 +89,7 @@ def _root(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
+    *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
     *(compare, transfer, advise, fit, predict, retry, prune, verify, move_store),
     *(doctor, watch, stop, pause, resume, submit, jobs),
 )

@@ -62,8 +62,9 @@ def drift(
         str | None,
         named(
             "--hyperparameter --hp",
-            "A setting, learning_rate.hidden, timescale, or a formula such as "
-            "learning_rate*weight_decay (default: those of the claims, else the first swept).",
+            "A setting, learning_rate.hidden, timescale, a recorded quantity such as "
+            "update_norm.hidden, or a formula such as learning_rate*weight_decay (default: those "
+            "of the claims, else the first swept).",
         ),
     ] = None,
     joint: Annotated[

@@ -163,6 +163,27 @@ def _trust(study: Path) -> None:
         remember(workload)
 
 
+def as_study(study: str, *, store: str | None) -> Study:
+    """Returns a study to be worked on, given its file or its name in the store.
+
+    Raises:
+        RequestError: there is no such study, or it holds imported results.
+        StudyError: the file has faults.
+    """
+    if "/" in study or study.endswith((".yaml", ".yml")):
+        return runnable_study(Path(study), store=store)
+    from sweeper.answers import recorded_tables
+    from sweeper.store import IMPORTED
+    from sweeper.study import Study
+
+    with open_store(store, read_only=True) as opened:
+        record = opened.study(study)
+    if record.workload == IMPORTED:
+        raise RequestError(f"study {study} holds imported results, and no models to train")
+    tables = recorded_tables(lambda: open_store(store, read_only=True))
+    return Study.from_document(record.document, tables=tables)
+
+
 def _loaded(path: str | Path, store: str | None, search: str | None = None) -> Study:
     """Returns the study of a file, which may replay results of the store."""
     from sweeper.answers import recorded_tables

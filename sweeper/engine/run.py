@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from sweeper.check import require_check
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
@@ -189,6 +190,7 @@ class Run:
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             metric=study.objective.metric,
+            diagnostics=study.recording,
             budget=study.budget,
             retries=self._retries,
             idle_deaths=limits.idle_deaths,
@@ -225,6 +227,7 @@ class Run:
         """Runs what remains and returns what was done.
 
         Raises:
+            RequestError: the study requires its coordinate check to pass, and it fails.
             ClusterError: Ray cannot be started or joined, or broke off.
             DataError: a worker cannot read the data.
             StoreError: results could not be written; their trials will run again.
@@ -232,6 +235,9 @@ class Run:
         began = time.monotonic()
         self._store.database.timed = self.metrics.transacted
         self._clear_finished()
+        if self.study.check.required and not self.dispatcher.finished:
+            say, paths = self.progress.note, self._store.paths
+            require_check(self.study, paths, tell=say, stopped=self._stop.is_set)
         if not self.dispatcher.finished or self.dispatcher.withheld.paused:
             watch = NoticeWatch(self._notices, heard=self.preempt, unread=self.progress.note)
             with self.lease_keeper, self.recorder, watch:
@@ -334,7 +340,7 @@ class Run:
         """
         planned = self.proposals.planned[self._taken :]
         new = {k: trial for k, trial in unique_trials(planned).items() if k not in self._trials}
-        had = self._store.outcomes_of(new)
+        had = self._store.outcomes_of(new, environment=self.study.recording is not None)
         failures = self._store.failures_of([key for key in new if key not in had])
         deaths = self._store.worker_deaths(new)
         short = {key for key, failure in failures.items() if not failure.final}
@@ -346,6 +352,7 @@ class Run:
         self.progress.add(planned, had)
         self.wishes.add(planned)
         self._compare_with(new, had)
+        self._miss_recordings(had.values())
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
         self.dispatcher.spend(new[key] for key in done)
@@ -363,6 +370,17 @@ class Run:
             self.progress.note(
                 f"{stopped} trials of this study were stopped before their end, dominated by "
                 f"others; sweeper retry {self.study.name} --dominated has them run to it"
+            )
+
+    def _miss_recordings(self, had: Collection[Outcome]) -> None:
+        """Says which results have been there before this study asked to record something."""
+        record = self.study.recording
+        wanted = set(() if record is None else record.quantities)
+        lacking = [each for each in had if wanted - set(each.environment.get("record", ()))]
+        if lacking:
+            self.progress.note(
+                f"{len(lacking)} trials of this study had a result before, made without recording "
+                f"{', '.join(sorted(wanted))}; they are shared as they are"
             )
 
     def _clear_finished(self) -> None:

@@ -27,10 +27,12 @@ def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
     return {row.trial_key: row.outcome for row in rows}
 
 
-def outcomes_of(connection: Connection, keys: Iterable[str]) -> dict[str, Outcome]:
-    """Returns the accepted outcomes by key, with their final metrics; without marks, curve and
-    what is known of the machine."""
-    names = ("metrics", "step", "tokens")
+def outcomes_of(
+    connection: Connection, keys: Iterable[str], *, environment: bool = False
+) -> dict[str, Outcome]:
+    """Returns the accepted outcomes by key, with their final metrics; without marks, curve and,
+    unless asked for, what is known of the machine."""
+    names = ("metrics", "step", "tokens", *(("environment",) if environment else ()))
     statement = select(
         results.c.trial_key.label("key"),
         attempts.c.number.label("attempt"),

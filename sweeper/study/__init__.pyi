@@ -15,6 +15,7 @@ from .plan import unique_trials as unique_trials
 from .schema import study_schema as study_schema
 from .searches import tuned_by as tuned_by
 from .sections import Budget as Budget
+from .sections import Check as Check
 from .sections import search_methods as search_methods
 from .settings import applying as applying
 from .settings import by_name as by_name

@@ -17,7 +17,16 @@ from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, Parallel, PartialMetrics, Problem, ReadsTables, Tailored
+from workloads.workload import (
+    Card,
+    HasCoordinates,
+    Parallel,
+    PartialMetrics,
+    Problem,
+    ReadsTables,
+    Records,
+    Tailored,
+)
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -234,6 +243,8 @@ def review(
     complaints += _custom_resources(study)
     amiss = list(_resources(study, spaces))
     complaints += amiss or _devices(study, card, spaces)
+    complaints += _recording(study, card, spaces)
+    complaints += _check(study, card)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
@@ -407,3 +418,47 @@ def problems_at(card: Card, study: Sections, point: Mapping[str, Any]) -> list[P
         return found
     processes = study.resources.processes_at(scale)
     return [] if processes == 1 else card.parallel_problems(point, processes)
+
+
+def _recording(study: Sections, card: Card, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
+    known = tuple(card.recordings) if isinstance(card, Records) else ()
+    record = study.record
+    for index, name in enumerate(record.quantities):
+        place: Place = ("record", "quantities", index)
+        if not known:
+            yield Complaint(("record",), f"workload {card.name} records nothing; remove it")
+            return
+        if name not in known:
+            hint = suggestion(name, known)
+            yield Complaint(place, f"workload {card.name} does not record {shown(name)}; {hint}")
+        elif name in record.quantities[:index]:
+            yield Complaint(place, f"{name} is named twice; remove one")
+    several = [at for at in _scales(study, spaces) if study.resources.processes_at(at) > 1]
+    if record.quantities and several:
+        yield Complaint(
+            ("record",),
+            f"a trial of {study.scale} {several[0]:g} trains on several devices, and recording "
+            "looks at one; remove it, or give such trials one device",
+        )
+    if record.every is not None and record.steps:
+        yield Complaint(("record", "every"), "`every` and `steps` both say when; keep one")
+    if not record.quantities and (record.every is not None or record.steps):
+        known_names = f"; known: {', '.join(known)}" if known else ""
+        yield Complaint(("record",), f"says when and not what; give `quantities`{known_names}")
+
+
+def _check(study: Sections, card: Card) -> Iterator[Complaint]:
+    if study.check.required and not isinstance(card, HasCoordinates):
+        yield Complaint(
+            ("check",), f"workload {card.name} has no layers to measure; remove `check`"
+        )
+    known = tuple(study.variants)
+    for index, name in enumerate(study.check.variants):
+        if name not in known:
+            hint = suggestion(name, known)
+            place: Place = ("check", "variants", index)
+            yield Complaint(place, f"there is no variant {shown(name)}; {hint}")
+    if study.check.seeds < 2:
+        yield Complaint(
+            ("check", "seeds"), f"{study.check.seeds} has no interval; give at least 2"
+        )

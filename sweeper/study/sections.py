@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from sweeper.errors import shown
 from sweeper.study.axes import (
@@ -390,6 +391,57 @@ class Stop(Section):
     )
 
 
+class Recording(Section):
+    """What trainers record on the way; a name or a list is short for its ``quantities``."""
+
+    quantities: tuple[Text, ...] = Field(
+        default=(), description="What is recorded, as columns of the curves."
+    )
+    every: Count | None = Field(
+        default=None,
+        description="Steps between two recordings; a twentieth of the run, 16 at least, "
+        "unless given.",
+    )
+    steps: tuple[Count, ...] = Field(
+        default=(), description="The steps to record after, in place of `every`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_quantities(cls, data: Any) -> Any:
+        names = [data] if isinstance(data, str) else data
+        return {"quantities": names} if isinstance(names, list | tuple) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: Any) -> Any:
+        whole = handler(core)
+        names = handler.resolve_ref_schema(whole)["properties"]["quantities"]
+        name = names["items"]
+        return {"anyOf": [name, {"type": "array", "items": name}, whole]}
+
+
+class Check(Section):
+    """The coordinate check before the grid; ``required`` is short for ``{required: true}``."""
+
+    required: Flag = Field(
+        default=False, description="Refuse to run a study whose coordinate check fails."
+    )
+    variants: tuple[Name, ...] = Field(
+        default=(), description="The variants that are checked; all unless given."
+    )
+    steps: Count = Field(default=10, description="Steps of each model.")
+    seeds: Count = Field(default=5, description="Seeds of each size, at least 2.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, data: Any) -> Any:
+        return {"required": True} if data == "required" else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: Any) -> Any:
+        return {"anyOf": [{"const": "required"}, handler(core)]}
+
+
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale.
 
@@ -475,6 +527,10 @@ class Sections(Section):
     objective: Objective = Field(default=Objective(), description="What is compared.")
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
     stop: Stop = Field(default=Stop(), description="Which trials are stopped before their end.")
+    check: Check = Field(
+        default=Check(), description="The coordinate check before the grid is spent."
+    )
+    record: Recording = Field(default=Recording(), description="What trainers record on the way.")
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
     claims: tuple[Claim, ...] = Field(
         default=(),

@@ -29,10 +29,13 @@ from sweeper.study.sections import Name, Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
-from workloads.workload import Card, Problem
+from workloads.workload import Card, Problem, Record
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record", "check")
 """Sections that a study may leave out."""
+
+_ALWAYS_STATED = _WITH_DEFAULTS[1:-2]
+"""Of those, the ones that a document states in full; the others say what is set."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
@@ -91,6 +94,14 @@ class Study(Sections):
         """Swept settings other than the scale and the seed, in the order of the file."""
         names = dict.fromkeys(name for variant in self.variants for name in self.axes(variant))
         return tuple(name for name in names if name not in (self.scale, SEED.name))
+
+    @property
+    def recording(self) -> Record | None:
+        """What trainers record on the way; None is nothing."""
+        each = self.record
+        if not each.quantities:
+            return None
+        return Record(quantities=each.quantities, every=each.every, steps=each.steps)
 
     @property
     def num_cells(self) -> int:
@@ -152,7 +163,8 @@ class Study(Sections):
             },
             "sweep": self._axes_document(self.sweep),
             "search": self.search.document,
-            **{key: getattr(self, key).model_dump(mode="json") for key in _WITH_DEFAULTS[1:]},
+            **{key: getattr(self, key).model_dump(mode="json") for key in _ALWAYS_STATED},
+            **{key: said for key in ("record", "check") if (said := self._set_of(key))},
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 
@@ -177,6 +189,11 @@ class Study(Sections):
         name = file or f"study {document.get('name', '')}".strip()
         source = Source(name, document, tables=tables)
         return cls.model_validate(source.data, context=source)
+
+    def _set_of(self, key: str) -> dict[str, Any]:
+        """What a section sets, as plain data."""
+        section: BaseModel = getattr(self, key)
+        return section.model_dump(mode="json", exclude_defaults=True)
 
     def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings

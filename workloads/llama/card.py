@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import kind_of
-from workloads.llama.plan import canonical, corpus_fingerprint, derived, faults, head_faults
+from workloads.llama.plan import (
+    HORIZONS,
+    canonical,
+    corpus_fingerprint,
+    derived,
+    faults,
+    head_faults,
+)
 from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of, tensors_of
 from workloads.parametrization import PLACEHOLDERS, TensorKind
 from workloads.settings import completed
+from workloads.training import RECORDINGS
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ class LlamaCard(ModelCard):
         "optimizer for the hidden matrices and one for all else, under any parametrization."
     )
     settings = SETTINGS
+    horizons = HORIZONS
     rule_defaults = MappingProxyType({"norm_gain": True})
     metrics: Mapping[str, str] = MappingProxyType(
         {
@@ -47,6 +56,7 @@ class LlamaCard(ModelCard):
             "train_loss": "nats per token",
         }
     )
+    recordings = RECORDINGS
     start = FirstStudy(
         scale="width",
         hyperparameter="learning_rate",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from workloads.card import ModelCard, cuda_pack_size
 from workloads.data import images_fingerprint
-from workloads.mlp.plan import canonical, derived, faults
+from workloads.mlp.plan import HORIZONS, canonical, derived, faults
 from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of, tensors_of
 from workloads.parametrization import TensorKind
 from workloads.settings import completed
+from workloads.training import RECORDINGS
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class MlpCard(ModelCard):
         "every optimizer but muonclip, which needs attention, and every parametrization."
     )
     settings = SETTINGS
+    horizons = HORIZONS
     metrics: Mapping[str, str] = MappingProxyType(
         {
             "val_loss": "Mean loss on held-out images, nats per image.",
@@ -41,6 +43,9 @@ class MlpCard(ModelCard):
     )
     units: Mapping[str, str] = MappingProxyType(
         {"val_loss": "nats per image", "train_loss": "nats per image"}
+    )
+    recordings: Mapping[str, str] = MappingProxyType(
+        {name: doc for name, doc in RECORDINGS.items() if name != "attention_logits"}
     )
     start = FirstStudy(
         scale="width",

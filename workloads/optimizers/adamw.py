@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -126,6 +127,16 @@ class FusedAdamW(Optimizer):
         """Returns, for each member, its parts of the group's tensors."""
         views = (tensors[name].unbind(0) for name in self._group.names)
         return [list(member) for member in zip(*views, strict=True)]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FusedAdamW:
+        """Returns a copy whose views are of its own tensors."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        twin.__dict__ = {
+            name: [] if name == "_views" else copy.deepcopy(each, memo)
+            for name, each in vars(self).items()
+        }
+        return twin
 
     def keep(self, index: Sequence[int]) -> None:
         """Drops all members but those at ``index``."""

@@ -194,6 +194,15 @@ class Optimizer:
                 views[f"{bucket.key}:{name}"] = by_member(each, self._members)[member]
         return views
 
+    def scale_epsilons(self, factor: float) -> None:
+        """Makes every epsilon so many times as large, from the next update on."""
+        scaled = {
+            name: tuple(factor * each for each in values)
+            for name, values in self._group.epsilons.items()
+        }
+        self._group = replace(self._group, epsilons=scaled)
+        self._place_settings()
+
     def keep(self, index: Sequence[int]) -> None:
         """Drops all members but those at ``index``; the parameters are compacted elsewhere."""
         members = self._members

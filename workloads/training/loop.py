@@ -13,12 +13,13 @@ from torch.nn.utils import get_total_norm
 
 from workloads.optimizers import QKClip
 from workloads.training.devices import denormals_flushed, device_name, members_together
+from workloads.training.diagnostics import Diagnostics, layers_of
 from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.ranks import Ranks
 from workloads.training.schedule import Schedule
-from workloads.workload import Card, Measurement, Member
+from workloads.workload import Card, Layer, Measurement, Member, Record
 
 _FLOOR = 1e-6
 """Added to the norm, as torch does, so that a zero gradient stays zero."""
@@ -59,6 +60,7 @@ class Training:
         device: str,
         qk_clip: QKClip | None = None,
         ranks: Ranks | None = None,
+        record: Record | None = None,
     ) -> None:
         """Puts parameters and optimizer on the device and loads the checkpoints, if any.
 
@@ -72,6 +74,7 @@ class Training:
             device: ``cpu`` or ``cuda``.
             qk_clip: what limits attention logits after an update, if anything does.
             ranks: the processes that train the pack together; None is this one alone.
+            record: what is recorded on the way, if anything is.
 
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
@@ -89,7 +92,7 @@ class Training:
             shape=config["schedule"],
             final_ratio=config["final_ratio"],
         )
-        self._stream, self._qk_clip = stream, qk_clip
+        self._model, self._stream, self._qk_clip = model, stream, qk_clip
         self._pack = Pack(
             members,
             plans,
@@ -98,6 +101,7 @@ class Training:
             vocabulary=stream.vocabulary,
             device=device,
         )
+        self._diagnostics = Diagnostics(record, model, self._pack)
         self._passes = Passes(
             self._pack,
             model,
@@ -142,6 +146,10 @@ class Training:
         place = [state.member for state in self._pack.states].index(member)
         return {name: each[place : place + 1] for name, each in self._pack.parameters.items()}
 
+    def layers(self) -> dict[str, Layer]:
+        """Returns role and sizes of every tensor, by name."""
+        return layers_of(self._model)
+
     def _advance(self) -> list[Measurement]:
         """Makes one update of every member and returns what there is to say about it."""
         step = self._pack.step + 1
@@ -151,11 +159,13 @@ class Training:
         norms = clip(gradients, self._clip)
         curvature = self._curvature(batch, step)
         peaks = self._peaks(batch, step)
+        self._diagnostics.before(step, batch, gradients, scale, curvature)
         self._pack.update(gradients, scale=scale, curvature=curvature)
         if self._qk_clip is not None and peaks is not None:
             self._qk_clip.scale(self._pack.parameters, peaks)
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
-        said = self._judge(measured[0], measured[1], scale)
+        recorded = self._diagnostics.after()
+        said = self._judge(measured[0], measured[1], scale, recorded)
         if step in self._marks:
             said += self._evaluated()
         self._pack.compact()
@@ -174,17 +184,23 @@ class Training:
         return self._passes.largest(self._qk_clip.peaks, batch)
 
     def _judge(
-        self, losses: Sequence[float], norms: Sequence[float], scale: float
+        self,
+        losses: Sequence[float],
+        norms: Sequence[float],
+        scale: float,
+        recorded: Sequence[Mapping[str, float]] = (),
     ) -> list[Measurement]:
-        """Takes each member's loss into its history; returns curve points and divergences."""
+        """Takes each member's loss into its history; returns curve points, which hold what was
+        recorded, and divergences."""
         said = []
-        for state, loss, norm in zip(self._pack.states, losses, norms, strict=True):
+        extras = recorded or [{}] * len(self._pack.states)
+        for state, loss, norm, extra in zip(self._pack.states, losses, norms, extras, strict=True):
             if state.ended:
                 continue
             if state.take(loss, norm):
                 said.append(self._measurement(state, {}, status="diverged"))
-            elif self._is_curve_point():
-                metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale}
+            elif extra or self._is_curve_point():
+                metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale, **extra}
                 said.append(self._measurement(state, metrics))
         return said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,25 @@ class Pack:
         self.step += 1
         for optimizer in self._optimizers:
             optimizer.step(gradients, scale=scale, step=self.step, curvature=curvature)
+
+    def alternative(
+        self,
+        gradients: Mapping[str, Tensor],
+        *,
+        scale: float,
+        epsilons: float,
+        curvature: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Returns what the next update would add to each tensor if every epsilon were so many
+        times as large; changes nothing."""
+        memo: dict[int, object] = {}
+        parameters = copy.deepcopy(self.parameters, memo)
+        for each in self._optimizers:
+            optimizer = copy.deepcopy(each, memo)  # by the memo, of the copied parameters
+            optimizer.scale_epsilons(epsilons)
+            own = {name: gradient.clone() for name, gradient in gradients.items()}
+            optimizer.step(own, scale=scale, step=self.step + 1, curvature=curvature)
+        return {name: each - self.parameters[name] for name, each in parameters.items()}
 
     def wants_curvature(self) -> bool:
         """Returns whether the next update reads gradients on sampled labels."""

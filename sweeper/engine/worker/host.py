@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweeper.engine.messages import (
     Advanced,
@@ -306,8 +306,7 @@ class Host:
     def _build(self, tasks: Sequence[Task]) -> Trainer:
         """Builds a trainer from the newest checkpoints. One that cannot be read is skipped with
         a warning; in a pack nobody knows whose it is, so its members are built alone."""
-        shape = self.order.shape
-        factory = factory_of(self._card, shape.processes)
+        factory = factory_of(self._card, self.order.shape.processes)
         records = [self._records[task.key] for task in tasks]
         while True:
             try:
@@ -317,12 +316,19 @@ class Host:
                 ]
                 for record in records:
                     record.restore()
-                return factory(members, threads=shape.threads, device=shape.device)
+                return factory(members, **self._options())
             except (*_UNREADABLE, FileNotFoundError) as fault:
                 if len(records) > 1 or not records[0].resume_step:
                     raise
                 said = str(fault) if isinstance(fault, ValueError) else repr(fault)
                 records[0].skip_checkpoint(said)
+
+    def _options(self) -> dict[str, Any]:
+        """What a factory is told besides the members; ``record`` only where there is something
+        to record, so that others need not know of it."""
+        shape, record = self.order.shape, self.order.record
+        options: dict[str, Any] = {"threads": shape.threads, "device": shape.device}
+        return options if record is None else {**options, "record": record}
 
     def _measured(self, item: Measurement) -> None:
         record = self._records[self._running[item.member].key]
@@ -358,10 +364,16 @@ class Host:
             kind,
             device=self._device,
             host=hostname(),
-            environment=environment(self.order.shape.threads, self.order.shape.processes),
+            environment=self._environment(),
             error=None if error is None else redacted(error),
         )
         self._tell(record, outcome)
+
+    def _environment(self) -> dict[str, Any]:
+        """What decides the bits of a result, and what was recorded on the way."""
+        shape, asked = self.order.shape, self.order.record
+        found = environment(shape.threads, shape.processes)
+        return found if asked is None else {**found, "record": list(asked.quantities)}
 
     def _tell(self, record: AttemptLog, outcome: Outcome) -> None:
         warnings = tuple(map(redacted, record.warnings))
