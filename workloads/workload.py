@@ -276,6 +276,34 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a trainer is to record on the way, besides what it says anyway; no result depends on
+    it, so it is no part of a config.
+
+    Attributes:
+        quantities: names among the card's ``recordings``.
+        every: steps between two recordings; None is a twentieth of the run.
+        steps: the steps to record after, in place of ``every``; those beyond the run never come.
+    """
+
+    quantities: tuple[str, ...]
+    every: int | None = None
+    steps: tuple[int, ...] = ()
+
+    def at(self, total: int) -> frozenset[int]:
+        """Returns the steps to record after, in a run of so many; the last one is among them
+        unless ``steps`` says otherwise."""
+        if self.steps:
+            return frozenset(step for step in self.steps if step <= total)
+        every = self.every or max(1, total // RECORDINGS)
+        return frozenset((*range(every, total + 1, every), total))
+
+
+RECORDINGS = 20
+"""Times that a run records where nothing else is said, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What a trainer says about one member after a step.
 
@@ -321,6 +349,18 @@ class LetsGo(Protocol):
 
     def let_go(self, member: int) -> None:
         """Trains a member no longer, from between two steps on; the others keep their bits."""
+        ...
+
+
+@runtime_checkable
+class Records(Protocol):
+    """A card whose trainers can record more than they say. Their factory takes another keyword
+    then, ``record``, a :class:`Record`; what it asks for stands among the metrics of a curve
+    point after each of its steps, a column each, named ``QUANTITY.LAYER``."""
+
+    @property
+    def recordings(self) -> Mapping[str, str]:
+        """What can be recorded: name to one sentence with the columns."""
         ...
 
 

@@ -25,6 +25,7 @@ from sweeper.outcome import FAILED, Outcome, cause
 from sweeper.store import Paths
 from sweeper.study import Budget
 from sweeper.trial import Trial
+from workloads.workload import Record
 
 
 class LeasedByOthers:
@@ -85,6 +86,7 @@ class Dispatcher:
             every batch of events that brought some.
         checkpoint_seconds: seconds between checkpoints.
         metric: the study's metric, without which no trial is completed; empty asks for none.
+        diagnostics: what trainers record on the way; None is nothing.
         budget: what the study may spend; None is no limit.
         retries: what is run again, and how often.
         idle_deaths: worker processes that may die in a row without having begun anything.
@@ -116,6 +118,7 @@ class Dispatcher:
         propose: Callable[[], Sequence[Pack]] = lambda: (),
         checkpoint_seconds: float = 300.0,
         metric: str = "",
+        diagnostics: Record | None = None,
         budget: Budget | None = None,
         retries: Retries | None = None,
         idle_deaths: int = Limits.idle_deaths,
@@ -135,7 +138,7 @@ class Dispatcher:
         self._propose = propose
         self._news = False  # whether outcomes have come in since `propose` was called
         self._checkpoint_seconds = checkpoint_seconds
-        self._metric = metric
+        self._metric, self._diagnostics = metric, diagnostics
         self._spending = Spending(budget or Budget())
         self._retries = retries or Retries()
         self._breaker = Breaker()
@@ -253,6 +256,7 @@ class Dispatcher:
             avoid=pack.avoid,
             metric=self._metric,
             tell_marks=self._is_dominated is not None,
+            record=self._diagnostics,
         )
         self._flying[order.number] = _Flight(order, {trial.key: trial for trial in members})
         self._ordered(order)

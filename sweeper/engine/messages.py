@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.outcome import Outcome
 from sweeper.store import Paths
+from workloads.workload import Record
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -86,6 +87,7 @@ class Order:
         avoid: places that should not take it while another one would.
         metric: the study's metric, without which no trial is completed; empty asks for none.
         tell_marks: report the metric at every evaluation on the way.
+        record: what the trainer records on the way; None is nothing.
     """
 
     number: int
@@ -97,6 +99,7 @@ class Order:
     avoid: frozenset[str] = frozenset()
     metric: str = ""
     tell_marks: bool = False
+    record: Record | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,6 +162,7 @@ class Run:
             propose=self._propose,
             checkpoint_seconds=checkpoint_seconds,
             metric=study.objective.metric,
+            diagnostics=study.recording,
             budget=study.budget,
             retries=self._retries,
             idle_deaths=limits.idle_deaths,

@@ -15,7 +15,7 @@ from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
 from sweeper.trial import canonical_json
-from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Tailored
+from workloads.workload import Card, PartialMetrics, Problem, ReadsTables, Records, Tailored
 
 MAX_POINTS = 200_000
 """Points that a study may have, seeds apart; more is a slip of the pen. Each is put to the card,
@@ -226,6 +226,7 @@ def review(
     complaints += _scale(study, card, spaces, reader.broken)
     complaints += _claims(study, spaces, reader.broken)
     complaints += _resources(study, spaces)
+    complaints += _recording(study, card)
     complaints += search_complaints(study, spaces, right=not complaints)
     if message := oversize(spaces):
         complaints.append(Complaint(("sweep",), message))
@@ -332,3 +333,23 @@ def _resources(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complai
                 f"no entry for {study.scale} {scales[0]:g}: an entry holds from its key upwards; "
                 f"start the table at {scales[0]:g}",
             )
+
+
+def _recording(study: Sections, card: Card) -> Iterator[Complaint]:
+    known = tuple(card.recordings) if isinstance(card, Records) else ()
+    record = study.record
+    for index, name in enumerate(record.quantities):
+        place: Place = ("record", "quantities", index)
+        if not known:
+            yield Complaint(("record",), f"workload {card.name} records nothing; remove it")
+            return
+        if name not in known:
+            hint = suggestion(name, known)
+            yield Complaint(place, f"workload {card.name} does not record {shown(name)}; {hint}")
+        elif name in record.quantities[:index]:
+            yield Complaint(place, f"{name} is named twice; remove one")
+    if record.every is not None and record.steps:
+        yield Complaint(("record", "every"), "`every` and `steps` both say when; keep one")
+    if not record.quantities and (record.every is not None or record.steps):
+        known_names = f"; known: {', '.join(known)}" if known else ""
+        yield Complaint(("record",), f"says when and not what; give `quantities`{known_names}")

@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from sweeper.errors import shown
 from sweeper.study.axes import (
@@ -364,6 +365,34 @@ class Stop(Section):
     )
 
 
+class Recording(Section):
+    """What trainers record on the way; a name or a list is short for its ``quantities``."""
+
+    quantities: tuple[Text, ...] = Field(
+        default=(), description="What is recorded, as columns of the curves."
+    )
+    every: Count | None = Field(
+        default=None,
+        description="Steps between two recordings; a twentieth of the run unless given.",
+    )
+    steps: tuple[Count, ...] = Field(
+        default=(), description="The steps to record after, in place of `every`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_quantities(cls, data: Any) -> Any:
+        names = [data] if isinstance(data, str) else data
+        return {"quantities": names} if isinstance(names, list | tuple) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: Any) -> Any:
+        whole = handler(core)
+        names = handler.resolve_ref_schema(whole)["properties"]["quantities"]
+        name = names["items"]
+        return {"anyOf": [name, {"type": "array", "items": name}, whole]}
+
+
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale."""
 
@@ -413,6 +442,7 @@ class Sections(Section):
     objective: Objective = Field(default=Objective(), description="What is compared.")
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
     stop: Stop = Field(default=Stop(), description="Which trials are stopped before their end.")
+    record: Recording = Field(default=Recording(), description="What trainers record on the way.")
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
     claims: tuple[Claim, ...] = Field(
         default=(),

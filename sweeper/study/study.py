@@ -28,10 +28,13 @@ from sweeper.study.sections import Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
-from workloads.workload import Card
+from workloads.workload import Card, Record
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record")
 """Sections that a study may leave out."""
+
+_ALWAYS_STATED = _WITH_DEFAULTS[1:-1]
+"""Of those, the ones that a document states in full; `search` and `record` say what is set."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
@@ -92,6 +95,14 @@ class Study(Sections):
         return tuple(name for name in names if name not in (self.scale, SEED.name))
 
     @property
+    def recording(self) -> Record | None:
+        """What trainers record on the way; None is nothing."""
+        each = self.record
+        if not each.quantities:
+            return None
+        return Record(quantities=each.quantities, every=each.every, steps=each.steps)
+
+    @property
     def num_cells(self) -> int:
         """The number of cells: points times seeds, over all variants."""
         return sum(space.num_points * len(space.seeds) for space in self._spaces.values())
@@ -142,7 +153,8 @@ class Study(Sections):
             },
             "sweep": self._axes_document(self.sweep),
             "search": self.search.document,
-            **{key: getattr(self, key).model_dump(mode="json") for key in _WITH_DEFAULTS[1:]},
+            **{key: getattr(self, key).model_dump(mode="json") for key in _ALWAYS_STATED},
+            **({"record": self._recording()} if self.record.quantities else {}),
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 
@@ -167,6 +179,10 @@ class Study(Sections):
         name = file or f"study {document.get('name', '')}".strip()
         source = Source(name, document, tables=tables)
         return cls.model_validate(source.data, context=source)
+
+    def _recording(self) -> dict[str, Any]:
+        """What is recorded, with what is said of when."""
+        return {key: value for key, value in self.record.model_dump(mode="json").items() if value}
 
     def _constants(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         settings = next(iter(self._spaces.values())).settings

@@ -46,6 +46,20 @@ BAD = {
         "search.expand_edge",
         ("unknown key 'expand_edge'", "did you mean 'expand_edges'"),
     ),
+    "recording of a workload that records nothing": Bad(
+        "search: {method: grid}",
+        "search: {method: grid}\nrecord: [updates]",
+        13,
+        "record",
+        ("workload quadratic records nothing", "remove it"),
+    ),
+    "a time to record and nothing to record": Bad(
+        "search: {method: grid}",
+        "search: {method: grid}\nrecord: {every: 3}",
+        13,
+        "record",
+        ("says when and not what", "give `quantities`"),
+    ),
     "expansion without a cap": Bad(
         "method: grid",
         "method: grid, expand_edges: true",

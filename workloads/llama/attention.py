@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workloads.optimizers import SPECS, Peaks, QKClip
-from workloads.training import RMS_EPSILON
+from workloads.training import RMS_EPSILON, Observe
 from workloads.workload import Config, Resolved
 
 SCORES = 1 << 24
@@ -43,12 +43,17 @@ class Attention:
         self._linear = linear
         self._scale = attention_scale(config)
 
-    def mixed(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, size: int) -> Tensor:
+    def mixed(
+        self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, size: int, tell: Observe
+    ) -> Tensor:
         """Returns attention of x [E, B * T, D] over sequences of ``size`` tokens T, the same
-        shape."""
+        shape; ``tell`` is told what goes into each matrix."""
+        for name in ("query", "key", "value"):
+            tell(f"input {prefix}{name}", x)
         q, k, v = self._heads(parameters, prefix, x, size)
         values = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self._scale)
         joined = values.transpose(1, 2).reshape(x.shape)
+        tell(f"input {prefix}output", joined)
         return self._linear(joined, parameters[prefix + "output"])
 
     def peaks(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, size: int) -> Tensor:

@@ -14,6 +14,7 @@ from workloads.llama.settings import SETTINGS
 from workloads.llama.shape import LlamaShape, shape_of, tensors_of
 from workloads.parametrization import PLACEHOLDERS, TensorKind
 from workloads.settings import completed
+from workloads.training import RECORDINGS
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class LlamaCard(ModelCard):
             "train_loss": "nats per token",
         }
     )
+    recordings = RECORDINGS
     start = FirstStudy(
         scale="width",
         hyperparameter="learning_rate",

@@ -155,7 +155,7 @@ def _activations(
         inputs[member : member + 1],
         observe=lambda name, value: found.update({name: value}),
     )
-    return found
+    return {name: each for name, each in found.items() if not name.startswith("input ")}
 
 
 def _rms(values: Sequence[Tensor]) -> float:

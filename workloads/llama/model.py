@@ -26,7 +26,7 @@ from workloads.training import (
     grouped,
     tell_nobody,
 )
-from workloads.workload import Card, Config, Member, Resolved
+from workloads.workload import Card, Config, Member, Record, Resolved
 
 
 class Llama:
@@ -97,10 +97,12 @@ class Llama:
             inputs: tokens, [E, B, T].
             observe: is told what attention and MLP of each block add (``attention 0``, ``mlp 0``),
                 the residual stream after the embedding and each block (``block 0``, before the
-                last norm), and the logits.
+                last norm), the logits, and what goes into each matrix (``input 0.query``; tokens
+                into a table).
         """
         tell = observe or tell_nobody
         last = self._last(parameters, inputs, tell)
+        tell("input readout", last)
         logits = self._linear(last, self._readout_weight(parameters))
         tell("logits", logits)
         return logits
@@ -128,6 +130,7 @@ class Llama:
         """Returns the normalised residual stream, [E, B * T, D], after the last block."""
         tell = tell or tell_nobody
         x = self._embedded(parameters, inputs)
+        self._tell_tables(inputs, tell)
         tell("embedding", x)
         for layer in range(self._shape.depth):
             x = self._block(parameters, layer, x, inputs.shape[-1], tell)
@@ -142,6 +145,12 @@ class Llama:
         positions = parameters["position"][:, None, : inputs.shape[-1]]  # [E, 1, T, D]
         return (x.view(*inputs.shape, -1) + positions).flatten(1, 2)
 
+    def _tell_tables(self, inputs: Tensor, tell: Observe) -> None:
+        tell("input embedding", inputs.flatten(1))
+        if self._shape.learned_positions:
+            times = torch.arange(inputs.shape[-1], device=inputs.device)
+            tell("input position", times.expand_as(inputs).flatten(1))
+
     def _readout_weight(self, parameters: Mapping[str, Tensor]) -> Tensor:
         return parameters["embedding" if self._shape.tied_embeddings else "readout"]
 
@@ -151,21 +160,26 @@ class Llama:
         """Returns the residual stream [E, B * T, D] after one block; ``size`` is T."""
         prefix = f"{layer}."
         normed = self._norm(parameters, f"{prefix}attention_gain", x)
-        branch = self._attention.mixed(parameters, prefix, normed, size)
+        branch = self._attention.mixed(parameters, prefix, normed, size, tell)
         tell(f"attention {layer}", branch)
         x = torch.add(x, branch, alpha=self._beta)
         normed = self._norm(parameters, f"{prefix}mlp_gain", x)
-        branch = self._mlp(parameters, prefix, normed)
+        branch = self._mlp(parameters, prefix, normed, tell)
         tell(f"mlp {layer}", branch)
         return torch.add(x, branch, alpha=self._beta)
 
-    def _mlp(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
+    def _mlp(
+        self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, tell: Observe
+    ) -> Tensor:
         """Returns the MLP of x [E, B * T, D]."""
         hidden = self._linear(x, parameters[prefix + "up"])
+        tell(f"input {prefix}up", x)
         if self._config["mlp"] == "swiglu":
             hidden = F.silu(self._linear(x, parameters[prefix + "gate"])) * hidden
+            tell(f"input {prefix}gate", x)
         else:
             hidden = F.gelu(hidden)
+        tell(f"input {prefix}down", hidden)
         return self._linear(hidden, parameters[prefix + "down"])
 
     def _linear(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -249,6 +263,7 @@ class LlamaTrainer(Training):
         threads: int,
         device: str,
         logits: int = LOGITS,
+        record: Record | None = None,
     ) -> None:
         """Makes model, data and optimizers; see :class:`TrainerFactory` and, for ``logits``,
         :class:`Llama`."""
@@ -263,6 +278,7 @@ class LlamaTrainer(Training):
             stream=TokenStream(plan.config, device=device),
             activation=shape.tokens_per_pass * shape.width,
             qk_clip=qk_clip_of(plan, model.peaks),
+            record=record,
             threads=threads,
             device=device,
         )

@@ -14,6 +14,7 @@ from workloads.mlp.settings import SETTINGS
 from workloads.mlp.shape import MlpShape, shape_of, tensors_of
 from workloads.parametrization import TensorKind
 from workloads.settings import completed
+from workloads.training import RECORDINGS
 from workloads.workload import Card, Config, FirstStudy, Problem, Resolved
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class MlpCard(ModelCard):
     )
     units: Mapping[str, str] = MappingProxyType(
         {"val_loss": "nats per image", "train_loss": "nats per image"}
+    )
+    recordings: Mapping[str, str] = MappingProxyType(
+        {name: doc for name, doc in RECORDINGS.items() if name != "attention_logits"}
     )
     start = FirstStudy(
         scale="width",

@@ -24,7 +24,7 @@ from workloads.training import (
     sampled,
     tell_nobody,
 )
-from workloads.workload import Card, Member, Resolved
+from workloads.workload import Card, Member, Record, Resolved
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -97,23 +97,30 @@ class Mlp:
         Args:
             parameters: by name, each [E, ...].
             inputs: [E, B, F].
-            observe: is told the value after the input layer and after each hidden one, and the
-                logits.
+            observe: is told the value after the input layer and after each hidden one, the
+                logits, and what goes into each matrix (``input 0``).
         """
         tell = observe or tell_nobody
+        tell("input embedding", inputs)
         x = self._layer(parameters, "embedding", inputs)
         x = x.to(inputs.dtype) if self._config["residual"] else self._activation(x)
         tell("embedding", x)
         for layer in range(self._shape.depth):
-            x = self._hidden(parameters, str(layer), x)
+            x = self._hidden(parameters, str(layer), x, tell)
             tell(f"layer {layer}", x)
-        logits = self._layer(parameters, "readout", self._normed(x))
+        last = self._normed(x)
+        tell("input readout", last)
+        logits = self._layer(parameters, "readout", last)
         tell("logits", logits)
         return logits.to(parameters["readout"].dtype)
 
-    def _hidden(self, parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    def _hidden(
+        self, parameters: Mapping[str, Tensor], name: str, x: Tensor, tell: Observe
+    ) -> Tensor:
         """Returns the value [E, B, D] after one hidden layer."""
-        after = self._activation(self._layer(parameters, name, self._normed(x)))
+        normed = self._normed(x)
+        tell(f"input {name}", normed)
+        after = self._activation(self._layer(parameters, name, normed))
         return torch.add(x, after, alpha=self._beta) if self._config["residual"] else after
 
     def _layer(self, parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
@@ -154,7 +161,13 @@ class MlpTrainer(Training):
     """Trains a pack of ``mlp`` trials."""
 
     def __init__(
-        self, card: Card, members: Sequence[Member], *, threads: int, device: str
+        self,
+        card: Card,
+        members: Sequence[Member],
+        *,
+        threads: int,
+        device: str,
+        record: Record | None = None,
     ) -> None:
         """Makes model, data and optimizers; see :class:`TrainerFactory`."""
         plan = card.resolve(members[0].config)
@@ -166,6 +179,7 @@ class MlpTrainer(Training):
             model=Mlp(plan, compute=compute_dtype(plan.config["dtype"], device)),
             stream=ImageStream(plan.config, device=device),
             activation=examples * shape.width,
+            record=record,
             threads=threads,
             device=device,
         )

@@ -13,6 +13,7 @@ from .own import OwnTrainer as OwnTrainer
 from .sampling import sampled as sampled
 from .schedule import Schedule as Schedule
 from .schedule import warmup_steps as warmup_steps
+from .settings import RECORDINGS as RECORDINGS
 from .settings import RUN as RUN
 from .settings import has_one_horizon as has_one_horizon
 from .settings import run_faults as run_faults

@@ -13,11 +13,12 @@ from torch.nn.utils import get_total_norm
 
 from workloads.optimizers import QKClip
 from workloads.training.devices import denormals_flushed, device_name, members_together
+from workloads.training.diagnostics import Diagnostics
 from workloads.training.model import Batch, Model, Stream
 from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.schedule import Schedule
-from workloads.workload import Card, Measurement, Member
+from workloads.workload import Card, Measurement, Member, Record
 
 _FLOOR = 1e-6
 """Added to the norm, as torch does, so that a zero gradient stays zero."""
@@ -57,6 +58,7 @@ class Training:
         threads: int,
         device: str,
         qk_clip: QKClip | None = None,
+        record: Record | None = None,
     ) -> None:
         """Puts parameters and optimizer on the device and loads the checkpoints, if any.
 
@@ -69,6 +71,7 @@ class Training:
             threads: processor threads.
             device: ``cpu`` or ``cuda``.
             qk_clip: what limits attention logits after an update, if anything does.
+            record: what is recorded on the way, if anything is.
 
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
@@ -87,6 +90,7 @@ class Training:
             final_ratio=config["final_ratio"],
         )
         self._stream, self._qk_clip = stream, qk_clip
+        self._diagnostics = Diagnostics(record, model, steps=self._steps)
         self._pack = Pack(
             members,
             plans,
@@ -147,11 +151,13 @@ class Training:
         norms = clip(gradients, self._clip)
         curvature = self._curvature(batch, step)
         peaks = self._peaks(batch, step)
+        self._diagnostics.before(step, self._pack.parameters, batch)
         self._pack.update(gradients, scale=scale, curvature=curvature)
         if self._qk_clip is not None and peaks is not None:
             self._qk_clip.scale(self._pack.parameters, peaks)
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
-        said = self._judge(measured[0], measured[1], scale)
+        recorded = self._diagnostics.after(self._pack.parameters)
+        said = self._judge(measured[0], measured[1], scale, recorded)
         if step in self._marks:
             said += self._evaluated()
         self._pack.compact()
@@ -170,17 +176,23 @@ class Training:
         return self._passes.largest(self._qk_clip.peaks, batch)
 
     def _judge(
-        self, losses: Sequence[float], norms: Sequence[float], scale: float
+        self,
+        losses: Sequence[float],
+        norms: Sequence[float],
+        scale: float,
+        recorded: Sequence[Mapping[str, float]] = (),
     ) -> list[Measurement]:
-        """Takes each member's loss into its history; returns curve points and divergences."""
+        """Takes each member's loss into its history; returns curve points, which hold what was
+        recorded, and divergences."""
         said = []
-        for state, loss, norm in zip(self._pack.states, losses, norms, strict=True):
+        extras = recorded or [{}] * len(self._pack.states)
+        for state, loss, norm, extra in zip(self._pack.states, losses, norms, extras, strict=True):
             if state.ended:
                 continue
             if state.take(loss, norm):
                 said.append(self._measurement(state, {}, status="diverged"))
-            elif self._is_curve_point():
-                metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale}
+            elif extra or self._is_curve_point():
+                metrics = {"train_loss": loss, "grad_norm": norm, "schedule": scale, **extra}
                 said.append(self._measurement(state, metrics))
         return said
 

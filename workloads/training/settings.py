@@ -1,8 +1,10 @@
-"""The settings of a run of training, shared by the workloads, and their faults."""
+"""The settings of a run of training, shared by the workloads, their faults, and what can be
+recorded on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from workloads.settings import choice, count, flag
 from workloads.workload import Config, Problem, Setting
@@ -52,6 +54,19 @@ RUN = (
     flag("compile", False, "Whether to compile the training step."),
 )
 """Parts of a batch, schedule, clipping, evaluations and number format."""
+
+RECORDINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "updates": "What the step adds to each tensor (weight decay included): update_rms, "
+        "update_norm (spectral), update_stable_rank and update_alignment (with its inputs, 0 to "
+        "1), for each tensor and, as root mean square, for hidden and vector.",
+        "activations": "activation_rms after the step and activation_change, how far the step "
+        "moves it, root mean square over the entries of each activation.",
+        "attention_logits": "attention_logit_max, the largest over heads and sequences after the "
+        "step, for each block and for all.",
+    }
+)
+"""What can be recorded, with its columns."""
 
 
 def run_faults(config: Config, horizons: Sequence[str]) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweeper.engine.messages import Advanced, Ended, Event, Marked, Order, Task
 from sweeper.engine.worker.attempt import (
@@ -266,7 +266,7 @@ class Host:
     def _build(self, tasks: Sequence[Task]) -> Trainer:
         """Builds a trainer from the newest checkpoints. One that cannot be read is skipped with
         a warning; in a pack nobody knows whose it is, so its members are built alone."""
-        factory, shape = self._card.trainer(), self.order.shape
+        factory = self._card.trainer()
         records = [self._records[task.key] for task in tasks]
         while True:
             members = [
@@ -276,12 +276,19 @@ class Host:
             try:
                 for record in records:
                     record.restore()
-                return factory(members, threads=shape.threads, device=shape.device)
+                return factory(members, **self._options())
             except (*_UNREADABLE, FileNotFoundError) as fault:
                 if len(records) > 1 or records[0].checkpoint is None:
                     raise
                 said = str(fault) if isinstance(fault, ValueError) else repr(fault)
                 records[0].skip_checkpoint(said)
+
+    def _options(self) -> dict[str, Any]:
+        """What a factory is told besides the members; ``record`` only where there is something
+        to record, so that others need not know of it."""
+        shape, record = self.order.shape, self.order.record
+        options: dict[str, Any] = {"threads": shape.threads, "device": shape.device}
+        return options if record is None else {**options, "record": record}
 
     def _measured(self, item: Measurement) -> None:
         record = self._records[self._running[item.member].key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from engine_studies import order_of, outcomes_in
 from hosts import RATES, advance_to, curves, facts, finish, llama, planted
 from on_disk import on_disk
+from pyarrow import parquet
 
 from sweeper.engine.messages import Advanced
 from sweeper.engine.worker.host import Host
+from workloads.workload import Record
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,24 @@ def test_a_trial_runs_to_its_end(workload: str, config: dict[str, Any], tmp_path
     assert curves(order, [outcome])
     steps = on_disk(order.paths).steps_of(outcome.key)
     assert steps == ([] if workload == "planted" else [4, 8]), "at every mark but the last"
+
+
+def test_what_is_recorded_are_columns_of_the_curve_and_changes_no_result(tmp_path: Path) -> None:
+    plain = order_of(tmp_path / "plain", [llama()], workload="llama")
+    record = Record(quantities=("updates",), steps=(1, 12))
+    recorded = replace(order_of(tmp_path / "recorded", [llama()], workload="llama"), record=record)
+    results = {}
+    for order in (plain, recorded):
+        (outcome,) = results[order.record] = outcomes_in(finish(Host(order)))
+        assert outcome.curve is not None
+        table = parquet.read_table(order.paths.files.local(outcome.curve)).to_pydict()
+        if order.record is None:
+            assert not any(name.startswith("update") for name in table)
+        else:
+            norms = table["update_norm.hidden"]
+            known = [s for s, norm in zip(table["step"], norms, strict=True) if norm == norm]
+            assert known == [1, 12]
+    assert facts(results[None]) == facts(results[record])
 
 
 def test_the_members_of_a_pack_end_as_they_do_alone(tmp_path: Path) -> None:
