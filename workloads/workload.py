@@ -9,9 +9,13 @@ or register the card under the entry point group ``sweeper.workloads``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:  # planning does without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Config = Mapping[str, Any]
 """Settings by name. A resolved config holds every setting that applies, and no other."""
@@ -315,6 +319,8 @@ class Measurement:
         mark: True if the metrics are an evaluation to be kept as a mark.
         status: ``running``; ``completed`` on the last measurement of a member, whose metrics
             are then its final ones; ``diverged`` if its loss left the finite, which ends it.
+        arrays: what was recorded of the whole run, by name, in float64; on the last measurement
+            of a completed member, if it was asked for.
     """
 
     member: int
@@ -323,6 +329,7 @@ class Measurement:
     metrics: Mapping[str, float]
     mark: bool = False
     status: Literal["running", "completed", "diverged"] = "running"
+    arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
@@ -356,7 +363,8 @@ class LetsGo(Protocol):
 class Records(Protocol):
     """A card whose trainers can record more than they say. Their factory takes another keyword
     then, ``record``, a :class:`Record`; what it asks for stands among the metrics of a curve
-    point after each of its steps, a column each, named ``QUANTITY.LAYER``."""
+    point after each of its steps, a column each, named ``QUANTITY.LAYER``, or, if it is about the
+    whole run, among the ``arrays`` of the last measurement."""
 
     @property
     def recordings(self) -> Mapping[str, str]:

@@ -9,15 +9,23 @@ biases) and <G, dW> of matrices that no width makes larger count in every phi^k.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from workloads.training.alignment import EXACT, SKETCHED, Alignment, Side, align
-from workloads.training.trajectory import POINTS, points, window
+from workloads.training.alignment import EXACT, SKETCHED, Alignment, Side, align, width_sides
+from workloads.training.model import Model, Stream
+from workloads.training.trajectory import points, window
+from workloads.workload import Record
+
+HELD = 1024
+"""Examples (or tokens) that the loss of a path is read on, at least where there are so many: else
+as many as a training batch has."""
 
 Each = Callable[[Mapping[str, Tensor]], Tensor]
 """Losses of the single examples, [N], of one member's parameters, without the ensemble axis."""
@@ -36,6 +44,26 @@ class Held:
     known: Mapping[str, Tensor]
 
 
+@runtime_checkable
+class LossesOfTokens(Protocol):
+    """A model whose examples are the tokens of sequences."""
+
+    def token_losses(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        """Returns the loss of each token, [E, B * T]."""
+        ...
+
+
+@runtime_checkable
+class KnowsExamples(Protocol):
+    """A stream that knows more of a target than its class."""
+
+    def known(self, targets: Tensor) -> Mapping[str, Tensor]:
+        """Returns what is known of each target, in their order, by name, [N] each."""
+        ...
+
+
 class TopK:
     """Follows one member; everything that it holds is in :attr:`state`."""
 
@@ -46,7 +74,7 @@ class TopK:
         sides: Mapping[str, Side],
         *,
         steps: int,
-        number: int = POINTS,
+        places: Sequence[int] | None = None,
         per_example: bool = False,
         exact: int = EXACT,
         sketched: int = SKETCHED,
@@ -58,37 +86,38 @@ class TopK:
             held: what the loss is read on.
             sides: of each matrix, which side grows with the width, from :func:`width_sides`.
             steps: of the run.
-            number: points of the path.
+            places: steps after which the average is a point of the path, rising, the last one
+                that of the run; None is :func:`points`.
             per_example: True to split the change of every example's loss too.
             exact, sketched: of :func:`align`.
         """
         self._held, self._sides, self._steps = held, sides, steps
-        self._points = points(steps, number)
+        self._points = tuple(places or points(steps))
         self._limits = {"exact": exact, "sketched": sketched}
         self._per_example = per_example
         self._dtype = {name: each.dtype for name, each in weights.items()}
         start = {name: each.double().clone() for name, each in weights.items()}
-        losses, gradient = self._gradient(start)
         count = len(self._points)
-        device = losses.device
+        device = next(iter(start.values())).device
         self.state: dict[str, Tensor] = {
             **{f"average.{name}": each for name, each in start.items()},
             **{f"last.{name}": each.clone() for name, each in start.items()},
-            **{f"gradient.{name}": each for name, each in gradient.items()},
-            **{f"phi.{name}": zeros(self._size(each, name), device) for name, each in start.items()},
+            **{f"gradient.{name}": torch.zeros_like(each) for name, each in weights.items()},
+            **{f"phi.{n}": zeros(self._size(each, n), device) for n, each in start.items()},
             "loss": zeros(count + 1, device),
             "linear": zeros(count, device),
             "late": zeros(count, device),
             "sketch": zeros(2, device),
+            "lost": zeros(1, device),
         }
-        self.state["loss"][0] = losses.mean()
         if per_example:
             _load_forward_mode()
             octaves = max(map(len, (octaves_of(n) for n in self._sizes(start))), default=1)
+            examples = len(next(iter(held.known.values())))
             self.state |= {
-                "start": losses.clone(),
-                "end": losses.clone(),
-                "psi": zeros((len(losses), octaves + 1), device),
+                "start": zeros(examples, device),
+                "end": zeros(examples, device),
+                "psi": zeros((examples, octaves + 1), device),
             }
 
     @torch.no_grad()
@@ -102,16 +131,23 @@ class TopK:
 
         Raises:
             AssertionError: the eigenvalues of a matrix do not add up to <G, dW>.
-            torch.linalg.LinAlgError: weights or gradients are not finite.
         """
+        if step == 1:
+            self._begin()
         share = 1.0 / window(step, self._steps)
         for name, each in weights.items():
             self.state[f"average.{name}"].lerp_(each.double(), share)
-        if step in self._points:
+        if step in self._points and not self.lost:
             self._add(self._points.index(step))
 
+    @property
+    def lost(self) -> bool:
+        """True once the path left the finite, from where on it is not followed."""
+        return bool(self.state["lost"] > 0)
+
     def arrays(self) -> dict[str, Tensor]:
-        """Returns what the path has added up to, by name, float64 on the CPU.
+        """Returns what the path has added up to, by name, float64 on the CPU; nothing of a path
+        that left the finite.
 
         ``topk.phi.NAME`` of a matrix: phi^k, k = 1..n; of a vector: its whole share, [1].
         ``topk.step``, ``topk.loss``: steps of the points, the start included, and held-out loss
@@ -122,6 +158,8 @@ class TopK:
         order, [N, 1 + octaves], those of vectors first, then of the directions 1, 2, 3 to 4, 5 to
         8...; ``examples.NAME``: what is known of each.
         """
+        if self.lost:
+            return {}
         steps = torch.tensor((0, *self._points), dtype=torch.float64)
         found = {"topk.step": steps}
         for name in ("loss", "linear", "late", "sketch"):
@@ -132,10 +170,21 @@ class TopK:
             found |= {f"examples.{name}": each for name, each in self._held.known.items()}
         return {name: each.double().cpu() for name, each in found.items()}
 
+    def _begin(self) -> None:
+        losses, gradient = self._gradient({n: self.state[f"last.{n}"] for n in self._dtype})
+        self.state["loss"][0] = losses.mean()
+        for name, each in gradient.items():
+            self.state[f"gradient.{name}"].copy_(each)
+        if self._per_example:
+            self.state["start"].copy_(losses)
+
     def _add(self, place: int) -> None:
         """Adds the piece of the path that ends at a point."""
         new = {name: self.state[f"average.{name}"] for name in self._dtype}
         losses, gradient = self._gradient(new)
+        if not all(bool(each.isfinite().all()) for each in (losses, *gradient.values())):
+            self.state["lost"].fill_(1.0)
+            return
         tangents: list[dict[str, Tensor]] = []
         for name, average in new.items():
             last, old = self.state[f"last.{name}"], self.state[f"gradient.{name}"]
@@ -160,9 +209,7 @@ class TopK:
             if self._per_example:
                 _collect(tangents, 0, name, step)
             return
-        found = align(
-            gradient, step, self._sides[name], vectors=self._per_example, **self._limits
-        )
+        found = align(gradient, step, self._sides[name], vectors=self._per_example, **self._limits)
         self.state[f"phi.{name}"] += found.sums()
         matrices = len(self._sides) * len(self._points)
         sketch = torch.tensor([found.error, found.left / matrices], dtype=torch.float64)
@@ -182,7 +229,8 @@ class TopK:
                     name: part[name].to(each.dtype) if name in part else torch.zeros_like(each)
                     for name, each in weights.items()
                 }
-                change = torch.func.jvp(self._held.each, (weights,), (along,))[1]
+                with sdpa_kernel(SDPBackend.MATH):  # others have no derivative along a direction
+                    change = torch.func.jvp(self._held.each, (weights,), (along,))[1]
                 self.state["psi"][:, place] += change.double()
 
     @torch.enable_grad()
@@ -201,6 +249,44 @@ class TopK:
 
     def _sizes(self, weights: Mapping[str, Tensor]) -> list[int]:
         return [self._size(weights[name], name) for name in self._sides]
+
+
+def follower(
+    record: Record | None, model: Model, stream: Stream, *, steps: int, examples: int
+) -> Callable[[Mapping[str, Tensor]], TopK] | None:
+    """Returns what follows a member from its first weights on; None where nobody asks for it.
+
+    Args:
+        record: what is recorded.
+        model: of the pack.
+        stream: its batches.
+        steps: of the run.
+        examples: of a training batch, or tokens.
+    """
+    if record is None or not {"topk", "examples"} & {*record.quantities}:
+        return None
+    held = _held(model, stream, max(HELD, examples))
+    told = record.every is not None or record.steps
+    places = sorted(record.at(steps) | {steps}) if told else None
+    sides = width_sides(model)
+    per_example = "examples" in record.quantities
+    return lambda weights: TopK(
+        weights, held, sides, steps=steps, places=places, per_example=per_example
+    )
+
+
+def _held(model: Model, stream: Stream, number: int) -> Held:
+    """Returns about so many of the first held-out examples, or tokens."""
+    whole = next(iter(stream.evaluation(1)))
+    rows = max(1, number // max(1, whole.targets[0, 0].numel()))
+    inputs, targets = whole.inputs[:, :rows], whole.targets[:, :rows]
+    losses = model.token_losses if isinstance(model, LossesOfTokens) else model.losses
+
+    def each(weights: Mapping[str, Tensor]) -> Tensor:
+        return losses({name: value[None] for name, value in weights.items()}, inputs, targets)[0]
+
+    known = stream.known(targets) if isinstance(stream, KnowsExamples) else {}
+    return Held(each=each, known={"label": targets.flatten(), **known})
 
 
 def octaves_of(size: int) -> list[slice]:

@@ -40,9 +40,7 @@ def points(steps: int, number: int = POINTS) -> tuple[int, ...]:
         steps: of the run.
         number: of points, fewer where that is more than one a step.
     """
-    return tuple(
-        sorted({max(1, round(steps * _share(i / number))) for i in range(1, number + 1)})
-    )
+    return tuple(sorted({max(1, round(steps * _share(i / number))) for i in range(1, number + 1)}))
 
 
 def _share(part: float) -> float:

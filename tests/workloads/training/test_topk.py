@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def trained() -> list[Weights]:
 def followed(path: list[Weights], **options: Any) -> TopK:
     labels = data(7)[1]
     held = Held(each=each_loss, known={"label": labels})
-    recorder = TopK(path[0], held, SIDES, steps=STEPS, number=15, **options)
+    recorder = TopK(path[0], held, SIDES, steps=STEPS, places=points(STEPS, 15), **options)
     for step, weights in enumerate(path[1:], 1):
         recorder.take(step, weights)
     return recorder
@@ -101,7 +102,7 @@ def brute_force(path: list[Weights]) -> dict[str, Array]:
     """phi^k of every matrix and the share of the bias, by loops."""
     sums: dict[str, Array] = {name: np.zeros(WIDTH) for name in SIDES} | {"bias": np.zeros(1)}
     chosen = averaged(path)
-    for before, after in zip(chosen, chosen[1:], strict=False):
+    for before, after in pairwise(chosen):
         slope = gradient(before)
         for name, total in sums.items():
             g, d = slope[name].numpy(), (after[name] - before[name]).numpy()
@@ -128,7 +129,7 @@ def test_the_sum_over_all_directions_is_the_linearised_change() -> None:
     chosen = averaged(path)
     wanted = sum(
         (slope * (after[name] - before[name])).sum().item()
-        for before, after in zip(chosen, chosen[1:], strict=False)
+        for before, after in pairwise(chosen)
         for name, slope in gradient(before).items()
     )
     assert whole == pytest.approx(wanted, rel=1e-12)
@@ -153,7 +154,7 @@ def test_the_changes_of_single_examples_equal_those_by_brute_force() -> None:
     octaves = octaves_of(WIDTH)
     wanted = np.zeros((EXAMPLES, 1 + len(octaves)))
     chosen = averaged(path)
-    for before, after in zip(chosen, chosen[1:], strict=False):
+    for before, after in pairwise(chosen):
         slope = gradient(before)
         steps = {name: (after[name] - before[name]).numpy() for name in before}
         for i in range(EXAMPLES):
