@@ -18,6 +18,7 @@ import typer
 
 import sweeper
 from sweeper.cli.compare import compare
+from sweeper.cli.decompose import decompose
 from sweeper.cli.drift import drift
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
@@ -65,7 +66,7 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, advise, fit, predict, retry, prune, verify),
+    *(compare, transfer, decompose, advise, fit, predict, retry, prune, verify),
 )
 """In the order of the help."""
 

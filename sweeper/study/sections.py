@@ -393,6 +393,36 @@ class Recording(Section):
         return {"anyOf": [name, {"type": "array", "items": name}, whole]}
 
 
+class Decompose(Section):
+    """What `sweeper decompose` asks of leading directions; None is as described."""
+
+    tolerances: tuple[Positive, ...] | None = Field(
+        default=None,
+        description="Weights of the slope of what the leading directions leave, tried in pairs by "
+        "their sum; 0.01, 0.03, 0.1, 0.3, 1, 3 and 10 unless given.",
+    )
+    convexity: Part | None = Field(
+        default=None,
+        description="Largest share of the inner points at which the curve of the leading "
+        "directions may bend downwards; 0.25 unless given.",
+    )
+    argmin: Positive | None = Field(
+        default=None,
+        description="Octaves by which the minimum of that curve may lie off that of the whole; "
+        "0.5 unless given.",
+    )
+    invariance: Part | None = Field(
+        default=None,
+        description="Share of the whole change of the loss up to which top-k curves of two "
+        "scales are alike; 0.02 unless given.",
+    )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is set, as plain data."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class Resources(Section):
     """What one trial is given, as one number or as a table by the value of the scale."""
 
@@ -443,6 +473,9 @@ class Sections(Section):
     budget: Budget = Field(default=Budget(), description="Ceilings on what is spent.")
     stop: Stop = Field(default=Stop(), description="Which trials are stopped before their end.")
     record: Recording = Field(default=Recording(), description="What trainers record on the way.")
+    decompose: Decompose = Field(
+        default=Decompose(), description="What is asked of the leading directions."
+    )
     resources: Resources = Field(default=Resources(), description="What one trial is given.")
     claims: tuple[Claim, ...] = Field(
         default=(),

@@ -30,11 +30,11 @@ from sweeper.study.source import Complaint, Place, Source, StudyTables, condense
 from sweeper.study.space import Space
 from workloads.workload import Card, Record
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record")
+_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "decompose", "record")
 """Sections that a study may leave out."""
 
-_ALWAYS_STATED = _WITH_DEFAULTS[1:-1]
-"""Of those, the ones that a document states in full; `search` and `record` say what is set."""
+_ALWAYS_STATED = _WITH_DEFAULTS[1:-2]
+"""Of those, the ones that a document states in full; the others say what is set."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
 _WORDS = {
@@ -155,6 +155,7 @@ class Study(Sections):
             "search": self.search.document,
             **{key: getattr(self, key).model_dump(mode="json") for key in _ALWAYS_STATED},
             **({"record": self._recording()} if self.record.quantities else {}),
+            **({"decompose": asked} if (asked := self.decompose.document) else {}),
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 

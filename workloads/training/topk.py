@@ -3,7 +3,11 @@
 Between points of the averaged path, phi = sum over them of <g_t, dW_t>, gradient of the held-out
 loss times step, is the change of that loss to first order; the eigenvalues of S(g_t, dW_t) of
 every matrix split it into directions, and phi^k sums the k largest of each. Vectors (gains,
-biases) and <G, dW> of matrices that no width makes larger count in every phi^k.
+biases) count in every phi^k with their whole product.
+
+The source takes the gradient at the start of a step. Here g_t is the mean of those at its start
+and its end, which costs nothing, since the end is the next start: the error of phi goes with the
+square of the length of a step, and short runs of few points can be decomposed as well.
 """
 
 from __future__ import annotations
@@ -151,11 +155,12 @@ class TopK:
 
         ``topk.phi.NAME`` of a matrix: phi^k, k = 1..n; of a vector: its whole share, [1].
         ``topk.step``, ``topk.loss``: steps of the points, the start included, and held-out loss
-        at each. ``topk.linear``: <g_t, dW_t> of all tensors, by point after the start;
-        ``topk.late``: <g_{t+1}, dW_t>. ``topk.sketch``: bound on the error of an eigenvalue,
+        at each. ``topk.linear``: <g, dW_t> of all tensors with the gradient at the start of each
+        step, by point after the start; ``topk.late``: with that at its end; phi is their mean.
+        ``topk.sketch``: bound on the error of an eigenvalue,
         added up over points and matrices, and mean share of squares left out. Per example:
         ``examples.start``, ``examples.end``: losses, nats; ``examples.psi``: changes to first
-        order, [N, 1 + octaves], those of vectors first, then of the directions 1, 2, 3 to 4, 5 to
+        order from the start of each step, [N, 1 + octaves], those of vectors first, then of the directions 1, 2, 3 to 4, 5 to
         8...; ``examples.NAME``: what is known of each.
         """
         if self.lost:
@@ -191,7 +196,7 @@ class TopK:
             step = average - last
             self.state["linear"][place] += (old.double() * step).sum()
             self.state["late"][place] += (gradient[name].double() * step).sum()
-            self._split(name, old, step, tangents)
+            self._split(name, (old.double() + gradient[name].double()) / 2, step, tangents)
         if self._per_example:
             self._add_examples(tangents)
             self.state["end"].copy_(losses)

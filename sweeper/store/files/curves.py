@@ -174,10 +174,17 @@ def _read(files: FileStore, name: str) -> pyarrow.Table:
 
 def _arrays_text(arrays: Mapping[str, NDArray[np.float64]]) -> str:
     said = {
-        name: {"shape": list(each.shape), "float64": b64encode(each.astype("<f8").tobytes()).decode()}
+        name: {
+            "shape": list(each.shape),
+            "float64": b64encode(each.astype("<f8").tobytes()).decode(),
+        }
         for name, each in arrays.items()
     }
     return seal({"arrays": said})
+
+
+def _bytes(array: NDArray[np.float64]) -> bytes:
+    return array.astype("<f8").tobytes()
 
 
 def _arrays_of(text: bytes) -> dict[str, NDArray[np.float64]]:
