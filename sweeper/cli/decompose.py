@@ -83,8 +83,8 @@ def _said(statement: DecompositionStatement, group: Decomposed) -> Iterator[Said
     limit = f"{statement.asked.invariance:.0%}"
     yield (
         "changes of the held-out loss along the averaged path, nats; error: of the change to "
-        "first order over all points, with the mean gradient of a step, and with that at its start "
-        "alone; alike: up to which k the curves of the k leading directions are those of "
+        "first order over all points, with the mean gradient of a step, and with that at its "
+        "start alone; alike: up to which k the curves of the k leading directions are those of "
         f"the largest {statement.scale} to {limit} of the change"
     )
     for each in group.scales:

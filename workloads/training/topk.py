@@ -160,8 +160,8 @@ class TopK:
         ``topk.sketch``: bound on the error of an eigenvalue,
         added up over points and matrices, and mean share of squares left out. Per example:
         ``examples.start``, ``examples.end``: losses, nats; ``examples.psi``: changes to first
-        order from the start of each step, [N, 1 + octaves], those of vectors first, then of the directions 1, 2, 3 to 4, 5 to
-        8...; ``examples.NAME``: what is known of each.
+        order from the start of each step, [N, 1 + octaves], those of vectors first, then of the
+        directions 1, 2, 3 to 4, 5 to 8...; ``examples.NAME``: what is known of each.
         """
         if self.lost:
             return {}
