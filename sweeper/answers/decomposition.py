@@ -40,6 +40,10 @@ MOST = 0.9
 """Share of the whole change of the loss that leading directions have to come to."""
 
 
+NEAR = 1.0
+"""Octaves from the best point of the largest scale within which top-k curves are compared."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScaleDecomposition:
     """The decomposition at one scale, means over seeds.
@@ -60,8 +64,9 @@ class ScaleDecomposition:
         linear_optimum: where phi^n is.
         most_by: least k from which on phi^k is within a tenth of the whole change, at the point
             of the lowest loss.
-        shares: mean difference to the top-k curves of the largest scale over the points of both,
-            for each k, over the whole change; None at the largest scale.
+        shares: mean difference to the top-k curves of the largest scale over the points within
+            ``NEAR`` octaves of its best (all, where there are none), for each k, over the whole
+            change; None at the largest scale.
         alike_to: up to which k the top-k curves are those of the largest scale.
         kappa: how many leading directions decide the optimum; None where that is not known.
         common: log2 at the points of kappa, [g].
@@ -327,7 +332,10 @@ def _against(
     phi, largest = small.phi[own], large.phi[theirs]
     if phi.shape[1] > largest.shape[1]:
         return replace(small, refused="its matrices are larger than those of the largest scale")
-    shares = differences(phi, largest)
+    near = np.abs(common - large.log2[large.best]) <= NEAR + 1e-9
+    if not near.any():
+        near[:] = True
+    shares = differences(phi[near], largest[near])
     found = replace(
         small, shares=shares, alike_to=invariant_to(shares, asked.invariance), common=common
     )

@@ -60,8 +60,7 @@ def decompose(
 
 def _written(statement: DecompositionStatement, output: Path) -> list[str]:
     """Writes figures and tables; returns a sentence about them."""
-    from sweeper.report.figures.directions import directions_figure, directions_table
-    from sweeper.report.folder import Folder, slug
+    from sweeper.report import Folder, directions_figure, directions_table, slug
 
     folder, names = Folder(output), []
     for group in statement.groups:
@@ -85,7 +84,7 @@ def _said(statement: DecompositionStatement, group: Decomposed) -> Iterator[Said
         "changes of the held-out loss along the averaged path, nats; error: of the change to "
         "first order over all points, with the mean gradient of a step, and with that at its "
         "start alone; alike: up to which k the curves of the k leading directions are those of "
-        f"the largest {statement.scale} to {limit} of the change"
+        f"the largest {statement.scale} to {limit} of the change, within an octave of its best"
     )
     for each in group.scales:
         if each.refused is not None:

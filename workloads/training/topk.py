@@ -7,11 +7,13 @@ biases) count in every phi^k with their whole product.
 
 The source takes the gradient at the start of a step. Here g_t is the mean of those at its start
 and its end, which costs nothing, since the end is the next start: the error of phi goes with the
-square of the length of a step, and short runs of few points can be decomposed as well.
+square of the length of a step, and short runs of few points can be decomposed as well. Lengths of
+the path are shares of the run, those of the source's run of 7,185 steps.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +26,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from workloads.training.alignment import EXACT, SKETCHED, Alignment, Side, align, width_sides
 from workloads.training.model import Model, Stream
-from workloads.training.trajectory import points, window
 from workloads.workload import Record
+
+WARMUP = 2000 / 7185
+"""Share of the run over which average and spacing widen."""
+
+FIRST_WINDOW = 50 / 7185
+"""Window of the average at the start, as a share of the run."""
+
+LAST_WINDOW = 2000 / 7185
+"""Window of the average from the end of its warmup on."""
+
+WIDENING = 5
+"""Times as far apart as at the start points lie from the end of the warmup on."""
+
+POINTS = 100
+"""Points after the start, at most one a step."""
 
 HELD = 1024
 """Examples (or tokens) that the loss of a path is read on, at least where there are so many: else
@@ -292,6 +308,37 @@ def _held(model: Model, stream: Stream, number: int) -> Held:
 
     known = stream.known(targets) if isinstance(stream, KnowsExamples) else {}
     return Held(each=each, known={"label": targets.flatten(), **known})
+
+
+def window(step: int, steps: int) -> float:
+    """Returns the window 1 / (1 - decay) of the moving average at a step, from 1, in steps: at
+    least 1, where the average is the iterate itself."""
+    share = min(1.0, step / (WARMUP * steps))
+    return max(1.0, steps * (FIRST_WINDOW + (LAST_WINDOW - FIRST_WINDOW) * share))
+
+
+def points(steps: int, number: int = POINTS) -> tuple[int, ...]:
+    """Returns the steps after which the average is a point of the path, the last one included.
+
+    Their spacing grows linearly, to ``WIDENING`` times that of the start, over the warmup, and
+    stays.
+
+    Args:
+        steps: of the run.
+        number: of points, fewer where that is more than one a step.
+    """
+    return tuple(sorted({max(1, round(steps * _share(i / number))) for i in range(1, number + 1)}))
+
+
+def _share(part: float) -> float:
+    """Returns the share of the run at which a part of the points has been taken."""
+    slope = (WIDENING - 1) / WARMUP  # spacing at share u: 1 + slope u, then WIDENING
+    early = math.log(WIDENING) / slope
+    whole = early + (1 - WARMUP) / WIDENING
+    sought = part * whole
+    if sought <= early:
+        return math.expm1(slope * sought) / slope
+    return min(1.0, WARMUP + (sought - early) * WIDENING)
 
 
 def octaves_of(size: int) -> list[slice]:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workloads.training.alignment import Side, align
-from workloads.training.topk import Held, TopK, octaves_of
-from workloads.training.trajectory import points, window
+from workloads.training.topk import Held, TopK, octaves_of, points, window
 
 Array = NDArray[np.float64]
 Weights = dict[str, Tensor]
