@@ -17,6 +17,7 @@ from .compute.tuned import Cost as Cost
 from .compute.tuned import Tuned as Tuned
 from .compute.tuned import TunedPoint as TunedPoint
 from .compute.tuned import tuned_losses as tuned_losses
+from .decomposition.directions import LEAST_POINTS as LEAST_POINTS
 from .decomposition.directions import Kappa as Kappa
 from .decomposition.directions import KappaSettings as KappaSettings
 from .decomposition.directions import differences as differences

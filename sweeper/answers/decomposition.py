@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.analysis import (
+    LEAST_POINTS,
     Floats,
     Kappa,
     KappaSettings,
@@ -60,6 +62,8 @@ class ScaleDecomposition:
             that of phi^k.
         tensors: whole change and change along the first direction of every tensor, at the point
             of the lowest loss.
+        faithful: which points have a change to first order near the true one, [g]; all where
+            fewer than three have. The others count in nothing below but ``optimum``.
         optimum: where the change of the loss is lowest.
         linear_optimum: where phi^n is.
         most_by: least k from which on phi^k is within a tenth of the whole change, at the point
@@ -80,6 +84,7 @@ class ScaleDecomposition:
     change: Floats
     linear: Floats
     sketch: float
+    faithful: NDArray[np.bool_]
     tensors: Mapping[str, tuple[float, float]]
     optimum: Lowest
     linear_optimum: Lowest
@@ -92,18 +97,18 @@ class ScaleDecomposition:
 
     @property
     def error(self) -> float:
-        """Largest difference of the linearised and the true change over the points, nats."""
-        return float(np.abs(self.phi[:, -1] - self.change).max())
+        """Largest difference of the linearised and the true change over faithful points, nats."""
+        return float(np.abs(self.phi[:, -1] - self.change)[self.faithful].max())
 
     @property
     def start_error(self) -> float:
         """The same with the gradient at the start of every step, as in the source."""
-        return float(np.abs(self.linear - self.change).max())
+        return float(np.abs(self.linear - self.change)[self.faithful].max())
 
     @property
     def best(self) -> int:
-        """Place of the point with the lowest loss."""
-        return int(np.argmin(self.change))
+        """Place of the faithful point with the lowest loss."""
+        return int(np.argmin(np.where(self.faithful, self.change, np.inf)))
 
     @property
     def top_optimum(self) -> Lowest | None:
@@ -115,7 +120,7 @@ class ScaleDecomposition:
     def to_json(self) -> dict[str, Any]:
         """Returns plain values under stable keys."""
         columns = (
-            "scale seeds directions=phi.shape log2 phi change linear error start_error sketch "
+            "scale seeds directions=phi.shape log2 phi change linear error start_error faithful sketch "
             "tensors optimum linear_optimum top_optimum most_by shares alike_to common kappa "
             "refused"
         )
@@ -260,7 +265,7 @@ def _decomposed(
     without = len(rows) - len(own)
     if not own:
         return replace(group, without=without, refused="no result holds a decomposition")
-    scales = [_at_scale(each) for each in _by(own, "scale")]
+    scales = [_at_scale(each, asked) for each in _by(own, "scale")]
     largest = scales[-1]
     compared = [_against(each, largest, asked) for each in scales[:-1]]
     return replace(
@@ -277,12 +282,14 @@ def _by(runs: Sequence[Run], name: str) -> Iterator[list[Run]]:
         yield [run for run in runs if getattr(run, name) == value]
 
 
-def _at_scale(runs: list[Run]) -> ScaleDecomposition:
+def _at_scale(runs: list[Run], asked: KappaSettings) -> ScaleDecomposition:
     points = list(_by(runs, "log2"))
     phi = np.array([np.mean([_phi(run) for run in point], axis=0) for point in points])
     change = np.array([np.mean([_change(run) for run in point]) for point in points])
     log2 = np.array([point[0].log2 for point in points])
-    best = int(np.argmin(change))
+    near = np.abs(phi[:, -1] - change) <= asked.error * np.abs(change)
+    faithful = near if near.sum() >= LEAST_POINTS else np.full(len(points), True)
+    best = int(np.argmin(np.where(faithful, change, np.inf)))
     return ScaleDecomposition(
         scale=runs[0].scale,
         seeds=(min(map(len, points)), max(map(len, points))),
@@ -291,9 +298,10 @@ def _at_scale(runs: list[Run]) -> ScaleDecomposition:
         change=change,
         linear=np.array([np.mean([_linear(run) for run in point]) for point in points]),
         sketch=max(float(run.arrays["topk.sketch"][0]) for run in runs),
+        faithful=faithful,
         tensors=_tensors(points[best]),
         optimum=lowest(log2, change),
-        linear_optimum=lowest(log2, phi[:, -1]),
+        linear_optimum=lowest(log2[faithful], phi[faithful, -1]),
         most_by=least_for(phi[best], MOST),
     )
 
@@ -326,10 +334,12 @@ def _against(
     small: ScaleDecomposition, large: ScaleDecomposition, asked: KappaSettings
 ) -> ScaleDecomposition:
     """Returns a scale with what is said about it beside the largest one."""
-    common, own, theirs = np.intersect1d(small.log2, large.log2, return_indices=True)
+    common, own, theirs = np.intersect1d(
+        small.log2[small.faithful], large.log2[large.faithful], return_indices=True
+    )
     if not len(common):
-        return replace(small, refused="no point is decomposed at the largest scale too")
-    phi, largest = small.phi[own], large.phi[theirs]
+        return replace(small, refused="no point is decomposed well at the largest scale too")
+    phi, largest = small.phi[small.faithful][own], large.phi[large.faithful][theirs]
     if phi.shape[1] > largest.shape[1]:
         return replace(small, refused="its matrices are larger than those of the largest scale")
     near = np.abs(common - large.log2[large.best]) <= NEAR + 1e-9

@@ -36,7 +36,7 @@ def decompose(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write figures and tables there.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Write figures and tables there.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,7 +82,7 @@ def _said(statement: DecompositionStatement, group: Decomposed) -> Iterator[Said
     limit = f"{statement.asked.invariance:.0%}"
     yield (
         "changes of the held-out loss along the averaged path, nats; error: of the change to "
-        "first order over all points, with the mean gradient of a step, and with that at its "
+        "first order over the points that it misses by little, with the mean gradient of a step, and with that at its "
         "start alone; alike: up to which k the curves of the k leading directions are those of "
         f"the largest {statement.scale} to {limit} of the change, within an octave of its best"
     )
@@ -105,7 +105,7 @@ def _changes(statement: DecompositionStatement, group: Decomposed) -> Table:
         [
             [
                 (statement.scale, f"{each.scale:g}"),
-                ("points", f"{len(each.log2)}"),
+                ("points", _points(each)),
                 ("seeds", "-".join(str(n) for n in sorted({*each.seeds}))),
                 ("lowest change", f"{each.change[each.best]:.4f}"),
                 ("to first order", f"{each.phi[each.best, -1]:.4f}"),
@@ -118,6 +118,11 @@ def _changes(statement: DecompositionStatement, group: Decomposed) -> Table:
             for each in group.scales
         ]
     )
+
+
+def _points(each: ScaleDecomposition) -> str:
+    count, whole = int(each.faithful.sum()), len(each.log2)
+    return f"{whole}" if count == whole else f"{count} of {whole}"
 
 
 def _share(each: ScaleDecomposition, k: int) -> str:

@@ -416,6 +416,11 @@ class Decompose(Section):
         description="Share of the whole change of the loss up to which top-k curves of two "
         "scales are alike; 0.02 unless given.",
     )
+    error: Part | None = Field(
+        default=None,
+        description="Share of the change of the loss by which that to first order may miss it, "
+        "for a point to count; 0.03 unless given.",
+    )
 
     @property
     def document(self) -> dict[str, Any]:

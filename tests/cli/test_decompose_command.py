@@ -37,7 +37,7 @@ def recorded(sweeper: Sweeper, tmp_path: Path) -> str:
 def test_a_decomposition_is_told_written_and_answered_in_json(
     sweeper: Sweeper, recorded: str, tmp_path: Path
 ) -> None:
-    answer = sweeper("decompose", recorded, "--output", tmp_path / "figures")
+    answer = sweeper("decompose", recorded, "--out", tmp_path / "figures")
     assert answer.code == 0
     assert "losses by direction, learning_rate over width" in answer.out
     assert "alike to k" in answer.out

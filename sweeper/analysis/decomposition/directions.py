@@ -33,12 +33,15 @@ class KappaSettings:
         convexity: largest share of the inner points at which a top curve may bend downwards.
         argmin: octaves by which the minimum of a top curve may lie off that of the whole.
         invariance: share of the whole change of the loss up to which two top-k curves are alike.
+        error: share of the change of the loss by which that to first order may miss it, for a
+            point to count.
     """
 
     tolerances: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     convexity: float = 0.25
     argmin: float = 0.5
     invariance: float = 0.02
+    error: float = 0.03
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
