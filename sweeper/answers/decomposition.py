@@ -120,9 +120,9 @@ class ScaleDecomposition:
     def to_json(self) -> dict[str, Any]:
         """Returns plain values under stable keys."""
         columns = (
-            "scale seeds directions=phi.shape log2 phi change linear error start_error faithful sketch "
-            "tensors optimum linear_optimum top_optimum most_by shares alike_to common kappa "
-            "refused"
+            "scale seeds log2 phi change linear error start_error faithful "
+            "sketch tensors optimum linear_optimum top_optimum most_by shares alike_to common "
+            "kappa refused"
         )
         return encoded(self, columns) | {"directions": int(self.phi.shape[1])}
 

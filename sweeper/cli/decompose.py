@@ -36,7 +36,7 @@ def decompose(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Write figures and tables there.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Write figures there.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,8 +82,8 @@ def _said(statement: DecompositionStatement, group: Decomposed) -> Iterator[Said
     limit = f"{statement.asked.invariance:.0%}"
     yield (
         "changes of the held-out loss along the averaged path, nats; error: of the change to "
-        "first order over the points that it misses by little, with the mean gradient of a step, and with that at its "
-        "start alone; alike: up to which k the curves of the k leading directions are those of "
+        "first order over the points that it misses by little, with the mean gradient of a step, "
+        "and with that at its start alone; alike: up to which k the curves of the k leading directions are those of "
         f"the largest {statement.scale} to {limit} of the change, within an octave of its best"
     )
     for each in group.scales:
