@@ -83,8 +83,9 @@ def _said(statement: DecompositionStatement, group: Decomposed) -> Iterator[Said
     yield (
         "changes of the held-out loss along the averaged path, nats; error: of the change to "
         "first order over the points that it misses by little, with the mean gradient of a step, "
-        "and with that at its start alone; alike: up to which k the curves of the k leading directions are those of "
-        f"the largest {statement.scale} to {limit} of the change, within an octave of its best"
+        "and with that at its start alone; alike: up to which k the curves of the "
+        f"k leading directions are those of the largest {statement.scale} to {limit} of the "
+        "change, within an octave of its best"
     )
     for each in group.scales:
         if each.refused is not None:
