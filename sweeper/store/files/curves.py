@@ -183,10 +183,6 @@ def _arrays_text(arrays: Mapping[str, NDArray[np.float64]]) -> str:
     return seal({"arrays": said})
 
 
-def _bytes(array: NDArray[np.float64]) -> bytes:
-    return array.astype("<f8").tobytes()
-
-
 def _arrays_of(text: bytes) -> dict[str, NDArray[np.float64]]:
     """Returns the arrays in a text that :func:`_arrays_text` made.
 
