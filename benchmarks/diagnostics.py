@@ -25,14 +25,14 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def cost(workload: str, width: int, quantity: str, steps: int) -> float:
+def cost(workload: str, width: int, quantity: str, steps: int, every: int | None = None) -> float:
     """Returns time with a recording over time without."""
     card = find_card(workload)
     given = {**CONFIGS[workload], "width": width, "steps": steps, "learning_rate": 0.001}
     members = [Member(config=card.resolve({**given, "evals": 1}).config, seed=0)]
     factory: Any = card.trainer()
     plain = factory(members, threads=1, device="cpu").run()
-    record = Record(quantities=(quantity,))
+    record = Record(quantities=(quantity,), every=every)
     recorded = factory(members, threads=1, device="cpu", record=record).run()
     spent = [0.0, 0.0]
     for step in range(1, steps):
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         "--widths", type=lambda text: [*map(int, text.split(","))], default=[64, 256]
     )
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--every", type=int, help="steps between recordings")
     asked = parser.parse_args(arguments)
     rows = []
     for workload in asked.workloads:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         assert isinstance(card, Records)
         for width in asked.widths:
             for quantity in card.recordings:
-                ratio = cost(workload, width, quantity, asked.steps)
+                ratio = cost(workload, width, quantity, asked.steps, asked.every)
                 row = {"workload": workload, "width": width, "quantity": quantity}
                 rows.append({**row, "ratio": round(ratio, 3)})
                 print(json.dumps(rows[-1]), flush=True)

@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from workloads.parametrization import PLACEHOLDERS, TensorKind, rule_table
+from workloads.rule_table import RuleTable
 from workloads.settings import completed, missing
-from workloads.workload import Card, Config, Problem, Resolved, RuleTable, Setting, ShortRun
+from workloads.workload import Card, Config, Problem, Resolved, Setting, ShortRun
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory

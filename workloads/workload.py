@@ -9,9 +9,13 @@ or register the card under the entry point group ``sweeper.workloads``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:  # planning does without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Config = Mapping[str, Any]
 """Settings by name. A resolved config holds every setting that applies, and no other."""
@@ -104,46 +108,6 @@ class Resolved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaledTensor:
-    """How the hyperparameters of one kind of tensor go from the base model to a larger one.
-
-    Attributes:
-        optimizer: what drives it.
-        factors: ``learning_rate``, ``epsilon`` (1 where the optimizer has none) and further
-            epsilons, ``weight_decay`` (of the share of a weight that a step takes away; 0 where
-            nothing is ever taken) and ``init_std``, each over its value in the base model.
-        formulas: the same as formulas in the symbols of the table.
-    """
-
-    optimizer: str
-    factors: Mapping[str, float]
-    formulas: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuleTable:
-    """A scaling rule written out for one model.
-
-    Attributes:
-        config: the completed config that it is for; settings that do not apply are left out.
-        source: where the rule is from, in words.
-        roles: by role, ``embedding``, ``hidden``, ``readout`` and ``vector``.
-        leaves: by name, the tensors whose factors differ from those of their role.
-        branch_multiplier: factor on residual branches.
-        symbols: what each symbol of the formulas means.
-        warnings: what the author of the config may not have meant.
-    """
-
-    config: Config
-    source: str
-    roles: Mapping[str, ScaledTensor]
-    leaves: Mapping[str, ScaledTensor]
-    branch_multiplier: float
-    symbols: Mapping[str, str]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class FirstStudy:
     """What a first study of a workload holds, as YAML text by key.
 
@@ -160,19 +124,6 @@ class FirstStudy:
     fixed: Mapping[str, str]
     variants: Mapping[str, str]
     sweep: Mapping[str, str]
-
-
-@runtime_checkable
-class HasScalingRules(Protocol):
-    """A card that can write out its scaling rules."""
-
-    def rules(self, config: Config) -> RuleTable:
-        """Returns the scaling rule of a config, in which only ``width`` is required.
-
-        Raises:
-            ValueError: the config has faults; the message lists them all.
-        """
-        ...
 
 
 @runtime_checkable
@@ -370,6 +321,8 @@ class Measurement:
         mark: True if the metrics are an evaluation to be kept as a mark.
         status: ``running``; ``completed`` on the last measurement of a member, whose metrics
             are then its final ones; ``diverged`` if its loss left the finite, which ends it.
+        arrays: what was recorded of the whole run, by name, in float64; on the last measurement
+            of a completed member, if it was asked for.
     """
 
     member: int
@@ -378,6 +331,7 @@ class Measurement:
     metrics: Mapping[str, float]
     mark: bool = False
     status: Literal["running", "completed", "diverged"] = "running"
+    arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
@@ -450,7 +404,8 @@ class Closes(Protocol):
 class Records(Protocol):
     """A card whose trainers can record more than they say. Their factory takes another keyword
     then, ``record``, a :class:`Record`; what it asks for stands among the metrics of a curve
-    point after each of its steps, a column each, named ``QUANTITY.LAYER``."""
+    point after each of its steps, a column each, named ``QUANTITY.LAYER``, or, if it is about the
+    whole run, among the ``arrays`` of the last measurement."""
 
     @property
     def recordings(self) -> Mapping[str, str]:

@@ -13,6 +13,13 @@ from .comparison import Comparison as Comparison
 from .comparison import VariantResult as VariantResult
 from .comparison import compare as compare
 from .comparison import standing as standing
+from .decomposed_examples import SHARES as SHARES
+from .decomposed_examples import ExampleAnswer as ExampleAnswer
+from .decomposed_examples import SubsetCurves as SubsetCurves
+from .decomposition import Decomposed as Decomposed
+from .decomposition import DecompositionStatement as DecompositionStatement
+from .decomposition import ScaleDecomposition as ScaleDecomposition
+from .decomposition import decompositions_of as decompositions_of
 from .drift import CLAIM as CLAIM
 from .drift import DRIFT as DRIFT
 from .drift import DRIFT_FLAGS as DRIFT_FLAGS

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 import sweeper
 from sweeper.cli.check import check
 from sweeper.cli.compare import compare
+from sweeper.cli.decompose import decompose
 from sweeper.cli.doctor import doctor
 from sweeper.cli.drift import drift
 from sweeper.cli.event_log import log_event, speaks_json
@@ -90,7 +91,7 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, advise, fit, predict, retry, prune, verify, move_store),
+    *(compare, transfer, decompose, advise, fit, predict, retry, prune, verify, move_store),
     *(doctor, watch, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""

@@ -12,7 +12,8 @@ from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
-    from workloads.workload import Card, RuleTable, ScaledTensor
+    from workloads.rule_table import RuleTable, ScaledTensor
+    from workloads.workload import Card
 
 _HEADINGS = {
     "learning_rate": "learning rate",
@@ -46,7 +47,7 @@ def rules(
 ) -> None:
     """Show what a scaling rule does to each kind of tensor, over its value at the base width."""
     from sweeper.study import by_name, condition, find_card
-    from workloads.workload import HasScalingRules
+    from workloads.rule_table import HasScalingRules
 
     named_settings = {
         "optimizer": optimizer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from sweeper.engine.messages import (
     Died,
@@ -19,7 +18,7 @@ from sweeper.engine.messages import (
     Shape,
     Started,
 )
-from sweeper.engine.packing import Pack, task_of
+from sweeper.engine.packing import Flight, Pack, task_of
 from sweeper.engine.policy import Breaker, Health, Limits, Retries, Spending
 from sweeper.engine.withheld import KeysOfOrders, LeasedByOthers, Withheld
 from sweeper.errors import EnvironmentFault
@@ -31,18 +30,6 @@ from workloads.workload import Record
 
 Claimer = Callable[[Sequence[str]], dict[str, int]]
 """Claims keys in the store: returns the attempt number of each key that is ours to run."""
-
-
-@dataclass
-class _Flight:
-    """An order that is handed out, the members of it that have not ended, and those that were
-    stopped and run again once the others have ended too."""
-
-    order: Order
-    trials: dict[str, Trial]
-    place: str = ""
-    slot: str = ""
-    again: list[Trial] = field(default_factory=list)
 
 
 class Dispatcher:
@@ -129,7 +116,7 @@ class Dispatcher:
         self._retries = retries or Retries()
         self._breaker = Breaker()
         self._deaths, self._idle_deaths = 0, idle_deaths
-        self._flying: dict[int, _Flight] = {}
+        self._flying: dict[int, Flight] = {}
         self._failures: dict[str, Pack] = {}
         self.dropped, self.dominated, self.halted = KeysOfOrders(), KeysOfOrders(), KeysOfOrders()
         self._halting: set[str] = set()  # whose stop is no accident
@@ -268,7 +255,7 @@ class Dispatcher:
             tell_marks=self._is_dominated is not None,
             record=self._diagnostics,
         )
-        self._flying[order.number] = _Flight(order, {trial.key: trial for trial in members})
+        self._flying[order.number] = Flight(order, {trial.key: trial for trial in members})
         self._ordered(order)
         return order
 
@@ -398,7 +385,7 @@ class Dispatcher:
             self._judge(outcome, trial, flight)
             self._land(event.order, flight)
 
-    def _land(self, number: int, flight: _Flight) -> None:
+    def _land(self, number: int, flight: Flight) -> None:
         """Closes an order once all its members have ended; those that were stopped with their
         slot wait again, as one pack."""
         if flight.trials:
@@ -407,7 +394,7 @@ class Dispatcher:
         if flight.again:
             self._again([Pack(shape=flight.order.shape, trials=tuple(flight.again))])
 
-    def _judge(self, outcome: Outcome, trial: Trial, flight: _Flight) -> None:
+    def _judge(self, outcome: Outcome, trial: Trial, flight: Flight) -> None:
         """Decides whether a trial that has ended runs again."""
         place, shape = flight.place, flight.order.shape
         if outcome.accepted:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from sweeper.engine.messages import Shape, Task
+from sweeper.engine.messages import Order, Shape, Task
 from sweeper.engine.policy import flops_of
 from sweeper.study import PlannedTrial, Study, shape_digest
 from sweeper.trial import Trial
@@ -33,6 +33,18 @@ class Pack:
     def members(self, keys: Container[str]) -> list[Trial]:
         """Returns the members whose keys are among those given."""
         return [trial for trial in self.trials if trial.key in keys]
+
+
+@dataclass
+class Flight:
+    """An order that is handed out, the members of it that have not ended, and those that were
+    stopped and run again once the others have ended too."""
+
+    order: Order
+    trials: dict[str, Trial]
+    place: str = ""
+    slot: str = ""
+    again: list[Trial] = field(default_factory=list)
 
 
 def task_of(trial: Trial, attempt: int) -> Task:

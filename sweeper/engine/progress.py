@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sweeper.engine.messages import (
@@ -25,7 +25,7 @@ from sweeper.engine.messages import (
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, first_line
 from sweeper.store import Stand
-from sweeper.study import PlannedTrial, unique_trials
+from sweeper.study import PlannedTrial, Study, unique_trials
 from sweeper.trial import Trial
 
 VariantScale = tuple[str, float]
@@ -342,3 +342,26 @@ class Progress:
                 tokens=totals.tokens,
                 busy=sum(flight.started for flight in self._flights.values()),
             )
+
+
+def amiss_with(had: Collection[Outcome], study: Study, *, stops: bool) -> Iterator[str]:
+    """Yields, in sentences, what results that were there before lack for a study.
+
+    Args:
+        had: the results.
+        study: the study.
+        stops: whether it stops dominated trials itself.
+    """
+    stopped = sum(outcome.kind == "dominated" for outcome in had)
+    if stopped and not stops:
+        yield (
+            f"{stopped} trials of this study were stopped before their end, dominated by others; "
+            f"sweeper retry {study.name} --dominated has them run to it"
+        )
+    wanted = set(() if study.recording is None else study.recording.quantities)
+    lacking = [each for each in had if wanted - set(each.environment.get("record", ()))]
+    if lacking:
+        yield (
+            f"{len(lacking)} trials of this study had a result before, made without recording "
+            f"{', '.join(sorted(wanted))}; they are shared as they are"
+        )

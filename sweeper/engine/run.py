@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +19,7 @@ from sweeper.engine.metrics import RunMetrics, Snapshot
 from sweeper.engine.notice import Notices, NoticeWatch
 from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
-from sweeper.engine.progress import Progress
+from sweeper.engine.progress import Progress, amiss_with
 from sweeper.engine.proposals import MakeSearch, Proposals
 from sweeper.engine.withheld import Wishes
 from sweeper.engine.worker import Host, hostname
@@ -352,7 +352,6 @@ class Run:
         self.progress.add(planned, had)
         self.wishes.add(planned)
         self._compare_with(new, had)
-        self._miss_recordings(had.values())
         self.lease_keeper.allow_retry(short)
         self._retries.remember(deaths, short)
         self.dispatcher.spend(new[key] for key in done)
@@ -360,28 +359,13 @@ class Run:
         return make_packs(self.study, left, short=short)
 
     def _compare_with(self, new: Mapping[str, Trial], had: Mapping[str, Outcome]) -> None:
-        """Has trials judged by those that have results, and says which were stopped before."""
+        """Has trials judged by those that have results, and says what is amiss with these."""
         self._domination.add(new.values())
         if self._domination.enabled and had:
             for outcome in self._store.with_marks(had):
                 self._domination.ended(outcome)
-        stopped = sum(outcome.kind == "dominated" for outcome in had.values())
-        if stopped and not self._domination.enabled:
-            self.progress.note(
-                f"{stopped} trials of this study were stopped before their end, dominated by "
-                f"others; sweeper retry {self.study.name} --dominated has them run to it"
-            )
-
-    def _miss_recordings(self, had: Collection[Outcome]) -> None:
-        """Says which results have been there before this study asked to record something."""
-        record = self.study.recording
-        wanted = set(() if record is None else record.quantities)
-        lacking = [each for each in had if wanted - set(each.environment.get("record", ()))]
-        if lacking:
-            self.progress.note(
-                f"{len(lacking)} trials of this study had a result before, made without recording "
-                f"{', '.join(sorted(wanted))}; they are shared as they are"
-            )
+        for text in amiss_with(had.values(), self.study, stops=self._domination.enabled):
+            self.progress.note(text)
 
     def _clear_finished(self) -> None:
         """Removes what a controller left that was killed after it had recorded a result and before

@@ -9,6 +9,7 @@ from .files.checkpoints import discard_checkpoints as discard_checkpoints
 from .files.checkpoints import forget_older as forget_older
 from .files.checkpoints import read_journal as read_journal
 from .files.checkpoints import write_checkpoint as write_checkpoint
+from .files.curves import read_arrays as read_arrays
 from .files.curves import read_curves as read_curves
 from .files.curves import read_outcome as read_outcome
 from .files.curves import write_curve as write_curve

@@ -16,7 +16,6 @@ from .schema import study_schema as study_schema
 from .searches import tuned_by as tuned_by
 from .sections import Budget as Budget
 from .sections import Check as Check
-from .sections import search_methods as search_methods
 from .settings import applying as applying
 from .settings import by_name as by_name
 from .settings import canonical_value as canonical_value
@@ -29,4 +28,5 @@ from .study import load_study as load_study
 from .study import study_name as study_name
 from .template import study_template as study_template
 from .trust import remember as remember
+from .values import search_methods as search_methods
 from .workloads import find_card as find_card

@@ -25,16 +25,20 @@ from pydantic_core import ErrorDetails
 from sweeper.errors import StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import problems_at, review
-from sweeper.study.sections import Name, Sections
+from sweeper.study.sections import Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
+from sweeper.study.values import Name
 from workloads.workload import Card, Problem, Record
 
-_WITH_DEFAULTS = ("search", "objective", "budget", "stop", "resources", "record", "check")
+_WITH_DEFAULTS = (
+    *("search", "objective", "budget", "stop", "resources"),
+    *("record", "check", "decompose"),
+)
 """Sections that a study may leave out."""
 
-_ALWAYS_STATED = _WITH_DEFAULTS[1:-2]
+_ALWAYS_STATED = _WITH_DEFAULTS[1:-3]
 """Of those, the ones that a document states in full; the others say what is set."""
 
 _MAPPING = "is not a mapping; write `key: value` lines below it"
@@ -164,7 +168,11 @@ class Study(Sections):
             "sweep": self._axes_document(self.sweep),
             "search": self.search.document,
             **{key: getattr(self, key).model_dump(mode="json") for key in _ALWAYS_STATED},
-            **{key: said for key in ("record", "check") if (said := self._set_of(key))},
+            **{
+                key: said
+                for key in ("record", "check", "decompose")
+                if (said := self._set_of(key))
+            },
             "claims": [claim.model_dump(mode="json") for claim in self.claims],
         }
 

@@ -16,8 +16,8 @@ import sweeper.search
 from sweeper.outcome import Outcome
 from sweeper.search.base import Proposal, Search, make_search
 from sweeper.study.plan import expand
-from sweeper.study.sections import search_methods
 from sweeper.study.study import Study
+from sweeper.study.values import search_methods
 
 RATES = [2.0**-8, 2.0**-7]
 

@@ -8,7 +8,8 @@ import pytest
 from engine_studies import planted
 
 from sweeper.errors import StudyError
-from sweeper.study.sections import Search, search_methods
+from sweeper.study.sections import Search
+from sweeper.study.values import search_methods
 
 RATES = {"log2": [-6, -2]}
 CLAIM = {"hyperparameter": "learning_rate", "exponent": 0, "tolerance": 0.1}

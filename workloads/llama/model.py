@@ -71,8 +71,14 @@ class Llama:
             inputs: tokens, [E, B, T].
             targets: the tokens that follow, [E, B, T].
         """
+        return self.token_losses(parameters, inputs, targets).view(targets.shape).mean(2)
+
+    def token_losses(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        """Returns the loss of each token, [E, B * T], nats; see :meth:`losses`."""
         x, weight = self._last(parameters, inputs), self._readout_weight(parameters)
-        return self._readout.losses(x, weight, targets.flatten(1)).view(targets.shape).mean(2)
+        return self._readout.losses(x, weight, targets.flatten(1))
 
     def sampled_losses(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, draws: Tensor

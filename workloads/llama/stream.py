@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,10 @@ from workloads.workload import Config
 EVALUATION_TOKENS = 8192
 """Tokens of a member that are evaluated at once, to bound memory; the same in any pack, since
 the size of a product may decide its last bits."""
+
+
+_COUNTED = 1 << 20
+"""Training tokens, spread evenly, that frequencies are counted over, about."""
 
 
 class TokenStream:
@@ -59,6 +64,15 @@ class TokenStream:
         for part in torch.split(self._held_out, max(1, EVALUATION_TOKENS // self._context)):
             windows = part.expand(members, -1, -1)
             yield Batch(windows[..., :-1], windows[..., 1:])
+
+    def known(self, targets: Tensor) -> dict[str, Tensor]:
+        """Returns of each token, [N], its ``position`` in its sequence, from 0, and its
+        ``frequency``, the share of the training tokens that are the same."""
+        places = np.arange(0, len(self._train), max(1, len(self._train) // _COUNTED))
+        counts = np.bincount(self._train[places], minlength=self.vocabulary) / len(places)
+        shares = torch.from_numpy(counts)[targets.flatten().cpu()]
+        position = torch.arange(targets.shape[-1]).expand(targets.shape).flatten()
+        return {"position": position, "frequency": shares}
 
     def metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """Returns the means and ``val_bits_per_byte``, the loss in bits per byte of text, where

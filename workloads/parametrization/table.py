@@ -17,7 +17,8 @@ from workloads.parametrization.groups import (
 from workloads.parametrization.parametrizations import PARAMETRIZATIONS, Scaling, scaling_of
 from workloads.parametrization.roles import TensorKind
 from workloads.parametrization.rules import rule_of
-from workloads.workload import Config, Problem, RuleTable, ScaledTensor
+from workloads.rule_table import RuleTable, ScaledTensor
+from workloads.workload import Config, Problem
 
 PLACEHOLDERS = {"learning_rate": 1e-9, "steps": 10**9}
 """Required settings on which no rule depends, so that no share of weight decay gets too large."""

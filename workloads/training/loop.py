@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -19,6 +22,7 @@ from workloads.training.pack import MemberState, Pack
 from workloads.training.passes import Passes
 from workloads.training.ranks import Ranks
 from workloads.training.schedule import Schedule
+from workloads.training.topk import follower
 from workloads.workload import Card, Layer, Measurement, Member, Record
 
 _FLOOR = 1e-6
@@ -100,6 +104,9 @@ class Training:
             model=model,
             vocabulary=stream.vocabulary,
             device=device,
+            follow=follower(
+                record, model, stream, steps=self._steps, examples=self._tokens_per_step
+            ),
         )
         self._diagnostics = Diagnostics(record, model, self._pack)
         self._passes = Passes(
@@ -166,6 +173,7 @@ class Training:
         measured = torch.stack([losses, norms]).tolist()  # the step's one transfer to the host
         recorded = self._diagnostics.after()
         said = self._judge(measured[0], measured[1], scale, recorded)
+        self._pack.follow()
         if step in self._marks:
             said += self._evaluated()
         self._pack.compact()
@@ -213,13 +221,21 @@ class Training:
     def _evaluated(self) -> list[Measurement]:
         """Returns the evaluation of every running member, final after the last step."""
         largest = self._largest_weights()
-        return [
+        said = [
             self._mark(state, means, weight)
             for state, means, weight in zip(
                 self._pack.states, self._passes.means(self._stream), largest, strict=True
             )
             if not state.ended
         ]
+        return [replace(each, arrays=self._arrays(each)) for each in said]
+
+    def _arrays(self, said: Measurement) -> dict[str, NDArray[np.float64]]:
+        """Returns what following a member has added up to, once it is completed."""
+        if not self._pack.followers or said.status != "completed":
+            return {}
+        place = [state.member for state in self._pack.states].index(said.member)
+        return {name: each.numpy() for name, each in self._pack.followers[place].arrays().items()}
 
     @torch.no_grad()
     def _largest_weights(self) -> list[float]:

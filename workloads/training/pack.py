@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from workloads.optimizers import build, select
 from workloads.training.checkpoints import Checkpoint, read, trial_digest, write
 from workloads.training.model import Model, started
+from workloads.training.topk import TopK
 from workloads.workload import Card, Member, Resolved, applies
 
 LIMIT = 2.0
@@ -77,6 +78,7 @@ class Pack:
     Attributes:
         states: of the members that are still in the tensors.
         parameters: by name, each [E, ...] with E the number of states.
+        followers: what follows each member; empty where nothing does.
         step: updates done, the same for every member.
     """
 
@@ -89,8 +91,18 @@ class Pack:
         model: Model,
         vocabulary: float,
         device: str,
+        follow: Callable[[Mapping[str, Tensor]], TopK] | None = None,
     ) -> None:
         """Puts the members at their start, or where their checkpoints are.
+
+        Args:
+            members: the pack.
+            plans: their resolved configs.
+            card: card of the workload.
+            model: the model of this shape.
+            vocabulary: number of different targets.
+            device: ``cpu`` or ``cuda``.
+            follow: returns what follows a member from its first weights on; None follows none.
 
         Raises:
             ValueError: members do not fit into one pack, or a checkpoint is unusable.
@@ -104,6 +116,7 @@ class Pack:
         initial = started(model, [member.seed for member in members])
         self.parameters = {name: value.to(device) for name, value in initial.items()}
         self._optimizers = build(self.parameters, model.units, plans)
+        self.followers = [follow(self._own(i)) for i in range(len(members))] if follow else []
         self._trials = [trial_digest(card, member) for member in members]
         self.step = self._restore(members)
 
@@ -138,6 +151,12 @@ class Pack:
             optimizer.step(own, scale=scale, step=self.step + 1, curvature=curvature)
         return {name: each - self.parameters[name] for name, each in parameters.items()}
 
+    def follow(self) -> None:
+        """Shows the weights after an update to what follows the members that still run."""
+        for place, follower in enumerate(self.followers):
+            if not self.states[place].ended:
+                follower.take(self.step, self._own(place))
+
     def wants_curvature(self) -> bool:
         """Returns whether the next update reads gradients on sampled labels."""
         return any(optimizer.wants_curvature(self.step + 1) for optimizer in self._optimizers)
@@ -150,6 +169,7 @@ class Pack:
         self.states = [self.states[i] for i in index]
         for name, each in self.parameters.items():
             self.parameters[name] = select(each, index)
+        self.followers = [self.followers[i] for i in index] if self.followers else []
         for optimizer in self._optimizers:
             optimizer.keep(index)
 
@@ -166,16 +186,24 @@ class Pack:
         checkpoint = Checkpoint(
             trial=self._trials[member],
             step=self.step,
-            parameters={name: each[place] for name, each in self.parameters.items()},
+            parameters=self._own(place),
             optimizer=self._state(place),
             recent_losses=list(self.states[place].recent),
             steps_above=self.states[place].above,
         )
         write(checkpoint, path)
 
+    def _own(self, place: int) -> dict[str, Tensor]:
+        """Returns views of the parameters of the member at ``place``, without E."""
+        return {name: each[place] for name, each in self.parameters.items()}
+
     def _state(self, place: int) -> dict[str, Tensor]:
-        """Returns views of the optimizer state of the member at ``place``."""
-        return {k: v for each in self._optimizers for k, v in each.state(place).items()}
+        """Returns views of the optimizer state of the member at ``place``, and of the state of
+        what follows it."""
+        found = {k: v for each in self._optimizers for k, v in each.state(place).items()}
+        if self.followers:
+            found |= {f"topk.{k}": v for k, v in self.followers[place].state.items()}
+        return found
 
     def _restore(self, members: Sequence[Member]) -> int:
         """Loads the members' checkpoints and returns the step they are of; 0 without any."""
@@ -201,10 +229,15 @@ class Pack:
         return steps[0]
 
     def _restore_member(self, place: int, path: Path, checkpoint: Checkpoint) -> None:
-        own = {name: each[place] for name, each in self.parameters.items()}
-        pairs = ((own, checkpoint.parameters), (self._state(place), checkpoint.optimizer))
+        pairs = (
+            (self._own(place), checkpoint.parameters),
+            (self._state(place), checkpoint.optimizer),
+        )
         if not all(_fit(views, values) for views, values in pairs):
-            raise ValueError(f"{path} holds tensors of another model; delete it to start over")
+            raise ValueError(
+                f"{path} holds tensors of another model, or was written while something else was "
+                "recorded; delete it to start over"
+            )
         with torch.no_grad():
             for views, values in pairs:
                 for name, view in views.items():

@@ -68,6 +68,10 @@ RECORDINGS: Mapping[str, str] = MappingProxyType(
         "makes every recorded update twice.",
         "attention_logits": "attention_logit_max, the largest over heads and sequences after the "
         "step, for each block and for all.",
+        "topk": "The change of the held-out loss along the averaged path, direction by direction "
+        "of every matrix, for sweeper decompose; at points of its own unless `every` or `steps` "
+        "is given.",
+        "examples": "topk, and the same for every held-out example (or token).",
     }
 )
 """What can be recorded, with its columns."""

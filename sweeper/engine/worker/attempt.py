@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeper.engine.messages import Task
 from sweeper.errors import StoreError
@@ -28,6 +28,10 @@ from sweeper.store import (
     write_curve,
 )
 from workloads.workload import Measurement, Trainer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
 """Full, over quota, over the limit of a file, read-only, failing, or a server that is gone."""
@@ -177,6 +181,7 @@ class AttemptLog:
         self._curve: list[Mapping[str, float]] = []
         self._marks: list[Mark] = []
         self._metrics: dict[str, float] = {}
+        self._arrays: Mapping[str, NDArray[np.float64]] = {}
         self._checkpoints: list[str] = []
         self._journal: Journal | None = None
         self._kept_step = 0
@@ -291,7 +296,7 @@ class AttemptLog:
         elif metrics and item.status == "running":
             self._curve.append({"step": item.step, "tokens": item.tokens, **metrics})
         if item.status == "completed":
-            self._metrics = metrics
+            self._metrics, self._arrays = metrics, item.arrays
 
     def save_checkpoint(self, trainer: Trainer, member: int) -> bool:
         """Writes a checkpoint, unless the last one is of this step; returns whether it did. The
@@ -368,9 +373,10 @@ class AttemptLog:
         names = sorted({name for row in self._curve for name in row})
         nan = float("nan")
         columns = {name: [row.get(name, nan) for row in self._curve] for name in names}
-        _write(
-            files, curve, functools.partial(write_curve, files, curve, columns, outcome=outcome)
+        write = functools.partial(
+            write_curve, files, curve, columns, outcome=outcome, arrays=self._arrays
         )
+        _write(files, curve, write)
         return outcome
 
     def _verify(self) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.outcome import Outcome
 from sweeper.store.files.protocol import FileStore
-from sweeper.store.files.sealed import outcome_of, outcome_text
+from sweeper.store.files.sealed import outcome_of, outcome_text, seal, unseal
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
     import pyarrow
+    from numpy.typing import NDArray
 
 _OUTCOME = b"sweeper.outcome"
 """Key of the outcome in the metadata of a Parquet file."""
 
 _CONTENT = b"sweeper.content"
 """Key of the digest of the columns: Parquet's own checksums leave out their names and types."""
+
+_ARRAYS = b"sweeper.arrays"
+"""Key of what was recorded of the whole run, as sealed JSON."""
 
 
 def write_curve(
@@ -27,6 +33,7 @@ def write_curve(
     columns: Mapping[str, Sequence[float]],
     *,
     outcome: Outcome | None = None,
+    arrays: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
     """Writes a curve as one whole file.
 
@@ -37,6 +44,7 @@ def write_curve(
             and whatever else was measured. Without any, an empty curve is written.
         outcome: how the attempt ended, to be kept in the file: the result outlives the database
             and a controller that did not come to record it.
+        arrays: what was recorded of the whole run, by name; see :func:`read_arrays`.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -55,6 +63,8 @@ def write_curve(
         if outcome is not None:
             said = {_OUTCOME: outcome_text(outcome), _CONTENT: _digest(table)}
             writer.add_key_value_metadata(said)
+        if arrays:
+            writer.add_key_value_metadata({_ARRAYS: _arrays_text(arrays)})
 
 
 def read_outcome(files: FileStore, name: str) -> Outcome | None:
@@ -67,6 +77,17 @@ def read_outcome(files: FileStore, name: str) -> Outcome | None:
     """
     metadata = _read(files, name).schema.metadata or {}
     return outcome_of(metadata[_OUTCOME]) if _OUTCOME in metadata else None
+
+
+def read_arrays(files: FileStore, name: str) -> dict[str, NDArray[np.float64]]:
+    """Returns what a curve file holds of the whole run beside the curve, by name, bit for bit;
+    empty if nothing was recorded.
+
+    Raises:
+        ValueError: the file is missing or damaged; the message is the reason.
+    """
+    metadata = _read(files, name).schema.metadata or {}
+    return _arrays_of(metadata[_ARRAYS]) if _ARRAYS in metadata else {}
 
 
 def write_curves(files: FileStore, curves: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
@@ -144,9 +165,40 @@ def _read(files: FileStore, name: str) -> pyarrow.Table:
         raise ValueError(f"it cannot be read: {' '.join(str(error).split())}") from error
     if metadata.get(_CONTENT, content) != content:
         raise ValueError("it is damaged: its columns are not those that were written")
+    if _ARRAYS in metadata:
+        _arrays_of(metadata[_ARRAYS])
     if (_OUTCOME in metadata) != (_CONTENT in metadata):
         raise ValueError("it is damaged: a part of what it says about itself is missing")
     return table.replace_schema_metadata(metadata)
+
+
+def _arrays_text(arrays: Mapping[str, NDArray[np.float64]]) -> str:
+    said = {
+        name: {
+            "shape": list(each.shape),
+            "float64": b64encode(each.astype("<f8").tobytes()).decode(),
+        }
+        for name, each in arrays.items()
+    }
+    return seal({"arrays": said})
+
+
+def _arrays_of(text: bytes) -> dict[str, NDArray[np.float64]]:
+    """Returns the arrays in a text that :func:`_arrays_text` made.
+
+    Raises:
+        ValueError: the text is damaged.
+    """
+    import numpy as np  # imported here: the database alone does without it
+
+    try:
+        said = unseal(text)["arrays"]
+        return {
+            name: np.frombuffer(b64decode(each["float64"]), "<f8").reshape(each["shape"])
+            for name, each in said.items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as fault:
+        raise ValueError(f"it is damaged: its arrays cannot be read ({fault})") from fault
 
 
 def _digest(table: pyarrow.Table) -> bytes:

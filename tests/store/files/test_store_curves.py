@@ -6,13 +6,20 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from memory_files import MemoryFiles
 from pyarrow import parquet
 
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome
-from sweeper.store.files.curves import read_curves, read_outcome, write_curve, write_curves
+from sweeper.store.files.curves import (
+    read_arrays,
+    read_curves,
+    read_outcome,
+    write_curve,
+    write_curves,
+)
 from sweeper.store.files.local import LocalFiles
 from sweeper.store.files.protocol import FileStore
 from sweeper.store.files.sealed import seal, unseal
@@ -164,3 +171,33 @@ def test_a_curve_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="cannot write"):
         write_curve(LocalFiles(tmp_path), "file/curve.parquet", {"step": [1]})
+
+
+ARRAYS = {"phi": np.array([-1.5, 0.1, math.nan]), "psi": np.arange(6.0).reshape(2, 3)}
+
+
+def test_what_was_recorded_of_a_whole_run_comes_back_bit_for_bit(files: FileStore) -> None:
+    outcome = Outcome(key="k", attempt=1, kind="completed", curve="a.parquet")
+    write_curve(files, "a.parquet", {"step": [1]}, outcome=outcome, arrays=ARRAYS)
+    write_curve(files, "b.parquet", {"step": [1]}, outcome=outcome)
+
+    found = read_arrays(files, "a.parquet")
+
+    assert found.keys() == ARRAYS.keys()
+    for name, each in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], each)
+    assert read_outcome(files, "a.parquet") == outcome
+    assert read_arrays(files, "b.parquet") == {}
+
+
+def test_arrays_that_were_altered_are_damage_to_every_reader(tmp_path: Path) -> None:
+    files, path = LocalFiles(tmp_path), tmp_path / "a.parquet"
+    outcome = Outcome(key="k", attempt=1, kind="completed", curve="a.parquet")
+    write_curve(files, path.name, {"step": [1]}, outcome=outcome, arrays=ARRAYS)
+    place = path.read_bytes().index(b'"shape": [2, 3]')
+    content = bytearray(path.read_bytes())
+    content[place : place + 15] = b'"shape": [3, 2]'
+    path.write_bytes(content)
+    for read in (read_arrays, read_outcome):
+        with pytest.raises(ValueError, match="its arrays cannot be read"):
+            read(files, path.name)
