@@ -180,12 +180,11 @@ class Database:
         options: dict[str, Any] = {"sweeper_write": writes, "sweeper_clock": cache(self.clock)}
         if not self.is_sqlite:
             options |= {"isolation_level": isolation, "postgresql_readonly": not writes}
+            options["sweeper_settings"] = [self._settings]
         try:
             with self._engine.connect() as plain:
                 connection = plain.execution_options(**options)
                 with connection.begin():
-                    if not self.is_sqlite:
-                        connection.execute(text(SETTINGS), self._settings)
                     self.require_in_place()
                     yield connection
                     if writes:
@@ -288,9 +287,9 @@ def _begin(connection: Connection) -> None:
 
 
 SETTINGS = (
-    "select set_config('lock_timeout', :busy, true), set_config('timezone', 'UTC', true), "
+    "select set_config('lock_timeout', %(busy)s, true), set_config('timezone', 'UTC', true), "
     "set_config('statement_timeout', "
-    "coalesce(:patience, current_setting('statement_timeout')), true)"
+    "coalesce(%(patience)s::text, current_setting('statement_timeout')), true)"
 )
 """What is set in every transaction, for it alone: behind a pooler a session is nobody's own."""
 
@@ -317,7 +316,7 @@ def postgres_engine(location: Location) -> Engine:
         StoreError: the driver is not installed.
     """
     _require_psycopg(location)
-    return create_engine(
+    engine = create_engine(
         location.url,
         json_serializer=json_text,
         pool_pre_ping=True,  # a server that was restarted is found again
@@ -329,3 +328,13 @@ def postgres_engine(location: Location) -> Engine:
             **{name: n for name, n in _SILENCE.items() if name not in location.url.query},
         },
     )
+    event.listen(engine, "before_cursor_execute", _set)
+    return engine
+
+
+def _set(connection: Connection, cursor: Any, *_: Any) -> None:
+    """Sets what holds for a transaction before its first statement; one without any is never
+    begun."""
+    waiting = connection.get_execution_options().get("sweeper_settings")
+    if waiting:
+        cursor.connection.execute(SETTINGS, waiting.pop())

@@ -110,8 +110,7 @@ def _ask_postgres(location: Location, sql: str, parameters: Sequence[Any]) -> Ta
         with closing(engine.raw_connection()) as pooled:
             link: Any = pooled.driver_connection
             link.read_only = True
-            settings = re.sub(r":(\w+)", r"%(\1)s::text", SETTINGS)
-            link.execute(settings, postgres_settings(location))
+            link.execute(SETTINGS, postgres_settings(location))
             return _fetch_postgres(link, sql, parameters)
     except DBAPIError as error:
         raise store_fault(location.shown, error.orig or error) from error

@@ -302,7 +302,7 @@ class ObjectFiles:
 
     def _fault(self, verb: str, name: str, error: OSError) -> StoreError:
         words = " ".join(str(error).split()) or type(error).__name__
-        for secret in filter(None, map(os.environ.get, _SECRETS)):
+        for secret in (found for name in _SECRETS if len(found := os.environ.get(name, "")) > 7):
             words = words.replace(secret, "***")
         begin = f"cannot {verb} {self.shown(name)}: {words}"
         for pattern, advice in _ADVICE:
