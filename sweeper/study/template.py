@@ -13,7 +13,7 @@ from sweeper.study.settings import KINDS, allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card
-from workloads.workload import Card, FirstStudy, Setting, first_study_of
+from workloads.workload import Card, FirstStudy, HasCoordinates, Records, Setting, first_study_of
 
 _WIDTH = 88
 
@@ -134,6 +134,17 @@ def _sections(card: Card, start: FirstStudy) -> Iterator[str]:
         "# Stop trials far from the best that finished ones dominate, after half a run.",
     )
     yield "# stop: {dominated: true, after: 0.5}"
+    if isinstance(card, Records):
+        first = next(iter(card.recordings))
+        yield from ("", "# What trainers record on the way, any of")
+        yield f"# {', '.join(card.recordings)}."
+        yield f"# record: [{first}]"
+    if isinstance(card, HasCoordinates):
+        yield from ("", "# Refuse to run where activations or updates grow as no rule says.")
+        yield "# check: required"
+    if isinstance(card, Records) and "topk" in card.recordings:
+        yield from ("", "# What `sweeper decompose` asks of what was recorded as topk.")
+        yield "# decompose: {argmin: 0.5, error: 0.03}"
     yield ""
     yield f"# What a trial is given: a number, or a table by {start.scale} whose entries hold from"
     yield "# their key upwards, such as gpus: {64: 0.25, 1024: 1}. pack is how many trials train"
