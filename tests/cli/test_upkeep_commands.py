@@ -60,6 +60,10 @@ def test_status_has_the_keys_that_are_promised_and_says_how_to_go_on(
         "causes",
         "dominated",
         "ceiling",
+        "stopped",
+        "paused",
+        "wishes",
+        "controllers",
     ]
     assert [(cause["cause"], cause["count"]) for cause in document["causes"]] == [
         ("bug: RuntimeError: planted bug", 2)

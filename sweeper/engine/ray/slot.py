@@ -79,7 +79,7 @@ class Slot(tune.Trainable):
         """How Ray's dashboard and logs call it, for example ``sweeper muon_width cpu1-gpu0 slot
         3``."""
         if not self._name:
-            return "sweeper slot"  # one that could not be set up
+            return "slot"  # one that could not be set up
         shape, _, number = self._name.rpartition("-slot")
         return f"sweeper {self._study} {shape} slot {number}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(quiet: float) -> tuple[Slot, Box, Any]:
         made, box, host = Slot.__new__(Slot), Box(quiet), Counting()
         made._name, made._mailbox, made._events, made._silent_until = "a", box, [], 0.0
+        made._watch = SimpleNamespace(given=None)  # no machine is taken away
         return made, box, host
 
     return make

@@ -68,6 +68,6 @@ def test_a_paused_study_gives_its_slots_back_and_goes_on_from_its_checkpoints(
 
 def test_a_slot_is_called_by_study_resources_and_number() -> None:
     slot = Slot.__new__(Slot)
-    assert repr(slot) == "sweeper slot", "one that could not be set up has a name, too"
+    assert repr(slot) == "slot", "one that could not be set up has a name, too"
     slot._name, slot._study = "cpu1-gpu0.5-slot3", "muon_width"
     assert repr(slot) == "sweeper muon_width cpu1-gpu0.5 slot 3"
