@@ -250,6 +250,6 @@ def advice(address: str | None, fault: BaseException) -> str:
             "running cluster; `--executor inline` runs without Ray"
         )
     return (
-        f"no Ray cluster answers at {address!r}: {reason}. Start one with `ray start --head`, "
-        "leave `--address` out to start a local one, or run with `--executor inline`"
+        f"no Ray cluster answers at {address!r}: {reason}. Start one with `ray start --head`, or "
+        "name another by --address; `sweeper run` without --address needs none"
     )
