@@ -90,7 +90,7 @@ def submit(
         print(words, file=sys.stderr)
     else:
         told.print(words)
-        told.print(f"next: sweeper jobs {asked.name} --follow, or --stop{_at(address)}")
+        told.print(f"next: sweeper jobs {asked.name}{_at(address)} --follow, or --stop")
     _end(jobs, sent, address, detach=detach, as_json=as_json)
 
 

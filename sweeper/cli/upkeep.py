@@ -3,6 +3,7 @@ mended, a store at another place."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -222,6 +223,13 @@ def move_store(
 
     said = typer.echo if not as_json else lambda text: None
     done, place, files = Store.move(store, to, to_files, dry_run=dry_run, note=said)
+    if done.missing_curves:
+        typer.echo(
+            f"note: {plural(done.missing_curves, 'curve')} of results could not be moved, since "
+            "the place of the files lacks them; SWEEPER_FILES says where those of a database URL "
+            "lie, and `sweeper verify` names what is missing",
+            err=True,
+        )
     if as_json:
         print_json({"dry_run": dry_run, "store": place, "files_at": files, **vars(done)})
         return
@@ -233,5 +241,9 @@ def move_store(
         return
     out.print(f"moved {what} (of which copied now: {done.copied_rows} and {done.copied_files})")
     out.print("every row and every file was compared; nothing was removed from the old place")
-    url = place if "://" in place else f"sqlite:///{place}"
-    out.print(f"next: SWEEPER_STORE={url} SWEEPER_FILES={files}", soft_wrap=True)
+    if place == f"{files}/sweeper.db":
+        where = f"--store {shlex.quote(files)}"
+    else:
+        url = place if "://" in place else f"sqlite:///{place}"
+        where = f"SWEEPER_STORE={shlex.quote(url)} SWEEPER_FILES={shlex.quote(files)}"
+    out.print(f"next: {where}", soft_wrap=True)

@@ -48,6 +48,11 @@ _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
         "may not write, is read from a copy of both",
     ),
     (
+        ("permission denied for ",),
+        "this role lacks a right; have the owner of the database grant it (docs/store.md), or "
+        "choose another store with --store or SWEEPER_STORE",
+    ),
+    (
         _READ_ONLY,
         "you may not write there; ask for permission or choose another store with --store or "
         "SWEEPER_STORE",

@@ -40,8 +40,8 @@ def require_trusted(reference: str) -> None:
     if not is_trusted(module) and (place := place_of(module)) is not None:
         raise RequestError(
             f"workload {shown(reference)} is code, in {place}, and was not run, since you have "
-            "not said that you trust it. Read it; then give --trust to `sweeper plan` or "
-            f"`sweeper run` once ({trusted_file()} remembers it), or set {ALL}=1"
+            "not said that you trust it. Read it; then give --trust once to `sweeper plan`, "
+            f"`run`, `doctor` or `submit` ({trusted_file()} remembers it), or set {ALL}=1"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_role_that_may_only_read_is_answered(
             assert sweeper("plan", finished, "--store", url).code == 0
             refused = sweeper("run", finished, "--executor", "inline", "--store", url)
             assert refused.code == 4
-            assert "you may not write there" in refused.err
+            assert "this role lacks a right" in refused.err
         finally:
             link.execute(f"drop owned by {role}")
             link.execute(f"drop role {role}")
@@ -153,7 +154,7 @@ def test_a_store_moves_by_a_command(
     moved = sweeper("move-store", "--to", postgres, "--to-files", s3)
     assert moved.code == 0, moved.err
     assert "nothing was removed from the old place" in moved.out
-    assert f"SWEEPER_FILES={s3}" in moved.out
+    assert f"SWEEPER_FILES={shlex.quote(s3)}" in moved.out
     again = sweeper("move-store", "--to", postgres, "--to-files", s3, "--json").document
     assert again["copied_rows"] == again["copied_files"] == 0
     assert again["files"] == 72 and again["files_at"] == s3
@@ -164,5 +165,10 @@ def test_a_store_moves_by_a_command(
     assert sweeper("verify").code == 0
     run = sweeper("run", finished, "--executor", "inline", "--json")
     assert run.document["run"]["finished"] == 0
+    back = sweeper("move-store", "--to", finished.parent / "the new")
+    assert back.code == 0 and f"next: --store '{finished.parent / 'the new'}'" in back.out
+    monkeypatch.setenv("SWEEPER_FILES", str(finished.parent / "empty"))
+    lacking = sweeper("move-store", "--to-files", finished.parent / "other")
+    assert "72 curves of results could not be moved" in lacking.err
     refused = sweeper("move-store")
     assert refused.code == 2 and "nothing would move" in refused.err

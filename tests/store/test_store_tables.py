@@ -50,7 +50,7 @@ def test_plain_text_keeps_every_language_and_escapes_the_rest() -> None:
         ("canceling statement due to lock timeout", "another program has been writing"),
         ("unable to open database file", "its folder exists"),
         ("attempt to write a readonly database", "you may not write there"),
-        ("permission denied for table trials", "you may not write there"),
+        ("permission denied for table trials", "this role lacks a right"),
         ("FOREIGN KEY constraint failed", "saved with its study"),
         ('FATAL: password authentication failed for user "me"', "check the user"),
         ('connection failed: FATAL: database "x" does not exist', "name of the database"),

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray._private import services
@@ -79,6 +80,7 @@ def job_server(address: str) -> str:
             f"installed; it listens on the head's 127.0.0.1:{_DASHBOARD_PORT} unless told "
             "otherwise, and `ssh -L 8265:127.0.0.1:8265 HEAD` brings that to http://127.0.0.1:8265"
         ) from fault
+    _require_token(url)
     return url
 
 
@@ -102,6 +104,31 @@ def refused_token(place: str) -> str:
         "one in ~/.ray/auth_token, which has to be what `ray get-auth-token` prints on the head"
     )
     return f"the cluster at {place} asks for Ray's token, and {remedy} (docs/cluster.md)"
+
+
+def _require_token(place: str, *, trusted: bool = False) -> None:
+    """Raises ClusterError if this process is to send a token and has none: Ray would end it, with
+    the stack of its own calls.
+
+    Args:
+        place: where it is to be sent.
+        trusted: one that is named is sent there unless RAY_AUTH_MODE says otherwise.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    mode = os.environ.get("RAY_AUTH_MODE") or ("token" if trusted and named else "")
+    if mode.lower() != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    try:
+        wrong = "" if file.read_bytes().strip() else "is empty"
+    except OSError as fault:
+        wrong = f"cannot be read ({fault.strerror})"
+    if wrong:
+        raise ClusterError(
+            f"Ray's token for the cluster at {place} is looked for in {file}, which {wrong}: "
+            "write into it what `ray get-auth-token` prints on the head, with mode 0600, or set "
+            "RAY_AUTH_TOKEN (docs/cluster.md)"
+        )
 
 
 def _found(address: str) -> str:
@@ -152,6 +179,7 @@ def _enter(place: str, *, trusted: bool) -> None:
         place: its ``host:port``.
         trusted: send the token that there is, as Ray does to a cluster of this machine alone.
     """
+    _require_token(place, trusted=trusted)
     setup: Any = authentication_token_setup
     setup.logger.setLevel(logging.ERROR)
     if trusted:
@@ -222,6 +250,6 @@ def advice(address: str | None, fault: BaseException) -> str:
             "running cluster; `--executor inline` runs without Ray"
         )
     return (
-        f"no Ray cluster answers at {address!r}: {reason}. Start one with `ray start --head`, "
-        "leave `--address` out to start a local one, or run with `--executor inline`"
+        f"no Ray cluster answers at {address!r}: {reason}. Start one with `ray start --head`, or "
+        "name another by --address; `sweeper run` without --address needs none"
     )

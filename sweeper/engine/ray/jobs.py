@@ -150,8 +150,15 @@ class Jobs:
             except RuntimeError as fault:
                 if "already exists" in str(fault):  # somebody else was faster
                     raise _taken(self.look(job_id)) from fault
-                if "No available agent" not in str(fault) or time.monotonic() > end:
+                if "No available agent" not in str(fault):
                     raise
+                if time.monotonic() > end:
+                    raise ClusterError(
+                        f"the cluster at {self.url} starts no jobs: the agent of its head does "
+                        "not run; the log dashboard_agent.log of its session says why. Where the "
+                        "port of another Ray's agent is in its way, `ray start "
+                        "--dashboard-agent-listen-port` takes another"
+                    ) from fault
             time.sleep(LOOK_SECONDS)
 
     def look(self, job_id: str) -> Job:

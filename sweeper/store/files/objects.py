@@ -62,7 +62,7 @@ _MISSING = re.compile(r"\bNO_SUCH_KEY\b|\bNOT_FOUND\b")
 _ADVICE = (
     (
         r"NO_SUCH_BUCKET|bucket does not exist",
-        "make the bucket, or name another place by SWEEPER_FILES",
+        "make the bucket, or name another place (SWEEPER_FILES; of move-store --to-files)",
     ),
     (
         r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY_ID|SIGNATURE|TOKEN|CREDENTIALS"

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Row, Table, func, insert, select, text, tuple
 
 from sweeper.errors import RequestError, StoreError, StoreMoved
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
+from sweeper.store.controllers import controllers_of
 from sweeper.store.database import CHUNK, Database, current_time
 from sweeper.store.files import TEMPORARY_PREFIX, FileInfo, FileStore
-from sweeper.store.tables import attempts, metadata
+from sweeper.store.tables import attempts, metadata, results
 
 FOLDERS = ("curves/", "checkpoints/", "tables/")
 """What of a place of files belongs to a store."""
@@ -34,6 +35,7 @@ class Move:
         files: files of the store; 0 where they stay.
         size: their bytes.
         copied_files: those that the new place lacked, or had otherwise.
+        missing_curves: curves that results name and that the place of the files lacks.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Move:
     files: int = 0
     size: int = 0
     copied_files: int = 0
+    missing_curves: int = 0
 
 
 def move_store(
@@ -109,22 +112,32 @@ def survey(source: Database, target: Database | None, files: FileStore | None) -
                 f"as {strange[0]}; move it to a place of its own"
             )
         found.files, found.size = len(old), sum(info.size for info in old.values())
+        with source.read() as connection:
+            named = connection.scalars(select(results.c.curve).where(results.c.curve.is_not(None)))
+            found.missing_curves = sum(name not in old for name in named)
     return found
 
 
 def _require_idle(source: Database) -> None:
-    """Raises RequestError if somebody runs trials of a store: what they record would be left
-    behind."""
+    """Raises RequestError if somebody runs trials of a store, or a study that waits or is paused:
+    what they record would be left behind."""
     with source.read() as connection:
         now, is_alive = current_time(connection), liveness()
         rows = connection.execute(select(attempts).where(attempts.c.state == RUNNING))
         busy = [row for row in rows if lost_reason(row, now, is_alive) is None]
+        runs = [each for each in controllers_of(connection) if each.alive]
     if busy:
-        who = sorted({f"process {row.pid} on {row.host}" for row in busy})
-        raise RequestError(
-            f"store {source.location.shown}: {len(busy)} trials are running ({', '.join(who)}); "
-            "end those runs first, or wait for them, and give the same command again"
-        )
+        who = {f"process {row.pid} on {row.host}" for row in busy}
+        what = "1 trial is running" if len(busy) == 1 else f"{len(busy)} trials are running"
+    elif runs:
+        who = {f"process {each.pid} on {each.host}" for each in runs}
+        what = f"a run of {', '.join(sorted({each.study for each in runs}))} has not ended"
+    else:
+        return
+    raise RequestError(
+        f"store {source.location.shown}: {what} ({', '.join(sorted(who))}); end those runs first, "
+        "or wait for them, and give the same command again"
+    )
 
 
 # Rows -----------------------------------------------------------------------------------------

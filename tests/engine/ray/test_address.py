@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ray.exceptions import AuthenticationError
@@ -16,8 +17,8 @@ from sweeper.errors import ClusterError, RequestError
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("ADDRESS", "API_SERVER_ADDRESS", "AUTH_MODE", "AUTH_TOKEN", "AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(f"RAY_{name}", raising=False)
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def test_what_accepts_and_says_nothing_is_given_up(
             "the token of RAY_AUTH_TOKEN is not that of the cluster",
         ),
         (
-            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/run/token"},
-            "the token in /run/token is not that of the cluster",
+            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": __file__},
+            f"the token in {__file__} is not that of the cluster",
         ),
     ],
 )
@@ -106,6 +107,25 @@ def test_a_head_that_takes_no_token_of_ours_is_told_from_one_that_is_away(
         head_address(ray_like)
     assert remedy in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, "", " \n"], ids=["missing", "empty", "blank"])
+@pytest.mark.parametrize("of", ["head", "auto", "dashboard"])
+def test_a_token_that_is_not_there_is_said_before_ray_ends_the_process(
+    ray_like: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, content: str | None
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    monkeypatch.setenv("RAY_ADDRESS", ray_like)
+    if of != "auto":
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(ClusterError, match=r"looked for in .*token, which (is empty|cannot be)"):
+        if of == "dashboard":
+            job_server(f"http://{ray_like}")
+        else:
+            head_address(ray_like if of == "head" else "auto")
 
 
 @pytest.mark.parametrize(

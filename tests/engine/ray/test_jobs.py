@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from sweeper.engine.parcel import pack
 from sweeper.engine.ray.jobs import Job, Jobs, exit_code
+from sweeper.errors import ClusterError
 
 
 @pytest.mark.parametrize(
@@ -63,3 +66,23 @@ def test_a_reader_that_has_gone_ends_the_following(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sweeper.engine.ray.jobs._client", lambda url: Client())
     with pytest.raises(BrokenPipeError):
         Jobs("http://head:1").follow("sweeper-a-1", gone)
+
+
+def test_a_head_that_starts_no_jobs_is_told_with_what_may_be_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        def list_jobs(self) -> list[object]:
+            return []
+
+        def submit_job(self, **what: object) -> None:
+            raise RuntimeError("Request failed with status code 500: No available agent to submit")
+
+    monkeypatch.setattr("sweeper.engine.ray.jobs.job_server", lambda address: "http://head:1")
+    monkeypatch.setattr("sweeper.engine.ray.jobs._client", lambda url: Client())
+    monkeypatch.setattr("sweeper.engine.ray.jobs.ANSWER_SECONDS", 0.0)
+    study = tmp_path / "a.yaml"
+    study.write_text("name: a")
+    parcel = pack(study, "mlp", tmp_path)
+    with pytest.raises(ClusterError, match=r"starts no jobs: .*--dashboard-agent-listen-port"):
+        Jobs("http://head:1").submit(parcel, study="a", store="s", environ={})

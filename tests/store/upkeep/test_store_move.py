@@ -124,6 +124,15 @@ def test_a_move_goes_on_where_it_was_and_mends_what_is_not_the_same(
     assert everything(there) == everything(folder)
 
 
+def test_a_move_counts_the_curves_that_are_not_where_files_are_looked_for(
+    folder: str, tmp_path: Path
+) -> None:
+    next((Path(folder) / "curves").rglob("*.parquet")).unlink()
+    for dry_run in (True, False):
+        done, _, _ = Store.move(folder, str(tmp_path / "new"), None, dry_run=dry_run)
+        assert done.missing_curves == 1
+
+
 @pytest.mark.parametrize("moment", [0, 1, 3])
 def test_a_move_that_is_killed_goes_on(folder: str, tmp_path: Path, moment: int) -> None:
     there = tmp_path / "new"
@@ -149,9 +158,22 @@ def test_a_store_whose_trials_run_is_not_moved(folder: str, tmp_path: Path) -> N
     with Store.open(folder) as store:
         store.claim(save(store, 7)[6:], owner=ELSEWHERE, lease_s=3600)
 
-    with pytest.raises(RequestError, match=r"1 trials are running \(process .* on .*end those"):
+    with pytest.raises(RequestError, match=r"1 trial is running \(process .* on .*end those"):
         Store.move(folder, str(tmp_path / "new"), None)
     assert not (tmp_path / "new" / "curves").exists()
+
+
+def test_a_store_is_not_moved_from_under_a_run_that_is_paused(folder: str, tmp_path: Path) -> None:
+    said: dict[str, Any] = {"executor": "ray", "doing": "paused", "slots": 0, "trials": {}}
+    with Store.open(folder) as store:
+        save(store, 5)
+        store.report(ELSEWHERE, "widths", lease_s=3600, **said)
+    with pytest.raises(RequestError, match=r"a run of widths has not ended \(process 1 on anoth"):
+        Store.move(folder, str(tmp_path / "new"), None)
+
+    with Store.open(folder) as store:
+        store.release(ELSEWHERE)
+    Store.move(folder, str(tmp_path / "new"), None)
 
 
 @pytest.mark.parametrize("what", ["row", "file"])
@@ -178,7 +200,7 @@ def test_a_place_that_holds_something_else_is_refused(
     [
         (lambda folder, new: _write(new), "rows of studies are not those of"),
         (lambda folder, new: next((new / "curves").rglob("*.parquet")).unlink(), None),
-        (lambda folder, new: _claim(folder), "trials are running"),
+        (lambda folder, new: _claim(folder), "trial is running"),
     ],
     ids=["row", "file", "claim"],
 )
