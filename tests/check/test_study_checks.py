@@ -100,6 +100,18 @@ def test_a_study_with_one_size_or_nothing_to_measure_is_refused() -> None:
         CheckRequest(study=steps)
 
 
+def test_a_bed_that_trains_is_checked(paths: Paths) -> None:
+    bed = study(
+        workload="two_layer",
+        fixed={"batch_size": 128, "base_width": 16, "eval_examples": 64},
+        sweep={"width": [16, 64], "learning_rate": [2**-9]},
+    )
+    sp, mup = checked(CheckRequest(study=bed), paths).variants
+    assert sp.verdict == "fail"
+    assert ("readout", "initial_rms") in sp.causes
+    assert mup.verdict != "fail"
+
+
 def test_a_required_check_that_fails_stops_and_says_how_to_go_on(paths: Paths) -> None:
     asked = {"required": True, "seeds": 3, "variants": ["sp"]}
     with pytest.raises(RequestError, match=r"coordinate check .*variant sp: .*update"):
