@@ -131,7 +131,8 @@ def as_text(statement: CheckStatement, *, every: bool = False) -> str:
     lines = []
     for check in statement.variants:
         sizes = ", ".join(f"{size:g}" for size in check.measured.sizes)
-        lines += [f"{check.verdict}: {check.measured.scale} {sizes}", *check.named]
+        lines += [f"{check.verdict}: {check.measured.scale} {sizes}"]
+        lines += [*check.named, *check.unclear]
         rows = layer_rows(check) if every else role_rows(check)
         if rows:
             cells = [[name for name, _ in rows[0]], *([cell for _, cell in row] for row in rows)]

@@ -360,7 +360,10 @@ def _unclear(row: Row) -> str:
         return "a value is zero or not finite at some size"
     if row.low is None:
         return "one seed has no interval; use more"
-    return "the interval over the seeds is too wide, or reaches both sides of the tolerance"
+    return (
+        "the interval over the seeds is too wide, or reaches both sides of the tolerance; more "
+        "seeds make it narrower"
+    )
 
 
 def worst(verdicts: Sequence[Verdict]) -> Literal["pass", "fail", "inconclusive"]:

@@ -57,7 +57,7 @@ def test_other_settings_are_another_check_and_unknown_ones_are_refused(paths: Pa
     for settings, says in (
         ({"batchsize": "8"}, "did you mean 'batch_size'"),
         ({"batch_size": "0"}, "--set batch_size=0"),
-        ({"width": "8"}, "no such setting"),
+        ({"width": "8"}, "width is the scale"),
     ):
         with pytest.raises(RequestError, match=says):
             CheckRequest(study=study(), settings=settings).name()
