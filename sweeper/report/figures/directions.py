@@ -36,8 +36,8 @@ def directions_figure(group: Decomposed, *, hyperparameter: str, scale: str) -> 
             if each.shares is not None:
                 alike.plot(np.arange(1, len(each.shares) + 1), each.shares, **look)
         if not rests.has_data():
-            place = {"transform": rests.transAxes, "ha": "center"}
-            rests.text(0.5, 0.5, "no numbers of leading directions", **place)
+            said = "no numbers of leading directions"
+            rests.text(0.5, 0.5, said, transform=rests.transAxes, ha="center")
         x = canvas.literal(f"log2 {hyperparameter}")
         _named(curves, "change of the loss; dashed: leading directions", x, "nats")
         _named(rests, "what the leading directions leave", x, "nats")
