@@ -187,7 +187,8 @@ class _Reader:
             layer = model.layers[name]
             shape = (layer.inputs / layer.outputs) ** 0.5
             parts = shares[place] if shares is not None else [1.0] * len(norms[place])
-            found.append([n * s * shape for n, s in zip(norms[place], parts, strict=True)])
+            pairs = zip(norms[place], parts, strict=True)
+            found.append([n * s * shape if n else 0.0 for n, s in pairs])  # 0 aligns with nothing
         return found
 
     def _values(self, column: str) -> list[list[float]] | None:
