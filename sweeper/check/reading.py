@@ -172,8 +172,10 @@ class _Reader:
                 if branch and self._scale == "depth":
                     expected = self._alpha - 1
                 told = quantity == "activation_change" or branch
-                size = quantity == "activation_rms"
-                yield from self._row(name, "activation", quantity, expected, told=told, upper=size)
+                # After the first of L blocks is what 1 of L branches adds: all of it at depth 1.
+                first = self._scale == "depth" and "first" in name.split(".")
+                less = first or quantity == "activation_rms"
+                yield from self._row(name, "activation", quantity, expected, told=told, upper=less)
 
     def _effects(self, name: str) -> list[list[float]] | None:
         """Returns what each update does to its layer's outputs over the size of the inputs, both

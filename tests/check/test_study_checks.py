@@ -112,6 +112,22 @@ def test_a_bed_that_trains_is_checked(paths: Paths) -> None:
     assert mup.verdict != "fail"
 
 
+def test_over_depth_divided_branches_pass_and_others_are_named(paths: Paths) -> None:
+    deep = study(
+        scale="depth",
+        fixed={"steps": 40, "width": 32, "base_width": 32, "batch_size": 64, "residual": True},
+        variants={
+            "mup": {"parametrization": "mup"},
+            "completep": {"parametrization": "completep", "base_depth": 1},
+        },
+        sweep={"depth": [1, 2, 4, 8], "learning_rate": [2**-9]},
+    )
+    mup, completep = checked(CheckRequest(study=deep), paths).variants
+    assert mup.causes == (("hidden", "update"),)
+    assert "branches are not divided by the depth" in mup.named[0]
+    assert completep.verdict == "pass", completep.named
+
+
 def test_a_required_check_that_fails_stops_and_says_how_to_go_on(paths: Paths) -> None:
     asked = {"required": True, "seeds": 3, "variants": ["sp"]}
     with pytest.raises(RequestError, match=r"coordinate check .*variant sp: .*update"):
