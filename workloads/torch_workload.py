@@ -38,7 +38,7 @@ from workloads.parametrization import (
     rule_settings,
 )
 from workloads.settings import count
-from workloads.training import RUN, run_faults, warmup_steps
+from workloads.training import RUN, STEP_RECORDINGS, run_faults, warmup_steps
 from workloads.workload import Config, Problem, Resolved, Setting, TrainerFactory
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class TorchWorkload(ModelCard):
         metrics: names and meaning of what is measured; ``val_loss`` is among it.
         guess: loss of guessing; twice that for a twentieth of the steps is divergence. None
             knows nothing, and only numbers that are not finite are.
+        recordings: what can be recorded on the way; activations are what comes out of each
+            part that has a weight.
     """
 
     name: str
@@ -86,6 +88,7 @@ class TorchWorkload(ModelCard):
         {"val_loss": "Mean loss on held-out examples.", "train_loss": "Mean training loss."}
     )
     guess: float | None = None
+    recordings: Mapping[str, str] = STEP_RECORDINGS
 
     @abstractmethod
     def module(self, config: Config) -> nn.Module:

@@ -204,7 +204,7 @@ def decompositions_of(
         hyperparameter=along,
         asked=settings,
         groups=tuple(groups),
-        notes=(*damaged, *view.notes),
+        notes=(*damaged, *_lacking(view, groups), *view.notes),
     )
 
 
@@ -213,6 +213,22 @@ def _asked(view: StudyView) -> KappaSettings:
     if "tolerances" in given:
         given["tolerances"] = tuple(given["tolerances"])
     return KappaSettings(**given)
+
+
+def _lacking(view: StudyView, groups: Sequence[Decomposed]) -> Iterator[str]:
+    """Yields what an answer lacks that a reader may look for."""
+    answered = [group for group in groups if group.refused is None]
+    record = view.study.document.get("record", {}).get("quantities", ())
+    if "examples" in record and all(group.examples is None for group in answered):
+        yield (
+            "no result holds examples: all were trained before the study recorded them, and are "
+            "not trained again; run it in another store (--store)"
+        )
+    if all(len(group.scales) == 1 for group in answered):
+        yield (
+            f"one {view.scale} is decomposed, so there is none to compare it with; sweep two or "
+            "more"
+        )
 
 
 def _why_nothing(view: StudyView, results: int) -> str:

@@ -85,6 +85,12 @@ def require_check(
     """Returns if the check that a study requires does not fail; it is made now unless it was
     before.
 
+    Args:
+        study: that requires it.
+        paths: where files are kept.
+        tell: is told if the check is inconclusive.
+        stopped: whether to leave off; asked after every step.
+
     Raises:
         RequestError: it fails; says what is wrong and what to do. Others as of :func:`checked`.
     """
@@ -92,7 +98,7 @@ def require_check(
     request = CheckRequest(
         study=study, variants=asked.variants, steps=asked.steps, seeds=asked.seeds
     )
-    statement = checked(request, paths, tell=tell, stopped=stopped)
+    statement = checked(request, paths, stopped=stopped)
     if statement.verdict == "inconclusive":
         tell("the coordinate check is inconclusive; sweeper check tells more")
     if statement.verdict != "fail":

@@ -118,7 +118,12 @@ class CheckRequest:
             found["learning_rate"] = min(axes["learning_rate"])
         known = by_name(self.study.card.settings)
         for name, value in (self.settings or {}).items():
-            if name not in known or name == self.study.scale:
+            if name == self.study.scale:
+                raise RequestError(
+                    f"--set {name}={value}: {name} is the scale, and a check goes over all its "
+                    "values; leave it out"
+                )
+            if name not in known:
                 hint = suggestion(name, tuple(known))
                 raise RequestError(f"--set {name}={value}: there is no such setting; {hint}")
             try:

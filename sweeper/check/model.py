@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from numbers import Integral
 from typing import Any
 
 from sweeper.check.measured import Measured, Model
 from sweeper.check.statement import CheckStatement, layer_rows, role_rows, statement_of
-from sweeper.errors import RequestError, shown
+from sweeper.errors import RequestError
 from workloads.workload import Layer
 
 MEASURING = "workloads.training.modules"
@@ -48,6 +49,9 @@ def coordinate_check(
     Raises:
         RequestError: fewer than two widths or seeds, or models that cannot be compared.
     """
+    given: Sequence[Any] = widths
+    if not all(isinstance(each, Integral) and int(each) > 0 for each in given):
+        raise RequestError(f"widths {list(widths)}: give whole numbers of at least 1")
     sizes = sorted(set(widths))
     if len(sizes) < 2:
         raise RequestError(f"widths {list(widths)}: a slope needs at least two different ones")
@@ -76,11 +80,12 @@ def _model(
     runs = []
     for seed in range(seeds):
         measuring.torch.manual_seed(seed)
-        made = make(size)
+        made: Any = make(size)
         if not isinstance(made, tuple) or len(made) != 3:
+            what = f"{len(made)} things" if isinstance(made, tuple) else type(made).__name__
             raise RequestError(
-                f"the function of the width returned {shown(type(made).__name__)}; it has to "
-                "return (model, optimizer, batches)"
+                f"the function of the width returned {what}; it has to return (model, optimizer, "
+                "batches)"
             )
         try:
             runs.append(measuring.measured_steps(*made, loss=loss, steps=steps, at=at))
@@ -131,7 +136,8 @@ def as_text(statement: CheckStatement, *, every: bool = False) -> str:
     lines = []
     for check in statement.variants:
         sizes = ", ".join(f"{size:g}" for size in check.measured.sizes)
-        lines += [f"{check.verdict}: {check.measured.scale} {sizes}", *check.named]
+        lines += [f"{check.verdict}: {check.measured.scale} {sizes}"]
+        lines += [*check.named, *check.unclear]
         rows = layer_rows(check) if every else role_rows(check)
         if rows:
             cells = [[name for name, _ in rows[0]], *([cell for _, cell in row] for row in rows)]

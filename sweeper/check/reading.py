@@ -172,8 +172,10 @@ class _Reader:
                 if branch and self._scale == "depth":
                     expected = self._alpha - 1
                 told = quantity == "activation_change" or branch
-                size = quantity == "activation_rms"
-                yield from self._row(name, "activation", quantity, expected, told=told, upper=size)
+                # After the first of L blocks is what 1 of L branches adds: all of it at depth 1.
+                first = self._scale == "depth" and "first" in name.split(".")
+                less = first or quantity == "activation_rms"
+                yield from self._row(name, "activation", quantity, expected, told=told, upper=less)
 
     def _effects(self, name: str) -> list[list[float]] | None:
         """Returns what each update does to its layer's outputs over the size of the inputs, both
@@ -187,7 +189,8 @@ class _Reader:
             layer = model.layers[name]
             shape = (layer.inputs / layer.outputs) ** 0.5
             parts = shares[place] if shares is not None else [1.0] * len(norms[place])
-            found.append([n * s * shape for n, s in zip(norms[place], parts, strict=True)])
+            pairs = zip(norms[place], parts, strict=True)
+            found.append([n * s * shape if n else 0.0 for n, s in pairs])  # 0 aligns with nothing
         return found
 
     def _values(self, column: str) -> list[list[float]] | None:
@@ -360,7 +363,10 @@ def _unclear(row: Row) -> str:
         return "a value is zero or not finite at some size"
     if row.low is None:
         return "one seed has no interval; use more"
-    return "the interval over the seeds is too wide, or reaches both sides of the tolerance"
+    return (
+        "the interval over the seeds is too wide, or reaches both sides of the tolerance; more "
+        "seeds make it narrower"
+    )
 
 
 def worst(verdicts: Sequence[Verdict]) -> Literal["pass", "fail", "inconclusive"]:

@@ -57,6 +57,19 @@ class VariantCheck:
         )
         return tuple(dict.fromkeys(found))
 
+    @property
+    def unclear(self) -> tuple[str, ...]:
+        """Why nothing can be said, a sentence each, where the verdict is ``inconclusive``."""
+        if self.verdict != "inconclusive":
+            return ()
+        reasons: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.verdict == "inconclusive" and row.role != "activation":
+                where = "" if row.layer == row.role else f" ({row.layer})"
+                reasons.setdefault(row.why, []).append(f"{row.role} {SAID[row.quantity]}{where}")
+        said = tuple(f"not judged, {listed(some)}: {why}" for why, some in reasons.items())
+        return said or ("no tensor was measured at all sizes",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckStatement:

@@ -103,6 +103,7 @@ def _said(check: VariantCheck, *, every: bool) -> Iterator[Said]:
     at = "" if rate is None else f", learning_rate {setting(rate)}"
     yield f"{check.verdict}: {measured.scale} {sizes}{at}"
     yield from check.named
+    yield from check.unclear
     rows = layer_rows(check) if every else role_rows(check)
     if rows:
         yield grid(rows, words=_WORDS)

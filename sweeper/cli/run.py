@@ -191,7 +191,8 @@ def _say_opening(study: Study, run: Run, log: LogFormat) -> None:
     if log is LogFormat.json:
         log_event("run_started", study=study.name, **counts(view))
     else:
-        print(f"study {study.name}: {view.total} trials{reuse}", file=sys.stderr)
+        first = ", after its coordinate check" if study.check.required else ""
+        print(f"study {study.name}: {view.total} trials{reuse}{first}", file=sys.stderr)
 
 
 def _left(summary: RunSummary) -> int:

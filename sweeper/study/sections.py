@@ -209,6 +209,8 @@ class Check(Section):
     @model_validator(mode="before")
     @classmethod
     def _word(cls, data: Any) -> Any:
+        if isinstance(data, str) and data != "required":
+            raise ValueError(f"{data!r} is not known; write `required`, or a mapping")
         return {"required": True} if data == "required" else data
 
     @classmethod

@@ -100,7 +100,13 @@ def test_a_readout_may_start_smaller_and_activations_may_shrink() -> None:
 
 
 def test_scattered_seeds_are_inconclusive_and_one_seed_too() -> None:
-    assert _check(measured({"update_norm.hidden": 0.4}, spread=0.3)).verdict == "inconclusive"
+    unclear = _check(measured({"update_norm.hidden": 0.4}, spread=0.3))
+    assert unclear.verdict == "inconclusive"
+    (said,) = unclear.unclear
+    assert said.startswith("not judged, ")
+    assert "hidden update" in said
+    assert said.endswith("more seeds make it narrower")
+    assert not _check(measured()).unclear
     single = _check(measured(seeds=1))
     assert single.verdict == "inconclusive"
     assert all(row.low is None for row in single.rows)

@@ -57,7 +57,7 @@ def test_other_settings_are_another_check_and_unknown_ones_are_refused(paths: Pa
     for settings, says in (
         ({"batchsize": "8"}, "did you mean 'batch_size'"),
         ({"batch_size": "0"}, "--set batch_size=0"),
-        ({"width": "8"}, "no such setting"),
+        ({"width": "8"}, "width is the scale"),
     ):
         with pytest.raises(RequestError, match=says):
             CheckRequest(study=study(), settings=settings).name()
@@ -98,6 +98,34 @@ def test_a_study_with_one_size_or_nothing_to_measure_is_refused() -> None:
     )
     with pytest.raises(RequestError, match="goes over models that grow"):
         CheckRequest(study=steps)
+
+
+def test_a_bed_that_trains_is_checked(paths: Paths) -> None:
+    bed = study(
+        workload="two_layer",
+        fixed={"batch_size": 128, "base_width": 16, "eval_examples": 64},
+        sweep={"width": [16, 64], "learning_rate": [2**-9]},
+    )
+    sp, mup = checked(CheckRequest(study=bed), paths).variants
+    assert sp.verdict == "fail"
+    assert ("readout", "initial_rms") in sp.causes
+    assert mup.verdict != "fail"
+
+
+def test_over_depth_divided_branches_pass_and_others_are_named(paths: Paths) -> None:
+    deep = study(
+        scale="depth",
+        fixed={"steps": 40, "width": 32, "base_width": 32, "batch_size": 64, "residual": True},
+        variants={
+            "mup": {"parametrization": "mup"},
+            "completep": {"parametrization": "completep", "base_depth": 1},
+        },
+        sweep={"depth": [1, 2, 4, 8], "learning_rate": [2**-9]},
+    )
+    mup, completep = checked(CheckRequest(study=deep), paths).variants
+    assert mup.causes == (("hidden", "update"),)
+    assert "branches are not divided by the depth" in mup.named[0]
+    assert completep.verdict == "pass", completep.named
 
 
 def test_a_required_check_that_fails_stops_and_says_how_to_go_on(paths: Paths) -> None:

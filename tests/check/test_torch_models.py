@@ -63,5 +63,19 @@ def test_what_cannot_be_compared_is_refused() -> None:
         coordinate_check(lambda width: nn.Linear(width, 2), [8, 16])  # type: ignore[arg-type,return-value]
     with pytest.raises(RequestError, match="the batches ended before step 11 of 20"):
         coordinate_check(_maker(), [8, 16], steps=20, seeds=2)
+    with pytest.raises(RequestError, match="returned 2 things; it has to return"):
+        coordinate_check(lambda width: _maker()(width)[:2], [32, 64])
+    with pytest.raises(RequestError, match="whole numbers of at least 1"):
+        coordinate_check(_maker(), [0, 64])
     with pytest.raises(RequestError, match="changes with the width"):
         coordinate_check(lambda width: _maker()(8), [8, 16], seeds=2)
+
+
+def test_tensors_that_no_step_changes_are_not_judged_by_their_updates() -> None:
+    def make(width: int) -> Any:
+        model, _, batches = _maker()(width)
+        return model, torch.optim.AdamW(model[3].parameters(), lr=1e-3 * 32 / width), batches
+
+    found = coordinate_check(make, [32, 64], seeds=3).variants[0]
+    rows = {row.layer for row in found.rows if row.quantity == "update"}
+    assert rows == {"3.weight", "3.bias"}

@@ -48,6 +48,8 @@ def test_a_check_answers_in_words_and_json_and_stops_a_run(
     refused = sweeper("run", file, "--executor", "inline")
     assert refused.code == 2
     assert "requires its coordinate check to pass, and it fails: variant sp" in refused.err
+    assert "study tiny: 3 trials, after its coordinate check" in refused.err
+    assert "warning" not in refused.err
 
     file.write_text(STUDY.replace("seeds: 3", "seeds: 3, variants: [mup]"))
     ran = sweeper("run", file, "--executor", "inline", "--json")

@@ -106,3 +106,13 @@ def test_faults_of_what_is_asked_are_told(
     answer = sweeper("plan", study_of(tmp_path, "asked", decompose=asked))
     assert answer.code == 2
     assert said in answer.err
+
+
+def test_what_an_answer_lacks_is_noted(sweeper: Sweeper, tmp_path: Path) -> None:
+    axes = {"width": [16], "learning_rate": [0.01, 0.02]}
+    for record in (["topk"], ["examples"]):
+        file = study_of(tmp_path, "one", sweep=axes, record=record)
+        assert sweeper("run", file, "--executor", "inline").code == 0
+    notes = sweeper("decompose", "one", "--json").document["notes"]
+    assert any("no result holds examples" in note for note in notes)
+    assert any("one width is decomposed" in note for note in notes)

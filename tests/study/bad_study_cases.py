@@ -53,6 +53,13 @@ BAD = {
         "record",
         ("workload quadratic records nothing", "remove it"),
     ),
+    "a check that is neither required nor a mapping": Bad(
+        "search: {method: grid}",
+        "search: {method: grid}\ncheck: always",
+        13,
+        "check",
+        ("'always' is not known; write `required`, or a mapping",),
+    ),
     "a time to record and nothing to record": Bad(
         "search: {method: grid}",
         "search: {method: grid}\nrecord: {every: 3}",

@@ -16,7 +16,7 @@ from sweeper.store import Store
 from sweeper.study import load_study
 from workloads.scaled import scaled_groups
 from workloads.torch_workload import TorchWorkload
-from workloads.workload import Measurement, Member
+from workloads.workload import Measurement, Member, Record
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -181,3 +181,23 @@ def test_the_network_of_the_examples_is_forty_lines_and_its_study_runs(
         frame = store.frame("digits_cnn")
     assert (frame.loss < 2.0).all()
     sys.modules.pop("digits_cnn", None)
+
+
+def test_it_records_what_goes_through_its_parts_and_trains_with_the_same_bits() -> None:
+    config = CARD.resolve({**GIVEN, "base_width": 8, "parametrization": "mup"}).config
+    members = [Member(config=config, seed=seed) for seed in (0, 1)]
+    record = Record(quantities=tuple(CARD.recordings), steps=(1, 12))
+    factory: Any = CARD.trainer()
+    said = [
+        m for some in factory(members, threads=1, device="cpu", record=record).run() for m in some
+    ]
+    rows = [m.metrics for m in said if "update_norm.1.weight" in m.metrics]
+    assert len(rows) == 4, "two members, two steps"
+    for row in rows:
+        assert 0 < row["update_alignment.4.weight"] <= 1
+        assert "update_alignment.1.weight" not in row, "what goes into a convolution is not known"
+        assert row["activation_rms.8"] > 0
+    first = rows[0]
+    assert first["activation_moved.8"] == first["activation_change.8"], "one step from the start"
+    plain = trained((0, 1), base_width=8, parametrization="mup")
+    assert [m.metrics for m in said if m.status != "running"] == [m.metrics for m in plain]

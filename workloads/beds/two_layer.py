@@ -27,7 +27,7 @@ from workloads.parametrization import (
     tensor_kinds,
 )
 from workloads.settings import choice, count, positive
-from workloads.training import RUN, run_faults, warmup_steps
+from workloads.training import RUN, STEP_RECORDINGS, run_faults, warmup_steps
 from workloads.workload import Card, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class TwoLayerCard(ModelCard):
             "train_loss": "Mean training loss over the last twentieth of the steps.",
         }
     )
+    recordings = STEP_RECORDINGS
 
     def faults(self, config: Config) -> Iterable[Problem]:
         """Yields every fault of a completed config."""

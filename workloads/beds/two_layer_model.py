@@ -17,12 +17,14 @@ from workloads.optimizers import Unit
 from workloads.training import (
     Batch,
     InitialTensor,
+    Observe,
     Ranks,
     Training,
     compute_dtype,
     grouped,
+    tell_nobody,
 )
-from workloads.workload import Card, Config, Member, Resolved
+from workloads.workload import Card, Config, Member, Record, Resolved
 
 EXAMPLES = 0xBED5
 """What examples are drawn for, apart from any other use of a seed."""
@@ -57,14 +59,14 @@ class TwoLayer:
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each example, [E, B], of inputs [E, B, F] and targets [E, B]."""
-        return self._losses(self.values(parameters, inputs), targets)
+        return self._losses(self.logits(parameters, inputs), targets)
 
     def sampled_losses(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, draws: Tensor
     ) -> Tensor:
         """Returns the losses, [E, B], on targets that the model guesses: a label with its own
         probability, or its own value and a standard normal number."""
-        values = self.values(parameters, inputs)
+        values = self.logits(parameters, inputs)
         guess = values.detach()
         if self._squared:
             normal = torch.special.ndtri(draws.clamp(1e-6, 1 - 1e-6))
@@ -77,14 +79,28 @@ class TwoLayer:
         """Returns ``val_loss`` of each example, [E, B]."""
         return {"val_loss": self.losses(parameters, inputs, targets)}
 
-    def values(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Returns the outputs, [E, B], in the number format of the parameters."""
+    def logits(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, observe: Observe | None = None
+    ) -> Tensor:
+        """Returns the outputs, [E, B], in the number format of the parameters.
+
+        Args:
+            parameters: by name, each [E, ...].
+            inputs: [E, B, F].
+            observe: is told the ReLUs, the outputs, and what goes into each matrix.
+        """
+        tell = observe or tell_nobody
+        tell("input embedding", inputs)
         weight, bias, readout, shift = (
             parameters[name].to(self._compute) for name in self.tensors
         )
         x = torch.baddbmm(bias[:, None], inputs.to(self._compute), weight.mT).relu()
         # A sum of products, since a matrix product with one column rounds in a pack as it may.
-        return ((x * readout).sum(-1) + shift).to(parameters["readout"].dtype)
+        values = ((x * readout).sum(-1) + shift).to(parameters["readout"].dtype)
+        tell("embedding", x)
+        tell("input readout", x)
+        tell("outputs", values)
+        return values
 
     def _losses(self, values: Tensor, targets: Tensor) -> Tensor:
         if self._squared:
@@ -160,6 +176,7 @@ class TwoLayerTrainer(Training):
         threads: int,
         device: str,
         ranks: Ranks | None = None,
+        record: Record | None = None,
     ) -> None:
         """Makes model, examples and optimizers; see :class:`TrainerFactory` and, for ``ranks``,
         :class:`Training`."""
@@ -172,6 +189,7 @@ class TwoLayerTrainer(Training):
             activation=plan.config["batch_size"]
             // plan.config["accumulation"]
             * plan.config["width"],
+            record=record,
             threads=threads,
             device=device,
             ranks=ranks,

@@ -18,5 +18,6 @@ from .schedule import Schedule as Schedule
 from .schedule import warmup_steps as warmup_steps
 from .settings import RECORDINGS as RECORDINGS
 from .settings import RUN as RUN
+from .settings import STEP_RECORDINGS as STEP_RECORDINGS
 from .settings import has_one_horizon as has_one_horizon
 from .settings import run_faults as run_faults

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from workloads.training.model import Batch, Model, Observe, initial_parameters
+from workloads.training.model import Batch, Model, Observe, started
 from workloads.training.pack import Pack
 from workloads.training.quantities import alignment, rms, spectral_norm, stable_rank
 from workloads.workload import Layer, Record
@@ -146,10 +146,7 @@ class Diagnostics:
 
     def _since_start(self, now: Mapping[str, Tensor], probe: Tensor) -> dict[str, Tensor]:
         seeds = [state.seed for state in self._pack.states]
-        start = {
-            name: each.to(probe.device)
-            for name, each in initial_parameters(self._model.tensors, seeds).items()
-        }
+        start = {name: each.to(probe.device) for name, each in started(self._model, seeds).items()}
         found = {f"initial_rms.{name}": rms(each) for name, each in start.items()}
         return found | _changes("activation_moved", self._seen(start, probe), now)
 
@@ -183,7 +180,7 @@ def layers_of(model: Model) -> dict[str, Layer]:
 def probe_of(inputs: Tensor) -> Tensor:
     """Returns the first sequences (or examples) of a batch [E, B, ...], ``PROBE`` tokens of each
     member, about, and one sequence at least."""
-    each = 1 if inputs.dtype.is_floating_point else inputs.shape[2]
+    each = 1 if inputs.dtype.is_floating_point or inputs.ndim < 3 else inputs.shape[2]
     return inputs[:, : max(1, PROBE // each)]
 
 

@@ -133,13 +133,16 @@ def _seen(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Tensor]:
     """Returns what comes out of every module that has a weight, [1, ...], and what goes into
     it, [1, N, in] or tokens [1, N]; the model is left in the mode that it was in."""
     found: dict[str, Tensor] = {}
-    with _hooked(model, found):
+    with hooked(model, found):
         loss(model, batch)
     return found
 
 
 @contextmanager
-def _hooked(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
+def hooked(model: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
+    """Puts into ``found`` what comes out of every module that has a weight, by its name, and what
+    goes into the weight of a linear layer or a table, as ``input NAME.weight``; [1, ...] each."""
+
     def watch(name: str, module: nn.Module) -> Any:
         def hook(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
             if isinstance(made, Tensor):

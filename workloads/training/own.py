@@ -16,9 +16,10 @@ from torch.func import functional_call, vmap
 from workloads.optimizers import Unit
 from workloads.parameters import FoundTensor
 from workloads.training.loop import Training
-from workloads.training.model import Batch, InitialTensor, grouped
+from workloads.training.model import Batch, InitialTensor, Observe, grouped
+from workloads.training.modules import hooked
 from workloads.training.ranks import Ranks
-from workloads.workload import Card, Config, Member, Resolved
+from workloads.workload import Card, Config, Member, Record, Resolved
 
 
 class TorchWorkload(Card, Protocol):
@@ -101,6 +102,23 @@ class OwnModel:
             for i, goals in enumerate(targets)
         ]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def logits(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, observe: Observe | None = None
+    ) -> Tensor:
+        """Returns the outputs, [E, B, ...]; ``observe`` is told what comes out of every part of
+        the module that has a weight, and what goes into a linear layer or a table."""
+        outputs, seen = [], list[dict[str, Tensor]]()
+        for member, each in enumerate(inputs):
+            found: dict[str, Tensor] = {}
+            with hooked(self._module, found):
+                weights = {name: value[member] for name, value in parameters.items()}
+                outputs.append(self._outputs(weights, each))
+            seen.append(found)
+        if observe is not None:
+            for name in seen[0]:
+                observe(name, torch.cat([each[name] for each in seen]))
+        return torch.stack(outputs)
 
     def _each(
         self,
@@ -190,6 +208,7 @@ class OwnTrainer(Training):
         threads: int,
         device: str,
         ranks: Ranks | None = None,
+        record: Record | None = None,
     ) -> None:
         """Makes module, batches and optimizers; see :class:`TrainerFactory` and, for ``ranks``,
         :class:`Training`."""
@@ -200,6 +219,7 @@ class OwnTrainer(Training):
             model=OwnModel(workload, plan, device=device),
             stream=OwnStream(workload, plan.config, device=device),
             activation=plan.config["batch_size"] * plan.config["width"],
+            record=record,
             threads=threads,
             device=device,
             ranks=ranks,

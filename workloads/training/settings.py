@@ -76,6 +76,11 @@ RECORDINGS: Mapping[str, str] = MappingProxyType(
 )
 """What can be recorded, with its columns."""
 
+STEP_RECORDINGS: Mapping[str, str] = MappingProxyType(
+    {name: RECORDINGS[name] for name in ("updates", "activations", "coordinates")}
+)
+"""Those of a step of any model that tells of its activations."""
+
 
 def run_faults(config: Config, horizons: Sequence[str]) -> Iterator[Problem]:
     """Yields the faults of a completed config.

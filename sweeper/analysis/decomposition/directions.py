@@ -87,7 +87,7 @@ def find_kappa(x: Floats, small: Floats, large: Floats, settings: KappaSettings)
             f"{len(x)} points of the hyperparameter are decomposed at both widths, and leading "
             f"directions need {LEAST_POINTS}"
         )
-    nearest = math.inf
+    nearest, straightest = math.inf, math.inf
     weights = settings.tolerances
     for pair in sorted(product(weights, weights), key=lambda pair: (sum(pair), pair[0])):
         k = minimal_proxy(x, small, large, *pair)
@@ -100,9 +100,15 @@ def find_kappa(x: Floats, small: Floats, large: Floats, settings: KappaSettings)
         if bends <= settings.convexity and off <= settings.argmin:
             return found
         nearest = min(nearest, float(off))
+        if off <= settings.argmin:
+            straightest = min(straightest, bends)
+    if nearest > settings.argmin:
+        least = f"the nearest are {nearest:.2g} octaves off; allow more by argmin"
+    else:
+        least = f"{straightest:.0%} of the inner points bend downwards; allow more by convexity"
     raise AnalysisRefusal(
-        "no number of leading directions makes convex curves with the minima of the whole ones "
-        f"(nearest minimum {nearest:.2g} octaves off); allow more by convexity or argmin"
+        "no number of leading directions makes convex curves with the minima of the whole ones: "
+        f"{least}"
     )
 
 

@@ -18,6 +18,9 @@ Lines = Mapping[str, Mapping[int, Line]]
 FAINTEST = 0.25
 """Opacity of the first of many steps."""
 
+LEAST = 2.2
+"""Factor that an axis shows up and down at least, so that three powers of two are on it."""
+
 
 def check_figure(
     panels: Mapping[str, Lines], sizes: Mapping[str, Line], scale: str, tolerance: float
@@ -45,10 +48,15 @@ def check_figure(
                     look = {**looks[kind], "alpha": strong, "markersize": 3.5}
                     panel.plot(list(sizes[variant]), list(values), lw=1.3, **look)
             panel.set_yscale("log", base=2)
+            low, high = panel.get_ylim()
+            panel.set_ylim(min(low, 1 / LEAST), max(high, LEAST))
             canvas.scale_ticks(panel, sizes[variant])
         titles = [canvas.name(name) for name in panels]
         canvas.name_panels(axes, titles, x=canvas.literal(scale), y="over the smallest size")
         handles = [canvas.key_of(canvas.literal(kind), **looks[kind]) for kind in kinds]
+        if len(steps) > 1:
+            after = f"fainter: after {', '.join(map(str, steps[:-1]))} of {steps[-1]} steps"
+            handles.append(canvas.key_of(after, color="none"))
         if handles:
             canvas.legend(figure, handles, columns=3)
 

@@ -35,6 +35,9 @@ def directions_figure(group: Decomposed, *, hyperparameter: str, scale: str) -> 
             profile.plot(np.arange(1, len(steps) + 1), steps, **look)
             if each.shares is not None:
                 alike.plot(np.arange(1, len(each.shares) + 1), each.shares, **look)
+        if not rests.has_data():
+            said = "no numbers of leading directions"
+            rests.text(0.5, 0.5, said, transform=rests.transAxes, ha="center")
         x = canvas.literal(f"log2 {hyperparameter}")
         _named(curves, "change of the loss; dashed: leading directions", x, "nats")
         _named(rests, "what the leading directions leave", x, "nats")

@@ -77,8 +77,11 @@ def test_curves_whose_minima_no_directions_have_are_refused() -> None:
     tilted = small.copy()
     tilted[:, -1] += 5 * X  # the whole falls towards small rates, no part of it does
     tilted[:, :-1] = -np.cumsum(np.ones((6, 15)), axis=1) + X[:, None] ** 2
-    with pytest.raises(AnalysisRefusal, match="allow more by convexity or argmin"):
+    with pytest.raises(AnalysisRefusal, match=r"octaves off; allow more by argmin"):
         find_kappa(X, tilted, large, KappaSettings(argmin=0.5))
+    bent = -np.square(X + 3)[:, None] * np.ones(64)
+    with pytest.raises(AnalysisRefusal, match="points bend downwards; allow more by convexity"):
+        find_kappa(X, bent[:, :16], bent, KappaSettings())
     with pytest.raises(AnalysisRefusal, match="2 points of the hyperparameter"):
         find_kappa(X[:2], small[:2], large[:2], KappaSettings())
 

@@ -11,7 +11,7 @@ import torch
 
 from workloads.beds.two_layer import TWO_LAYER
 from workloads.beds.two_layer_model import Examples, TwoLayer
-from workloads.workload import Measurement, Member
+from workloads.workload import Measurement, Member, Record
 
 GIVEN: dict[str, Any] = {"width": 32, "learning_rate": 2.0**-6, "steps": 60, "batch_size": 64}
 GIVEN |= {"eval_examples": 4096, "evals": 1}
@@ -99,3 +99,18 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         parametrization="completep", base_width=32, base_depth=2
     )
     assert "use muon" in message(optimizer="muonclip")
+
+
+def test_it_records_updates_and_activations_and_trains_with_the_same_bits() -> None:
+    config = TWO_LAYER.resolve(GIVEN).config
+    record = Record(quantities=tuple(TWO_LAYER.recordings), steps=(2, 60))
+    factory: Any = TWO_LAYER.trainer()
+    trainer = factory([Member(config=config, seed=0)], threads=1, device="cpu", record=record)
+    said = [m for some in trainer.run() for m in some]
+    rows = {m.step: m.metrics for m in said if "update_norm.embedding" in m.metrics}
+    assert sorted(rows) == [2, 60]
+    for row in rows.values():
+        assert 0 < row["update_alignment.readout"] <= 1
+        assert row["activation_moved.outputs"] > 0
+    (last,) = (m for m in said if m.status == "completed")
+    assert last.metrics["val_loss"] == trained()[0].metrics["val_loss"]
