@@ -84,6 +84,7 @@ from .scaling.holdout import HeldOut as HeldOut
 from .scaling.models import Offset as Offset
 from .scaling.prediction import Prediction as Prediction
 from .scaling.prediction import predict_at as predict_at
+from .scaling.remedies import to_do as to_do
 from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
@@ -98,6 +99,8 @@ from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape
 from .transfer.advice import Movement as Movement
+from .transfer.advice import Option as Option
+from .transfer.advice import action_words as action_words
 from .transfer.advice import advise as advise
 from .transfer.economy import Economy as Economy
 from .transfer.economy import Growth as Growth
@@ -121,6 +124,7 @@ from .transfer.regret import run_flops as run_flops
 from .transfer.regret import transfer_base as transfer_base
 from .transfer.regret import transfer_regret as transfer_regret
 from .transfer.verdict import Rate as Rate
+from .transfer.verdict import Speed as Speed
 from .transfer.verdict import TransferVerdict as TransferVerdict
 from .transfer.verdict import judge_transfer as judge_transfer
 from .transfer.verdict import rates_of as rates_of
