@@ -102,9 +102,13 @@ def test_the_model_tells_every_activation_in_order() -> None:
     own.logits(parameters, examples()[0], lambda name, value: told.append((name, value.shape)))
     inner = (3, 16, 16)
     assert told == [
+        ("input embedding", (3, 16, 64)),
         ("embedding", inner),
+        ("input 0", inner),
         ("layer 0", inner),
+        ("input 1", inner),
         ("layer 1", inner),
+        ("input readout", inner),
         ("logits", (3, 16, 10)),
     ]
 

@@ -39,7 +39,8 @@ def changes(width: int, settings: dict[str, Any]) -> dict[str, float]:
                 inputs[place : place + 1],
                 lambda name, value: found.setdefault(name, []).append(value.clone()),
             )
-        return {name: torch.cat(parts).double() for name, parts in found.items()}
+        told = {name: parts for name, parts in found.items() if not name.startswith("input ")}
+        return {name: torch.cat(parts).double() for name, parts in told.items()}
 
     before = activations()
     for _ in islice(running.run(), 5):
