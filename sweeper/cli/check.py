@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyName, as_study, names_of, open_store
+from sweeper.cli.options import (
+    JsonOption,
+    StoreOption,
+    StudyName,
+    TrustOption,
+    as_study,
+    names_of,
+    open_store,
+)
 from sweeper.cli.text import Said, grid, print_answer, print_json
 from sweeper.errors import RequestError
 from sweeper.words import plural, setting
@@ -49,6 +57,7 @@ def check(
     every: Annotated[
         bool, typer.Option("--all", help="Print every quantity of every layer.")
     ] = False,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check in a few steps whether updates and activations keep their size over the scale.
@@ -57,7 +66,7 @@ def check(
     """
     from sweeper.check import CheckRequest, checked
 
-    asked = as_study(study, store=store)
+    asked = as_study(study, store=store, trust=trust)
     request = CheckRequest(
         study=asked,
         variants=names_of(variant, "--variant", "name variants, separated by commas")

@@ -163,7 +163,7 @@ def _trust(study: Path) -> None:
         remember(workload)
 
 
-def as_study(study: str, *, store: str | None) -> Study:
+def as_study(study: str, *, store: str | None, trust: bool = False) -> Study:
     """Returns a study to be worked on, given its file or its name in the store.
 
     Raises:
@@ -171,7 +171,7 @@ def as_study(study: str, *, store: str | None) -> Study:
         StudyError: the file has faults.
     """
     if "/" in study or study.endswith((".yaml", ".yml")):
-        return runnable_study(Path(study), store=store)
+        return runnable_study(Path(study), store=store, trust=trust)
     from sweeper.answers import recorded_tables
     from sweeper.store import IMPORTED
     from sweeper.study import Study

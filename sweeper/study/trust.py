@@ -41,7 +41,7 @@ def require_trusted(reference: str) -> None:
         raise RequestError(
             f"workload {shown(reference)} is code, in {place}, and was not run, since you have "
             "not said that you trust it. Read it; then give --trust once to `sweeper plan`, "
-            f"`run`, `doctor` or `submit` ({trusted_file()} remembers it), or set {ALL}=1"
+            f"`check`, `run`, `doctor` or `submit` ({trusted_file()} remembers it), or set {ALL}=1"
         )
 
 
