@@ -18,7 +18,7 @@ EVERY = {option for options in OPTIONS.values() for option in options}
 OTHERS = {
     *("--head", "--force-reinstall", "--always", "--dirty", "--abbrev", "--help", "--version"),
     *("--cached", "--others", "--exclude-standard", "--include-dashboard", "--dashboard-host"),
-    *("--port", "--generate", "--resources"),
+    *("--port", "--generate", "--resources", "--dashboard-agent-listen-port"),
 }
 """Options of other programs that are named: ray, pip, git, nvidia-smi."""
 
