@@ -28,7 +28,7 @@ ROOMS = {
     "analysis": {"errors", "words"},
     "exports": {"errors", "store"},
     "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
-    "answers": {"errors", "outcome", "rounding", "words", "analysis", "store"},
+    "answers": {"errors", "outcome", "rounding", "words", "analysis", "store", "study", "check"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
     "check": {"errors", "trial", "words", "study", "store"},
     "engine": {"errors", "trial", "outcome", "secrets", "study", "search", "store", "check"},

@@ -164,6 +164,16 @@ class HasCoordinates(Protocol):
 
 
 @runtime_checkable
+class HasTheory(Protocol):
+    """A card of which theory says how fast the best setting moves."""
+
+    @property
+    def theory(self) -> str:
+        """What it says, as a clause."""
+        ...
+
+
+@runtime_checkable
 class Tailored(Protocol):
     """A card of which the settings depend on what a study fixes, as on the columns of a table."""
 

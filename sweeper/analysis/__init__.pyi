@@ -84,6 +84,7 @@ from .scaling.holdout import HeldOut as HeldOut
 from .scaling.models import Offset as Offset
 from .scaling.prediction import Prediction as Prediction
 from .scaling.prediction import predict_at as predict_at
+from .scaling.remedies import to_do as to_do
 from .scaling.rule import CHOICES as CHOICES
 from .scaling.rule import Rule as Rule
 from .scaling.rule import fit_rule as fit_rule
@@ -121,6 +122,7 @@ from .transfer.regret import run_flops as run_flops
 from .transfer.regret import transfer_base as transfer_base
 from .transfer.regret import transfer_regret as transfer_regret
 from .transfer.verdict import Rate as Rate
+from .transfer.verdict import Speed as Speed
 from .transfer.verdict import TransferVerdict as TransferVerdict
 from .transfer.verdict import judge_transfer as judge_transfer
 from .transfer.verdict import rates_of as rates_of

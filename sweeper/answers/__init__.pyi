@@ -29,6 +29,10 @@ from .drift import DriftGroup as DriftGroup
 from .drift import DriftStatement as DriftStatement
 from .drift import keep_estimates as keep_estimates
 from .drift import regret_note as regret_note
+from .explanation import Explainer as Explainer
+from .explanation import Explanation as Explanation
+from .explanation import ExplanationStatement as ExplanationStatement
+from .explanation import explanations_of as explanations_of
 from .groups import DIFFERENT_LENGTHS as DIFFERENT_LENGTHS
 from .groups import Evidence as Evidence
 from .groups import group_label as group_label
@@ -47,6 +51,7 @@ from .recorded import recorded_tables as recorded_tables
 from .rule_record import RuleGroup as RuleGroup
 from .rule_record import RuleStatement as RuleStatement
 from .rules import rules_of as rules_of
+from .transfer import SPEEDS as SPEEDS
 from .transfer import NoTransfer as NoTransfer
 from .transfer import Transfer as Transfer
 from .transfer import TransferStatement as TransferStatement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from sweeper.answers.drift import DriftGroup, DriftStatement
 from sweeper.answers.groups import Evidence, Statement, StudyGroup, groups_of, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
 from sweeper.answers.transfer import transfer_of
-from sweeper.answers.view import view_study
+from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
 
@@ -408,12 +408,9 @@ def budget_advice(
     found: list[BudgetAdvice] = []
     notes: list[tuple[str, ...]] = []
     for column in view.hyperparameters:
-        chosen, statement = view.select(column), view.statement(column)
-        parts = groups_of(chosen.rows, chosen.settings, (view.scale, column, *chosen.tuned))
+        statement = view.statement(column)
         notes.append(statement.notes)
-        for group, (_, part) in zip(statement.groups, parts, strict=True):
-            advised = _advised(statement, group, part, target=target, budget=budget, given=given)
-            found.append(advised)
+        found += advice_in(view, statement, target=target, budget=budget, given=given)
     require_an_answer(found)
     return AdviceStatement(
         study=name,
@@ -425,6 +422,18 @@ def budget_advice(
         metric="loss" if view.compared[1] > 0 else view.compared[0],
         sign=view.compared[1],
     )
+
+
+def advice_in(
+    view: StudyView, statement: DriftStatement, *, target: float, budget: float, given: Constants
+) -> Iterator[BudgetAdvice]:
+    """Yields the advice of every group of a view's statement; arguments are those of
+    :func:`budget_advice`."""
+    column = statement.hyperparameter
+    chosen = view.select(column)
+    parts = groups_of(chosen.rows, chosen.settings, (view.scale, column, *chosen.tuned))
+    for group, (_, part) in zip(statement.groups, parts, strict=True):
+        yield _advised(statement, group, part, target=target, budget=budget, given=given)
 
 
 def general_advice(*, target: float, budget: float, given: Constants) -> AdviceStatement:

@@ -186,8 +186,8 @@ def _moved_together(
     steep = next((each for each in known if each.along == "steep"), None)
     said = [f"{both}{' and '.join(axes)}"]
     if flat is not None and steep is not None:
-        said.append(f"the flat direction {flat.name} moves by {_slope(flat)}")
-        said.append(f"the steep one {steep.name} by {_slope(steep)}")
+        said.append(f"the flat direction {flat.name} moves by {slope_words(flat)}")
+        said.append(f"the steep one {steep.name} by {slope_words(steep)}")
     claims = [
         f"for {each.name} {each.rivals.said}"
         if each.rivals is not None
@@ -204,18 +204,19 @@ def _ruled(verdict: Verdict) -> str:
 
 
 def _way(each: DriftAlong, scale: str) -> str:
-    goes = _moves(course(each), f"best {each.name}", with_article(scale))
-    return f"{goes} ({_slope(each)})"
+    goes = moves_words(course(each), f"best {each.name}", with_article(scale))
+    return f"{goes} ({slope_words(each)})"
 
 
-def _moves(goes: Course, best: str, scale: str) -> str:
+def moves_words(goes: Course, best: str, scale: str) -> str:
     """Returns a clause on how the best value moves with the scale, such as ``the width``."""
     if goes == "is not resolved":
         return f"it is not resolved whether the {best} moves with {scale}"
     return f"the {best} {goes} with {scale}"
 
 
-def _slope(told: Told) -> str:
+def slope_words(told: Told) -> str:
+    """Returns a drift with its interval, in octaves per doubling."""
     drift = told.drift
     assert drift is not None
     ends = _between(drift.low, drift.high)
@@ -236,8 +237,8 @@ class _DriftWords:
         drift = group.drift
         if drift is None:
             return _sentence(f"{where}{self._unmoved(group)}")
-        moves = _moves(course(group), self._best, self._the_scale)
-        numbers = f"{_slope(group)}, {self._scales(drift.scales_used)}"
+        moves = moves_words(course(group), self._best, self._the_scale)
+        numbers = f"{slope_words(group)}, {self._scales(drift.scales_used)}"
         doubts = "".join(f"; {each}" for each in self._doubts(group))
         claims = " and ".join(map(_ruled, group.verdicts))
         if group.rivals is not None:

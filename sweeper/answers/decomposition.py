@@ -183,8 +183,13 @@ def decompositions_of(
     asked = () if hyperparameter is None else (hyperparameter,)
     view = view_study(store, name, hyperparameters=asked)
     view.require_results()
-    along = view.hyperparameters[0]
-    settings = _asked(view)
+    return decomposition_in(store, view, view.hyperparameters[0])
+
+
+def decomposition_in(store: Store, view: StudyView, along: str) -> DecompositionStatement:
+    """Returns what the decompositions of a view's results say of one hyperparameter; errors are
+    those of :func:`decompositions_of`."""
+    name, settings = view.study.name, _asked(view)
     chosen = view.select(along)
     rows = chosen.rows[chosen.rows["outcome"].isin(ACCEPTED)]
     runs, damaged = _runs(store, name, rows, view.scale, along)

@@ -24,6 +24,7 @@ from sweeper.analysis import (
     Rate,
     Reference,
     ScaleGaps,
+    Speed,
     TransferQuality,
     TransferVerdict,
     asymptotic_penalties,
@@ -39,7 +40,7 @@ from sweeper.analysis import (
 from sweeper.answers.drift import DriftGroup, DriftStatement, left_out_json
 from sweeper.answers.groups import Evidence, Statement, StudyGroup, require_an_answer
 from sweeper.answers.jsonable import encoded, jsonable
-from sweeper.answers.view import view_study
+from sweeper.answers.view import StudyView, view_study
 from sweeper.errors import AnalysisRefusal
 from sweeper.store import Store
 from sweeper.words import plural
@@ -52,6 +53,13 @@ FLAWS = {
     "censored_high": "the lowest loss is at the high edge of the grid, so the optimum is a bound,",
 }
 """Flags of an optimum that bear on the constants, in the reader's words before the scales."""
+
+SPEEDS: Mapping[Speed, str] = {
+    "fast": "transfer is fast",
+    "slow": "transfer is slow",
+    "not distinguishable": "fast and slow are not distinguishable",
+}
+"""Verdicts in the reader's words."""
 
 LEAST_WIDTH = 1e-6
 """Width of an interval, as a share of its value, up to which it has none."""
@@ -405,14 +413,28 @@ def transfers_of(
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
     view = view_study(store, name, scale=scale, hyperparameters=wanted, horizon=horizon, each=each)
-    found = []
-    named = estimator or (SHARED if view.estimator == SHARED else "spline")
-    for column in view.hyperparameters:
-        read = partial(view.statement, column, allow_holes=allow_holes, partial=True)
-        drifts = read(estimator=named)
-        if estimator is None and any(map(_rests_on_few, drifts.groups)):
-            drifts = read(estimator=DEFAULT)  # a spline knows nothing of shapes it did not see
-        cost = run_cost(view.select(column).rows, view.scale)
-        economy = None if cost is None else Economy(cost_exponent=cost.exponent)
-        found.append(transfer_statement(drifts, reference=reference, economy=economy))
-    return found
+    return [
+        transfer_in(
+            view, column, reference=reference, estimator=estimator, allow_holes=allow_holes
+        )
+        for column in view.hyperparameters
+    ]
+
+
+def transfer_in(
+    view: StudyView,
+    column: str,
+    *,
+    reference: str = "largest",
+    estimator: str | None = None,
+    allow_holes: bool = False,
+) -> TransferStatement:
+    """Returns gaps, rates and verdicts of one hyperparameter of a view; arguments and errors are
+    those of :func:`transfers_of`."""
+    read = partial(view.statement, column, allow_holes=allow_holes, partial=True)
+    drifts = read(estimator=estimator or (SHARED if view.estimator == SHARED else "spline"))
+    if estimator is None and any(map(_rests_on_few, drifts.groups)):
+        drifts = read(estimator=DEFAULT)  # a spline knows nothing of shapes it did not see
+    cost = run_cost(view.select(column).rows, view.scale)
+    economy = None if cost is None else Economy(cost_exponent=cost.exponent)
+    return transfer_statement(drifts, reference=reference, economy=economy)

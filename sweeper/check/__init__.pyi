@@ -2,6 +2,7 @@
 
 from .archive import checked as checked
 from .archive import require_check as require_check
+from .archive import stored_checks as stored_checks
 from .measured import Measured as Measured
 from .measured import Model as Model
 from .measuring import CheckRequest as CheckRequest

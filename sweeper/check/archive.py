@@ -4,12 +4,14 @@ seeds, and read again after that."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from sweeper.check.measured import Measured
 from sweeper.check.measuring import FORMAT, CheckRequest, measured_study
-from sweeper.check.statement import CheckStatement, as_csv, statement_of
-from sweeper.errors import RequestError
+from sweeper.check.statement import CheckStatement, VariantCheck, as_csv, statement_of
+from sweeper.errors import DataError, RequestError
 from sweeper.store import Paths
 from sweeper.study import Study
 
@@ -73,6 +75,35 @@ def _stored(paths: Paths, name: str) -> Sequence[Measured] | None:
         return [Measured.from_json(each) for each in document["measured"]]
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def stored_checks(
+    document: Mapping[str, Any], paths: Paths
+) -> dict[str, VariantCheck | str | None]:
+    """Returns the check of each variant of a study as it stands, where one was made with the
+    study's own steps and seeds: None where none is kept, text where none can be, with the reason.
+
+    Args:
+        document: the sections of the study.
+        paths: where files are kept.
+    """
+    try:
+        study = Study.from_document(document)
+        asked = study.check
+        whole = CheckRequest(study=study, steps=asked.steps, seeds=asked.seeds)
+    except RequestError as fault:
+        return dict.fromkeys(document.get("variants") or ("default",), str(fault))
+    found: dict[str, VariantCheck | str | None] = dict.fromkeys(study.variants)
+    # Of all together, of those that the study names, or of one alone.
+    for names in (*((name,) for name in study.variants), asked.variants, ()):
+        try:
+            measured = _stored(paths, replace(whole, variants=names).name())
+        except (RequestError, DataError) as fault:
+            found.update({name: str(fault) for name in names if len(names) == 1})
+        else:
+            statement = statement_of(study.name, measured or (), steps=0, seeds=0)
+            found.update({each.variant: each for each in statement.variants})
+    return found
 
 
 def require_check(

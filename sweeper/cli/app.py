@@ -25,6 +25,7 @@ from sweeper.cli.decompose import decompose
 from sweeper.cli.doctor import doctor
 from sweeper.cli.drift import drift
 from sweeper.cli.event_log import log_event, speaks_json
+from sweeper.cli.explain import explain
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
 from sweeper.cli.plan import init, plan, schema
@@ -91,8 +92,8 @@ def _root(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
-    *(compare, transfer, decompose, advise, fit, predict, retry, prune, verify, move_store),
-    *(doctor, watch, stop, pause, resume, submit, jobs),
+    *(explain, compare, transfer, decompose, advise, fit, predict, retry, prune, verify),
+    *(move_store, doctor, watch, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""
 

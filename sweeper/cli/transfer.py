@@ -49,14 +49,6 @@ if TYPE_CHECKING:
     )
 
 
-VERDICTS = {
-    "fast": "transfer is fast",
-    "slow": "transfer is slow",
-    "not distinguishable": "fast and slow are not distinguishable",
-}
-"""Verdicts in the reader's words."""
-
-
 class ReferenceName(StrEnum):
     """What gaps are measured from."""
 
@@ -175,6 +167,8 @@ def _gap(gap: Gap) -> str:
 
 
 def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
+    from sweeper.answers import SPEEDS
+
     verdict = group.verdict
     words = {"a": "alpha (a)", "b": "beta (b)", "c": "rate of c"}
     rates = [f"{words[name]} {_rate(rate)}" for name, rate in group.rates.items()]
@@ -193,7 +187,7 @@ def _sentences(statement: TransferStatement, group: Transfer) -> list[str]:
     if laws:
         said.append(f"{'loss' if sign > 0 else statement.metric}: {'; '.join(laws)}")
     said.append(f"quality: {', '.join(_quality(group, sign))}")
-    said.append(f"verdict: {VERDICTS[verdict.speed]}: {verdict.why}")
+    said.append(f"verdict: {SPEEDS[verdict.speed]}: {verdict.why}")
     said.append(
         f"better than tuning directly: {verdict.useful}; asymptotically free: {_free(group)}"
     )

@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sweeper
-from sweeper.answers import DIFFERENT_LENGTHS, StudyView, view_study
+from sweeper.answers import DIFFERENT_LENGTHS, Explainer, Explanation, StudyView, view_study
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.report.figures import ANSWER, DETAILS, Picture, draw_pictures
@@ -42,6 +42,7 @@ class Chapter:
         sentences: the answer: verdicts, drifts, refusals.
         figures: drift and loss, shown before the tables.
         tables: the numbers.
+        explanations: whether it transfers, how fast, why and what next, of each group.
         details: further figures, shown after the tables.
     """
 
@@ -50,6 +51,7 @@ class Chapter:
     sentences: list[Sentence]
     figures: list[Picture]
     tables: list[PageTable]
+    explanations: list[Explanation]
     details: list[Picture]
 
 
@@ -145,9 +147,12 @@ def section_of(store: Store, view: StudyView, folder: Folder, *, allow_holes: bo
     notices = list(_unfinished(view))
     answers, refusals = _answers(view, allow_holes=allow_holes)
     chapters: list[Chapter] = []
+    explainer = Explainer(store, view, allow_holes=allow_holes) if answers else None
     for data in answers:
         curves, warnings = _training(store, data)
-        chapters.append(_chapter(replace(data, curves=curves), folder, stem))
+        assert explainer is not None
+        explanations = list(explainer.explained(data.statement))
+        chapters.append(_chapter(replace(data, curves=curves), explanations, folder, stem))
         notices += [*data.statement.notes, *_lengths(data), *warnings]
     return Section(
         anchor=stem,
@@ -199,13 +204,16 @@ def _unfinished(view: StudyView) -> Iterator[str]:
         )
 
 
-def _chapter(data: ReportData, folder: Folder, stem: str) -> Chapter:
+def _chapter(
+    data: ReportData, explanations: list[Explanation], folder: Folder, stem: str
+) -> Chapter:
     return Chapter(
         hyperparameter=data.hyperparameter,
         bottom_line=data.statement.bottom_line,
         sentences=sentences(data),
         figures=draw_pictures(ANSWER, data, folder, stem),
         tables=page_tables(data),
+        explanations=explanations,
         details=draw_pictures(DETAILS, data, folder, stem),
     )
 
