@@ -99,6 +99,8 @@ from .transfer.advice import Advice as Advice
 from .transfer.advice import KnownOptimum as KnownOptimum
 from .transfer.advice import Landscape as Landscape
 from .transfer.advice import Movement as Movement
+from .transfer.advice import Option as Option
+from .transfer.advice import action_words as action_words
 from .transfer.advice import advise as advise
 from .transfer.economy import Economy as Economy
 from .transfer.economy import Growth as Growth

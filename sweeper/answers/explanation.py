@@ -6,6 +6,7 @@ check and the advice for a budget say of one group.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from sweeper.answers.advice import BudgetAdvice, Constants, advice_in
 from sweeper.answers.decomposition import Decomposed, decomposition_in
 from sweeper.answers.drift import DriftGroup, DriftStatement
 from sweeper.answers.groups import Statement, StudyGroup
-from sweeper.answers.jsonable import encoded, jsonable
+from sweeper.answers.jsonable import encoded
 from sweeper.answers.reasoning import Findings, Reasoning, reasoned
 from sweeper.answers.transfer import NoTransfer, Transfer, transfer_in
 from sweeper.answers.view import StudyView, view_study
@@ -54,7 +55,6 @@ class Explanation(StudyGroup):
         rates = {} if transfer is None else transfer.rates
         verdict = None if transfer is None else transfer.verdict
         drift, leading = found.group.drift, found.leading
-        advised = found.advice and found.advice.advice
         return {
             **encoded(self, "variant settings hyperparameter bottom_line=said.bottom_line"),
             "transfers": {
@@ -76,8 +76,8 @@ class Explanation(StudyGroup):
                 "said": list(said.why),
             },
             "next": {
-                "recommended": advised and advised.best.strategy,
-                "proxy": jsonable(advised.best.proxy) if advised else None,
+                "recommended": found.option and found.option.strategy,
+                "proxy": found.option and found.option.proxy,
                 "said": list(said.next),
             },
         }
@@ -126,6 +126,7 @@ def explanations_of(
 
     Raises:
         UnknownNameError: there is no such study or hyperparameter.
+        RequestError: target or flops are out of range.
         AnalysisRefusal: there is no result yet, or no group has an optimum.
     """
     wanted = () if hyperparameter is None else (hyperparameter,)
@@ -166,6 +167,14 @@ class Explainer:
         self._given = target is not None, flops is not None
         self.target = 2 * float(view.trials[view.scale].max()) if target is None else target
         self.flops = _flops(view) if flops is None else flops
+        largest = float(view.trials[view.scale].max())
+        if not (math.isfinite(self.target) and self.target > largest):
+            raise RequestError(
+                f"--target {self.target:g} is not above {largest:g}, the largest {view.scale} of "
+                "the study; advice is for larger ones"
+            )
+        if self.flops is not None and not (math.isfinite(self.flops) and self.flops > 0):
+            raise RequestError(f"--flops {self.flops:g}: a positive number is due, such as 1e18")
         study = view.study
         self._imported = study.workload == IMPORTED
         try:
@@ -184,10 +193,11 @@ class Explainer:
             findings = Findings(
                 drifts=drifts,
                 group=group,
-                transfer=transfers if isinstance(transfers, str) else transfers[group.label],
+                transfer=transfers[group.label],
                 decomposed=decomposed if isinstance(decomposed, str) else _of(decomposed, group),
                 check=self._checks.get(group.variant, NO_MODELS),
                 advice=advised.get(group.label),
+                target=self.target,
                 budget=self._budget_words(drifts.scale),
                 theory=self._card.theory if isinstance(self._card, HasTheory) else "",
             )
@@ -199,12 +209,10 @@ class Explainer:
                 said=reasoned(findings),
             )
 
-    def _transfers(self, drifts: DriftStatement) -> dict[str, Transfer | NoTransfer] | str:
-        """Returns gaps and rates by group, or why there are none."""
-        try:
-            found = transfer_in(self._view, drifts.hyperparameter, allow_holes=self._holes)
-        except AnalysisRefusal as refusal:
-            return str(refusal)
+    def _transfers(self, drifts: DriftStatement) -> dict[str, Transfer | NoTransfer]:
+        """Returns gaps and rates by group."""
+        column, holes = drifts.hyperparameter, self._holes
+        found = transfer_in(self._view, column, allow_holes=holes, partial=True)
         return {group.label: group for group in found.groups}
 
     def _decomposed(self, drifts: DriftStatement) -> Sequence[Decomposed] | str:
@@ -229,11 +237,11 @@ class Explainer:
 
     def _budget_words(self, scale: str) -> str:
         """Returns what is advised for, and where that comes from."""
-        target = f"{scale} {self.target:g}{'' if self._given[0] else ', twice the largest,'}"
         if self.flops is None:
             return ""
-        cost = "" if self._given[1] else ", what the study itself took"
-        return f"for {target} on {self.flops:.3g} FLOPs{cost}"
+        target = "" if self._given[0] else ", twice the largest"
+        cost = "" if self._given[1] else ", which the study itself took"
+        return f"for {scale} {self.target:g}{target}, and {self.flops:.3g} FLOPs{cost}"
 
 
 def _flops(view: StudyView) -> float | None:

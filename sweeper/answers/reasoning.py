@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from sweeper.analysis import to_do
+from sweeper.analysis import Gap, Option, action_words, to_do
 from sweeper.answers.advice import BudgetAdvice
 from sweeper.answers.bottom_line import course, moves_words, of_drift, slope_words, why_no_drift
 from sweeper.answers.decomposition import Decomposed
@@ -39,6 +39,9 @@ CHECKS: Mapping[str, str] = {
 NAMED = 3
 """Causes of a failed check that are told."""
 
+PREDICTED = ("width", "depth", "params", "tokens")
+"""Scales that ``sweeper predict`` has an option for."""
+
 CURE = "to settle it: "
 """What stands before the cure in the reason of a verdict."""
 
@@ -49,7 +52,7 @@ class Leading:
 
     Attributes:
         low, high: least and largest kappa.
-        of: directions at the smallest scale.
+        of: directions at the largest of these scales.
         alike: up to which k the top-k curves of every scale are those of the largest.
     """
 
@@ -81,18 +84,29 @@ class Findings:
         decomposed: the change of the loss by direction.
         check: the coordinate check; None where none is kept.
         advice: for the budget; None where the cost of a run is not known.
-        budget: what is advised for, in words.
+        target: the scale that is advised for.
+        budget: that and what it may cost, in words.
         theory: what is known of the workload without measuring; empty where nothing is.
     """
 
     drifts: DriftStatement
     group: DriftGroup
-    transfer: Transfer | NoTransfer | str
+    transfer: Transfer | NoTransfer
     decomposed: Decomposed | str
     check: VariantCheck | str | None
     advice: BudgetAdvice | None
+    target: float
     budget: str = ""
     theory: str = ""
+
+    @property
+    def option(self) -> Option | None:
+        """What to do with the budget: the optimum found already, where it transfers and nothing
+        is better beyond the noise, or the best; None without advice."""
+        advice = None if self.advice is None else self.advice.advice
+        if advice is None:
+            return None
+        return advice.best if _transfers(self.group) == "no" else advice.known or advice.best
 
     @cached_property
     def leading(self) -> Leading | None:
@@ -106,7 +120,7 @@ class Findings:
         return Leading(
             low=min(int(kappa.k.min()) for kappa in kappas),
             high=max(int(kappa.k.max()) for kappa in kappas),
-            of=int(small[0].phi.shape[1]),
+            of=int(small[-1].phi.shape[1]),
             alike=min(each.alike_to or 0 for each in small),
         )
 
@@ -138,8 +152,10 @@ class Reasoning:
 def reasoned(found: Findings) -> Reasoning:
     """Returns what findings come to."""
     ahead = tuple(_next(found))
-    clauses = [_moves(found), _speed(found), _checked(found)]
-    said = "; ".join((*filter(None, clauses), f"next: {_first(found, ahead)}"))
+    step = ahead[0].partition(": expected loss")[0].partition(";")[0]
+    said = "; ".join(
+        filter(None, (_moves(found), _speed(found), _checked(found), f"next: {step}"))
+    )
     return Reasoning(
         bottom_line=f"{said[0].upper()}{said[1:]}.",
         transfers=_transfers(found.group),
@@ -174,7 +190,8 @@ def _moves(found: Findings) -> str:
     size = f" ({slope_words(group)})"
     if not group.verdicts:
         goes = moves_words(course(group), best, with_article(drifts.scale))
-        return f"{goes}{under}{size}"
+        harmless = _transfers(group) == "yes" and course(group) != "does not move"
+        return f"{goes}{under}{size}{', too little to matter' if harmless else ''}"
     held = [v.claim.exponent for v in group.verdicts if v.ruling == "holds"]
     still = {*(held or [v.claim.exponent for v in group.verdicts])} == {0.0}
     bare = "stay put" if still else "move as claimed"
@@ -199,47 +216,51 @@ def _speed(found: Findings) -> str:
     if leading is None:
         return said
     if leading.shared and transfer.verdict.speed == "fast":
-        return f"{said} because {leading.words}, alike at every {found.drifts.scale}, decide it"
+        alike = f"alike at every {found.drifts.scale}"
+        return f"{said} because {leading.words}, {alike}, decide the optimum"
     alike = f"the first {leading.alike} are" if leading.alike else "not even the first is"
-    return f"{said}; {leading.words} decide it, and {alike} alike at every {found.drifts.scale}"
+    decide = f"{leading.words} decide the optimum, of which {alike}"
+    return f"{said}; {decide} alike at every {found.drifts.scale}"
 
 
 def _checked(found: Findings) -> str:
     if isinstance(found.check, str):
         return ""
-    return "it is not checked" if found.check is None else CHECKS[found.check.verdict]
-
-
-def _first(found: Findings, ahead: tuple[str, ...]) -> str:
-    """Returns the first step without what stands beside it."""
-    return ahead[0].partition(": expected loss")[0]
+    return "its rule is not checked" if found.check is None else CHECKS[found.check.verdict]
 
 
 def _does(found: Findings) -> Iterator[str]:
     drifts, group = found.drifts, found.group
     said = of_drift(drifts.hyperparameter, drifts.scale, drifts.metric, [group], drifts.tuned)
     yield said.removesuffix(".")
-    if group.refused is not None:
+    if group.refused is not None and not group.left_out:
         yield f"no drift: {group.refused}"
-    yield from (f"{v.claim.exponent:g}: {v.why}" for v in group.verdicts if CURE in v.why)
+    yield from (f"claim {v.claim.exponent:g}: {v.why}" for v in group.verdicts if CURE in v.why)
 
 
 def _fast(found: Findings) -> Iterator[str]:
     transfer = found.transfer
     if not isinstance(transfer, Transfer):
-        why = transfer if isinstance(transfer, str) else transfer.refused
-        yield f"not known: {why}"
+        yield f"not known{f': {transfer.refused}' if found.group.drift else ', without a drift'}"
         return
     verdict, first = transfer.verdict, transfer.rows[0]
     yield f"{SPEEDS[verdict.speed]}: {verdict.why}"
-    cost = "is unknown" if math.isnan(first.c.value) else f"costs {first.c.value:.2g} (c)"
     yield (
-        f"at {found.drifts.scale} {first.scale:g} the tuned {found.drifts.metric} is "
-        f"{first.a.value:.2g} (a) and the best {found.drifts.hyperparameter} {first.b.value:.2g} "
-        f"octaves (b) off those of the largest, where its setting {cost}"
+        f"from {found.drifts.scale} {first.scale:g} to the largest: {found.drifts.metric} gap a "
+        f"{_gap(first.a)}, gap b of the best {found.drifts.hyperparameter} "
+        f"{_gap(first.b, ' octaves')}, cost of transfer c {_gap(first.c)}"
     )
     yield f"better than tuning directly: {verdict.useful}; asymptotically free: {verdict.free}"
     yield from transfer.warnings
+
+
+def _gap(gap: Gap, unit: str = "") -> str:
+    if math.isnan(gap.value):
+        return "not measured"
+    if math.isinf(gap.value):
+        return "infinite, since it diverges"
+    floor = f"within its noise of {gap.floor:.2g}"
+    return f"{f'{gap.value:.2g}' if gap.value else floor}{unit}"
 
 
 def _why(found: Findings) -> Iterator[str]:
@@ -258,7 +279,8 @@ def _why(found: Findings) -> Iterator[str]:
         measured = check.measured
         sizes = f"{measured.scale} {measured.sizes[0]:g} to {measured.sizes[-1]:g}"
         named = f": {'; '.join(check.named[:NAMED])}" if check.named else ""
-        yield f"{CHECKS[check.verdict]} over {sizes}{named}"
+        keep = ", updates and activations keep their size" if check.verdict == "pass" else ""
+        yield f"{CHECKS[check.verdict]} over {sizes}{keep}{named}"
         if check.verdict == "inconclusive":
             yield f"more seeds settle the check: sweeper check {study} --seeds 10"
 
@@ -273,13 +295,17 @@ def _directions(found: Findings) -> Iterator[str]:
         yield f"by direction: one {scale} is decomposed, and nothing to compare it with"
         return
     if leading is not None:
+        alike = f"those of the first {leading.alike} are" if leading.alike else "none is"
         yield (
-            f"{leading.words} decide the optimum at {scale} below {largest.scale:g} (kappa), and "
-            f"the curves of the first {leading.alike} are those of {scale} {largest.scale:g}"
+            f"{leading.words} decide the optimum at {scale} below {largest.scale:g} (kappa); of "
+            f"the curves of leading directions {alike} alike at {scale} {largest.scale:g}"
         )
-    unknown = [f"{scale} {each.scale:g} ({each.refused})" for each in small if each.refused]
-    if unknown:
-        yield f"how many directions decide it is not known at {listed(unknown)}"
+    unknown: dict[str, list[str]] = {}
+    for each in small:
+        if each.refused:
+            unknown.setdefault(each.refused, []).append(f"{each.scale:g}")
+    for why, scales in unknown.items():
+        yield f"how many directions decide it is not known at {scale} {listed(scales)}: {why}"
     error = max(each.error / abs(each.change[each.best]) for each in decomposed.scales)
     most = max(each.most_by for each in decomposed.scales)
     yield (
@@ -293,16 +319,26 @@ def _next(found: Findings) -> Iterator[str]:
     group, drifts = found.group, found.drifts
     if isinstance(found.check, VariantCheck) and found.check.verdict == "fail":
         yield f"mend the rule: {found.check.named[0]}"
-    bounded = [(f"{drifts.scale} {o.scale:g}", o) for o in group.optima if not o.located]
-    if group.drift is None:
-        yield to_do(bounded, few=len(group.optima) < 2) if group.optima else "finish its grid"
+    if group.drift is None and group.left_out:
+        yield f"give every {drifts.scale} an optimum; {group.refused}"
+    elif group.drift is None:
+        bounded = [(f"{drifts.scale} {o.scale:g}", o) for o in group.optima if not o.located]
+        yield to_do(bounded, few=len(group.optima) < 2)
     cures = [v.why.partition(CURE)[2] for v in group.verdicts if CURE in v.why]
     if cures and _transfers(group) == "undecided":
         yield f"settle the claim: {cures[0]}"
+    if _transfers(group) == "no":
+        yield f"follow the drift that was measured: {_predict(found)}"
     yield from _advised(found)
     transfer = found.transfer
     if isinstance(transfer, Transfer) and CURE in transfer.verdict.why:
         yield f"settle how fast it is: {transfer.verdict.why.partition(CURE)[2]}"
+
+
+def _predict(found: Findings) -> str:
+    scale = found.drifts.scale
+    asks = f"--{scale} " if scale in PREDICTED else f"--at {scale}="
+    return f"sweeper predict {found.drifts.study} {asks}{found.target:g}"
 
 
 def _advised(found: Findings) -> Iterator[str]:
@@ -313,11 +349,16 @@ def _advised(found: Findings) -> Iterator[str]:
             f"{study} --target N --flops F --run-flops F --cost-exponent 2"
         )
         return
+    if found.group.drift is None:
+        return  # what to do for a drift stands before it
     if found.advice.advice is None:
-        if found.group.drift is not None:
-            yield f"no advice {found.budget}: {found.advice.refused}"
+        yield f"no advice ({found.budget}): {found.advice.refused}"
     else:
-        first, *others = found.advice.advice.sentences
-        yield f"{found.budget}: {first}"
+        advice = found.advice.advice
+        first, *others = advice.sentences
+        if found.option is not None and found.option is not advice.best:
+            yield action_words(found.option, found.target)
+            first = f"or {first}"
+        yield f"{first} ({found.budget})"
         yield from others
     yield f"for another size or budget: sweeper explain {study} --target N --flops F"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial as bound
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,11 @@ class TransferStatement(Statement):
 
 
 def transfer_statement(
-    statement: DriftStatement, *, reference: str = "largest", economy: Economy | None = None
+    statement: DriftStatement,
+    *,
+    reference: str = "largest",
+    economy: Economy | None = None,
+    partial: bool = False,
 ) -> TransferStatement:
     """Returns gaps, rates and verdicts of every group of a drift statement.
 
@@ -147,6 +151,7 @@ def transfer_statement(
         statement: optima per group, from one estimator; the source's is ``spline``.
         reference: ``largest`` or ``limit``, see :func:`reference_of`.
         economy: cost of a run and number of hyperparameters.
+        partial: return the reasons although no group can answer.
 
     Raises:
         AnalysisRefusal: no group can answer; the message says why each.
@@ -160,7 +165,8 @@ def transfer_statement(
             groups.append(
                 NoTransfer(variant=group.variant, settings=group.settings, refused=str(refusal))
             )
-    require_an_answer(groups)
+    if not partial:
+        require_an_answer(groups)
     names = {optimum.estimator for group in statement.groups for optimum in group.optima}
     return TransferStatement(
         study=statement.study,
@@ -428,13 +434,14 @@ def transfer_in(
     reference: str = "largest",
     estimator: str | None = None,
     allow_holes: bool = False,
+    partial: bool = False,
 ) -> TransferStatement:
     """Returns gaps, rates and verdicts of one hyperparameter of a view; arguments and errors are
-    those of :func:`transfers_of`."""
-    read = partial(view.statement, column, allow_holes=allow_holes, partial=True)
+    those of :func:`transfers_of` and :func:`transfer_statement`."""
+    read = bound(view.statement, column, allow_holes=allow_holes, partial=True)
     drifts = read(estimator=estimator or (SHARED if view.estimator == SHARED else "spline"))
     if estimator is None and any(map(_rests_on_few, drifts.groups)):
         drifts = read(estimator=DEFAULT)  # a spline knows nothing of shapes it did not see
     cost = run_cost(view.select(column).rows, view.scale)
     economy = None if cost is None else Economy(cost_exponent=cost.exponent)
-    return transfer_statement(drifts, reference=reference, economy=economy)
+    return transfer_statement(drifts, reference=reference, economy=economy, partial=partial)

@@ -57,10 +57,13 @@ def explain(
     groups = [
         (
             group.label if alone else group.title,
-            [f"{head}: {said}" for head, part in group.said.parts.items() for said in part],
+            [
+                line
+                for heading, clauses in group.said.parts.items()
+                for line in (heading, *(f"- {clause}" for clause in clauses))
+            ],
         )
         for group in statement.groups
     ]
-    print_answer(title, lead, groups)
-    for line in noted(statement.notes, every=False):
-        print(line)
+    notes = [("notes", noted(statement.notes, every=False))] if statement.notes else []
+    print_answer(title, lead, [*groups, *notes])

@@ -148,6 +148,8 @@ class Advice:
         options: the best of each strategy that the budget affords, the best first.
         pays: whether tuning at a proxy beats every strategy without one.
         sentences: what to do and why.
+        known: the optimum found already, where it is no worse than the best option beyond the
+            noise of one run; else None.
     """
 
     target: float
@@ -155,6 +157,7 @@ class Advice:
     options: tuple[Option, ...]
     pays: bool
     sentences: tuple[str, ...]
+    known: Option | None = None
 
     @property
     def best(self) -> Option:
@@ -189,7 +192,13 @@ def advise(land: Landscape, *, target: float, budget: float) -> Advice:
         options=ranked,
         pays=pays,
         sentences=tuple(_sentences(land, ranked, pays, target)),
+        known=next((each for each in _near(land, ranked) if each.strategy == "keep"), None),
     )
+
+
+def _near(land: Landscape, ranked: tuple[Option, ...]) -> list[Option]:
+    """Returns the options that are no worse than the best beyond the noise, itself the first."""
+    return [*ranked[:1], *(o for o in ranked[1:] if o.excess - ranked[0].excess < land.noise)]
 
 
 def _require_sense(land: Landscape, target: float, budget: float) -> None:
@@ -291,7 +300,7 @@ def _sentences(
     land: Landscape, ranked: tuple[Option, ...], pays: bool, target: float
 ) -> Iterator[str]:
     best = ranked[0]
-    yield f"{_action(best, target)}: expected loss {best.excess:.3g} above a perfectly tuned run"
+    yield action_words(best, target)
     named = {option.strategy: option for option in ranked}
     if "direct" not in named:
         yield f"{target:g} cannot be tuned directly: {LEAST_POINTS} runs of it exceed the budget"
@@ -314,7 +323,7 @@ def _sentences(
 def _ties(land: Landscape, ranked: tuple[Option, ...]) -> Iterator[str]:
     """Yields which other option is no worse than the noise shows: one much cheaper, if any."""
     best = ranked[0]
-    near = [option for option in ranked[1:] if option.excess - best.excess < land.noise]
+    near = _near(land, ranked)[1:]
     if not near:
         return
     cheapest = min(near, key=lambda option: option.flops)
@@ -335,6 +344,12 @@ def _name(option: Option) -> str:
         "keep": "the optimum found already",
         "untuned": "the middle of the range, untuned,",
     }[option.strategy]
+
+
+def action_words(option: Option, target: float) -> str:
+    """Returns what to do, and what it is expected to leave."""
+    left = f"expected loss {option.excess:.3g} above a perfectly tuned run"
+    return f"{_action(option, target)}: {left}"
 
 
 def _action(option: Option, target: float) -> str:
