@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from matplotlib.image import imread
 from planted_studies import Planted
 
 from sweeper.answers.drift import DriftGroup
+from sweeper.answers.explanation import explanations_of
 from sweeper.answers.view import statements_of
 from sweeper.errors import AnalysisRefusal, EnvironmentFault, RequestError, UnknownNameError
 from sweeper.report.folder import Folder, slug
@@ -320,3 +322,15 @@ def test_a_rewritten_report_leaves_no_unfinished_files(tmp_path: Path) -> None:
     for text in ("one", "two"):
         assert folder.page(text).read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_the_page_says_whether_it_transfers_and_why_in_the_words_of_explain(
+    finished: Store, tmp_path: Path
+) -> None:
+    page = unescape(write_report(finished, ["planted"], tmp_path).read_text(encoding="utf-8"))
+    groups = explanations_of(finished, "planted").groups
+    assert len(groups) == 2
+    for group in groups:
+        assert f"<b>{group.label}</b>: {group.said.bottom_line}</p>" in page
+        for heading, clauses in group.said.parts.items():
+            assert f"<dt>{heading}</dt><dd>{'<br>'.join(clauses)}</dd>" in page
