@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_by_something_else_is_an_environment_fault(
     sweeper: Sweeper, study: Path, taken_port: int
 ) -> None:
     answer = sweeper("run", study, "--address", f"127.0.0.1:{taken_port}")
-    assert_refused(answer, 4, str(taken_port), "--executor inline")
+    assert_refused(answer, 4, str(taken_port), "without --address")
 
 
 def test_a_study_may_be_named_as_a_file(sweeper: Sweeper, study: Path, tmp_path: Path) -> None:

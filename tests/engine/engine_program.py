@@ -19,6 +19,9 @@ from sweeper.store.location import locate
 from sweeper.store.store import Store
 from sweeper.study.study import Study
 
+SLOTS = ("ray::Slot", "ray::sweeper ")
+"""How the process of a slot is called, before its first order and from then on."""
+
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's own, which idle for about a minute after their node was killed, and then end."""
 
@@ -120,7 +123,8 @@ class Program:
 
     def workers(self) -> list[int]:
         """Process numbers of the slots that live."""
-        return self.pids("ray::Slot")
+        found = marked_processes(self._mark)
+        return [pid for pid, line in found.items() if line.startswith(SLOTS)]
 
     def results(self) -> list[str]:
         """Keys that have a result, as another process sees the store."""

@@ -102,7 +102,7 @@ def test_a_node_that_will_be_taken_away_gives_its_trials_to_the_others(
     cluster.add_node(num_cpus=1, env_vars={FILE_VARIABLE: str(file)})
     home = cluster.head_node.node_id[:8]
     study = planted(
-        fixed={"steps": 40, "step_seconds": 0.05}, sweep={"width": [32], "seed": [0, 1]}
+        fixed={"steps": 100, "step_seconds": 0.05}, sweep={"width": [32], "seed": [0, 1]}
     )
     begun: list[str] = []
 

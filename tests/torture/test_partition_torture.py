@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import witnessed_card
-from engine_program import Program
+from engine_program import SLOTS, Program
 from engine_studies import attempts_of
 from long_form import LONG
 from torture_network import Network
@@ -106,7 +106,7 @@ def test_a_cut_network_a_dead_machine_and_a_restarted_server_cost_no_result(
 def await_work(run: Program, network: Network, witness: Witness, name: str) -> None:
     """Returns once the slots that are on a machine now have trained something."""
     until = time.monotonic() + 120
-    while not {*network.pids(name, "ray::Slot")} & {part.pid for part in witness.stretches()}:
+    while not {*network.pids(name, *SLOTS)} & {part.pid for part in witness.stretches()}:
         assert run.alive, f"the study is too short: {run.said}"
         assert time.monotonic() < until, run.said
         time.sleep(0.2)

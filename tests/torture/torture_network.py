@@ -12,9 +12,11 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from engine_program import SLOTS
 
 PORT = 6379
 OFTEN = '{"health_check_period_ms": 500, "health_check_timeout_ms": 1000}'
@@ -60,10 +62,11 @@ class Network:
         """Starts a node on a machine."""
         self._ray(name, f"--address={self.address}")
 
-    def pids(self, name: str, word: str = "") -> list[int]:
-        """Returns the processes on a machine that have a word in their command line."""
-        said = _run("ip", "netns", "pids", self._space(name)).split()
-        return [int(pid) for pid in said if word in _command_line(int(pid))]
+    def pids(self, name: str, *words: str) -> list[int]:
+        """Returns the processes on a machine that have one of some words, if any are given, in
+        their command line."""
+        said = map(int, _run("ip", "netns", "pids", self._space(name)).split())
+        return [pid for pid in said if not words or _has_one(words, _command_line(pid))]
 
     def kill(self, name: str) -> None:
         """Ends a machine."""
@@ -82,7 +85,7 @@ class Network:
     def await_silence(self, name: str) -> None:
         """Returns once nothing of a node is left but agents, which end by themselves."""
         until = time.monotonic() + 120
-        while left := [*self.pids(name, "raylet/raylet"), *self.pids(name, "ray::Slot")]:
+        while left := self.pids(name, "raylet/raylet", *SLOTS):
             assert time.monotonic() < until, [_command_line(pid) for pid in left]
             time.sleep(0.5)
 
@@ -135,6 +138,10 @@ class Network:
 def _run(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout
+
+
+def _has_one(words: Sequence[str], line: str) -> bool:
+    return any(word in line for word in words)
 
 
 def _command_line(pid: int) -> str:

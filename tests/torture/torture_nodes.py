@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from engine_program import AGENTS, MARK, marked_processes
+from engine_program import AGENTS, MARK, SLOTS, marked_processes
 
 
 class Nodes:
@@ -34,7 +34,7 @@ class Nodes:
         return {
             pid
             for pid, line in marked_processes(self.mark).items()
-            if line.startswith("ray::Slot") and _parent(pid) == parent
+            if line.startswith(SLOTS) and _parent(pid) == parent
         }
 
     def tear_off(self, node: Any) -> None:
