@@ -90,7 +90,10 @@ def stands_so(run: Program) -> bool:
     run.process.send_signal(signal.SIGSTOP)
     found = {name: len(list(run.files.root.glob(pattern))) for name, pattern in FILES.items()}
     wanted = {"curve": 2, "checkpoint": 2, "journal": 2, "database": 1, "log": 1, "index": 1}
-    if found == wanted and len(run.results()) == 2:
+    results = run.results()
+    # Those of a trial that has just ended are not gone yet.
+    left = {path.parent.name for path in run.files.root.glob(FILES["checkpoint"])} & {*results}
+    if found == wanted and len(results) == 2 and not left:
         return True
     run.process.send_signal(signal.SIGCONT)
     return False
