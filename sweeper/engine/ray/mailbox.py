@@ -118,6 +118,8 @@ class Mailbox:
         self._orders: dict[Shape, deque[Order]] = {}
         self._events: list[Event] = []
         self._held: dict[str, _Hold] = {}
+        self._last: dict[str, str] = {}  # process by slot that pulled last
+        self._dead: set[str] = set()  # processes that were reported
         self._quarantined: frozenset[str] = frozenset()
         self._leave: frozenset[str] = frozenset()
         self._draining: frozenset[str] = frozenset()
@@ -151,12 +153,17 @@ class Mailbox:
             notice: that the slot's node will be taken away, in words; None if none was given.
         """
         self._post(events)
+        if process.id in self._dead:
+            return None  # a machine that was cut off goes on for a moment; nobody would hear of it
+        self._last[slot] = process.id
         self._report_death(slot, process)
         self._held.pop(slot, None)
         deadline = _now() + patience
         while not (self._closed or self._has_to_leave(slot, process)):
             if notice is not None or process.place in self._quarantined:
                 return await self._park(slot, deadline)
+            if process.id in self._dead:
+                return None
             late = _now() >= deadline
             order = self._pick(shape, process.place, choosy=not late)
             if order is not None:
@@ -206,13 +213,16 @@ class Mailbox:
         return min(len(self._held) / POSTS_PER_SECOND, LONGEST_QUIET, self._silence / 4)
 
     async def report_death(self, slot: str, reason: str, node: bool = False) -> None:
-        """Reports the order that a dead slot held as lost, or the death of an idle slot.
+        """Reports the order that a dead slot held as lost, or the death of an idle slot; its
+        process is given no more orders.
 
         Args:
             slot: name of the slot.
             reason: what is known of its end, in words.
             node: True if its whole node is gone.
         """
+        if slot in self._last:
+            self._dead.add(self._last.pop(slot))
         if slot in self._held:
             self._report_death(slot, None, reason, node=node)
         elif slot not in self._parked:

@@ -450,6 +450,24 @@ def test_what_is_halted_while_it_waits_ends_as_stopped_and_who_holds_the_rest_is
     assert (number, other.halt) == (2, frozenset())
 
 
+def test_a_process_that_was_reported_dead_is_given_nothing_more_and_its_successor_is() -> None:
+    """A machine that was cut off goes on when it is back, until it hears that it is dead."""
+
+    async def scene() -> tuple[int | None, ...]:
+        box = Mailbox()
+        await box.exchange(orders(3), 0.0)
+        first = await pull(box, "a", "1")
+        await box.report_death("a", "its node has died", True)
+        late = await pull(box, "a", "1")
+        waits = asyncio.ensure_future(pull(box, "b", "2", shape=Shape(cpus=2), patience=9))
+        await asyncio.sleep(0)
+        await box.report_death("b", "its node has died", True)
+        await box.exchange([replace(order, shape=Shape(cpus=2)) for order in orders(1)], 0.0)
+        return first, late, await waits, await pull(box, "a", "3")
+
+    assert run(scene()) == (1, None, None, 2)
+
+
 @pytest.mark.parametrize(
     ("slots", "silence", "quiet"),
     [
