@@ -20,19 +20,16 @@ numbers at every width.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from workloads.answers import AnswerTrainer
-from workloads.settings import choice, completed, count, missing
-from workloads.workload import Config, Problem, Resolved, Setting
+from workloads.answers import AnswerCard
+from workloads.settings import choice, count
+from workloads.workload import Config, Problem, Setting
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from workloads.workload import TrainerFactory
 
     Floats = NDArray[np.float64]
 
@@ -67,7 +64,7 @@ SETTINGS = (
 )
 
 
-class LinearNetworkCard:
+class LinearNetworkCard(AnswerCard):
     """Card of the ``linear_network`` workload."""
 
     name = "linear_network"
@@ -81,63 +78,33 @@ class LinearNetworkCard:
     settings = SETTINGS
     metrics: Mapping[str, str] = {"val_loss": "Half the mean squared error on the examples."}
 
-    def problems(self, config: Config) -> list[Problem]:
-        """Returns what is missing, and more orthogonal examples than there are dimensions."""
-        absent = missing(SETTINGS, config)
-        if absent:
-            return [Problem(keys=(name,), message=f"{name} is required") for name in absent]
-        full = completed(SETTINGS, config)
-        problems = []
-        if full["inputs"] == "orthogonal" and full["samples"] > full["dim"]:
-            problems.append(
-                Problem(
-                    keys=("samples", "dim"),
-                    message=f"{full['samples']} orthogonal examples need as many dimensions, and "
-                    f"dim is {full['dim']}; raise dim or take fewer samples",
-                )
+    def faults(self, config: Config) -> Iterator[Problem]:
+        """Yields more orthogonal examples than dimensions, and too narrow coupled draws."""
+        if config["inputs"] == "orthogonal" and config["samples"] > config["dim"]:
+            yield Problem(
+                keys=("samples", "dim"),
+                message=f"{config['samples']} orthogonal examples need as many dimensions, and "
+                f"dim is {config['dim']}; raise dim or take fewer samples",
             )
-        if full["draws"] == "coupled" and full["width"] < full["samples"]:
-            problems.append(
-                Problem(
-                    keys=("width", "samples"),
-                    message=f"coupled draws need a width of at least the {full['samples']} "
-                    f"samples, and it is {full['width']}; take draws: independent or fewer "
-                    "samples",
-                )
+        if config["draws"] == "coupled" and config["width"] < config["samples"]:
+            yield Problem(
+                keys=("width", "samples"),
+                message=f"coupled draws need a width of at least the {config['samples']} "
+                f"samples, and it is {config['width']}; take draws: independent or fewer samples",
             )
-        return problems
 
-    def resolve(self, config: Config) -> Resolved:
-        """Returns the completed config; FLOPs are those of training the matrices."""
-        full = completed(SETTINGS, config)
-        width, samples, steps = full["width"], full["samples"], full["steps"]
-        flops = 6.0 * steps * samples * width * width
-        derived = {"params": width * (width + full["dim"] + 1), "steps": steps}
-        return Resolved(config=full, derived={**derived, "tokens": samples, "flops": flops})
+    def costs(self, config: Config) -> Mapping[str, float]:
+        """Returns the costs; FLOPs are those of training the matrices."""
+        width, samples = config["width"], config["samples"]
+        flops = 6.0 * config["steps"] * samples * width * width
+        return {"params": width * (width + config["dim"] + 1), "tokens": samples, "flops": flops}
 
-    def data_fingerprint(self, config: Config) -> str:
-        """Returns ``none``: there are no files; examples are the same for all seeds."""
-        return "none"
-
-    def pack_size(self, config: Config, device: str) -> int:
-        """Returns 16: starting costs more than an answer."""
-        return 16
-
-    def trainer(self) -> TrainerFactory:
-        """Returns the factory of a trainer that knows the answer."""
-        return partial(AnswerTrainer, loss_of)
-
-
-def loss_of(config: Config, seed: int) -> float:
-    """Returns the loss of a canonical config after its steps; infinite where it blows up."""
-    import numpy as np
-
-    inputs, labels = examples(config)
-    make = coupled if config["draws"] == "coupled" else independent
-    matrix, errors = make(inputs, labels, config["width"], seed)
-    return after_steps(
-        np.asarray(matrix), errors, rate=config["learning_rate"], steps=config["steps"]
-    )
+    def loss_of(self, config: Config, seed: int) -> float:
+        """Returns the loss of a canonical config after its steps; infinite where it blows up."""
+        inputs, labels = examples(config)
+        make = coupled if config["draws"] == "coupled" else independent
+        matrix, errors = make(inputs, labels, config["width"], seed)
+        return after_steps(matrix, errors, rate=config["learning_rate"], steps=config["steps"])
 
 
 def examples(config: Config) -> tuple[Floats, Floats]:

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from workloads.answers import AnswerTrainer
-from workloads.settings import choice, completed, count, missing, positive
-from workloads.workload import Config, Problem, Resolved, Setting
+from workloads.answers import AnswerCard
+from workloads.settings import choice, count, positive
+from workloads.workload import Config, Setting
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from workloads.workload import TrainerFactory
 
     Floats = NDArray[np.float64]
 
@@ -55,7 +53,7 @@ SETTINGS = (
 )
 
 
-class RandomFeaturesCard:
+class RandomFeaturesCard(AnswerCard):
     """Card of the ``random_features`` workload."""
 
     name = "random_features"
@@ -68,40 +66,18 @@ class RandomFeaturesCard:
     settings = SETTINGS
     metrics: Mapping[str, str] = {"val_loss": "Mean squared error with the labels' noise."}
 
-    def problems(self, config: Config) -> list[Problem]:
-        """Returns what is missing; every combination of given settings is fine."""
-        return [
-            Problem(keys=(name,), message=f"{name} is required")
-            for name in missing(SETTINGS, config)
-        ]
+    def costs(self, config: Config) -> Mapping[str, float]:
+        """Returns the costs; FLOPs are those of the features and of the fit."""
+        width, samples = config["width"], config["samples"]
+        flops = 2.0 * width * samples * (config["dim"] + samples) + samples**3 / 3
+        return {"params": width, "tokens": samples, "flops": flops}
 
-    def resolve(self, config: Config) -> Resolved:
-        """Returns the completed config; FLOPs are those of the features and of the fit."""
-        full = completed(SETTINGS, config)
-        width, samples = full["width"], full["samples"]
-        flops = 2.0 * width * samples * (full["dim"] + samples) + samples**3 / 3
-        derived = {"params": width, "steps": 1, "tokens": samples, "flops": flops}
-        return Resolved(config=full, derived=derived)
-
-    def data_fingerprint(self, config: Config) -> str:
-        """Returns ``none``: examples are drawn from the seed."""
-        return "none"
-
-    def pack_size(self, config: Config, device: str) -> int:
-        """Returns 16: starting costs more than an answer."""
-        return 16
-
-    def trainer(self) -> TrainerFactory:
-        """Returns the factory of a trainer that knows the answer."""
-        return partial(AnswerTrainer, loss_of)
-
-
-def loss_of(config: Config, seed: int) -> float:
-    """Returns the risk of a canonical config; the seed counts in the form ``sampled`` alone."""
-    if config["form"] == "sampled":
-        return sampled_risk(config, seed)
-    psi = config["width"] / config["dim"]
-    return limit_risk(config["ridge"], psi, config["samples"] / config["dim"], config["noise"])
+    def loss_of(self, config: Config, seed: int) -> float:
+        """Returns the risk; the seed counts in the form ``sampled`` alone."""
+        if config["form"] == "sampled":
+            return sampled_risk(config, seed)
+        psi, samples = config["width"] / config["dim"], config["samples"] / config["dim"]
+        return limit_risk(config["ridge"], psi, samples, config["noise"])
 
 
 @lru_cache(maxsize=1)

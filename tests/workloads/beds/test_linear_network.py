@@ -17,7 +17,6 @@ from workloads.beds.linear_network import (
     examples,
     independent,
     limit,
-    loss_of,
 )
 from workloads.workload import Member
 
@@ -42,7 +41,7 @@ def test_the_closed_form_is_what_gradient_descent_does() -> None:
         (gradient,) = torch.autograd.grad(loss(), middle)
         with torch.no_grad():
             middle -= 3.0 * gradient
-    assert loss_of(config, 7) == pytest.approx(loss().item(), rel=1e-12)
+    assert LINEAR_NETWORK.loss_of(config, 7) == pytest.approx(loss().item(), rel=1e-12)
 
 
 def test_coupled_draws_have_the_distribution_of_networks() -> None:

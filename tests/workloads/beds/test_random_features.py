@@ -14,7 +14,6 @@ from workloads.beds.random_features import (
     hermite,
     limit_optimum,
     limit_risk,
-    loss_of,
     sampled_risk,
 )
 
@@ -73,7 +72,7 @@ def test_models_that_are_drawn_and_fitted_have_the_risk_of_the_limit(ridge: floa
 def test_widths_of_one_seed_share_their_examples_and_no_two_seeds_do() -> None:
     def risk(width: int, seed: int) -> float:
         settings = {"width": width, "ridge": 0.3, "form": "sampled", "dim": 20, "samples": 80}
-        return loss_of(RANDOM_FEATURES.resolve(settings).config, seed)
+        return RANDOM_FEATURES.loss_of(RANDOM_FEATURES.resolve(settings).config, seed)
 
     assert risk(40, 0) == risk(40, 0) != risk(40, 1)
     near, far = abs(risk(4000, 0) - risk(8000, 0)), abs(risk(4000, 0) - risk(4000, 1))
