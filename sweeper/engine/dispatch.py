@@ -377,12 +377,14 @@ class Dispatcher:
         if outcome.kind == "stopped" and outcome.error is not None:
             self._break(f"a worker had to stop: {outcome.error}")
         self._record(outcome)
+        # Asked without the lock, which the lease keeper takes: a bucket may be away for minutes.
+        kept = self._paths.kept_step(outcome.key) if outcome.kind == "stopped" else 0
         with self._lock:
             flight = self._flying.get(event.order)
             trial = None if flight is None else flight.trials.pop(outcome.key, None)
             if flight is None or trial is None:
                 return
-            self._judge(outcome, trial, flight)
+            self._judge(outcome, trial, flight, kept)
             self._land(event.order, flight)
 
     def _land(self, number: int, flight: Flight) -> None:
@@ -394,7 +396,7 @@ class Dispatcher:
         if flight.again:
             self._again([Pack(shape=flight.order.shape, trials=tuple(flight.again))])
 
-    def _judge(self, outcome: Outcome, trial: Trial, flight: Flight) -> None:
+    def _judge(self, outcome: Outcome, trial: Trial, flight: Flight, kept: int) -> None:
         """Decides whether a trial that has ended runs again."""
         place, shape = flight.place, flight.order.shape
         if outcome.accepted:
@@ -404,9 +406,7 @@ class Dispatcher:
         elif outcome.kind == "stopped":
             excused = flight.slot in self._excused or trial.key in self._halting
             self._halting.discard(trial.key)
-            if excused or self._retries.after_stop(
-                trial.key, kept=self._paths.kept_step(trial.key)
-            ):
+            if excused or self._retries.after_stop(trial.key, kept=kept):
                 flight.again.append(trial)
         elif outcome.kind in FAILED:
             asked = self.health.failed(place, trial.key)
@@ -449,6 +449,10 @@ class Dispatcher:
         """Closes the attempts of a lost order and puts its trials back, each alone, unless they
         lost their workers too often; returns the ends of those."""
         with self._lock:
+            flight = self._flying.get(event.order)
+            keys = [] if flight is None else [*flight.trials]
+        kept = {key: self._paths.kept_step(key) for key in keys}  # without the lock, as above
+        with self._lock:
             flight = self._flying.pop(event.order, None)
             if flight is None:
                 return []
@@ -460,9 +464,7 @@ class Dispatcher:
                     self.health.failed(flight.place, key)
             attempts = {task.key: task.attempt for task in order.tasks}
             outcomes = [
-                self._retries.after_loss(
-                    key, attempts[key], event, kept=self._paths.kept_step(key)
-                )
+                self._retries.after_loss(key, attempts[key], event, kept=kept[key])
                 for key in trials
             ]
             avoid = frozenset() if event.node else frozenset({flight.place})

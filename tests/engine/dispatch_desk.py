@@ -36,12 +36,14 @@ class Desk:
         return {key: self.attempts[key] for key in free}
 
 
-def dispatcher(desk: Desk, packs: Sequence[Pack], **options: Any) -> Dispatcher:
+def dispatcher(
+    desk: Desk, packs: Sequence[Pack], *, files: LocalFiles | None = None, **options: Any
+) -> Dispatcher:
     return Dispatcher(
         packs,
         claim=desk.claim,
         workload="planted",
-        paths=Paths(LocalFiles(Path("/nowhere"))),
+        paths=Paths(files or LocalFiles(Path("/nowhere"))),
         record=desk.recorded.append,
         observe=desk.seen.append,
         ordered=desk.ordered.append,

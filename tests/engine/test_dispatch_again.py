@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from dispatch_desk import SHAPE, Desk, begin, dispatcher, finish, keys
 from engine_studies import packs_of, planted
 
-from sweeper.engine.messages import Leaving, Shape
+from sweeper.engine.messages import Ended, Event, Leaving, Lost, Order, Shape
 from sweeper.engine.policy import MAX_ACCIDENTS
+from sweeper.outcome import Outcome
+from sweeper.store.files.local import LocalFiles
 
 
 def test_a_place_that_fails_many_trials_at_once_does_not_end_the_run_before_it_is_judged() -> None:
@@ -116,3 +121,46 @@ def test_what_another_controller_has_taken_over_is_dropped_and_comes_back_if_it_
     assert office.leased_by_others.keys == {lost}
     office.come_back([lost])
     assert lost in keys(office.take(SHAPE, 10))
+
+
+class FarFiles(LocalFiles):
+    """A bucket that answers no listing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def names(self, folder: str) -> list[str]:
+        self.asked.set()
+        assert self.answers.wait(30)
+        return super().names(folder)
+
+
+def stopped(order: Order) -> Event:
+    task = order.tasks[0]
+    outcome = Outcome(key=task.key, attempt=task.attempt, kind="stopped")
+    return Ended(order=order.number, outcome=outcome)
+
+
+def lost(order: Order) -> Event:
+    return Lost(order=order.number, reason="its node is gone", node=True)
+
+
+@pytest.mark.parametrize("end", [stopped, lost])
+def test_leases_are_kept_while_the_checkpoints_of_what_ended_are_asked_for(end) -> None:
+    files = FarFiles()
+    office = dispatcher(Desk(), packs_of(planted()), files=files)
+    first, second = office.take(SHAPE, 2)
+    ending = threading.Thread(target=office.handle, args=[end(first)], daemon=True)
+    ending.start()
+    assert files.asked.wait(30)
+    held = list[set[str]]()
+    keeper = threading.Thread(target=lambda: held.append(office.held()), daemon=True)
+    keeper.start()
+    keeper.join(5)
+    waited = keeper.is_alive()
+    files.answers.set()
+    ending.join(30)
+    assert not waited
+    assert held[0] >= {*keys([second])}
+    assert keys(office.take(SHAPE)) == keys([first]), "it waits again"
