@@ -75,6 +75,16 @@ def await_workers(run: Program, killed: set[int]) -> list[int]:
     return found
 
 
+def at_work(run: Program, witness: Witness) -> list[int]:
+    """Returns the processes of slots that have begun a trial, once there are any."""
+    until = time.monotonic() + 90
+    while not (found := {*run.workers()} & {part.pid for part in witness.stretches()}):
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.05)
+    return sorted(found)
+
+
 def await_trials(run: Program, witness: Witness, pid: int, count: int) -> None:
     """Returns once a slot has begun so many trials."""
     until = time.monotonic() + 90
@@ -90,8 +100,7 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on_elsewhere(
     study = small_study(12)
     run = program(study, "ray", options=["--hang-seconds", str(HANG_SECONDS)])
     run.start()
-    pid = instants("hanging").choice(await_workers(run, set()))
-    await_trials(run, witness, pid, 1)
+    pid = instants("hanging").choice(at_work(run, witness))
     os.kill(pid, signal.SIGSTOP)
     assert run.wait(180) == 0, run.said
     sound(run, {0})
