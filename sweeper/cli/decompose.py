@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import JsonOption, StoreOption, StudyName, name_of, named, open_store
+from sweeper.cli.options import (
+    HyperparameterOption,
+    JsonOption,
+    StoreOption,
+    StudyName,
+    name_of,
+    open_store,
+)
 from sweeper.cli.text import Said, grid, noted, print_answer, print_json
 from sweeper.words import plural
 
@@ -28,13 +35,7 @@ if TYPE_CHECKING:
 def decompose(
     study: StudyName,
     store: StoreOption = None,
-    hyperparameter: Annotated[
-        str | None,
-        named(
-            "--hyperparameter --hp",
-            "Which one (default: those of the claims, else the first swept).",
-        ),
-    ] = None,
+    hyperparameter: HyperparameterOption = None,
     output: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write figures there.")
     ] = None,

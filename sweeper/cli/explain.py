@@ -8,11 +8,11 @@ import typer
 
 from sweeper.cli.options import (
     HolesOption,
+    HyperparameterOption,
     JsonOption,
     StoreOption,
     StudyName,
     name_of,
-    named,
     open_store,
 )
 from sweeper.cli.text import noted, print_answer, print_json
@@ -21,13 +21,7 @@ from sweeper.cli.text import noted, print_answer, print_json
 def explain(
     study: StudyName,
     store: StoreOption = None,
-    hyperparameter: Annotated[
-        str | None,
-        named(
-            "--hyperparameter --hp",
-            "Which one (default: those of the claims, else the first swept).",
-        ),
-    ] = None,
+    hyperparameter: HyperparameterOption = None,
     target: Annotated[
         float | None,
         typer.Option(help="Scale of the model wanted next (default: twice the largest)."),

@@ -63,7 +63,7 @@ class ModelChoice(StrEnum):
     offset = "offset"
 
 
-HyperparameterOption = Annotated[
+HyperparametersOption = Annotated[
     str | None,
     named(
         "--hyperparameter --hp",
@@ -80,7 +80,7 @@ ModelOption = Annotated[
 def fit(
     study: StudyName,
     store: StoreOption = None,
-    hyperparameter: HyperparameterOption = None,
+    hyperparameter: HyperparametersOption = None,
     scales: Annotated[
         str | None,
         named(
@@ -219,7 +219,7 @@ def predict(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Any other scale; may be repeated."),
     ] = None,
-    hyperparameter: HyperparameterOption = None,
+    hyperparameter: HyperparametersOption = None,
     each: EachOption = None,
     model: ModelOption = ModelChoice.auto,
     estimator: EstimatorOption = None,

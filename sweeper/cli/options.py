@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from sweeper.store import Store
     from sweeper.study import Study
 
+
+def named(flag: str, meaning: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    """Returns an option that names something and by default nothing."""
+    option: typer.models.OptionInfo = typer.Option(
+        *flag.split(), metavar=metavar, help=meaning, show_default=False
+    )
+    return option
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
@@ -58,8 +67,13 @@ HorizonOption = Annotated[
         show_default=False,
     ),
 ]
-
-
+HyperparameterOption = Annotated[
+    str | None,
+    named(
+        "--hyperparameter --hp",
+        "Which one (default: those of the claims, else the first swept).",
+    ),
+]
 EachOption = Annotated[
     str | None,
     typer.Option(
@@ -105,14 +119,6 @@ EstimatorOption = Annotated[
         show_default=False,
     ),
 ]
-
-
-def named(flag: str, meaning: str, metavar: str | None = None) -> typer.models.OptionInfo:
-    """Returns an option that names something and by default nothing."""
-    option: typer.models.OptionInfo = typer.Option(
-        *flag.split(), metavar=metavar, help=meaning, show_default=False
-    )
-    return option
 
 
 def names_of(text: str | None, option: str, hint: str) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ from sweeper.cli.options import (
     EachOption,
     HolesOption,
     HorizonOption,
+    HyperparameterOption,
     JsonOption,
     ScaleOption,
     StoreOption,
     StudyName,
     name_of,
-    named,
     names_of,
     open_store,
 )
@@ -69,13 +69,7 @@ class CurvedEstimator(StrEnum):
 def transfer(
     study: StudyName,
     store: StoreOption = None,
-    hyperparameter: Annotated[
-        str | None,
-        named(
-            "--hyperparameter --hp",
-            "Which one (default: those of the claims, else the first swept).",
-        ),
-    ] = None,
+    hyperparameter: HyperparameterOption = None,
     scale: ScaleOption = None,
     horizon: HorizonOption = None,
     each: EachOption = None,
