@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweeper.cli.text import safe_console
 from sweeper.engine import View
-from sweeper.words import duration, power, quantity, visible
+from sweeper.words import duration, plural, power, quantity, visible
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -80,7 +80,7 @@ def plain_line(view: View) -> str:
     return (
         f"[{duration(view.elapsed)}] {finished}/{view.total} trials"
         f" ({view.diverged} diverged{stopped}), {view.running} running, {view.failed} failed,"
-        f" {quantity(view.flops_rate, 'FLOP/s')} on {len(view.slots)} slots{left}"
+        f" {quantity(view.flops_rate, 'FLOP/s')} on {plural(len(view.slots), 'slot')}{left}"
     )
 
 

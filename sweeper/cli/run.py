@@ -155,15 +155,15 @@ def run(
             summary = work.execute()
         if as_lines:
             log_event("run_ended", study=asked.name, **asdict(summary))
-        if summary.interrupted and (wish := work.wishes.end) is not None:
-            raise Interrupted(
-                f"{wish.said}, with {_left(summary)} of {summary.declared} trials to go; nothing "
-                f"is lost: {wish.lifted_by}, and then sweeper run {study} goes on"
-            )
         if summary.interrupted:
+            left = f"{_left(summary)} of {plural(summary.declared, 'trial')} to go"
+            if wish := work.wishes.end:
+                raise Interrupted(
+                    f"{wish.said}, with {left}; nothing is lost: {wish.lifted_by}, and then "
+                    f"sweeper run {study} goes on"
+                )
             raise Interrupted(
-                f"interrupted with {_left(summary)} of {summary.declared} trials to go; "
-                f"nothing is lost: sweeper run {study} goes on"
+                f"interrupted with {left}; nothing is lost: sweeper run {study} goes on"
             )
         stood = list(work.standings)
         raise typer.Exit(_answer(asked, opened, summary, stood, strict=strict, as_json=as_json))
@@ -192,7 +192,7 @@ def _say_opening(study: Study, run: Run, log: LogFormat) -> None:
         log_event("run_started", study=study.name, **counts(view))
     else:
         first = ", after its coordinate check" if study.check.required else ""
-        print(f"study {study.name}: {view.total} trials{reuse}{first}", file=sys.stderr)
+        print(f"study {study.name}: {plural(view.total, 'trial')}{reuse}{first}", file=sys.stderr)
 
 
 def _left(summary: RunSummary) -> int:
@@ -268,8 +268,8 @@ def _print_summary(study: str, summary: RunSummary) -> None:
         out.print(f"nothing to run: all {summary.declared} trials have a result")
     if summary.failed_before:
         out.print(
-            f"{summary.failed_before} trials failed in another run and were not repeated; once "
-            f"their cause is mended: sweeper retry {study}"
+            f"{plural(summary.failed_before, 'trial')} failed in another run and will not be "
+            f"repeated; once the cause is mended: sweeper retry {study}"
         )
     if summary.failed:
         out.print(f"sweeper status {study} shows the failures grouped by cause")
@@ -282,7 +282,5 @@ def _print_summary(study: str, summary: RunSummary) -> None:
             "says by whom"
         )
     if summary.ceiling is None and _left(summary) > summary.stopped:
-        out.print(
-            f"{_left(summary) - summary.stopped} trials have no result; sweeper status tells why, "
-            "and running again goes on"
-        )
+        without = plural(_left(summary) - summary.stopped, "trial has", "trials have")
+        out.print(f"{without} no result; sweeper status tells why, and running again goes on")
