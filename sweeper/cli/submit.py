@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.text import console, grid, print_json
 from sweeper.errors import Interrupted, RequestError
+from sweeper.secrets import MASK, has_password
 from sweeper.words import duration, plural, quantity
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ AddressOption = Annotated[
 
 OWN = ("--address", "--executor", "--store", "--json")
 """Options of `run` that are not handed on."""
-
-_SECRET = re.compile(r"//[^/]*@|[?&][^=&]*(pass|pwd|secret|token|key)[^=&]*=", re.IGNORECASE)
 
 
 def submit(
@@ -204,8 +202,8 @@ def _store(store: str | None) -> tuple[str, dict[str, str]]:
     if store is None:
         return "the cluster's own store", trust
     files = os.environ.get("SWEEPER_FILES", "")
-    shown = "" if _SECRET.search(files) else locate(store).shown
-    if "***" in shown or not shown:
+    shown = "" if "@" in files or has_password(files) else locate(store).shown
+    if MASK in shown or not shown:
         what = f"--store {shown}" if shown else "SWEEPER_FILES"
         raise RequestError(
             f"{what} holds a password, which everybody who reaches the dashboard could read in "

@@ -8,8 +8,9 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -124,35 +125,33 @@ class RunMetrics(Collector):
             tokens_rate, flops_rate = self._rates(view)
             outcomes, failures = dict(self._outcomes), dict(self._failures)
             losses, checkpoints = dict(self._losses), self._checkpoints
-        yield self._gauge("trials", "Trials of the study by state.", "state", _states(now))
-        yield self._gauge("slots", "Workers that have worked in this run.", None, len(view.slots))
-        yield self._gauge("slots_busy", "Workers that train now.", None, view.busy)
-        yield self._gauge("tokens_per_second", "Over the last minute.", None, tokens_rate)
-        yield self._gauge("flops_per_second", "Over the last minute.", None, flops_rate)
+        gauge = partial(self._family, GaugeMetricFamily)
+        yield gauge("trials", "Trials of the study by state.", _states(now), "state")
+        yield gauge("slots", "Workers that have worked in this run.", len(view.slots))
+        yield gauge("slots_busy", "Workers that train now.", view.busy)
+        yield gauge("tokens_per_second", "Over the last minute.", tokens_rate)
+        yield gauge("flops_per_second", "Over the last minute.", flops_rate)
         if view.left is not None:
-            yield self._gauge("left_seconds", "Estimated time to the end.", None, view.left)
-        yield self._counter("tokens", "Tokens trained on.", None, view.tokens)
-        yield self._counter("attempts_ended", "By outcome.", "outcome", outcomes)
-        yield self._counter("failures", "Failed attempts by cause.", "cause", failures)
-        yield self._counter("workers_lost", "By what was lost.", "what", losses)
-        yield self._counter("checkpoints", "Checkpoints written.", None, checkpoints)
-        yield self._counter("results_recorded", "Results in the store.", None, now.recorded)
+            yield gauge("left_seconds", "Estimated time to the end.", view.left)
+        counter = partial(self._family, CounterMetricFamily)
+        yield counter("tokens", "Tokens trained on.", view.tokens)
+        yield counter("attempts_ended", "By outcome.", outcomes, "outcome")
+        yield counter("failures", "Failed attempts by cause.", failures, "cause")
+        yield counter("workers_lost", "By what was lost.", losses, "what")
+        yield counter("checkpoints", "Checkpoints written.", checkpoints)
+        yield counter("results_recorded", "Results in the store.", now.recorded)
 
-    def _gauge(
-        self, name: str, said: str, label: str | None, values: float | dict[str, float]
+    def _family(
+        self,
+        kind: type[GaugeMetricFamily | CounterMetricFamily],
+        name: str,
+        said: str,
+        values: float | Mapping[str, float],
+        label: str | None = None,
     ) -> Metric:
         labels = ("study", label) if label else ("study",)
-        family = GaugeMetricFamily(f"sweeper_{name}", said, labels=labels)
-        for value, number in values.items() if isinstance(values, dict) else [("", values)]:
-            family.add_metric([self._study, value][: len(labels)], number)
-        return family
-
-    def _counter(
-        self, name: str, said: str, label: str | None, values: float | dict[str, int]
-    ) -> Metric:
-        labels = ("study", label) if label else ("study",)
-        family = CounterMetricFamily(f"sweeper_{name}", said, labels=labels)
-        for value, number in values.items() if isinstance(values, dict) else [("", values)]:
+        family = kind(f"sweeper_{name}", said, labels=labels)
+        for value, number in values.items() if isinstance(values, Mapping) else [("", values)]:
             family.add_metric([self._study, value][: len(labels)], number)
         return family
 
