@@ -137,7 +137,7 @@ def _say(kind: WishKind, made: list[Wish], now: Activity, held: set[str]) -> Non
     if not at_work:
         out.print("nobody runs the study now; who tries to is told")
         return
-    whole = any(wish.variant is None and wish.key is None for wish in made)
+    whole = any(wish.whole for wish in made)
     follows = {"stop": "ends with exit code 3", "pause": "waits"}[kind] if whole else "heeds it"
     who = listed([f"process {each.pid} on {each.host}" for each in at_work])
     out.print(f"{who} {follows} within {duration(LOOK_SECONDS, 0)}")

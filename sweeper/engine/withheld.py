@@ -45,10 +45,7 @@ class Wishes:
     @property
     def end(self) -> Wish | None:
         """The wish that ends the run; None if it goes on."""
-        whole = [
-            w for w in self.wanted if w.kind == "stop" and w.variant is None and w.key is None
-        ]
-        return whole[-1] if whole else None
+        return next((w for w in reversed(self.wanted) if w.kind == "stop" and w.whole), None)
 
 
 class Withheld:

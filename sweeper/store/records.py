@@ -158,6 +158,11 @@ class Wish:
     made_by: str
 
     @property
+    def whole(self) -> bool:
+        """Whether it is about the study as a whole."""
+        return self.variant is None and self.key is None
+
+    @property
     def of(self) -> str:
         """What is held back, in words."""
         if self.key is not None:
