@@ -120,11 +120,12 @@ class Jobs:
         Raises:
             RequestError: a job runs this study with this store already.
         """
-        before = [job for job in self.all(study) if job.store == store]
-        if running := [job for job in before if not job.over]:
+        before = self.all()
+        same = [job for job in before if (job.study, job.store) == (study, store)]
+        if running := [job for job in same if not job.over]:
             raise _taken(running[-1])
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", study)
-        numbers = [int(job.id.rpartition("-")[2]) for job in self.all() if _is_of(job.id, name)]
+        numbers = [int(job.id.rpartition("-")[2]) for job in before if _is_of(job.id, name)]
         job_id = f"{PREFIX}-{name}-{max(numbers, default=0) + 1}"
         with tempfile.TemporaryDirectory(prefix="sweeper-parcel-") as folder, self._answers():
             packed = Path(folder) / "parcel.zip"
