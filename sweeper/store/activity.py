@@ -129,7 +129,8 @@ def activity(connection: Connection, study: str, *, window_s: float = WINDOW_SEC
     record, now = find_study(connection, study), current_time(connection)
     working = controllers_of(connection)
     running = _running(connection, study, working, now)
-    held = {key: wish for (_, key), wish in held_places(connection, study).items()}
+    wanted, failed = wishes_of(connection, study), _failed(connection, study)
+    held = held_back(wanted, _open_places(connection, study, failed) if wanted else ())
     stopped = {key for key, wish in held.items() if wish.kind == "stop"}
     done_share = {each.key: _share(each.stand, each.steps) for each in running}
     return Activity(
@@ -138,10 +139,10 @@ def activity(connection: Connection, study: str, *, window_s: float = WINDOW_SEC
         account=account(connection, study),
         running=tuple(running),
         controllers=tuple(each for each in working if each.study == study),
-        wishes=tuple(wishes_of(connection, study)),
+        wishes=tuple(wanted),
         stopped=len(stopped),
         paused=len(held) - len(stopped),
-        flops_left=_flops_left(connection, study, stopped, done_share),
+        flops_left=_flops_left(connection, study, failed | stopped, done_share),
         rate=_rate(connection, study, done_share, now, window_s),
     )
 
@@ -150,12 +151,12 @@ def held_places(connection: Connection, study: str) -> dict[Place, Wish]:
     """Returns the wish that holds a trial back, by variant and key, for the trials of a study that
     would be run without it."""
     wanted = wishes_of(connection, study)
-    places = _open_places(connection, study) if wanted else []
+    places = _open_places(connection, study, _failed(connection, study)) if wanted else []
     held = held_back(wanted, places)
     return {place: held[place[1]] for place in places if place[1] in held}
 
 
-def _open_places(connection: Connection, study: str) -> list[Place]:
+def _open_places(connection: Connection, study: str, failed: Collection[str]) -> list[Place]:
     """Returns every place of a study whose trial may still be run: declared, without a result,
     and not failed."""
     statement = (
@@ -165,7 +166,6 @@ def _open_places(connection: Connection, study: str) -> list[Place]:
         .where(results.c.trial_key.is_(None))
     )
     found = [(row.variant, row.trial_key) for row in connection.execute(statement)]
-    failed = _failed(connection, study)
     return [place for place in found if place[1] not in failed]
 
 
@@ -228,7 +228,7 @@ def _share(stand: Stand | None, steps: int | None) -> float:
 
 
 def _flops_left(
-    connection: Connection, study: str, stopped: Collection[str], done_share: Mapping[str, float]
+    connection: Connection, study: str, spared: Collection[str], done_share: Mapping[str, float]
 ) -> float:
     all_left = (
         select(func.sum(trials.c.flops))
@@ -236,11 +236,11 @@ def _flops_left(
         .where(trials.c.key.in_(_members(study)), results.c.trial_key.is_(None))
     )
     # Of a hundred thousand trials few run, have failed or are stopped one by one.
-    gone = dict(done_share) | dict.fromkeys(_failed(connection, study) | {*stopped}, 1.0)
+    gone = dict(done_share) | dict.fromkeys(spared, 1.0)
     cost = select(trials.c.key, trials.c.flops)
     rows = rows_in(connection, cost, trials.c.key, gone)
-    spared = math.fsum((row.flops or 0.0) * gone[row.key] for row in rows)
-    return max(0.0, float(connection.execute(all_left).scalar() or 0.0) - spared)
+    less = math.fsum((row.flops or 0.0) * gone[row.key] for row in rows)
+    return max(0.0, float(connection.execute(all_left).scalar() or 0.0) - less)
 
 
 def _rate(

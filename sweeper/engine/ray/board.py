@@ -24,7 +24,8 @@ BEAT_SECONDS = 1.0
 """How often a controller tells and listens."""
 
 LEAVE_SECONDS = 2.0
-"""How long it may take to take the entry back; without it, it counts for ten seconds more."""
+"""How long it may take to take the entry back; without that it counts until it is stale, or Ray
+tells that the process has ended."""
 
 _put = partial(internal_kv._internal_kv_put, namespace=NAMESPACE)
 _get = partial(internal_kv._internal_kv_get, namespace=NAMESPACE)
