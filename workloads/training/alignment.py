@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workloads.training.model import Model
+from workloads.training.model import Model, turned_names
 
 EXACT = 512
 """Columns up to which all eigenvalues are computed; of more, the ``SKETCHED`` largest."""
@@ -124,7 +124,7 @@ def width_sides(model: Model) -> dict[str, Side]:
     the rows for a layer on inputs of a fixed size and for what leads back from the hidden layer
     of an MLP to the width.
     """
-    turned = {n for units in model.units.values() for u in units if u.turned for n in u.names}
+    turned = turned_names(model)
     sides: dict[str, Side] = {}
     for name, tensor in model.tensors.items():
         if len(tensor.shape) == 2:

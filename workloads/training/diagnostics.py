@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from workloads.training.model import Batch, Model, Observe, started
+from workloads.training.model import Batch, Model, Observe, started, turned_names
 from workloads.training.pack import Pack
 from workloads.training.quantities import alignment, rms, spectral_norm, stable_rank
 from workloads.workload import Layer, Record
@@ -163,14 +163,7 @@ class _Taken:
 
 def layers_of(model: Model) -> dict[str, Layer]:
     """Returns role and sizes of every tensor of a model, by name."""
-    turned = {
-        name
-        for units in model.units.values()
-        for unit in units
-        if unit.turned
-        for name in unit.names
-    }
-    found = {}
+    turned, found = turned_names(model), {}
     for name, tensor in model.tensors.items():
         out, *rest = tensor.shape[::-1] if name in turned else tensor.shape
         found[name] = Layer(kind=tensor.kind, inputs=rest[0] if rest else 1, outputs=out)

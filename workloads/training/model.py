@@ -96,6 +96,12 @@ class InitialTensor(NamedTuple):
         return self.kind.partition(".")[0]
 
 
+def turned_names(model: Model) -> set[str]:
+    """Returns the tensors of a model whose inputs come first, [in, out]."""
+    units = (unit for group in model.units.values() for unit in group)
+    return {name for unit in units if unit.turned for name in unit.names}
+
+
 def started(model: Model, seeds: Sequence[int]) -> dict[str, Tensor]:
     """Returns the parameters of a model at the start, [E, ...], on the CPU in float32."""
     if not isinstance(model, StartsItself):
