@@ -72,11 +72,13 @@ def test_a_study_above_gets_the_slots_and_the_one_below_goes_on_when_it(
     options = ["--address", ray_cluster.address, "--priority", "5"]
     program = Program(tmp_path / "high", above, "ray", options=options)
     with Store.open(tmp_path / "low") as store:
-        high = Above(program, store, killed=killed)
+        high, slots = Above(program, store, killed=killed), set[str]()
 
         def follow(event: Event) -> None:
             if isinstance(event, Started):
-                high.start()
+                slots.add(event.slot)
+                if len(slots) == 2:  # one that had begun nothing would go before those at work
+                    high.start()
                 if high.ended.is_set():
                     run.stop()  # it has its slots again
 
