@@ -116,6 +116,12 @@ def _model(document: Mapping[str, Any]) -> Model:
     )
 
 
+def measured_at(steps: int) -> tuple[int, ...]:
+    """Returns the steps after which models are measured that make so many: they about double, and
+    the first and the last are among them."""
+    return tuple(sorted({1, steps, *(steps * part // 10 for part in (2, 5))} - {0}))
+
+
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 """A part of a name that is a number, such as the block of ``0.query`` or ``block.0``."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.check.measured import Measured, Model
+from sweeper.check.measured import Measured, Model, measured_at
 from sweeper.errors import DataError, Interrupted, RequestError, shown, suggestion
 from sweeper.study import Check, Study, by_name, canonical_value
 from sweeper.trial import canonical_json
@@ -135,9 +135,8 @@ class CheckRequest:
 
     @property
     def record(self) -> Record:
-        """When the models are measured: in steps that about double, the last one among them."""
-        marks = {1, self.steps, *(self.steps * part // 10 for part in (2, 5))}
-        return Record(quantities=NEEDED, steps=tuple(sorted(marks - {0})))
+        """What is measured of the models, and when."""
+        return Record(quantities=NEEDED, steps=measured_at(self.steps))
 
     def name(self) -> str:
         """Returns the name of the files that hold this check, without their ending: the same for

@@ -8,7 +8,7 @@ from importlib import import_module
 from numbers import Integral
 from typing import Any
 
-from sweeper.check.measured import Measured, Model
+from sweeper.check.measured import Measured, Model, measured_at
 from sweeper.check.statement import CheckStatement, layer_rows, role_rows, statement_of
 from sweeper.errors import RequestError
 from workloads.workload import Layer
@@ -76,7 +76,7 @@ def _model(
     seeds: int,
 ) -> Model:
     measuring = import_module(MEASURING)
-    at = sorted({1, steps, *(steps * part // 10 for part in (2, 5))} - {0})
+    at = measured_at(steps)
     runs = []
     for seed in range(seeds):
         measuring.torch.manual_seed(seed)
