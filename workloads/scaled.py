@@ -60,7 +60,7 @@ _SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaledTensor:
+class ScaledParameter:
     """A parameter of a model under a rule.
 
     Attributes:
@@ -94,7 +94,7 @@ class ScaledGroups(list[dict[str, Any]]):
             over depth.
     """
 
-    def __init__(self, tensors: Sequence[ScaledTensor], plan: Resolved) -> None:
+    def __init__(self, tensors: Sequence[ScaledParameter], plan: Resolved) -> None:
         super().__init__(_merged(tensors))
         self.tensors = tuple(tensors)
         self.branch_multiplier = float(plan.derived["branch_multiplier"])
@@ -194,7 +194,7 @@ def scaled_groups(
     plan = Resolved(config=config, derived=rule_results(config, lambda _: kinds))
     groups = single_groups(config, kinds)
     tensors = [
-        ScaledTensor(
+        ScaledParameter(
             name=each.name,
             parameter=each.parameter,
             shape=tuple(each.parameter.shape),
@@ -262,9 +262,9 @@ def _config(given: Config) -> dict[str, Any]:
         setting = settings[name]
         if setting.kind == "choice" and value not in setting.choices:
             raise ValueError(f"{name} {value!r} is not known; use {', '.join(setting.choices)}")
-        low = setting.low is not None and isinstance(value, int | float) and value < setting.low
-        if low or (setting.low_open and value == setting.low):
-            raise ValueError(f"{name} {value!r} is too small")
+        if isinstance(value, int | float) and not setting.admits(value):
+            small = setting.low is not None and value <= setting.low
+            raise ValueError(f"{name} {value!r} is {'too small' if small else 'out of bounds'}")
         if name not in full:
             raise ValueError(f"{name} has no effect beside the other settings; leave it out")
     return full
@@ -291,7 +291,7 @@ def _width_ratio(found: Sequence[FoundTensor]) -> float:
     return ratios.pop() if ratios else 1.0
 
 
-def _check_tied(model: nn.Module, tensors: Sequence[ScaledTensor], roles: Roles) -> None:
+def _check_tied(model: nn.Module, tensors: Sequence[ScaledParameter], roles: Roles) -> None:
     """Refuses a parameter that stands in two modules with two different rules."""
     groups = {each.role: {**each.group, "init_std": None} for each in tensors}
     names: dict[int, list[str]] = {}
@@ -312,7 +312,7 @@ def _check_tied(model: nn.Module, tensors: Sequence[ScaledTensor], roles: Roles)
             )
 
 
-def _merged(tensors: Sequence[ScaledTensor]) -> list[dict[str, Any]]:
+def _merged(tensors: Sequence[ScaledParameter]) -> list[dict[str, Any]]:
     """Returns one group for each set of parameters with the same role and hyperparameters."""
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for each in tensors:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -67,6 +68,11 @@ class Setting:
     choices: tuple[str, ...] = ()
     when: Condition | tuple[Condition, ...] = ()
     packable: bool = False
+
+    def admits(self, value: float) -> bool:
+        """Returns whether a number is finite and within the bounds."""
+        above = self.low is None or value > self.low or (value == self.low and not self.low_open)
+        return -inf < value < inf and above and (self.high is None or value <= self.high)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -92,7 +92,7 @@ def canonical_value(setting: Setting, raw: Any) -> Any:
         value = _typed(setting, raw)
     except ValueError as error:
         raise ValueError(f"{error}; allowed: {allowed(setting)}") from None
-    if setting.kind in NUMERIC and not _within(setting, value):
+    if setting.kind in NUMERIC and not setting.admits(value):
         raise ValueError(f"{shown(raw)} is out of bounds; allowed: {allowed(setting)}")
     return value
 
@@ -212,12 +212,6 @@ def _typed(setting: Setting, raw: Any) -> Any:
 def _nearest(raw: str, choices: Sequence[str]) -> str:
     close = get_close_matches(raw, choices, n=1)
     return f", did you mean {close[0]!r}" if close else ""
-
-
-def _within(setting: Setting, value: int | float) -> bool:
-    low, high = setting.low, setting.high
-    above = low is None or value > low or (value == low and not setting.low_open)
-    return above and (high is None or value <= high)
 
 
 def _bounds(setting: Setting) -> str:

@@ -326,6 +326,8 @@ def test_deeper_models_find_their_counterparts_by_name() -> None:
         ({"momentum": 0.9}, "momentum has no effect"),
         ({"beta1": 1.0}, "beta1 is 1; it has to be at least 0 and below 1"),
         ({"learning_rate": 0.0}, "learning_rate 0.0 is too small"),
+        ({"learning_rate": math.nan}, "learning_rate nan is out of bounds"),
+        ({"learning_rate": math.inf}, "learning_rate inf is out of bounds"),
         ({"roles": {"tabel.weight": "hidden"}}, "no parameter is called tabel.weight"),
         ({"roles": {"table.weight": "input"}}, "'input' is no role"),
         ({"weight_decay_rule": "timescale"}, "needs steps"),
