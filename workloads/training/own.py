@@ -80,8 +80,15 @@ class OwnModel:
         return {name: own[name].reshape(self.tensors[name].shape) for name in self.tensors}
 
     def losses(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the loss of each example, [E, B]."""
-        return self._each(self._loss, parameters, inputs, targets)
+        """Returns the loss of each example, [E, B]: of all members at once on a GPU, where the
+        module allows it, and one after the other elsewhere."""
+        if self._together and len(targets) > 1:  # elsewhere each has the bits that it has alone
+            try:
+                return vmap(self._loss)(dict(parameters), inputs, targets)
+            except RuntimeError:  # what vmap cannot take apart
+                self._together = False
+        members = zip(_members(parameters, len(targets)), inputs, targets, strict=True)
+        return torch.stack([self._loss(*member) for member in members])
 
     def sampled_losses(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, draws: Tensor
@@ -97,10 +104,8 @@ class OwnModel:
         self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         """Returns what is measured of each example, [E, B] each."""
-        rows = [
-            self._measured({name: each[i] for name, each in parameters.items()}, inputs[i], goals)
-            for i, goals in enumerate(targets)
-        ]
+        members = zip(_members(parameters, len(targets)), inputs, targets, strict=True)
+        rows = [self._measured(*member) for member in members]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def logits(
@@ -109,37 +114,15 @@ class OwnModel:
         """Returns the outputs, [E, B, ...]; ``observe`` is told what comes out of every part of
         the module that has a weight, and what goes into a linear layer or a table."""
         outputs, seen = [], list[dict[str, Tensor]]()
-        for member, each in enumerate(inputs):
+        for weights, each in zip(_members(parameters, len(inputs)), inputs, strict=True):
             found: dict[str, Tensor] = {}
             with hooked(self._module, found):
-                weights = {name: value[member] for name, value in parameters.items()}
                 outputs.append(self._outputs(weights, each))
             seen.append(found)
         if observe is not None:
             for name in seen[0]:
                 observe(name, torch.cat([each[name] for each in seen]))
         return torch.stack(outputs)
-
-    def _each(
-        self,
-        function: object,
-        parameters: Mapping[str, Tensor],
-        inputs: Tensor,
-        targets: Tensor,
-    ) -> Tensor:
-        """Returns the losses of all members: at once on a GPU, where the module allows it, and
-        one after the other elsewhere, which leaves each the bits that it has alone."""
-        if self._together and len(targets) > 1:
-            try:
-                return vmap(self._loss)(dict(parameters), inputs, targets)
-            except RuntimeError:  # what vmap cannot take apart
-                self._together = False
-        return torch.stack(
-            [
-                self._loss({name: each[i] for name, each in parameters.items()}, inputs[i], goals)
-                for i, goals in enumerate(targets)
-            ]
-        )
 
     def _loss(self, weights: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         return self._workload.loss(self._outputs(weights, inputs), targets)
@@ -224,6 +207,11 @@ class OwnTrainer(Training):
             device=device,
             ranks=ranks,
         )
+
+
+def _members(parameters: Mapping[str, Tensor], number: int) -> Iterator[dict[str, Tensor]]:
+    """Yields the parameters of each member, without E."""
+    return ({name: each[i] for name, each in parameters.items()} for i in range(number))
 
 
 def _matrix(shape: torch.Size) -> tuple[int, ...]:
