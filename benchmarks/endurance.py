@@ -110,7 +110,7 @@ def measure(executor: str, trials: int, *, group: int = GROUP) -> Row:
         file.write_text(json.dumps(study(trials)), encoding="utf-8")
         scratch = folder / "scratch"
         scratch.mkdir()
-        command = [sys.executable, "-m", "sweeper.cli", "run", str(file), "--store", str(store)]
+        command = [sys.executable, "-m", "sweeper", "run", str(file), "--store", str(store)]
         with (folder / "said").open("w+") as said:
             child = subprocess.Popen(
                 [*command, "--executor", executor, "--json"],

@@ -138,7 +138,7 @@ def run_command(name: str, rows: int, *arguments: str) -> tuple[Measure, str]:
     Raises:
         RuntimeError: it failed.
     """
-    command = [sys.executable, "-m", "sweeper.cli", name, *arguments]
+    command = [sys.executable, "-m", "sweeper", name, *arguments]
     with tempfile.NamedTemporaryFile("r") as report:
         launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, report.name, *command]
         done = subprocess.run(launcher, stdout=subprocess.PIPE, text=True, check=False)

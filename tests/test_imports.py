@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from house_figures import SHORT, House, imported
 
+import sweeper
+
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = House(ROOT)
 
@@ -96,7 +98,7 @@ def test_a_heavy_package_has_one_importer(package: str) -> None:
 
 def test_every_room_is_known_to_these_tests() -> None:
     found = {room_of(path) for path in modules("sweeper")}
-    assert found == set(ROOMS) | {"cli", "__init__"}
+    assert found == set(ROOMS) | {"cli", "__init__", "__main__"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -184,3 +186,12 @@ def test_every_public_name_of_sweeper_is_there() -> None:
         assert callable(getattr(sweeper, name))
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = sweeper.nothing_like_it
+
+
+def test_a_script_beside_a_folder_called_sweeper_imports_the_program(tmp_path: Path) -> None:
+    """Such as a checkout of it; a folder without a package is one to Python, too."""
+    (tmp_path / "sweeper" / "sweeper").mkdir(parents=True)
+    script = tmp_path / "mine.py"
+    script.write_text("import sweeper\nprint(sweeper.__version__)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (f"{sweeper.__version__}\n", "")

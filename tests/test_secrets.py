@@ -152,7 +152,7 @@ def test_a_command_line_that_is_refused_is_told_without_its_password(words: list
 
 def test_a_password_leaves_the_command_line_and_no_other_word_of_it(tmp_path: Path) -> None:
     url = f"postgresql://me:{PASSWORD}@10.255.255.1/db?connect_timeout=60"
-    command = [sys.executable, "-m", "sweeper.cli", "sql", "select 'a b',\n'*'", "--store", url]
+    command = [sys.executable, "-m", "sweeper", "sql", "select 'a b',\n'*'", "--store", url]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         line = _awaited(lambda: _read(f"/proc/{started.pid}/cmdline"), "***")
@@ -173,7 +173,7 @@ def _awaited(look: Callable[[], str], words: str) -> str:
 
 def _answer(*words: str) -> str:
     """Returns all that the program prints."""
-    command = [sys.executable, "-m", "sweeper.cli", *words]
+    command = [sys.executable, "-m", "sweeper", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 

@@ -27,7 +27,7 @@ def test_a_study_is_counted_by_its_name_without_what_reads_files_and_tables(
     store = str(tmp_path / "store")
     columns = ["--scale", "width", "--hp", "learning_rate", "--objective", "loss"]
     place = ["--study", "theirs", "--store", store]
-    command = [sys.executable, "-m", "sweeper.cli", "import", str(table), *columns, *place]
+    command = [sys.executable, "-m", "sweeper", "import", str(table), *columns, *place]
     subprocess.run(command, check=True, capture_output=True)
     asked = [sys.executable, "-c", ASK, store]
     done = subprocess.run(asked, check=True, capture_output=True, text=True)

@@ -215,7 +215,7 @@ def test_a_lost_head_takes_its_job_along_and_the_same_command_goes_on(
         if document["kind"] == "RayJob"
     )
     job = sent(jobs, folder, "lost")
-    log_says = "exec python -m sweeper.cli run ./lost.yaml --address auto"
+    log_says = "exec python -m sweeper run ./lost.yaml --address auto"
     await_true(lambda: log_says in jobs.logs(job.id))
     with Store.open(team.store) as store:
         done = "select key from results join trials on key = trial_key where steps = 20"

@@ -53,7 +53,7 @@ class Program:
         options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
-        module: str = "sweeper.cli",
+        module: str = "sweeper",
     ) -> None:
         self.store = str(store or folder / "store")
         self._folder = folder

@@ -238,7 +238,7 @@ def _command(parcel: Parcel, has_store: bool, options: Sequence[str]) -> str:
     """Returns the command of a job, for a shell. The name of the store is in its environment
     alone: the one that the head has may hold a password."""
     require = "" if has_store else f': "${{SWEEPER_STORE:?{NEEDS_STORE}}}" && '
-    run = ["python", "-m", "sweeper.cli", "run", f"./{parcel.study}", "--address", "auto"]
+    run = ["python", "-m", "sweeper", "run", f"./{parcel.study}", "--address", "auto"]
     return f"{require}exec {shlex.join([*run, *options])}"
 
 
