@@ -53,7 +53,7 @@ def plan(
         prices = price(planned, accepted, timings.seconds)
     packs = len(make_packs(asked, remaining(planned, accepted)))
     slots = _slots_here(asked, prices)
-    warnings = plan_warnings(planned)
+    warnings = plan_warnings(planned) + timings.faults
     if as_json:
         document = _document(asked, prices, len(planned), packs, slots)
         document |= {"search": asked.search.document, "outlook": _outlook_json(outlook)}
@@ -199,22 +199,29 @@ def _given(study: Study, scale: float) -> str:
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
     workload: Annotated[str, typer.Option(help="Workload of the study.")] = "llama",
+    full: Annotated[
+        bool, typer.Option("--full", help="Every setting and section, with its default.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a commented study file to start from."""
+    """Write a study file to start from."""
     from sweeper.study import study_template
 
     if path.exists() and not force:
         raise RequestError(f"{path} exists; choose another name, or overwrite it with --force")
-    text = study_template(workload)
+    text = study_template(workload, full=full)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise RequestError(f"cannot write {path}: {fault.strerror}") from fault
+    if as_json:
+        print_json({"file": str(path), "workload": workload})
+        return
     console().print(f"wrote {path}; next: sweeper plan {path}, then sweeper run {path}")
 
 
-def schema() -> None:
+def schema(as_json: JsonOption = True) -> None:
     """Print the JSON Schema of study files, for editors."""
     from sweeper.study import study_schema
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sweeper.engine.messages import Order, Shape, Task
-from sweeper.engine.policy import flops_of
+from sweeper.engine.policy import flops_of, steps_of
 from sweeper.study import PlannedTrial, Study, shape_digest
 from sweeper.trial import Trial
 
@@ -55,7 +55,7 @@ def task_of(trial: Trial, attempt: int) -> Task:
         config=trial.config,
         seed=trial.seed,
         flops=flops_of(trial),
-        steps=int(trial.derived.get("steps", 1)),
+        steps=steps_of(trial),
         tokens=int(trial.derived.get("tokens", 0)),
         data=trial.data,
     )

@@ -327,3 +327,8 @@ class Spending:
 def flops_of(trial: Trial) -> float:
     """Returns the training FLOPs of a trial."""
     return float(trial.derived.get("flops", 0.0))
+
+
+def steps_of(trial: Trial) -> int:
+    """Returns the optimizer steps of a trial, 1 at least."""
+    return max(1, int(trial.derived.get("steps", 1)))

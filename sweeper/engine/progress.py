@@ -22,6 +22,7 @@ from sweeper.engine.messages import (
     Started,
     Task,
 )
+from sweeper.engine.pace import Pace, Running
 from sweeper.engine.policy import flops_of
 from sweeper.outcome import FAILED, Outcome, first_line
 from sweeper.store import Stand
@@ -98,7 +99,8 @@ class _RunningOrder:
     tasks: dict[str, Task]
     reached: dict[str, Reached] = field(default_factory=dict)
     fraction: float = 0.0
-    started: bool = False
+    started: float | None = None
+    """When a slot began it, by the clock; None before."""
 
 
 @dataclass
@@ -120,6 +122,7 @@ class Progress:
         hyperparameters: names of settings to show with the best trial.
         metric: the study's metric.
         goal: ``min`` or ``max``.
+        pace: tells how long the rest will take.
         tell: is given every warning that comes by :meth:`note`.
         clock: tells the time, in seconds.
     """
@@ -130,6 +133,7 @@ class Progress:
         hyperparameters: Sequence[str],
         metric: str,
         goal: str,
+        pace: Pace | None = None,
         tell: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -138,6 +142,7 @@ class Progress:
         self._hyperparameters = tuple(hyperparameters)
         self._metric = metric
         self._sign = 1.0 if goal == "min" else -1.0
+        self._pace = pace or Pace()
         self._totals = _Totals()
         self._flops_left = 0.0
         self._flights: dict[int, _RunningOrder] = {}
@@ -168,8 +173,10 @@ class Progress:
             for key, trial in new.items():
                 if key not in had:
                     self._flops_left += flops_of(trial)
+                    self._pace.add(trial, self._places[key][0][1])
                 else:
                     self._count(had[key])
+                    self._pace.ended(trial, had[key], here=False)
 
     def ordered(self, order: Order) -> None:
         """Notes the members of an order that was handed out."""
@@ -192,7 +199,7 @@ class Progress:
                 self._slots[event.slot] = None
                 self._working = self._working or self._clock()
                 if flight is not None:
-                    flight.started = True
+                    flight.started = self._clock()
             elif isinstance(event, Advanced) and flight is not None:
                 flight.fraction = event.fraction
                 for reached in event.reached:
@@ -220,7 +227,8 @@ class Progress:
             self._totals.adopted += event.adopted
             self._totals.stopped += outcome.kind == "dominated"
             if outcome.key not in self._failed:
-                self._flops_left -= flops_of(self._trials[outcome.key])
+                self._expect_no_more(outcome.key)
+            self._pace.ended(self._trials[outcome.key], outcome, here=not event.adopted)
         if outcome.accepted:
             self._finished.add(outcome.key)
             self._failed.discard(outcome.key)
@@ -228,6 +236,24 @@ class Progress:
         elif outcome.kind in FAILED and outcome.key not in self._failed:
             self._failed.add(outcome.key)
             self._say_failed(outcome)
+
+    def _expect_no_more(self, key: str) -> None:
+        self._flops_left -= flops_of(self._trials[key])
+        self._pace.take(self._trials[key])
+
+    def _running(self, now: float) -> Iterator[Running]:
+        """Yields the trials that train now and have said how far they are."""
+        for flight in self._flights.values():
+            since = now if flight.started is None else flight.started
+            for key, reached in flight.reached.items():
+                if key not in self._trials:
+                    continue
+                yield Running(
+                    trial=self._trials[key],
+                    began=reached.began,
+                    step=reached.step,
+                    seconds=(now - since) / len(flight.tasks),
+                )
 
     def _reach(self, flight: _RunningOrder, now: Reached) -> None:
         """Notes how far a trial is, and the tokens that it was trained on meanwhile."""
@@ -272,7 +298,8 @@ class Progress:
         with self._lock:
             for key, outcome in results.items():
                 self._count(outcome)
-                self._flops_left -= flops_of(self._trials[key])
+                self._expect_no_more(key)
+                self._pace.ended(self._trials[key], outcome, here=False)
 
     def note(self, text: str) -> None:
         """Adds a warning."""
@@ -319,28 +346,33 @@ class Progress:
             now = self._clock()
             worked = 0.0 if self._working is None else now - self._working
             flops_rate = (totals.flops_done + flying) / worked if worked > 0 else 0.0
-            left = max(0.0, self._flops_left - flying)
+            busy = sum(flight.started is not None for flight in self._flights.values())
+            left = self._pace.seconds_left(self._running(now), worked=worked, busy=busy)
+            if left is None and flops_rate > 0:
+                left = max(0.0, self._flops_left - flying) / flops_rate
             return View(
                 total=len(self._trials),
                 done=totals.done,
                 diverged=totals.diverged,
                 dominated=totals.dominated,
                 running=sum(
-                    len(flight.keys) for flight in self._flights.values() if flight.started
+                    len(flight.keys)
+                    for flight in self._flights.values()
+                    if flight.started is not None
                 ),
                 failed=len(self._failed),
                 elapsed=now - self._began,
                 worked=worked,
                 rate=(len(self._finished) + len(self._failed)) / worked if worked > 0 else 0.0,
                 flops_rate=flops_rate,
-                left=left / flops_rate if flops_rate > 0 else None,
+                left=left,
                 best=dict(sorted(self._best.items())),
                 slots=tuple(self._slots),
                 notes=tuple(totals.notes),
                 adopted=totals.adopted,
                 stopped=totals.stopped,
                 tokens=totals.tokens,
-                busy=sum(flight.started for flight in self._flights.values()),
+                busy=busy,
             )
 
 

@@ -21,6 +21,7 @@ from sweeper.engine.packing import Pack, make_packs
 from sweeper.engine.policy import Limits, Retries
 from sweeper.engine.progress import Progress, amiss_with
 from sweeper.engine.proposals import MakeSearch, Proposals
+from sweeper.engine.timing import pace_of
 from sweeper.engine.withheld import Wishes
 from sweeper.engine.worker import Host, hostname
 from sweeper.errors import ClusterError, RequestError, StoreError, StoreMoved
@@ -150,6 +151,7 @@ class Run:
             hyperparameters=study.hyperparameters,
             metric=study.objective.metric,
             goal=study.objective.goal,
+            pace=pace_of(study, store),
             tell=tell,
         )
         self.metrics = RunMetrics(study.name, self._snapshot)

@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from sweeper.engine.messages import Shape
+from sweeper.engine.pace import Pace
 from sweeper.engine.packing import pack_size, shape_at
 from sweeper.engine.worker import processor, told
-from sweeper.errors import DataError, RequestError, StoreReadOnly
+from sweeper.errors import DataError, StoreReadOnly
 from sweeper.store import Probe, Store
 from sweeper.study import (
     PlannedTrial,
@@ -27,6 +28,39 @@ PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
 WARM_STEPS = 2
 """Steps before the clock starts: the first ones allocate memory."""
+
+
+def probe_of(
+    study: Study, store: Store, trial: Trial, scale: float
+) -> tuple[dict[str, Any], Probe | None]:
+    """Returns what a probe of a trial at a scale is known by, and the one that was made before."""
+    shape = shape_at(study, scale)
+    device = shape.device if shape.gpus else processor()
+    what: dict[str, Any] = {
+        "workload": trial.workload,
+        "workload_version": trial.version,
+        "shape": shape_settings(study, trial.config),
+        "device": f"{shape.processes} x {device}" if shape.processes > 1 else device,
+        "threads": shape.threads,
+        "pack": pack_size(study, shape, trial),
+    }
+    return what, store.probe_for(**what)
+
+
+def _device_seconds(probe: Probe, processes: int) -> float:
+    """Returns the device seconds of a step of one member of the pack that was probed."""
+    return probe.step_seconds * processes / probe.pack
+
+
+def pace_of(study: Study, store: Store) -> Pace:
+    """Returns the pace of a run of a study, which knows the probes in the store."""
+
+    def probed(trial: Trial, scale: float) -> float | None:
+        probe = probe_of(study, store, trial, scale)[1]
+        processes = study.resources.processes_at(scale)
+        return None if probe is None else _device_seconds(probe, processes)
+
+    return Pace(lambda trial: shape_digest(study, trial.config), probed)
 
 
 class Timings:
@@ -48,6 +82,7 @@ class Timings:
         self._probe = probe
         self._step_seconds: dict[str, tuple[float | None, SecondsFrom]] = {}
         self._finished = self._finished_shapes(planned)
+        self._causes: dict[str, float] = {}
 
     def seconds(self, trial: Trial) -> tuple[float | None, SecondsFrom]:
         """Returns the device seconds of a trial, and from what they are known."""
@@ -57,6 +92,15 @@ class Timings:
         per_step, source = self._step_seconds[digest]
         steps = int(trial.derived["steps"])
         return (None if per_step is None else per_step * steps), source
+
+    @property
+    def faults(self) -> list[str]:
+        """Why probes failed, a sentence a cause; the seconds of their shapes are unknown."""
+        return [
+            f"a few steps of a trial with {self._study.scale} {scale:g}, by which its time would "
+            f"be told, failed: {cause}; a run would fail likewise"
+            for cause, scale in self._causes.items()
+        ]
 
     def _finished_shapes(self, planned: Sequence[PlannedTrial]) -> dict[str, list[float]]:
         trials = unique_trials(planned)
@@ -71,31 +115,23 @@ class Timings:
         finished = self._finished.get(digest)
         if finished:
             return sum(finished) / len(finished), "finished trials"
-        if not self._probe:
+        scale = self._scales[trial.key]
+        what, known = probe_of(self._study, self._store, trial, scale)
+        if known is None and not self._probe:
             return None, "unknown"
-        shape = shape_at(self._study, self._scales[trial.key])
-        device = shape.device if shape.gpus else processor()
-        if shape.processes > 1:
-            device = f"{shape.processes} x {device}"
-        pack = pack_size(self._study, shape, trial)
-        what: dict[str, Any] = {
-            "workload": trial.workload,
-            "workload_version": trial.version,
-            "shape": shape_settings(self._study, trial.config),
-            "device": device,
-            "threads": shape.threads,
-            "pack": pack,
-        }
-        known = self._store.probe_for(**what)
+        shape = shape_at(self._study, scale)
         if known is None:
-            known = Probe(**what, **self._train(trial, shape, pack))
+            timed = self._train(trial, shape, what["pack"])
+            if timed is None:
+                return None, "unknown"
+            known = Probe(**what, **timed)
             with suppress(StoreReadOnly):
                 self._store.save_probe(known)
-        return known.step_seconds * shape.processes / known.pack, "probe"
+        return _device_seconds(known, shape.processes), "probe"
 
-    def _train(self, trial: Trial, shape: Shape, size: int) -> dict[str, Any]:
+    def _train(self, trial: Trial, shape: Shape, size: int) -> dict[str, Any] | None:
         """Trains a pack of copies of a trial for a moment; returns the seconds until it began,
-        those of a step, and the steps that were timed."""
+        those of a step, and the steps that were timed; None if that failed."""
         members = [Member(config=trial.config, seed=trial.seed) for _ in range(size)]
         began = time.perf_counter()
         ends: list[float] = []
@@ -115,11 +151,8 @@ class Timings:
         except KeyboardInterrupt:
             raise
         except BaseException as fault:  # the trainer is the user's, who may raise anything
-            raise RequestError(
-                f"a few steps of a trial with {self._study.scale} {self._scales[trial.key]:g}, by "
-                f"which its time is told, failed: {told(fault).splitlines()[0]}; mend it, or plan "
-                "with --no-probe"
-            ) from fault
+            self._causes.setdefault(told(fault).splitlines()[0], self._scales[trial.key])
+            return None
         finally:
             if isinstance(trainer, Closes):
                 trainer.close()

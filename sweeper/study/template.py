@@ -18,8 +18,9 @@ from workloads.workload import Card, FirstStudy, HasCoordinates, Records, Settin
 _WIDTH = 88
 
 
-def study_template(workload: str = "llama") -> str:
-    """Returns a commented study file for a workload, with all its settings as comments.
+def study_template(workload: str = "llama", *, full: bool = False) -> str:
+    """Returns a study file for a workload to start from; a ``full`` one has all its settings and
+    all sections, as comments with their defaults.
 
     Where the card proposes a first study the file loads as it is. Else required settings get
     values by guess, and what the card still refuses is listed at the top.
@@ -30,7 +31,8 @@ def study_template(workload: str = "llama") -> str:
     """
     card = find_card(workload, trust=True)  # who asks for it has typed its name
     start = first_study_of(card) or _guess(card, workload)
-    text = "".join(f"{line}\n" for line in _lines(card, workload, start))
+    lines = _lines(card, workload, start) if full else _short_lines(card, workload, start)
+    text = "".join(f"{line}\n" for line in lines)
     refused = _refused(text)
     if not refused:
         return text
@@ -84,6 +86,36 @@ def _lines(card: Card, workload: str, start: FirstStudy) -> Iterator[str]:
     yield from _sections(card, start)
 
 
+def _short_lines(card: Card, workload: str, start: FirstStudy) -> Iterator[str]:
+    """Yields what a first study needs, and says where the rest is."""
+    yield "# Every setting and section, with its default:"
+    yield f"# sweeper init --full --workload {workload}"
+    yield "name: first-study"
+    yield f"question: Does the best {start.hyperparameter} stay put as {start.scale} grows?"
+    yield f"workload: {_yaml(workload)}"
+    yield f"scale: {start.scale:<24} # the axis along which optima are tracked"
+    if start.fixed:
+        yield "fixed:"
+        yield from (f"  {name}: {value}" for name, value in start.fixed.items())
+    if start.variants:
+        yield f"{'variants:':<31} # bundles of settings that are compared"
+        yield from (f"  {name}: {bundle}" for name, bundle in start.variants.items())
+    yield f"{'sweep:':<31} # every combination is run"
+    yield from (f"  {name}: {values}" for name, values in start.sweep.items())
+    yield "  seed: [0, 1]"
+    yield f"objective: {{metric: {_metric(card)}, goal: min}}"
+    yield f"{'claims:':<31} # octaves that the optimum moves when the scale doubles"
+    yield _claim(start)
+
+
+def _metric(card: Card) -> str:
+    return "val_loss" if "val_loss" in card.metrics else next(iter(card.metrics))
+
+
+def _claim(start: FirstStudy) -> str:
+    return f"  - {{hyperparameter: {start.hyperparameter}, exponent: 0, tolerance: 0.25}}"
+
+
 def _fixed(card: Card, start: FirstStudy) -> Iterator[str]:
     yield ""
     yield "# Settings with one value. Those that are comments have the default that stands there."
@@ -118,12 +150,11 @@ def _sweep(start: FirstStudy) -> Iterator[str]:
 
 
 def _sections(card: Card, start: FirstStudy) -> Iterator[str]:
-    metric = "val_loss" if "val_loss" in card.metrics else next(iter(card.metrics))
     yield from ("", "# Who proposes the trials: grid runs every combination.")
     yield "search: {method: grid}"
     yield from ("", "# What is compared between trials:")
     yield from (f"#   {name}: {doc}" for name, doc in card.metrics.items())
-    yield f"objective: {{metric: {metric}, goal: min}}    # goal: min or max"
+    yield f"objective: {{metric: {_metric(card)}, goal: min}}    # goal: min or max"
     yield from (
         "",
         "# Ceilings, all optional: training FLOPs, number of trials, wall-clock hours.",
@@ -156,7 +187,7 @@ def _sections(card: Card, start: FirstStudy) -> Iterator[str]:
     yield "# Rules to put to the test: the optimum moves by `exponent` octaves when the scale"
     yield "# doubles, within `tolerance`; 0 is no drift."
     yield "claims:"
-    yield f"  - {{hyperparameter: {start.hyperparameter}, exponent: 0, tolerance: 0.25}}"
+    yield _claim(start)
 
 
 def _comment(text: str) -> Iterator[str]:

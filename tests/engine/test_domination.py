@@ -45,7 +45,7 @@ def ran(asked: Study, store: Store) -> RunSummary:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """All trials of the study, none stopped."""
-    with Store.open(tmp_path_factory.mktemp("whole")) as store:
+    with Store.open(tmp_path_factory.mktemp("whole"), create=True) as store:
         assert ran(study(stop={}), store).dominated == 0
         yield store
 
@@ -54,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_an_optimum_is_the_same_with_and_without_stopping(
     whole: Store, tmp_path: Path, pack: int
 ) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         summary = ran(study(pack=pack), store)
         account, cut = store.account("planted"), store.frame("planted")
         (ours,), (theirs,) = (statements_of(each, "planted") for each in (store, whole))
@@ -79,7 +79,7 @@ def test_an_optimum_is_the_same_with_and_without_stopping(
 
 def test_what_was_stopped_is_kept_and_runs_to_its_end_when_asked_for(tmp_path: Path) -> None:
     small = {"width": [32], "learning_rate": [2.0**place for place in PLACES[:7]]}
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         assert ran(study(sweep=small), store).dominated == 1
         (key,) = store.frame("planted").query("outcome == 'dominated'").key
         found = store.outcomes_of([key])[key]
@@ -100,7 +100,7 @@ def test_what_was_stopped_is_kept_and_runs_to_its_end_when_asked_for(tmp_path: P
 def test_a_later_run_judges_by_what_earlier_ones_finished(tmp_path: Path) -> None:
     near = {"width": [32], "learning_rate": [2.0**place for place in PLACES[:5]]}
     all_of_them = {"width": [32], "learning_rate": [2.0**place for place in PLACES]}
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         assert ran(study(sweep=near, stop={}), store).dominated == 0
         assert ran(study(sweep=all_of_them, pack=16), store).dominated == 2
 

@@ -49,14 +49,16 @@ def start(place: str, request: pytest.FixtureRequest) -> Callable[..., Run]:
 @pytest.fixture
 def store(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     sqlite = place.endswith("sqlite")
-    with Store.open(tmp_path / "store" if sqlite else request.getfixturevalue("postgres")) as made:
+    with Store.open(
+        tmp_path / "store" if sqlite else request.getfixturevalue("postgres"), create=True
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def calm(tmp_path: Path) -> Iterator[Callable[[Study], list[tuple[Any, ...]]]]:
     """Yields what runs a study undisturbed in this process and returns its bits."""
-    with Store.open(tmp_path / "calm") as opened:
+    with Store.open(tmp_path / "calm", create=True) as opened:
 
         def run(study: Study) -> list[tuple[Any, ...]]:
             Run(study, opened, executor="inline").execute()
@@ -173,7 +175,7 @@ def test_a_stopped_run_accounts_for_everything_and_goes_on_with_the_same_bits(
     rest = start(study, store).execute()
     assert (rest.reused, rest.finished) == (summary.finished, 6 - summary.finished)
     assert not rest.interrupted
-    with Store.open(tmp_path / "calm") as other:
+    with Store.open(tmp_path / "calm", create=True) as other:
         Run(planted(fixed={"steps": 12}, sweep=sweep), other, executor="inline").execute()
         assert losses(store, study.name) == losses(other, study.name)
     assert not list(on_disk(store.paths).root.rglob("*.pt"))

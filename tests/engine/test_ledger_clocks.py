@@ -24,7 +24,7 @@ BEHIND = Owner(id="behind", host="another.machine", pid=7)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 

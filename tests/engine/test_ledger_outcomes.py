@@ -24,7 +24,7 @@ class Slow(Store):
 
     @classmethod
     def make(cls, folder: Path) -> Slow:
-        opened = cls.open(folder)
+        opened = cls.open(folder, create=True)
         opened.groups: list[list[str]] = []  # type: ignore[misc]
         opened.faults: list[Exception] = []  # type: ignore[misc]
         opened.gate = threading.Event()

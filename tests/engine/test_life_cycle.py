@@ -61,7 +61,9 @@ class LifeCycle(RuleBasedStateMachine):
     @initialize(pack=st.integers(1, 3))
     def begin(self, pack: int) -> None:
         location = self._location()
-        self.store = self.clock.set_on(self._stack.enter_context(Store.open(location)))
+        self.store = self.clock.set_on(
+            self._stack.enter_context(Store.open(location, create=True))
+        )
         upkeep = self._stack.enter_context(Store.open(location, create=False))
         self.upkeep = self.clock.set_on(upkeep)
         self.pack = pack

@@ -51,7 +51,7 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
@@ -108,7 +108,7 @@ def test_a_run_in_two_processes_that_loses_one_has_the_results_of_one_process(
     assert "was killed by SIGKILL" in attempts_of(store, "error")[0][0]
     assert killer.others
     assert not [pid for pid in killer.others if Path(f"/proc/{pid}/exe").exists()]
-    with Store.open(tmp_path / "calm") as calm:
+    with Store.open(tmp_path / "calm", create=True) as calm:
         alone = study(processes=1)
         Run(alone, calm, executor="inline").execute()
         assert bits(store, "wide") == bits(calm, "wide")

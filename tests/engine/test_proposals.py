@@ -30,7 +30,7 @@ def study_of(method: str, **sections: Any) -> Study:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 

@@ -34,7 +34,7 @@ from sweeper.study.study import Study
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
@@ -176,7 +176,7 @@ def test_a_run_whose_results_are_gone_from_its_server_does_not_end_well(postgres
                 for table in ("marks", "results", "attempts"):
                     connection.exec_driver_sql(f"delete from {table}")
 
-    with Store.open(postgres) as store:
+    with Store.open(postgres, create=True) as store:
         run = inline(planted(resources={"pack": 1}), store, observe=empty)
         with pytest.raises(StoreMoved, match=r"not in the database any more"):
             run.execute()
@@ -438,7 +438,7 @@ def test_packs_give_the_same_bits_as_single_trials(store: Store, tmp_path: Path)
     packed = Study.from_document(document | {"resources": {"pack": 4}})
     single = Study.from_document(document | {"resources": {"pack": 1}})
     assert inline(packed, store).execute().finished == 6
-    with Store.open(tmp_path / "single") as other:
+    with Store.open(tmp_path / "single", create=True) as other:
         assert inline(single, other).execute().finished == 6
         assert bits(store, "tiny") == bits(other, "tiny")
 
@@ -477,7 +477,7 @@ def test_a_study_whose_files_lie_in_no_folder_is_run_and_ends_as_in_one(
     inline(study, store).execute()
     monkeypatch.setitem(sys.modules, "sweeper.store.files.memory", memory_files)
     monkeypatch.setenv("SWEEPER_FILES", f"memory://{tmp_path}/")
-    with Store.open(f"sqlite:///{tmp_path}/other.db") as other:
+    with Store.open(f"sqlite:///{tmp_path}/other.db", create=True) as other:
         inline(study, other, checkpoint_seconds=0.0).execute()
 
         assert bits(other, study.name) == bits(store, study.name)

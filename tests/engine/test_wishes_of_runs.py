@@ -26,7 +26,7 @@ ANN = "ann@lab"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
@@ -88,7 +88,7 @@ def test_a_stopped_run_ends_with_checkpoints_and_is_refused_until_it_is_resumed(
     assert ("stopped",) in attempts_of(store)
     store.lift_wishes("planted")
     assert Run(slow(60), store, executor="inline").execute().interrupted is False
-    with Store.open(tmp_path / "calm") as calm:
+    with Store.open(tmp_path / "calm", create=True) as calm:
         Run(slow(60), calm, executor="inline").execute()
         assert bits(store, "planted") == bits(calm, "planted")
 

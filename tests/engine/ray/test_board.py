@@ -71,7 +71,7 @@ def test_a_study_above_gets_the_slots_and_the_one_below_goes_on_when_it(
     (tmp_path / "high").mkdir()
     options = ["--address", ray_cluster.address, "--priority", "5"]
     program = Program(tmp_path / "high", above, "ray", options=options)
-    with Store.open(tmp_path / "low") as store:
+    with Store.open(tmp_path / "low", create=True) as store:
         high, slots = Above(program, store, killed=killed), set[str]()
 
         def follow(event: Event) -> None:

@@ -64,7 +64,7 @@ def test_rays_metrics_have_those_of_a_run(
     study = planted(
         sweep={"width": [32], "learning_rate": [0.1], "steps": [200]}, fixed={"step_seconds": 0.5}
     )
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         run = Run(study, store, address=address)
         working = threading.Thread(target=run.execute)
         working.start()

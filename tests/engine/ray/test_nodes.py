@@ -54,7 +54,7 @@ def test_a_folder_that_nodes_do_not_share_is_found_and_a_run_there_refused(
     paths = Paths(node_files.FolderOfEach(tmp_path / "files"))
     found = visit_cluster(two_nodes.address, paths, ask_devices=False)
     assert any("not see" in sentence for sentence in file_faults(found.visits, "/files"))
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         object.__setattr__(store.database.location, "paths", paths)
         run = Run(planted(), store, executor="ray", address=two_nodes.address)
         with pytest.raises(StoreError, match="not see"):

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
@@ -39,7 +39,7 @@ def joined(study: Study, store: Store, cluster: Any, **options: Any) -> Run:
 
 
 def calm_bits(study: Study, folder: Path) -> list[tuple[Any, ...]]:
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         Run(study, store, executor="inline").execute()
         return bits(store, study.name)
 
@@ -55,7 +55,7 @@ def test_a_trial_that_killed_its_worker_goes_on_from_its_checkpoint(
     assert (summary.finished, summary.failed) == (2, 0)
     assert [note for note in run.progress.view().notes if "slot" in note and "died" in note]
     assert sorted(attempts_of(store)) == [("completed",)] * 2 + [("lost_worker",)] * 2
-    with Store.open(tmp_path / "calm") as other:
+    with Store.open(tmp_path / "calm", create=True) as other:
         Run(planted(fixed=fixed, sweep=sweep), other, executor="inline").execute()
         assert losses(store, "planted") == losses(other, "planted")
 

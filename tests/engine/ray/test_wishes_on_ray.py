@@ -39,7 +39,7 @@ def test_a_paused_study_gives_its_slots_back_and_goes_on_from_its_checkpoints(
         if isinstance(event, Started):
             begun.append(event)
 
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         limits = Limits(lease_seconds=2.0)
         run = Run(study, store, address=ray_cluster.address, limits=limits, observe=see)
         ended: list[RunSummary] = []
@@ -61,7 +61,7 @@ def test_a_paused_study_gives_its_slots_back_and_goes_on_from_its_checkpoints(
         store.lift_wishes("planted")
         working.join(timeout=120)
         assert [each.finished for each in ended] == [3]
-        with Store.open(tmp_path / "calm") as calm:
+        with Store.open(tmp_path / "calm", create=True) as calm:
             Run(planted(sweep=sweep), calm, executor="inline").execute()
             assert losses(store, "planted") == losses(calm, "planted")
 

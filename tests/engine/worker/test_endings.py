@@ -180,7 +180,7 @@ def test_old_results_without_a_number_are_found_and_run_again(
     card: altered_card.AlteredCard, tmp_path: Path
 ) -> None:
     study = Study.from_document(planted().document | {"workload": altered_card.NAME})
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         Run(study, store, executor="inline")  # saves the study
         for trial, metrics in zip(trials_of(study), ({"loss": 1.0}, {}), strict=False):
             old = Outcome(key=trial.key, attempt=1, kind="completed", metrics=metrics)
@@ -200,6 +200,6 @@ def test_a_run_goes_on_after_a_trial_that_exits(
     study = Study.from_document(
         planted().document | {"workload": altered_card.NAME, "resources": {"pack": 1}}
     )
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         summary = Run(study, store, executor="inline").execute()
     assert (summary.finished, summary.failed) == (5, 1)
