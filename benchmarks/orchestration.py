@@ -121,7 +121,7 @@ def sweeper_run(log: Log, trials: int, seconds: float) -> None:
             "sweep": {"width": [32], "learning_rate": [0.1], "seed": list(range(trials))},
         }
     )
-    with Store.open(log.path.parent / "store") as store:
+    with Store.open(log.path.parent / "store", create=True) as store:
         summary = Run(study, store).execute()
     assert summary.finished == trials and len(summary.slots) == SLOTS
 

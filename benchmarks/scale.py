@@ -135,7 +135,7 @@ def sweeper_run(slots: int, trials: int, seconds: float) -> Row:
     began, used = time.monotonic(), time.process_time()
     with (
         tempfile.TemporaryDirectory(prefix="sweeper-bench-") as folder,
-        Store.open(folder) as store,
+        Store.open(folder, create=True) as store,
     ):
         run = Run(asked, store)
         startup, planning = time.monotonic() - began, time.process_time() - used
@@ -268,7 +268,7 @@ def commits(trials: int) -> Commits:
 
     with _folder() as folder:
         bare = _bare_commits(Path(folder) / "bare.db", trials)
-        with Store.open(Path(folder) / "store") as store:
+        with Store.open(Path(folder) / "store", create=True) as store:
             run = Run(Study.from_document(study(2 * trials, 1, 0.0)), store, executor="inline")
             keys = [item.trial.key for item in run.proposals.planned]
             owner, paces = Owner.here(), []
@@ -326,7 +326,7 @@ def real_slots(slots: int) -> RealSlots:
         file.write_text(json.dumps(study(trials, slots, 600.0)), encoding="utf-8")
         began, words = time.monotonic(), ["run", str(file), "--store", str(store)]
         child = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.cli", *words, "--executor", "ray"],
+            [sys.executable, "-m", "sweeper", *words, "--executor", "ray"],
             env={**os.environ, "PYTHONPATH": str(root), "SWEEPER_TRUST": "1", MARK: mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ From Python, for notebooks::
     from sweeper import Store, load_study, run, statements_of
 
     study = load_study("studies/quickstart.yaml")
-    with Store.open("sweeper-results") as store:
+    with Store.open("sweeper-results", create=True) as store:
         run(study, store, executor="inline")
         frame = store.frame(study.name)
         statement, = statements_of(store, study.name)

@@ -26,7 +26,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(location: str) -> Iterator[Store]:
     """Yields an open, empty store."""
-    with Store.open(location) as opened:
+    with Store.open(location, create=True) as opened:
         yield opened
 
 

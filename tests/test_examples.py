@@ -46,7 +46,7 @@ def shortened(name: str) -> Study:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a store in which all studies of the repository have been run, shortened."""
     folder = tmp_path_factory.mktemp("examples") / "store"
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         for path in sorted((ROOT / "studies").glob("*.yaml")):
             if path.stem in NEEDS_PACKAGE and not Path(NEEDS_PACKAGE[path.stem]).exists():
                 continue

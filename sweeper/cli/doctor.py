@@ -84,7 +84,7 @@ def _examined(
     found = _Findings(store=place.shown, files=place.paths.files.shown(""))
     shapes: set[Shape] = set()
     try:
-        with Store.open(store) as opened:
+        with Store.open(store, create=True) as opened:
             _look_at_database(opened, found)
             if study is not None:
                 shapes = _shapes(study, opened, store, trust=trust)

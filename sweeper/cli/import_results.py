@@ -133,7 +133,7 @@ def import_results(
         high=high,
         in_names=_pattern(name_pattern, name_column),
     )
-    with Store.open(store) as opened:
+    with Store.open(store, create=True) as opened:
         done = imports.import_results(opened, request)
     _print(done, request, as_json=as_json)
 

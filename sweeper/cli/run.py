@@ -128,7 +128,7 @@ def run(
         speak_json()
     asked = runnable_study(study, store=store, search=search, trust=trust)
     events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
-    with Store.open(store, checked=True) as opened:
+    with Store.open(store, create=True, checked=True) as opened:
         work = Run(
             asked,
             opened,

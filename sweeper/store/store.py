@@ -100,7 +100,7 @@ class Store:
         cls,
         location: str | Path | None = None,
         *,
-        create: bool = True,
+        create: bool = False,
         read_only: bool = False,
         checked: bool = False,
     ) -> Self:
@@ -109,7 +109,7 @@ class Store:
         Args:
             location: a folder or a database URL; None takes ``SWEEPER_STORE``, and failing
                 that the folder ``sweeper-results``.
-            create: make the store where there is none.
+            create: make the store where there is none; otherwise that is refused.
             read_only: refuse all writes; never creates nor migrates.
             checked: read the whole of an SQLite file first, so that damage is noticed before
                 anything is built on it.

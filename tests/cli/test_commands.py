@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from cli_harness import Sweeper
+from typer.main import get_command
 
+from sweeper.cli.app import app
 from sweeper.engine.proposals import Proposals
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
@@ -104,7 +108,7 @@ def test_trials_that_another_process_runs_are_waited_for(
     sweeper: Sweeper, study: Path, tmp_path: Path
 ) -> None:
     loaded = load_study(study)
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         planned = Proposals(loaded, store).planned
         keys = [item.trial.key for item in planned[:5]]
         other = Owner(id="elsewhere", host="elsewhere", pid=7)
@@ -215,6 +219,31 @@ def test_report_writes_a_page(sweeper: Sweeper, finished: Path, tmp_path: Path) 
     assert "Where is the planted optimum?" in (tmp_path / "page" / "index.html").read_text()
 
 
+def test_a_zipped_report_is_one_file_with_its_page_figures_and_tables(
+    sweeper: Sweeper, finished: Path, tmp_path: Path
+) -> None:
+    before = {*tmp_path.iterdir()}
+    answer = sweeper("report", "planted", "--out", tmp_path / "mail", "--zip", "--json")
+    assert answer.document == {"studies": ["planted"], "file": str(tmp_path / "mail.zip")}
+    assert {*tmp_path.iterdir()} == {*before, tmp_path / "mail.zip"}
+    with zipfile.ZipFile(tmp_path / "mail.zip") as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        page = archive.read("mail/index.html").decode()
+    assert {Path(name).parent.name for name in names} == {"mail"}
+    linked = set(re.findall(r'href="([^"#:]+\.csv)"', page))
+    assert linked and {f"mail/{name}" for name in linked} <= {*names}
+
+
+def test_sql_writes_csv_that_other_programs_read(sweeper: Sweeper, finished: Path) -> None:
+    query = "select key, config, seed, null as none from trials order by key limit 2"
+    first, *rows = csv.reader(sweeper("sql", query, "--csv").out.splitlines())
+    told = sweeper("sql", query, "--json").document
+    assert first == ["key", "config", "seed", "none"]
+    assert rows == [[row["key"], row["config"], str(row["seed"]), ""] for row in told]
+    refused = sweeper("sql", query, "--csv", "--json")
+    assert refused.code == 2 and "one of them" in refused.err
+
+
 def test_sql_prints_rows_and_cannot_write(sweeper: Sweeper, finished: Path) -> None:
     rows = sweeper("sql", "select count(*) as n from results", "--json").document
     assert rows == [{"n": 72}]
@@ -236,6 +265,16 @@ def test_init_writes_a_study_that_loads(sweeper: Sweeper, tmp_path: Path) -> Non
 
 def test_schema_prints_a_json_schema(sweeper: Sweeper) -> None:
     assert sweeper("schema").document["$schema"].startswith("https://json-schema.org/")
+
+
+def test_every_command_answers_in_json() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    without = [
+        name
+        for name, command in commands.items()
+        if not any("--json" in option.opts for option in command.params)
+    ]
+    assert not without
 
 
 def test_version_is_printed(sweeper: Sweeper) -> None:

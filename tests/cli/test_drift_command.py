@@ -56,7 +56,7 @@ def pairs(tmp_path: Path) -> str:
             "claims": [{"hyperparameter": "learning_rate", "exponent": -0.5, "tolerance": 0.2}],
         },
     )
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         store.save_study(record, members)
         keys = [member.trial.key for member in members]
         claimed = store.claim(keys, owner=Owner.here(), lease_s=60)

@@ -43,7 +43,7 @@ Account = dict[str, Any]
 def store_of_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the store in which the study has been run, to be copied."""
     folder = tmp_path_factory.mktemp("base") / "store"
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         document = yaml.safe_load(BASE)
         summary = Run(Study.from_document(document), store, executor="inline").execute()
     assert summary.finished == TRIALS

@@ -47,7 +47,7 @@ def test_two_controllers_share_a_study_through_a_pooler(
 ) -> None:
     pooler, url = pooled
     asked = planted(sweep={"width": [32, 64, 128], "seed": [0, 1]})
-    with Store.open(url) as one, Store.open(url) as two:
+    with Store.open(url, create=True) as one, Store.open(url) as two:
         runs = [Run(asked, store, executor="inline") for store in (one, two)]
         other = threading.Thread(target=runs[1].execute)
         other.start()

@@ -101,7 +101,7 @@ def granted(
     owner = url.render_as_string(hide_password=False)
     with psycopg.connect(postgres_server, autocommit=True) as link:
         link.execute(f"create database {name}")
-    Store.open(owner).close()
+    Store.open(owner, create=True).close()
     with psycopg.connect(owner, autocommit=True) as link:
         link.execute(grants)
     yield url.set(username=f"worker_{name}").render_as_string(hide_password=False)

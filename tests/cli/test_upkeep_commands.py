@@ -162,7 +162,7 @@ def test_a_damaged_database_ends_verify_and_run_with_exit_code_4(
     sweeper: Sweeper, small: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "store" / "sweeper.db"
-    Store.open(tmp_path / "store").close()
+    Store.open(tmp_path / "store", create=True).close()
     file.write_bytes(file.read_bytes()[:8192] + b"\xff" * (file.stat().st_size - 8192))
     before = file.read_bytes()
 

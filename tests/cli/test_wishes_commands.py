@@ -45,7 +45,7 @@ def planned(sweeper: Sweeper, file: Path, tmp_path: Path) -> Iterator[Store]:
     from sweeper.engine.run import Run
     from sweeper.study.study import load_study
 
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         Run(load_study(file), store, executor="inline")
         yield store
 
@@ -53,7 +53,7 @@ def planned(sweeper: Sweeper, file: Path, tmp_path: Path) -> Iterator[Store]:
 def program(*arguments: object) -> subprocess.Popen[str]:
     """Starts the program in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeper.cli", *map(str, arguments)],
+        [sys.executable, "-m", "sweeper", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

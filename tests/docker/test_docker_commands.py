@@ -207,7 +207,7 @@ def test_an_array_of_slurm_shares_a_study_and_a_task_that_is_warned_is_queued_ag
         )
         for number in ("101", "102")
     ]
-    with Store.open(postgres) as store:
+    with Store.open(postgres, create=True) as store:
         end = time.monotonic() + 60
         while len(store.query("select * from attempts where state = 'running'").rows) < 2:
             assert time.monotonic() < end

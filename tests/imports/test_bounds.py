@@ -26,7 +26,7 @@ Write = Callable[[Path], object]
 @pytest.fixture
 def own(tmp_path: Path) -> Store:
     """Returns a store on SQLite: what is refused is refused before the database is asked."""
-    return Store.open(tmp_path / "store")
+    return Store.open(tmp_path / "store", create=True)
 
 
 def _table(path: Path, columns: dict[str, list[object]]) -> None:

@@ -129,7 +129,7 @@ def test_nested_columns_of_a_parquet_file_have_dotted_names(tmp_path: Path) -> N
         "loss",
         "tags",
     )
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         done = take(store, tmp_path / "nested", variant=(), seed=None, fixed=("tags",))
         assert done.columns == {"lr": "config.opt.lr", "width": "config.width"}
         assert store.frame("theirs")["tags"].unique().tolist() == ["['a', 'b']"]
@@ -143,7 +143,7 @@ def test_many_rows_come_in_batches_and_keep_their_numbers(
     file = tmp_path / "runs.csv"
     file.write_text("\n".join(["width,lr,loss", *lines]) + "\n", encoding="utf-8")
 
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         assert take(store, file, variant=(), seed=None).used == 200
         file.write_text(file.read_text(encoding="utf-8") + "64,-1,2\n", encoding="utf-8")
         with pytest.raises(RequestError, match="row 201, column lr: -1"):

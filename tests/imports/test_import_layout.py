@@ -30,7 +30,7 @@ def test_imported_rows_lie_in_the_order_of_their_keys(
     for step in (10, 20):
         rows += [row | {"step": step, "loss": row["loss"] + 1 / step} for row in sweep_rows()]
     rows = [row for row in rows if "step" in row]
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         done = take(store, write_csv(tmp_path / "runs.csv", rows), step="step")
         assert done.changes.added == 40
         for table, columns, count in (
@@ -45,7 +45,7 @@ def test_imported_rows_lie_in_the_order_of_their_keys(
 
 
 def test_members_are_listed_by_their_settings_and_not_as_they_lie(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         take(store, write_csv(tmp_path / "runs.csv", sweep_rows()))
         frame = store.frame("theirs")
         place = frame[["variant", "width", "lr", "seed"]].apply(tuple, axis=1).tolist()
@@ -55,7 +55,7 @@ def test_members_are_listed_by_their_settings_and_not_as_they_lie(tmp_path: Path
 
 def test_a_trial_with_a_corrected_result_joins_those_that_lie_there(tmp_path: Path) -> None:
     rows = sweep_rows()
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         take(store, write_csv(tmp_path / "runs.csv", rows))
         rows[3]["loss"], rows[4]["loss"] = 2.5, math.inf
         done = take(store, write_csv(tmp_path / "runs.csv", rows), replace=True)

@@ -17,7 +17,7 @@ from sweeper.store.store import Store
 @pytest.fixture
 def own(tmp_path: Path) -> Store:
     """Returns a store on SQLite: what is refused is refused before the database is asked."""
-    return Store.open(tmp_path / "store")
+    return Store.open(tmp_path / "store", create=True)
 
 
 def text(tmp_path: Path, content: str) -> Path:

@@ -144,7 +144,7 @@ def test_variants_and_chosen_rows_a_rounding_apart_are_one_with_a_note(
 
     assert done.variants == ("adam/0.25", f"adam/{third}")
     assert any(note.startswith("wd: 2 values a rounding apart") for note in done.notes)
-    with Store.open(tmp_path / "chosen") as other:
+    with Store.open(tmp_path / "chosen", create=True) as other:
         done = take(other, file, **PLAIN | {"seed": "seed"}, where=(("wd", f"{third}"),))
         assert done.used == 6
         assert any(note.startswith("wd: 2 values a rounding apart") for note in done.notes)

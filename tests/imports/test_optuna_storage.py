@@ -58,7 +58,7 @@ def sqlite(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 

@@ -14,13 +14,13 @@ from sweeper.store.store import Store
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """Yields an empty store."""
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Yields a store with the finished study ``planted``, for reading."""
-    with Store.open(tmp_path_factory.mktemp("report") / "store") as opened:
+    with Store.open(tmp_path_factory.mktemp("report") / "store", create=True) as opened:
         Planted(curves=True).save(opened)
         yield opened

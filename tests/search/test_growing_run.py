@@ -33,14 +33,14 @@ MADE = 9
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
 @pytest.fixture
 def calm(tmp_path: Path) -> list[Any]:
     """Returns what an undisturbed run leaves."""
-    with Store.open(tmp_path / "calm") as opened:
+    with Store.open(tmp_path / "calm", create=True) as opened:
         assert run(opened).execute().finished == MADE
         return left_by(opened)
 

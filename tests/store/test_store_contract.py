@@ -281,7 +281,7 @@ def test_a_store_opened_for_reading_refuses_to_write(store: Store, location: str
 
 def test_a_store_that_does_not_exist_is_not_made_unless_asked(location: str) -> None:
     with pytest.raises(StoreError, match=r"there is no store here.*sweeper run"):
-        Store.open(location, create=False)
+        Store.open(location)
     with pytest.raises(StoreError, match="there is no store here"):
         Store.open(location, read_only=True)
 

@@ -127,7 +127,7 @@ def test_a_group_is_recorded_whole_or_not_at_all(store: Store, location: str) ->
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     place = tmp_path / "store"
-    with Store.open(place) as store:
+    with Store.open(place, create=True) as store:
         keys = save(store, 400)
     child = spawn(FILL_THE_DISK, str(place), json.dumps(keys))
     *recorded, refused = child.stdout.read().splitlines()
@@ -167,13 +167,13 @@ def test_the_half_made_store_of_a_killed_process_is_cleared_away(tmp_path: Path)
     alive = tmp_path / f".tmp-{signature()}-sweeper.db"
     for path in (*theirs, alive):
         path.touch()
-    with Store.open(tmp_path):
+    with Store.open(tmp_path, create=True):
         assert not any(path.exists() for path in theirs)
         assert alive.exists(), "another process is at it"
 
 
 def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         keys = save(store, 2)
         reader = sqlite3.connect(on_disk(store.paths).database, isolation_level=None)
         reader.execute("begin")
@@ -187,7 +187,7 @@ def test_a_long_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_never_given_back_is_told(location: str) -> None:
-    with Store.open(location) as opened:
+    with Store.open(location, create=True) as opened:
         place = opened.database.location
     with Store(Database(place, busy_seconds=0.1)) as store:
         save(store, 1)
@@ -203,7 +203,7 @@ def test_a_lock_that_is_never_given_back_is_told(location: str) -> None:
 def test_a_server_that_dropped_its_connections_is_found_again(postgres: str) -> None:
     import psycopg
 
-    with Store.open(postgres) as store:
+    with Store.open(postgres, create=True) as store:
         keys = save(store, 1)
         with psycopg.connect(postgres, autocommit=True) as link:
             link.execute(
@@ -218,7 +218,7 @@ def test_a_server_that_dropped_its_connections_is_found_again(postgres: str) -> 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(StoreError, match=r"check that the server runs") as caught:
-        Store.open("postgresql://me:secret@127.0.0.1:1/db")
+        Store.open("postgresql://me:secret@127.0.0.1:1/db", create=True)
 
     assert "postgresql+psycopg://me:***@127.0.0.1:1/db" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -227,4 +227,4 @@ def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
 @pytest.mark.postgres
 def test_a_database_that_does_not_exist_is_told(postgres_server: str) -> None:
     with pytest.raises(StoreError, match=r"does not exist.*the name of the database"):
-        Store.open(postgres_server.replace("/postgres?", "/nowhere?"))
+        Store.open(postgres_server.replace("/postgres?", "/nowhere?"), create=True)

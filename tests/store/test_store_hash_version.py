@@ -28,7 +28,7 @@ def test_the_recipe_of_today_makes_the_keys_that_stores_hold() -> None:
 
 
 def test_trials_of_an_older_recipe_stay_as_they_are(location: str) -> None:
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         keys = save(store, 2)
     with written(location) as connection:  # keys that today's recipe would not make
         connection.exec_driver_sql("update trials set hash_version = 0, seed = 99")
@@ -38,10 +38,10 @@ def test_trials_of_an_older_recipe_stay_as_they_are(location: str) -> None:
 
 
 def test_keys_of_a_newer_recipe_are_refused(location: str) -> None:
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         save(store, 1)
     with written(location) as connection:
         connection.exec_driver_sql("update trials set hash_version = 2")
 
     with pytest.raises(StoreError, match=r"keys of version 2 .*makes version 1.*upgrade sweeper"):
-        Store.open(location)
+        Store.open(location, create=True)

@@ -38,7 +38,7 @@ event = st.one_of(
 @pytest.fixture(scope="module")
 def empty_store() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        with Store.open(folder) as store:
+        with Store.open(folder, create=True) as store:
             store.save_study(study(), members(TRIALS))
         yield Path(folder)
 

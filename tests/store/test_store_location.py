@@ -38,7 +38,7 @@ def test_a_store_opens_where_the_environment_says(
 ) -> None:
     monkeypatch.setenv("SWEEPER_STORE", str(tmp_path / "env"))
 
-    with Store.open() as store:
+    with Store.open(create=True) as store:
         assert on_disk(store.paths).root == tmp_path / "env"
         assert store.shown == str(tmp_path / "env" / "sweeper.db")
 

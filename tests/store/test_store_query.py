@@ -118,13 +118,13 @@ def test_an_endless_query_is_ended_by_an_interrupt(store: Store) -> None:
 
 
 def test_a_text_that_is_not_utf8_is_shown_as_bytes_and_hides_no_other(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         answer = store.query("select cast(x'41ff' as text), 'ü' union select 'b', 'c' order by 2")
     assert answer.rows == [("b", "c"), ("\\x41ff", "ü")]
 
 
 def test_no_other_file_can_be_made_or_opened_from_a_query(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         for sql in (
             f"attach '{tmp_path}/other.db' as other",
             f"vacuum into '{tmp_path}/other.db'",
@@ -171,7 +171,7 @@ def test_every_value_has_a_form_in_json() -> None:
 def test_a_value_that_python_has_no_form_of_is_told_as_the_server_does(
     postgres: str, sql: str, said: str
 ) -> None:
-    with Store.open(postgres) as store:
+    with Store.open(postgres, create=True) as store:
         assert store.query(f"select {sql}").rows == [(said,)]
 
 

@@ -25,7 +25,7 @@ def test_migrations_and_tables_agree(location: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    Store.open(location).close()
+    Store.open(location, create=True).close()
     with written(location) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
         assert compare_metadata(context, metadata) == []
@@ -41,7 +41,7 @@ def test_the_last_migration_is_the_schema_that_the_code_reads() -> None:
 def test_opening_a_current_store_does_not_migrate_it(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Store.open(location).close()
+    Store.open(location, create=True).close()
     monkeypatch.setattr("alembic.command.upgrade", None)
 
     Store.open(location).close()
@@ -117,12 +117,12 @@ def test_every_schema_has_a_fixture() -> None:
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
-    Store.open(location).close()
+    Store.open(location, create=True).close()
     with written(location) as connection:
         connection.exec_driver_sql(f"update {SCHEMA_TABLE} set version_num = '9999'")
 
     with pytest.raises(StoreError, match=r"'9999' and this sweeper knows up to .*upgrade sweeper"):
-        Store.open(location, read_only=read_only)
+        Store.open(location, read_only=read_only, create=True)
 
 
 def test_an_older_schema_is_not_migrated_by_a_reader(location: str) -> None:
@@ -133,17 +133,17 @@ def test_an_older_schema_is_not_migrated_by_a_reader(location: str) -> None:
 
 
 def test_another_programs_database_is_left_alone(location: str) -> None:
-    Store.open(location).close()
+    Store.open(location, create=True).close()
     with written(location) as connection:
         connection.exec_driver_sql(f"drop table {SCHEMA_TABLE}")
 
     with pytest.raises(StoreError, match=r"tables of another program.*database of its own"):
-        Store.open(location)
+        Store.open(location, create=True)
 
 
 @pytest.mark.parametrize("cut", ["emptied", "overwritten", "halved"])
 def test_a_damaged_file_is_told_and_never_started_over(tmp_path: Path, cut: str) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         save(store, 200)
         file = on_disk(store.paths).database
     size = file.stat().st_size
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_told_and_never_started_over(tmp_path: Path, cut: str)
 
     with (
         pytest.raises(StoreError, match=rf"store {file}: .*(backup|damaged)"),
-        Store.open(tmp_path) as store,
+        Store.open(tmp_path, create=True) as store,
     ):
         store.frame("widths")
 
@@ -166,13 +166,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreError, match=r"file/store/sweeper\.db: Not a directory; check that"):
-        Store.open(tmp_path / "file" / "store")
+        Store.open(tmp_path / "file" / "store", create=True)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write")
 def test_a_folder_that_may_not_be_written_is_told() -> None:
     with pytest.raises(StoreError, match=r"cannot create /proc/store/sweeper\.db: .*--store"):
-        Store.open("/proc/store")
+        Store.open("/proc/store", create=True)
 
 
 def test_a_failed_creation_leaves_nothing_behind(
@@ -184,7 +184,7 @@ def test_a_failed_creation_leaves_nothing_behind(
     monkeypatch.setattr(os, "link", fail)
     monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(StoreError, match="No space left on device"):
-        Store.open(tmp_path)
+        Store.open(tmp_path, create=True)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -196,14 +196,14 @@ def test_a_file_system_without_hard_links_holds_a_store_too(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refuse)
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         save(store, 1)
 
     assert [path.name for path in tmp_path.iterdir()] == ["sweeper.db"]
 
 
 def test_a_store_copied_to_another_folder_is_the_same_store(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "one") as store:
+    with Store.open(tmp_path / "one", create=True) as store:
         save(store, 3)
 
     shutil.copytree(tmp_path / "one", tmp_path / "two")
@@ -215,7 +215,7 @@ def test_a_store_copied_to_another_folder_is_the_same_store(tmp_path: Path) -> N
 def test_a_store_in_a_folder_that_may_not_be_written_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         save(store, 3)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 

@@ -36,7 +36,7 @@ def test_every_study_of_the_project_passes_as_file_and_as_document(path: Path) -
 
 
 def test_the_template_passes() -> None:
-    VALIDATOR.validate({k: v for k, v in yaml.safe_load(study_template()).items() if v})
+    VALIDATOR.validate({k: v for k, v in yaml.safe_load(study_template(full=True)).items() if v})
 
 
 @pytest.mark.parametrize(

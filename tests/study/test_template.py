@@ -19,18 +19,25 @@ def _study(text: str) -> Study:
     return Study.model_validate(source.data, context=source)
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("workload", ["llama", "mlp"])
-def test_the_template_loads_without_faults(workload: str, tmp_path: Path) -> None:
+def test_the_template_loads_without_faults(workload: str, full: bool, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
-    path.write_text(study_template(workload))
+    path.write_text(study_template(workload, full=full))
     study = load_study(path)
     assert study.hyperparameters == ("learning_rate",)
     assert set(study.variants) == {"sp", "mup"}
 
 
+def test_the_short_template_is_the_full_one_without_what_it_explains() -> None:
+    short, full = study_template("mlp"), study_template("mlp", full=True)
+    assert _study(short) == _study(full)
+    assert len(short.splitlines()) < 30 < len(full.splitlines()) / 3
+
+
 @pytest.mark.parametrize("workload", ["llama", "mlp"])
 def test_the_template_names_every_setting_section_and_metric(workload: str) -> None:
-    text = study_template(workload)
+    text = study_template(workload, full=True)
     card = find_card(workload)
     for name in [*(setting.name for setting in card.settings), *Study.model_fields, *card.metrics]:
         assert re.search(rf"\b{name}\b", text), name
@@ -38,7 +45,7 @@ def test_the_template_names_every_setting_section_and_metric(workload: str) -> N
 
 
 def test_the_settings_in_comments_are_the_defaults() -> None:
-    text = study_template()
+    text = study_template(full=True)
     before = _study(text)
     steps = "  # tokens: null\n  # tokens_per_param: null\n"
     assert steps.splitlines()[0] in text
@@ -59,7 +66,7 @@ def _is_conditional(line: str) -> bool:
 
 
 def test_another_workload_gets_a_first_guess_and_what_is_left_to_settle() -> None:
-    text = study_template("quadratic_card:CARD")
+    text = study_template("quadratic_card:CARD", full=True)
     assert text.startswith("# To settle first: steps: one horizon is needed")
     study = _study(text.replace("fixed:\n", "fixed:\n  steps: 10\n"))
     assert (study.scale, study.hyperparameters) == ("width", ("learning_rate",))

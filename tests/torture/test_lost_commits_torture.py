@@ -121,7 +121,7 @@ def test_a_write_that_is_done_again_because_its_answer_was_lost_counts_once(
 ) -> None:
     middle, location = proxy
     owner = Owner.here()
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         store.save_study(study(), members(trials(4)))
         keys = [item.key for item in trials(4)]
         store.claim(keys[:1], owner=owner, lease_s=60)
@@ -155,7 +155,7 @@ def _is_moment(cell: Any) -> bool:
 def _losing(middle: Proxy, location: str, lose: Callable[[int], bool]) -> None:
     """Runs a study, loses the answers to some of its commits, and looks at what is left."""
     asked = planted()
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         run = Run(asked, store, executor="inline")
         begun = middle.commits
         middle.lose = {begun + number for number in range(1, 60) if lose(number)}
@@ -178,7 +178,7 @@ def test_a_run_whose_start_goes_unheard_goes_on_when_it_is_run_again(
     proxy: tuple[Proxy, str],
 ) -> None:
     middle, location = proxy
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         # The first two end the looks at what people want and at what the study has.
         middle.lose = {middle.commits + 3}
         with pytest.raises(StoreAway):

@@ -94,7 +94,7 @@ def one_after_another(
 @pytest.fixture
 def keys(tmp_path: Path) -> list[str]:
     """Returns the trials of a store in ``tmp_path / "store"``."""
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         return save(store, 4)
 
 
@@ -106,7 +106,7 @@ def test_a_hidden_controller_of_another_user_keeps_its_claims(hidepid: int) -> N
     with tempfile.TemporaryDirectory(prefix="sweeper-proc-") as folder:
         place = Path(folder)
         place.chmod(0o755)  # the other user looks after the database too
-        with Store.open(place / "store") as store:
+        with Store.open(place / "store", create=True) as store:
             keys = save(store, 4)
         given = one_after_another(shell, place / "store", keys, lease=60, user=NOBODY)
     assert given == ["4", "0"]

@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.04
 
 def undisturbed(folder: Path) -> dict[tuple[Any, ...], tuple[str, str]]:
     """Returns the losses of the same trials, trained in one go."""
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         Run(STUDY, store, executor="inline").execute()
         return losses(store, STUDY.name)
 

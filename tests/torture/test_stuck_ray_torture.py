@@ -103,7 +103,7 @@ def completed(program: Callable[..., Program], study: Study, seeds: int, folder:
 
 def study_losses(folder: Path, seeds: int) -> dict[tuple[Any, ...], tuple[str, str]]:
     """Returns what trials that nobody disturbs come to."""
-    with Store.open(folder / "calm") as store:
+    with Store.open(folder / "calm", create=True) as store:
         Run(slow(seeds), store, executor="inline").execute()
         return losses(store, "planted")
 

@@ -108,7 +108,7 @@ def small_study(trials: int, *, times: int = 1) -> Study:
 
 def undisturbed(folder: Path, study: Study) -> Bits:
     """Returns the bits of a study, trained in this process in one go."""
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         Run(study, store, executor="inline").execute()
         return bits_of(store, study.name)
 

@@ -175,7 +175,7 @@ def test_the_network_of_the_examples_is_forty_lines_and_its_study_runs(
     document = study.document
     document["sweep"] |= {"width": [8, 16], "learning_rate": [0.125], "seed": [0]}
     document["fixed"] |= {"steps": 60}
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         summary = Run(type(study).from_document(document), store, executor="inline").execute()
         assert (summary.finished, summary.failed) == (3, 0)
         frame = store.frame("digits_cnn")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.postgres
 def folder(tmp_path: Path) -> str:
     """Returns a store in a folder: results, a failure, a checkpoint, estimates to be."""
     place = str(tmp_path / "old")
-    with Store.open(place) as store:
+    with Store.open(place, create=True) as store:
         keys = save(store, 5)
         store.claim(keys[:3], owner=ELSEWHERE, lease_s=-1)
         for key in keys[:3]:
@@ -181,7 +181,7 @@ def test_a_place_that_holds_something_else_is_refused(
     folder: str, tmp_path: Path, what: str
 ) -> None:
     there = tmp_path / "new"
-    with Store.open(there) as store:
+    with Store.open(there, create=True) as store:
         if what == "row":
             save(store, 9, "others")
     if what == "file":

@@ -51,7 +51,7 @@ def test_a_bucket_is_listed_once_however_many_files_it_has(
     proxy = FaultProxy(*s3_server)
     place = f"sqlite:///{tmp_path}/database.db"
     monkeypatch.setenv("SWEEPER_FILES", s3)
-    with Store.open(place) as store:
+    with Store.open(place, create=True) as store:
         for key in save(store, 12):
             checkpoint(store, key, 10)
             end(store, key)

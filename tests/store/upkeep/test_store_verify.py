@@ -248,7 +248,7 @@ def _pages_overwritten(file: Path) -> None:
 
 
 def test_a_damaged_database_is_refused_by_a_checked_opening_and_by_verify(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         save(store, 300)
         file = tmp_path / "sweeper.db"
     _pages_overwritten(file)
@@ -263,7 +263,7 @@ def test_a_damaged_database_is_refused_by_a_checked_opening_and_by_verify(tmp_pa
 
 
 def test_rows_that_refer_to_nothing_are_told(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         keys = filled(store)
         with sqlite3.connect(tmp_path / "sweeper.db") as link:
             link.execute("delete from trials where key = ?", [keys[3]])
@@ -277,7 +277,7 @@ def test_rows_that_refer_to_nothing_are_told(tmp_path: Path) -> None:
 
 
 def test_a_new_database_is_not_made_under_the_log_of_a_lost_one(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, create=True) as store:
         save(store, 1)
         file = tmp_path / "sweeper.db"
     log = Path(f"{file}-wal")
@@ -285,9 +285,9 @@ def test_a_new_database_is_not_made_under_the_log_of_a_lost_one(tmp_path: Path) 
     log.write_bytes(b"frames")
 
     with pytest.raises(StoreError, match=r"its log sweeper\.db-wal is there.*move the log away"):
-        Store.open(tmp_path)
+        Store.open(tmp_path, create=True)
 
     assert not file.exists()
     log.unlink()
-    with Store.open(tmp_path, checked=True) as store:
+    with Store.open(tmp_path, checked=True, create=True) as store:
         assert store.orphans() == 0

@@ -15,7 +15,7 @@ STUDIES = Path(__file__).resolve().parents[3] / "studies"
 
 
 def read(name: str, folder: Path) -> list[Transfer]:
-    with Store.open(folder) as store:
+    with Store.open(folder, create=True) as store:
         Run(load_study(STUDIES / f"{name}.yaml"), store, executor="inline").execute()
         (statement,) = transfers_of(store, name)
     groups = [group for group in statement.groups if isinstance(group, Transfer)]

@@ -166,7 +166,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, why:
 
 def test_a_replayed_study_runs(table: Path, tmp_path: Path) -> None:
     study = replayed(table, sweep={"learning_rate": list(RATES), "seed": [0, 1]})
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", create=True) as store:
         summary = Run(study, store, executor="inline").execute()
         frame = store.frame("replayed")
     assert (summary.finished, summary.failed) == (24, 0)

@@ -43,7 +43,7 @@ def recorded(store: Store, **sections: Any) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store.open(tmp_path_factory.mktemp("replayed")) as opened:
+    with Store.open(tmp_path_factory.mktemp("replayed"), create=True) as opened:
         recorded(opened)
         yield opened
 
@@ -82,7 +82,7 @@ def test_trials_rest_on_the_results_and_not_on_names_or_places(
     store: Store, tmp_path: Path
 ) -> None:
     keys = [item.trial.key for item in expand(replay(store))]
-    with Store.open(tmp_path / "elsewhere") as other:
+    with Store.open(tmp_path / "elsewhere", create=True) as other:
         recorded(other, name="again")
         same = replay(other, fixed={"table": "study:again"})
         assert [item.trial.key for item in expand(same)] == keys
