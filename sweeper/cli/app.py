@@ -67,7 +67,6 @@ app = typer.Typer(
     cls=_Discreet,
     help="Finds how the best hyperparameters move as a model grows, and says how sure it is.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # the boxes of rich take longer to load than all else of the help
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -15,6 +15,7 @@ from sweeper.cli.options import (
     JsonOption,
     StoreOption,
     name_of,
+    offered_studies,
     open_store,
 )
 from sweeper.cli.text import Said, evidence_lines, grid, interval, noted, print_answer, print_json
@@ -36,11 +37,20 @@ class MetricName(StrEnum):
 
 def compare(
     baseline: Annotated[
-        str, typer.Argument(metavar="BASELINE", help="STUDY:VARIANT, or a study with one variant.")
+        str,
+        typer.Argument(
+            metavar="BASELINE",
+            help="STUDY:VARIANT, or a study with one variant.",
+            autocompletion=offered_studies,
+        ),
     ],
     others: Annotated[
         list[str],
-        typer.Argument(metavar="OTHER...", help="STUDY:VARIANT, or a study for all its variants."),
+        typer.Argument(
+            metavar="OTHER...",
+            help="STUDY:VARIANT, or a study for all its variants.",
+            autocompletion=offered_studies,
+        ),
     ],
     metric: Annotated[
         MetricName, typer.Option(help="Training FLOPs, or seconds on the device.")

@@ -13,6 +13,7 @@ from sweeper.errors import (
     RequestError,
     StoreError,
     StoreReadOnly,
+    SweeperError,
     UnknownNameError,
     suggestion,
 )
@@ -30,13 +31,29 @@ def named(flag: str, meaning: str, metavar: str | None = None) -> typer.models.O
     return option
 
 
+def offered_studies(context: typer.Context, incomplete: str) -> list[str]:
+    """Returns the names of studies in the store that a shell may offer for what was typed."""
+    with suppress(SweeperError), open_store(context.params.get("store"), read_only=True) as store:
+        return [each.name for each in store.studies() if each.name.startswith(incomplete)]
+    return []
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Name of a study in the store, or its file.",
+        autocompletion=offered_studies,
+    ),
 ]
 OneStudy = Annotated[
     str | None,
-    typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; all if left out."),
+    typer.Argument(
+        metavar="[STUDY]",
+        help="Name of a study, or its file; all if left out.",
+        autocompletion=offered_studies,
+    ),
 ]
 StoreOption = Annotated[
     str | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -18,6 +20,7 @@ from sweeper.cli.options import (
     StoreOption,
     StudyName,
     name_of,
+    offered_studies,
     open_store,
 )
 from sweeper.cli.text import console, grid, print_json
@@ -145,21 +148,32 @@ def _print_wanted(document: dict[str, Any], wishes: Sequence[Wish]) -> None:
 def report(
     studies: Annotated[
         list[str],
-        typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files."),
+        typer.Argument(
+            metavar="STUDY...",
+            help="Names of studies in the store, or their files.",
+            autocompletion=offered_studies,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path(
         "sweeper-report"
     ),
+    zipped: Annotated[
+        bool, typer.Option("--zip", help="Write one file OUT.zip, to be mailed, in place of it.")
+    ] = False,
     store: StoreOption = None,
     allow_holes: HolesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a self-contained HTML page, its figures as PNG and the tables behind them as CSV."""
     from sweeper.report import write_report
 
     with open_store(store) as opened:
         names = [name_of(study, store) for study in studies]
-        page = write_report(opened, names, out, allow_holes=allow_holes)
-    console().print(f"wrote {page}")
+        made = write_report(opened, names, out, allow_holes=allow_holes, zipped=zipped)
+    if as_json:
+        print_json({"studies": names, "file": str(made)})
+        return
+    console().print(f"wrote {made}")
 
 
 def export(
@@ -196,6 +210,7 @@ def export(
 def sql(
     query: Annotated[str, typer.Argument(metavar="SELECT", help="A query; it cannot write.")],
     store: StoreOption = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the store's database (read-only)."""
@@ -203,11 +218,17 @@ def sql(
 
     with open_store(store, read_only=True) as opened:
         answer = opened.query(query)
+    if as_json and as_csv:
+        raise RequestError("--csv and --json: give one of them")
     if as_json:
         print_json(json_rows(answer))
         return
     if not answer.columns:
         raise RequestError("the query gives no columns; sweeper sql takes one SELECT")
+    if as_csv:
+        rows = (map(_cell, row) for row in answer.rows)
+        csv.writer(sys.stdout, lineterminator="\n").writerows((answer.columns, *rows))
+        return
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2))
@@ -217,6 +238,11 @@ def sql(
         table.add_row(*(_short(value) for value in row))
     console(width=SQL_LINE).print(table)
     print(f"{len(answer.rows)} rows", file=sys.stderr)
+
+
+def _cell(value: object) -> object:
+    """Returns a value for CSV; what is JSON in the database stays so."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _short(value: object) -> str:

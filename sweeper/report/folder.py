@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -32,9 +36,11 @@ class Folder:
 
     Attributes:
         root: the folder; made with the first file.
+        archive: the zip archive that it is to become, or None.
     """
 
     root: Path
+    archive: Path | None = None
     _names: dict[str, str] = field(default_factory=dict)
 
     def stem(self, study: str) -> str:
@@ -76,11 +82,43 @@ class Folder:
         except OSError as error:
             if aside.exists():
                 aside.unlink()
-            raise EnvironmentFault(
-                f"cannot write {path}: {error.strerror or error}; check that the disk has space "
-                "and that the folder may be written, or choose another one with --out"
-            ) from error
+            raise _unwritable(path, error) from error
         return name
+
+
+@contextmanager
+def written_folder(out: Path, *, zipped: bool) -> Iterator[Folder]:
+    """Context that gives the folder of a report; if it is to be ``zipped``, one beside its place
+    that becomes the archive ``out.zip`` at the end, with all files below one folder.
+
+    Raises:
+        EnvironmentFault: the archive cannot be written.
+    """
+    if not zipped:
+        yield Folder(out)
+        return
+    archive = out if out.suffix == ".zip" else out.with_name(f"{out.name}.zip")
+    with TemporaryDirectory(prefix="sweeper-report-") as scratch:
+        folder = Folder(Path(scratch) / archive.stem, archive)
+        yield folder
+        try:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            whole = shutil.make_archive(f"{scratch}/whole", "zip", scratch, archive.stem)
+            aside = archive.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{archive.name}")
+            try:
+                shutil.copyfile(whole, aside)
+                os.replace(aside, archive)
+            finally:
+                aside.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(archive, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"cannot write {path}: {error.strerror or error}; check that the disk has space "
+        "and that the folder may be written, or choose another one with --out"
+    )
 
 
 def _no_formula(cell: Any) -> Any:

@@ -16,7 +16,7 @@ from sweeper.answers import DIFFERENT_LENGTHS, Explainer, Explanation, StudyView
 from sweeper.errors import AnalysisRefusal, RequestError
 from sweeper.outcome import ACCEPTED
 from sweeper.report.figures import ANSWER, DETAILS, Picture, draw_pictures
-from sweeper.report.folder import Folder
+from sweeper.report.folder import Folder, written_folder
 from sweeper.report.html_tables import PageTable, Sentence, page_tables, sentences
 from sweeper.report.provenance import Fact, evidence_of
 from sweeper.report.tables import (
@@ -82,9 +82,14 @@ class Section:
 
 
 def write_report(
-    store: Store, names: Sequence[str], out: Path, *, allow_holes: bool = False
+    store: Store,
+    names: Sequence[str],
+    out: Path,
+    *,
+    allow_holes: bool = False,
+    zipped: bool = False,
 ) -> Path:
-    """Writes the report of one or more studies; returns the path of its page.
+    """Writes the report of one or more studies; returns the path of its page, or of the archive.
 
     A report can be made while its studies run. Files of an earlier report in the same folder
     are replaced.
@@ -94,6 +99,7 @@ def write_report(
         names: names of the studies, in the order of the page; a repeated one counts once.
         out: folder for the page, the figures as PNG and the tables behind them as CSV.
         allow_holes: answer although neighbours of a minimum have no result.
+        zipped: write the archive ``out.zip`` in place of the folder.
 
     Raises:
         RequestError: no study is named.
@@ -110,9 +116,10 @@ def write_report(
             f"report: no trial of {', '.join(view.study.name for view in views)} has a "
             "result yet; sweeper run starts them, sweeper status says where they stand"
         )
-    folder = Folder(Path(out))
-    sections = [section_of(store, view, folder, allow_holes=allow_holes) for view in views]
-    return folder.page(render_page(sections, store=store.shown, made=datetime.now(UTC)))
+    with written_folder(Path(out), zipped=zipped) as folder:
+        sections = [section_of(store, view, folder, allow_holes=allow_holes) for view in views]
+        page = folder.page(render_page(sections, store=store.shown, made=datetime.now(UTC)))
+    return folder.archive or page
 
 
 def render_page(sections: Sequence[Section], *, store: str, made: datetime) -> str:
