@@ -270,14 +270,16 @@ class Run:
         Raises:
             StoreError: the store cannot be written.
         """
+        view = self.progress.view()
         self._store.report(
             self.lease_keeper.owner,
             self.study.name,
             executor=self._executor,
             lease_s=self._limits.lease_seconds,
             doing=self._doing(),
-            slots=len(self.progress.view().slots),
+            slots=len(view.slots),
             trials=self.progress.stands(),
+            left_seconds=view.left,
         )
         self._heed(self._store.wishes_of(self.study.name))
 

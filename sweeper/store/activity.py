@@ -97,11 +97,15 @@ class Activity:
 
     @property
     def left_seconds(self) -> float | None:
-        """Estimated seconds to the end of what is proposed so far; None where it is unknown, or
-        nobody is at it."""
+        """Estimated seconds to the end of what is proposed so far: as its controllers say, several
+        of them sharing the rest, or else by FLOPs; None where it is unknown, or nobody is at it.
+        """
         account = self.account
         may_run = account.pending + account.running - self.stopped - self.paused > 0
         at_work = may_run and any(each.alive for each in self.controllers)
+        said = [each.left_seconds for each in self.controllers if each.alive]
+        if at_work and (known := [seconds for seconds in said if seconds is not None]):
+            return 0.0 if 0 in known else 1 / math.fsum(1 / seconds for seconds in known)
         if self.rate is None or not self.rate.flops or not at_work:
             return None
         return self.flops_left / self.rate.flops

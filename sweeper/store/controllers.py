@@ -25,6 +25,7 @@ def report(
     doing: Doing,
     slots: int,
     trials: Mapping[str, Stand],
+    left_seconds: float | None,
 ) -> None:
     """Keeps what a controller says of itself. With its first word those of the same study that
     have ended without one are closed.
@@ -39,6 +40,7 @@ def report(
         doing: what it does.
         slots: workers that have worked for it.
         trials: how far those are that it runs, by key.
+        left_seconds: how long the rest of the study will take it, if it knows.
     """
     now = current_time(connection)
     said = {
@@ -47,6 +49,7 @@ def report(
         "doing": doing,
         "slots": slots,
         "trials": {key: [stand.step, stand.loss] for key, stand in trials.items()},
+        "left_seconds": left_seconds,
     }
     here = controllers.c.owner == owner.id
     if connection.execute(update(controllers).where(here).values(said)).rowcount:
@@ -99,6 +102,7 @@ def _controller(
         doing=row.doing,
         slots=row.slots,
         trials=said,
+        left_seconds=row.left_seconds,
         started_at=row.started_at,
         seen_at=row.seen_at,
         alive=lost_reason(row, now, is_alive) is None,

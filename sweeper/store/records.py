@@ -215,6 +215,8 @@ class Controller:
         doing: what it does.
         slots: workers that have worked for it.
         trials: how far the trials are that it runs, by key.
+        left_seconds: how long the rest of the study will take it, in seconds; None if it does not
+            know.
         started_at, seen_at: when it began, and when it last spoke.
         alive: whether it may still be at work.
     """
@@ -227,6 +229,7 @@ class Controller:
     doing: Doing
     slots: int
     trials: Mapping[str, Stand]
+    left_seconds: float | None
     started_at: datetime
     seen_at: datetime
     alive: bool = True

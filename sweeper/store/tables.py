@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The schema that this code reads and writes: the last revision in ``migrations/versions``."""
 
 SCHEMA_TABLE = "sweeper_schema"
@@ -304,5 +304,6 @@ controllers = Table(
     Column("doing", String(8), nullable=False),
     Column("slots", Integer, nullable=False),
     Column("trials", JSON, nullable=False),
+    Column("left_seconds", Number),
     Index("ix_controllers_study_ended_at", "study", "ended_at"),
 )

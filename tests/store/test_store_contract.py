@@ -141,7 +141,7 @@ def test_everything_written_is_there_in_a_new_process(store: Store, location: st
     store.save_estimates("widths", "learning_rate", [Estimate(kind="drift", variant="sp")])
     store.make_wish("widths", "pause", keys=[keys[3]], by="größe@lab")
     stands = {keys[3]: Stand(step=3, loss=2.5)}
-    said = {"executor": "ray", "lease_s": 60, "slots": 2, "trials": stands}
+    said = {"executor": "ray", "lease_s": 60, "slots": 2, "trials": stands, "left_seconds": 90.0}
     store.report(owner, "widths", doing="running", **said)  # type: ignore[arg-type]
 
     there = dump_from_a_new_process(location)

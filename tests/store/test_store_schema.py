@@ -107,6 +107,15 @@ def test_a_database_of_the_third_schema_opens_with_all_it_holds(location: str) -
         (controller,) = store.controllers_of("baseline")
         assert (controller.slots, controller.doing, controller.alive) == (2, "running", False)
         assert key is not None and controller.trials[key] == Stand(step=5, loss=3.5)
+        assert controller.left_seconds is None
+
+
+def test_a_database_of_the_fourth_schema_opens_with_all_it_holds(location: str) -> None:
+    restore_baseline(location, "0004")
+
+    with Store.open(location) as store:
+        (controller,) = store.controllers_of("baseline")
+        assert controller.left_seconds == 90.0
 
 
 def test_every_schema_has_a_fixture() -> None:

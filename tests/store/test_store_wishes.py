@@ -19,7 +19,13 @@ ANN = "ann@lab"
 
 
 def report(store: Store, owner: Owner, name: str = "widths", **said: Any) -> None:
-    values: dict[str, Any] = {"doing": "running", "slots": 1, "trials": {}, **said}
+    values: dict[str, Any] = {
+        "doing": "running",
+        "slots": 1,
+        "trials": {},
+        "left_seconds": None,
+        **said,
+    }
     store.report(owner, name, executor="ray", lease_s=60, **values)
 
 
@@ -127,6 +133,16 @@ def test_a_study_at_work_is_seen_from_the_store_alone(store: Store) -> None:
     assert now.flops_left == pytest.approx(2.5 * 6.0e5)
     assert now.left_seconds == pytest.approx(16.7, rel=0.2)
     assert not now.over
+
+
+def test_the_time_left_is_what_controllers_say_who_share_the_rest(store: Store) -> None:
+    save(store, 4)
+    report(store, ELSEWHERE, left_seconds=60.0)
+    assert store.activity("widths").left_seconds == pytest.approx(60.0)
+    report(store, Owner.here(), left_seconds=30.0)
+    assert store.activity("widths").left_seconds == pytest.approx(20.0)
+    report(store, ELSEWHERE, left_seconds=None)
+    assert store.activity("widths").left_seconds == pytest.approx(30.0)
 
 
 def test_what_is_stopped_is_not_waited_for_and_what_is_paused_is(store: Store) -> None:

@@ -31,6 +31,9 @@ from sweeper.store import signature, signer_has_ended
 ANSWER_SECONDS = 60.0
 """How long a question about the cluster may take where nothing can go on without the answer."""
 
+REMOVALS = 3
+"""Times that the removal of a session's folder is tried."""
+
 SHUTDOWN_SECONDS = 10.0
 """How long Ray may take to end its processes before they are killed."""
 
@@ -160,22 +163,29 @@ def _session_folder() -> Iterator[None]:
         yield
         return
     session = Path(node.get_session_dir_path())
-    for mark in session.parent.glob(f"{SESSION}*"):
-        signed, _, name = mark.name.removeprefix(SESSION).partition("-")
-        if name.startswith("session_") and signer_has_ended(signed):
-            _remove_session(session.parent / name, mark)
+    _remove_ended(session.parent)
     mark = session.parent / f"{SESSION}{signature()}-{session.name}"
     with contextlib.suppress(OSError):
         mark.touch()
     yield
+    atexit.register(_remove_ended, session.parent)
     atexit.register(_remove_session, session, mark)  # once nobody writes there any more
 
 
+def _remove_ended(sessions: Path) -> None:
+    for mark in sessions.glob(f"{SESSION}*"):
+        signed, _, name = mark.name.removeprefix(SESSION).partition("-")
+        if name.startswith("session_") and signer_has_ended(signed):
+            _remove_session(sessions / name, mark)
+
+
 def _remove_session(session: Path, mark: Path) -> None:
-    shutil.rmtree(session, ignore_errors=True)
-    if not session.exists():
-        with contextlib.suppress(OSError):
-            mark.unlink()
+    for _ in range(REMOVALS):  # agents that outlive a kill for a while may write there meanwhile
+        shutil.rmtree(session, ignore_errors=True)
+        if not session.exists():
+            with contextlib.suppress(OSError):
+                mark.unlink()
+            return
 
 
 def _shut_down(pulse: Pulse) -> None:
