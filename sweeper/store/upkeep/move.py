@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, text, tuple_, update
+from sqlalchemy import Table, func, select
 
 from sweeper.errors import RequestError, StoreError, StoreMoved
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.controllers import controllers_of
-from sweeper.store.database import CHUNK, Database, current_time
-from sweeper.store.files import TEMPORARY_PREFIX, FileInfo, FileStore
-from sweeper.store.tables import attempts, metadata, results
-
-FOLDERS = ("curves/", "checkpoints/", "tables/")
-"""What of a place of files belongs to a store."""
-
-AT_ONCE = 8
-"""Files that are copied side by side."""
+from sweeper.store.database import Database, current_time
+from sweeper.store.files import FileInfo, FileStore
+from sweeper.store.tables import attempts, results
+from sweeper.store.upkeep.copies import (
+    AT_ONCE,
+    alike,
+    chunks,
+    copy_file,
+    copy_rows,
+    files_of,
+    rows_there,
+    tables,
+    unlike_rows,
+)
 
 
 @dataclass(kw_only=True)
@@ -73,17 +75,19 @@ def move_store(
     # The rows come last: whoever finds the new database finds the files that it names.
     if files is not None:
         note(f"copying {found.files} files")
-        before = _files_of(old)
+        before = files_of(old)
         found.copied_files = _copy_files(old, files, before)
         files.sync()
         note("comparing every file")
         _compare_files(old, files, before)
     if target is not None:
         note(f"copying {sum(found.rows.values())} rows")
-        found.copied_rows = sum(_copy_rows(source, target, table) for table in _tables())
+        for table in tables():
+            with source.read() as reading:
+                found.copied_rows += copy_rows(reading, target, table)
         note("comparing every row")
         _require_idle(source)  # or what was begun meanwhile is told as a difference
-        for table in _tables():
+        for table in tables():
             _compare_rows(source, target, table)
     _require_idle(source)
     return found
@@ -98,15 +102,15 @@ def survey(source: Database, target: Database | None, files: FileStore | None) -
     _require_idle(source)
     found = Move()
     with source.read() as connection:
-        for table in _tables():
+        for table in tables():
             count = select(func.count()).select_from(table)
             found.rows[table.name] = connection.execute(count).scalar_one()
     if target is not None:
-        for table in _tables():
+        for table in tables():
             _require_own(source, target, table)
     if files is not None:
-        old = _files_of(source.location.paths.files)
-        if strange := sorted(_files_of(files).keys() - old.keys()):
+        old = files_of(source.location.paths.files)
+        if strange := sorted(files_of(files).keys() - old.keys()):
             raise RequestError(
                 f"{files.shown('')} holds {len(strange)} files that the store does not have, such "
                 f"as {strange[0]}; move it to a place of its own"
@@ -140,77 +144,11 @@ def _require_idle(source: Database) -> None:
     )
 
 
-# Rows -----------------------------------------------------------------------------------------
-
-
-def _tables() -> list[Table]:
-    """The tables, those first that others refer to."""
-    return list(metadata.sorted_tables)
-
-
-def _key_of(table: Table, row: Row[Any]) -> tuple[Any, ...]:
-    return tuple(row._mapping[column] for column in table.primary_key.columns)
-
-
-def _chunks(connection: Connection, table: Table) -> Iterator[list[Row[Any]]]:
-    """The rows of a table, some at a time."""
-    rows = connection.execution_options(yield_per=CHUNK).execute(select(table))
-    yield from (list(chunk) for chunk in rows.partitions())
-
-
-def _there(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> dict[Any, Row[Any]]:
-    """Those of the rows that a database has by their keys."""
-    columns = tuple_(*table.primary_key.columns)
-    width = len(table.primary_key.columns)
-    found: dict[Any, Row[Any]] = {}
-    keys = [_key_of(table, row) for row in rows]
-    for start in range(0, len(keys), CHUNK // width):
-        wanted = select(table).where(columns.in_(keys[start : start + CHUNK // width]))
-        found |= {_key_of(table, row): row for row in connection.execute(wanted)}
-    return found
-
-
-def _copy_rows(source: Database, target: Database, table: Table) -> int:
-    copied = 0
-    with source.read() as reading:
-        for rows in _chunks(reading, table):
-            with target.write() as writing:
-                copied += _copy_chunk(writing, table, rows)
-    with target.write() as writing:
-        _count_on(writing, table)
-    return copied
-
-
-def _copy_chunk(writing: Connection, table: Table, rows: Sequence[Row[Any]]) -> int:
-    there = _there(writing, table, rows)
-    new = [dict(row._mapping) for row in rows if _key_of(table, row) not in there]
-    if new:
-        writing.execute(insert(table), new)
-    other = [row for row in rows if there.get(_key_of(table, row), row) != row]
-    for row in other:
-        pairs = zip(table.primary_key.columns, _key_of(table, row), strict=True)
-        same = [column == value for column, value in pairs]
-        writing.execute(update(table).where(*same).values(dict(row._mapping)))
-    return len(new) + len(other)
-
-
-def _count_on(writing: Connection, table: Table) -> None:
-    """Has a server number the next row of a table after those that were copied."""
-    if writing.dialect.name == "sqlite" or "id" not in table.c:
-        return
-    writing.execute(
-        text(
-            f"select setval(pg_get_serial_sequence('{table.name}', 'id'), "
-            f"coalesce(max(id), 0) + 1, false) from {table.name}"
-        )
-    )
-
-
 def _require_own(source: Database, target: Database, table: Table) -> None:
     """Raises RequestError if a database has rows that are none of the store's."""
     with source.read() as reading, target.read() as other:
-        for rows in _chunks(other, table):
-            if len(_there(reading, table, rows)) < len(rows):
+        for rows in chunks(other, table):
+            if len(rows_there(reading, table, rows)) < len(rows):
                 raise RequestError(
                     f"store {target.location.shown}: it has rows in {table.name} that the store "
                     "to be moved does not have, so it is another one, or was used since it was "
@@ -221,14 +159,7 @@ def _require_own(source: Database, target: Database, table: Table) -> None:
 def _compare_rows(source: Database, target: Database, table: Table) -> None:
     """Raises StoreMoved if a row is missing or not the same in every column."""
     with source.read() as reading, target.read() as other:
-        counts = [
-            link.execute(select(func.count()).select_from(table)).scalar_one()
-            for link in (reading, other)
-        ]
-        wrong = abs(counts[0] - counts[1])
-        for rows in _chunks(reading, table):
-            there = _there(other, table, rows)
-            wrong += sum(there.get(_key_of(table, row)) != row for row in rows)
+        wrong = unlike_rows(reading, other, table)
     if wrong:
         raise StoreMoved(
             f"store {target.location.shown}: {wrong} rows of {table.name} are not those of "
@@ -236,32 +167,14 @@ def _compare_rows(source: Database, target: Database, table: Table) -> None:
         )
 
 
-# Files ----------------------------------------------------------------------------------------
-
-
-def _files_of(files: FileStore) -> dict[str, FileInfo]:
-    return {
-        name: info
-        for folder in FOLDERS
-        for name, info in files.infos(folder).items()
-        if not name.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
-    }
-
-
 def _copy_files(old: FileStore, new: FileStore, names: Mapping[str, FileInfo]) -> int:
-    there = _files_of(new)
+    there = files_of(new)
 
     def copy(name: str) -> bool:
         known = there.get(name)
-        if known is not None and known.size == names[name].size and _alike(old, new, name):
+        if known is not None and known.size == names[name].size and alike(old, new, name):
             return False
-        with (
-            old.open(name) as source,
-            new.write(name, durable=False) as aside,
-            aside.open("wb") as file,
-        ):
-            shutil.copyfileobj(source, file)
-        old.release(name)
+        copy_file(old, name, new)
         return True
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -270,28 +183,11 @@ def _copy_files(old: FileStore, new: FileStore, names: Mapping[str, FileInfo]) -
 
 def _compare_files(old: FileStore, new: FileStore, names: Mapping[str, FileInfo]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        same = pool.map(lambda name: _alike(old, new, name), names)
-        wrong = [name for name, alike in zip(names, same, strict=True) if not alike]
-    wrong += sorted(_files_of(old).keys() ^ names.keys())
+        same = pool.map(lambda name: alike(old, new, name), names)
+        wrong = [name for name, same_bytes in zip(names, same, strict=True) if not same_bytes]
+    wrong += sorted(files_of(old).keys() ^ names.keys())
     if wrong:
         raise StoreError(
             f"{new.shown(wrong[0])} and {len(wrong) - 1} other files are not those of "
             f"{old.shown('')}, which was changed meanwhile; give the same command again"
         )
-
-
-def _alike(old: FileStore, new: FileStore, name: str) -> bool:
-    """Whether a file has the same bytes at both places."""
-    digests = []
-    for files in (old, new):
-        try:
-            with files.open(name) as source:
-                digests.append(_sha256(source))
-        except FileNotFoundError:
-            return False
-        files.release(name)
-    return digests[0] == digests[1]
-
-
-def _sha256(source: BinaryIO) -> bytes:
-    return hashlib.file_digest(source, "sha256").digest()  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from store_places import written
 from sweeper.errors import RequestError, StoreError
 from sweeper.store.files.protocol import FileStore, open_files
 from sweeper.store.store import Store
-from sweeper.store.upkeep import move
+from sweeper.store.upkeep import copies
 
 pytestmark = pytest.mark.postgres
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> str:
 def contents(files: FileStore) -> dict[str, bytes]:
     found = {}
     for name in files.infos(""):
-        if name.startswith(move.FOLDERS):
+        if name.startswith(copies.FOLDERS):
             with files.open(name) as source:
                 found[name] = source.read()
     return found
