@@ -32,6 +32,7 @@ from sweeper.cli.plan import init, plan, schema
 from sweeper.cli.rules import rules
 from sweeper.cli.run import run
 from sweeper.cli.status import export, report, sql, status
+from sweeper.cli.storage import backup, delete, merge, rename
 from sweeper.cli.submit import jobs, submit
 from sweeper.cli.transfer import advise, transfer
 from sweeper.cli.upkeep import move_store, prune, retry, verify
@@ -92,6 +93,7 @@ def _root(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
     *(explain, compare, transfer, decompose, advise, fit, predict, retry, prune, verify),
+    *(merge, rename, delete, backup),
     *(move_store, doctor, watch, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""

@@ -43,6 +43,10 @@ from .records import StudyRecord as StudyRecord
 from .records import Wish as Wish
 from .records import WishKind as WishKind
 from .store import Store as Store
+from .upkeep.backup import Backup as Backup
+from .upkeep.disposal import Disposal as Disposal
+from .upkeep.merge_plan import Merge as Merge
+from .upkeep.merge_plan import Side as Side
 from .upkeep.move import Move as Move
 from .upkeep.prune import Waste as Waste
 from .upkeep.verify import Verification as Verification

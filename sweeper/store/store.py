@@ -3,8 +3,9 @@ transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,7 @@ from sweeper.store import (
 from sweeper.store import studies as members
 from sweeper.store.database import Database, current_time
 from sweeper.store.files import Paths
-from sweeper.store.location import locate, new_place
+from sweeper.store.location import locate, locate_files, new_place
 from sweeper.store.owner import Owner
 from sweeper.store.query import run_query
 from sweeper.store.schema import exists, missing_rights, open_database
@@ -294,5 +295,43 @@ class Store:
                     database.close()
             return done, there.shown, there.paths.files.shown("")
 
+    def merge(
+        self,
+        other: str | Path,
+        files: str | None = None,
+        *,
+        studies: Sequence[str] = (),
+        keep: upkeep.Side | None = None,
+        dry_run: bool = False,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> upkeep.Merge:
+        """Takes studies of another store in (:func:`upkeep.merge_store`), of which nothing is
+        changed.
+
+        Args:
+            other: a folder or database URL.
+            files: where its curves and checkpoints are; None is in that folder, and of a URL
+                where ``SWEEPER_FILES`` says.
+            studies, keep, dry_run, note: see :func:`upkeep.merge_store`.
+
+        Raises:
+            RequestError: see :func:`upkeep.merge_store`.
+            StoreError: something cannot be read or written.
+        """
+        there = locate(other)
+        if files is not None:
+            there = replace(there, paths=locate_files(files))
+        database = open_database(there, create=False, read_only=True)
+        try:
+            return upkeep.merge_store(
+                self.database, database, studies, keep=keep, dry_run=dry_run, note=note
+            )
+        finally:
+            database.close()
+
+    backup = _uses(upkeep.back_up)
+    rename = _uses(upkeep.rename_study)
+    delete = _uses(upkeep.delete_study)
+    disposal_of = _uses(upkeep.disposal_of)
     verify = _uses(upkeep.verify_store)
     orphans = _uses(upkeep.orphans)

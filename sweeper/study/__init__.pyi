@@ -25,6 +25,7 @@ from .source import read_source as read_source
 from .source import scalar as scalar
 from .study import Study as Study
 from .study import load_study as load_study
+from .study import require_name as require_name
 from .study import study_name as study_name
 from .template import study_template as study_template
 from .trust import remember as remember

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from sweeper.errors import StudyError, UnknownNameError, shown, suggestion
+from sweeper.errors import RequestError, StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import problems_at, review
 from sweeper.study.sections import Sections
@@ -251,6 +251,14 @@ def study_name(path: str | Path) -> str:
     except ValidationError as error:
         why = str(error.errors()[0]["ctx"]["error"])
         raise _error(source, [Complaint(("name",), why)]) from None
+
+
+def require_name(name: str) -> None:
+    """Raises RequestError if a study cannot be called so."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise RequestError(str(error.errors()[0]["ctx"]["error"])) from None
 
 
 def _with_method(data: Any, method: str | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -14,11 +13,14 @@ from sweeper.store.database import CHUNK, Database
 from sweeper.store.files import TEMPORARY_PREFIX, FileInfo, FileStore
 from sweeper.store.tables import metadata
 
-FOLDERS = ("curves/", "checkpoints/", "tables/")
+FOLDERS = ("curves/", "checkpoints/", "tables/", "checks/")
 """What of a place of files belongs to a store."""
 
 AT_ONCE = 8
 """Files that are copied side by side."""
+
+PIECE = 1 << 20
+"""Bytes that are read at a time."""
 
 
 # Rows -----------------------------------------------------------------------------------------
@@ -117,8 +119,8 @@ def files_of(files: FileStore) -> dict[str, FileInfo]:
     }
 
 
-def copy_file(old: FileStore, name: str, new: FileStore, to: str | None = None) -> None:
-    """Copies a file; it outlives a loss of power once the new place was asked to ``sync``.
+def copy_file(old: FileStore, name: str, new: FileStore, to: str | None = None) -> bytes:
+    """Copies a file, which outlives a loss of power once the new place was asked to ``sync``.
 
     Args:
         old: where it is.
@@ -126,36 +128,45 @@ def copy_file(old: FileStore, name: str, new: FileStore, to: str | None = None) 
         new: where to.
         to: what it is called there; None is the same name.
 
+    Returns:
+        The SHA-256 of the bytes that were read.
+
     Raises:
         FileNotFoundError: it is not there.
         StoreError: it cannot be read or written.
     """
+    digest = hashlib.sha256()
     with (
         old.open(name) as source,
         new.write(to or name, durable=False) as aside,
         aside.open("wb") as file,
     ):
-        shutil.copyfileobj(source, file)
+        while piece := source.read(PIECE):
+            digest.update(piece)
+            file.write(piece)
     old.release(name)
+    return digest.digest()
 
 
-def copy_checked(old: FileStore, name: str, new: FileStore, to: str | None = None) -> int:
-    """Copies a file unless the new place has it, and reads it back there; returns its bytes.
+def copy_checked(old: FileStore, name: str, new: FileStore, to: str | None = None) -> None:
+    """Copies a file unless the new place has it, and reads it back there.
 
     Raises:
         FileNotFoundError: it is not there.
         StoreError: it cannot be read or written, or did not arrive as it was.
     """
     there = to or name
-    if new.info(there) is None or not alike(old, new, name, there):
-        copy_file(old, name, new, there)
-        if not alike(old, new, name, there):
-            raise StoreError(
-                f"{new.shown(there)} is not {old.shown(name)}, which was changed meanwhile, or "
-                "cannot be read back; give the same command again"
-            )
-    info = new.info(there)
-    return 0 if info is None else info.size
+    if new.info(there) is not None and alike(old, new, name, there):
+        return
+    read = copy_file(old, name, new, there)
+    with new.open(there) as copied:
+        arrived = _sha256(copied)
+    new.release(there)
+    if arrived != read:
+        raise StoreError(
+            f"{new.shown(there)} did not arrive as it is at {old.shown(name)}; give the same "
+            "command again"
+        )
 
 
 def alike(old: FileStore, new: FileStore, name: str, to: str | None = None) -> bool:
