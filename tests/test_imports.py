@@ -28,7 +28,7 @@ ROOMS = {
     "secrets": set(),
     "rounding": {"words"},
     "analysis": {"errors", "words"},
-    "exports": {"errors", "store"},
+    "exports": {"errors", "store", "words"},
     "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
     "answers": {"errors", "outcome", "rounding", "words", "analysis", "store", "study", "check"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},

@@ -178,16 +178,24 @@ def report(
 
 def export(
     study: StudyName,
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="optuna: a storage of Optuna.")],
+    to: Annotated[
+        str,
+        typer.Option(metavar="FORMAT", help="csv, parquet, optuna, mlflow, tensorboard or wandb."),
+    ],
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What to write (default: called like the study)."),
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="File or folder to write (default: called like the study); for mlflow also the "
+            "URL of a server or database.",
+            show_default=False,
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a study as a file for another program, such as a storage of Optuna."""
+    """Write a study for other programs: tables, Optuna, MLflow, TensorBoard, Weights & Biases."""
     from sweeper.exports import export_study
 
     name = name_of(study, store)
@@ -197,14 +205,18 @@ def export(
         print_json(asdict(done))
         return
     terminal = console()
+    for warning in done.warnings:
+        print(f"note: {warning}", file=sys.stderr)
     counts = ", ".join(f"{count} {kind}" for kind, count in done.trials.items() if count)
-    parts = f" in {len(done.parts)} studies" if len(done.parts) > 1 else ""
+    parts = f" in {len(done.parts)} studies" if to == "optuna" and len(done.parts) > 1 else ""
     terminal.print(
         f"wrote {done.file}: {plural(sum(done.trials.values()), 'trial')}{parts}: {counts}"
     )
+    if done.known:
+        terminal.print(f"{plural(done.known, 'trial was', 'trials were')} there as they are here")
     if done.left_out:
         terminal.print(f"left out: {plural(done.left_out, 'trial')} without a result")
-    terminal.print(done.said)
+    terminal.print(done.said, soft_wrap=True)
 
 
 def sql(

@@ -35,6 +35,7 @@ from .records import Account as Account
 from .records import Changes as Changes
 from .records import Controller as Controller
 from .records import Doing as Doing
+from .records import Ended as Ended
 from .records import Estimate as Estimate
 from .records import Membership as Membership
 from .records import Probe as Probe

@@ -32,6 +32,7 @@ from sweeper.store.records import (
     LAST_COLUMNS,
     RESERVED_COLUMNS,
     RUN_LENGTH,
+    Ended,
     StudyRecord,
 )
 from sweeper.store.studies import find_study
@@ -336,6 +337,29 @@ def curve_files(connection: Connection, study: str) -> dict[str, str]:
         .order_by(study_trials.c.position)
     )
     return {row.trial_key: row.curve for row in connection.execute(statement)}
+
+
+def ended_attempts(connection: Connection, study: str) -> dict[str, Ended]:
+    """Returns the attempt of the result of each trial of a study, or else its last one that ended
+    and was not excused, by key.
+
+    Raises:
+        UnknownNameError: there is no such study.
+    """
+    find_study(connection, study)
+    here = select(study_trials.c.trial_key).where(study_trials.c.study == study)
+    names = ("number", "state", "host", "started_at", "ended_at", "step", "error")
+    statement = (
+        select(attempts.c.trial_key, results.c.metrics, *(attempts.c[name] for name in names))
+        .outerjoin(results, results.c.attempt_id == attempts.c.id)
+        .where(attempts.c.trial_key.in_(here), attempts.c.state != RUNNING)
+        .where(~attempts.c.excused)
+        .order_by(attempts.c.accepted, attempts.c.number)
+    )
+    found = {}
+    for key, metrics, *values in connection.execute(statement):
+        found[key] = Ended(metrics=metrics or {}, **dict(zip(names, values, strict=True)))
+    return found
 
 
 def _points(study: StudyRecord, names: Sequence[str], *, hidden: bool) -> Select[Any]:

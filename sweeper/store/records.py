@@ -132,6 +132,30 @@ class Holder:
     expires_at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The attempt that tells how a trial ended: that of its result, or else the last one.
+
+    Attributes:
+        number: number of the attempt.
+        state: how it ended.
+        host: where.
+        started_at, ended_at: when.
+        step: optimizer steps done, where that is known.
+        metrics: what was measured at the end, of a result.
+        error: what it said, of a failure.
+    """
+
+    number: int
+    state: str
+    host: str
+    started_at: datetime
+    ended_at: datetime | None
+    step: int | None
+    metrics: Mapping[str, float]
+    error: str | None
+
+
 WishKind = Literal["stop", "pause"]
 """What is wanted of trials: ``stop`` has them not run, and nobody wait for them; ``pause`` has
 whoever runs the study wait until they may go on."""

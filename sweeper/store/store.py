@@ -234,6 +234,7 @@ class Store:
     derived_places = _reads(frames.derived_places)
     derived = _reads(frames.derived_frame)
     curve_files = _reads(frames.curve_files)
+    ended_attempts = _reads(frames.ended_attempts)
     query = _uses(run_query)
 
     # The database itself
