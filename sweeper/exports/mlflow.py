@@ -93,10 +93,11 @@ def _add(client: Any, source: Source, *, force: bool) -> Written:
     name = source.record.name
     found = client.get_experiment_by_name(name)
     about = {"sweeper.question": source.record.question, "sweeper.metric": source.record.metric}
-    experiment = (
-        client.create_experiment(name, tags=about) if found is None else found.experiment_id
-    )
-    there = {} if found is None else _there(client, experiment)
+    if found is None:
+        experiment, there = client.create_experiment(name, tags=about), {}
+    else:
+        experiment = found.experiment_id
+        there = _there(client, experiment)
     runs = list(runs_of(source)) if there else runs_of(source)
     if there and not force:
         _require_same([run for run in runs if run.id in there and not _same(there[run.id], run)])

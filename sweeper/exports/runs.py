@@ -78,9 +78,7 @@ def runs_of(source: Source) -> Iterator[Run]:
         ended = source.ended.get(key)
         began = _seconds(ended.started_at if ended else None, source.record.created_at)
         yield Run(
-            id=hashlib.sha256(json.dumps([source.record.name, variant, key]).encode()).hexdigest()[
-                :16
-            ],
+            id=_id(source.record.name, variant, key),
             name=",".join([variant, *words, f"seed={row['seed']}"]),
             key=key,
             variant=variant,
@@ -95,6 +93,10 @@ def runs_of(source: Source) -> Iterator[Run]:
         )
 
 
+def _id(*names: str) -> str:
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+
+
 def _plain(value: Any) -> Any:
     """The value as a plain one of Python; None for what is missing."""
     if isinstance(value, dict | list | tuple):
@@ -103,7 +105,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _about(source: Source, row: Mapping[str, Any], ended: Ended | None) -> dict[str, str]:
+def _about(source: Source, row: Mapping[Any, Any], ended: Ended | None) -> dict[str, str]:
     said = {
         "study": source.record.name,
         "workload": source.record.workload,

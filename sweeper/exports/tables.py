@@ -75,10 +75,13 @@ def _trials(source: Source) -> pandas.DataFrame:
 def _one_kind_each(frame: pandas.DataFrame) -> pandas.DataFrame:
     """A table whose columns hold one kind of value each: lists and mappings, and words beside
     numbers, are JSON."""
-    mixed = {}
-    for name in frame.columns[frame.dtypes == object]:
+    import pandas
+
+    mixed = frame.copy()
+    for name in frame.select_dtypes("object").columns:
         values = [None if value != value else value for value in frame[name].tolist()]
         kinds = {type(value) for value in values if value is not None}
         if kinds - {str} and (len(kinds) > 1 or kinds & {dict, list, tuple}):
-            mixed[name] = [None if value is None else json.dumps(value) for value in values]
-    return frame.assign(**mixed)
+            texts = [None if value is None else json.dumps(value) for value in values]
+            mixed[name] = pandas.Series(texts, index=frame.index, dtype="str")
+    return mixed

@@ -1,5 +1,5 @@
-"""Offline runs of Weights & Biases, which ``wandb sync`` uploads: one a trial, in a project that is
-called like the study and a group that is called like the variant.
+"""Offline runs of Weights & Biases, which ``wandb sync`` uploads: one a trial, in a project called
+like the study and a group called like the variant.
 
 Settings, variant, seed, key and outcome are its config; curves and marks are its history, the
 metrics at the end its summary. A trial that diverged or failed is a failed run there. A run has
@@ -99,6 +99,7 @@ def _log(wandb: Any, source: Source, run: Run, path: Path, settings: Any) -> Non
         settings=settings,
     )
     for step, values in run.history.items():
-        begun.log({**values, "_timestamp": run.time_at(step)}, step=step)
+        time = run.time_at(step)
+        begun.log({**values, "_timestamp": time, "_runtime": time - run.started}, step=step)
     begun.summary.update(run.metrics)
     begun.finish(exit_code=CODES.get(run.outcome, 1))
