@@ -78,7 +78,9 @@ def _one_kind_each(frame: pandas.DataFrame) -> pandas.DataFrame:
     import pandas
 
     mixed = frame.copy()
-    for name in frame.select_dtypes("object").columns:
+    for name in frame.columns:
+        if not pandas.api.types.is_object_dtype(frame[name]):
+            continue
         values = [None if value != value else value for value in frame[name].tolist()]
         kinds = {type(value) for value in values if value is not None}
         if kinds - {str} and (len(kinds) > 1 or kinds & {dict, list, tuple}):
