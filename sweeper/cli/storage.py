@@ -180,7 +180,7 @@ def _amount(found: Disposal) -> str:
     )
     if not found.shared:
         return said
-    return f"{said}; {plural(found.shared, 'trial')} shared with other studies will stay"
+    return f"{said}; {plural(found.shared, 'trial')} that other studies have too stay"
 
 
 def _ask(name: str, found: Disposal, *, as_json: bool) -> None:

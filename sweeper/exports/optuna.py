@@ -3,8 +3,8 @@
 The parameters of its trials are the swept settings; key, seed, scale, variant and what a trial
 took are user attributes, of the study where all its trials have the same, since Optuna takes
 several milliseconds for each; the metric inside the run are intermediate values. A trial that
-diverged is pruned there, with the attribute ``outcome: diverged``, one that failed is failed, and
-one without a result is left out.
+diverged or was dominated is pruned there, with the attribute ``outcome``, one that failed is
+failed, and one without a result is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 SUFFIX = ".optuna.db"
 
-STATES = {"completed": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}
+STATES = {
+    "completed": "COMPLETE",
+    "diverged": "PRUNED",
+    "dominated": "PRUNED",
+    "failed": "FAIL",
+}
 """State of a trial there by how it ended here."""
 
 ATTRIBUTES = ("key", "seed", "variant", "flops", "tokens", "params", "loss_error")
@@ -128,8 +133,8 @@ def _trials(
     for row in rows.to_dict("records"):
         params = _known({name: row[Source.column(name)] for name in space})
         attributes = _known({name: row[name] for name in own})
-        if row["outcome"] == "diverged":
-            attributes["outcome"] = "diverged"
+        if row["outcome"] in ("diverged", "dominated"):
+            attributes["outcome"] = row["outcome"]
         yield create_trial(
             state=TrialState[STATES[row["outcome"]]],
             value=row["loss"] if row["outcome"] == "completed" else None,

@@ -195,7 +195,7 @@ def with_result(connection: Connection, keys: Iterable[str]) -> set[str]:
 
 
 def next_fence(connection: Connection) -> int:
-    """Returns a fencing number above all given out; attempts are never deleted."""
+    """Returns a fencing number above those of all attempts."""
     return (connection.execute(select(func.max(attempts.c.fence))).scalar() or 0) + 1
 
 

@@ -1,4 +1,4 @@
-"""A study as runs of MLflow, read back by its client; in a file, and in a store that others use."""
+"""A study as runs of MLflow, read back by its client; in a file, and in a store of others."""
 
 from __future__ import annotations
 
