@@ -37,7 +37,7 @@ def write(source: Source, path: Path) -> Written:
     count = 0
     variants: dict[str, None] = {}
     for run in runs_of(source):
-        folder = path / _named(run.variant) / f"{_named(run.name)[:150]}-{run.key[:8]}"
+        folder = path / _named(run.variant) / f"{_named(run.name)}-{run.id[:8]}"
         folder.mkdir(parents=True)
         _write_events(folder / f"events.out.tfevents.{int(run.started)}.sweeper", _events(run))
         variants[run.variant] = None
@@ -47,8 +47,8 @@ def write(source: Source, path: Path) -> Written:
 
 
 def _named(text: str) -> str:
-    """The text as a name of a folder."""
-    return re.sub(r"[^\w.,=+-]", "_", text).lstrip(".") or "_"
+    """The text as a name of a folder, on any system."""
+    return re.sub(r"[^\w.,=+-]", "_", text, flags=re.ASCII).lstrip(".")[:150] or "_"
 
 
 def _write_events(file: Path, events: Iterable[Event]) -> None:

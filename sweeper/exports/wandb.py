@@ -90,7 +90,7 @@ def _log(wandb: Any, source: Source, run: Run, path: Path, settings: Any) -> Non
         mode="offline",
         dir=str(path),
         project=source.record.name,
-        group=run.variant,
+        group=run.variant[:128],
         id=run.id,
         name=run.name[:128],
         notes=source.record.question,
