@@ -29,8 +29,8 @@ NEEDS = ("mlflow", "mlflow")
 STATES = {"completed": "FINISHED", "dominated": "KILLED"}
 """Status of a run there; of all others FAILED."""
 
-AT_ONCE = 1000
-"""Metrics that MLflow takes in one call; of parameters and tags it takes 100."""
+AT_ONCE, PARAMS_AT_ONCE = 1000, 100
+"""Metrics and parameters that MLflow takes in one call."""
 
 LONGEST = 5000
 """Characters of a tag or parameter."""
@@ -104,10 +104,10 @@ def _add(client: Any, source: Source, *, force: bool) -> Written:
     count = known = 0
     for run in runs:
         count += 1
+        if run.id in there and _same(there[run.id], run):
+            known += 1
+            continue
         if run.id in there:
-            if _same(there[run.id], run):
-                known += 1
-                continue
             client.delete_run(there[run.id].info.run_id)
         _log(client, experiment, run)
     said = f"experiment {name} at {{file}} has it"
@@ -150,10 +150,10 @@ def _require_same(unlike: Sequence[Run]) -> None:
 
 
 def _log(client: Any, experiment: str, run: Run) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param
 
     own = {**run.about, "variant": run.variant, "seed": str(run.seed), "key": run.key}
-    own |= {"outcome": run.outcome, "sweeper.id": run.id}
+    own |= {"outcome": run.outcome, "sweeper.id": run.id, "sweeper.result": _result_of(run)}
     begun = client.create_run(
         experiment,
         start_time=round(1000 * run.started),
@@ -162,17 +162,18 @@ def _log(client: Any, experiment: str, run: Run) -> None:
     )
     at = begun.info.run_id
     params = [Param(_key(name), str(value)[:LONGEST]) for name, value in run.params.items()]
-    for start in range(0, len(params), 100):
-        client.log_batch(at, params=params[start : start + 100])
     measured = [
         Metric(_key(name), value, round(1000 * run.time_at(step)), step)
         for step, values in run.history.items()
         for name, value in values.items()
         if math.isfinite(value)
     ]
-    for start in range(0, len(measured), AT_ONCE):
+    room = AT_ONCE - PARAMS_AT_ONCE  # MLflow counts both together
+    for start in range(0, max(len(params), 1), PARAMS_AT_ONCE):
+        some = measured[:room] if start == 0 else []
+        client.log_batch(at, params=params[start : start + PARAMS_AT_ONCE], metrics=some)
+    for start in range(room, len(measured), AT_ONCE):
         client.log_batch(at, metrics=measured[start : start + AT_ONCE])
-    client.log_batch(at, tags=[RunTag("sweeper.result", _result_of(run))])
     ended = round(1000 * run.ended)
     client.set_terminated(at, STATES.get(run.outcome, "FAILED"), end_time=ended)
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The schema that this code reads and writes: the last revision in ``migrations/versions``."""
 
 SCHEMA_TABLE = "sweeper_schema"
@@ -210,7 +210,7 @@ results = Table(
     "results",
     metadata,
     Column("trial_key", _key, ForeignKey("trials.key"), primary_key=True),
-    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
+    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False, index=True),
     Column("outcome", String(16), nullable=False),
     Column("objective", Number),
     Column("metrics", JSON, nullable=False),
@@ -230,7 +230,7 @@ marks = Table(
     "marks",
     metadata,
     Column("trial_key", _key, ForeignKey("trials.key"), nullable=False),
-    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False),
+    Column("attempt_id", _id, ForeignKey("attempts.id"), nullable=False, index=True),
     Column("step", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
     Column("metric", PlainText, nullable=False),

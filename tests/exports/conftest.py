@@ -32,7 +32,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exports")
     (folder / "small.yaml").write_text(STUDY, encoding="utf-8")
     study = load_study(folder / "small.yaml")
-    with Store.open(folder / "store") as store:
+    with Store.open(folder / "store", create=True) as store:
         run(study, store, executor="inline")
         trials = store.frame("small")
         key = trials.loc[trials["learning_rate"] == 0.015625, "key"].item()

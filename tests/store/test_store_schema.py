@@ -118,6 +118,14 @@ def test_a_database_of_the_fourth_schema_opens_with_all_it_holds(location: str) 
         assert controller.left_seconds == 90.0
 
 
+def test_a_database_of_the_fifth_schema_opens_with_all_it_holds(location: str) -> None:
+    restore_baseline(location, "0005")
+
+    with Store.open(location) as store:
+        assert store.account("baseline").done == 1
+        assert store.verify("baseline").trials == 5
+
+
 def test_every_schema_has_a_fixture() -> None:
     kept = {path.stem.removeprefix("baseline-") for path in FIXTURES.glob("baseline-*.sql")}
 

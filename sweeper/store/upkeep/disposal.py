@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from sweeper.store.tables import (
     trials,
     wishes,
 )
+from sweeper.store.upkeep.copies import AT_ONCE
 
 OF_STUDY = (study_trials, estimates, wishes, controllers)
 """The tables whose rows belong to a study."""
@@ -106,15 +108,17 @@ def delete_study(database: Database, study: str) -> Disposal:
         UnknownNameError: there is no such study.
         StoreError: a file cannot be removed.
     """
-    paths = database.location.paths
+    paths, checks = database.location.paths, _checks(study)
     with database.write() as connection:
         found, names = _survey(connection, paths, study)
         connection.execute(delete(wishes).where(wishes.c.study == study))
         said: dict[str, Any] = {"wish": "stop", "made_by": "sweeper delete"}
         said |= {"study": study, "made_at": current_time(connection)}
         connection.execute(insert(wishes).values(said))
-    for name in [*names, _checks(study)]:
-        paths.files.remove(name)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(paths.files.remove, names))
+    for folder in [*sorted({_folder(n) for n in names if n.startswith("checkpoints/")}), checks]:
+        paths.files.remove(folder)
     with database.write() as connection:
         _require_resting(connection, study, "delete")
         own = _own_keys(connection, study)
@@ -141,7 +145,7 @@ def _survey(connection: Connection, paths: Paths, study: str) -> tuple[Disposal,
         shared=len(every) - len(own),
         files=len(names),
         size=size,
-    ), [*names, *sorted({_folder(name) for name in names if name.startswith("checkpoints/")})]
+    ), names
 
 
 def _own_keys(connection: Connection, study: str) -> list[str]:

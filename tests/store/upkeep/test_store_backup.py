@@ -34,7 +34,7 @@ sweep:
 @pytest.fixture
 def kept(location: str) -> dict[str, str]:
     """Returns the keys of a store's trials: one done, one failed, one in hand, one to be run."""
-    with Store.open(location) as store:
+    with Store.open(location, create=True) as store:
         done, failed, running, waiting = keys = save(store, 4)
         store.claim(keys[:2], owner=ELSEWHERE, lease_s=-1)
         end(store, done)
@@ -121,7 +121,7 @@ def test_a_backup_that_is_killed_is_none_and_the_next_one_goes_on(
     tmp_path: Path,
 ) -> None:
     place, there = tmp_path / "store", tmp_path / "copy"
-    with Store.open(place) as store:
+    with Store.open(place, create=True) as store:
         keys = save(store, 2)
         store.claim(keys[:1], owner=ELSEWHERE, lease_s=-1)
         end(store, keys[0])
@@ -145,7 +145,7 @@ def test_backups_that_are_made_while_a_run_goes_on_are_sound_and_go_on(
     (tmp_path / "slow.yaml").write_text(SLOW, encoding="utf-8")
     command = [sys.executable, "-m", "sweeper.cli", "run", str(tmp_path / "slow.yaml")]
     command += ["--executor", "inline", "--store", str(place), "--checkpoint-seconds", "0.05"]
-    with Store.open(place) as store, (tmp_path / "log").open("w") as log:
+    with Store.open(place, create=True) as store, (tmp_path / "log").open("w") as log:
         run = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ)
         try:
             counts = _counts_of_backups(store, run, tmp_path)

@@ -17,7 +17,7 @@ from sweeper.store.store import Store
 @pytest.fixture
 def store(location: str) -> Iterator[Store]:
     """Yields a store with two studies that share their second trial; all three have ended."""
-    with Store.open(location) as opened:
+    with Store.open(location, create=True) as opened:
         keys = save(opened, 2)
         opened.save_study(study("others"), members(trials(3)[1:]))
         every = [*keys, trials(3)[2].key]

@@ -24,7 +24,7 @@ OURS = Owner(id="ours-1", host="this.machine", pid=2, started="boot/ns:2")
 @pytest.fixture
 def store(location: str) -> Iterator[Store]:
     """Yields the store that takes in."""
-    with Store.open(location) as opened:
+    with Store.open(location, create=True) as opened:
         yield opened
 
 
@@ -33,7 +33,7 @@ def other(tmp_path: Path) -> str:
     """Returns the folder of another store: a done trial, a failed one, one with a checkpoint, one
     in hand and one to be run."""
     place = str(tmp_path / "other")
-    with Store.open(place) as made:
+    with Store.open(place, create=True) as made:
         keys = save(made, 5)
         made.claim(keys[:2], owner=ELSEWHERE, lease_s=-1)
         end(made, keys[0])
@@ -234,14 +234,14 @@ def test_a_store_comes_from_a_server_and_a_bucket_and_goes_into_one(
     with Store.open(other) as theirs:
         theirs.release(ELSEWHERE)
     Store.move(other, postgres, s3)
-    with Store.open(tmp_path / "mine") as store:
+    with Store.open(tmp_path / "mine", create=True) as store:
         done = store.merge(postgres, s3)
         assert (done.results, done.missing_curves) == (1, 0)
         assert store.verify().findings == ()
         assert store.paths.kept_step(keys_of(other)[2]) == 20
 
     monkeypatch.setenv("SWEEPER_FILES", f"{s3}-too")
-    with Store.open(f"sqlite:///{tmp_path}/third.db") as store:
+    with Store.open(f"sqlite:///{tmp_path}/third.db", create=True) as store:
         assert store.merge(str(tmp_path / "mine")).missing_curves == 0
         assert store.verify().findings == ()
         assert store.paths.kept_step(keys_of(other)[2]) == 20
