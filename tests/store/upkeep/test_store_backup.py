@@ -143,7 +143,7 @@ def test_backups_that_are_made_while_a_run_goes_on_are_sound_and_go_on(
 ) -> None:
     place = tmp_path / "store" if where == "sqlite" else request.getfixturevalue("postgres")
     (tmp_path / "slow.yaml").write_text(SLOW, encoding="utf-8")
-    command = [sys.executable, "-m", "sweeper.cli", "run", str(tmp_path / "slow.yaml")]
+    command = [sys.executable, "-m", "sweeper", "run", str(tmp_path / "slow.yaml")]
     command += ["--executor", "inline", "--store", str(place), "--checkpoint-seconds", "0.05"]
     with Store.open(place, create=True) as store, (tmp_path / "log").open("w") as log:
         run = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ)

@@ -93,6 +93,7 @@ def test_a_trial_that_another_study_only_hides_stays(store: Store) -> None:
 @pytest.mark.parametrize("verb", ["rename", "delete"])
 def test_a_study_at_work_is_left_alone(store: Store, verb: str) -> None:
     said: dict[str, Any] = {"executor": "ray", "doing": "paused", "slots": 0, "trials": {}}
+    said["left_seconds"] = None
     store.report(ELSEWHERE, "widths", lease_s=3600, **said)
     before = dump(store)
     with pytest.raises(RequestError, match=rf"is being run \(process 1 on.*then {verb} it"):
