@@ -33,7 +33,7 @@ class Run:
         params: all settings that are set, whose values are numbers, words or true and false;
             lists and mappings are JSON.
         about: what else is known of it as text: study, workload and its version, host, device,
-            commit, attempt, and of a failure its error.
+            commit, attempt, and of a failure the first line of its error.
         metrics: what was measured at the end.
         history: what was measured after which step, the first step first; with ``tokens`` where
             they are known. It ends with the metrics.
@@ -112,7 +112,7 @@ def _about(source: Source, row: Mapping[Any, Any], ended: Ended | None) -> dict[
         **{name: row.get(name) for name in ("workload_version", "device", "commit")},
     }
     if ended is not None:
-        error = ended.error if row["outcome"] == "failed" else None
+        error = (ended.error or "").partition("\n")[0] if row["outcome"] == "failed" else None
         said |= {"host": ended.host, "attempt": str(ended.number), "error": error}
     return {name: value for name, value in said.items() if isinstance(value, str) and value}
 
