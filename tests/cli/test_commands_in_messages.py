@@ -19,13 +19,14 @@ OTHERS = {
     *("--head", "--force-reinstall", "--always", "--dirty", "--abbrev", "--help", "--version"),
     *("--cached", "--others", "--exclude-standard", "--include-dashboard", "--dashboard-host"),
     *("--port", "--generate", "--resources", "--dashboard-agent-listen-port"),
+    *("--logdir", "--backend-store-uri"),
 }
-"""Options of other programs that are named: ray, pip, git, nvidia-smi."""
+"""Options of other programs that are named: ray, pip, git, nvidia-smi, tensorboard, mlflow."""
 
 WORDS = {"needs", "study", "knows", "makes", "here"}
 """What may follow the program's name in a sentence about it."""
 
-ADVISED = re.compile(r"\bsweeper ([a-z]+)\b([^;`]*)")
+ADVISED = re.compile(r"\bsweeper ([a-z]+(?:-[a-z]+)?)\b([^;`]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 
@@ -54,7 +55,9 @@ TEXTS = texts()
 
 
 def test_every_command_that_is_advised_exists() -> None:
-    advised = re.compile(r"(?:`|^|[;:(,] |\bnext: |\brun |, then |by |that of )sweeper ([a-z]+)\b")
+    advised = re.compile(
+        r"(?:`|^|[;:(,] |\bnext: |\brun |, then |by |that of )sweeper ([a-z]+(?:-[a-z]+)?)\b"
+    )
     wrong = [
         f"{place}: sweeper {name}"
         for place, text in TEXTS
