@@ -81,6 +81,7 @@ def test_differing_results_end_a_merge_until_it_is_said_which_counts(
         (("delete", "on", "--yes"), "did you mean 'one'?"),
         (("backup", "store"), "holds a store, which a backup does not overwrite"),
         (("backup", "other/curves"), "is not empty"),
+        (("backup", "store/curves/today"), "lies inside the store"),
         (("backup", "s3://bucket/x"), "give a folder that is not there yet"),
     ],
 )

@@ -73,10 +73,10 @@ def back_up(
         note: is told what is being done.
 
     Raises:
-        RequestError: the folder holds something, or is none.
+        RequestError: the folder holds something, lies inside the store, or is none.
         StoreError: something cannot be read or written, or did not arrive as it was.
     """
-    there = _place(to)
+    there = _place(to, database.location.paths.files)
     file = there.sqlite_file
     assert file is not None
     found = Backup()
@@ -108,7 +108,7 @@ def back_up(
     return found
 
 
-def _place(to: str | os.PathLike[str]) -> Location:
+def _place(to: str | os.PathLike[str], files: FileStore) -> Location:
     if "://" in str(to) or not str(to).strip():
         raise RequestError(
             "backup: give a folder that is not there yet; sweeper move-store --to copies a store "
@@ -121,6 +121,9 @@ def _place(to: str | os.PathLike[str]) -> Location:
             f"{file.parent} holds a store, which a backup does not overwrite; name a folder that "
             "is not there yet"
         )
+    own = os.path.realpath(files.shown(""))
+    if file is not None and Path(os.path.realpath(file.parent)).is_relative_to(own):
+        raise RequestError(f"{file.parent} lies inside the store; name a folder of its own")
     return there
 
 
