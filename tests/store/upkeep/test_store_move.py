@@ -165,6 +165,7 @@ def test_a_store_whose_trials_run_is_not_moved(folder: str, tmp_path: Path) -> N
 
 def test_a_store_is_not_moved_from_under_a_run_that_is_paused(folder: str, tmp_path: Path) -> None:
     said: dict[str, Any] = {"executor": "ray", "doing": "paused", "slots": 0, "trials": {}}
+    said["left_seconds"] = None
     with Store.open(folder) as store:
         save(store, 5)
         store.report(ELSEWHERE, "widths", lease_s=3600, **said)
