@@ -69,7 +69,7 @@ def test_workloads_never_import_sweeper() -> None:
         assert not found, f"{path} imports {found}"
 
 
-CONTRACT = ("workloads.workload", "workloads.rule_table")
+CONTRACT = ("workloads.workload", "workloads.rule_table", "workloads.programs")
 """What sweeper knows of workloads."""
 
 

@@ -286,11 +286,13 @@ class Member:
         config: canonical config. Members of a pack differ only in packable settings.
         seed: seed of initialisation and of the order of the data.
         checkpoint: a checkpoint of this trial to go on from, or None to start.
+        key: key of the trial, for what it is called outside.
     """
 
     config: Config
     seed: int
     checkpoint: Path | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,6 +341,8 @@ class Measurement:
             are then its final ones; ``diverged`` if its loss left the finite, which ends it.
         arrays: what was recorded of the whole run, by name, in float64; on the last measurement
             of a completed member, if it was asked for.
+        anew: True if the member began anew here: what was said of this step and of later ones
+            counts no more.
     """
 
     member: int
@@ -348,6 +352,7 @@ class Measurement:
     mark: bool = False
     status: Literal["running", "completed", "diverged"] = "running"
     arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    anew: bool = False
 
 
 class Trainer(Protocol):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeper.engine.messages import Task
+from sweeper.engine.worker.program import MOST_MARKS, MOST_ROWS, evenly, one_a_step
 from sweeper.errors import StoreError
 from sweeper.outcome import Mark, Outcome, OutcomeKind
 from sweeper.store import (
@@ -27,6 +28,7 @@ from sweeper.store import (
     write_checkpoint,
     write_curve,
 )
+from workloads.programs import NotNowError, RunsProgram, TrialFailedError
 from workloads.workload import Measurement, Trainer
 
 if TYPE_CHECKING:
@@ -118,18 +120,23 @@ def _own(kind: type, name: str) -> str:
 @_unless_it_raises("an exception that cannot be shown")
 def told(fault: BaseException) -> str:
     """Returns what is kept of an exception that failed a trial: its type and the first line of
-    its message, and below them the traceback."""
+    its message, and below them the traceback; of one that is its own cause its message alone."""
     kind = type(fault)
     home = _own(kind, "__module__")
     module = "" if home in ("builtins", "__main__") else f"{home}."
     lines = text_of(fault).strip().splitlines()
+    if issubclass(kind, TrialFailedError):
+        return _shortened(text_of(fault))
     head = f"{module}{_own(kind, '__qualname__')}" + (f": {lines[0]}" if lines else "")
     try:
         text = "".join(traceback.format_exception(fault))
     except BaseException:
         calls = "".join(traceback.format_tb(fault.__traceback__))
         text = f"Traceback (most recent call last):\n{calls}an exception that cannot be shown"
-    text = f"{head[: LONGEST_ERROR // 10]}\n\n{text}"
+    return _shortened(f"{head[: LONGEST_ERROR // 10]}\n\n{text}")
+
+
+def _shortened(text: str) -> str:
     left_out = len(text) - LONGEST_ERROR
     if left_out <= 0:
         return text
@@ -163,11 +170,14 @@ class AttemptLog:
         warnings: what a person should know.
         step: optimizer steps done.
         began: the step of the checkpoint that it went on from; 0 without one.
+        kept_step: that of its newest checkpoint; 0 without one.
         tokens: tokens seen.
+        bounded: True if what is said of it is thinned where it is too much.
     """
 
     def __init__(self, task: Task, paths: Paths) -> None:
         self.task = task
+        self.bounded = False
         self.ended = False
         self.adopted = False
         self.device_seconds = 0.0
@@ -184,7 +194,7 @@ class AttemptLog:
         self._arrays: Mapping[str, NDArray[np.float64]] = {}
         self._checkpoints: list[str] = []
         self._journal: Journal | None = None
-        self._kept_step = 0
+        self.kept_step = 0
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -274,7 +284,7 @@ class AttemptLog:
         self._curve, self._marks = list(found.curve), list(found.marks)
         self.step, self.tokens = found.step, found.tokens
         self.device_seconds = found.device_seconds
-        self._kept_step = self.began = found.step
+        self.kept_step = self.began = found.step
 
     def latest(self, metric: str) -> float | None:
         """Returns a metric where it was measured last, or else the loss in training; None before
@@ -285,6 +295,9 @@ class AttemptLog:
     def add(self, item: Measurement) -> None:
         """Takes in one measurement of the trainer."""
         self.step, self.tokens = item.step, item.tokens
+        if item.anew:
+            self._curve = [row for row in self._curve if row["step"] < item.step]
+            self._marks = [mark for mark in self._marks if mark.step < item.step]
         # float() turns a number of numpy or torch into one that JSON knows, with its bits.
         metrics = {name: float(value) for name, value in item.metrics.items()}
         self._latest.update(metrics)
@@ -297,29 +310,42 @@ class AttemptLog:
             self._curve.append({"step": item.step, "tokens": item.tokens, **metrics})
         if item.status == "completed":
             self._metrics, self._arrays = metrics, item.arrays
+        if self.bounded and len(self._curve) > 2 * MOST_ROWS:
+            self._curve = one_a_step(self._curve)
+            self._curve = self._curve[:: 1 + (len(self._curve) > MOST_ROWS)]
+        if self.bounded and len(self._marks) > 2 * MOST_MARKS:
+            self._marks = self._marks[::2]
 
     def save_checkpoint(self, trainer: Trainer, member: int) -> bool:
-        """Writes a checkpoint, unless the last one is of this step; returns whether it did. The
-        one before the previous is removed once the new one is whole.
+        """Writes a checkpoint, unless the last one is of this step, or a program has no new one;
+        returns whether it did. The one before the previous is removed once the new one is whole.
 
         Raises:
             StoreError: the disk is full or the folder cannot be written.
         """
-        if self.step == self._kept_step:
+        step = self.step
+        if isinstance(trainer, RunsProgram):
+            saved = trainer.saved_step()
+            # What it has written is a new one, whatever it says of its steps.
+            step = self.kept_step if saved is None else max(saved, self.kept_step + 1)
+        if step == self.kept_step:
             return False
-        files, name = self._paths.files, self._paths.checkpoint(self.task.key, self.step)
+        files, name = self._paths.files, self._paths.checkpoint(self.task.key, step)
         journal = Journal(
             key=self.task.key,
-            step=self.step,
+            step=step,
             tokens=self.tokens,
             device_seconds=self.device_seconds,
-            curve=tuple(self._curve),
-            marks=tuple(self._marks),
+            curve=tuple(row for row in self._curve if row["step"] <= step),
+            marks=tuple(mark for mark in self._marks if mark.step <= step),
         )
         save = functools.partial(trainer.save, member)
-        _write(files, name, functools.partial(write_checkpoint, files, name, journal, save))
-        self._kept_step = self.step
-        forget_older(self._paths, self.task.key, self.step)
+        try:
+            _write(files, name, functools.partial(write_checkpoint, files, name, journal, save))
+        except NotNowError:
+            return False
+        self.kept_step = step
+        forget_older(self._paths, self.task.key, step)
         return True
 
     def outcome(
@@ -338,6 +364,10 @@ class AttemptLog:
             StoreError: the disk is full or the folder cannot be written.
         """
         done = self.step / max(1, self.task.steps)
+        if self.bounded:  # its steps are those that it says, and may be none that were planned
+            done = 1.0 if kind == "completed" else min(1.0, done)
+            self._curve = evenly(one_a_step(self._curve), MOST_ROWS)
+            self._marks = evenly(self._marks, MOST_MARKS)
         if kind == "dominated":
             self._metrics = {m.metric: m.value for m in self._marks}  # the later one of a name
         outcome = Outcome(

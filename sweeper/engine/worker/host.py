@@ -37,10 +37,12 @@ from sweeper.engine.worker.attempt import (
     told,
 )
 from sweeper.engine.worker.environment import environment, hostname
+from sweeper.engine.worker.program import Printed
 from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.secrets import redacted
 from sweeper.study import find_card
+from workloads.programs import RunsProgram
 from workloads.workload import (
     Card,
     Closes,
@@ -118,6 +120,7 @@ class Host:
         self._data_checked = False
         self._checkpointed = time.monotonic()
         self._reported = 0.0
+        self._printed: Printed | None = None
         self._clock = time.monotonic()
 
     @functools.cached_property
@@ -158,6 +161,7 @@ class Host:
 
     def stop(self) -> list[Event]:
         """Checkpoints what is unfinished and returns ``stopped`` outcomes for it."""
+        self._wind_up()
         self.save()
         for record in self._records.values():
             if not record.ended:
@@ -173,6 +177,16 @@ class Host:
                 with exits_raised():
                     self._checkpoint()
             except BaseException as fault:
+                self._fail(fault)
+
+    def _wind_up(self) -> None:
+        """Has a program end, which may have a last word, or write its last checkpoint."""
+        trainer: object = self._trainer
+        if isinstance(trainer, RunsProgram):
+            try:
+                for item in trainer.wind_up():
+                    self._measured(item)
+            except Exception as fault:
                 self._fail(fault)
 
     def drop(self, keys: Collection[str]) -> None:
@@ -207,6 +221,7 @@ class Host:
         """
         if not any(not record.ended for key, record in self._records.items() if key in keys):
             return
+        self._wind_up()
         self.save()
         for key, record in self._records.items():
             if key in keys and not record.ended:
@@ -230,6 +245,9 @@ class Host:
         if isinstance(trainer, Closes):
             with contextlib.suppress(Exception):  # its trials have ended, however it closes
                 trainer.close()
+        if self._printed is not None:
+            self._printed.keep()
+            self._printed = None
 
     def _taken_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -251,9 +269,11 @@ class Host:
             raise RuntimeError("the trainer stopped before all members of its pack had ended")
         for item in measurements:
             self._measured(item)
-        marked = any(item.mark for item in measurements)
+        marked = self._printed is None and any(item.mark for item in measurements)
         if marked or time.monotonic() - self._checkpointed >= self.order.checkpoint_seconds:
             self._checkpoint()
+        if self._printed is not None:
+            self._printed.keep_in_time()
 
     def _start(self, tasks: tuple[Task, ...]) -> None:
         self._dismiss()
@@ -270,6 +290,10 @@ class Host:
         self._clock = time.monotonic()
         self._trainer = self._build(self._running)
         self._device = self._trainer.device_name()
+        if isinstance(self._trainer, RunsProgram):
+            (record,) = self._unfinished()
+            record.bounded = True
+            self._printed = Printed(self._trainer, record.task, self.order.paths)
         self._steps = self._trainer.run()
         self._checkpointed = time.monotonic()
 
@@ -311,7 +335,12 @@ class Host:
         while True:
             try:
                 members = [
-                    Member(config=task.config, seed=task.seed, checkpoint=record.checkpoint)
+                    Member(
+                        config=task.config,
+                        seed=task.seed,
+                        checkpoint=record.checkpoint,
+                        key=task.key,
+                    )
                     for task, record in zip(tasks, records, strict=True)
                 ]
                 for record in records:
@@ -428,10 +457,12 @@ class Host:
         assert self._trainer is not None
         for index, task in enumerate(self._running):
             record = self._records[task.key]
-            ready = not record.ended and record.step > 0
+            ready = not record.ended and (record.step > 0 or self._printed is not None)
             if ready and record.save_checkpoint(self._trainer, index):
-                saved = Saved(order=self.order.number, key=task.key, step=record.step)
+                saved = Saved(order=self.order.number, key=task.key, step=record.kept_step)
                 self._events.append(saved)
+            elif self._printed is not None:
+                return  # a program is asked again soon
         self._checkpointed = time.monotonic()
         self._clock = time.monotonic()
 

@@ -14,6 +14,7 @@ _CURVE = re.compile(r".*/([0-9a-f]{64})\.(\d+)\.parquet")
 _WITHDRAWN = re.compile(r".*/([0-9a-f]{64})\.\d+\.withdrawn\.parquet")
 _STEP = re.compile(r".*/step-(\d+)\.pt")
 _JOURNAL = ".journal.json"
+_OUTPUT = re.compile(r".*/([0-9a-f]{64})\.(\d+)\.log")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,26 @@ class Paths:
             lone -= {*self._there(lone, known=())}
         return [self.journal(name) for name in sorted(lone, key=self.step_of)]
 
+    # Output of programs -----------------------------------------------------------------------
+
+    @staticmethod
+    def output(key: str, attempt: int) -> str:
+        """Returns the file of what the program of an attempt has printed."""
+        return f"logs/{key[:2]}/{key}.{attempt}.log"
+
+    def outputs_of(self, key: str) -> dict[int, str]:
+        """Returns the files of what programs of a trial have printed, by attempt, in order."""
+        return {attempt: name for found, attempt, name in self._outputs(key[:2]) if found == key}
+
+    def output_files(self) -> Iterator[tuple[str, str]]:
+        """Yields key and name of the files of what programs have printed, sorted."""
+        for folder in self._folders("logs/"):
+            yield from ((key, name) for key, _, name in self._outputs(folder[5:-1]))
+
+    def _outputs(self, begin: str) -> list[tuple[str, int, str]]:
+        matches = map(_OUTPUT.fullmatch, self.files.names(f"logs/{begin}/"))
+        return sorted((m[1], int(m[2]), m[0]) for m in matches if m is not None)
+
     # Recorded results ------------------------------------------------------------------------
 
     @staticmethod
@@ -186,7 +207,7 @@ class Paths:
     def unfinished_files(self) -> Iterator[tuple[str | None, str]]:
         """Yields the files that somebody began and did not finish, each with the key of the trial
         that it is of; None where its name does not say."""
-        folders = ["", *self._folders("curves/")]
+        folders = ["", *self._folders("curves/"), *self._folders("logs/")]
         folders += [folder for _, folder in self.checkpoint_folders()]
         for folder in folders:
             for name in self._unfinished_in(folder):
