@@ -25,9 +25,9 @@ class RunsProgram(Protocol):
     """A trainer of one member that runs a program which was not written for it: it says as much
     as it likes, begins where it likes, and prints."""
 
-    def saved_step(self) -> int | None:
-        """Returns the step that a checkpoint written now would go on from; None if there is none
-        to write, now or ever. ``save`` may raise NotNowError all the same."""
+    def has_checkpoint(self) -> bool:
+        """Returns whether there is a checkpoint to write that was not written before; never of
+        one that cannot go on. ``save`` may raise NotNowError all the same."""
         ...
 
     def wind_up(self) -> Sequence[Measurement]:

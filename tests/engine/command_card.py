@@ -27,7 +27,7 @@ SETTINGS = (
 class ScriptCard:
     """Card of a script."""
 
-    name: str = "command_card:CARD"
+    name: str = "tests.engine.command_card:CARD"
     version: str = "1.0.0"
     doc: str = "Runs a script."
     settings: tuple[Setting, ...] = SETTINGS
@@ -63,7 +63,8 @@ class ScriptCard:
 
 
 CARD = ScriptCard()
-NAME = "command_card:CARD"
+NAME = "tests.engine.command_card:CARD"
+"""As a worker finds it, which has the working folder of the run on its path."""
 
 
 def program(code: str, *arguments: str, **stated: Any) -> str:

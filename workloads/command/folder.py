@@ -54,11 +54,6 @@ class CheckpointFolder:
                 )
         return found
 
-    @property
-    def written(self) -> float:
-        """When a file in it was last written, in seconds since 1970; 0 without any."""
-        return max((each[2] for each in self.files().values()), default=0) / 1e9
-
     def is_ready(self, *, running: bool) -> bool:
         """Returns whether there is something to pack that was not packed before, and it is at
         rest, or has been restless for too long.
@@ -70,7 +65,8 @@ class CheckpointFolder:
         if not files or files == self._packed:
             return False
         now = time.time()
-        if running and now - self.written < REST_SECONDS:
+        written = max(each[2] for each in files.values()) / 1e9
+        if running and now - written < REST_SECONDS:
             self._restless = self._restless or now
             return now - self._restless > PATIENCE_SECONDS
         return True

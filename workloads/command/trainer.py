@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -206,12 +205,10 @@ class CommandTrainer:
     def _running(self) -> bool:
         return self._process is not None and self._process.code is None
 
-    def saved_step(self) -> int | None:
-        """Returns the last step that was said before the program wrote its checkpoint."""
-        folder = self._checkpoints
-        if folder is None or not folder.is_ready(running=self._running):
-            return None
-        return self._steps.at(folder.written)
+    def has_checkpoint(self) -> bool:
+        """Returns whether the program has written a checkpoint that was not packed before, and
+        may be packed now."""
+        return self._checkpoints is not None and self._checkpoints.is_ready(running=self._running)
 
     def wind_up(self) -> Sequence[Measurement]:
         """Asks the program to end, and ends it after the grace."""
@@ -262,7 +259,6 @@ class _Steps:
         self._step = self._tokens = self._count = 0
         self._counted = True
         self._reached: dict[str, int] = {}
-        self._history: list[tuple[float, int]] = []
 
     def take_up(self, state: Mapping[str, Any]) -> None:
         """Takes up what was known where a checkpoint was packed."""
@@ -272,10 +268,6 @@ class _Steps:
     def state(self) -> dict[str, Any]:
         """Returns what is to be known by whoever goes on from here."""
         return {"latest": self.latest, "step": self._step, "tokens": self._tokens}
-
-    def at(self, when: float) -> int:
-        """Returns the last step that was said by then, in seconds since 1970."""
-        return next((step for said, step in reversed(self._history) if said <= when), 0)
 
     def end(self, status: Any) -> Measurement:
         """Returns the last measurement."""
@@ -295,8 +287,6 @@ class _Steps:
             if any(_is_a_loss(name, self._program.metric) for name in row.keys() - numbers.keys()):
                 found.append(self.end("diverged"))
                 return found
-        if rows:
-            self._history.append((time.time(), self._step))
         return found
 
     def _numbers(self, row: Row) -> Row:
@@ -318,7 +308,6 @@ class _Steps:
         anew = self._anew or any(self._reached.get(name, -1) > self._step for name in numbers)
         if anew:
             self._reached = {n: at for n, at in self._reached.items() if at < self._step}
-            self._history = [each for each in self._history if each[1] < self._step]
         self._anew = False
         self._reached.update(dict.fromkeys(numbers, self._step))
         self.latest.update(numbers)

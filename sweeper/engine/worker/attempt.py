@@ -325,9 +325,9 @@ class AttemptLog:
         """
         step = self.step
         if isinstance(trainer, RunsProgram):
-            saved = trainer.saved_step()
-            # What it has written is a new one, whatever it says of its steps.
-            step = self.kept_step if saved is None else max(saved, self.kept_step + 1)
+            if not trainer.has_checkpoint():
+                return False
+            step = max(step, self.kept_step + 1)  # it may do steps again that it has done
         if step == self.kept_step:
             return False
         files, name = self._paths.files, self._paths.checkpoint(self.task.key, step)
@@ -336,8 +336,8 @@ class AttemptLog:
             step=step,
             tokens=self.tokens,
             device_seconds=self.device_seconds,
-            curve=tuple(row for row in self._curve if row["step"] <= step),
-            marks=tuple(mark for mark in self._marks if mark.step <= step),
+            curve=tuple(self._curve),
+            marks=tuple(self._marks),
         )
         save = functools.partial(trainer.save, member)
         try:

@@ -274,12 +274,12 @@ def packed(tmp_path: Path) -> Iterator[Path]:
     trainer = trainer_of(learner(3))
     steps = trainer.run()
     while not any(item.step == 3 for item in next(steps)):
-        assert trainer.saved_step() is None
+        assert not trainer.has_checkpoint()
     said = trainer.wind_up()
     assert not any(item.status == "completed" for item in said)
-    assert trainer.saved_step() == 3
+    assert trainer.has_checkpoint()
     trainer.save(0, tmp_path / "checkpoint")
-    assert trainer.saved_step() is None, "there is nothing new"
+    assert not trainer.has_checkpoint(), "there is nothing new"
     trainer.close()
     yield tmp_path / "checkpoint"
 
@@ -320,9 +320,9 @@ def test_a_checkpoint_that_leads_out_of_its_folder_is_refused(tmp_path: Path) ->
 def test_what_cannot_go_on_has_two_seconds_and_writes_nothing() -> None:
     trainer = trainer_of(program("import time; print(1, flush=True); time.sleep(600)"))
     next(trainer.run())
-    assert trainer.saved_step() is None
+    assert not trainer.has_checkpoint()
     assert trainer.wind_up() == []
-    assert trainer.saved_step() is None
+    assert not trainer.has_checkpoint()
     trainer.close()
 
 
