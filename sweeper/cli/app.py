@@ -28,6 +28,7 @@ from sweeper.cli.event_log import log_event, speaks_json
 from sweeper.cli.explain import explain
 from sweeper.cli.fit import fit, predict
 from sweeper.cli.import_results import import_results
+from sweeper.cli.logs import logs
 from sweeper.cli.plan import init, plan, schema
 from sweeper.cli.rules import rules
 from sweeper.cli.run import run
@@ -94,7 +95,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(run, plan, rules, check, status, drift, report, sql, init, schema, import_results, export),
     *(explain, compare, transfer, decompose, advise, fit, predict, retry, prune, verify),
     *(merge, rename, delete, backup),
-    *(move_store, doctor, watch, stop, pause, resume, submit, jobs),
+    *(move_store, doctor, watch, logs, stop, pause, resume, submit, jobs),
 )
 """In the order of the help."""
 

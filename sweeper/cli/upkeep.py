@@ -78,16 +78,20 @@ def retry(
         out.print(f"{name}: no trial has {' or '.join(kinds)}; nothing was changed")
 
 
-KINDS = ("checkpoint", "temporary", "withdrawn")
+KINDS = ("checkpoint", "output", "temporary", "withdrawn")
 
 
 def prune(
     study: OneStudy = None,
     hidden: Annotated[
-        bool, typer.Option("--hidden", help="Also checkpoints of trials no study declares.")
+        bool,
+        typer.Option("--hidden", help="Also checkpoints and output of trials no study declares."),
     ] = False,
     withdrawn: Annotated[
         bool, typer.Option("--withdrawn", help="Also curves of results that were withdrawn.")
+    ] = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Also output of trials that have their result.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing.")] = False,
     store: StoreOption = None,
@@ -96,7 +100,7 @@ def prune(
     """Remove checkpoints and unfinished files that nothing needs; running trials keep theirs."""
     name = name_of(study, store) if study else None
     with open_store(store) as opened:
-        found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, dry_run=dry_run)
+        found = opened.prune(name, hidden=hidden, withdrawn=withdrawn, logs=logs, dry_run=dry_run)
     if as_json:
         kinds = {kind: _sums([item for item in found if item.kind == kind]) for kind in KINDS}
         print_json({"study": name, "dry_run": dry_run, **_sums(found), "kinds": kinds})

@@ -32,6 +32,7 @@ from .records import OPTIMUM_LOW as OPTIMUM_LOW
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
 from .records import RUN_LENGTH as RUN_LENGTH
 from .records import Account as Account
+from .records import AttemptRecord as AttemptRecord
 from .records import Changes as Changes
 from .records import Controller as Controller
 from .records import Doing as Doing

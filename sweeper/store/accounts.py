@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, case, exists, func, select
 from sweeper.outcome import FAILED, Mark, Outcome, cause
 from sweeper.store.attempts import RUNNING, liveness, lost_reason
 from sweeper.store.database import current_time, rows_in
-from sweeper.store.records import Account, Cause, Failure, StudyRecord
-from sweeper.store.studies import find_study
+from sweeper.store.records import Account, AttemptRecord, Cause, Failure, StudyRecord
+from sweeper.store.studies import find_study, key_named, member_keys
 from sweeper.store.tables import attempts, marks, results, study_trials, trials
 
 
@@ -82,6 +82,38 @@ def worker_deaths(connection: Connection, keys: Iterable[str]) -> dict[str, int]
         attempts.c.state == "lost_worker", attempts.c.step.is_not(None), ~attempts.c.excused
     )
     return {row.trial_key: row.lost for row in rows_in(connection, lost.group_by(key), key, keys)}
+
+
+def attempts_of(connection: Connection, study: str, key: str | None = None) -> list[AttemptRecord]:
+    """Returns the attempts at the trials of a study, the newest first; those that look as if they
+    were running and that nobody alive runs are ``lost_worker``.
+
+    Args:
+        connection: an open transaction.
+        study: name of the study.
+        key: six or more digits of the key of one trial; None is all of them.
+
+    Raises:
+        RequestError: the key names no trial, or several.
+        UnknownNameError: there is no such study.
+    """
+    keys = member_keys(connection, study)
+    if key is not None:
+        keys = {key_named(key, study, dict.fromkeys(keys, False))}
+    now, is_alive = current_time(connection), liveness()
+    rows = list(rows_in(connection, select(attempts), attempts.c.trial_key, keys))
+    return [
+        AttemptRecord(
+            key=row.trial_key,
+            number=row.number,
+            state="lost_worker" if lost else row.state,
+            host=row.host,
+            step=row.step,
+            error=lost or row.error,
+        )
+        for row in sorted(rows, key=lambda row: row.id, reverse=True)
+        for lost in [lost_reason(row, now, is_alive) if row.state == RUNNING else None]
+    ]
 
 
 def account(connection: Connection, study: str) -> Account:

@@ -280,6 +280,27 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttemptRecord:
+    """An attempt at a trial.
+
+    Attributes:
+        key: key of the trial.
+        number: of the attempt.
+        state: ``running``, or how it ended.
+        host: name of the machine that had claimed it.
+        step: steps done; None while it runs.
+        error: why it failed.
+    """
+
+    key: str
+    number: int
+    state: str
+    host: str
+    step: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cause:
     """Failed trials of a study that failed the same way.
 

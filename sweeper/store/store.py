@@ -184,6 +184,7 @@ class Store:
     failures_of = _reads(accounts.failures_of)
     worker_deaths = _reads(accounts.worker_deaths)
     account = _reads(accounts.account)
+    attempts_of = _reads(accounts.attempts_of)
 
     # Attempts, and how they ended
     claim = _writes(attempts.claim)

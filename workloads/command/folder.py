@@ -15,7 +15,7 @@ from workloads.programs import NotNowError
 REST_SECONDS = 2.0
 """How long nothing in the folder of a running program has to have changed."""
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 20.0
 """After so long a folder that is never at rest is packed as it is."""
 
 STATE = "state.json"

@@ -65,11 +65,20 @@ def bad_checkpoints(
 def needless_files(
     connection: Connection, database: Database, paths: Paths, scope: Collection[str] | None
 ) -> Iterator[Finding]:
-    """Yields unfinished files of dead writers, and checkpoints of trials with a result; the files
-    were listed before the transaction began."""
+    """Yields unfinished files of dead writers, checkpoints of trials with a result, and what
+    programs printed of trials that are not known; the files were listed before the transaction
+    began."""
     found = find_waste(connection, paths, scope, hidden=False, withdrawn=False)
     for item in found:
-        if item.kind == "temporary" or item.name.endswith("/"):
+        if item.kind == "output":
+            yield Finding(
+                kind="unknown",
+                where=paths.files.shown(item.name),
+                what="it is the output of a trial that the database does not know",
+                remedy="run the study that the trial is of, or remove it with `sweeper prune`",
+                key=None,
+            )
+        elif item.kind == "temporary" or item.name.endswith("/"):
             yield Finding(
                 kind=item.kind,
                 where=paths.files.shown(item.name),

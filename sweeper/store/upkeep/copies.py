@@ -13,7 +13,7 @@ from sweeper.store.database import CHUNK, Database
 from sweeper.store.files import TEMPORARY_PREFIX, FileInfo, FileStore
 from sweeper.store.tables import metadata
 
-FOLDERS = ("curves/", "checkpoints/", "tables/", "checks/")
+FOLDERS = ("curves/", "checkpoints/", "logs/", "tables/", "checks/")
 """What of a place of files belongs to a store."""
 
 AT_ONCE = 8

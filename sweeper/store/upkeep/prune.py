@@ -23,7 +23,7 @@ may share a folder."""
 GROUP = 100
 """Trials whose files are removed in one transaction; until it ends nobody can claim them."""
 
-Kind = Literal["checkpoint", "temporary", "withdrawn"]
+Kind = Literal["checkpoint", "output", "temporary", "withdrawn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ def prune_store(
     *,
     hidden: bool = False,
     withdrawn: bool = False,
+    logs: bool = False,
     dry_run: bool = False,
 ) -> list[Waste]:
     """Removes files that nothing needs (:func:`find_waste`), and returns what they were.
@@ -85,8 +86,9 @@ def prune_store(
     Args:
         database: whose files are looked through.
         study: name of a study whose files alone are looked at.
-        hidden: remove the checkpoints of hidden trials, too.
+        hidden: remove the checkpoints and the output of hidden trials, too.
         withdrawn: remove the curves of withdrawn results, too.
+        logs: remove the output of trials that have their result, too.
         dry_run: remove nothing.
 
     Raises:
@@ -96,14 +98,14 @@ def prune_store(
     paths = as_listed(database.location.paths)
     with database.read() as connection:
         scope = None if study is None else member_keys(connection, study)
-        found = find_waste(connection, paths, scope, hidden=hidden, withdrawn=withdrawn)
+        found = find_waste(connection, paths, scope, hidden=hidden, withdrawn=withdrawn, logs=logs)
     return found if dry_run else remove(database, found)
 
 
 def as_listed(paths: Paths) -> Paths:
     """Returns the files as they lie now, listed once: before the transaction in which they are
     judged, so that whoever writes one later is seen to be running."""
-    return Paths(listed(paths.files, ("curves/", "checkpoints/")))
+    return Paths(listed(paths.files, ("curves/", "checkpoints/", "logs/")))
 
 
 def find_waste(
@@ -113,18 +115,21 @@ def find_waste(
     *,
     hidden: bool,
     withdrawn: bool,
+    logs: bool = False,
 ) -> list[Waste]:
     """Returns the files that nothing needs, sorted by kind and place.
 
-    These are checkpoints of trials that have their result, all but the newest of the others, and
-    files that dead writers left unfinished; never those of running trials.
+    These are checkpoints of trials that have their result, all but the newest of the others,
+    files that dead writers left unfinished, and what programs printed of trials that are not
+    known; never those of running trials.
 
     Args:
         connection: an open transaction.
         paths: the files that are looked through (:func:`as_listed`).
         scope: keys of the trials to look at; None looks at all files.
-        hidden: count the checkpoints of hidden trials among them.
+        hidden: count the checkpoints and the output of hidden trials among them.
         withdrawn: count the curves of withdrawn results among them.
+        logs: count the output of trials that have their result among them.
 
     Raises:
         StoreError: a folder cannot be read.
@@ -133,7 +138,8 @@ def find_waste(
     folders = [item for item in paths.checkpoint_folders() if scope is None or item[0] in scope]
     begun = [item for item in paths.unfinished_files() if scope is None or item[0] in scope]
     kept = [item for item in paths.withdrawn_files() if scope is None or item[0] in scope]
-    keys = {key for key, _ in (*folders, *begun, *kept) if key is not None}
+    printed = [item for item in paths.output_files() if scope is None or item[0] in scope]
+    keys = {key for key, _ in (*folders, *begun, *kept, *printed) if key is not None}
     standing = Standing(connection, sorted(keys))
     found = [
         *(
@@ -142,6 +148,11 @@ def find_waste(
             for item in _of_folder(paths, key, each, standing, hidden)
         ),
         *(item for key, name in begun for item in _of_unfinished(files, key, name, standing)),
+        *(
+            item
+            for key, name in printed
+            for item in _of_output(files, key, name, standing, hidden, logs)
+        ),
         *(
             _waste(files, "withdrawn", name, key, "its result was withdrawn")
             for key, name in kept
@@ -223,6 +234,20 @@ def _of_unfinished(
         yield _waste(files, "temporary", name, key, "its writer is gone")
     elif _age(files, name) > OLD_SECONDS:
         yield _waste(files, "temporary", name, None, "nobody has finished it for a day")
+
+
+def _of_output(
+    files: FileStore, key: str, name: str, standing: Standing, hidden: bool, logs: bool
+) -> Iterator[Waste]:
+    if key in standing.running:
+        return
+    if key not in standing.known:
+        if _age(files, name) > OLD_SECONDS:
+            yield _waste(files, "output", name, None, "no trial of this key is known")
+    elif logs and key in standing.done:
+        yield _waste(files, "output", name, key, "the trial has its result")
+    elif hidden and key in standing.hidden:
+        yield _waste(files, "output", name, key, "the trial is hidden")
 
 
 def _waste(files: FileStore, kind: Kind, name: str, key: str | None, why: str) -> Waste:
