@@ -81,7 +81,7 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ended_trials import checkpoint, end
+from ended_trials import checkpoint, end, put
 from sample_store import ELSEWHERE, dump, save
 from sqlalchemy import text
 from store_places import written
@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> str:
         store.claim(keys[3:4], owner=ELSEWHERE, lease_s=-1)
         end(store, keys[3], "bug")
         checkpoint(store, keys[4], 10)
+        put(store, store.paths.output(keys[3], 1), b"printed")
     return place
 
 

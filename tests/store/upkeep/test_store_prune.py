@@ -59,8 +59,8 @@ def test_a_bucket_is_listed_once_however_many_files_it_has(
     with Store.open(place) as store:
         assert len(store.prune(dry_run=True)) == 12
         listings = [request for request in proxy.requests if "list-type" in request.path]
-        # The curves, the checkpoints, and what lies beside them.
-        assert len(listings) <= 3 and len(proxy.requests) <= 6, proxy.requests
+        # The curves, the checkpoints, the output of programs, and what lies beside them.
+        assert len(listings) <= 4 and len(proxy.requests) <= 7, proxy.requests
         assert len(store.prune()) == 12
         assert store.paths.files.infos("checkpoints/") == {}
     proxy.close()
@@ -165,3 +165,21 @@ def test_a_study_limits_what_is_looked_at(store: Store) -> None:
     with pytest.raises(UnknownNameError, match="'nothing'"):
         store.prune("nothing")
     assert len(store.prune("widths")) == 1
+
+
+def test_output_goes_with_its_trial_and_of_others_where_it_is_asked_for(store: Store) -> None:
+    keys = save(store, 3)
+    end(store, keys[0])
+    store.claim(keys[2:], owner=ELSEWHERE, lease_s=60)
+    done, waiting, running, young, old = (
+        put(store, store.paths.output(key, 1), b"printed") for key in (*keys, "e" * 64, "f" * 64)
+    )
+    aged(store, old)
+
+    assert [(item.kind, item.name) for item in store.prune()] == [("output", old)]
+    assert [item.name for item in store.prune(logs=True)] == [done]
+    store.save_study(study(), members(trials(1)))
+    assert [item.name for item in store.prune(hidden=True)] == [waiting]
+    assert there(store, running, young) == [True, True]
+    begun = unfinished(store, store.paths.output(keys[0], 2))
+    assert [item.name for item in store.prune()] == [begun]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ended_trials import checkpoint, content_of, end, finish, put, there
+from ended_trials import aged, checkpoint, content_of, end, finish, put, there
 from sample_store import ELSEWHERE, dump, save
 
 from sweeper.errors import StoreError
@@ -291,3 +291,13 @@ def test_a_new_database_is_not_made_under_the_log_of_a_lost_one(tmp_path: Path) 
     log.unlink()
     with Store.open(tmp_path, checked=True, create=True) as store:
         assert store.orphans() == 0
+
+
+def test_output_of_a_trial_that_is_not_known_is_told_once_it_is_a_day_old(store: Store) -> None:
+    keys = filled(store)
+    for key in (keys[0], "e" * 64, "f" * 64):
+        put(store, store.paths.output(key, 1), b"printed")
+    aged(store, store.paths.output("f" * 64, 1))
+    (found,) = store.verify().findings
+    assert (found.kind, found.repair) == ("unknown", None)
+    assert "f" * 64 in found.where
