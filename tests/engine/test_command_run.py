@@ -200,3 +200,26 @@ def test_a_stopped_trial_goes_on_from_its_folder_or_begins_anew_and_its_curve_is
     assert ("from step 0" in second) is not resumable
     assert adds_up(store, asked.name)
     assert not [*store.paths.checkpoint_folders()]
+
+
+def test_output_and_checkpoints_of_programs_lie_in_a_bucket_too(
+    start: Callable[..., Run], s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_FILES", s3)
+    asked = study(
+        hold=tmp_path / "hold",
+        resumable=True,
+        sweep={"width": [32], "learning_rate": [0.5]},
+    )
+    with Store.open(f"sqlite:///{tmp_path}/database.db", create=True) as store:
+        run = start(asked, store)
+        watcher = stop_once(run, tmp_path / "hold")
+        assert run.execute().interrupted
+        watcher.join()
+        assert [store.paths.kept_step(key) for key, _ in store.paths.checkpoint_folders()] == [3]
+        assert start(asked, store).execute().finished == 1
+        check(store, asked, 4)
+        assert ["from step 0" in text for _, text in sorted(outputs(store).items())] == [
+            True,
+            False,
+        ]

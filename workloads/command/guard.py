@@ -6,6 +6,7 @@ once its standard input is closed, however the worker ended, it kills what is le
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -103,12 +104,18 @@ class Guard:
         if self._trials.pop(mark, None) is not None:
             self._tell(["end", mark])
 
+    def close(self) -> None:
+        """Lets the guard end, and with it what is left of trials."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
     def _tell(self, said: list[object]) -> None:
         if self._pipe is not None:
             with suppress(OSError):
                 self._write(said)
                 return
-            self._pipe.close()  # it was killed
+            self.close()  # it was killed
         self._pipe = _started()
         for mark, (session, folder) in self._trials.items():
             self._write(["begin", mark, session, folder])
@@ -139,7 +146,10 @@ _guards: dict[int, Guard] = {}
 
 def guard() -> Guard:
     """Returns the guard of this process: a fork of it has another one."""
-    return _guards.setdefault(os.getpid(), Guard())
+    if os.getpid() not in _guards:
+        _guards[os.getpid()] = here = Guard()
+        atexit.register(here.close)
+    return _guards[os.getpid()]
 
 
 def _watch() -> None:

@@ -82,9 +82,11 @@ class Results:
         return "lines of JSON that it prints"
 
     def renamed(self, rows: Iterable[Row]) -> list[Row]:
-        """Returns rows by our names."""
+        """Returns rows by our names; of others, what cannot be printed is a question mark."""
         ours = {theirs: name for name, theirs in self.names.items()}
-        return [{ours.get(name, name): value for name, value in row.items()} for row in rows]
+        return [
+            {ours.get(name) or _plain(name): each for name, each in row.items()} for row in rows
+        ]
 
     def reader_of_lines(self) -> Callable[[str], Row | None]:
         """Returns what makes a row of a printed line, or None of one that is no result."""
@@ -97,6 +99,12 @@ class Results:
     def says_diverged(self, lines: Sequence[str]) -> bool:
         """Returns whether a line says that the training has diverged."""
         return self.diverged is not None and any(map(re.compile(self.diverged).search, lines))
+
+
+def _plain(name: str) -> str:
+    if name.isprintable():
+        return name
+    return "".join(each if each.isprintable() else "?" for each in name)
 
 
 def _fault(text: str) -> str | None:

@@ -39,8 +39,12 @@ _MEMORY = re.compile(
 _CAUSE = re.compile(r"(?!.*ChildFailedError)(\[rank\d+\]: ?)?[\w.]*(Error|Exception|Interrupt)\b")
 """The line of a traceback that says what was raised, and not what a launcher made of it."""
 
-_FROM_OUTSIDE = frozenset({-9, -15, -2, -1})
-"""Ends by SIGKILL, SIGTERM, SIGINT and SIGHUP: somebody, or the system, has ended it."""
+_FROM_OUTSIDE = frozenset(code for number in (1, 2, 9, 15) for code in (-number, 128 + number))
+"""Ends by SIGHUP, SIGINT, SIGKILL and SIGTERM, as the system and as a shell tells them: somebody,
+or the system, has ended it."""
+
+LARGEST = 2**53
+"""Steps and tokens up to which every whole number is one of JSON and of a database."""
 
 
 class CommandTrainer:
@@ -165,7 +169,7 @@ class CommandTrainer:
         assert self._process is not None and self._process.code is not None
         code, metric = self._process.code, self._program.metric
         if code in _FROM_OUTSIDE:
-            raise ProcessLostError(f"the process of the trial was {words_of(code)}")
+            raise ProcessLostError(f"the process of the trial was {words_of(-abs(code) % -128)}")
         if code != 0:
             raise self._failure(code)
         if metric not in self._steps.latest:
@@ -293,12 +297,12 @@ class _Steps:
         """The finite numbers of a row, once its step and tokens are known."""
         row = {**row}
         step, tokens = row.pop("step", math.nan), row.pop("tokens", math.nan)
-        if math.isfinite(step) and step >= 0:
+        if 0 <= step <= LARGEST:
             self._counted, self._step = False, int(step)
         elif self._counted:
             self._count += 1
             self._step = self._count
-        if math.isfinite(tokens) and tokens >= 0:
+        if 0 <= tokens <= LARGEST:
             self._tokens = int(tokens)
         else:
             self._tokens = self._program.tokens_at(self.values, self._step)

@@ -203,7 +203,10 @@ class AttemptLog:
 
     @property
     def fraction(self) -> float:
-        """Done share of the trial's steps; 1 once it has ended."""
+        """Done share of the trial's steps; 1 once it has ended. Of a program that was planned as
+        one step nobody knows how many there are."""
+        if self.bounded and self.task.steps <= 1 and not self.ended:
+            return 0.0
         return 1.0 if self.ended else min(1.0, self.step / max(1, self.task.steps))
 
     @property

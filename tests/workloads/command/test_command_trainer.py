@@ -150,10 +150,19 @@ def test_a_crash_is_said_by_its_signal() -> None:
         said_by(program("import os; os.kill(os.getpid(), 6)"))
 
 
-@pytest.mark.parametrize("number", [9, 15])
-def test_a_process_that_somebody_else_kills_is_lost_and_has_not_failed(number: int) -> None:
-    with pytest.raises(ProcessLostError, match="killed by SIG"):
-        said_by(program(f"import os; os.kill(os.getpid(), {number})"))
+@pytest.mark.parametrize("code", ["os.kill(os.getpid(), 9)", "sys.exit(137)"])
+def test_a_process_that_somebody_else_kills_is_lost_and_has_not_failed(code: str) -> None:
+    with pytest.raises(ProcessLostError, match=r"killed by SIGKILL \(Killed\)"):
+        said_by(program(f"import os, sys; {code}"))
+
+
+def test_steps_and_names_that_no_database_takes_do_no_harm() -> None:
+    said = said_by(lines_of({"step": 3, "val_loss": 1.0}, {"step": 1e300, "a\0\ud800": 2.0}))
+    assert [(item.step, [*item.metrics]) for item in said][:3] == [
+        (3, ["val_loss"]),
+        (3, ["val_loss"]),
+        (3, ["a??"]),
+    ]
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
