@@ -39,6 +39,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/optimizers.py
 	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/endurance.py
