@@ -124,7 +124,7 @@ def large_store(script: Path, folder: Path, trials: int) -> dict[str, Any]:
     found: dict[str, Any] = {"trials": trials, "seconds_a_trial": seconds / trials, "bytes": sizes}
     found["answers"] = {}
     for command, *options in ANSWERS:
-        words = [sys.executable, "-m", "sweeper.cli", command, "benchmark", *options]
+        words = [sys.executable, "-m", "sweeper", command, "benchmark", *options]
         began = time.perf_counter()
         subprocess.run([*words, "--store", str(store)], capture_output=True, check=True)
         found["answers"][command] = time.perf_counter() - began

@@ -73,7 +73,9 @@ class Pace:
         if outcome.step > 0 and outcome.device_seconds > 0:
             known = self._ended[self._shape(trial)]
             known[0] += outcome.device_seconds
-            known[1] += outcome.step
+            # A program may say other steps than were planned.
+            planned = steps_of(trial)
+            known[1] += planned if outcome.kind == "completed" else min(outcome.step, planned)
             self._worked += outcome.device_seconds if here else 0.0
 
     def seconds_left(
@@ -90,6 +92,8 @@ class Pace:
         now: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for each in running:
             shape = self._shape(each.trial)
+            if each.step > steps_of(each.trial):
+                continue  # a program of which nobody knows how far it is
             left[shape] = left.get(shape, 0.0) - each.step
             now[shape][0] += each.seconds
             now[shape][1] += each.step - each.began

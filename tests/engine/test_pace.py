@@ -95,3 +95,12 @@ def test_a_result_found_in_a_file_tells_the_pace_but_not_how_busy_the_workers_ar
     made.ended(SMALL[0], result(SMALL[0], 30.0), here=False)
     made.take(SMALL[0])
     assert left(made, worked=0.0) == pytest.approx(2 * 30.0 + 30.0)
+
+
+def test_programs_that_say_other_steps_than_were_planned_are_whole_trials() -> None:
+    made = pace()
+    made.ended(SMALL[0], result(SMALL[0], 20.0, step=5_000), here=False)
+    made.take(SMALL[0])
+    at_work = Running(trial=SMALL[1], began=0, step=3_000, seconds=5.0)
+    assert left(made, at_work) == pytest.approx(left(made))
+    assert left(made) > 2 * 20.0

@@ -25,8 +25,8 @@ KEPT_BYTES = 1_000_000
 LONGEST_LINE = 1_000_000
 """Bytes without an end of line after which a line is taken for ended."""
 
-STDERR_LINES = 40
-"""Lines of the error stream that tell why a process failed."""
+STDERR_LINES = 200
+"""Lines of the error stream that tell why a process failed: launchers add many to the cause."""
 
 POLL_SECONDS = 0.02
 """How often a process is asked whether it has ended, where the system does not tell."""

@@ -39,6 +39,9 @@ _MEMORY = re.compile(
 _CAUSE = re.compile(r"(?!.*ChildFailedError)(\[rank\d+\]: ?)?[\w.]*(Error|Exception|Interrupt)\b")
 """The line of a traceback that says what was raised, and not what a launcher made of it."""
 
+_ROOT = re.compile(r"Root Cause.*?\brank *: (\d+)", re.DOTALL)
+"""Where torchrun says which process failed first: the others fail for want of it."""
+
 _FROM_OUTSIDE = frozenset(code for number in (1, 2, 9, 15) for code in (-number, 128 + number))
 """Ends by SIGHUP, SIGINT, SIGKILL and SIGTERM, as the system and as a shell tells them: somebody,
 or the system, has ended it."""
@@ -185,6 +188,8 @@ class CommandTrainer:
         assert self._process is not None
         lines = [line for line in self._process.stderr if line.strip()]
         causes = [line for line in lines if _CAUSE.match(line)]
+        if root := _ROOT.search("\n".join(lines)):
+            causes = [line for line in causes if line.startswith(f"[rank{root[1]}]")] or causes
         said = (causes or [line for line in lines if re.search(r"\w", line)] or [""])[-1].strip()
         what = words_of(code)
         if code in (126, 127):

@@ -119,16 +119,28 @@ def test_a_failure_says_the_exit_code_what_was_raised_and_the_end_of_the_error_s
     assert "line 3, in <module>" in rest
 
 
-def test_the_cause_is_what_a_process_raised_and_not_what_its_launcher_made_of_it() -> None:
-    code = """
-import sys
-print("[rank1]: ValueError: odd width", file=sys.stderr)
-print("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ", file=sys.stderr)
-print("=====", file=sys.stderr)
-sys.exit(1)
+TORCHRUN = """
+[rank1]: ValueError: odd width
+[rank0]: RuntimeError: Connection closed by peer
+Traceback (most recent call last):
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============
+train.py FAILED
+Failures:
+[1]:
+  rank      : 0 (local_rank: 0)
+  traceback : Signal 15 (SIGTERM) received by PID 17304
+Root Cause (first observed failure):
+[0]:
+  rank      : 1 (local_rank: 1)
+  traceback : To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html
+============
 """
-    with pytest.raises(TrialFailedError, match=r"\Aexit code 1: \[rank1\]: ValueError: odd width"):
-        said_by(program(code))
+
+
+def test_the_cause_is_what_the_first_process_raised_and_not_what_its_launcher_made_of_it() -> None:
+    with pytest.raises(TrialFailedError, match=r"\Aexit code 1: \[rank1\]: ValueError: odd"):
+        said_by(program(f"import sys; sys.exit({TORCHRUN!r})"))
 
 
 @pytest.mark.parametrize(
