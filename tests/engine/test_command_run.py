@@ -202,6 +202,34 @@ def test_a_stopped_trial_goes_on_from_its_folder_or_begins_anew_and_its_curve_is
     assert not [*store.paths.checkpoint_folders()]
 
 
+def test_a_checkpoint_with_which_a_program_cannot_begin_is_not_given_to_it_twice(
+    start: Callable[..., Run], store: Store, tmp_path: Path
+) -> None:
+    code = """
+import json, os, signal, sys, time
+path = os.path.join(sys.argv[1], "state")
+if os.path.exists(path):
+    raise EOFError("the state is torn")
+signal.signal(signal.SIGTERM, lambda *_: (open(path, "w"), sys.exit(1)))
+if not os.path.exists(sys.argv[2]):
+    open(sys.argv[2], "w").close()
+    time.sleep(600)
+print(json.dumps({"step": 1, "val_loss": 1.0}))
+"""
+    hold = tmp_path / "hold"
+    fixed = {"program": program(code, "{checkpoint}", str(hold), resumable=True), "steps": 1}
+    asked = study(fixed=fixed, sweep={"width": [32]})
+    run = start(asked, store)
+    watcher = stop_once(run, hold)
+    assert run.execute().interrupted
+    watcher.join()
+    assert start(asked, store).execute().failed == 1
+    (failed,) = store.query("select trial_key from attempts where state = 'bug'").rows
+    store.forgive([failed[0]])
+    assert start(asked, store).execute().finished == 1
+    assert "torn" in outputs(store)[failed[0], 2]
+
+
 def test_output_and_checkpoints_of_programs_lie_in_a_bucket_too(
     start: Callable[..., Run], s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

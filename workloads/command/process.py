@@ -99,6 +99,7 @@ class Process:
         output: what it has printed on both streams.
         stderr: the last lines of its error stream.
         code: its exit code, of a signal the negative number; None while it runs.
+        killed: True if it did not end by itself in the time that it was given.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Process:
         self.output = Output()
         self.stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self.code: int | None = None
+        self.killed = False
         self._mark = uuid.uuid4().hex
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", GATE, "sh", *arguments],
@@ -225,6 +227,7 @@ class Process:
                 os.killpg(self.pid, signal.SIGTERM)
             found += self.read(grace)
         if self.code is None:
+            self.killed = True
             kill_all({self._mark: self.pid})
             self._process.kill()
             found += self._ended()

@@ -217,7 +217,8 @@ class CommandTrainer:
     def has_checkpoint(self) -> bool:
         """Returns whether the program has written a checkpoint that was not packed before, and
         may be packed now."""
-        return self._checkpoints is not None and self._checkpoints.is_ready(running=self._running)
+        folder, killed = self._checkpoints, self._process is not None and self._process.killed
+        return folder is not None and folder.is_ready(running=self._running or killed)
 
     def wind_up(self) -> Sequence[Measurement]:
         """Asks the program to end, and ends it after the grace."""

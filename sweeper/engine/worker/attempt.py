@@ -194,6 +194,7 @@ class AttemptLog:
         self._arrays: Mapping[str, NDArray[np.float64]] = {}
         self._checkpoints: list[str] = []
         self._journal: Journal | None = None
+        self._said = False  # whether anything was, since it began
         self.kept_step = 0
 
     @property
@@ -298,6 +299,7 @@ class AttemptLog:
     def add(self, item: Measurement) -> None:
         """Takes in one measurement of the trainer."""
         self.step, self.tokens = item.step, item.tokens
+        self._said = True
         if item.anew:
             self._curve = [row for row in self._curve if row["step"] < item.step]
             self._marks = [mark for mark in self._marks if mark.step < item.step]
@@ -367,6 +369,8 @@ class AttemptLog:
             StoreError: the disk is full or the folder cannot be written.
         """
         done = self.step / max(1, self.task.steps)
+        if self.bounded and kind == "bug" and not self._said:
+            self._forsake()
         if self.bounded:  # its steps are those that it says, and may be none that were planned
             done = 1.0 if kind == "completed" else min(1.0, done)
             self._curve = evenly(one_a_step(self._curve), MOST_ROWS)
@@ -399,6 +403,16 @@ class AttemptLog:
         self._paths.files.release(self._paths.checkpoint_folder(self.task.key))
         self.ended = True
         return outcome
+
+    def _forsake(self) -> None:
+        """Removes the checkpoint with which a program could not even begin: what it writes itself
+        may be torn, or of another version of it."""
+        if self._checkpoints:
+            name = self._checkpoints.pop()
+            self._paths.files.remove(self._paths.journal(name))
+            self._paths.files.remove(name)
+            shown = self._paths.files.shown(name)
+            self._warn(f"checkpoint {shown} removed: the program failed as soon as it had it")
 
     def _with_curve(self, outcome: Outcome) -> Outcome:
         files, curve = self._paths.files, self._paths.curve(self.task.key, self.task.attempt)

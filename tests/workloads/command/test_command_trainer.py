@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 from command_card import command, program
 
+from workloads.command.folder import CheckpointFolder, Snapshot
 from workloads.command.trainer import CommandTrainer
-from workloads.programs import OutOfMemoryError, TrialFailedError
+from workloads.programs import NotNowError, OutOfMemoryError, TrialFailedError
 from workloads.workload import Measurement, Member, ProcessLostError
 
 
@@ -345,6 +347,52 @@ def test_what_cannot_go_on_has_two_seconds_and_writes_nothing() -> None:
     assert trainer.wind_up() == []
     assert not trainer.has_checkpoint()
     trainer.close()
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(sys.argv[1] + "/state", "w") as file:
+    while True:
+        print(1, file=file, flush=True)
+        print(1, flush=True)
+        time.sleep(0.01)
+"""
+
+
+def test_a_checkpoint_that_is_being_written_when_its_program_is_killed_is_not_taken() -> None:
+    trainer = trainer_of(program(STUBBORN, "{checkpoint}", resumable=True, grace=0.1))
+    next(trainer.run())
+    assert not trainer.has_checkpoint()
+    trainer.wind_up()
+    assert not trainer.has_checkpoint()
+    trainer.close()
+
+
+def test_a_folder_that_changes_while_it_is_packed_is_packed_later(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "folder")
+    assert not folder.is_ready(running=False)
+    (folder.path / "state").write_text("1")
+    assert folder.is_ready(running=False)
+    assert not folder.is_ready(running=True), "it is not at rest"
+    os.utime(folder.path / "state", (1, 1))
+    assert folder.is_ready(running=True)
+    files = folder.files
+
+    def changing() -> Snapshot:
+        (folder.path / "state").write_text("more")
+        return files()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "files", changing)
+        with pytest.raises(NotNowError):
+            folder.pack(tmp_path / "packed", {}, running=True)
+    folder.pack(tmp_path / "packed", {"step": 3}, running=False)
+    assert not folder.is_ready(running=False)
+    other = CheckpointFolder(tmp_path / "other")
+    assert other.unpack(tmp_path / "packed") == {"step": 3}
+    assert (other.path / "state").read_text() == "more"
+    assert not other.is_ready(running=False), "that is what it began with"
 
 
 def test_the_folder_of_a_trial_goes_with_it() -> None:
