@@ -178,7 +178,7 @@ def main() -> None:
         if not arguments.quick:
             rows += [
                 case("at once, two at a time on Ray", EMPTY, 0.0, 2),
-                case("half a second, two on Ray", 2 * HALF, HALF_SECONDS, 2),
+                case("half a second, two on Ray", 5 * HALF, HALF_SECONDS, 2),
             ]
         store = large_store(script, folder, MANY // share)
     if arguments.json:

@@ -85,8 +85,10 @@ class CheckpointFolder:
             archive.addfile(entry, io.BytesIO(text))
             try:
                 archive.add(self.path, FILES, filter=_plain)
-            except (FileNotFoundError, tarfile.TarError) as fault:  # removed, or cut short
-                raise NotNowError(str(fault)) from fault
+            except OSError as fault:
+                if fault.errno is None or isinstance(fault, FileNotFoundError):
+                    raise NotNowError(f"a file was cut short or removed: {fault}") from fault
+                raise
         patient = self._restless and time.time() - self._restless > PATIENCE_SECONDS
         if running and self.files() != before and not patient:
             raise NotNowError("the program wrote a checkpoint meanwhile")

@@ -112,7 +112,8 @@ class CommandTrainer:
 
     def _environment(self) -> dict[str, str]:
         """That of this process, what the study adds, and what a trial is told."""
-        config, report = self._folder / "settings.json", self._folder / "report.jsonl"
+        config = self._folder / "sweeper-settings.json"
+        report = self._folder / "sweeper-report.jsonl"
         config.write_text(json.dumps(self._settings()), encoding="utf-8")
         told = {
             "SWEEPER_KEY": self._member.key,

@@ -387,6 +387,17 @@ def test_a_folder_that_changes_while_it_is_packed_is_packed_later(tmp_path: Path
         patch.setattr(folder, "files", changing)
         with pytest.raises(NotNowError):
             folder.pack(tmp_path / "packed", {}, running=True)
+
+    def cut_short(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        if entry.isfile():
+            (folder.path / "state").write_text("")
+        return entry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workloads.command.folder._plain", cut_short)
+        with pytest.raises(NotNowError):
+            folder.pack(tmp_path / "packed", {}, running=True)
+    (folder.path / "state").write_text("more")
     folder.pack(tmp_path / "packed", {"step": 3}, running=False)
     assert not folder.is_ready(running=False)
     other = CheckpointFolder(tmp_path / "other")
