@@ -54,7 +54,8 @@ def merge_store(
         chosen = _chosen(there, names)
         paths = other.location.paths
         begun = {key for key, _ in paths.checkpoint_folders()}
-        beside = [name for folder in ("checks/", "tables/") for name in paths.files.infos(folder)]
+        folders = ("checks/", "logs/", "tables/")
+        beside = [name for folder in folders for name in paths.files.infos(folder)]
         with database.read() as here:
             plan = Plan(here, there, chosen, keep, beside=beside, begun=begun)
         if dry_run:

@@ -98,7 +98,7 @@ class Plan:
         there: inside one of the other store.
         names: its studies that are taken.
         keep: which of two results counts.
-        beside: names of its checks and tables.
+        beside: names of its checks, of what its programs printed, and of its tables.
         begun: keys of its trials that have checkpoints.
     """
 
@@ -115,6 +115,7 @@ class Plan:
         self.found = Merge()
         self.files: list[CopiedFile] = []
         self._here, self._keep = here, keep
+        self._beside = frozenset(beside)
         self._undecided: list[Differing] = []
         self._new: list[tuple[Any, list[dict[str, Any]]]] = []
         self._results: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
@@ -248,6 +249,8 @@ class Plan:
             if row.trial_key in last:
                 last[row.trial_key] = number
             numbers[row.id] = number
+            if (printed := Paths.output(row.trial_key, row.number)) in self._beside:
+                self.files.append(CopiedFile(printed, Paths.output(row.trial_key, number)))
             new = {name: v for name, v in row._mapping.items() if name != "id"}
             added.append(new | {"number": number, "accepted": False, "fence": fence + len(added)})
         self.found.attempts = len(added)

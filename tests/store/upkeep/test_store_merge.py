@@ -125,6 +125,24 @@ def test_a_result_comes_with_its_curve_under_a_number_that_is_free(
     assert store.verify().findings == ()
 
 
+def test_the_output_of_attempts_comes_under_the_numbers_that_they_have_here(
+    store: Store, other: str
+) -> None:
+    keys = save(store, 5)
+    store.claim(keys[:1], owner=OURS, lease_s=-1)
+    end(store, keys[0], "bug")
+    put(store, store.paths.output(keys[0], 1), b"ours")
+    with Store.open(other) as made:
+        for key in keys[:2]:
+            put(made, made.paths.output(key, 1), b"theirs")
+    for _ in range(2):
+        store.merge(other)
+        kept = [store.paths.outputs_of(key) for key in keys[:2]]
+        assert [[*each] for each in kept] == [[1, 2], [1]]
+        texts = [content_of(store, name) for each in kept for name in each.values()]
+        assert texts == [b"ours", b"theirs", b"theirs"]
+
+
 def test_differing_results_are_told_and_one_of_them_counts_when_asked(
     store: Store, other: str
 ) -> None:
