@@ -106,7 +106,8 @@ class Resolved:
             (forward), ``warmup_steps``, ``weight_decay_convention``, ``groups`` (per role, and
             per kind of tensor that differs from its role: optimizer, learning_rate,
             weight_decay, epsilon and init_std as they really are) and ``warnings``, what the
-            author of the config may not have meant, in sentences.
+            author of the config may not have meant, in sentences; and ``beside``, settings that
+            the worker is given and that decide no result, so that they are no part of the key.
     """
 
     config: dict[str, Any]
@@ -189,6 +190,48 @@ class Tailored(Protocol):
         Args:
             fixed: the constant settings of a study as written, not yet checked.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """Something wrong with what a study states.
+
+    Attributes:
+        place: keys and indices of a list, from the top of the study.
+        message: what is wrong, what is allowed and what to do.
+    """
+
+    place: tuple[str | int, ...]
+    message: str
+
+
+@runtime_checkable
+class Programmed(Protocol):
+    """A card whose trials are what a study itself says, under keys of its own (``command``,
+    ``settings`` and so on): code, which runs once the user has said that it may."""
+
+    @property
+    def program_files(self) -> tuple[str, ...]:
+        """Files and folders that the program needs, relative to the working folder."""
+        ...
+
+    def programmed(
+        self, stated: Config, *, metric: str, scale: str, values: Mapping[str, Sequence[Any]]
+    ) -> Card | list[Objection]:
+        """Returns the card of what a study states, or what is wrong with that; runs nothing.
+
+        Args:
+            stated: the keys that the study has of those that only such cards have.
+            metric: the study's objective.
+            scale: the setting along which optima are tracked.
+            values: all values that the study gives each setting, as written.
+        """
+        ...
+
+    def changes(self, before: Config, now: Config) -> list[str]:
+        """Returns how the files of two trials of one config differ, given what was derived of
+        each, a clause a difference; empty where that is not known."""
         ...
 
 

@@ -105,7 +105,24 @@ EACH_HINT = "name swept settings, separated by commas, as in weight_decay,moment
 
 TrustOption = Annotated[
     bool,
-    typer.Option("--trust", help="Run the workload that the file names as package.module:CARD."),
+    typer.Option("--trust", help="Let the code run that the file names: a workload, a command."),
+]
+
+
+class Changed(StrEnum):
+    """What becomes of results of a command when one of its files has changed since."""
+
+    keep = "keep"
+    rerun = "rerun"
+
+
+ChangedOption = Annotated[
+    Changed | None,
+    typer.Option(
+        "--changed",
+        help="What becomes of results when a file of the command has changed since.",
+        show_default=False,
+    ),
 ]
 SearchOption = Annotated[
     str | None,
@@ -178,11 +195,13 @@ def name_of(study: str, store: str | None) -> str:
 
 
 def _trust(study: Path) -> None:
-    """Has the workload that a study names be trusted from now on, where that is code."""
-    from sweeper.study import read_source, remember
+    """Has what a study names be trusted from now on, where that is code."""
+    from sweeper.study import COMMAND, read_source, remember, remember_command
 
     workload = read_source(study).data.get("workload")
-    if isinstance(workload, str):
+    if workload == COMMAND:
+        remember_command(study)
+    elif isinstance(workload, str):
         remember(workload)
 
 
@@ -207,17 +226,24 @@ def as_study(study: str, *, store: str | None, trust: bool = False) -> Study:
     return Study.from_document(record.document, tables=tables)
 
 
-def _loaded(path: str | Path, store: str | None, search: str | None = None) -> Study:
+def _loaded(
+    path: str | Path, store: str | None, search: str | None = None, changed: str | None = None
+) -> Study:
     """Returns the study of a file, which may replay results of the store."""
     from sweeper.answers import recorded_tables
     from sweeper.study import load_study
 
     tables = recorded_tables(lambda: open_store(store, read_only=True))
-    return load_study(path, search=search, tables=tables)
+    return load_study(path, search=search, changed=changed, tables=tables)
 
 
 def runnable_study(
-    path: Path, *, store: str | None, search: str | None = None, trust: bool = False
+    path: Path,
+    *,
+    store: str | None,
+    search: str | None = None,
+    changed: str | None = None,
+    trust: bool = False,
 ) -> Study:
     """Returns the study of a file; says what is wrong with the name of a study in its place.
 
@@ -225,7 +251,8 @@ def runnable_study(
         path: the file.
         store: place of the store.
         search: method in place of the file's.
-        trust: the workload that it names may run, now and later.
+        changed: what becomes of results of files that have changed, in place of the file's word.
+        trust: the workload or command that it names may run, now and later.
 
     Raises:
         RequestError: what is given is the name of a study in the store, or no method.
@@ -242,7 +269,7 @@ def runnable_study(
             raise RequestError(_why_no_file(str(path), store))
     if trust:
         _trust(path)
-    return _loaded(path, store, search)
+    return _loaded(path, store, search, changed)
 
 
 def _why_no_file(name: str, store: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import (
+    ChangedOption,
     JsonOption,
     SearchOption,
     StoreOption,
@@ -35,16 +36,18 @@ def plan(
         bool,
         typer.Option(help="Time a few steps per shape where no finished trial tells."),
     ] = True,
+    changed: ChangedOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run: trials, parameters, FLOPs and hours per scale."""
-    from sweeper.engine import Proposals, Timings, make_packs
+    from sweeper.engine import Proposals, Timings, make_packs, settle
     from sweeper.search import outlook_of
     from sweeper.study import plan_warnings, price, remaining, unique_trials
 
-    asked = runnable_study(study, store=store, search=search, trust=trust)
+    asked = runnable_study(study, store=store, search=search, changed=changed, trust=trust)
     with open_store(store, create=True) as opened:
+        change = settle(asked, opened, ask=False)
         proposals = Proposals(asked, opened, keep=False)
         planned = proposals.planned
         outlook = None if proposals.finished else outlook_of(asked)
@@ -53,7 +56,9 @@ def plan(
         prices = price(planned, accepted, timings.seconds)
     packs = len(make_packs(asked, remaining(planned, accepted)))
     slots = _slots_here(asked, prices)
-    warnings = plan_warnings(planned) + timings.faults
+    warnings = plan_warnings(planned) + timings.faults + _of_program(asked)
+    if change is not None:
+        warnings.insert(0, f"{change.said}; {change.follows(asked)}")
     if as_json:
         document = _document(asked, prices, len(planned), packs, slots)
         document |= {"search": asked.search.document, "outlook": _outlook_json(outlook)}
@@ -64,6 +69,22 @@ def plan(
         _print_outlook(asked, outlook, known=len(proposals.known))
     for warning in warnings:
         console().print(f"warning: {warning}")
+
+
+def _of_program(study: Study) -> list[str]:
+    """Returns what a study that runs a command may not mean, beside what its card says."""
+    from sweeper.engine import local_accelerators
+    from workloads.workload import Programmed
+
+    if not isinstance(study.card, Programmed) or not (here := local_accelerators()):
+        return []
+    given = study.resources.gpus
+    if given or isinstance(given, dict):
+        return []
+    return [
+        f"this machine has {plural(here, 'GPU')} and `resources` gives trials none, so that the "
+        "command sees none; resources: {gpus: 1} gives each one"
+    ]
 
 
 def _slots_here(study: Study, prices: list[Price]) -> int:

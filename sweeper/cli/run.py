@@ -17,6 +17,7 @@ import typer
 
 from sweeper.cli.drift import claims_broken, print_statements
 from sweeper.cli.options import (
+    ChangedOption,
     JsonOption,
     SearchOption,
     StoreOption,
@@ -97,6 +98,7 @@ def run(
         Path | None,
         typer.Option(help="Write them to a .prom file, for node_exporter.", show_default=False),
     ] = None,
+    changed: ChangedOption = None,
     strict: StrictOption = False,
     trust: TrustOption = False,
     as_json: JsonOption = False,
@@ -126,7 +128,7 @@ def run(
     as_lines = log is LogFormat.json
     if as_lines:
         speak_json()
-    asked = runnable_study(study, store=store, search=search, trust=trust)
+    asked = runnable_study(study, store=store, search=search, changed=changed, trust=trust)
     events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
     with Store.open(store, create=True, checked=True) as opened:
         work = Run(

@@ -52,7 +52,7 @@ def task_of(trial: Trial, attempt: int) -> Task:
     return Task(
         key=trial.key,
         attempt=attempt,
-        config=trial.config,
+        config={**trial.config, **trial.derived.get("beside", {})},
         seed=trial.seed,
         flops=flops_of(trial),
         steps=steps_of(trial),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from sweeper.engine.changes import planned_as
 from sweeper.outcome import ACCEPTED, Outcome
 from sweeper.search import Proposal, Search, goes_on, make_search
 from sweeper.store import Membership, Store, StudyRecord
@@ -162,26 +163,15 @@ def known_trials(study: Study, store: Store) -> list[Proposal]:
 def _as_planned(
     study: Study, member: Membership, *, every_seed: bool = False
 ) -> Iterator[PlannedTrial]:
-    """Yields a trial of the store as one of the study, at whatever values of its axes but the
-    scale, which has those declared, as seeds have, and where asked for with all other seeds of
-    the study; nothing if it differs in anything else."""
-    if member.variant not in study.variants:
-        return
-    space = study.space(member.variant)
-    config, own = member.trial.config, member.trial.seed
-    swept = {name: config[name] for name in space.axes if name in config}
-    settings = {**space.constants, **swept}
-    applied = {name: v for name, v in settings.items() if name in space.applied}
-    if applied.get(study.scale) not in space.axes[study.scale]:  # a value that was removed
-        return
-    if own not in space.seeds or study.problems(applied):
-        return
-    planned = plan_trial(study, member.variant, applied, own)
-    if planned.trial.key == member.trial.key:
+    """Yields a trial of the store as one of the study, see :func:`planned_as`, and where asked
+    for with all other seeds of the study; nothing if it differs in anything else."""
+    planned = planned_as(study, member)
+    if planned is not None and planned.trial.key == member.trial.key:
         yield planned
-        for seed in space.seeds if every_seed else ():
-            if seed != own:
-                yield plan_trial(study, member.variant, applied, seed)
+        own = member.trial.seed
+        seeds = study.space(member.variant).seeds if every_seed else ()
+        for seed in (each for each in seeds if each != own):
+            yield plan_trial(study, member.variant, planned.settings, seed)
 
 
 def _record(study: Study) -> StudyRecord:

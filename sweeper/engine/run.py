@@ -11,6 +11,7 @@ from functools import partial
 from typing import Literal
 
 from sweeper.check import require_check
+from sweeper.engine.changes import settle
 from sweeper.engine.dispatch import Dispatcher
 from sweeper.engine.domination import Domination
 from sweeper.engine.ledger import LeaseKeeper, Recorder, StoreRetry
@@ -28,7 +29,7 @@ from sweeper.errors import ClusterError, RequestError, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.search import Standing, make_search, standings_of
 from sweeper.store import Doing, Owner, Store, Wish, discard_checkpoints
-from sweeper.study import Study, remaining, unique_trials
+from sweeper.study import Study, remaining, require_command_trusted, unique_trials
 from sweeper.trial import Trial
 
 Executor = Literal["ray", "inline"]
@@ -106,7 +107,8 @@ class Run:
 
     Raises:
         DataError: the data of the study is missing.
-        RequestError: the study is stopped.
+        RequestError: the study is stopped; or its command runs code that nobody has said may run;
+            or its files have changed and nobody has said what becomes of results.
         StoreError: the store cannot be written.
     """
 
@@ -142,6 +144,8 @@ class Run:
         if self.wishes.end is not None:
             wish = self.wishes.end
             raise RequestError(f"{wish.said}; {wish.lifted_by} lets it be run again")
+        require_command_trusted(study.file, study.command)
+        change = settle(study, store, ask=True)
         self.proposals = Proposals(study, store, search)
         self._taken = self._changes_seen = 0
         self._trials: dict[str, Trial] = {}
@@ -154,6 +158,8 @@ class Run:
             pace=pace_of(study, store),
             tell=tell,
         )
+        if change is not None:
+            self.progress.note(f"{change.said}; {change.follows(study)}")
         self.metrics = RunMetrics(study.name, self._snapshot)
         self._domination = Domination(study)
         self._retries = Retries()

@@ -22,7 +22,13 @@ from sweeper.study import (
     unique_trials,
 )
 from sweeper.trial import Trial
-from workloads.workload import Closes, DataUnavailableError, Member, factory_of
+from workloads.workload import (
+    Closes,
+    DataUnavailableError,
+    Member,
+    Programmed,
+    factory_of,
+)
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -104,11 +110,12 @@ class Timings:
 
     def _finished_shapes(self, planned: Sequence[PlannedTrial]) -> dict[str, list[float]]:
         trials = unique_trials(planned)
-        spent = self._store.step_seconds(list(trials))
+        spent = self._store.device_seconds(list(trials))
         shapes: dict[str, list[float]] = {}
         for key, seconds in spent.items():
             digest = shape_digest(self._study, trials[key].config)
-            shapes.setdefault(digest, []).append(seconds)
+            steps = int(trials[key].derived["steps"])
+            shapes.setdefault(digest, []).append(seconds / steps)
         return shapes
 
     def _measure(self, digest: str, trial: Trial) -> tuple[float | None, SecondsFrom]:
@@ -117,8 +124,8 @@ class Timings:
             return sum(finished) / len(finished), "finished trials"
         scale = self._scales[trial.key]
         what, known = probe_of(self._study, self._store, trial, scale)
-        if known is None and not self._probe:
-            return None, "unknown"
+        if known is None and (not self._probe or isinstance(self._study.card, Programmed)):
+            return None, "unknown"  # a command runs in earnest or not at all
         shape = shape_at(self._study, scale)
         if known is None:
             timed = self._train(trial, shape, what["pack"])

@@ -54,13 +54,13 @@ def with_marks(connection: Connection, outcomes: Mapping[str, Outcome]) -> list[
     return [replace(o, marks=tuple(found.get(key, ()))) for key, o in outcomes.items()]
 
 
-def step_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
-    """Returns device seconds per optimizer step by key, for the completed trials."""
-    statement = select(results.c.trial_key, results.c.device_seconds, results.c.step).where(
+def device_seconds(connection: Connection, keys: Sequence[str]) -> dict[str, float]:
+    """Returns the device seconds of whole trials by key, for the completed ones."""
+    statement = select(results.c.trial_key, results.c.device_seconds).where(
         results.c.outcome == "completed", results.c.step > 0
     )
     rows = rows_in(connection, statement, results.c.trial_key, keys)
-    return {row.trial_key: row.device_seconds / row.step for row in rows}
+    return {row.trial_key: row.device_seconds for row in rows}
 
 
 def failures_of(connection: Connection, keys: Iterable[str]) -> dict[str, Failure]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from sweeper.errors import RequestError, UnknownNameError
-from sweeper.store.database import current_time, present_in
+from sweeper.store.database import current_time, present_in, rows_in
 from sweeper.store.records import IMPORTED, Changes, Membership, StudyRecord
 from sweeper.store.tables import SCALE_COLUMNS, studies, study_trials, trials
 from sweeper.trial import HASH_VERSION, Trial
@@ -155,6 +155,12 @@ def members_of(
         variant, reason = values.pop("variant"), values.pop("reason")
         found.append(Membership(trial=Trial(**values), variant=variant, reason=reason))
     return found
+
+
+def derived_of(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns what was derived from the settings of trials when they were planned, by key."""
+    rows = rows_in(connection, select(trials.c.key, trials.c.derived), trials.c.key, keys)
+    return {row.key: row.derived for row in rows}
 
 
 def _study_of(row: Row[Any]) -> StudyRecord:

@@ -28,6 +28,9 @@ from .study import load_study as load_study
 from .study import require_name as require_name
 from .study import study_name as study_name
 from .template import study_template as study_template
+from .trust import COMMAND as COMMAND
 from .trust import remember as remember
+from .trust import remember_command as remember_command
+from .trust import require_command_trusted as require_command_trusted
 from .values import search_methods as search_methods
 from .workloads import find_card as find_card

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sweeper.errors import DataError
@@ -20,11 +20,13 @@ class PlannedTrial:
         trial: what is run; the same trial may stand in several variants and studies.
         variant: name of the variant that declares it.
         scale: value of the study's scale.
+        settings: those of its point, as the study gives them.
     """
 
     trial: Trial
     variant: str
     scale: float
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def expand(study: Study) -> list[PlannedTrial]:
@@ -56,7 +58,7 @@ def plan_trial(study: Study, variant: str, settings: Mapping[str, Any], seed: in
     card = study.card
     resolved = card.resolve(settings)
     try:
-        data = card.data_fingerprint(resolved.config)
+        data = study.kept(resolved.config, seed) or card.data_fingerprint(resolved.config)
     except DataUnavailableError as fault:
         raise DataError(f"study {study.name}: {fault}") from fault
     trial = Trial.of(
@@ -67,7 +69,9 @@ def plan_trial(study: Study, variant: str, settings: Mapping[str, Any], seed: in
         seed=seed,
         derived=resolved.derived,
     )
-    return PlannedTrial(trial=trial, variant=variant, scale=float(settings[study.scale]))
+    return PlannedTrial(
+        trial=trial, variant=variant, scale=float(settings[study.scale]), settings=settings
+    )
 
 
 def plan_warnings(planned: Iterable[PlannedTrial]) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema
 
+from sweeper.study.program import ProgramKeys, Section
 from sweeper.study.values import (
     AxisField,
     Count,
@@ -32,12 +33,6 @@ from sweeper.study.values import (
     Until,
     Whole,
 )
-
-
-class Section(BaseModel):
-    """A frozen part of a study that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Variant(Section):
@@ -315,7 +310,7 @@ class Claim(Section):
     tolerance: Positive = Field(description="Largest deviation that still counts as the rule.")
 
 
-class Sections(Section):
+class Sections(ProgramKeys):
     """All sections of a study, each right by itself."""
 
     name: Name = Field(description="Name of the study in the store and in commands.")

@@ -58,6 +58,14 @@ def text(raw: Any) -> str:
     return raw
 
 
+def as_number(raw: Any) -> Any:
+    """Returns the number that a text is, and anything else as it is."""
+    try:
+        return number(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        return raw
+
+
 def _boolean(raw: Any) -> bool:
     if not isinstance(raw, bool):
         raise ValueError(f"{shown(raw)} is not true or false")

@@ -25,11 +25,13 @@ from pydantic_core import ErrorDetails
 from sweeper.errors import RequestError, StudyError, UnknownNameError, shown, suggestion
 from sweeper.study.axes import Axis, ListAxis
 from sweeper.study.checks import problems_at, review
+from sweeper.study.program import ProgramKeys
 from sweeper.study.sections import Sections
 from sweeper.study.settings import SEED, canonical_value, given_settings
 from sweeper.study.source import Complaint, Place, Source, StudyTables, condensed, read_source
 from sweeper.study.space import Space
 from sweeper.study.values import Name
+from sweeper.trial import canonical_json
 from workloads.workload import Card, Problem, Record
 
 _WITH_DEFAULTS = (
@@ -61,6 +63,8 @@ class Study(Sections):
 
     _card: Card = PrivateAttr()
     _spaces: dict[str, Space] = PrivateAttr()
+    _file: Path | None = PrivateAttr(default=None)
+    _kept: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -92,6 +96,20 @@ class Study(Sections):
     def card(self) -> Card:
         """The card of the workload."""
         return self._card
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from; None of one that was made otherwise."""
+        return self._file
+
+    def keep(self, data: Mapping[tuple[str, int], str]) -> None:
+        """Has trials count as trained on other data than is there now, by config (as canonical
+        JSON) and seed; it changes what :meth:`kept` answers and nothing else."""
+        self._kept |= data
+
+    def kept(self, config: Mapping[str, Any], seed: int) -> str | None:
+        """Returns the data that a trial counts as trained on, where that was said; else None."""
+        return self._kept.get((canonical_json(config), seed)) if self._kept else None
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -157,6 +175,7 @@ class Study(Sections):
         """The study as plain JSON data in canonical values, as the store keeps it."""
         return {
             **{key: getattr(self, key) for key in ("name", "question", "workload", "scale")},
+            **self.program,
             "fixed": self._constants(self.fixed),
             "variants": {
                 name: {
@@ -221,7 +240,11 @@ class Study(Sections):
 
 
 def load_study(
-    path: str | Path, *, search: str | None = None, tables: StudyTables | None = None
+    path: str | Path,
+    *,
+    search: str | None = None,
+    changed: str | None = None,
+    tables: StudyTables | None = None,
 ) -> Study:
     """Returns the study of a YAML file.
 
@@ -229,13 +252,19 @@ def load_study(
         path: the file.
         search: the method that proposes trials in place of the file's; options of the file stay
             where the method is its own. None leaves the file as it is.
+        changed: what becomes of results of files that have changed, in place of the file's word.
         tables: finds results that it replays, as of :func:`recorded_tables`; None finds none.
 
     Raises:
         StudyError: with all faults of the file, each with its line and key.
     """
     source = replace(read_source(path), tables=tables)
-    return Study.model_validate(_with_method(source.data, search), context=source)
+    data = _with_method(source.data, search)
+    if changed is not None and isinstance(data, Mapping):
+        data = {**data, "changed": changed}
+    study = Study.model_validate(data, context=source)
+    study._file = Path(path)
+    return study
 
 
 def study_name(path: str | Path) -> str:
@@ -296,11 +325,16 @@ def _readable_rest(data: Any, error: ValidationError) -> tuple[Any, frozenset[st
                 rest = _edited(rest, place, 1.0)
             case _ if item["type"] == "extra_forbidden" or place[0] in _WITH_DEFAULTS:
                 rest = _edited(rest, place)
-            case ("fixed" | "variants" | "sweep", *_):
+            case _ if _decides(place):
                 rest = _edited(rest, ("workload",))  # nothing can be said about its settings
             case _:
                 rest = _edited(rest, place[:1])
     return ({"name": "unnamed", **rest} if isinstance(rest, Mapping) else rest), frozenset(lost)
+
+
+def _decides(place: Place) -> bool:
+    """Whether what stands at a place decides which settings there are."""
+    return place[0] in ("fixed", "variants", "sweep") or place[0] in ProgramKeys.model_fields
 
 
 def _edited(data: Any, place: Place, value: Any = None) -> Any:

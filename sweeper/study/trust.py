@@ -1,5 +1,5 @@
 """Whose code a study may run: a workload of the form ``package.module:CARD`` names a module, and
-to import that is to run it.
+to import that is to run it; one of workload ``command`` states its code itself.
 
 A module that the user has not spoken for is not imported. What speaks for it: it belongs to this
 program, it is loaded already, SWEEPER_TRUST is 1, or the user said ``--trust`` once. That is kept
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from sweeper.errors import EnvironmentFault, RequestError, shown
 
 ALL = "SWEEPER_TRUST"
 """Variable that is 1 where every module that a study names may run."""
+
+COMMAND = "command"
+"""The workload whose code is the command that a study states; it is kept with the study's file."""
 
 SHIPPED = "workloads"
 """The package whose modules are a part of this program."""
@@ -45,6 +49,29 @@ def require_trusted(reference: str) -> None:
         )
 
 
+def require_command_trusted(study: Path | None, command: Sequence[str] | None) -> None:
+    """Raises RequestError if the user has not spoken for the command that a study's file names;
+    says how to. A study without a file is of the program that made it; one without a command runs
+    none."""
+    if study is None or command is None:
+        return
+    if os.environ.get(ALL) != "1" and _line(COMMAND, os.path.realpath(study)) not in _remembered():
+        raise RequestError(
+            f"{study} would run a command, {shown(' '.join(command))}, which is code, and was not run, since "
+            "you have not said that you trust it. Read it; then give --trust once to `sweeper "
+            f"plan`, `run` or `submit` ({trusted_file()} remembers the file), or set {ALL}=1"
+        )
+
+
+def remember_command(study: Path) -> None:
+    """Has the command of a study's file be trusted from now on, whatever that says later.
+
+    Raises:
+        EnvironmentFault: the file that remembers cannot be written; says what to do.
+    """
+    _add(_line(COMMAND, os.path.realpath(study)))
+
+
 def remember(reference: str) -> None:
     """Has the module of ``package.module:ATTRIBUTE`` be trusted from now on, where it is now; a
     registered name changes nothing.
@@ -54,13 +81,19 @@ def remember(reference: str) -> None:
     """
     module, colon, _ = reference.partition(":")
     place = place_of(module) if colon else None
-    if place is None or is_trusted(module):
+    if place is not None and not is_trusted(module):
+        _add(_line(module, place))
+
+
+def _add(line: str) -> None:
+    """Has the file that remembers hold a line."""
+    if line in _remembered():
         return
     file = trusted_file()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w") as lines:
-            lines.write(f"{_line(module, place)}\n")
+            lines.write(f"{line}\n")
     except OSError as fault:
         raise EnvironmentFault(
             f"--trust cannot be remembered in {file} ({fault.strerror}); set {ALL}=1 in its place"

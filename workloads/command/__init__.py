@@ -1,1 +1,1 @@
-"""The workload ``command``: trials that are processes, of a program that nobody rewrites."""
+"""The ``command`` workload: trials that are processes, started as a study says."""
