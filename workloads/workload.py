@@ -213,7 +213,12 @@ class Programmed(Protocol):
 
     @property
     def program_files(self) -> tuple[str, ...]:
-        """Files and folders that the program needs, relative to the working folder."""
+        """All files whose content decides results, relative to the working folder."""
+        ...
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """Names that settings may not have, since they mean something else."""
         ...
 
     def programmed(

@@ -219,7 +219,21 @@ def _given(study: Study, scale: float) -> str:
 
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
-    workload: Annotated[str, typer.Option(help="Workload of the study.")] = "llama",
+    workload: Annotated[
+        str | None,
+        typer.Option(
+            help="Workload of the study (default: llama, or command with --script).",
+            show_default=False,
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            help="Training script that workload command runs; it is asked for its arguments, by "
+            "running it with --help.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Every setting and section, with its default.")
     ] = False,
@@ -227,15 +241,18 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write a study file to start from."""
-    from sweeper.study import study_template
+    from sweeper.study import COMMAND, remember_command, study_template
 
+    workload = workload or ("llama" if script is None else COMMAND)
     if path.exists() and not force:
         raise RequestError(f"{path} exists; choose another name, or overwrite it with --force")
-    text = study_template(workload, full=full)
+    text = study_template(workload, full=full, script=script)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise RequestError(f"cannot write {path}: {fault.strerror}") from fault
+    if workload == COMMAND:
+        remember_command(path)  # who named the script lets it run
     if as_json:
         print_json({"file": str(path), "workload": workload})
         return

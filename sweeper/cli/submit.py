@@ -68,6 +68,8 @@ def submit(
 ) -> None:
     """Run a study as a job of a Ray cluster, and follow it; the folder it needs travels along."""
     from sweeper.engine import Jobs, pack
+    from sweeper.study import require_command_trusted
+    from workloads.workload import Programmed
 
     options = options or []
     if own := [each for each in options if each.partition("=")[0] in OWN]:
@@ -76,7 +78,9 @@ def submit(
         )
     asked = runnable_study(study, store=store, trust=trust)
     shown, environ = _store(store)
-    parcel = pack(study, asked.workload, working_dir)
+    require_command_trusted(asked.file, asked.command)
+    program = asked.card.program_files if isinstance(asked.card, Programmed) else None
+    parcel = pack(study, asked.workload, working_dir, program)
     jobs = Jobs(address)
     sent = jobs.submit(parcel, study=asked.name, store=shown, environ=environ, options=options)
     told = console() if detach and not as_json else None

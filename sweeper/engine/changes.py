@@ -43,8 +43,7 @@ class Change:
 
 CHOICE = (
     "--changed keep counts them as results of this one, --changed rerun runs these trials again "
-    '(`changed: keep` or `rerun` in the study says so for good, `version: "1"` that the content '
-    "of files does not count)"
+    "(`changed: keep` or `rerun` in the study says so for good)"
 )
 """What can be done about a change, in words."""
 
@@ -86,8 +85,8 @@ def change_of(study: Study, store: Store) -> Change | None:
         return None
     members = store.members_of(study.name)
     found = list(_made_before(study, members))
-    ended = store.results_of([old.key for old, _ in found])
-    made = [(old, now) for old, now in found if old.key in ended]
+    ended = store.results_of([each.key for pair in found for each in pair])
+    made = [(old, now) for old, now in found if old.key in ended and now.key not in ended]
     if not made:
         return None
     before = {old.data: old.key for old, _ in made}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -55,7 +55,12 @@ class Parcel:
                 packed.writestr(entry, file.read_bytes())
 
 
-def pack(study: Path, workload: str, folder: Path | None = None) -> Parcel:
+def pack(
+    study: Path,
+    workload: str,
+    folder: Path | None = None,
+    program: Sequence[str] | None = None,
+) -> Parcel:
     """Returns what has to travel for a study to run elsewhere as it runs here.
 
     That is the working directory if the study lies in it, else the folder of the study: what git
@@ -66,10 +71,13 @@ def pack(study: Path, workload: str, folder: Path | None = None) -> Parcel:
         study: its file.
         workload: the name of its workload.
         folder: the one to pack in place of that.
+        program: files of the study's command, relative to the working directory, which travel
+            also where git ignores them; None of a study without a command.
 
     Raises:
-        RequestError: the study is not in the folder, or the parcel is too large; or the folder is
-            a home or the whole disk, of which much is nobody's business.
+        RequestError: the study, or a file of its command, is not in the folder, or the parcel is
+            too large; or the folder is a home or the whole disk, of which much is nobody's
+            business.
     """
     file = Path(os.path.abspath(study))
     root = Path(os.path.abspath(folder or Path.cwd()))
@@ -87,7 +95,7 @@ def pack(study: Path, workload: str, folder: Path | None = None) -> Parcel:
         )
     files = {path.relative_to(root).as_posix(): path for path in _files(root)}
     files[file.relative_to(root).as_posix()] = file
-    files |= _package(workload, root)
+    files |= _package(workload, root) if program is None else _program(program, root)
     sizes = {name: path.stat().st_size for name, path in files.items()}
     if (size := sum(sizes.values())) > MOST_BYTES:
         largest = sorted(sizes, key=lambda name: -sizes[name])[:LISTED]
@@ -98,6 +106,21 @@ def pack(study: Path, workload: str, folder: Path | None = None) -> Parcel:
             "or name a smaller folder with --working-dir, and put data where every node sees it"
         )
     return Parcel(folder=root, study=PurePosixPath(file.relative_to(root)), files=files, size=size)
+
+
+def _program(names: Sequence[str], root: Path) -> dict[str, Path]:
+    """Returns the files of a command, which is run in the folder that travels, by their names."""
+    if root != Path(os.path.abspath(".")):
+        raise RequestError(
+            f"the study runs a command, which runs in the folder that travels, {root}; go there "
+            "and call this again, so that its files are found as they are here"
+        )
+    if outside := [name for name in names if name.startswith("..") or not (root / name).is_file()]:
+        raise RequestError(
+            f"{outside[0]} counts among the files of the command and lies outside of {root}, the "
+            "folder that travels; go to one that holds both, or say `version:` in its place"
+        )
+    return {name: root / name for name in names}
 
 
 def _files(root: Path) -> Iterator[Path]:

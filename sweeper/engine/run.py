@@ -107,8 +107,8 @@ class Run:
 
     Raises:
         DataError: the data of the study is missing.
-        RequestError: the study is stopped; or its command runs code that nobody has said may run;
-            or its files have changed and nobody has said what becomes of results.
+        RequestError: the study is stopped; nobody has said that its command may run, or what
+            becomes of results where its files have changed.
         StoreError: the store cannot be written.
     """
 

@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import yaml
 
 from sweeper.errors import RequestError, StudyError
+from sweeper.study.arguments import script_study
 from sweeper.study.settings import KINDS, allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card
-from workloads.workload import Card, FirstStudy, HasCoordinates, Records, Setting, first_study_of
+from workloads.workload import (
+    Card,
+    FirstStudy,
+    HasCoordinates,
+    Programmed,
+    Records,
+    Setting,
+    first_study_of,
+)
 
 _WIDTH = 88
 
 
-def study_template(workload: str = "llama", *, full: bool = False) -> str:
+def study_template(
+    workload: str = "llama", *, full: bool = False, script: Path | None = None
+) -> str:
     """Returns a study file for a workload to start from; a ``full`` one has all its settings and
     all sections, as comments with their defaults.
 
     Where the card proposes a first study the file loads as it is. Else required settings get
     values by guess, and what the card still refuses is listed at the top.
 
+    Args:
+        workload: its name.
+        full: whether all of it is shown; a script's arguments are in any case.
+        script: of workload command the script that is run, which is asked for its arguments.
+
     Raises:
         RequestError: no such workload, or it lacks the two required numbers (one whole, for the
-            scale) that a sweep needs.
+            scale) that a sweep needs; a script is missing, not wanted, or tells no arguments.
     """
     card = find_card(workload, trust=True)  # who asks for it has typed its name
-    start = first_study_of(card) or _guess(card, workload)
-    lines = _lines(card, workload, start) if full else _short_lines(card, workload, start)
-    text = "".join(f"{line}\n" for line in lines)
+    if isinstance(card, Programmed) != (script is not None):
+        needs = "runs a script of yours: give --script train.py" if script is None else "runs none"
+        raise RequestError(f"workload {workload} {needs}")
+    if script is not None:
+        text = script_study(script)
+    else:
+        start = first_study_of(card) or _guess(card, workload)
+        lines = _lines(card, workload, start) if full else _short_lines(card, workload, start)
+        text = "".join(f"{line}\n" for line in lines)
     refused = _refused(text)
     if not refused:
         return text

@@ -57,7 +57,7 @@ def require_command_trusted(study: Path | None, command: Sequence[str] | None) -
         return
     if os.environ.get(ALL) != "1" and _line(COMMAND, os.path.realpath(study)) not in _remembered():
         raise RequestError(
-            f"{study} would run a command, {shown(' '.join(command))}, which is code, and was not run, since "
+            f"the command of {study}, {shown(' '.join(command))}, is code and was not run, since "
             "you have not said that you trust it. Read it; then give --trust once to `sweeper "
             f"plan`, `run` or `submit` ({trusted_file()} remembers the file), or set {ALL}=1"
         )

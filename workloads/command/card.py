@@ -16,6 +16,7 @@ from workloads.command.files import changes, digests, fingerprint, summary
 from workloads.command.formulas import Costs
 from workloads.command.placeholders import whole
 from workloads.command.program import Program
+from workloads.command.settings import TAKEN
 from workloads.settings import completed, missing
 from workloads.workload import Card, Config, Objection, Problem, Resolved, Setting
 
@@ -33,6 +34,7 @@ class CommandCard:
         program: what is run; None where no study has said.
         costs: what a trial costs.
         content: fingerprint of the files.
+        counted: names of all files whose content decides results.
         kept: of each file some digits, by which a change is named later.
         warnings: what the author of the study may not have meant.
     """
@@ -42,6 +44,7 @@ class CommandCard:
     program: Program | None = None
     costs: Costs | None = None
     content: str = "none"
+    counted: tuple[str, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     name: str = "command"
@@ -52,11 +55,13 @@ class CommandCard:
 
     @property
     def program_files(self) -> tuple[str, ...]:
-        """Files and folders that the program needs, relative to the working folder."""
-        if self.program is None:
-            return ()
-        template = self.program.template
-        return (*self.program.files, *([template] if template is not None else ()))
+        """All files whose content decides results, relative to the working folder."""
+        return self.counted
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """Names that settings may not have, since they mean something else."""
+        return TAKEN
 
     def programmed(
         self, stated: Config, *, metric: str, scale: str, values: Mapping[str, Sequence[Any]]
@@ -75,6 +80,7 @@ class CommandCard:
             program=said.program,
             costs=said.costs,
             content=fingerprint_of(said.program, said.digests),
+            counted=tuple(said.digests),
             kept=summary_of(said.program, said.digests),
             warnings=tuple(said.warnings),
         )

@@ -2,7 +2,8 @@
 
 A number is written so that it reads back exactly, whole ones without a point; true and false as
 ``true`` and ``false``. SPEC is one of Python's format specifications, ``.3e``; of a truth value it
-is the text that stands for true, ``{amp:--amp}``, where false is no text at all.
+is the text that stands for true, ``{amp:--amp}``, or those for true and false,
+``{amp:--amp|--no-amp}``; a text may be empty.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def names_in(text: str) -> set[str]:
 
 def filled(text: str, values: Mapping[str, Any]) -> str | None:
     """Returns a text with its placeholders filled in; None where one of them has no value, and
-    where nothing is left since a truth value is false."""
+    where a truth value leaves nothing of it."""
     used = list(placeholders(text))
     if any(values[each.name] is None for each in used):
         return None
@@ -70,7 +71,8 @@ def filled(text: str, values: Mapping[str, Any]) -> str | None:
         return part[0][0] if part[1] is None else written(values[part[1]], part[2])
 
     result = _PART.sub(write, text)
-    return None if not result and any(values[each.name] is False for each in used) else result
+    emptied = not result and any(isinstance(values[each.name], bool) for each in used)
+    return None if emptied else result
 
 
 def written(value: Any, spec: str | None = None) -> str:
@@ -80,7 +82,8 @@ def written(value: Any, spec: str | None = None) -> str:
         ValueError: the format specification is none for such a value.
     """
     if isinstance(value, bool):
-        return ("true" if value else "false") if spec is None else spec if value else ""
+        true, _, false = ("true|false" if spec is None else spec).partition("|")
+        return true if value else false
     return format(value, spec) if spec else str(whole(value))
 
 
