@@ -108,6 +108,7 @@ def run(
     from sweeper.cli.live import LiveView
     from sweeper.engine import Limits, Notices, Run, graceful, published
     from sweeper.store import Store
+    from sweeper.study import require_command_trusted
 
     if executor is ExecutorName.inline and address is not None:
         raise RequestError(
@@ -129,6 +130,7 @@ def run(
     if as_lines:
         speak_json()
     asked = runnable_study(study, store=store, search=search, changed=changed, trust=trust)
+    require_command_trusted(asked.file, asked.command)  # before a store is made
     events = EventLog(asked.name, lambda: work.progress, scale=asked.scale)
     with Store.open(store, create=True, checked=True) as opened:
         work = Run(

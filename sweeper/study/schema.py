@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.study.axes import GEOMETRIC_RANGE, LOG2_RANGE, axis_schema, number_schema
+from sweeper.study.program import ProgramKeys
 from sweeper.study.settings import KINDS, NUMERIC, SEED, condition
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card, known_workloads
-from workloads.workload import Card, Setting, Tailored
+from workloads.workload import Card, Programmed, Setting, Tailored
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -24,7 +25,8 @@ def study_schema() -> dict[str, Any]:
     """
     schema = Study.model_json_schema()
     cards = {name: find_card(name) for name in known_workloads()}
-    names = [name for name, card in cards.items() if not isinstance(card, Tailored)]
+    free = (Programmed, Tailored)
+    names = [name for name, card in cards.items() if not isinstance(card, free)]
     for name in names:
         schema["$defs"] |= _definitions(cards[name], name)
     whole: dict[str, Any] = _shared(schema)
@@ -95,6 +97,7 @@ def _conditional(name: str) -> dict[str, Any]:
         "fixed": _reference(f"{name}-fixed"),
         "sweep": _reference(f"{name}-sweep"),
         "variants": variants,
+        **dict.fromkeys(ProgramKeys.model_fields, False),
     }
     return {
         "if": {"properties": {"workload": {"const": name}}, "required": ["workload"]},

@@ -315,6 +315,14 @@ class Statement:
         names = [ours.get(name, name) for name in groups if name not in ("step", "tokens")]
         told = "As the command prints it." if groups else "As the command says it."
         self.metrics = dict.fromkeys(names or [metric], told)
+        if metric not in self.metrics:
+            first = names[0]
+            self._object(
+                *("results", "lines"),
+                message=f"no group of the pattern is the objective {metric}; the groups are "
+                f"{', '.join(names)}: write (?P<{metric}>...), or names: {{{metric}: {first}}} "
+                f"beside it, or objective: {{metric: {first}}}",
+            )
 
     def _warn(self) -> None:
         assert self.program is not None and self.costs is not None
