@@ -21,6 +21,7 @@ ROOMS = {
     "errors": set(),
     "trial": set(),
     "outcome": set(),
+    "script": set(),
     "study": {"errors", "trial"},
     "search": {"errors", "trial", "outcome", "words", "study", "analysis"},
     "store": {"errors", "trial", "outcome"},

@@ -193,53 +193,6 @@ class Tailored(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objection:
-    """Something wrong with what a study states.
-
-    Attributes:
-        place: keys and indices of a list, from the top of the study.
-        message: what is wrong, what is allowed and what to do.
-    """
-
-    place: tuple[str | int, ...]
-    message: str
-
-
-@runtime_checkable
-class Programmed(Protocol):
-    """A card whose trials are what a study itself says, under keys of its own (``command``,
-    ``settings`` and so on): code, which runs once the user has said that it may."""
-
-    @property
-    def program_files(self) -> tuple[str, ...]:
-        """All files whose content decides results, relative to the working folder."""
-        ...
-
-    @property
-    def taken(self) -> frozenset[str]:
-        """Names that settings may not have, since they mean something else."""
-        ...
-
-    def programmed(
-        self, stated: Config, *, metric: str, scale: str, values: Mapping[str, Sequence[Any]]
-    ) -> Card | list[Objection]:
-        """Returns the card of what a study states, or what is wrong with that; runs nothing.
-
-        Args:
-            stated: the keys that the study has of those that only such cards have.
-            metric: the study's objective.
-            scale: the setting along which optima are tracked.
-            values: all values that the study gives each setting, as written.
-        """
-        ...
-
-    def changes(self, before: Config, now: Config) -> list[str]:
-        """Returns how the files of two trials of one config differ, given what was derived of
-        each, a clause a difference; empty where that is not known."""
-        ...
-
-
 @runtime_checkable
 class Parallel(Protocol):
     """A card whose trainers may use several devices for one trial: GPUs, or on a CPU processes."""

@@ -74,7 +74,7 @@ def plan(
 def _of_program(study: Study) -> list[str]:
     """Returns what a study that runs a command may not mean, beside what its card says."""
     from sweeper.engine import local_accelerators
-    from workloads.workload import Programmed
+    from workloads.programs import Programmed
 
     if not isinstance(study.card, Programmed) or not (here := local_accelerators()):
         return []

@@ -69,7 +69,7 @@ def submit(
     """Run a study as a job of a Ray cluster, and follow it; the folder it needs travels along."""
     from sweeper.engine import Jobs, pack
     from sweeper.study import require_command_trusted
-    from workloads.workload import Programmed
+    from workloads.programs import Programmed
 
     options = options or []
     if own := [each for each in options if each.partition("=")[0] in OWN]:

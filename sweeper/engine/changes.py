@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sweeper.errors import RequestError
 from sweeper.store import Membership, Store
-from sweeper.study import PlannedTrial, Study, plan_trial
+from sweeper.study import PlannedTrial, Study, expand, plan_trial
 from sweeper.trial import Trial, canonical_json
-from workloads.workload import Programmed
+from workloads.programs import Programmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +105,19 @@ def change_of(study: Study, store: Store) -> Change | None:
 
 
 def _made_before(study: Study, members: list[Membership]) -> Iterator[tuple[Trial, Trial]]:
-    """Yields the members of other data, each with the trial that is planned in its place."""
-    for member in members:
-        planned = planned_as(study, member)
-        if planned is None or planned.trial.data == member.trial.data:
-            continue
-        old, now = member.trial, planned.trial
-        if (old.config, old.version, old.workload) == (now.config, now.version, now.workload):
-            yield old, now
+    """Yields the members of other data, each with the trial that is planned in its place; not
+    those of a grid whose values the study has no longer."""
+    found = [
+        (member, planned.trial)
+        for member in members
+        if (planned := planned_as(study, member)) and planned.trial.data != member.trial.data
+    ]
+    cells = {item.trial.key for item in expand(study)} if found else set()
+    for member, new in found:
+        old, gone = member.trial, member.reason == "declared" and new.key not in cells
+        same = (old.config, old.version, old.workload) == (new.config, new.version, new.workload)
+        if same and not gone:
+            yield old, new
 
 
 def planned_as(study: Study, member: Membership) -> PlannedTrial | None:

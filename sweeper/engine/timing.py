@@ -22,11 +22,11 @@ from sweeper.study import (
     unique_trials,
 )
 from sweeper.trial import Trial
+from workloads.programs import Programmed
 from workloads.workload import (
     Closes,
     DataUnavailableError,
     Member,
-    Programmed,
     factory_of,
 )
 

@@ -25,7 +25,7 @@ from sweeper.errors import RequestError
 from sweeper.study.source import scalar
 from sweeper.study.trust import COMMAND
 from sweeper.study.workloads import find_card
-from workloads.workload import Programmed
+from workloads.programs import Programmed
 
 HELP_SECONDS = 120.0
 """How long a script may take to show its help; it imports what it needs before."""

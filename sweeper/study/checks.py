@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from sweeper.errors import RequestError, shown, suggestion
+from sweeper.study.commands import programmed_card
 from sweeper.study.searches import search_complaints
 from sweeper.study.sections import Sections
-from sweeper.study.settings import NUMERIC, SEED, as_number, condition, deciding, place_of
+from sweeper.study.settings import NUMERIC, SEED, condition, deciding, place_of
 from sweeper.study.source import Complaint, Place, StudyTables
 from sweeper.study.space import Space, VariantReader
 from sweeper.study.workloads import find_card
@@ -23,7 +24,6 @@ from workloads.workload import (
     Parallel,
     PartialMetrics,
     Problem,
-    Programmed,
     ReadsTables,
     Records,
     Tailored,
@@ -227,19 +227,10 @@ def review(
         return Review(None, {}, [Complaint(("workload",), str(error))])
     if tables is not None and isinstance(card, ReadsTables):
         card = card.with_tables(partial(tables, study.name))
-    if misplaced := list(_program_keys(study, card)):
-        return Review(card, {}, misplaced)
-    if isinstance(card, Programmed):
-        made_or_wrong = card.programmed(
-            study.program,
-            metric=study.objective.metric,
-            scale=study.scale,
-            values=given_values(study),
-        )
-        if isinstance(made_or_wrong, list):
-            wrong = [Complaint(each.place, each.message) for each in made_or_wrong]
-            return Review(card, {}, wrong)
-        card = made_or_wrong
+    programmed = programmed_card(study, card)
+    if isinstance(programmed, list):
+        return Review(card, {}, programmed)
+    card = programmed
     if isinstance(card, Tailored):
         made = card.tailored(study.fixed)
         if isinstance(made, Problem):
@@ -257,9 +248,6 @@ def review(
     complaints += _custom_resources(study)
     amiss = list(_resources(study, spaces))
     complaints += amiss or _devices(study, card, spaces)
-    if isinstance(card, Programmed) and study.resources.pack not in ("auto", 1):
-        pack = f"a process is one trial, and {study.resources.pack} share none; remove it"
-        complaints.append(Complaint(("resources", "pack"), pack))
     complaints += _recording(study, card, spaces)
     complaints += _check(study, card)
     complaints += search_complaints(study, spaces, right=not complaints)
@@ -270,40 +258,6 @@ def review(
     combinations = Combinations(card, spaces, study, frozenset(reader.broken))
     complaints += combinations.complaints()
     return Review(card, spaces, complaints)
-
-
-def _program_keys(study: Sections, card: Card) -> Iterator[Complaint]:
-    """Yields the keys that only some workloads have, where this is none of them, and the one that
-    these need."""
-    if isinstance(card, Programmed):
-        if study.command is None:
-            said = type(study).model_fields["command"].description
-            yield Complaint(("command",), f"is missing; add it: {said}")
-        return
-    for key in study.program:
-        yield Complaint(
-            (key,), f"`{key}` is of workload command, and this one is {card.name}; remove it"
-        )
-
-
-def given_values(study: Sections) -> dict[str, list[Any]]:
-    """Returns all values that a study gives each setting; numbers in text are numbers."""
-    found: dict[str, list[Any]] = {}
-    for settings in (study.fixed, *(each.settings for each in study.variants.values())):
-        for name, value in _flat(settings):
-            found.setdefault(name, []).append(as_number(value))
-    for axes in (study.sweep, *(each.sweep for each in study.variants.values())):
-        for name, axis in axes.items():
-            found.setdefault(name, []).extend(as_number(value) for value in axis.values())
-    return found
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
 
 
 def _scale(

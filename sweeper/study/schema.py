@@ -10,7 +10,8 @@ from sweeper.study.program import ProgramKeys
 from sweeper.study.settings import KINDS, NUMERIC, SEED, condition
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card, known_workloads
-from workloads.workload import Card, Programmed, Setting, Tailored
+from workloads.programs import Programmed
+from workloads.workload import Card, Setting, Tailored
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -15,11 +15,11 @@ from sweeper.study.settings import KINDS, allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
 from sweeper.study.workloads import find_card
+from workloads.programs import Programmed
 from workloads.workload import (
     Card,
     FirstStudy,
     HasCoordinates,
-    Programmed,
     Records,
     Setting,
     first_study_of,

@@ -17,7 +17,7 @@ from sweeper.study.plan import expand, plan_warnings
 from sweeper.study.schema import study_schema
 from sweeper.study.study import Study, load_study
 from workloads.command.program import Program
-from workloads.workload import Programmed
+from workloads.programs import Programmed
 
 GOOD = """\
 name: mine
@@ -179,8 +179,9 @@ BAD = [
     Bad(("{schedule}", "{scedule}"), 19, "environment.SCHEDULE", "did you mean {schedule}?"),
     Bad(('SCHEDULE: "{schedule}"', "X: [1]"), 19, "environment", "is no text"),
     Bad(("results: {lines", "results: {line"), 20, "results.line", "did you mean 'lines'"),
-    Bad(("(?P<loss>", "(?P<loss"), 20, "results", "unterminated name"),
+    Bad(("(?P<loss>", "(?P<loss"), 20, "results.lines", "no regular expression"),
     Bad(("names: {val_loss: loss}", "names: {}"), 20, "results.lines", "names: {val_loss: loss}"),
+    Bad(("results: {lines", "results: {file: x.csv, lines"), 20, "results", "two sources"),
     Bad(("model/]", "mdoel/]"), 21, "files[1]", "no such file or folder"),
     Bad(("model/]", "3]"), 21, "files", "no name of a file"),
     Bad(("files: [train.py, model/]", "version: true"), 21, "version", "is no version"),
@@ -196,6 +197,7 @@ BAD = [
     Bad(
         ("scale: width", "resources: {pack: 4}\nscale: width"), 23, "resources.pack", "share none"
     ),
+    Bad((", steps: 100}", "}\nstop: {dominated: true}"), 23, "stop.dominated", "cost: {steps:"),
     Bad(("scale: width", "record: [updates]\nscale: width"), 23, "record", "records nothing"),
 ]
 

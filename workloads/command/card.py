@@ -17,8 +17,9 @@ from workloads.command.formulas import Costs
 from workloads.command.placeholders import whole
 from workloads.command.program import Program
 from workloads.command.settings import TAKEN
+from workloads.programs import Objection
 from workloads.settings import completed, missing
-from workloads.workload import Card, Config, Objection, Problem, Resolved, Setting
+from workloads.workload import Card, Config, Problem, Resolved, Setting
 
 if TYPE_CHECKING:
     from workloads.workload import TrainerFactory

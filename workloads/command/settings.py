@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from workloads.command.placeholders import NAME, RESERVED, whole
+from workloads.programs import Objection
 from workloads.settings import completed
-from workloads.workload import Objection, Setting
+from workloads.workload import Setting
 
 KINDS = ("int", "float", "bool", "text")
 """Types that may be written; a list is one of choices."""

@@ -24,7 +24,8 @@ from workloads.command.program import (
 )
 from workloads.command.results import Results
 from workloads.command.settings import declared, inferred, packable
-from workloads.workload import Config, DataUnavailableError, Objection, Setting
+from workloads.programs import Objection
+from workloads.workload import Config, DataUnavailableError, Setting
 
 _SAMPLES: Mapping[str, Any] = {"int": 8, "float": 0.5, "bool": True, "choice": "a", "text": "a"}
 """A value of each kind, to try a format by."""
@@ -262,7 +263,9 @@ class Statement:
         for name, text in paths.items():
             self._placeholders(text, "results", name)
         if problem := Results(**said).problem():
-            self._object("results", message=problem)
+            told = re.fullmatch(r"(results[.\w]*):? (.*)", problem, re.DOTALL)
+            assert told is not None, "it begins with its place"
+            self._object(*told[1].split("."), message=told[2])
         return said
 
     def _files(self, command: Sequence[str]) -> tuple[str, ...]:

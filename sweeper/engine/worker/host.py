@@ -42,7 +42,7 @@ from sweeper.errors import DataError, SweeperError
 from sweeper.outcome import Outcome, OutcomeKind
 from sweeper.secrets import redacted
 from sweeper.study import find_card
-from workloads.programs import RunsProgram
+from workloads.programs import Programmed, RunsProgram
 from workloads.workload import (
     Card,
     Closes,
@@ -310,6 +310,12 @@ class Host:
         if self._data_checked:
             return
         found = self._card.data_fingerprint(task.config)
+        if found != task.data and isinstance(self._card, Programmed):
+            raise DataError(
+                f"files of the command have changed since its trials were planned, or differ on "
+                f"{hostname()}; put them back, or run the study again, which asks what becomes "
+                "of results"
+            )
         if found != task.data:
             raise DataError(
                 f"the data of workload {self.order.workload} on {hostname()} has the fingerprint "
