@@ -47,7 +47,7 @@ def plan(
 
     asked = runnable_study(study, store=store, search=search, changed=changed, trust=trust)
     with open_store(store, create=True) as opened:
-        change = settle(asked, opened, ask=False)
+        change = settle(asked, opened)
         proposals = Proposals(asked, opened, keep=False)
         planned = proposals.planned
         outlook = None if proposals.finished else outlook_of(asked)

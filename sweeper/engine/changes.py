@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sweeper.errors import RequestError
@@ -48,15 +48,17 @@ CHOICE = (
 """What can be done about a change, in words."""
 
 
-def settle(study: Study, store: Store, *, ask: bool) -> Change | None:
+def settle(
+    study: Study, store: Store, *, note: Callable[[str], None] | None = None
+) -> Change | None:
     """Has a study keep the results that were made before its files changed, where that is what
     is wanted; returns the change, or None if there is none.
 
     Args:
         study: what is asked; `changed` says what is wanted, or an earlier run did.
         store: where its results are.
-        ask: refuse where nobody has said what is wanted; else the study is as if they were to be
-            made again.
+        note: is told of it. None is for who only looks: where nobody has said what is wanted, the
+            study is as if the results were to be made again.
 
     Raises:
         RequestError: nobody has said what is wanted; says how to.
@@ -66,8 +68,10 @@ def settle(study: Study, store: Store, *, ask: bool) -> Change | None:
     change = change_of(study, store)
     if change is None:
         return None
-    if study.changed is None and not change.settled and ask:
+    if study.changed is None and not change.settled and note is not None:
         raise RequestError(f"{change.said}; {CHOICE}")
+    if note is not None:
+        note(f"{change.said}; {change.follows(study)}")
     if study.changed == "keep" or (study.changed is None and change.settled):
         study.keep(change.kept)
     return change

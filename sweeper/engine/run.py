@@ -107,8 +107,7 @@ class Run:
 
     Raises:
         DataError: the data of the study is missing.
-        RequestError: the study is stopped; nobody has said that its command may run, or what
-            becomes of results where its files have changed.
+        RequestError: the study is stopped, or somebody has to decide something before it runs.
         StoreError: the store cannot be written.
     """
 
@@ -144,9 +143,6 @@ class Run:
         if self.wishes.end is not None:
             wish = self.wishes.end
             raise RequestError(f"{wish.said}; {wish.lifted_by} lets it be run again")
-        require_command_trusted(study.file, study.command)
-        change = settle(study, store, ask=True)
-        self.proposals = Proposals(study, store, search)
         self._taken = self._changes_seen = 0
         self._trials: dict[str, Trial] = {}
         self._before: set[str] = set()
@@ -158,8 +154,9 @@ class Run:
             pace=pace_of(study, store),
             tell=tell,
         )
-        if change is not None:
-            self.progress.note(f"{change.said}; {change.follows(study)}")
+        require_command_trusted(study.file, study.command)
+        settle(study, store, note=self.progress.note)
+        self.proposals = Proposals(study, store, search)
         self.metrics = RunMetrics(study.name, self._snapshot)
         self._domination = Domination(study)
         self._retries = Retries()

@@ -36,7 +36,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(SCRIPT)
     Path("study.yaml").write_text(STUDY)
-    with Store.open(tmp_path / "store") as opened:
+    with Store.open(tmp_path / "store", create=True) as opened:
         yield opened
 
 
@@ -157,7 +157,7 @@ def test_every_search_goes_on_from_results_that_are_kept(store: Store, search: s
     done = run(store)
     edit_script()
     study = load_study("study.yaml", changed="keep")
-    assert settle(study, store, ask=True) is not None
+    assert settle(study, store) is not None
     proposals = Proposals(study, store, keep=False)
     ended = store.results_of([item.trial.key for item in proposals.planned])
     assert len(ended) == len(proposals.planned) == done.finished
@@ -174,5 +174,5 @@ def test_a_search_that_runs_again_begins_anew(store: Store) -> None:
 def test_a_script_that_changes_under_a_run_ends_it(store: Store) -> None:
     work = Run(load_study("study.yaml"), store, executor="inline")
     edit_script()
-    with pytest.raises(EnvironmentFault, match="files of the command have changed"):
+    with pytest.raises(EnvironmentFault, match="the content of files of workload command"):
         work.execute()

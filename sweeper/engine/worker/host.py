@@ -310,17 +310,12 @@ class Host:
         if self._data_checked:
             return
         found = self._card.data_fingerprint(task.config)
-        if found != task.data and isinstance(self._card, Programmed):
-            raise DataError(
-                f"files of the command have changed since its trials were planned, or differ on "
-                f"{hostname()}; put them back, or run the study again, which asks what becomes "
-                "of results"
-            )
         if found != task.data:
+            what = "content of files" if isinstance(self._card, Programmed) else "data"
             raise DataError(
-                f"the data of workload {self.order.workload} on {hostname()} has the fingerprint "
-                f"{found}, but the trials were planned on {task.data}; restore that data, or run "
-                "the study again to plan it on the new one"
+                f"the {what} of workload {self.order.workload} on {hostname()} has fingerprint "
+                f"{found}, but the trials were planned on {task.data}; restore it, or run the "
+                "study again to plan it on what is there"
             )
         self._data_checked = True
 
