@@ -22,7 +22,7 @@ from sweeper.store.attempts import (
 from sweeper.store.database import current_time, present_in, rows_in
 from sweeper.store.owner import Owner
 from sweeper.store.records import Changes, Claim, Membership, StudyRecord
-from sweeper.store.studies import save_study
+from sweeper.store.studies import save_study, take_up_costs
 from sweeper.store.tables import attempts, finite, marks, results
 
 GROUP = 5_000
@@ -36,6 +36,9 @@ LATE = "late"
 
 OUTCOME_COLUMNS = tuple(each.name for each in fields(Outcome) if each.name in results.c)
 """Columns of results that are called like the field of the outcome that they hold."""
+
+COSTS = ("params", "flops")
+"""Metrics by which a program says what it costs."""
 
 OPEN = frozenset({RUNNING, "stopped", "lost_worker", "lost_node"})
 """States in which an attempt may still report: it runs, or was only thought to have ended."""
@@ -132,6 +135,7 @@ class _Recording:
         self._updates: list[dict[str, Any]] = []
         self._results: list[dict[str, Any]] = []
         self._marks: list[dict[str, Any]] = []
+        self._costs: dict[str, dict[str, float]] = {}
 
     def add(self, outcome: Outcome, objective: float | None) -> bool:
         """Takes in one outcome; returns True if it is the accepted result of its trial.
@@ -158,6 +162,10 @@ class _Recording:
             self._done.add(outcome.key)
             self._results.append(result_row(attempt.id, outcome, objective, self._now))
             self._marks.extend(mark_rows(attempt.id, outcome))
+            told = {name: outcome.metrics[name] for name in COSTS if name in outcome.metrics}
+            if told:
+                counts = {"steps": outcome.step, "tokens": outcome.tokens}
+                self._costs[outcome.key] = counts | told
         return accepted
 
     def write(self) -> None:
@@ -168,6 +176,8 @@ class _Recording:
             self._connection.execute(insert(results), self._results)
         if self._marks:
             self._connection.execute(insert(marks), self._marks)
+        if self._costs:
+            take_up_costs(self._connection, self._costs)
 
     def _extra(self, outcome: Outcome) -> _Attempt:
         """Makes an attempt for a report that has none of its own."""

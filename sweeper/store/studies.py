@@ -231,6 +231,23 @@ def scale_values(config: Mapping[str, Any], derived: Mapping[str, Any]) -> dict[
     }
 
 
+def take_up_costs(connection: Connection, costs: Mapping[str, Mapping[str, float]]) -> None:
+    """Has trials cost what they were measured to, where planning had only assumed it.
+
+    Args:
+        connection: inside a writing transaction.
+        costs: by key of the trial, by name.
+    """
+    columns = trials.c.key, trials.c.config, trials.c.derived
+    for row in list(rows_in(connection, select(*columns), trials.c.key, costs)):
+        assumed = row.derived.get("assumed", ())
+        told = {k: v for k, v in costs[row.key].items() if k in assumed and 0 < v < math.inf}
+        if told:
+            derived = {**row.derived, **told}
+            values = {"derived": derived, **scale_values(row.config, derived)}
+            connection.execute(update(trials).where(trials.c.key == row.key).values(values))
+
+
 def _scale_value(
     config: Mapping[str, Any], derived: Mapping[str, Any], name: str, kind: type
 ) -> Any:

@@ -104,6 +104,42 @@ def test_a_speedrun_whose_settings_are_python_and_whose_log_is_lines(store: Stor
     assert curve_of(store, first["key"])["val_loss"].tolist() == [float(each) for each in logged]
 
 
+HELPED = """\
+import sys
+from sweeper.script import checkpoint_dir, config, report
+
+settings = config()
+saved = checkpoint_dir() / "step"
+first = int(saved.read_text()) if saved.exists() else 1
+report(step=first, params=7 * settings["width"], flops=1e6 * settings["width"])
+for step in range(first, 5):
+    report(step=step, tokens=8 * step, val_loss=settings["learning_rate"] / step)
+    saved.write_text(str(step))
+print("nothing that anybody reads")
+"""
+
+
+def test_a_script_with_three_lines_of_ours_says_what_it_costs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPTS.parents[2]))
+    study = """\
+command: ["{python}", helped.py]
+checkpoint: true
+scale: width
+sweep: {width: [16, 32], learning_rate: [0.5]}
+"""
+    Path("helped.py").write_text(HELPED)
+    Path("study.yaml").write_text(f"name: swept\nworkload: command\n{study}")
+    done = Run(load_study("study.yaml"), store, executor="inline").execute()
+    assert (done.finished, done.failed) == (2, 0)
+    frame = store.frame("swept").sort_values("width")
+    assert frame["loss"].tolist() == [0.125, 0.125]
+    assert frame["params"].tolist() == [112, 224] and frame["flops"].tolist() == [16e6, 32e6]
+    assert frame["tokens"].tolist() == [32, 32]
+    assert not store.verify().findings
+
+
 DDP = """\
 command: ["{python}", -m, torch.distributed.run, --standalone, --nproc-per-node, "{processes}",
           ddp.py, --hidden, "{width}", --learning-rate, "{learning_rate}", --out-dir, "{folder}"]

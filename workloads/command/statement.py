@@ -366,5 +366,5 @@ def _of_costs(costs: Costs, scale: str) -> Iterator[str]:
         yield (
             f"`cost` does not say what a trial costs, so its FLOPs are taken to be {scale}^2: "
             "prices, budgets and loss against compute mean no more than that; give cost: {params: "
-            '"...", tokens: "..."}, formulas of the settings'
+            '"...", tokens: "..."}, formulas of the settings, or have it report params and flops'
         )
