@@ -19,9 +19,10 @@ OTHERS = {
     *("--head", "--force-reinstall", "--always", "--dirty", "--abbrev", "--help", "--version"),
     *("--cached", "--others", "--exclude-standard", "--include-dashboard", "--dashboard-host"),
     *("--port", "--generate", "--resources", "--dashboard-agent-listen-port"),
-    *("--logdir", "--backend-store-uri"),
+    *("--logdir", "--backend-store-uri", "--query-gpu", "--format", "--lr", "--amp"),
 }
-"""Options of other programs that are named: ray, pip, git, nvidia-smi, tensorboard, mlflow."""
+"""Options of other programs that are named: ray, pip, git, nvidia-smi, tensorboard, mlflow,
+training scripts."""
 
 WORDS = {"needs", "study", "knows", "makes", "here"}
 """What may follow the program's name in a sentence about it."""
