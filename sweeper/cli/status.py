@@ -85,13 +85,15 @@ def _standings(store: Store, name: str) -> Sequence[Standing]:
     if record.document.get("search", {"method": "grid"}) == {"method": "grid"}:
         return []
     from sweeper.answers import recorded_tables
-    from sweeper.engine import Proposals
+    from sweeper.engine import Proposals, change_of
     from sweeper.search import standings_of
     from sweeper.study import Study
 
     with suppress(StudyError, DataError):
         tables = recorded_tables(lambda: nullcontext(store))
         asked = Study.from_document(record.document, tables=tables)
+        if change := change_of(asked, store):  # it stands where its results are
+            asked.keep(change.kept)
         return standings_of(Proposals(asked, store, keep=False).search)
     return []
 

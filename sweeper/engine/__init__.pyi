@@ -1,5 +1,6 @@
 """Engine: executes trials, in process or through Ray Tune."""
 
+from .changes import change_of as change_of
 from .changes import settle as settle
 from .doctor import Machine as Machine
 from .doctor import Visit as Visit

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeper.study.sections import Sections
-from sweeper.study.settings import as_number
-from sweeper.study.source import Complaint
-from workloads.programs import Programmed
+from sweeper.study.settings import as_number, place_of
+from sweeper.study.source import Complaint, Place
+from workloads.programs import Objection, Programmed
 from workloads.workload import Card
 
 
@@ -39,8 +39,25 @@ def programmed_card(study: Sections, card: Card) -> Card | list[Complaint]:
         values=given_values(study),
     )
     if isinstance(made, list):
-        return [Complaint(each.place, each.message) for each in made]
+        return [Complaint(_place(study, each), each.message) for each in made]
     return made
+
+
+def _place(study: Sections, objection: Objection) -> Place:
+    """Returns where an objection belongs: about a setting that is told by its values, there."""
+    match objection.place:
+        case ("settings", str(name)) if study.settings is None:
+            variants = study.variants.items()
+            holders: list[tuple[Place, Mapping[str, Any]]] = [
+                (("sweep",), study.sweep),
+                (("fixed",), study.fixed),
+                *((("variants", each, "sweep"), variant.sweep) for each, variant in variants),
+                *((("variants", each), variant.settings) for each, variant in variants),
+            ]
+            found = ((place, place_of(holder, name)) for place, holder in holders)
+            return next(((*place, *inner) for place, inner in found if inner), objection.place)
+        case place:
+            return place
 
 
 def given_values(study: Sections) -> dict[str, list[Any]]:

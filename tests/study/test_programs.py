@@ -61,6 +61,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "train.py").write_text("print()")
     (root / "model" / "net.py").write_text("x = 1")
     (root / "base.yaml.j2").write_text("lr: {{ learning_rate }}\namp: {{ amp }}\n")
+    (root / "wrong.j2").write_text("a\n{{ width | nosuch }}")
+    (root / "bringing.j2").write_text("{% include 'base.yaml.j2' %}")
+    (root / "unknown.j2").write_text("{{ widht }}")
     (root / "study.yaml").write_text(GOOD)
     monkeypatch.chdir(root)
     return root
@@ -162,6 +165,9 @@ BAD = [
     Bad((":.6e}", ":.0f}"), 7, "command[3]", "alike, as 0"),
     Bad(("--decay={weight_decay}", "--decay\n  - '{weight_decay}'"), 10, "command[6]", "null"),
     Bad(("config: {template: base.yaml.j2}\n", ""), 3, "command", "{config} is the file made"),
+    Bad(("base.yaml.j2", "wrong.j2"), 18, "config", "wrong.j2:2: No filter named 'nosuch'"),
+    Bad(("base.yaml.j2", "bringing.j2"), 18, "config", "brings in other files"),
+    Bad(("base.yaml.j2", "unknown.j2"), 18, "config", "did you mean {width}?"),
     Bad(("base.yaml.j2", "none.j2"), 18, "config", "no file none.j2"),
     Bad(("{template: base.yaml.j2}", "{tmplate: x}"), 18, "config", "is no template"),
     Bad(("width: int", "width: integer"), 13, "settings.width", "did you mean 'int'"),
@@ -189,6 +195,7 @@ BAD = [
     Bad(("12 * width**2, tokens: 100 * width", "tokens, tokens: params"), 22, "cost", "circle"),
     Bad(("12 * width**2", "width - 32"), 22, "cost", "has to be above 0"),
     Bad(("12 * width**2", "open('x')"), 22, "cost.params", "is no formula"),
+    Bad(("12 * width**2", "width**width**width"), 22, "cost", "out of range"),
     Bad(("cost: {params", "cost: {parms"), 22, "cost.parms", "did you mean 'params'"),
     Bad(("scale: width", "grace: 30\nscale: width"), 23, "grace", "checkpoint: true"),
     Bad(("scale: width", "grace: 0\nscale: width"), 23, "grace", "not above 0"),
@@ -209,6 +216,24 @@ def test_what_is_wrong_is_said_at_its_line(project: Path, bad: Bad) -> None:
     told = [(fault.line, fault.key) for fault in caught.value.faults]
     assert told == [(bad.line, bad.key)], str(caught.value)
     assert bad.says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key"),
+    [
+        ("[0.5, 1]", "[0.5, big]", 5, "sweep.learning_rate"),
+        ("name: short", "name: short\nfixed: {gpus: 3}", 2, "fixed.gpus"),
+        ("name: short", "name: short\nvariants: {a: {a b: 3}}", 2, "variants.a.a b"),
+        ("name: short", "name: short\nfixed: {opt: {lr: [1, a]}}", 2, "fixed.opt.lr"),
+    ],
+)
+def test_values_that_tell_no_type_are_said_where_they_stand(
+    project: Path, old: str, new: str, line: int, key: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        loaded(SHORT.replace(old, new))
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.key) == (line, key), str(fault)
 
 
 def test_several_faults_come_in_one_answer(project: Path) -> None:

@@ -90,10 +90,10 @@ def _files(entry: str) -> Iterator[tuple[str, Path]]:
     """Yields name and place of the files of an entry."""
     path = Path(os.path.normpath(entry))
     name = path.name if path.is_absolute() else path.as_posix()
-    if path.is_file():
+    if os.path.isfile(path):
         yield name, path
-    elif not path.is_dir():
-        why = "is no file" if path.exists() else "there is no such file or folder"
+    elif not os.path.isdir(path):
+        why = "is no file" if os.path.lexists(path) else "there is no such file or folder"
         raise DataUnavailableError(f"{entry}: {why} in {Path.cwd()}, where this was called")
     else:
         for count, file in enumerate(_walk(path), 1):
@@ -111,13 +111,13 @@ def _walk(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if _counts(here / name))
         for name in sorted(names):
             file = here / name
-            if not name.startswith(".") and file.suffix != ".pyc" and file.is_file():
+            if not name.startswith(".") and file.suffix != ".pyc" and os.path.isfile(file):
                 yield file
 
 
 def _counts(folder: Path) -> bool:
     hidden = folder.name.startswith(".") or folder.name in LEFT_OUT
-    return not (hidden or any((folder / mark).exists() for mark in MARKS))
+    return not (hidden or any(os.path.lexists(folder / mark) for mark in MARKS))
 
 
 def _digest(name: str, path: Path) -> str:

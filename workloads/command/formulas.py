@@ -84,7 +84,8 @@ class Formula:
         try:
             found = float(self._value(self._tree, names))
         except (ArithmeticError, TypeError, ValueError) as fault:
-            raise ValueError(f"{self.text!r} has no value: {fault}") from None
+            why = fault.args[-1] if fault.args else type(fault).__name__
+            raise ValueError(f"{self.text!r} has no value: {why}") from None
         if not math.isfinite(found):
             raise ValueError(f"{self.text!r} is {found}, no finite number")
         return found

@@ -97,4 +97,5 @@ def unknown(name: str, known: Collection[str]) -> str:
     """Returns what to say of a name that is none of those known: the nearest ones."""
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean {{{close[0]}}}? " if close else ""
-    return f"{{{name}}} names no setting; {hint}known: {', '.join(sorted(known))}"
+    listed = ", ".join(sorted(known))
+    return f"{{{name}}} names no setting that has a value; {hint}known: {listed}"

@@ -98,7 +98,7 @@ class Statement:
                 try:
                     settings.append(inferred(name, values))
                 except ValueError as fault:
-                    self._object("settings", message=f"{name}: {fault}")
+                    self._object("settings", name, message=str(fault))
         if not settings and not self.objections:
             message = "no setting has a value, so there is nothing to sweep; give some in `sweep`"
             self._object("sweep", message=message)
@@ -242,6 +242,7 @@ class Statement:
         try:
             with open(path, encoding="utf-8") as file:
                 tree = made.parse(file.read())
+            used = meta.find_undeclared_variables(tree) - made.globals.keys()
         except (OSError, UnicodeDecodeError) as fault:
             self._object("config", message=f"{name} cannot be read: {fault}")
             return
@@ -250,7 +251,6 @@ class Statement:
             return
         if list(meta.find_referenced_templates(tree)):
             self._object("config", message=f"{name} brings in other files; write it all in one")
-        used = meta.find_undeclared_variables(tree) - made.globals.keys()
         known = {*(each.partition(".")[0] for each in self._by_name), *RESERVED} - {"config"}
         self._used |= used
         self._used |= {each for each in self._by_name if each.partition(".")[0] in used}
