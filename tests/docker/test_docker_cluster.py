@@ -27,6 +27,9 @@ from sweeper.engine.parcel import pack
 from sweeper.engine.ray.jobs import Job, Jobs, exit_code
 from sweeper.errors import ClusterError, RequestError
 from sweeper.store.store import Store
+from sweeper.study.plan import expand
+from sweeper.study.study import load_study
+from workloads.programs import Programmed
 
 pytestmark = [
     pytest.mark.ray,
@@ -177,6 +180,49 @@ def test_a_study_travels_with_its_workload_and_its_job_is_followed_to_the_end(
     commands = [" ".join(process.info["cmdline"] or ()) for process in every("cmdline")]
     assert not [text for text in (told, log, *commands) if SECRET in text]
     assert str(team.store) not in told, "what the cluster knows stays there"
+
+
+SCRIPT = """\
+import sys
+from parts.model import loss
+
+print('{"step": 1, "val_loss": %r}' % loss(int(sys.argv[1]), float(sys.argv[2])))
+"""
+
+COMMAND = """\
+name: command
+workload: command
+command: ["{python}", train.py, "{width}", "{learning_rate}"]
+files: [train.py, parts]
+cost: {params: width, tokens: 1, steps: 1}
+scale: width
+sweep: {width: [32], learning_rate: [0.5, 0.25]}
+"""
+
+
+def test_a_command_travels_with_the_files_that_count(
+    jobs: Jobs, team: Team, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train.py").write_text(SCRIPT)
+    (folder / "parts").mkdir()
+    (folder / "parts" / "model.py").write_text("def loss(width, rate):\n    return rate / width\n")
+    (folder / "command.yaml").write_text(COMMAND)
+    monkeypatch.chdir(folder)
+    study = load_study("command.yaml")
+    assert isinstance(study.card, Programmed)
+    job = jobs.submit(
+        pack(Path("command.yaml"), study.workload, program=study.card.program_files),
+        study="command",
+        store="the team's",
+        environ={"SWEEPER_TRUST": "1"},
+    )
+    said: list[str] = []
+    ended = jobs.follow(job.id, said.append)
+    assert (ended.status, exit_code(ended)) == ("SUCCEEDED", 0), "".join(said) + ended.message
+    with Store.open(team.store) as store:
+        assert sorted(store.frame("command")["loss"]) == [0.25 / 32, 0.5 / 32]
+        planned = {item.trial.key for item in expand(study)}
+        assert planned == set(store.frame("command")["key"]), "the same trials as here"
 
 
 def every(what: str) -> list[psutil.Process]:
