@@ -128,7 +128,7 @@ def _needs_tuned(
 
 def _optuna(study: Sections, spaces: Mapping[str, Space]) -> Iterator[Complaint]:
     sampler = study.search.sampler
-    for option, samplers in (("startup", ("tpe", "gp")), ("batch", ("tpe", "gp", "cmaes"))):
+    for option, samplers in study.search.SAMPLERS.items():
         if option in study.search.model_fields_set and sampler not in samplers:
             yield Complaint(
                 ("search", option),

@@ -64,6 +64,12 @@ class Search(Section):
     }
     """The options of each method; a method without an entry has none."""
 
+    SAMPLERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "startup": ("tpe", "gp"),
+        "batch": ("tpe", "gp", "cmaes"),
+    }
+    """The samplers of Optuna that an option is of, where not of all."""
+
     method: Method = Field(
         default="grid",
         description="grid runs every combination of the axes; ladder goes from small to large "
@@ -129,7 +135,8 @@ class Search(Section):
     def document(self) -> dict[str, Any]:
         """The method and those of its options that are set, as plain data."""
         names = ("method", *self.OPTIONS.get(self.method, ()))
-        values = {name: getattr(self, name) for name in names}
+        foreign = {o for o, those in self.SAMPLERS.items() if self.sampler not in those}
+        values = {name: getattr(self, name) for name in names if name not in foreign}
         off = {"expand_edges": None, "refine": None, "seeds": "all", "most": None}
         return {k: v for k, v in values.items() if k not in off or v != off[k]}
 

@@ -65,6 +65,7 @@ def rates(made: Sequence[Proposal], width: int) -> list[float]:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sampler_asks_for_so_many_points_of_every_scale_within_the_axis(sampler: str) -> None:
     study = study_of(sampler, trials=5)
+    assert Study.from_document(study.document).document == study.document
     search = make_search(study)
     made = searched(search)
     assert [len(rates(made, width)) for width in (32, 128)] == [5, 5]
