@@ -11,6 +11,9 @@ from sweeper.study.source import Complaint, Place
 from workloads.programs import Objection, Programmed
 from workloads.workload import Card
 
+LONGEST = 600
+"""Characters of a message about what a study states."""
+
 
 def programmed_card(study: Sections, card: Card) -> Card | list[Complaint]:
     """Returns the card of a study, or what is wrong with what it states of a command; the card as
@@ -39,8 +42,16 @@ def programmed_card(study: Sections, card: Card) -> Card | list[Complaint]:
         values=given_values(study),
     )
     if isinstance(made, list):
-        return [Complaint(_place(study, each), each.message) for each in made]
+        return [Complaint(_place(study, each), _readable(each.message)) for each in made]
     return made
+
+
+def _readable(message: str) -> str:
+    """Returns a message with signs without a face escaped, cut where it repeats a long text."""
+    text = message if message.isprintable() else repr(message)[1:-1]
+    return (
+        text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+    )
 
 
 def _place(study: Sections, objection: Objection) -> Place:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from long_form import draws
+from study_mutations import check, mutated
 
 from sweeper.engine.packing import task_of
 from sweeper.errors import StudyError
@@ -261,6 +263,15 @@ def test_other_workloads_have_no_such_keys(tmp_path: Path, key: str) -> None:
     with pytest.raises(StudyError) as caught:
         load_study(path)
     assert f"study.yaml:5: {key}: `{key}` is of workload command" in str(caught.value)
+
+
+@pytest.mark.parametrize("first", range(0, draws(50, 1_000), 50))
+def test_a_mutated_study_is_refused_with_its_place_or_is_valid(project: Path, first: int) -> None:
+    answers = []
+    for number in range(first, first + 50):
+        Path("study.yaml").write_bytes(mutated(GOOD if number % 2 else SHORT, number))
+        answers.append(check(Path("study.yaml").absolute()))
+    assert {"refused", "valid"} <= set(answers), "some are harmless"
 
 
 SHORT = """\

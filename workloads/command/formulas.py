@@ -189,7 +189,10 @@ class Costs:
             if value <= 0:
                 raise ValueError(f"{formula.text!r} is {value:g}, and has to be above 0")
             found[quantity] = value if quantity == "flops" else max(1, round(value))
-        square = float(config[self._scale]) ** 2
+        size = config.get(self._scale)
+        square = float(size) * float(size) if isinstance(size, int | float) else 1.0
+        if math.isinf(square):
+            raise ValueError(f"{self._scale} {size:g} is too large to be squared")
         steps = found.setdefault("steps", 1)
         found.setdefault("tokens", steps)
         if "flops" in self.assumed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -109,8 +110,10 @@ def _plain(name: str) -> str:
 
 def _fault(text: str) -> str | None:
     try:
-        re.compile(text)
-    except re.error as fault:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as fault:
         return str(fault)
     return None
 

@@ -125,9 +125,8 @@ class Statement:
                 self._object("cost", quantity, message=message)
         if self.objections:
             return
-        scale = self._scale if self._scale in self._by_name else self.settings[0].name
         try:
-            self.costs = Costs(formulas, self._by_name, scale)
+            self.costs = Costs(formulas, self._by_name, self._scale)
         except ValueError as fault:
             self._object("cost", message=str(fault))
             return
