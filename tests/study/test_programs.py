@@ -133,6 +133,19 @@ def test_a_template_writes_true_and_null_as_its_kind_of_file_does(
     assert program.config_file(values) == (name.removesuffix(".j2"), made)
 
 
+def test_a_template_reads_settings_with_dots_as_they_are_written(project: Path) -> None:
+    Path("base.yaml.j2").write_text("{{ optimizer.lr }} {{ optimizer.muon.lr }} {{ width }}")
+    program = Program(command=("x",), template="base.yaml.j2")
+    values = {"optimizer.lr": 0.5, "optimizer.muon.lr": 0.25, "width": 3, "width.x": 1}
+    assert program.config_file(values) == ("base.yaml", "0.5 0.25 3")
+    study = SHORT.replace("{learning_rate}", "{optimizer.lr}").replace(
+        "learning_rate:", "optimizer.lr:"
+    )
+    Path("base.yaml.j2").write_text("{{ optimizer.lr }} {{ optimiser.lr }}")
+    with pytest.raises(StudyError, match=r"did you mean \{optimizer\}"):
+        loaded(f"{study}config: base.yaml.j2\n")
+
+
 def test_a_template_reaches_nothing_but_its_values(project: Path) -> None:
     from jinja2.exceptions import SecurityError, UndefinedError
 

@@ -29,9 +29,10 @@ FOUND_BYTES = 16_000_000
 
 
 def named_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the arguments of a command that are files here, and those of them that are too
-    large to count unless they are named."""
-    found = [each for each in dict.fromkeys(arguments) if _is_own(each)]
+    """Returns the arguments of a command, or what of them follows a ``=``, that are files here;
+    and those of them that are too large to count unless they are named."""
+    given = (part for each in arguments for part in (each, each.partition("=")[2]))
+    found = [part for part in dict.fromkeys(given) if _is_own(part)]
     large = [name for name in found if os.stat(name).st_size > FOUND_BYTES]
     return [name for name in found if name not in large], large
 

@@ -118,7 +118,7 @@ class Program:
         path = Path(self.template)
         name = config_name(self.template)
         made = template_environment(name).from_string(path.read_text(encoding="utf-8"))
-        return name, made.render({"python": sys.executable, **values})
+        return name, made.render(_nested({"python": sys.executable, **values}))
 
     def results(self, values: Mapping[str, Any]) -> Results:
         """Returns where the results of a trial are."""
@@ -160,6 +160,21 @@ def template_environment(name: str) -> Environment:
     )
     made.filters |= {"tojson": json.dumps, "repr": repr}
     return made
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values by name, those with a dot in their name also as a template reads them."""
+    found = dict(values)
+    for name, value in values.items():
+        *above, last = name.split(".")
+        holder = found
+        for part in above:
+            holder = holder.setdefault(part, {})
+            if not isinstance(holder, dict):  # a setting of that name, which comes first
+                break
+        else:
+            holder[last] = value
+    return found
 
 
 def _canonical(document: Mapping[str, Any]) -> str:

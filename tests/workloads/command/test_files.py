@@ -88,6 +88,7 @@ def test_arguments_that_are_files_here_count_unless_they_are_large(project: Path
     Path(outside).write_text("")
     given = ["python", "train.py", "--x", "model", "data.bin", "../outside.py", outside, "", "\0"]
     assert named_files(given) == (["train.py"], ["data.bin"])
+    assert named_files(["python", "-m", "x", "--code=train.py"]) == (["train.py"], [])
 
 
 @pytest.mark.parametrize("entry", ["trian.py", "model/none", "train.py/x", "\0"])
