@@ -104,7 +104,7 @@ class Study(Sections):
 
     def keep(self, data: Mapping[tuple[str, int], str]) -> None:
         """Has trials count as trained on other data than is there now, by config (as canonical
-        JSON) and seed; it changes what :meth:`kept` answers and nothing else."""
+        JSON) and seed; it changes what :meth:`kept` answers, and that the document says so."""
         self._kept |= data
 
     def kept(self, config: Mapping[str, Any], seed: int) -> str | None:
@@ -176,6 +176,7 @@ class Study(Sections):
         return {
             **{key: getattr(self, key) for key in ("name", "question", "workload", "scale")},
             **self.program,
+            **({"changed": "keep"} if self._kept else {}),
             "fixed": self._constants(self.fixed),
             "variants": {
                 name: {

@@ -12,7 +12,8 @@ from sweeper.engine.proposals import Proposals
 from sweeper.engine.run import Run, RunSummary
 from sweeper.errors import EnvironmentFault, RequestError
 from sweeper.store import Store
-from sweeper.study.study import load_study
+from sweeper.study.study import Study, load_study
+from sweeper.study.trust import remember_command
 
 SCRIPT = """\
 import sys
@@ -86,7 +87,8 @@ def test_results_that_are_kept_count_and_what_is_new_is_of_the_new_script(store:
     assert (done.reused, done.finished) == (4, 2)
     assert set(before) < set(losses(store)) and len(losses(store)) == 6
     assert len({member.trial.data for member in store.members_of("mine")}) == 2
-    assert run(store).reused == 6, "once it is said it holds for this version"
+    for _ in range(2):
+        assert run(store).reused == 6, "once it is said it holds for this version"
     edit_script("# and now slower")
     with pytest.raises(RequestError, match="6 results are of the version before"):
         run(store)
@@ -108,6 +110,16 @@ def test_a_script_that_was_changed_back_has_its_results(store: Store) -> None:
     Path("train.py").write_text(SCRIPT)
     assert change_of(load_study("study.yaml"), store) is None
     assert run(store).reused == 4
+
+
+def test_what_was_kept_of_one_version_is_asked_about_at_the_next(store: Store) -> None:
+    run(store)
+    edit_script()
+    edit_study("[0.5, 0.25]", "[0.5, 0.25, 0.125]")
+    run(store, "keep")
+    edit_script("# and now slower")
+    with pytest.raises(RequestError, match="6 results are of the version before"):
+        run(store)
 
 
 @pytest.mark.parametrize("word", ["keep", "rerun"])
@@ -169,6 +181,20 @@ def test_a_search_that_runs_again_begins_anew(store: Store) -> None:
     first = run(store)
     edit_script()
     assert run(store, "rerun").finished == first.finished
+
+
+def test_from_python_too_a_command_of_a_file_runs_once_it_is_trusted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWEEPER_TRUST")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(Path("config").absolute()))
+    study = load_study("study.yaml")
+    with pytest.raises(RequestError, match="you have not said that you trust it"):
+        Run(study, store, executor="inline")
+    made_here = Study.from_document(study.document)
+    assert Run(made_here, store, executor="inline").execute().finished == 4
+    remember_command(Path("study.yaml"))
+    assert Run(study, store, executor="inline").execute().reused == 4
 
 
 def test_a_script_that_changes_under_a_run_ends_it(store: Store) -> None:
