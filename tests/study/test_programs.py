@@ -18,8 +18,11 @@ from sweeper.errors import StudyError
 from sweeper.study.plan import expand, plan_warnings
 from sweeper.study.schema import study_schema
 from sweeper.study.study import Study, load_study
+from workloads.command.card import COMMAND as COMMAND_CARD
 from workloads.command.program import Program
+from workloads.command.trainer import CommandTrainer
 from workloads.programs import Programmed
+from workloads.workload import Member
 
 GOOD = """\
 name: mine
@@ -114,6 +117,25 @@ def test_a_trial_is_told_its_values(project: Path) -> None:
     assert program.tokens_at(values, 50) == 1600
     assert (program.metric, program.resumable) == ("val_loss", False)
     assert program.results(values).names == {"val_loss": "loss"}
+
+
+def test_a_worker_elsewhere_runs_it_in_the_folder_that_it_was_planned_in(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("train.py").write_text("open('log.csv', 'w').write('step,val_loss\\n1,0.5\\n')")
+    study = SHORT.replace("python train.py", "env {python} -S train.py")
+    trial = next(iter(expand(loaded(f"{study}results: {{file: log.csv}}\n")))).trial
+    task = task_of(trial, 1)
+    monkeypatch.chdir(tmp_path)
+    assert COMMAND_CARD.data_fingerprint(task.config) == trial.data
+    trainer = CommandTrainer([Member(config=task.config, seed=0)], threads=1, device="cpu")
+    said = [each for some in trainer.run() for each in some]
+    trainer.close()
+    assert said[-1].status == "completed" and said[-1].metrics == {"val_loss": 0.5}
+    shutil.copytree(project, tmp_path / "travelled")
+    shutil.rmtree(project)
+    monkeypatch.chdir(tmp_path / "travelled")
+    assert COMMAND_CARD.data_fingerprint(task.config) == trial.data
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,8 @@ class CommandCard:
 
 
 def _digests(program: Program) -> dict[str, str]:
-    return digests([*program.files, *([program.template] if program.template else [])])
+    entries = [*program.files, *([program.template] if program.template else [])]
+    return digests(entries, program.root)
 
 
 def fingerprint_of(program: Program, found: Mapping[str, str]) -> str:

@@ -43,16 +43,17 @@ def _is_own(name: str) -> bool:
     return not os.path.isabs(path) and not path.startswith("..") and os.path.isfile(path)
 
 
-def digests(entries: Sequence[str]) -> dict[str, str]:
+def digests(entries: Sequence[str], root: Path = Path()) -> dict[str, str]:
     """Returns the SHA-256 of every file, by name relative to the working folder, sorted.
 
     Args:
         entries: files, and folders, of which all files count but those of :data:`LEFT_OUT`.
+        root: the working folder; by default that of this process.
 
     Raises:
         DataUnavailableError: one is missing, cannot be read, or is too much.
     """
-    files = dict(pair for entry in entries for pair in _files(entry))
+    files = dict(pair for entry in entries for pair in _files(entry, root))
     return {name: _digest(name, path) for name, path in sorted(files.items())}
 
 
@@ -87,15 +88,15 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _files(entry: str) -> Iterator[tuple[str, Path]]:
+def _files(entry: str, root: Path) -> Iterator[tuple[str, Path]]:
     """Yields name and place of the files of an entry."""
-    path = Path(os.path.normpath(entry))
-    name = path.name if path.is_absolute() else path.as_posix()
+    given = Path(os.path.normpath(entry))
+    name, path = given.name if given.is_absolute() else given.as_posix(), root / given
     if os.path.isfile(path):
         yield name, path
     elif not os.path.isdir(path):
         why = "is no file" if os.path.lexists(path) else "there is no such file or folder"
-        raise DataUnavailableError(f"{entry}: {why} in {Path.cwd()}, where this was called")
+        raise DataUnavailableError(f"{entry}: {why} in {root.absolute()}, where this was called")
     else:
         for count, file in enumerate(_walk(path), 1):
             if count > MOST_FILES:

@@ -103,7 +103,12 @@ class Process:
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        root: Path = Path(),
     ) -> None:
         """Starts it.
 
@@ -111,6 +116,7 @@ class Process:
             arguments: program and arguments.
             environment: all of its environment.
             folder: its own, which is removed if this process is killed.
+            root: the one that it runs in.
 
         Raises:
             OSError: no process can be started.
@@ -126,6 +132,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**environment, MARKER: self._mark},
+            cwd=root,
             start_new_session=True,
             bufsize=0,
         )

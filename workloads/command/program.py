@@ -40,6 +40,7 @@ class Program:
         resumable: whether it goes on from the folder that it is given.
         grace: seconds that it has to end by itself, where it is resumable.
         tokens: seen in a step, where the script does not say.
+        folder: in which it runs, the working folder of who planned it.
     """
 
     command: tuple[str, ...]
@@ -52,6 +53,7 @@ class Program:
     resumable: bool = False
     grace: float = GRACE_SECONDS
     tokens: float = 1.0
+    folder: str = ""
 
     @classmethod
     def of(cls, text: str) -> Program:
@@ -71,6 +73,7 @@ class Program:
             "resumable": self.resumable,
             "grace": self.grace,
             "tokens": self.tokens,
+            "folder": self.folder,
         }
         return _canonical(self._deciding | beside)
 
@@ -88,6 +91,12 @@ class Program:
             "measured": self.measured,
         }
         return {name: value for name, value in stated.items() if value}
+
+    @property
+    def root(self) -> Path:
+        """The folder in which it runs: on another machine, where that is not there, as where a
+        folder has travelled, the working folder of this process."""
+        return Path(self.folder if os.path.isdir(self.folder) else "")
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Returns the arguments; one with a value that is null, and one that is empty since a
@@ -115,7 +124,7 @@ class Program:
         """
         if self.template is None:
             return None
-        path = Path(self.template)
+        path = self.root / self.template
         name = config_name(self.template)
         made = template_environment(name).from_string(path.read_text(encoding="utf-8"))
         return name, made.render(_nested({"python": sys.executable, **values}))
@@ -126,7 +135,10 @@ class Program:
 
         stated = {"names": {}, **self.measured}
         known = {"python": sys.executable, **values}
-        paths = {name: filled(stated[name], known) for name in PATHS if stated.get(name)}
+        texts = {name: filled(stated[name], known) for name in PATHS if stated.get(name)}
+        paths = {
+            name: None if text is None else str(self.root / text) for name, text in texts.items()
+        }
         return Results(**{**stated, **paths})
 
     def tokens_at(self, values: Mapping[str, Any], step: int) -> int:

@@ -167,6 +167,7 @@ class Statement:
             metric=metric,
             resumable=resumable,
             grace=said.get("grace", GRACE_SECONDS),
+            folder=os.getcwd(),
         )
 
     def _placeholders(self, text: str, *place: str | int) -> None:

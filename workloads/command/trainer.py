@@ -144,7 +144,8 @@ class CommandTrainer:
         self._sources = sources_of(self._results, Path(environment["SWEEPER_REPORT"]))
         self._row_of = self._results.reader_of_lines()
         arguments = self._program.arguments(self._values)
-        self._process = Process(arguments, environment=environment, folder=self._folder)
+        root = self._program.root
+        self._process = Process(arguments, environment=environment, folder=self._folder, root=root)
         while not self._over:
             lines = self._process.read(LOOK_SECONDS)
             yield self._said(lines, last=self._process.code is not None)
