@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -147,14 +148,7 @@ def script_arguments(script: Path) -> list[Argument]:
     asked = [_python(), "-c", _ASK, str(script)] if own else [os.path.abspath(script), "--help"]
     shown = f"{_python() if own else ''} {script} --help".strip()
     try:
-        done = subprocess.run(
-            asked,
-            capture_output=True,
-            text=True,
-            timeout=HELP_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = _told(asked)
     except subprocess.TimeoutExpired:
         raise RequestError(
             f"`{shown}` did not end within {HELP_SECONDS:g} s, and was ended; write the study "
@@ -174,6 +168,25 @@ def script_arguments(script: Path) -> list[Argument]:
     raise RequestError(
         f"`{shown}` names no arguments; write the study yourself: docs/script.md shows one"
     )
+
+
+def _told(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Returns what a command says; ends it with all that it started if it takes too long.
+
+    Raises:
+        subprocess.TimeoutExpired: it did.
+        OSError: it cannot be run.
+    """
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=quiet, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=HELP_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _python() -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cli_harness import Sweeper
 
@@ -226,6 +229,24 @@ def test_a_script_that_tells_nothing_is_refused_in_a_sentence(
     refused = sweeper("init", "first.yaml", "--script", "train.py")
     assert refused.code == 2 and refused.err.count("\n") == 1, refused.err
     assert says in refused.err and not Path("first.yaml").exists()
+
+
+def test_a_script_that_goes_on_instead_is_ended_with_all_that_it_started(
+    sweeper: Sweeper, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.study.arguments.HELP_SECONDS", 1.0)
+    Path("train.py").write_text(
+        "import subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '100'])\n"
+        "open('child', 'w').write(str(child.pid))\n"
+        "time.sleep(100)\n"
+    )
+    refused = sweeper("init", "first.yaml", "--script", "train.py")
+    assert refused.code == 2 and "did not end within 1 s" in refused.err
+    child = int(Path("child").read_text())
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
