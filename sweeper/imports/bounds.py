@@ -63,7 +63,7 @@ def require_bounded(path: Path, limits: Limits) -> None:
         )
 
 
-def require_columns(path: Path, count: int, limits: Limits) -> None:
+def require_columns(path: Path | str, count: int, limits: Limits) -> None:
     """Refuses a table of so many columns if that is too many."""
     if count > limits.columns:
         raise refusal(
@@ -71,7 +71,7 @@ def require_columns(path: Path, count: int, limits: Limits) -> None:
         )
 
 
-def require_rows(path: Path, count: int, limits: Limits) -> None:
+def require_rows(path: Path | str, count: int, limits: Limits) -> None:
     """Refuses a table of so many rows, or values in one column, if that is too many."""
     if count > limits.rows:
         raise refusal(
@@ -81,8 +81,8 @@ def require_rows(path: Path, count: int, limits: Limits) -> None:
         )
 
 
-def refusal(path: Path, why: str) -> RequestError:
-    """Returns the error about a file."""
+def refusal(path: Path | str, why: str) -> RequestError:
+    """Returns the error about a file, or another place."""
     return RequestError(f"{path}: {why}")
 
 

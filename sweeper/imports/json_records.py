@@ -158,7 +158,7 @@ class Clash:
     one: Any
     other: Any
 
-    def refusal(self, path: Path, number: int, name: str) -> RequestError:
+    def refusal(self, path: Path | str, number: int, name: str) -> RequestError:
         """Returns what to say where the name is asked for."""
         return refusal(
             path,
