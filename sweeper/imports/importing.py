@@ -237,8 +237,10 @@ def _in_columns(sheet: Sheet, request: ImportRequest) -> list[str]:
 def _wanted(request: ImportRequest) -> Wanted:
     objective = None if request.holds_optima else request.objective
     places = [text for name, text in request.where if name == "experiment"]
+    named = () if request.in_names is None else request.in_names.names
     return Wanted(
         names=tuple(_asked(request)),
+        settings=tuple(name for name in request.settings if name not in named),
         objective=objective,
         step=request.step,
         outcome=request.outcome,

@@ -20,6 +20,7 @@ class Wanted:
 
     Attributes:
         names: columns that were asked for, by their names or the ends of them.
+        settings: those among them that every run with a result has.
         objective: the one that is compared, None for a table of optima.
         step: the column of steps, if each run is to have a row a step.
         outcome: column that says how a run ended, if one was named.
@@ -28,6 +29,7 @@ class Wanted:
     """
 
     names: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     objective: str | None = None
     step: str | None = None
     outcome: str | None = None

@@ -30,7 +30,6 @@ STEP, STATE = "step", "status"
 """Columns of every run."""
 
 _STATES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
-_PARENT = "mlflow.parentRunId"
 _OWN_TAGS = "mlflow."
 _META = "meta.yaml"
 _NO_RUNS = frozenset({"tags", "datasets", "traces", "models"})
@@ -46,8 +45,7 @@ class Collection:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._runs: dict[str, Run] = {}
-        self._parents: set[str] = set()
+        self._runs: list[Run] = []
         self._experiments: dict[str, None] = {}
         self.deleted = 0
 
@@ -65,13 +63,11 @@ class Collection:
             STATE: _STATES.get(status, str(status)),
         }
         run = Run(name=f"{said['name']} ({run_id[:8]})" if name else run_id, said=said)
-        self._runs[run_id] = run
+        self._runs.append(run)
         return run
 
     def describe(self, run: Run, kind: str, key: str, value: str) -> None:
         """Takes in a param or tag of a run."""
-        if key == _PARENT:
-            self._parents.add(value)
         if not (kind == "tags" and key.startswith(_OWN_TAGS)):
             run.said[f"{kind}.{key}"] = value
 
@@ -95,16 +91,9 @@ class Collection:
         for name in self._wanted.experiments:
             if name not in self._experiments:
                 raise UnknownNameError("experiment", name, list(self._experiments))
-        empty = [i for i in self._parents if i in self._runs and not self._runs[i].last]
-        runs = [run for run_id, run in self._runs.items() if run_id not in empty]
-        left_out = {"deleted": self.deleted, "holding others and no metric": len(empty)}
-        return Tracked(
-            path=path,
-            runs=runs,
-            step=STEP,
-            state=STATE,
-            notes=tuple(f"left out: {plural(n, 'run')} {why}" for why, n in left_out.items() if n),
-        )
+        note = f"left out: {plural(self.deleted, 'run')} deleted there"
+        notes = (note,) if self.deleted else ()
+        return Tracked(path=path, runs=self._runs, step=STEP, state=STATE, notes=notes)
 
 
 # A folder -------------------------------------------------------------------------------------

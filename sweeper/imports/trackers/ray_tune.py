@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper.imports.bounds import Limits, piece, reading, refusal, require_bounded, stream
+from sweeper.imports.bounds import Limits, piece, reading, refusal, require_bounded
 from sweeper.imports.cells import as_cell, is_number
 from sweeper.imports.json_records import Clash, record_of, records_of
 from sweeper.imports.sheet import Wanted
@@ -145,8 +145,8 @@ def _number(text: str) -> float | None:
 
 def _json_rows(path: Path, limits: Limits) -> Iterator[Mapping[str, str | Clash]]:
     """Yields the results of a file of a result a line."""
-    with reading(path), stream(path) as source:
-        for number, raw in enumerate(iter(source.readline, b""), start=1):
+    with reading(path), path.open("rb") as source:
+        for number, raw in enumerate(source, start=1):
             text = piece(path, raw.decode("utf-8"), limits)
             try:
                 found = json.loads(text)

@@ -21,10 +21,13 @@ from sweeper.imports.cells import Codes, Floats, state
 from sweeper.imports.json_records import Clash
 from sweeper.imports.request import found_columns
 from sweeper.imports.sheet import Batch, Sheet, Wanted
-from sweeper.words import plural
+from sweeper.words import listed, plural
 
 CURVE = 10_000
 """Most points that are kept of one metric of a run; at least half as many of a longer one."""
+
+NAMED = 3
+"""Runs that a note names before it counts the others."""
 
 CHUNK = 1 << 12
 """Runs of a batch."""
@@ -153,7 +156,13 @@ def sheet_of_runs(found: Tracked, wanted: Wanted, limits: Limits) -> Sheet:
     names = tuple(dict.fromkeys(names))
     require_columns(found.path, len(names), limits)
     objective = _column(names, wanted.objective)
+    settings = [_column(names, name, measured=False) for name in wanted.settings]
     runs = [_judged(run, found.state, objective) for run in found.runs]
+    empty = [run for run in runs if _is_empty(run, objective, settings)]
+    if len(empty) == len(runs):
+        empty = []  # what is missing is said of the first of them
+    skipped = set(map(id, empty))
+    runs = [run for run in runs if id(run) not in skipped]
     table = _Table(replace(found, runs=runs), wanted, objective, _column(names, wanted.step))
     require_rows(found.path, table.ends[-1], limits)
     digest = hashlib.sha256()
@@ -165,18 +174,35 @@ def sheet_of_runs(found: Tracked, wanted: Wanted, limits: Limits) -> Sheet:
         batches=table.by_steps if stepwise else table.by_runs,
         sha256=digest.hexdigest(),
         run_of=table.run_of,
-        notes=(*found.notes, *table.notes()),
+        notes=(*found.notes, *_left_out(empty), *table.notes()),
     )
 
 
-def _column(names: Sequence[str], measured: str | None) -> str:
-    """Returns the column of a measurement; what is wrong with its name is said later."""
-    if measured is None:
+def _column(names: Sequence[str], name: str | None, *, measured: bool = True) -> str:
+    """Returns the column of a name, none if there is none; what is wrong is said later."""
+    if name is None:
         return ""
     try:
-        return found_columns(names, [measured], [measured])[measured]
+        return found_columns(names, [name], [name] if measured else [])[name]
     except RequestError:
         return ""
+
+
+def _is_empty(run: Run, objective: str, settings: Sequence[str]) -> bool:
+    """Whether a run has no result, and not all settings by which it could be missed: it crashed
+    at once, or only holds others."""
+    known = run.last | run.said
+    return not known.get(objective) and any(not known.get(name) for name in settings if name)
+
+
+def _left_out(empty: Sequence[Run]) -> Iterator[str]:
+    if empty:
+        some = listed([run.name for run in empty[:NAMED]])
+        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+        yield (
+            f"left out: {plural(len(empty), 'run')} without a result and without all settings: "
+            f"{some}{more}"
+        )
 
 
 def _judged(run: Run, column: str | None, objective: str) -> Run:
