@@ -214,7 +214,7 @@ def _sentences(done: Imported, request: ImportRequest) -> list[str]:
     beside = "without a result beside repeats that have one"
     beside = beside if request.repeats else "superseded by a row of the same run"
     parts += [f"{done.set_aside} {beside}"] if done.set_aside else []
-    parts += [f"{done.curves} curves written"] if done.curves else []
+    parts += [f"{plural(done.curves, 'curve')} written"] if done.curves else []
     said.append("; ".join(parts))
     named = () if request.in_names is None else request.in_names.names
     if named:
