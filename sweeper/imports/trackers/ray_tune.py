@@ -21,7 +21,8 @@ from sweeper.imports.trackers.runs import Run, Tracked
 STEP, STATE = "training_iteration", "status"
 """Columns of every run."""
 
-_PARAMS, _RESULT, _PROGRESS = "params.json", "result.json", "progress.csv"
+_PARAMS, _PICKLE = "params.json", "params.pkl"
+_RESULT, _PROGRESS = "result.json", "progress.csv"
 _STATES = "experiment_state-"
 _OWN = frozenset({STEP, "config", "done", "pid", "timestamp", "hostname", "node_ip", "date"})
 """What Ray adds to a result, and is no metric."""
@@ -45,17 +46,12 @@ def _trials(folder: Path) -> Iterator[Path]:
 
 
 def _is_trial(place: Path, files: list[str]) -> bool:
-    if _PARAMS in files and _PROGRESS in files:
+    if _PARAMS in files and (_PROGRESS in files or _PICKLE in files):
         return True
-    if _RESULT in files:
-        with (place / _RESULT).open("rb") as source:
-            return _MARK in source.readline(1 << 20) or (_PARAMS in files and _is_known(place))
-    return _PARAMS in files and _is_known(place)
-
-
-def _is_known(place: Path) -> bool:
-    """Whether the folder above holds the state of Ray's experiment."""
-    return any(place.parent.glob(f"{_STATES}*.json"))
+    if _RESULT not in files:
+        return False
+    with (place / _RESULT).open("rb") as source:
+        return _MARK in source.readline(1 << 20)
 
 
 def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
@@ -74,10 +70,9 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
         run = Run(name=name, said={"experiment": above.name, "name": place.name})
         _read_trial(run, place, states[above], wanted, limits)
         runs.append(run)
-    known = any(STATE in run.said for run in runs)
-    for run in runs if known else ():
-        run.said.setdefault(STATE, "RUNNING")
-    return Tracked(path=folder, runs=runs, step=STEP, state=STATE if known else None)
+    blind = sorted({place.name for place, found in states.items() if not found})
+    notes = [f"{name} has no {_STATES}*.json: its trials without an error ended" for name in blind]
+    return Tracked(path=folder, runs=runs, step=STEP, state=STATE, notes=tuple(notes))
 
 
 def _states(folder: Path, limits: Limits) -> Mapping[str, str]:
@@ -128,11 +123,9 @@ def _read_trial(
             value = _number(text)
             if value is not None and is_number(step):
                 run.log(name, int(step), value, follow=wanted.follows(name))
-    state = states.get(place.name)
-    if state is None and ((place / "error.txt").exists() or (place / "error.pkl").exists()):
-        state = "ERROR"
-    if state is not None:
-        run.said[STATE] = state
+    failed = (place / "error.txt").exists() or (place / "error.pkl").exists()
+    unknown = "ERROR" if failed else "TERMINATED" if run.last and not states else "RUNNING"
+    run.said[STATE] = states.get(place.name, unknown)
 
 
 def _number(text: str) -> float | None:

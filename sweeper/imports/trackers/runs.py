@@ -211,7 +211,7 @@ def _judged(run: Run, column: str | None, objective: str) -> Run:
     if column is None or not _failed(run, column):
         return run
     try:
-        last = float(run.last.get(objective, "0"))
+        last = float(str(run.last.get(objective) or run.said.get(objective) or 0))
     except ValueError:
         return run
     return run if math.isfinite(last) else replace(run, said=run.said | {column: "diverged"})

@@ -6,10 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import RequestError
 from sweeper.imports.bounds import Limits, reading, refusal, require_bounded
 from sweeper.imports.sheet import Wanted
 from sweeper.imports.trackers.runs import Run, Tracked
@@ -54,6 +54,12 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
     Raises:
         RequestError: tensorboard is not installed, or a file is broken off or no event file.
     """
+    if find_spec("tensorboard") is None:
+        raise refusal(
+            folder,
+            "event files are read by TensorBoard's own package, which is not installed: pip "
+            "install 'sweeper[tensorboard]'",
+        )
     parts = []
     for place, files in event_files(folder).items():
         parts.append(part := _Part(place))
@@ -192,16 +198,11 @@ def _records(file: Path) -> Iterator[bytes]:
     """Yields the records of an event file, each with its sum checked.
 
     Raises:
-        RequestError: tensorboard is not installed, or a record is broken off or changed.
+        RequestError: a record is broken off or changed.
     """
-    try:
-        from tensorboard.compat.tensorflow_stub import errors
-        from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
-    except ImportError as fault:
-        raise RequestError(
-            f"{file}: TensorBoard's files are read by its own package, which is not installed: "
-            "pip install 'sweeper[tensorboard]'"
-        ) from fault
+    from tensorboard.compat.tensorflow_stub import errors
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
     number = 0
     with reading(file):
         reader = PyRecordReader_New(str(file))

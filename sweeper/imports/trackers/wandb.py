@@ -20,6 +20,7 @@ from sweeper.imports.json_records import Clash, record_of
 from sweeper.imports.sheet import Wanted
 from sweeper.imports.trackers.runs import Run, Tracked
 from sweeper.imports.trackers.web import REST_SECONDS, Site
+from sweeper.secrets import redacted
 
 STEP, STATE = "_step", "state"
 """Columns of every run."""
@@ -128,7 +129,7 @@ def read_project(
         rest=rest,
     ) as site:
         try:
-            return _Reader(site, project, wanted).read()
+            return _Reader(site, project, wanted, environ).read()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
             raise RequestError(
                 f"{site.address}: does not answer as a server of W&B does; WANDB_BASE_URL names "
@@ -137,8 +138,11 @@ def read_project(
 
 
 class _Reader:
-    def __init__(self, site: Site, project: _Project, wanted: Wanted) -> None:
+    def __init__(
+        self, site: Site, project: _Project, wanted: Wanted, environ: Mapping[str, str]
+    ) -> None:
         self._site, self._project, self._wanted = site, project, wanted
+        self._environ = environ
 
     def read(self) -> Tracked:
         """Returns the runs, with their histories where steps are wanted."""
@@ -220,7 +224,7 @@ class _Reader:
         variables = {"entity": project.entity, "project": project.name, **asked}
         answer = self._site.post("/graphql", {"query": query, "variables": variables})
         if answer.get("errors"):
-            said = str(answer["errors"][0].get("message", "no reason"))
+            said = redacted(str(answer["errors"][0].get("message", "no reason")), self._environ)
             raise EnvironmentFault(f"{project}: the server of W&B answers with an error: {said}")
         if answer["data"]["project"] is None:
             raise RequestError(
