@@ -29,8 +29,11 @@ SCHEME = "wandb://"
 PAGE = 50
 """Runs of one answer."""
 
-POINTS = 10_000
-"""Points of one answer: all that there are, or a sample of so many."""
+POINTS = 1000
+"""Points of one answer, as W&B's own client asks for them: where there are fewer, all of them."""
+
+MANY = 10_000
+"""Points that are asked for at once at first; a server may answer with fewer."""
 
 _RUNS = """
 query Runs($entity: String!, $project: String!, $cursor: String, $perPage: Int, $order: String) {
@@ -188,21 +191,37 @@ class _Reader:
             return run  # of which no curve is kept
         for column in dict.fromkeys([*keys, *run.last]):
             if column != STEP and self._wanted.follows(column):
-                self._follow(run, node["name"], column)
+                self._follow(run, node["name"], column, keys.get(column))
         return run
 
-    def _follow(self, run: Run, name: str, column: str) -> None:
-        """Adds the history of a metric: in one answer, or where that is only a sample of it, in
-        answers of so many steps that none is left out."""
-        points = self._points(name, column, {"samples": POINTS})
-        if len(points) < POINTS:
+    def _follow(self, run: Run, name: str, column: str, key: Any) -> None:
+        """Adds the history of a metric: in one answer where that is all of it, else in answers of
+        so few steps that none of them is a sample."""
+        points = self._points(name, column, {"samples": MANY})
+        types = key.get("typeCounts") or () if isinstance(key, dict) else ()
+        count = sum(int(each.get("count", 0)) for each in types)
+        if len(points) < POINTS or (count and len(points) >= count):
             self._log(run, column, points)
             return
-        end = max(int(points[-1][STEP]), run.length or 0)
-        for start in range(0, end + 1, POINTS):
-            steps = {"minStep": start, "maxStep": start + POINTS, "samples": POINTS}
-            page = self._points(name, column, steps)
-            self._log(run, column, [p for p in page if start <= p[STEP] < start + POINTS])
+        start = 0
+        while points:  # a sample may lack the last step, and so may what is said of the run
+            end = max(int(points[-1][STEP]), run.length or 0, start) + 1
+            for page in self._pages(name, column, start, end):
+                self._log(run, column, page)
+            start, points = end, self._points(name, column, {"minStep": end, "samples": POINTS})
+
+    def _pages(
+        self, name: str, column: str, low: int, high: int
+    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Yields the points from one step to below another, in the order of the steps."""
+        steps = {"minStep": low, "maxStep": high, "samples": POINTS}
+        points = self._points(name, column, steps)
+        if len(points) < POINTS or high - low <= POINTS:
+            yield [point for point in points if low <= point[STEP] < high]
+            return
+        middle = (low + high) // 2
+        yield from self._pages(name, column, low, middle)
+        yield from self._pages(name, column, middle, high)
 
     def _log(self, run: Run, column: str, points: Sequence[Mapping[str, Any]]) -> None:
         for point in points:

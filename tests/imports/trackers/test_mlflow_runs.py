@@ -312,7 +312,7 @@ def test_a_password_in_the_address_is_used_and_not_said(site: Site) -> None:
 )
 def test_what_is_no_server_of_mlflow_is_said(site: Site, answer: Any) -> None:
     site.answer = lambda path, sent: answer
-    with pytest.raises(RequestError, match="does not answer as a tracking server|same page"):
+    with pytest.raises(RequestError, match=r"does not answer as a tracking server|same page"):
         read_server(site.address, Wanted(), {})
 
 

@@ -145,19 +145,36 @@ def test_histories_become_curves_where_steps_are_named(
     assert asked == {None, "id-brisk-sun-1", "id-old-sea-2"}
 
 
-def test_a_long_history_is_read_in_pages_of_steps_that_leave_nothing_out(
-    server: Site, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gap", [0, 5000])
+def test_a_long_history_is_read_in_pages_that_leave_nothing_out(
+    server: Site, monkeypatch: pytest.MonkeyPatch, gap: int
 ) -> None:
     monkeypatch.setattr(wandb, "POINTS", 100)
+    monkeypatch.setattr(wandb, "MANY", 300)
     losses = [1000.0 - i for i in range(950)]
-    server.answer = Server([run("long", 0.1, losses, every=2)])
+    long = run("long", 0.1, losses, every=2)
+    for row in long["rows"][1000:]:  # logged unevenly
+        row["_step"] += gap
+    steps = [row["_step"] for row in long["rows"] if "val/loss" in row]
+    server.answer = Server([long])
     (found,) = read(server, "val/loss", step="_step").runs
-    steps, values = found.series["val/loss"].curve()
-    assert steps.tolist() == [2 * i for i in range(950)] and values.tolist() == losses
-    server.asked.clear()
-    server.answer = Server([run("short", 0.1, [3.0] * 99)])
-    read(server, "val/loss", step="_step")
-    assert len(server.asked) == 2  # one for the runs, one for the history
+    own, values = found.series["val/loss"].curve()
+    assert own.tolist() == steps and values.tolist() == losses
+
+
+@pytest.mark.parametrize(("points", "counted", "asked"), [(99, False, 1), (250, True, 1)])
+def test_a_history_that_fits_in_one_answer_is_asked_for_once(
+    server: Site, monkeypatch: pytest.MonkeyPatch, points: int, counted: bool, asked: int
+) -> None:
+    monkeypatch.setattr(wandb, "POINTS", 100)
+    one = run("one", 0.1, [3.0] * points)
+    if counted:
+        types = [{"type": "number", "count": points}]
+        one["historyKeys"]["keys"]["val/loss"] = {"typeCounts": types}
+    server.answer = Server([one])
+    (found,) = read(server, "val/loss", step="_step").runs
+    assert found.series["val/loss"].seen == points
+    assert len(server.asked) == 1 + asked  # one for the runs
 
 
 def test_the_runs_of_a_sweep_alone_and_pages_of_the_site_are_understood(
