@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sweeper.errors import RequestError
 from sweeper.store.store import Store
 
 
-def result(lr: float, iteration: int, loss: float) -> dict[str, Any]:
+def result(lr: float, iteration: int, loss: float, width: int = 64) -> dict[str, Any]:
     return {
         "loss": loss,
         "nested": {"acc": 0.5},
@@ -26,15 +27,24 @@ def result(lr: float, iteration: int, loss: float) -> dict[str, Any]:
         "date": "2026-11-30_11-34-45",
         "time_total_s": 0.25 * iteration,
         "pid": 8086,
-        "config": {"lr": lr, "model": {"width": 64}, "seed": 0},
+        "config": {"lr": lr, "model": {"width": width}, "seed": 0},
     }
 
 
-def trial(experiment: Path, lr: float, losses: list[float], *, table: bool = False) -> Path:
-    folder = experiment / f"train_05c86_lr={lr}_2026-11-30_11-34-39"
+def trial(
+    experiment: Path,
+    lr: float,
+    losses: list[float],
+    *,
+    table: bool = False,
+    width: int = 64,
+    name: str | None = None,
+) -> Path:
+    """Writes the folder of a trial, its results as lines of JSON or as a table."""
+    folder = experiment / (name or f"train_05c86_lr={lr}_2026-11-30_11-34-39")
     folder.mkdir(parents=True)
-    rows = [result(lr, number, loss) for number, loss in enumerate(losses, start=1)]
-    config = {"lr": lr, "model": {"width": 64}, "seed": 0}
+    rows = [result(lr, number, loss, width) for number, loss in enumerate(losses, start=1)]
+    config = {"lr": lr, "model": {"width": width}, "seed": 0}
     (folder / "params.json").write_text(json.dumps(config, indent=2))
     if table:
         (folder / "result.json").touch()
@@ -50,12 +60,18 @@ def trial(experiment: Path, lr: float, losses: list[float], *, table: bool = Fal
 
 
 def states(experiment: Path, **of: str) -> Path:
-    """Writes the state of an experiment, as Ray nests it: JSON in JSON."""
+    """Writes the state of an experiment, as Ray nests it: JSON in JSON.
+
+    Args:
+        experiment: its folder.
+        of: states by parts of the trials' names, their dots written as ``_``; of the others
+            ``TERMINATED``.
+    """
     data = []
     for folder in sorted(p for p in experiment.iterdir() if p.is_dir()):
-        lr = folder.name.partition("lr=")[2].partition("_")[0]
-        status = of.get(f"lr{lr.replace('.', '_')}", "TERMINATED")
-        told = {"trial_id": lr, "status": status, "relative_logdir": folder.name}
+        plain = re.sub(r"[.=]", "_", folder.name)
+        status = next((state for part, state in of.items() if part in plain), "TERMINATED")
+        told = {"trial_id": "x", "status": status, "relative_logdir": folder.name}
         data.append([json.dumps(told), json.dumps({"num_failures": 0})])
     path = experiment / "experiment_state-2026-11-30_11-34-39.json"
     path.write_text(json.dumps({"trial_data": data, "runner_data": {}, "stats": {}}))
@@ -71,7 +87,7 @@ def experiment(tmp_path: Path) -> Path:
     trial(folder, 0.4, [3.0, 9.0, math.nan])
     trial(folder, 0.8, [3.0])
     trial(folder, 1.6, [])
-    states(folder, lr0_4="ERROR", lr0_8="ERROR", lr1_6="RUNNING")
+    states(folder, lr_0_4="ERROR", lr_0_8="ERROR", lr_1_6="RUNNING")
     return folder
 
 
