@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Wanted:
     outcome: str | None = None
     experiments: tuple[str, ...] = ()
     history: Path | None = None
+    _told: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def follows(self, column: str) -> bool:
         """Returns whether the values of a metric on the way may be needed."""
@@ -42,8 +43,10 @@ class Wanted:
 
     def asks(self, column: str) -> bool:
         """Returns whether a column may be one of those that were asked for."""
-        ends = (column.removesuffix(name) for name in self.names if column.endswith(name))
-        return any(not end or end[-1] in "./" for end in ends)
+        if column not in self._told:  # of every value of a metric it is asked again
+            ends = (column.removesuffix(name) for name in self.names if column.endswith(name))
+            self._told[column] = any(not end or end[-1] in "./" for end in ends)
+        return self._told[column]
 
 
 @dataclass(frozen=True, kw_only=True)

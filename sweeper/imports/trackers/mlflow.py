@@ -78,6 +78,10 @@ class Collection:
             value = math.copysign(math.inf, value)
         run.log(column, step, value, follow=self.follows(key))
 
+    def asks(self, key: str) -> bool:
+        """Returns whether a metric may be one of those that were asked for."""
+        return self._wanted.asks(f"metrics.{key}")
+
     def follows(self, key: str) -> bool:
         """Returns whether all values of a metric are needed."""
         return self._wanted.follows(f"metrics.{key}")
@@ -156,7 +160,7 @@ def _read_run(collection: Collection, experiment: str, folder: Path, limits: Lim
                 collection.describe(run, kind, key, path.read_text("utf-8").strip("\r\n"))
     for key, path in _files(folder / "metrics"):
         require_bounded(path, limits)
-        for step, value in _metric_lines(path, whole=collection.follows(key)):
+        for step, value in _metric_lines(path, whole=collection.asks(key)):
             collection.log(run, key, step, value)
 
 
@@ -181,18 +185,17 @@ def _metric_lines(path: Path, *, whole: bool) -> Iterator[tuple[int, float]]:
             yield _metric(path, raw, number)
 
 
-TAIL_BYTES = 1 << 16
+TAIL_BYTES = 1 << 13
 """How much of a metric is read from its end where only its last value is needed."""
 
 
 def _metric(path: Path, raw: bytes, number: int) -> tuple[int, float]:
     """A line of a metric: time, value and step, which old ones lack, and maybe two words on its
     data."""
-    parts = raw.decode("utf-8", "replace").split()
+    parts = raw.split()
     try:
-        if not raw.endswith(b"\n") or len(parts) not in (2, 3, 5):
+        if raw[-1:] != b"\n" or len(parts) not in (2, 3, 5) or not parts[0].isdigit():
             raise ValueError
-        int(parts[0])
         return int(parts[2]) if len(parts) > 2 else 0, float(parts[1])
     except ValueError:
         where = f"line {number}" if number > 0 else "a line near its end"

@@ -87,14 +87,14 @@ class Run:
     Attributes:
         name: how messages call it.
         said: its settings, and what else is known of it, as text by column.
-        last: the last value of each metric, as text by column.
+        last: the last value of each metric by column.
         series: the metrics that were asked for, over the steps, by column.
         length: the last step of any metric, None if not known.
     """
 
     name: str
     said: dict[str, str | Clash]
-    last: dict[str, str] = field(default_factory=dict)
+    last: dict[str, str | float] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
     length: int | None = None
     _tops: dict[str, int] = field(default_factory=dict, repr=False)
@@ -114,7 +114,7 @@ class Run:
             self.series[column].add(step, value)
         if step >= self._tops.get(column, step):
             self._tops[column] = step
-            self.last[column] = repr(value)
+            self.last[column] = value
             self.length = step if self.length is None else max(step, self.length)
 
 
@@ -192,7 +192,8 @@ def _is_empty(run: Run, objective: str, settings: Sequence[str]) -> bool:
     """Whether a run has no result, and not all settings by which it could be missed: it crashed
     at once, or only holds others."""
     known = run.last | run.said
-    return not known.get(objective) and any(not known.get(name) for name in settings if name)
+    asked = [name for name in settings if name]
+    return known.get(objective, "") == "" and any(known.get(name, "") == "" for name in asked)
 
 
 def _left_out(empty: Sequence[Run]) -> Iterator[str]:
@@ -211,7 +212,7 @@ def _judged(run: Run, column: str | None, objective: str) -> Run:
     if column is None or not _failed(run, column):
         return run
     try:
-        last = float(str(run.last.get(objective) or run.said.get(objective) or 0))
+        last = float(str(run.last.get(objective, run.said.get(objective, 0))))
     except ValueError:
         return run
     return run if math.isfinite(last) else replace(run, said=run.said | {column: "diverged"})
@@ -322,7 +323,7 @@ class _Table:
         if isinstance(value, Clash):
             number = self._found.runs.index(run) + 1
             raise value.refusal(self._found.path, number, name)
-        return value
+        return value if isinstance(value, str) else repr(value)
 
 
 def _at(series: Series, steps: Codes) -> tuple[Floats, NDArray[np.bool_]]:

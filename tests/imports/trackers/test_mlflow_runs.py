@@ -207,7 +207,7 @@ def test_of_a_long_metric_that_is_not_asked_for_only_the_end_is_read(folder: Pat
     path = folder / "1/a/metrics/other"
     path.write_text("broken\n" + "".join(f"{n} {n}.5 {n}\n" for n in range(20_000)))
     run, _ = read(folder).runs
-    assert run.last["metrics.other"] == "19999.5"
+    assert run.last["metrics.other"] == 19999.5
     with path.open("a") as file:
         file.write("x\n")
     with pytest.raises(RequestError, match=r"other: a line near its end, 'x', is not TIME"):
@@ -271,7 +271,7 @@ def test_all_pages_of_a_server_are_read(site: Site) -> None:
     assert [run.said["params.lr"] for run in found.runs] == ["0.1", "0.2"] * 3
     steps, values = found.runs[0].series["metrics.val/loss"].curve()
     assert steps.tolist() == [0, 1, 2] and math.isnan(values[2])
-    assert found.runs[0].last["metrics.b"] == "0.0"
+    assert found.runs[0].last["metrics.b"] == 0.0
     assert not any("Authorization" in headers for headers in site.headers)
 
 

@@ -110,7 +110,7 @@ def test_a_step_that_was_logged_again_counts_by_its_later_value_wherever_it_stan
     run = Run(name="a", said={"lr": "1"})
     for step, value in ((1, 9.0), (2, 8.0), (3, 7.0), (2, 5.0), (3, 4.0), (1, 6.0)):
         run.log("loss", step, value, follow=True)
-    assert run.last["loss"] == "4.0" and run.length == 3
+    assert run.last["loss"] == 4.0 and run.length == 3
     assert rows(sheet(run, step="step"), "step", "loss") == [(1, 6.0), (2, 5.0), (3, 4.0)]
 
 

@@ -116,12 +116,12 @@ def test_parts_of_a_run_are_one_run(tmp_path: Path) -> None:
         write(tmp_path / f"torch/{lr}/1700.5", {"hparam/loss": [lr]}, {"lr": lr}, end=1)
     keras, torch = read(tmp_path / "keras").runs, read(tmp_path / "torch").runs
     assert [run.name for run in keras] == ["0.25", "0.5"]
-    assert keras[0].last == {"train/epoch_loss": "3.0", "validation/epoch_loss": "0.25"}
+    assert keras[0].last == {"train/epoch_loss": 3.0, "validation/epoch_loss": 0.25}
     assert [(run.name, run.said["config.lr"]) for run in torch] == [
         ("0.25", "0.25"),
         ("0.5", "0.5"),
     ]
-    assert torch[0].last == {"loss": "0.25", "loss_train/loss": "9.0", "hparam/loss": "0.25"}
+    assert torch[0].last == {"loss": 0.25, "loss_train/loss": 9.0, "hparam/loss": 0.25}
 
 
 def test_a_folder_around_runs_is_none(tmp_path: Path) -> None:
