@@ -112,6 +112,23 @@ def _encoding_words(byte: int | None) -> str:
     return f"is not UTF-8 text{place}; save it as UTF-8"
 
 
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yields each folder below one, and itself, with the names of the folders and files in it, in
+    their order. Hidden folders are left out, and those that are taken from the list.
+
+    Raises:
+        RequestError: a folder cannot be looked into.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    with reading(folder):
+        for place, folders, files in os.walk(folder, onerror=fail):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield Path(place), folders, sorted(files)
+
+
 def stream(path: Path) -> Any:
     """The bytes of a file, decompressed if its name says that it is compressed."""
     import pyarrow

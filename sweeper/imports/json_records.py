@@ -121,7 +121,8 @@ def records_of_folder(folder: Path, limits: Limits) -> Iterator[Record]:
     if not runs:
         raise refusal(
             folder,
-            "is a folder without .json files of runs; name the file that holds the table",
+            "is a folder without runs: no .json files, nor tables (.csv, .parquet), nor what "
+            "MLflow, TensorBoard or Ray Tune write; name the file that holds the table",
         )
     for run, files in runs.items():
         records = [list(records_of(file, limits)) for file in files]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper.imports.bounds import Limits, piece, reading, refusal, require_bounded
+from sweeper.imports.bounds import Limits, piece, reading, refusal, require_bounded, walk
 from sweeper.imports.cells import as_cell, is_number
 from sweeper.imports.json_records import Clash, record_of, records_of
 from sweeper.imports.sheet import Wanted
@@ -37,12 +36,10 @@ def is_folder(folder: Path) -> bool:
 
 def _trials(folder: Path) -> Iterator[Path]:
     """Yields the folders of trials, which hold no others."""
-    with reading(folder):
-        for place, folders, files in os.walk(folder):
-            folders.sort()
-            if _is_trial(Path(place), files):
-                folders.clear()
-                yield Path(place)
+    for place, folders, files in walk(folder):
+        if _is_trial(place, files):
+            folders.clear()
+            yield place
 
 
 def _is_trial(place: Path, files: list[str]) -> bool:

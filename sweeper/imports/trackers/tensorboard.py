@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeper.imports.bounds import Limits, reading, refusal, require_bounded
+from sweeper.imports.bounds import Limits, reading, refusal, require_bounded, walk
 from sweeper.imports.sheet import Wanted
 from sweeper.imports.trackers.runs import Run, Tracked
 from sweeper.imports.trackers.settings import settings_beside
@@ -29,19 +28,17 @@ _PARTS = frozenset(
 
 def event_files(folder: Path) -> dict[Path, list[Path]]:
     """Returns the event files below a folder, by the folder that each lies in."""
-    found: dict[Path, list[Path]] = {}
-    with reading(folder):
-        for place, folders, files in os.walk(folder):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            own = sorted(Path(place, file) for file in files if _FILE in file)
-            if own:
-                found[Path(place)] = own
+    found = {}
+    for place, _, files in walk(folder):
+        own = [place / file for file in files if _FILE in file]
+        if own:
+            found[place] = own
     return found
 
 
 def is_folder(folder: Path) -> bool:
     """Returns whether there are event files below a folder."""
-    return any(_FILE in file for _, _, files in os.walk(folder) for file in files)
+    return any(_FILE in file for _, _, files in walk(folder) for file in files)
 
 
 def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,10 @@ TIMEOUT_SECONDS = 60.0
 
 ANSWER_BYTES = 200_000_000
 """Most of one answer."""
+
+
+_SPEAKER = re.compile(r"^HTTPS?Connection\(.*?\): ")
+"""Which of urllib3's objects says something."""
 
 
 class Site:
@@ -154,5 +159,5 @@ def _why(fault: BaseException) -> str:
         if inner is None:
             break
         cause = inner
-    text = str(cause).partition(": ")[2] if "object at 0x" in str(cause) else str(cause)
-    return redacted(" ".join(text.split()) or type(cause).__name__)
+    text = _SPEAKER.sub("", " ".join(str(cause).split()))
+    return redacted(text or type(cause).__name__)
