@@ -142,7 +142,7 @@ def sheet_of_runs(found: Tracked, wanted: Wanted, limits: Limits) -> Sheet:
     the objective was logged, and the other metrics as they were last known there.
 
     Of a run that failed or has not ended there is one row. A run that failed with an objective
-    that is not finite diverged.
+    that is not finite diverged, and so did one that says so under ``outcome``.
 
     Raises:
         RequestError: there are no runs, or too many.
@@ -214,8 +214,13 @@ def _judged(run: Run, column: str | None, objective: str) -> Run:
     try:
         last = float(str(run.last.get(objective, run.said.get(objective, 0))))
     except ValueError:
-        return run
-    return run if math.isfinite(last) else replace(run, said=run.said | {column: "diverged"})
+        last = 0.0
+    told = any(run.said.get(name) == "diverged" for name in _TOLD)
+    return replace(run, said=run.said | {column: "diverged"}) if told or not math.isfinite(last) else run
+
+
+_TOLD = ("tags.outcome", "params.outcome", "config.outcome")
+"""Where ``sweeper export`` writes that a run diverged, which others may do too."""
 
 
 def _failed(run: Run, column: str) -> bool:

@@ -68,10 +68,12 @@ def test_of_a_run_without_a_result_one_row_is_left_and_of_a_diverged_one_the_cur
         logged("a", [3.0, 2.0], lr="0.1", state="crashed"),
         logged("b", [3.0, 2.0], lr="0.2", state="running"),
         logged("c", [3.0, math.nan], lr="0.4", state="crashed"),
+        logged("d", [3.0], lr="0.8", state="crashed", **{"config.outcome": "diverged"}),
         step="step",
     )
     states = [(state, step) for state, step, _ in rows(found, "state", "step", "loss")]
-    assert states == [("crashed", 20), ("running", 20), ("diverged", 10), ("diverged", 20)]
+    diverged = [("diverged", step) for step in (10, 20, 10)]
+    assert states == [("crashed", 20), ("running", 20), *diverged]
     own = sheet(logged("a", [3.0, 2.0], lr="0.1", state="crashed"), step="step", outcome="x")
     assert len(rows(own, "step")) == 2  # somebody else says how it ended
 
