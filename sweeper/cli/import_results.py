@@ -49,9 +49,9 @@ def import_results(
         str,
         typer.Argument(
             metavar="FILE",
-            help="CSV, Parquet or JSON; a folder of runs, of MLflow, TensorBoard, Ray Tune, or "
-            "with a file or folder each; a storage of Optuna or MLflow, or its URL; "
-            "wandb://ENTITY/PROJECT.",
+            help="CSV, Parquet or JSON; a folder of runs, of MLflow, TensorBoard, Ray Tune, W&B, "
+            "or with a file or folder each; a database of Optuna or MLflow, or its URL, or that "
+            "of a server of MLflow; wandb://ENTITY/PROJECT.",
         ),
     ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],

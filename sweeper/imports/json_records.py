@@ -122,7 +122,7 @@ def records_of_folder(folder: Path, limits: Limits) -> Iterator[Record]:
         raise refusal(
             folder,
             "is a folder without runs: no .json files, nor tables (.csv, .parquet), nor what "
-            "MLflow, TensorBoard or Ray Tune write; name the file that holds the table",
+            "MLflow, TensorBoard, Ray Tune or W&B write; name the file that holds the table",
         )
     for run, files in runs.items():
         records = [list(records_of(file, limits)) for file in files]

@@ -7,12 +7,12 @@ from pathlib import Path
 from sweeper.errors import RequestError
 from sweeper.imports.bounds import Limits, refusal
 from sweeper.imports.sheet import Sheet, Wanted
-from sweeper.imports.trackers import histories, mlflow, ray_tune, tensorboard
+from sweeper.imports.trackers import histories, mlflow, ray_tune, tensorboard, wandb_files
 from sweeper.imports.trackers.mlflow_server import read_server
 from sweeper.imports.trackers.runs import Tracked
 from sweeper.imports.trackers.wandb import address_of, read_project
 
-_FOLDERS = (mlflow, ray_tune, tensorboard, histories)
+_FOLDERS = (mlflow, ray_tune, wandb_files, tensorboard, histories)
 """Those that keep runs in a folder. Ray Tune writes event files too, and TensorBoard's runs may
 have tables beside them, so the first that knows a folder reads it."""
 

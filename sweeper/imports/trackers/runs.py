@@ -216,7 +216,11 @@ def _judged(run: Run, column: str | None, objective: str) -> Run:
     except ValueError:
         last = 0.0
     told = any(run.said.get(name) == "diverged" for name in _TOLD)
-    return replace(run, said=run.said | {column: "diverged"}) if told or not math.isfinite(last) else run
+    return (
+        replace(run, said=run.said | {column: "diverged"})
+        if told or not math.isfinite(last)
+        else run
+    )
 
 
 _TOLD = ("tags.outcome", "params.outcome", "config.outcome")
