@@ -22,7 +22,7 @@ from sweeper.words import listed, plural
 STEPS = ("_step", "step", "global_step", "trainer/global_step", "iteration", "epoch")
 """Names of columns of steps, in any case, where none was named."""
 
-NAMES = ("id", "run_id", "run id", "name", "run_name", "run name", "run")
+NAMES = ("id", "run_id", "run id", "name", "run_name", "run name", "run", "key")
 """Names of columns that tell runs, in any case, the surest first."""
 
 STATES = ("state", "status")
@@ -263,6 +263,8 @@ def join(sheet: Sheet, wanted: Wanted, limits: Limits) -> Tracked:
             _add(everything, table, wanted, known)
             for run in runs:
                 run.last = everything.last | run.last
+    for run in runs:
+        run.said.pop(step, None)  # the last one, which the history knows
     if [run.length for run in runs] == before:
         raise refusal(
             path,
