@@ -4,7 +4,8 @@ of a panel; alone, or beside a table of the runs."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def read_panel(sheet: Sheet, wanted: Wanted) -> Tracked:
             if wrong is not None:
                 cell = shown(batch[pair][wrong].as_py())
                 raise refusal(
-                    Path(sheet.path), f"row {seen + wrong + 1}, column {pair}: {cell} is no number"
+                    sheet.path, f"row {seen + wrong + 1}, column {pair}: {cell} is no number"
                 )
             for place in np.flatnonzero(~empty):
                 value = float(values[place])
@@ -122,7 +123,7 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
         tables = [open_table(file, limits) for file in files if not is_settings(file)]
         for table in tables:
             step = _step_in(table.names, wanted) or step
-            _add(run, table, wanted)
+            _add(table, wanted, run)
         runs.append(run)
     state = _found(STATES, [name for run in runs for name in run.said])
     return Tracked(path=folder, runs=runs, step=step, state=state)
@@ -151,41 +152,27 @@ def _found(known: Sequence[str], names: Sequence[str]) -> str | None:
     return next((small[each] for each in known if each in small), None)
 
 
-def _add(run: Run, table: Sheet, wanted: Wanted, only: Mapping[str, Run] | None = None) -> None:
-    """Adds the history in a table to its run.
-
-    Args:
-        run: whose table it is.
-        table: with a row a step.
-        wanted: what is asked for.
-        only: the runs by what the column says that tells them, of a table of several.
-    """
+def _add(table: Sheet, wanted: Wanted, run: Run) -> None:
+    """Adds the history in a table to the run whose table it is."""
     step = _step_in(table.names, wanted)
-    told = _found(NAMES, table.names) if only is not None else None
-    asked = [n for n in table.names if n not in (step, told) and wanted.asks(n)]
+    asked = [name for name in table.names if name != step and wanted.asks(name)]
     for name in table.names:
-        if name not in (step, told):
+        if name != step:
             run.last.setdefault(name, "")
     seen = 0
-    for batch in table.batches([each for each in (step, told, *asked) if each is not None]):
+    for batch in table.batches([*([] if step is None else [step]), *asked]):
         count = len(next(iter(batch.values()), ()))
-        steps = (
-            np.arange(seen, seen + count)
-            if step is None
-            else _steps(table, batch[step], step, seen)
-        )
-        owners = None if told is None else [str(as_cell(x)) for x in batch[told].to_pylist()]
+        steps = np.arange(seen, seen + count)
+        if step is not None:
+            steps = _steps(table, batch[step], step, seen)
         for name in asked:
             values, empty, wrong = measured(batch[name])
             if wrong is not None:  # words, and so a setting
                 words = [str(word) for word in batch[name].to_pylist() if word not in (None, "")]
                 run.said[name] = words[-1]
                 continue
-            follow = wanted.follows(name)
             for place in np.flatnonzero(~empty):
-                owner = run if owners is None else (only or {}).get(owners[place])
-                if owner is not None:
-                    owner.log(name, int(steps[place]), float(values[place]), follow=follow)
+                run.log(name, int(steps[place]), float(values[place]), follow=wanted.follows(name))
         seen += count
 
 
@@ -203,7 +190,7 @@ def _steps(table: Sheet, array: Any, name: str, seen: int) -> Codes:
     if wrong is not None or odd.any():
         place = wrong if wrong is not None else int(np.argmax(odd))
         raise refusal(
-            Path(table.path),
+            table.path,
             f"row {seen + place + 1}, column {name}: {shown(array[place].as_py())}, where a step "
             "is a whole number; --step names another column",
         )
@@ -213,74 +200,141 @@ def _steps(table: Sheet, array: Any, name: str, seen: int) -> Codes:
 # Beside a table of the runs -------------------------------------------------------------------
 
 
+class _Owners:
+    """Runs of a table by what tells them, and which of their histories were found.
+
+    Args:
+        sheet: the table.
+    """
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        self.runs = _runs_of(sheet)
+        self._known: dict[str, tuple[str, list[Run]]] = {}
+        self._found: set[str] = set()
+        self._lost: dict[str, None] = {}
+        for key in NAMES:
+            column = _found([key], sheet.names) or ""
+            for run in self.runs:
+                name = str(run.said.get(column, ""))
+                if name:
+                    self._known.setdefault(name, (column, []))[1].append(run)
+        for name, (column, runs) in self._known.items():
+            self._known[name] = column, list({id(run): run for run in runs}.values())
+
+    def of(self, *names: str) -> Run | None:
+        """Returns the run that a history is of, going by one of its names; None if of none.
+
+        Raises:
+            RequestError: several runs are called so.
+        """
+        name = next((each for each in names if each in self._known), None)
+        if name is None:
+            self._lost[names[0]] = None
+            return None
+        column, runs = self._known[name]
+        if len(runs) > 1:
+            raise RequestError(
+                f"{self._sheet.path}: {len(runs)} runs have the {column} {shown(name)}, so that "
+                "their histories cannot be told apart; go by IDs in both"
+            )
+        self._found.add(name)
+        return runs[0]
+
+    def notes(self, path: Path) -> tuple[str, ...]:
+        """Returns a sentence on histories of no run.
+
+        Raises:
+            RequestError: there are no others.
+        """
+        some = [shown(each) for each in islice(self._lost, _SHOWN)]
+        some += ["others"] if len(self._lost) > _SHOWN else []
+        if not self._found:
+            example = shown(next(iter(self._known), ""))
+            others = f", but of {listed(some)}" if some else ""
+            raise refusal(
+                path, f"holds no history of a run of {self._sheet.path}, such as {example}{others}"
+            )
+        count = plural(len(self._lost), "history", "histories")
+        return (f"{count} of no run in the table: {listed(some)}",) if some else ()
+
+
 def join(sheet: Sheet, wanted: Wanted, limits: Limits) -> Tracked:
     """Returns the runs of a table with the histories of another file or folder.
 
     Raises:
-        RequestError: no column tells the runs, two have one name, or no history is of one of them.
+        RequestError: no column tells the runs, two of a history have one name, or no history is
+            of one of them.
     """
     assert wanted.history is not None
-    runs = _runs_of(sheet)
-    known: dict[str, Run] = {}
-    for run in runs:
-        for key in NAMES:
-            column = _found([key], sheet.names)
-            name = str(run.said.get(column or "", ""))
-            if name and known.setdefault(name, run) is not run:
-                raise RequestError(
-                    f"{sheet.path}: two runs have the {column} {shown(name)}, so that their "
-                    "histories cannot be told apart; export the column ID too"
-                )
-    path, lost = wanted.history, []
-    step = wanted.step or STEPS[0]
-    before = [run.length for run in runs]
+    path, owners = wanted.history, _Owners(sheet)
     if path.is_dir():
-        for name, files in _files(path).items():
-            owner = known.get(name) or known.get(_id_of(name))
-            if owner is None:
-                lost.append(name)
-                continue
-            for file in files:
-                table = open_table(file, limits)
-                step = _step_in(table.names, wanted) or step
-                _add(owner, table, wanted)
+        step = _join_folder(owners, path, wanted, limits)
     else:
         table = open_table(path, limits)
-        step = _step_in(table.names, wanted) or step
+        step = _step_in(table.names, wanted) or table.names[0]
         if is_panel(table.names):
             step = table.names[0]
             for found in read_panel(table, wanted).runs:
-                owner = known.get(found.name)
-                if owner is None:
-                    lost.append(found.name)
-                else:
+                owner = owners.of(found.name)
+                if owner is not None:
                     owner.last |= found.last
                     owner.series, owner.length = found.series, found.length
-        elif _found(NAMES, table.names) is None:
-            raise refusal(path, f"has no column that tells the runs: {', '.join(NAMES)}")
         else:
-            everything = Run(name="", said={})
-            _add(everything, table, wanted, known)
-            for run in runs:
-                run.last = everything.last | run.last
-    for run in runs:
+            _join_table(owners, table, step, wanted)
+    for run in owners.runs:
         run.said.pop(step, None)  # the last one, which the history knows
-    if [run.length for run in runs] == before:
-        raise refusal(
-            path,
-            f"holds no history of a run of {sheet.path}, such as {shown(next(iter(known), ''))}"
-            + (f", but of {listed(list(map(shown, lost[:_SHOWN])))}" if lost else ""),
-        )
-    note = f"{plural(len(lost), 'history', 'histories')} of no run in the table: " + listed(
-        [shown(each) for each in lost[:_SHOWN]] + (["others"] if len(lost) > _SHOWN else [])
-    )
     return Tracked(
         path=sheet.path,
-        runs=runs,
+        runs=owners.runs,
         step=step,
         state=_found(STATES, sheet.names),
-        notes=(*sheet.notes, *((note,) if lost else ())),
+        notes=owners.notes(path),
     )
+
+
+def _join_folder(owners: _Owners, folder: Path, wanted: Wanted, limits: Limits) -> str:
+    """Adds histories of a folder to their runs; returns the column of their steps."""
+    step = wanted.step or STEPS[0]
+    for name, files in _files(folder).items():
+        owner = owners.of(name, _id_of(name))
+        if owner is None:
+            continue
+        for file in files:
+            table = open_table(file, limits)
+            step = _step_in(table.names, wanted) or step
+            _add(table, wanted, owner)
+    return step
+
+
+def _join_table(owners: _Owners, table: Sheet, step: str, wanted: Wanted) -> None:
+    """Adds histories of a table of many runs to these."""
+    told = _found(NAMES, table.names)
+    if told is None:
+        raise refusal(table.path, f"has no column that tells the runs: {', '.join(NAMES)}")
+    asked = [name for name in table.names if name not in (step, told) and wanted.asks(name)]
+    for run in owners.runs:
+        for name in table.names:
+            if name not in (step, told):
+                run.last.setdefault(name, "")
+    seen = 0
+    for batch in table.batches([step, told, *asked]):
+        steps = _steps(table, batch[step], step, seen)
+        names = [str(as_cell(cell)) for cell in batch[told].to_pylist()]
+        runs = {name: owners.of(name) for name in dict.fromkeys(names)}
+        for name in asked:
+            values, empty, wrong = measured(batch[name])
+            if wrong is not None:
+                cell = shown(batch[name][wrong].as_py())
+                raise refusal(
+                    table.path, f"row {seen + wrong + 1}, column {name}: {cell} is no number"
+                )
+            for place in np.flatnonzero(~empty):
+                owner = runs[names[place]]
+                if owner is not None:
+                    value = float(values[place])
+                    owner.log(name, int(steps[place]), value, follow=wanted.follows(name))
+        seen += len(steps)
 
 
 def _id_of(name: str) -> str:

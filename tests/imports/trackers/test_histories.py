@@ -164,8 +164,18 @@ def test_histories_that_are_not_those_of_the_runs_are_refused(take: Take, tmp_pa
     with pytest.raises(RequestError, match=r"nameless\.csv: has no column that tells the runs"):
         take(nameless, "val/loss", step="_step", history=own)
     twice = runs(tmp_path / "twice.csv", Name="lr0.2-w64")
-    with pytest.raises(RequestError, match=r"two runs have the Name 'lr0\.2-w64'"):
+    with pytest.raises(RequestError, match=r"2 runs have the Name 'lr0\.2-w64'"):
         take(twice, "val/loss", step="Step", history=panel(tmp_path / "panel.csv"))
+    ids = tmp_path / "ids"
+    for lr in RATES:
+        table(ids / f"id{lr}.csv", history(lr))
+    assert take(twice, "val/loss", step="_step", history=ids).curves == 3
+    with pytest.raises(RequestError, match="no column named 'val/los'; did you mean 'val/loss'"):
+        take(table_of_runs, "val/los", step="_step", history=ids)
+    words = [{"id": f"id{lr}", "_step": 1, "val/loss": "low"} for lr in RATES]
+    wordy = table(tmp_path / "words.csv", words)
+    with pytest.raises(RequestError, match=r"row 1, column val/loss: 'low' is no number"):
+        take(table_of_runs, "val/loss", step="_step", history=wordy)
     with pytest.raises(RequestError, match="name the column of its steps with --step"):
         take(table_of_runs, "val/loss", history=own)
     with pytest.raises(RequestError, match="--history: goes with a table of runs"):
