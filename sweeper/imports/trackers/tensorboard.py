@@ -62,7 +62,7 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
         parts.append(part := _Part(place))
         for file in files:
             require_bounded(file, limits)
-            _read(file, part, wanted)
+            _read(file, part, wanted, place.relative_to(folder).as_posix())
     runs, left_out = _runs(folder, parts, limits)
     ended = any(part.ended for part in parts)
     notes = [f"left out: {plural(left_out, 'folder')} around runs, with scalars of its own"]
@@ -142,8 +142,8 @@ def _join(run: Run, part: _Part, prefix: str) -> None:
 # One file -------------------------------------------------------------------------------------
 
 
-def _read(file: Path, part: _Part, wanted: Wanted) -> None:
-    """Adds what an event file holds."""
+def _read(file: Path, part: _Part, wanted: Wanted, name: str) -> None:
+    """Adds what an event file holds to the part of some name, which may be asked for as well."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     scalars: set[str] = set()
@@ -161,7 +161,7 @@ def _read(file: Path, part: _Part, wanted: Wanted) -> None:
             elif plugin.plugin_name == "scalars" or value.HasField("simple_value"):
                 scalars.add(value.tag)
             if value.tag in scalars:  # TensorFlow names the plugin of a tag once
-                follow = wanted.follows(value.tag)
+                follow = wanted.follows(f"{name}/{value.tag}")
                 part.metrics.log(value.tag, event.step, _number(value), follow=follow)
 
 

@@ -114,6 +114,9 @@ def test_parts_of_a_run_are_one_run(tmp_path: Path) -> None:
         write(tmp_path / f"torch/{lr}", {"loss": [lr]})  # as PyTorch's add_scalars, add_hparams
         write(tmp_path / f"torch/{lr}/loss_train", {"loss": [9.0]})
         write(tmp_path / f"torch/{lr}/1700.5", {"hparam/loss": [lr]}, {"lr": lr}, end=1)
+    asked = Wanted(names=("validation/epoch_loss",), step="step")
+    (one, _) = read_folder(tmp_path / "keras", asked, Limits()).runs
+    assert list(one.series) == ["validation/epoch_loss"]
     keras, torch = read(tmp_path / "keras").runs, read(tmp_path / "torch").runs
     assert [run.name for run in keras] == ["0.25", "0.5"]
     assert keras[0].last == {"train/epoch_loss": 3.0, "validation/epoch_loss": 0.25}

@@ -232,3 +232,15 @@ def test_what_is_no_server_of_wandb_is_said(server: Site, answer: Any) -> None:
     server.answer = lambda path, sent: answer
     with pytest.raises(RequestError, match="does not answer as a server of W&B does"):
         read(server, "val/loss")
+
+
+def test_a_server_that_gives_the_same_page_again_is_no_endless_one(server: Site) -> None:
+    found = Server(RUNS)
+
+    def again(path: str, sent: dict[str, Any]) -> Any:
+        return found(path, {**sent, "variables": {**sent["variables"], "cursor": None}})
+
+    server.answer = again
+    with pytest.raises(RequestError, match="does not answer as a server of W&B does"):
+        read(server, "val/loss")
+    assert len(server.asked) == 2
