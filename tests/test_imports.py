@@ -30,7 +30,7 @@ ROOMS = {
     "rounding": {"words"},
     "analysis": {"errors", "words"},
     "exports": {"errors", "store", "words"},
-    "imports": {"errors", "trial", "outcome", "rounding", "store", "words"},
+    "imports": {"errors", "trial", "outcome", "rounding", "secrets", "store", "words"},
     "answers": {"errors", "outcome", "rounding", "words", "analysis", "store", "study", "check"},
     "report": {"errors", "outcome", "words", "study", "analysis", "answers", "store"},
     "check": {"errors", "trial", "words", "study", "store"},

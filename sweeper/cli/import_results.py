@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +49,9 @@ def import_results(
         str,
         typer.Argument(
             metavar="FILE",
-            help="CSV, Parquet, JSON, a folder of JSON runs, or a storage of Optuna (or its URL).",
+            help="CSV, Parquet or JSON; a folder of runs, of MLflow, TensorBoard, Ray Tune, W&B, "
+            "or with a file or folder each; a database of Optuna or MLflow, or its URL, or that "
+            "of a server of MLflow; wandb://ENTITY/PROJECT.",
         ),
     ],
     study: Annotated[str, typer.Option(metavar="NAME", help="Name of the study to make.")],
@@ -92,6 +95,14 @@ def import_results(
     tokens: Annotated[Names, _column("--tokens", "Tokens seen.")] = None,
     params: Annotated[Names, _column("--params", "Parameters of the model.")] = None,
     step: Annotated[Names, _column("--step", "Optimizer step, of runs with a row a step.")] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Histories of the runs of FILE: a table of them, a panel that W&B exported, or a "
+            "folder with a table a run; goes with --step.",
+        ),
+    ] = None,
     any_length: Annotated[
         bool, typer.Option("--any-length", help="Runs that stopped early are results too.")
     ] = False,
@@ -102,7 +113,7 @@ def import_results(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a study of results from elsewhere: a table, a W&B export, published numbers."""
+    """Make a study of results from elsewhere: a table, runs of a tracker, published numbers."""
     from sweeper import imports
     from sweeper.store import Store
 
@@ -132,6 +143,7 @@ def import_results(
         low=low,
         high=high,
         in_names=_pattern(name_pattern, name_column),
+        history=history,
     )
     with Store.open(store, create=True) as opened:
         done = imports.import_results(opened, request)
@@ -202,7 +214,7 @@ def _sentences(done: Imported, request: ImportRequest) -> list[str]:
     beside = "without a result beside repeats that have one"
     beside = beside if request.repeats else "superseded by a row of the same run"
     parts += [f"{done.set_aside} {beside}"] if done.set_aside else []
-    parts += [f"{done.curves} curves written"] if done.curves else []
+    parts += [f"{plural(done.curves, 'curve')} written"] if done.curves else []
     said.append("; ".join(parts))
     named = () if request.in_names is None else request.in_names.names
     if named:

@@ -63,7 +63,7 @@ def require_bounded(path: Path, limits: Limits) -> None:
         )
 
 
-def require_columns(path: Path, count: int, limits: Limits) -> None:
+def require_columns(path: Path | str, count: int, limits: Limits) -> None:
     """Refuses a table of so many columns if that is too many."""
     if count > limits.columns:
         raise refusal(
@@ -71,7 +71,7 @@ def require_columns(path: Path, count: int, limits: Limits) -> None:
         )
 
 
-def require_rows(path: Path, count: int, limits: Limits) -> None:
+def require_rows(path: Path | str, count: int, limits: Limits) -> None:
     """Refuses a table of so many rows, or values in one column, if that is too many."""
     if count > limits.rows:
         raise refusal(
@@ -81,8 +81,8 @@ def require_rows(path: Path, count: int, limits: Limits) -> None:
         )
 
 
-def refusal(path: Path, why: str) -> RequestError:
-    """Returns the error about a file."""
+def refusal(path: Path | str, why: str) -> RequestError:
+    """Returns the error about a file, or another place."""
     return RequestError(f"{path}: {why}")
 
 
@@ -110,6 +110,23 @@ def reading(path: Path) -> Iterator[list[str]]:
 def _encoding_words(byte: int | None) -> str:
     place = "" if byte is None else f" (byte {byte})"
     return f"is not UTF-8 text{place}; save it as UTF-8"
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yields each folder below one, and itself, with the names of the folders and files in it, in
+    their order. Hidden folders are left out, and those that are taken from the list.
+
+    Raises:
+        RequestError: a folder cannot be looked into.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    with reading(folder):
+        for place, folders, files in os.walk(folder, onerror=fail):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield Path(place), folders, sorted(files)
 
 
 def stream(path: Path) -> Any:

@@ -31,8 +31,8 @@ STATES: dict[str, tuple[str, ...]] = {
     "diverged": ("diverged", "nan", "inf"),
     "failed": (
         *("failed", "fail", "failure", "crashed", "error", "errored", "killed", "preempted"),
-        *("stopped", "pruned", "cancelled", "canceled", "aborted", "interrupted", "timeout"),
-        *("timedout", "oom", "outofmemory"),
+        *("stopped", "pruned", "dominated", "cancelled", "canceled", "aborted", "interrupted"),
+        *("timeout", "timedout", "oom", "outofmemory"),
     ),
     "missing": (
         *("missing", "running", "pending", "queued", "scheduled", "waiting", "paused"),

@@ -1,15 +1,13 @@
-"""A file of results as batches of columns: CSV, Parquet, JSON, a folder of JSON runs, or a
-storage of Optuna."""
+"""A table in a file as batches of columns: CSV, Parquet, JSON, or a folder of JSON runs."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ from sweeper.imports.bounds import (
     require_rows,
     stream,
 )
-from sweeper.imports.json_records import Clash, Record, records_of, records_of_folder, runs_of
-from sweeper.imports.optuna import JOURNAL, SQLITE, read_storage
+from sweeper.imports.json_records import Clash, Record, records_of, records_of_folder
+from sweeper.imports.sheet import Batch, Sheet
 from sweeper.words import quantity
 
 HEAD_BYTES = 1 << 20
@@ -36,63 +34,22 @@ BLOCK_BYTES = 1 << 23
 BATCH_ROWS = 1 << 17
 """Rows of a batch of the other formats."""
 
-
 _DELIMITERS = (",", ";", "\t")
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-Batch = Mapping[str, Any]
-"""pyarrow arrays of one length by column name; the cells of text formats are strings."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A file as a table of named columns.
-
-    Attributes:
-        path: the file, or the folder.
-        names: its columns in their order; nested fields joined by dots.
-        batches: reads some columns, in batches of rows, from the first row on.
-        goals: which ends of the objective those who made the file were after, min or max, where
-            it says so.
-        sha256: of the rows, where they are in no file.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    batches: Callable[[Sequence[str]], Iterator[Batch]]
-    goals: frozenset[str] = frozenset()
-    sha256: str | None = None
-
-    def digest(self) -> str:
-        """Returns the SHA-256 of the file's bytes, 64 hex digits; of a folder that of the names
-        and digests of its files, of a database that of its rows."""
-        if self.sha256 is not None:
-            return self.sha256
-        if self.path.is_dir():
-            whole = hashlib.sha256()
-            for path in (file for files in runs_of(self.path).values() for file in files):
-                name = path.relative_to(self.path).as_posix()
-                whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-            return whole.hexdigest()
-        with self.path.open("rb") as source:
-            return hashlib.file_digest(source, "sha256").hexdigest()
-
-
-def open_sheet(path: Path | str, limits: Limits = LIMITS) -> Sheet:
+def open_table(path: Path, limits: Limits = LIMITS) -> Sheet:
     """Returns a file as a sheet; its format is told by its content, not by its name.
 
-    Files compressed with gzip, bzip2 or zstd are read as they are, going by their names. Text is
-    the URL of a database that Optuna keeps its studies in.
+    Files compressed with gzip, bzip2 or zstd are read as they are, going by their names.
 
     Raises:
         RequestError: the file is missing, empty, unreadable, in no known format or too large; it
             is a pipe or device; the folder holds no runs.
     """
-    if isinstance(path, str):
-        return _storage(path, limits)
     if not path.is_dir():
         require_bounded(path, limits)
-    sheet = _sheet_of(path, limits)
+    sheet = _table_of(path, limits)
     require_columns(path, len(sheet.names), limits)
 
     def batches(wanted: Sequence[str]) -> Iterator[Batch]:
@@ -105,21 +62,20 @@ def open_sheet(path: Path | str, limits: Limits = LIMITS) -> Sheet:
     return replace(sheet, batches=batches)
 
 
-def _sheet_of(path: Path, limits: Limits) -> Sheet:
+def _table_of(path: Path, limits: Limits) -> Sheet:
     if path.is_dir():
-        return _of_records(path, limits, lambda: records_of_folder(path, limits))
+        return sheet_of_records(path, limits, lambda: records_of_folder(path, limits))
     head = _head(path)
-    if head.startswith((SQLITE, JOURNAL)):
-        return _storage(path, limits)
     if head.startswith(b"PAR1"):
         return _parquet(path, limits)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        return _of_records(path, limits, lambda: records_of(path, limits))
+        return sheet_of_records(path, limits, lambda: records_of(path, limits))
     encoding = _ENCODINGS.get(head[:2], "utf-8")
     if encoding == "utf-8" and b"\0" in head:
         raise refusal(
             path,
-            "is none of CSV, Parquet and JSON, nor a storage of Optuna; export it as one of these",
+            "is none of CSV, Parquet and JSON, nor a storage of Optuna or MLflow; export it as "
+            "one of these",
         )
     return _csv(path, head, encoding)
 
@@ -280,18 +236,9 @@ def _leaves(table: Any) -> Any:
 # JSON -----------------------------------------------------------------------------------------
 
 
-def _storage(place: Path | str, limits: Limits) -> Sheet:
-    """A storage of Optuna, a row a trial."""
-    found = read_storage(place)
-    path = place if isinstance(place, Path) else Path(found.shown)
-    if not found.records:
-        raise refusal(path, "holds no trials")
-    sheet = _of_records(path, limits, lambda: iter(found.records))
-    rows = hashlib.sha256(repr(found.records).encode()).hexdigest()
-    return replace(sheet, goals=found.goals, sha256=rows if isinstance(place, str) else None)
-
-
-def _of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]) -> Sheet:
+def sheet_of_records(path: Path, limits: Limits, read: Callable[[], Iterator[Record]]) -> Sheet:
+    """Returns records as a sheet, which reads them once for the names of their columns, and once
+    for each look at some of these."""
     names: dict[str, None] = {}
     for count, record in enumerate(read(), start=1):
         names.update(dict.fromkeys(record))

@@ -12,8 +12,10 @@ import numpy as np
 from sweeper.errors import RequestError, shown
 from sweeper.imports.cells import Floats, Plain, coded, state
 from sweeper.imports.duplicates import Deduplicated, deduplicated, numbered_repeats
-from sweeper.imports.files import Sheet, open_sheet, release_batches
+from sweeper.imports.files import release_batches
 from sweeper.imports.request import ImportRequest, found_columns, notes_on_logged
+from sweeper.imports.sheet import Sheet, Wanted
+from sweeper.imports.sources import open_sheet
 from sweeper.imports.study import ImportedStudy
 from sweeper.imports.table import COMPLETED, MISSING, Reader, Rows, first_rows
 from sweeper.store import Changes, Store
@@ -69,7 +71,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
             would be hidden and ``request.replace`` is not set. Nothing is written then.
         StoreError: the store cannot be written.
     """
-    sheet = open_sheet(request.file)
+    sheet = open_sheet(request.file, wanted=_wanted(request))
     request = replace(request, file=sheet.path)  # without a password, for messages
     if sheet.goals and request.goal not in sheet.goals:
         other = "more" if request.goal == "min" else "less"
@@ -84,15 +86,14 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     if in_names is not None:
         names = in_names.column_of(sheet.names)
         columns |= dict.fromkeys(in_names.names, names)
-    reader = Reader(request, columns, names)
+    reader = Reader(request, columns, names, sheet.place)
     for batch in sheet.batches(list(dict.fromkeys(columns.values()))):
         reader.add(batch)
     release_batches()
     sorted_rows, cells = _one_row_each(sheet, reader, request)
     rows, short = _without_short_runs(sorted_rows.rows, cells, request)
-    name = sheet.path.name or sheet.path.resolve().name
-    source = {"source": name, "sha256": sheet.digest()}
-    imported = ImportedStudy(request, cells, rows, source)
+    source = {"source": sheet.name, "sha256": sheet.digest()}
+    imported = ImportedStudy(request, cells, rows, source, sheet.run_of)
     curves = imported.write_curves(store)
     changes = store.save_imported(
         imported.record(), imported.members(), imported.outcomes(), replace=request.replace
@@ -100,7 +101,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
     counts = imported.counts()
     return Imported(
         study=request.study,
-        file=name,
+        file=sheet.name,
         sha256=source["sha256"],
         rows=reader.seen,
         used=len(rows.row),
@@ -113,7 +114,7 @@ def import_results(store: Store, request: ImportRequest) -> Imported:
         curves=curves,
         left_out=reader.left_out,
         notes=(
-            *(*found, *reader.notes(), *_short_words(rows, short, request)),
+            *(*sheet.notes, *found, *reader.notes(), *_short_words(sheet, rows, short, request)),
             *_not_run(counts["missing"] - len(short), request),
         ),
     )
@@ -169,12 +170,15 @@ def _lengthwise(request: ImportRequest) -> list[int | None]:
     return [request.settings.index(name) for name in names] or [None]
 
 
-def _short_words(rows: Rows, short: Mapping[int, float], request: ImportRequest) -> list[str]:
+def _short_words(
+    sheet: Sheet, rows: Rows, short: Mapping[int, float], request: ImportRequest
+) -> list[str]:
     if not short:
         return []
     unit, lengths = "tokens" if request.tokens else "steps", _lengths(rows)
     some = [
-        f"row {rows.row[place]} with {setting(float(lengths[place]))} of {setting(full)}"
+        f"{sheet.place(int(rows.row[place]))} with {setting(float(lengths[place]))} of "
+        f"{setting(full)}"
         for place, full in sorted(short.items(), key=lambda item: rows.row[item[0]])[:NAMED]
     ]
     more = f", and {len(short) - NAMED} more" if len(short) > NAMED else ""
@@ -230,6 +234,21 @@ def _in_columns(sheet: Sheet, request: ImportRequest) -> list[str]:
     return [name for name in asked if name not in in_names]
 
 
+def _wanted(request: ImportRequest) -> Wanted:
+    objective = None if request.holds_optima else request.objective
+    places = [text for name, text in request.where if name == "experiment"]
+    named = () if request.in_names is None else request.in_names.names
+    return Wanted(
+        names=tuple(_asked(request)),
+        settings=tuple(name for name in request.settings if name not in named),
+        objective=objective,
+        step=request.step,
+        outcome=request.outcome,
+        experiments=tuple(places),
+        history=request.history,
+    )
+
+
 def _asked(request: ImportRequest) -> list[str]:
     seed = [request.seed] if request.seed else []
     wheres = (name for name, _ in request.where)
@@ -253,8 +272,11 @@ def _one_row_each(
     apart = [name for name in apart if name not in near]
     for name in near:  # a rounding apart, and taken for one value
         same += f" ({name} {shown(pair[0][name])} and {shown(pair[1][name])} are a rounding apart)"
+    where = f"rows {first} and {second}"
+    if sheet.run_of is not None:
+        where = f"runs {sheet.run_of(first)} and {sheet.run_of(second)}"
     raise RequestError(
-        f"{sheet.path}: rows {first} and {second} agree in {same} and have different results"
+        f"{sheet.path}: {where} agree in {same} and have different results"
         f"{others}; they differ in {', '.join(apart)}; name what tells them apart: --seed COLUMN, "
         "--step COLUMN, --variant or --fixed COLUMN, or choose rows with --where COLUMN=VALUE; "
         "--repeats takes them for runs that only their seeds tell apart"

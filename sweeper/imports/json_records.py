@@ -121,7 +121,8 @@ def records_of_folder(folder: Path, limits: Limits) -> Iterator[Record]:
     if not runs:
         raise refusal(
             folder,
-            "is a folder without .json files of runs; name the file that holds the table",
+            "is a folder without runs: no .json files, nor tables (.csv, .parquet), nor what "
+            "MLflow, TensorBoard, Ray Tune or W&B write; name the file that holds the table",
         )
     for run, files in runs.items():
         records = [list(records_of(file, limits)) for file in files]
@@ -158,7 +159,7 @@ class Clash:
     one: Any
     other: Any
 
-    def refusal(self, path: Path, number: int, name: str) -> RequestError:
+    def refusal(self, path: Path | str, number: int, name: str) -> RequestError:
         """Returns what to say where the name is asked for."""
         return refusal(
             path,

@@ -23,8 +23,6 @@ SQLITE = b"SQLite format 3\0"
 JOURNAL = b'{"op_code":'
 """How the files begin in which Optuna keeps studies."""
 
-_LOCAL = re.compile(r"sqlite(\+\w+)?:///")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
@@ -41,13 +39,6 @@ class Storage:
     shown: str
     records: list[Record]
     goals: frozenset[str]
-
-
-def place_of(text: str) -> Path | str:
-    """Returns the file that is meant by a name or the URL of a file; other URLs as they are."""
-    if (local := _LOCAL.match(text)) is not None:
-        return Path(text[local.end() :].partition("?")[0])
-    return text if "://" in text else Path(text)
 
 
 def read_storage(place: Path | str) -> Storage:
@@ -72,7 +63,9 @@ def read_storage(place: Path | str) -> Storage:
         raise
     except Exception as fault:  # every driver of a database has its own
         why = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise RequestError(f"{shown}: cannot be read as a storage of Optuna: {why}") from fault
+        raise RequestError(
+            f"{shown}: cannot be read as a storage of Optuna or MLflow: {why}"
+        ) from fault
     single = [study.directions[0].name for study in studies if len(study.directions) == 1]
     goals = {"MINIMIZE": "min", "MAXIMIZE": "max"}
     return Storage(
@@ -95,7 +88,9 @@ def _open(place: Path | str) -> BaseStorage:
     with closing(sqlite3.connect(file, uri=True)) as connection:
         found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         if not {"studies", "trial_params", "version_info"} <= {name for (name,) in found}:
-            raise RequestError(f"{place}: is an SQLite database, and no storage of Optuna")
+            raise RequestError(
+                f"{place}: is an SQLite database, and no storage of Optuna or MLflow"
+            )
     return RDBStorage(f"sqlite:///{file}", skip_table_creation=True)
 
 

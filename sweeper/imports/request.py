@@ -108,8 +108,8 @@ class ImportRequest:
     """A file of results, and what its columns are.
 
     Attributes:
-        file: CSV, Parquet, JSON, a folder of JSON runs, or a storage of Optuna, which may be the
-            URL of a database.
+        file: CSV, Parquet, JSON, a folder of runs, a storage of Optuna or MLflow, which may be
+            the URL of a database or server, or ``wandb://ENTITY/PROJECT``.
         study: name under which the study is kept.
         scales: columns along which optima are tracked; the first is the study's scale.
         objective: column of what is compared.
@@ -134,6 +134,7 @@ class ImportRequest:
         low, high: columns of the ends of an optimum's interval. The file is a table of optima
             then, of one hyperparameter, which is its own objective.
         in_names: settings that stand in the names of the runs; they are columns like any other.
+        history: file or folder of the histories of the runs that ``file`` is a table of.
 
     Raises:
         RequestError: the parts do not fit together.
@@ -164,6 +165,7 @@ class ImportRequest:
     low: str | None = None
     high: str | None = None
     in_names: NamePattern | None = None
+    history: Path | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.study) or self.study.endswith((".yaml", ".yml")):
@@ -187,6 +189,11 @@ class ImportRequest:
                 f"--repeats and {option}: --repeats numbers the seeds of single results itself; "
                 "leave it out where a column names the seeds, or name one with --seed where runs "
                 "have a row a step"
+            )
+        if self.history is not None and self.step is None:
+            raise RequestError(
+                f"--history {self.history}: name the column of its steps with --step, so that the "
+                "histories are the curves of the runs"
             )
         if self.noise is not None and not 0 < self.noise < math.inf:
             raise RequestError(
@@ -263,8 +270,9 @@ def found_columns(
     """Returns the column of a file for each name that was asked for.
 
     A name is that of a column, or what stands after a dot or slash in exactly one. Of several, a
-    setting is the one under ``config``, also before a column of just that name, which may be what
-    a schedule logged last, and a measurement the one under ``summary``.
+    setting is the one under ``config`` or ``params``, also before a column of just that name,
+    which may be what a schedule logged last, and a measurement the one under ``summary`` or
+    ``metrics``.
 
     Args:
         names: columns of the file.
@@ -277,7 +285,7 @@ def found_columns(
     """
     counts = Counter(names)
     columns = {
-        name: _column(name, counts, "summary" if name in measured else "config")
+        name: _column(name, counts, _MEASURED if name in measured else _SET)
         for name in dict.fromkeys(asked)
     }
     for name, column in columns.items():
@@ -305,14 +313,19 @@ def notes_on_logged(columns: Mapping[str, str], names: Sequence[str]) -> list[st
     ]
 
 
-def _column(name: str, known: Mapping[str, int], part: str) -> str:
-    config = (f"config.{name}", f"config/{name}") if part == "config" else ()
+_SET, _MEASURED = ("config", "params"), ("summary", "metrics")
+"""Under which trackers keep settings, and measurements."""
+
+
+def _column(name: str, known: Mapping[str, int], parts: tuple[str, str]) -> str:
+    whole = [f"{part}{sign}{name}" for part in parts for sign in "./"]
     if name in known:
-        return next((column for column in config if column in known), name)
+        return next((column for column in whole if column in known and parts == _SET), name)
     ends = [column for column in known if column.endswith((f".{name}", f"/{name}"))]
+    below = tuple(f"{part}{sign}" for part in parts for sign in "./")
     for preferred in (
-        [end for end in ends if end in (f"{part}.{name}", f"{part}/{name}")],
-        [end for end in ends if end.startswith((f"{part}.", f"{part}/"))],
+        [end for end in ends if end in whole],
+        [end for end in ends if end.startswith(below)],
     ):
         if len(preferred) == 1:
             return preferred[0]

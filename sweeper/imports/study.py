@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,7 @@ class ImportedStudy:
         cells: settings in the order of the request, and the seed, by number of the cell.
         rows: one row a cell and step, sorted.
         source: the file's name and sha256, which every result is given with its row.
+        run_of: name of the run of a row, where rows are those of runs; results are given it too.
 
     Attributes:
         variants: settings of each variant by its name.
@@ -90,8 +91,10 @@ class ImportedStudy:
         cells: list[tuple[Plain, ...]],
         rows: Rows,
         source: Mapping[str, Any],
+        run_of: Callable[[int], str] | None = None,
     ) -> None:
         self._request, self._cells, self._source = request, cells, source
+        self._run_of = run_of
         self._rows = rows
         self.variants = _variants(request.variant, cells)
         self._edges = np.append(first_rows(rows), len(rows.cell))
@@ -214,11 +217,14 @@ class ImportedStudy:
             flops=run.extras.get("flops", math.nan),
             device_seconds=math.nan,
             wall_seconds=math.nan,
-            environment={**self._source, "row": run.row},
+            environment={**self._source, "row": run.row, **self._named(run.row)},
             marks=tuple(self._marks(run)),
             curve=None if run.path is None else Paths.curve(trial.key, 1),
             error="ended without a result where it was run" if run.kind == "failed" else None,
         )
+
+    def _named(self, row: int) -> dict[str, str]:
+        return {} if self._run_of is None else {"run": self._run_of(row)}
 
     def _metrics(self, run: Run) -> dict[str, float]:
         if run.value is None:

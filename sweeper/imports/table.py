@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ from sweeper.imports.cells import (
     seed_of,
     state,
 )
-from sweeper.imports.files import Batch
 from sweeper.imports.request import ImportRequest
+from sweeper.imports.sheet import Batch
 from sweeper.rounding import merged, merged_words
 from sweeper.words import plural
 
@@ -85,6 +85,7 @@ class Reader:
         request: what the columns are.
         columns: name in the file of every column of the request.
         names: column of the runs' names, where settings stand in them.
+        place: what messages call a row, by its number.
 
     Attributes:
         cells: settings in the order of ``request.settings``, and the seed, of each cell.
@@ -92,9 +93,14 @@ class Reader:
     """
 
     def __init__(
-        self, request: ImportRequest, columns: Mapping[str, str], names: str | None = None
+        self,
+        request: ImportRequest,
+        columns: Mapping[str, str],
+        names: str | None = None,
+        place: Callable[[int], str] = "row {}".format,
     ) -> None:
         self._request, self._columns, self._names = request, columns, names
+        self._place = place
         self._misnamed: list[tuple[int, str]] = []  # numbers and names of rows that do not fit
         self._numbers = {*request.scales, *request.hyperparameters}
         self._known: dict[tuple[Plain, ...], int] = {}
@@ -448,7 +454,7 @@ class Reader:
 
     def _refusal(self, row: int | np.int64, name: str, why: str) -> RequestError:
         return RequestError(
-            f"{self._request.file}: row {row}, column {self._columns[name]}: {why}"
+            f"{self._request.file}: {self._place(int(row))}, column {self._columns[name]}: {why}"
         )
 
 

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from sweeper.errors import RequestError
 from sweeper.imports.bounds import Limits
-from sweeper.imports.files import open_sheet
+from sweeper.imports.sources import open_sheet
 from sweeper.store.store import Store
 
 LIMITS = Limits(bytes=10_000, text=2_000, columns=5, rows=100)

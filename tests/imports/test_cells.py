@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from sweeper.errors import RequestError
 from sweeper.imports.cells import STATE_WORDS, STATES, as_cell, coded, measured, state, word
-from sweeper.imports.files import open_sheet
+from sweeper.imports.sources import open_sheet
 from sweeper.store.store import Store
 
 

@@ -69,7 +69,8 @@ def test_a_trial_with_a_corrected_result_joins_those_that_lie_there(tmp_path: Pa
 RESIDENT = """
 import re, sys
 from pathlib import Path
-from sweeper.imports.files import open_sheet, release_batches
+from sweeper.imports.files import release_batches
+from sweeper.imports.sources import open_sheet
 
 def resident():
     status = Path("/proc/self/status").read_text()

@@ -220,7 +220,7 @@ def test_a_file_that_is_no_table_is_refused(
 def test_a_file_that_cannot_be_read_is_refused(own: Store, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no such file"):
         take(own, tmp_path / "none.csv")
-    with pytest.raises(RequestError, match=r"is a folder without \.json files of runs"):
+    with pytest.raises(RequestError, match=r"is a folder without runs: no \.json files"):
         take(own, tmp_path)
     (tmp_path / "a.json").write_text("{\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"a\.json: record 1 is not JSON"):

@@ -16,8 +16,8 @@ from optuna.trial import TrialState, create_trial
 
 from sweeper.errors import RequestError
 from sweeper.imports.importing import Imported, import_results
-from sweeper.imports.optuna import place_of
 from sweeper.imports.request import ImportRequest, NamePattern
+from sweeper.imports.sources import place_of
 from sweeper.store.store import Store
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
