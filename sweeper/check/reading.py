@@ -17,7 +17,7 @@ from sweeper.check.measured import Measured, Model, aligned
 
 Verdict = Literal["pass", "fail", "inconclusive", "told"]
 
-TOLERANCE = 0.25
+TOLERANCE = 0.3
 """Slope off the expected one that still passes: half of the smallest power by which a rule is
 missed, and more than finite widths do; over less than two octaves more, in proportion."""
 
