@@ -29,8 +29,7 @@ def test_the_same_sweep_in_three_tools_is_the_same_points(
     with Store.open(tmp_path / "sweeper-results", read_only=True) as store:
         found = [
             sorted(
-                (row.width, row.lr, row.seed, row.loss)
-                for row in store.frame(name).itertuples()
+                (row.width, row.lr, row.seed, row.loss) for row in store.frame(name).itertuples()
             )
             for name in ("sweep", "from-optuna", "from-tune")
         ]
