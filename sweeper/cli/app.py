@@ -60,7 +60,8 @@ class _Discreet(TyperGroup):
             return super().invoke(ctx)
         except Exception as fault:
             if isinstance(said := getattr(fault, "message", None), str):
-                fault.message = redacted(said)  # type: ignore[attr-defined]
+                with contextlib.suppress(AttributeError):  # not all let theirs be changed
+                    fault.message = redacted(said)  # type: ignore[attr-defined]
             raise
 
 
