@@ -166,7 +166,14 @@ def test_a_trial_of_another_study_goes_on_and_the_answer_says_so(
     sweeper("retry", "twin", "--key", key)
     owner = Owner.here()
     planned.claim([key], owner=owner, lease_s=60)
-    said = {"executor": "ray", "lease_s": 60, "doing": "running", "slots": 1, "trials": {}}
+    said = {
+        "executor": "ray",
+        "lease_s": 60,
+        "doing": "running",
+        "slots": 1,
+        "trials": {},
+        "left_seconds": None,
+    }
     planned.report(owner, "twin", **said)  # type: ignore[arg-type]
     answer = sweeper("stop", "handled", "--key", key)
     assert "1 trial of it that study twin has too and runs now: goes on there" in answer.out
@@ -188,6 +195,7 @@ def test_watch_looks_once_and_ends_when_nothing_is_left(
         doing="running",
         slots=1,
         trials=stands,
+        left_seconds=None,
     )
     document = sweeper("watch", "handled", "--once", "--json").document
     (trial,) = document["trials"]

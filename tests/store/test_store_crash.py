@@ -72,7 +72,7 @@ from sweeper.store.records import StudyRecord
 from sweeper.store.store import Store
 print("ready", flush=True)
 sys.stdin.readline()
-with Store.open(sys.argv[1]) as store:
+with Store.open(sys.argv[1], create=True) as store:
     store.save_study(StudyRecord(name=sys.argv[2], question="", workload="w", scale="width",
                                  metric="loss", goal="min", document={}), [])
 """

