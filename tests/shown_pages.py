@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -37,6 +38,9 @@ class Page:
         monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        for name in [*os.environ]:
+            if name.startswith(("RAY_", "TUNE_")):  # what sweeper sets for Ray in this process
+                monkeypatch.delenv(name)
         monkeypatch.delenv("SWEEPER_TRUST", raising=False)
         monkeypatch.delenv("SWEEPER_STORE", raising=False)
 

@@ -24,7 +24,6 @@ BLOCKS = {
 def test_the_same_sweep_in_three_tools_is_the_same_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its warning is not ours
     Page("coming_from.md", tmp_path, monkeypatch, capsys).run()
     with Store.open(tmp_path / "sweeper-results", read_only=True) as store:
         found = [

@@ -30,8 +30,9 @@ _MARK = b'"training_iteration"'
 
 
 def is_folder(folder: Path) -> bool:
-    """Returns whether there are trials of Ray Tune below a folder."""
-    return any(True for _ in _trials(folder))
+    """Returns whether there are trials of Ray Tune below a folder, or it is that of an experiment
+    whose trials left nothing."""
+    return any(True for _ in _trials(folder)) or any(folder.glob(f"{_STATES}*.json"))
 
 
 def _trials(folder: Path) -> Iterator[Path]:
@@ -55,7 +56,7 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
     """Returns the trials of a folder, of one experiment or of several.
 
     Raises:
-        RequestError: a file of it is not whole; names it and the line.
+        RequestError: a file of it is not whole; names it and the line. Its trials left nothing.
     """
     runs: list[Run] = []
     states: dict[Path, Mapping[str, str]] = {}
@@ -67,6 +68,12 @@ def read_folder(folder: Path, wanted: Wanted, limits: Limits) -> Tracked:
         run = Run(name=name, said={"experiment": above.name, "name": place.name})
         _read_trial(run, place, states[above], wanted, limits)
         runs.append(run)
+    if not runs:
+        raise refusal(
+            folder,
+            f"is an experiment of Ray Tune whose trials left no {_RESULT} and no {_PROGRESS}: "
+            "they reported nothing, or ran with TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1",
+        )
     blind = sorted({place.name for place, found in states.items() if not found})
     notes = [f"{name} has no {_STATES}*.json: its trials without an error ended" for name in blind]
     return Tracked(path=folder, runs=runs, step=STEP, state=STATE, notes=tuple(notes))

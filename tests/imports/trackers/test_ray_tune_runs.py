@@ -155,3 +155,10 @@ def test_files_that_are_not_whole_are_named_with_their_line(take: Take, experime
     state.write_text('{"trial_data": [')
     with pytest.raises(RequestError, match=r"experiment_state.*is not the state"):
         take(experiment, "loss")
+
+
+def test_an_experiment_whose_trials_left_nothing_is_told(take: Take, tmp_path: Path) -> None:
+    states(tmp_path)
+    (tmp_path / "basic-variant-state-2026-11-30_11-34-39.json").write_bytes(b"\x80pickled")
+    with pytest.raises(RequestError, match=r"trials left no result\.json .*TUNE_DISABLE_AUTO"):
+        take(tmp_path, hyperparameters=("lr",), objective="loss")
