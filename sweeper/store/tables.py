@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA = "0005"
+SCHEMA = "0004"
 """The schema that this code reads and writes: the last revision in ``migrations/versions``."""
 
 SCHEMA_TABLE = "sweeper_schema"

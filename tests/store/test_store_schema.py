@@ -116,12 +116,6 @@ def test_a_database_of_the_fourth_schema_opens_with_all_it_holds(location: str) 
     with Store.open(location) as store:
         (controller,) = store.controllers_of("baseline")
         assert controller.left_seconds == 90.0
-
-
-def test_a_database_of_the_fifth_schema_opens_with_all_it_holds(location: str) -> None:
-    restore_baseline(location, "0005")
-
-    with Store.open(location) as store:
         assert store.account("baseline").done == 1
         assert store.verify("baseline").trials == 5
 
