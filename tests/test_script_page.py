@@ -19,12 +19,12 @@ def test_all_that_the_page_shows_runs_as_it_is_shown(
 ) -> None:
     page = Page("script.md", tmp_path, monkeypatch, capsys)
     page.run()
-    for study in ("declared", "helped"):
+    for study in ("fixed_place", "declared", "helped"):
         said = page.answered(f"sweeper run {study}.yaml --trust")
         assert any(re.match(r"[46] trials finished and 0 failed", each) for each in said), said
     with Store.open(tmp_path / "sweeper-results", read_only=True) as store:
         assert {each.name for each in store.studies()} == {
-            *("train", "short", "declared", "configured", "helped"),
+            *("train", "short", "declared", "configured", "fixed-place", "helped"),
         }
 
 

@@ -122,9 +122,10 @@ def test_a_trial_is_told_its_values(project: Path) -> None:
 def test_a_worker_elsewhere_runs_it_in_the_folder_that_it_was_planned_in(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("train.py").write_text("open('log.csv', 'w').write('step,val_loss\\n1,0.5\\n')")
-    study = SHORT.replace("python train.py", "env {python} -S train.py")
-    trial = next(iter(expand(loaded(f"{study}results: {{file: log.csv}}\n")))).trial
+    script = "import sys; open(sys.argv[1], 'w').write('step,val_loss\\n1,0.5\\n')"
+    Path("train.py").write_text(script)
+    study = SHORT.replace("python train.py", "env {python} -S train.py log-{key}.csv")
+    trial = next(iter(expand(loaded(f"{study}results: {{file: 'log-{{key}}.csv'}}\n")))).trial
     task = task_of(trial, 1)
     monkeypatch.chdir(tmp_path)
     assert COMMAND_CARD.data_fingerprint(task.config) == trial.data
@@ -225,6 +226,18 @@ BAD = [
     Bad(("(?P<loss>", "(?P<loss"), 20, "results.lines", "no regular expression"),
     Bad(("names: {val_loss: loss}", "names: {}"), 20, "results.lines", "names: {val_loss: loss}"),
     Bad(("results: {lines", "results: {file: x.csv, lines"), 20, "results", "two sources"),
+    Bad(
+        ("{lines: 'step:(?P<step>\\d+).* val:(?P<loss>[\\d.]+)'", "{file: x.csv"),
+        20,
+        "results.file",
+        "one place for trials that differ in width, learning_rate, seed",
+    ),
+    Bad(
+        ("{lines: 'step:(?P<step>\\d+).* val:(?P<loss>[\\d.]+)'", "{file: '{width}/{seed}.csv'"),
+        20,
+        "results.file",
+        "one place for trials that differ in learning_rate:",
+    ),
     Bad(("model/]", "mdoel/]"), 21, "files[1]", "no such file or folder"),
     Bad(("model/]", "3]"), 21, "files", "no name of a file"),
     Bad(("files: [train.py, model/]", "version: true"), 21, "version", "is no version"),
@@ -253,6 +266,12 @@ def test_what_is_wrong_is_said_at_its_line(project: Path, bad: Bad) -> None:
     told = [(fault.line, fault.key) for fault in caught.value.faults]
     assert told == [(bad.line, bad.key)], str(caught.value)
     assert bad.says in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["{folder}", "runs/{key}", "{width}-{learning_rate}-{seed}"])
+def test_results_in_a_place_of_its_own_of_every_trial_are_taken(project: Path, place: str) -> None:
+    lines = "{lines: 'step:(?P<step>\\d+).* val:(?P<loss>[\\d.]+)'"
+    assert loaded(edited((lines, f"{{tensorboard: '{place}'"))).name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ _HELPERS = (b"SWEEPER_CONFIG", b"sweeper.script", b"sweeper_script")
 """What a script has in it that reads its settings by itself."""
 
 
+_APART = ("folder", "key", "checkpoint")
+"""Names that are another one's in every trial."""
+
+
 class Statement:
     """A study's words about its command.
 
@@ -266,7 +270,25 @@ class Statement:
             told = re.fullmatch(r"(results[.\w]*):? (.*)", problem, re.DOTALL)
             assert told is not None, "it begins with its place"
             self._object(*told[1].split("."), message=told[2])
+        for name, text in paths.items() if not self.objections else ():
+            if problem := self._shared(text):
+                self._object("results", name, message=problem)
         return said
+
+    def _shared(self, path: str) -> str | None:
+        """Returns why trials that run side by side would read each other's results there."""
+        told = {each.name for each in placeholders(path)}
+        if told & set(_APART):
+            return None
+        varying = [name for name, values in self._values.items() if len({*values}) > 1]
+        if not (alike := [name for name in varying if name not in told]):
+            return None
+        return (
+            f"{path!r} is one place for trials that differ in {', '.join(alike)}: side by side, "
+            "each would take the others' results for its own; put {folder} or {key} there and in "
+            "what the command is told, or run a script that always writes to one place in its "
+            "{folder} (docs/script.md)"
+        )
 
     def _files(self, command: Sequence[str]) -> tuple[str, ...]:
         named = self._stated.get("files")
