@@ -133,7 +133,7 @@ def read_curves(files: FileStore, names: Mapping[str, str]) -> tuple[pandas.Data
     warnings: list[str] = []
     for key, name in names.items():
         try:
-            curve = _read(files, name).to_pandas()
+            curve = _read(files, name).to_pandas(use_threads=False)
         except ValueError as fault:
             warnings.append(f"curve of trial {key[:12]} skipped: {files.shown(name)}: {fault}")
             continue
@@ -156,8 +156,11 @@ def _read(files: FileStore, name: str) -> pyarrow.Table:
 
     try:
         with files.open(name) as source:
-            file = parquet.ParquetFile(source, page_checksum_verification=True)
-            table, metadata = file.read(), file.metadata.metadata or {}
+            # From memory and on this thread: a thread of pyarrow's that is still there at the end
+            # of the program may abort it, whatever it has answered.
+            held = pyarrow.BufferReader(source.read())
+            file = parquet.ParquetFile(held, page_checksum_verification=True)
+            table, metadata = file.read(use_threads=False), file.metadata.metadata or {}
             content = _digest(table)
     except FileNotFoundError as error:
         raise ValueError("it is missing") from error

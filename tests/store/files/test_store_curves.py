@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +204,26 @@ def test_arrays_that_were_altered_are_damage_to_every_reader(tmp_path: Path) -> 
     for read in (read_arrays, read_outcome):
         with pytest.raises(ValueError, match="its arrays cannot be read"):
             read(files, path.name)
+
+
+READING = """
+import os, sys, pandas
+from pathlib import Path
+from pyarrow import parquet
+from sweeper.store.files.local import LocalFiles
+from sweeper.store.files.curves import read_curves
+before = len(os.listdir("/proc/self/task"))
+frame, warnings = read_curves(LocalFiles(Path(sys.argv[1])), {"key": "curve.parquet"})
+assert len(frame) == 3 and not warnings, warnings
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no /proc tells of threads")
+def test_reading_leaves_no_thread_that_may_abort_the_end_of_the_program(tmp_path: Path) -> None:
+    columns = {"step": [1, 2, 3], "tokens": [1, 2, 3], "val_loss": [0.3, 0.2, 0.1]}
+    write_curve(LocalFiles(tmp_path), "curve.parquet", columns)
+    done = subprocess.run(
+        [sys.executable, "-c", READING, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "0"
