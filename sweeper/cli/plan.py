@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -256,7 +258,10 @@ def init(
     if as_json:
         print_json({"file": str(path), "workload": workload})
         return
-    console().print(f"wrote {path}; next: sweeper plan {path}, then sweeper run {path}")
+    shown = shlex.quote(str(path))
+    unknown = re.findall(r"^  ([^:]+): '\?'$", text, re.MULTILINE)
+    before = f"say there what {' and '.join(unknown)} is, then " if unknown else ""
+    console().print(f"wrote {shown}; next: {before}sweeper plan {shown}, then sweeper run {shown}")
 
 
 def schema(as_json: JsonOption = True) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log2
+from math import isfinite, log2
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -67,6 +67,7 @@ _SIZES = (
     *("embed_dim", "n_layer", "num_layers", "n_layers", "depth", "layers"),
 )
 _RATES = ("learning_rate", "lr", "max_lr", "peak_lr", "base_lr", "matrix_lr", "muon_lr")
+_SEEDS = ("seed", "random_seed", "manual_seed", "rng_seed")
 _NO_SIZES = re.compile(
     r"seed|step|iter|epoch|batch|interval|every|worker|rank|port|freq|log|eval|warmup|vocab"
 )
@@ -116,9 +117,10 @@ def script_study(script: Path) -> str:
             f"--script {script}: trials run in the folder that `sweeper run` is called in; go to "
             "that of the script, and name the script from there"
         )
-    arguments = script_arguments(script)
+    found, left_out = script_arguments(script)
     taken = _taken()
-    arguments = [each for each in arguments if _stands_for(each) or each.name not in taken]
+    arguments = [each for each in found if _stands_for(each) or each.name not in taken]
+    left_out += [each.flag or each.name for each in found if each not in arguments]
     scale = _first(arguments, _SIZES, "int")
     rate = _first(arguments, _RATES, "float")
     if scale is None or rate is None:
@@ -128,7 +130,7 @@ def script_study(script: Path) -> str:
             f"{script} has no argument that is a {lacks} (it has {known or 'none'}); write the "
             "study yourself: docs/script.md shows one"
         )
-    return "".join(f"{line}\n" for line in _lines(script, arguments, scale, rate))
+    return "".join(f"{line}\n" for line in _lines(script, arguments, left_out, scale, rate))
 
 
 def _taken() -> frozenset[str]:
@@ -138,8 +140,8 @@ def _taken() -> frozenset[str]:
     return card.taken
 
 
-def script_arguments(script: Path) -> list[Argument]:
-    """Returns the arguments of a script, in its order.
+def script_arguments(script: Path) -> tuple[list[Argument], list[str]]:
+    """Returns the arguments of a script, in its order, and those that no setting can stand for.
 
     Raises:
         RequestError: it fails, takes too long, or says nothing of arguments.
@@ -159,12 +161,18 @@ def script_arguments(script: Path) -> list[Argument]:
     found = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if found:
         rows = json.loads(found[-1].removeprefix(_MARK))
-        return [each for row in rows if (each := _of_row(row)) is not None]
+        told = [(row, _of_row(row)) for row in rows]
+        left_out = [
+            (*row["flags"][-1:], row["name"])[0]
+            for row, each in told
+            if each is None and row["takes"] != "_VersionAction"
+        ]
+        return [each for _, each in told if each is not None], left_out
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise RequestError(f"`{shown}` failed: {last}")
     if arguments := list(_of_text(done.stdout)):
-        return arguments
+        return arguments, []
     raise RequestError(
         f"`{shown}` names no arguments; write the study yourself: docs/script.md shows one"
     )
@@ -215,8 +223,8 @@ def _of_row(row: dict[str, Any]) -> Argument | None:
         kind, default = "choice", default if default in choices else None
     else:
         known = row["kind"] in ("int", "float")
-        default = scalar(default) if known and isinstance(default, str) else default
         kind = row["kind"] if known else _kind(default)
+        default = _number(default, kind) if known else default
     return Argument(
         flag=flag,
         name=row["name"],
@@ -230,27 +238,43 @@ def _of_row(row: dict[str, Any]) -> Argument | None:
     )
 
 
+def _number(given: Any, kind: str) -> Any:
+    """Returns a default as the number that the script makes of it; None if it is none."""
+    try:
+        number = (int if kind == "int" else float)(given)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None
+
+
 _OPTION = re.compile(
-    r"^\s+(?:-\w,?\s+)?(--[a-zA-Z][\w-]*)(?:[ =](\{[^}]*\}|<[^>]*>|\[?[A-Z][A-Z_|]*\]?))?(\s.*)?$"
+    r"^\s+(?:\* +)?(?:-\w,?\s+)?(--[a-zA-Z][\w-]*)(?: +/? *(--no-[\w-]+))?"
+    r"(?:[ =](\{[^}]*\}|\[[\w-]+(?:\|[\w-]+)+\]|\[?[A-Z][A-Z_|]*\]?(?: RANGE\b)?)| +(<[^>]*>))?"
+    r"(\s.*)?$"
 )
-_DEFAULT = re.compile(r"[(\[]default(?:s to)?[:=]?\s*([^)\]]+)[)\]]", re.IGNORECASE)
+_DEFAULT = re.compile(r"[(\[]default(?:s to)?[:=]?\s*([^)\];]+)[^)\]]*[)\]]", re.IGNORECASE)
+_REQUIRED = "[required]"
 
 
 def _of_text(text: str) -> Iterator[Argument]:
     """Yields the options that a help lists."""
     found: list[list[Any]] = []
-    for line in text.splitlines():
+    for line in text.replace("\u2502", " ").splitlines():  # the sides of a box
         if option := _OPTION.match(line):
-            found.append([option[1], option[2] or "", (option[3] or "").strip()])
+            flag, off, plain, angular, doc = option.groups()
+            found.append([flag, off or "", plain or angular or "", (doc or "").strip()])
         elif found and line.startswith(" " * 8):
-            found[-1][2] += f" {line.strip()}"
-    for flag, metavar, doc in found:
+            found[-1][3] += f" {line.strip()}"
+    for flag, off, metavar, doc in found:
         if flag in ("--help", "--version"):
             continue
         given = _DEFAULT.search(doc)
         default = scalar(given[1].strip().strip("'\"")) if given else None
-        choices = tuple(metavar[1:-1].split(",")) if metavar.startswith("{") else ()
-        switch = not metavar and (default is None or isinstance(default, bool))
+        if off:
+            default = default is True or f"--{default}" == flag
+        choices = tuple(metavar[1:-1].replace("|", ",").split(",")) if len(metavar) > 2 else ()
+        choices = choices if len(choices) > 1 or metavar.startswith("{") else ()
+        switch = bool(off) or (not metavar and (default is None or isinstance(default, bool)))
         kind = "choice" if choices else _kind(default)
         if default is None:
             kind = "choice" if choices else _of_metavar(metavar)
@@ -260,13 +284,15 @@ def _of_text(text: str) -> Iterator[Argument]:
             kind=kind,
             default=bool(default) if switch else default,
             choices=choices,
-            doc=_sentence(_DEFAULT.sub("", doc)),
+            doc=_sentence(_DEFAULT.sub("", doc).replace(_REQUIRED, "")),
+            required=_REQUIRED in doc,
             switch=switch,
+            off=off,
         )
 
 
 def _of_metavar(metavar: str) -> str:
-    word = metavar.strip("[]<>").lower()
+    word = metavar.strip("[]<>").lower().removesuffix(" range")
     return {"": "bool", "int": "int", "integer": "int", "float": "float"}.get(word, "text")
 
 
@@ -277,7 +303,8 @@ def _kind(default: Any) -> str:
 
 def _sentence(text: str) -> str:
     """Returns a help text in a line of some length."""
-    return shorten(text.replace("%(default)s", "").replace("(default: )", ""), 90)
+    text = text.replace("%(default)s", "").replace("(default: )", "").replace("%%", "%")
+    return shorten(text, 90)
 
 
 def _first(arguments: Sequence[Argument], names: Sequence[str], kind: str) -> Argument | None:
@@ -293,7 +320,11 @@ def _first(arguments: Sequence[Argument], names: Sequence[str], kind: str) -> Ar
 
 
 def _lines(
-    script: Path, arguments: Sequence[Argument], scale: Argument, rate: Argument
+    script: Path,
+    arguments: Sequence[Argument],
+    left_out: Sequence[str],
+    scale: Argument,
+    rate: Argument,
 ) -> Iterator[str]:
     settings = [each for each in arguments if not _stands_for(each)]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", script.stem).lstrip("._-") or "study"
@@ -307,6 +338,9 @@ def _lines(
     program = script.as_posix() if first or "/" in script.as_posix() else f"./{script}"
     for each in (*first, program, *(part for a in arguments for part in _placed(a))):
         yield f"  - {_yaml(each)}"
+    if left_out:
+        yield "# Left out, since no setting is like them; write them into the command yourself:"
+        yield f"#   {' '.join(left_out)}"
     yield "# Types and defaults; every one may be swept, fixed, or set by a variant."
     yield "settings:"
     yield from (f"  {each.name}: {_declared(each)}" for each in settings)
@@ -319,7 +353,7 @@ def _lines(
     yield f"  {scale.name}: [{size}, {2 * size}, {4 * size}]"
     middle = round(log2(rate.default or 2**-7))
     yield f"  {rate.name}: {{log2: [{middle - 3}, {middle + 3}]}}"
-    if any(each.name == "seed" for each in arguments):
+    if any(_stands_for(each) == "seed" for each in arguments):
         yield "  seed: [0, 1]"
     yield from _rest(script, scale)
 
@@ -341,7 +375,7 @@ def _rest(script: Path, scale: Argument) -> Iterator[str]:
 
 def _stands_for(argument: Argument) -> str | None:
     """Returns the name that every trial has and an argument stands for."""
-    if argument.name == "seed" and argument.kind in ("int", "text"):
+    if argument.name.lower() in _SEEDS and argument.kind in ("int", "text"):
         return "seed"
     if argument.kind == "text" and _OUTPUTS.fullmatch(argument.name.lower()):
         return "folder"

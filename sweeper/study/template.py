@@ -14,6 +14,7 @@ from sweeper.study.arguments import script_study
 from sweeper.study.settings import KINDS, allowed, condition
 from sweeper.study.source import parse_source
 from sweeper.study.study import Study
+from sweeper.study.trust import COMMAND
 from sweeper.study.workloads import find_card
 from workloads.programs import Programmed
 from workloads.workload import (
@@ -48,8 +49,13 @@ def study_template(
     """
     card = find_card(workload, trust=True)  # who asks for it has typed its name
     if isinstance(card, Programmed) != (script is not None):
-        needs = "runs a script of yours: give --script train.py" if script is None else "runs none"
-        raise RequestError(f"workload {workload} {needs}")
+        if script is None:
+            raise RequestError(
+                f"workload {workload} runs a script of yours: give --script train.py"
+            )
+        raise RequestError(
+            f"workload {workload} runs no script; leave out --script, or give --workload {COMMAND}"
+        )
     if script is not None:
         text = script_study(script)
     else:

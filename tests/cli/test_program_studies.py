@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from cli_harness import Sweeper
 
 from sweeper.engine.ray.jobs import Job, Jobs
@@ -157,7 +158,9 @@ def test_a_study_is_proposed_from_a_script_s_arguments_and_runs(
     assert not Path("ran").exists(), "it is asked for its arguments and no more"
     text = Path("first.yaml").read_text()
     assert "compile: {type: bool, default: true}" in text
-    assert "--out-dir={folder}" in text and "betas" not in text and "--config" not in text
+    assert "--out-dir={folder}" in text and "--betas=" not in text and "--config=" not in text
+    assert "yourself:\n#   --betas --config\n" in text and "--version" not in text
+    assert "say there what data is, then sweeper plan first.yaml" in made.out
     plan = sweeper("plan", "first.yaml", "--json").document
     assert plan["scale"] == "n_embd" and plan["trials"] == 42
     Path("first.yaml").write_text(
@@ -179,6 +182,73 @@ def test_a_study_is_proposed_from_a_script_s_arguments_and_runs(
         "weight_decay": None,
         "betas": [0.9, 0.95],
         "config": None,
+    }
+
+
+def test_defaults_are_the_numbers_that_the_script_makes_of_them(
+    sweeper: Sweeper, mine: Path
+) -> None:
+    Path("train it.py").write_text(
+        "import argparse\nparser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--width', type=int, default=1e3)\n"
+        "parser.add_argument('--lr', type=float, default='6e-4', help='50%% of %(default)s')\n"
+        "parser.add_argument('--decay', type=float, default=argparse.SUPPRESS)\n"
+        "parser.add_argument('--random-seed', type=int, default=3)\nparser.parse_args()\n"
+    )
+    made = sweeper("init", "first try.yaml", "--script", "train it.py")
+    assert made.code == 0, made.err
+    assert "sweeper plan 'first try.yaml', then" in made.out
+    text = Path("first try.yaml").read_text()
+    assert "width: {type: int, default: 1000}" in text
+    assert "lr: {type: float, default: 0.0006, doc: 50% of}" in text
+    assert "decay: {type: float, default: null}" in text
+    assert "--random-seed={seed}" in text and "seed: [0, 1]" in text
+    assert sweeper("plan", "first try.yaml", "--json").document["trials"] == 42
+
+
+BOXED = """\
+#!/bin/sh
+cat <<END
+\u256d\u2500 Options \u2500\u256e
+\u2502 *  --data                  <str>                 [required]   \u2502
+\u2502    --width                 <int>                 [default: 64]\u2502
+\u2502    --lr                    <float range> [x>=0]  Peak rate    \u2502
+\u2502                                                  of it.       \u2502
+\u2502                                             [default: 0.001]  \u2502
+\u2502    --flag     --no-flag    <bool>             [default: flag] \u2502
+\u2502    --help                  <bool>                Show this.   \u2502
+\u2570\u2500\u256f
+END
+"""
+CLICKED = """\
+#!/bin/sh
+cat <<END
+Options:
+  --data TEXT            [required]
+  --width INTEGER RANGE  hidden units  [default: 64; x>=1]
+  --lr FLOAT RANGE       [default: 0.001; 0<=x<=1]
+  --flag / --no-flag     a flag  [default: flag]
+  --help                 Show this message and exit.
+END
+"""
+
+
+@pytest.mark.parametrize("text", [BOXED, CLICKED], ids=["typer", "click"])
+def test_the_help_of_click_and_typer_is_read(sweeper: Sweeper, mine: Path, text: str) -> None:
+    Path("train").write_text(text)
+    Path("train").chmod(0o755)
+    made = sweeper("init", "first.yaml", "--script", "train")
+    assert made.code == 0 and "say there what data is" in made.out, made.err
+    study = yaml.safe_load(Path("first.yaml").read_text())
+    assert study["command"][1:] == [
+        *("--data={data}", "--width={width}", "--lr={lr}", "{flag:--flag|--no-flag}")
+    ]
+    given = {name: (each["type"], each.get("default")) for name, each in study["settings"].items()}
+    assert given == {
+        "data": ("text", None),
+        "width": ("int", 64),
+        "lr": ("float", 0.001),
+        "flag": ("bool", True),
     }
 
 
@@ -253,7 +323,7 @@ def test_a_script_that_goes_on_instead_is_ended_with_all_that_it_started(
     ("arguments", "says"),
     [
         (["--workload", "command"], "give --script train.py"),
-        (["--workload", "planted", "--script", "train.py"], "workload planted runs none"),
+        (["--workload", "planted", "--script", "train.py"], "workload planted runs no script"),
         (["--script", "none.py"], "no such file"),
         (["--script", "/bin/true"], "in the folder that `sweeper run` is called in"),
     ],
