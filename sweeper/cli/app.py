@@ -183,7 +183,7 @@ def _answer() -> None:
     """
     try:
         try:
-            app()
+            app(prog_name="sweeper")  # also of `python -m`, for a shell completes that word
         except SystemExit as end:
             # What runs the command makes an exit of 1 out of a pipe without a reader.
             if isinstance(end.__context__, BrokenPipeError):

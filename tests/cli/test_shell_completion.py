@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+SCRIPT = "import sys; sys.argv = ['sweeper']; from sweeper.cli import main; main()"
 
-def offered(words: str) -> list[str]:
+
+def offered(words: str, *program: str) -> list[str]:
     """Returns what bash is told for a line of which the last word is half typed."""
-    script = "import sys; sys.argv = ['sweeper']; from sweeper.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, *(program or ("-c", SCRIPT))],
         env={
             **os.environ,
             "_SWEEPER_COMPLETE": "complete_bash",
@@ -31,6 +32,10 @@ def offered(words: str) -> list[str]:
 def test_commands_and_options_are_offered() -> None:
     assert offered("sweeper de")[:1] == ["decompose"]
     assert "--allow-holes" in offered("sweeper drift --a")
+
+
+def test_what_is_installed_by_the_module_completes_the_program() -> None:
+    assert offered("sweeper de", "-m", "sweeper")[:1] == ["decompose"]
 
 
 def test_studies_of_the_store_are_offered_by_name(finished: Path) -> None:
