@@ -93,6 +93,17 @@ class Guard:
     def __init__(self) -> None:
         self._pipe: IO[bytes] | None = None
         self._trials: dict[str, tuple[int, str]] = {}
+        self._held: set[str] = set()
+
+    def hold(self, folder: Path) -> None:
+        """Has a folder be removed if this process ends before it is released."""
+        self._held.add(str(folder))
+        self._tell(["hold", str(folder)])
+
+    def release(self, folder: Path) -> None:
+        """Says that a folder is not there any more."""
+        self._held.discard(str(folder))
+        self._tell(["release", str(folder)])
 
     def begin(self, mark: str, session: int, folder: Path) -> None:
         """Has the processes of a trial be killed, and its folder removed, if this process ends."""
@@ -119,6 +130,8 @@ class Guard:
         self._pipe = _started()
         for mark, (session, folder) in self._trials.items():
             self._write(["begin", mark, session, folder])
+        for folder in self._held:
+            self._write(["hold", folder])
 
     def _write(self, said: list[object]) -> None:
         assert self._pipe is not None
@@ -155,18 +168,24 @@ def guard() -> Guard:
 def _watch() -> None:
     trials: dict[str, int] = {}
     folders: dict[str, str] = {}
+    held: set[str] = set()
     for line in sys.stdin.buffer:
         what, mark, *rest = json.loads(line)
-        if what == "begin":
+        if what == "hold":
+            held.add(mark)
+        elif what == "release":
+            held.discard(mark)
+        elif what == "begin":
             trials[mark], folders[mark] = rest
         else:
             trials.pop(mark, None)
             folders.pop(mark, None)
     if trials:
         kill_all(trials)
+    if left := held.union(folders.values()):
         import shutil
 
-        for folder in folders.values():
+        for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
 
 

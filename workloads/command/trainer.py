@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.command.folder import CheckpointFolder
+from workloads.command.guard import guard
 from workloads.command.process import Process, words_of
 from workloads.command.program import Program
 from workloads.command.results import Row
@@ -74,6 +75,7 @@ class CommandTrainer:
         self._steps = _Steps(self._program, anew=member.checkpoint is not None)
         self._over = False
         self._folder = Path(tempfile.mkdtemp(prefix="sweeper-trial-"))
+        guard().hold(self._folder)
         try:
             self._prepare()
         except BaseException:
@@ -251,6 +253,7 @@ class CommandTrainer:
         if self._process is not None:
             self._process.end(GRACE_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
+        guard().release(self._folder)
 
 
 class _Steps:

@@ -142,6 +142,27 @@ def test_nothing_is_left_of_a_trial_whose_owner_is_killed(whom: str, tmp_path: P
     await_that(lambda: not folder.exists())
 
 
+HOLDER = """
+import os, sys
+from pathlib import Path
+from workloads.command.guard import guard
+for name in sys.argv[1:]:
+    guard().hold(Path(name))
+guard().release(Path(sys.argv[1]))
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_folder_goes_though_its_owner_is_killed_before_the_trial_begins(tmp_path: Path) -> None:
+    released, held = tmp_path / "released", tmp_path / "held"
+    released.mkdir()
+    held.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    subprocess.run([sys.executable, "-c", HOLDER, str(released), str(held)], env=environment)
+    await_that(lambda: not held.exists())
+    assert released.exists()
+
+
 def test_a_guard_that_was_killed_is_started_again_for_the_next_trial(tmp_path: Path) -> None:
     here = guard()
     first = start("pass", tmp_path)
