@@ -185,7 +185,8 @@ def _require_older(database: Database, revision: str) -> None:
     if database.read_only:
         raise StoreError(
             f"store {shown}: its schema {revision!r} is older than {SCHEMA!r} and it was opened "
-            "for reading alone; open it once with `sweeper run` or `sweeper status` to migrate it"
+            "for reading alone; `sweeper status` migrates it where you may write"
+            + (", as in a copy of the folder" if database.is_sqlite else "")
         )
 
 

@@ -139,7 +139,10 @@ def test_a_newer_schema_is_refused(location: str, read_only: bool) -> None:
 def test_an_older_schema_is_not_migrated_by_a_reader(location: str) -> None:
     restore_baseline(location, "0001")
 
-    with pytest.raises(StoreError, match=r"is older than .*opened for reading alone"):
+    with pytest.raises(
+        StoreError,
+        match=r"is older than .*opened for reading alone; `sweeper status` migrates it where",
+    ):
         Store.open(location, read_only=True)
 
 
