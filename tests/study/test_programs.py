@@ -410,6 +410,8 @@ def test_a_setting_that_the_command_is_not_told_is_warned_of(project: Path) -> N
     ("edit", "warning"),
     [
         (("python train.py", "nosuchprogram train.py"), "no program nosuchprogram"),
+        (("python train.py", "python trian.py"), "there is no file trian.py in "),
+        (("{seed}", "{seed} --data ~/it | tee log"), "its program is given ~/it and | as written"),
         (("python train.py", "python -m train"), "no file of the command counts"),
         (("name: short", "name: short\nenvironment: {WANDB_API_KEY: abc}"), "for all to see"),
     ],

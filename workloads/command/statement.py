@@ -40,6 +40,12 @@ _HELPERS = (b"SWEEPER_CONFIG", b"sweeper.script", b"sweeper_script")
 """What a script has in it that reads its settings by itself."""
 
 
+_SHELL = re.compile(r"(\||\|\||&|&&|;|\d?>.*|<.*)$|~/|\$[A-Za-z_{(]")
+"""Arguments that mean something to a shell."""
+
+_PROGRAM = re.compile(r"\w\.(py|sh|jl|R)$")
+"""Arguments that name the file of a program."""
+
 _APART = ("folder", "key", "checkpoint")
 """Names that are another one's in every trial."""
 
@@ -353,6 +359,7 @@ class Statement:
         assert self.program is not None and self.costs is not None
         self.warnings += _of_costs(self.costs, self._scale)
         self.warnings += self._unused()
+        self.warnings += _of_words(self.program.command)
         first = self.program.command[0]
         if "{" not in first and shutil.which(first) is None:
             self.warnings.append(f"there is no program {first} on this machine's PATH")
@@ -381,6 +388,19 @@ class Statement:
             if any(word in content for word in _HELPERS):
                 return True
         return False
+
+
+def _of_words(command: Sequence[str]) -> Iterator[str]:
+    """Yields which arguments a shell would read otherwise, and which files are not there."""
+    plain = [each for each in command[1:] if "{" not in each and not re.search(r"\s", each)]
+    if shell := [each for each in plain if _SHELL.match(each)]:
+        yield (
+            f"no shell reads the command: its program is given {' and '.join(shell)} as written; "
+            "write [sh, -c, '...'] where a shell is meant"
+        )
+    for each in plain:
+        if _PROGRAM.search(each) and not os.path.isfile(each):
+            yield f"there is no file {each} in {os.getcwd()}, where the command runs"
 
 
 def _of_costs(costs: Costs, scale: str) -> Iterator[str]:
