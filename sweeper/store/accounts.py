@@ -30,9 +30,15 @@ def results_of(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
 def outcomes_of(
     connection: Connection, keys: Iterable[str], *, environment: bool = False
 ) -> dict[str, Outcome]:
-    """Returns the accepted outcomes by key, with their final metrics; without marks, curve and,
-    unless asked for, what is known of the machine."""
-    names = ("metrics", "step", "tokens", *(("environment",) if environment else ()))
+    """Returns the accepted outcomes by key, with their final metrics and device seconds; without
+    marks, curve and, unless asked for, what is known of the machine."""
+    names = (
+        "metrics",
+        "step",
+        "tokens",
+        "device_seconds",
+        *(("environment",) if environment else ()),
+    )
     statement = select(
         results.c.trial_key.label("key"),
         attempts.c.number.label("attempt"),

@@ -33,6 +33,18 @@ def test_the_first_result_is_accepted_with_all_it_says(store: Store, location: s
     assert dump(store) == dump_from_a_new_process(location)
 
 
+def test_an_accepted_outcome_says_how_long_it_took_by_which_the_rest_of_a_run_is_told(
+    store: Store,
+) -> None:
+    keys = save(store, 1)
+    store.claim(keys, owner=Owner.here(), lease_s=60)
+    told = outcome(keys[0])
+    store.record(told, objective=2.5)
+    found = store.outcomes_of(keys)[keys[0]]
+    assert told.device_seconds > 0
+    assert (found.device_seconds, found.step) == (told.device_seconds, told.step)
+
+
 def test_a_diverged_trial_is_a_result(store: Store) -> None:
     keys = save(store, 1)
     store.claim(keys, owner=Owner.here(), lease_s=60)
