@@ -200,5 +200,7 @@ def test_from_python_too_a_command_of_a_file_runs_once_it_is_trusted(
 def test_a_script_that_changes_under_a_run_ends_it(store: Store) -> None:
     work = Run(load_study("study.yaml"), store, executor="inline")
     edit_script()
-    with pytest.raises(EnvironmentFault, match="the content of files of workload command"):
+    with pytest.raises(
+        EnvironmentFault, match="a file of the command has changed since this run began"
+    ):
         work.execute()

@@ -311,12 +311,12 @@ class Host:
             return
         found = self._card.data_fingerprint(task.config)
         if found != task.data:
-            what = "content of files" if isinstance(self._card, Programmed) else "data"
-            raise DataError(
-                f"the {what} of workload {self.order.workload} on {hostname()} has fingerprint "
-                f"{found}, but the trials were planned on {task.data}; restore it, or run the "
-                "study again to plan it on what is there"
-            )
+            said = f"the data of workload {self.order.workload} on {hostname()} has fingerprint "
+            said += f"{found}, but the trials were planned on {task.data}; restore it"
+            if isinstance(self._card, Programmed):
+                said = "a file of the command has changed since this run began, or is another one "
+                said += f"on {hostname()}; nothing is lost: restore it"
+            raise DataError(f"{said}, or run the study again to plan it on what is there")
         self._data_checked = True
 
     def _by_checkpoint(self, tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
