@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,9 @@ def write(source: Source, path: Path) -> Written:
 
 @contextmanager
 def _offline() -> Iterator[Any]:
-    """Yields the client, which is kept from the network, and ends what it started."""
+    """Yields the client, which is kept from the network, and ends what it started; the hooks that
+    it leaves in Python are taken out."""
+    hooks = sys.exit, sys.excepthook
     before = {name: os.environ.get(name) for name in SILENT}
     os.environ.update(SILENT)
     try:
@@ -76,6 +79,7 @@ def _offline() -> Iterator[Any]:
             raise OSError(f"the client of W&B says: {fault}") from fault
         raise
     finally:
+        sys.exit, sys.excepthook = hooks
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

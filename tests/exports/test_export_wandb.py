@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,11 @@ def told(file: Path) -> dict[str, Any]:
 def test_the_client_finds_config_history_summary_and_how_a_run_ended(
     store: Store, rows: Any, losses: Any, tmp_path: Path
 ) -> None:
-    before = dict(os.environ)
+    before, hooks = dict(os.environ), (sys.exit, sys.excepthook)
     out = tmp_path / "out"
     done = export_study(store, "small", "wandb", out)
     assert dict(os.environ) == before
+    assert (sys.exit, sys.excepthook) == hooks, "its client changes them"
     assert done.said == f"wandb sync {out}/offline-run-* uploads it"
 
     runs = {}
