@@ -41,6 +41,7 @@ class Page:
         for name in [*os.environ]:
             if name.startswith(("RAY_", "TUNE_")):  # what sweeper sets for Ray in this process
                 monkeypatch.delenv(name)
+        monkeypatch.setenv("RAY_ADDRESS", "local")  # no cluster of other tests
         monkeypatch.delenv("SWEEPER_TRUST", raising=False)
         monkeypatch.delenv("SWEEPER_STORE", raising=False)
 
