@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from workloads.parametrization import ROLES, Role, TensorKind
 
 OUT_BY_IN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase, nn.RNNCellBase)
-IN_BY_OUT = (nn.Embedding, nn.EmbeddingBag, nn.ConvTranspose1d, nn.ConvTranspose2d)
+IN_BY_OUT = (
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 Roles = Mapping[str, Role]
 """Roles by the names of parameters, which may have ``*`` and ``?``; the first that fits counts."""
@@ -45,6 +52,12 @@ def find_tensors(
     Raises:
         ValueError: the models do not belong together, or a role cannot be told.
     """
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise ValueError(
+                f"{name} has no size yet, as parameters of lazy modules before their first batch; "
+                "call each of the models once before their parameters are asked for"
+            )
     grown = _growths(model if delta_model is None else delta_model, base_model)
     if not any(map(any, grown.values())):
         raise ValueError(
@@ -83,7 +96,9 @@ def _found(
     bases = dict(base_model.named_parameters())
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
-    unused = [pattern for pattern in roles if not any(fnmatchcase(n, pattern) for n in parameters)]
+    names = names_of(model)
+    called = {each for all_names in names.values() for each in all_names}
+    unused = [pattern for pattern in roles if not any(fnmatchcase(n, pattern) for n in called)]
     if unused:
         raise ValueError(f"roles: no parameter is called {', '.join(unused)}")
     if wrong := [role for role in roles.values() if role not in ROLES]:
@@ -93,10 +108,24 @@ def _found(
     for name, parameter in parameters.items():
         base = tuple(bases[counterpart(name, bases)].shape)
         module = modules[name.rpartition(".")[0]]
-        role = next((role for p, role in roles.items() if fnmatchcase(name, p)), None)
+        role = next((role for p, role in roles.items() if any_fits(names[id(parameter)], p)), None)
         grows = grown[counterpart(name, grown)]
         kind = _kind(name, tuple(parameter.shape), base, grows, module, role)
         yield FoundTensor(name, parameter, base, kind, isinstance(module, IN_BY_OUT))
+
+
+def names_of(model: nn.Module) -> dict[int, list[str]]:
+    """Returns all names of each parameter by its id: one that is tied, or whose module stands in
+    several places, has several."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return names
+
+
+def any_fits(names: Iterable[str], pattern: str) -> bool:
+    """Returns whether a pattern of ``roles`` means a parameter of these names."""
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def counterpart(name: str, bases: Iterable[str]) -> str:
@@ -112,7 +141,16 @@ def counterpart(name: str, bases: Iterable[str]) -> str:
     plain = _without_numbers(name)
     found = next((each for each in known if _without_numbers(each) == plain), None)
     if found is None:
-        raise ValueError(f"the base model has no parameter {name}; build both by one function")
+        wrapped = any(part in ("_orig_mod", "module") for part in name.split("."))
+        raise ValueError(
+            f"the base model has no parameter {name}; "
+            + (
+                "make the groups of the model before torch.compile or DataParallel wrap it: its "
+                "parameters stay the same ones"
+                if wrapped
+                else "build both by one function"
+            )
+        )
     return found
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -37,8 +36,10 @@ from workloads.parameters import (
     OUT_BY_IN,
     FoundTensor,
     Roles,
+    any_fits,
     counterpart,
     find_tensors,
+    names_of,
 )
 from workloads.parametrization import (
     Role,
@@ -294,13 +295,10 @@ def _width_ratio(found: Sequence[FoundTensor]) -> float:
 def _check_tied(model: nn.Module, tensors: Sequence[ScaledParameter], roles: Roles) -> None:
     """Refuses a parameter that stands in two modules with two different rules."""
     groups = {each.role: {**each.group, "init_std": None} for each in tensors}
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    modules = dict(model.named_modules())
-    for both in names.values():
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for both in names_of(model).values():
         kinds = {type(modules[name.rpartition(".")[0]]) for name in both}
-        given = any(fnmatchcase(name, pattern) for name in both for pattern in roles)
+        given = any(any_fits(both, pattern) for pattern in roles)
         tied = any(issubclass(kind, IN_BY_OUT) for kind in kinds) and any(
             issubclass(kind, OUT_BY_IN) for kind in kinds
         )

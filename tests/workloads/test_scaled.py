@@ -250,6 +250,17 @@ def test_training_that_goes_on_from_a_state_dict_has_the_same_bits(
         assert torch.equal(a, b)
 
 
+def test_a_sparse_gradient_is_refused_in_words() -> None:
+    def make(width: int) -> nn.Module:
+        return nn.Sequential(nn.Embedding(12, width, sparse=True), nn.Linear(width, 12))
+
+    model = make(32)
+    optimizer = scaled_groups(model, make(16), learning_rate=0.1).optimizer()
+    loss_of(model).backward()
+    with pytest.raises(ValueError, match=r"shape 12x32 is sparse.* sparse=False"):
+        optimizer.step()
+
+
 def test_a_state_of_another_algorithm_is_refused() -> None:
     model = Words(32)
     muon, soap = (
@@ -354,6 +365,41 @@ def test_models_that_do_not_belong_together_are_refused() -> None:
     assert scaled_groups(Words(32), meta, learning_rate=0.1)
     with pytest.raises(ValueError, match="meta device has no initial values"):
         set_init(Words(32), meta)
+
+
+def test_a_module_that_stands_in_two_places_has_one_group() -> None:
+    class Twice(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.first = nn.Linear(width, width)
+            self.again = self.first
+
+    found = scaled_groups(Twice(32), Twice(16), learning_rate=0.1)
+    assert [each.name for each in found.tensors] == ["first.weight", "first.bias"]
+
+
+def test_a_tied_tensor_is_given_its_role_by_either_name() -> None:
+    models = Words(32, tied=True), Words(16, tied=True)
+    found = scaled_groups(*models, learning_rate=0.1, roles={"out.weight": "readout"})
+    role, group = found.tensors[0].role, found.tensors[0].group
+    assert (role, group["learning_rate"]) == ("readout", 0.05)
+
+
+def test_transposed_convolutions_have_their_inputs_first_in_all_dimensions() -> None:
+    def make(width: int) -> nn.Module:
+        return nn.Sequential(nn.Conv3d(1, width, 2), nn.ConvTranspose3d(width, 3, 2))
+
+    found = scaled_groups(make(32), make(16), learning_rate=0.1)
+    assert [each.role for each in found.tensors] == ["embedding", "vector", "readout", "vector"]
+
+
+def test_a_model_that_is_wrapped_or_has_no_sizes_yet_is_refused_in_words() -> None:
+    wrapped = nn.DataParallel(Words(32))
+    with pytest.raises(ValueError, match=r"before torch\.compile or DataParallel wrap it"):
+        scaled_groups(wrapped, Words(16), learning_rate=0.1)
+    lazy = nn.LazyLinear(32), nn.LazyLinear(16)
+    with pytest.raises(ValueError, match=r"weight has no size yet.* call each of the models once"):
+        scaled_groups(*lazy, learning_rate=0.1)
 
 
 @pytest.mark.parametrize("optimizer", ["sophia", "muonclip"])

@@ -81,6 +81,12 @@ class PlainOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
+                    if parameter.grad.layout != torch.strided:
+                        shape = "x".join(map(str, parameter.shape))
+                        raise ValueError(
+                            f"a gradient of shape {shape} is sparse, which no optimizer here "
+                            "takes; make its embedding with sparse=False"
+                        )
                     self._update(parameter, group)
         return loss
 
