@@ -39,7 +39,14 @@ from workloads.parametrization import (
 )
 from workloads.settings import count
 from workloads.training import RUN, STEP_RECORDINGS, run_faults, warmup_steps
-from workloads.workload import Config, Problem, Resolved, Setting, TrainerFactory
+from workloads.workload import (
+    Config,
+    DataUnavailableError,
+    Problem,
+    Resolved,
+    Setting,
+    TrainerFactory,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,6 +65,51 @@ _REST = (
     *power_settings(),
     *RUN,
 )
+
+
+class _Own(dict[str, Any]):
+    """The settings that data may depend on; says so where another one is asked for."""
+
+    def __init__(self, name: str, given: Iterable[tuple[str, Any]]) -> None:
+        super().__init__(given)
+        self._name = name
+
+    def __missing__(self, key: str) -> Any:
+        raise DataUnavailableError(
+            f"data of workload {self._name} reads {key!r}, and is given no settings but "
+            "own_settings (batch also batch_size), so that all widths see the same data; make "
+            "what it needs one of own_settings"
+        )
+
+
+def _checked(name: str, found: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns examples as they are.
+
+    Raises:
+        DataUnavailableError: they are no inputs and targets of one length, twice.
+    """
+    import torch
+
+    start = f"examples of workload {name}"
+    if not isinstance(found, tuple | list) or len(found) != 4:
+        said = f"{len(found)} parts" if isinstance(found, tuple | list) else type(found).__name__
+        raise DataUnavailableError(
+            f"{start} are {said}; return four tensors: inputs and targets to train on, inputs and "
+            "targets that are held out"
+        )
+    for each in found:
+        if not isinstance(each, torch.Tensor):
+            raise DataUnavailableError(
+                f"{start} hold a {type(each).__name__}; make it a tensor, as torch.as_tensor does"
+            )
+    for kind, inputs, targets in (("to train on", *found[:2]), ("held out", *found[2:])):
+        sizes = [len(each) if each.ndim else 0 for each in (inputs, targets)]
+        if sizes[0] != sizes[1] or not sizes[0]:
+            raise DataUnavailableError(
+                f"{start}: {sizes[0]} inputs and {sizes[1]} targets {kind}; "
+                "there have to be as many of both, and one at least"
+            )
+    return found[0], found[1], found[2], found[3]
 
 
 class TorchWorkload(ModelCard):
@@ -106,8 +158,12 @@ class TorchWorkload(ModelCard):
         return {}
 
     def examples(self, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns inputs and targets to train on, and those that are held out."""
-        raise NotImplementedError(f"workload {self.name} needs examples, or batch and held_out")
+        """Returns inputs and targets to train on, and those that are held out: one set for all
+        widths, so that of the config only ``own_settings`` are given. torch draws the same numbers
+        here in every process."""
+        raise DataUnavailableError(
+            f"workload {self.name} has no data; give it examples, or batch and held_out"
+        )
 
     def batch(self, config: Config, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """Returns inputs and targets of a step, [B, ...] each, that depend on seed and step
@@ -205,7 +261,9 @@ class TorchWorkload(ModelCard):
         module = self.module({**config, "width": width or config["width"]}).eval()
         for name, part in module.named_modules():
             running = getattr(part, "track_running_stats", False)
-            if running or (getattr(part, "p", 0) and type(part).__name__.endswith("Dropout")):
+            chance = "p" if type(part).__name__.endswith("Dropout") else "dropout"
+            drops = getattr(part, chance, 0)
+            if running or (isinstance(drops, int | float) and drops):
                 what = "keeps running statistics" if running else "drops activations by chance"
                 raise ValueError(
                     f"{type(part).__name__} {name} {what}, which a resumed run would not repeat; "
@@ -219,7 +277,13 @@ class TorchWorkload(ModelCard):
 
         @lru_cache(maxsize=4)
         def read(given: frozenset[tuple[str, Any]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self.examples(dict(given))
+            import torch
+
+            # what is drawn without a seed has to be the same in every process
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                found = self.examples(_Own(self.name, given))
+            return _checked(self.name, found)
 
         return lambda config: read(frozenset((k, v) for k, v in config.items() if k in own))
 
@@ -227,9 +291,15 @@ class TorchWorkload(ModelCard):
     def _fingerprint(self) -> Callable[[frozenset[tuple[str, Any]]], str]:
         @lru_cache(maxsize=64)
         def digest(given: frozenset[tuple[str, Any]]) -> str:
-            config = dict(given)
+            config = _Own(self.name, given)
             found = hashlib.sha256()
-            for pair in (self.batch(config, 0, 1), *self.held_out(config)):
+            held_out = list(self.held_out(config))
+            if not held_out:
+                raise DataUnavailableError(
+                    f"workload {self.name} holds nothing out; held_out has to yield inputs and "
+                    "targets, by which trials are compared"
+                )
+            for pair in (self.batch(config, 0, 1), *held_out):
                 for tensor in pair:
                     found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                     found.update(tensor.contiguous().view(-1).numpy().tobytes())

@@ -16,7 +16,7 @@ from sweeper.store import Store
 from sweeper.study import load_study
 from workloads.scaled import scaled_groups
 from workloads.torch_workload import TorchWorkload
-from workloads.workload import Measurement, Member, Record
+from workloads.workload import DataUnavailableError, Measurement, Member, Record
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -147,6 +147,75 @@ def test_data_that_changed_has_another_fingerprint() -> None:
     assert prints[0] == prints[2] != prints[1]
 
 
+def _drops_targets(data: list[torch.Tensor]) -> Any:
+    return data[0], data[1][:10], data[2], data[3]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "said"),
+    [
+        (lambda data: data[:3], "are 3 parts; return four tensors"),
+        (lambda data: [each.numpy() for each in data], "hold a ndarray; make it a tensor"),
+        (_drops_targets, "200 inputs and 10 targets to train on"),
+        (lambda data: [*data[:2], data[2][:0], data[3][:0]], "0 inputs and 0 targets held out"),
+    ],
+)
+def test_examples_that_do_not_fit_together_are_refused_before_anything_trains(
+    spoiled: Any, said: str
+) -> None:
+    class Spoiled(Noughts):
+        def examples(self, config: Any) -> Any:
+            return spoiled(list(super().examples(config)))
+
+    card = Spoiled()
+    with pytest.raises(DataUnavailableError, match=said):
+        card.data_fingerprint(card.resolve(GIVEN).config)
+
+
+def test_data_that_is_missing_or_depends_on_the_width_is_said() -> None:
+    class ByWidth(Noughts):
+        def examples(self, config: Any) -> Any:
+            return super().examples(config)[: config["width"]]
+
+    class NoData(Noughts):
+        examples = TorchWorkload.examples
+
+    class NothingHeldOut(Noughts):
+        def held_out(self, config: Any) -> Any:
+            return iter(())
+
+    for card, said in (
+        (ByWidth(), "reads 'width', and is given no settings but own_settings"),
+        (NoData(), "has no data; give it examples"),
+        (NothingHeldOut(), "holds nothing out"),
+    ):
+        with pytest.raises(DataUnavailableError, match=said):
+            card.data_fingerprint(card.resolve(GIVEN).config)
+
+
+def test_examples_drawn_without_a_seed_are_the_same_in_every_process() -> None:
+    class Drawn(Noughts):
+        def examples(self, config: Any) -> Any:
+            inputs = torch.randn(40, 8)
+            labels = (inputs[:, 0] > 0).long()
+            return inputs[:30], labels[:30], inputs[30:], labels[30:]
+
+    torch.manual_seed(1)
+    config = Drawn().resolve(GIVEN).config
+    before = torch.get_rng_state()
+    assert Drawn().data_fingerprint(config) == Drawn().data_fingerprint(config)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loss_of_the_whole_batch_is_refused_in_words() -> None:
+    class Averaged(Noughts):
+        def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return nn.functional.cross_entropy(outputs, targets)
+
+    with pytest.raises(ValueError, match=r"loss of workload noughts .* one number an example"):
+        trained(card=Averaged())
+
+
 def test_a_loss_beyond_that_of_guessing_diverges() -> None:
     (last,) = trained(optimizer="sgd", learning_rate=1e6, clip=0.0)
     assert last.status == "diverged"
@@ -154,7 +223,11 @@ def test_a_loss_beyond_that_of_guessing_diverges() -> None:
 
 @pytest.mark.parametrize(
     ("part", "said"),
-    [(nn.BatchNorm1d(8), "keeps running statistics"), (nn.Dropout(0.1), "by chance")],
+    [
+        (nn.BatchNorm1d(8), "keeps running statistics"),
+        (nn.Dropout(0.1), "by chance"),
+        (nn.MultiheadAttention(8, 2, dropout=0.1), "MultiheadAttention 0 drops activations"),
+    ],
 )
 def test_what_a_resumed_run_could_not_repeat_is_refused(part: nn.Module, said: str) -> None:
     class Unrepeatable(Noughts):

@@ -125,16 +125,32 @@ class OwnModel:
         return torch.stack(outputs)
 
     def _loss(self, weights: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        return self._workload.loss(self._outputs(weights, inputs), targets)
+        loss = self._workload.loss(self._outputs(weights, inputs), targets)
+        return self._of_each("loss", loss, len(targets))
 
     def _measured(
         self, weights: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         outputs = self._outputs(weights, inputs)
-        return {
+        found = {
             "val_loss": self._workload.loss(outputs, targets),
             **self._workload.measured(outputs, targets),
         }
+        return {name: self._of_each(name, each, len(targets)) for name, each in found.items()}
+
+    def _of_each(self, what: str, found: Tensor, examples: int) -> Tensor:
+        """Returns what was measured of each example.
+
+        Raises:
+            ValueError: it is not one number an example.
+        """
+        if found.shape != (examples,):
+            given = "x".join(map(str, found.shape)) or "one number in all"
+            raise ValueError(
+                f"{what} of workload {self._workload.name} is {given} for {examples} examples; "
+                "return one number an example (reduction='none', and the mean over other sides)"
+            )
+        return found
 
     def _outputs(self, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         shaped = {
