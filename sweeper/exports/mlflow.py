@@ -35,6 +35,10 @@ AT_ONCE, PARAMS_AT_ONCE = 1000, 100
 LONGEST = 5000
 """Characters of a tag or parameter."""
 
+RETRIES = "3"
+"""How often a server that does not answer is asked again, unless the environment says otherwise:
+MLflow's own seven take four minutes in silence."""
+
 
 def write(source: Source, path: Path) -> Written:
     """Writes a study as an SQLite file of MLflow.
@@ -65,7 +69,16 @@ def add(source: Source, url: str, *, force: bool) -> Written:
         with _client(url) as client:
             return _add(client, source, force=force)
     except OSError as fault:
-        raise EnvironmentFault(f"--out {url}: {fault}") from fault
+        raise EnvironmentFault(
+            f"--out {url}: {_cause(fault)}; check that the server runs, that this machine reaches "
+            "it and that it may be written; the same command goes on with what is there by then"
+        ) from fault
+
+
+def _cause(fault: OSError) -> str:
+    """Returns what is at the bottom of a fault, past what MLflow's client wraps it in."""
+    found = re.search(r"""Caused by \w+\(["'](?:\w+\(.*?\): )?(.*?)["']\)""", str(fault))
+    return f"the server is out of reach: {found[1]}" if found else str(fault)
 
 
 @contextmanager
@@ -73,6 +86,7 @@ def _client(url: str) -> Iterator[Any]:
     """Yields a client; its faults are OSErrors. It tells nobody of its use."""
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     log = logging.getLogger("mlflow")
     level = log.level
     with warnings.catch_warnings():

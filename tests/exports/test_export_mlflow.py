@@ -102,10 +102,25 @@ def test_a_server_that_does_not_answer_and_a_format_without_urls_are_told(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(EnvironmentFault, match=r"http://127\.0\.0\.1:9"):
+    said = r"http://127\.0\.0\.1:9: the server is out of reach: .*Connection refused; check that"
+    with pytest.raises(EnvironmentFault, match=said):
         export_study(store, "small", "mlflow", "http://127.0.0.1:9")
     with pytest.raises(RequestError, match="--to csv writes no URL"):
         export_study(store, "small", "csv", "http://127.0.0.1:9")
+
+
+def test_a_server_is_asked_again_as_often_as_the_environment_says_and_else_three_times(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+
+    for given, asked in (("5", 5), (None, 3)):
+        if given is None:
+            monkeypatch.delenv(RETRIES.name, raising=False)
+        else:
+            monkeypatch.setenv(RETRIES.name, given)
+        export_study(store, "small", "mlflow", tmp_path / f"{asked}.db")
+        assert RETRIES.get() == asked
 
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it(
