@@ -22,6 +22,7 @@ from typing import Any
 from sweeper.errors import EnvironmentFault, RequestError
 from sweeper.exports.base import Source, Written
 from sweeper.exports.runs import Run, runs_of
+from sweeper.words import plural
 
 SUFFIX = ".mlflow.db"
 NEEDS = ("mlflow", "mlflow")
@@ -158,8 +159,9 @@ def _result_of(run: Run) -> str:
 def _require_same(unlike: Sequence[Run]) -> None:
     if unlike:
         raise RequestError(
-            f"{len(unlike)} runs are there that have another result by now, such as "
-            f"{unlike[0].name} ({unlike[0].key[:12]}); nothing was written: --force replaces them"
+            f"{plural(len(unlike), 'run is', 'runs are')} there with another result by now, such "
+            f"as {unlike[0].name} ({unlike[0].key[:12]}); nothing was written: --force replaces "
+            "them"
         )
 
 

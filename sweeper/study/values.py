@@ -29,7 +29,7 @@ _SLUG = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 def _slug(raw: Any) -> str:
-    value = _filled(raw)
+    value = text(raw)
     if not re.fullmatch(_SLUG, value):
         raise ValueError(
             f"{shown(value)} is not a name; use letters, digits, '-', '_' and '.', "

@@ -55,6 +55,19 @@ def test_another_store_comes_in_and_once_only(sweeper: Sweeper, stores: Path) ->
     assert sweeper("verify").code == 0
 
 
+def test_one_differing_result_is_told_as_one(sweeper: Sweeper, stores: Path) -> None:
+    with closing(sqlite3.connect(stores / "sweeper.db")) as link, link:
+        link.execute(
+            "update results set metrics = '{\"val_loss\": 9.5}', objective = 9.5 "
+            "where trial_key = (select min(trial_key) from study_trials where study = 'one')"
+        )
+    refused = sweeper("merge", stores)
+    assert (refused.code, "sweeper: 1 trial has another result there (" in refused.err) == (
+        2,
+        True,
+    )
+
+
 def test_differing_results_end_a_merge_until_it_is_said_which_counts(
     sweeper: Sweeper, stores: Path
 ) -> None:
@@ -78,6 +91,7 @@ def test_differing_results_end_a_merge_until_it_is_said_which_counts(
         (("merge", "other", "--keep", "both"), "'both' is not one of 'here', 'there'"),
         (("rename", "on", "x"), "did you mean 'one'?"),
         (("rename", "one", "a name"), "'a name' is not a name; use letters"),
+        (("rename", "one", ""), "'' is not a name; use letters"),
         (("delete", "on", "--yes"), "did you mean 'one'?"),
         (("backup", "store"), "holds a store, which a backup does not overwrite"),
         (("backup", "other/curves"), "is not empty"),

@@ -88,7 +88,7 @@ def test_a_second_export_to_the_same_store_doubles_nothing(
         changed.retry("small", keys=[key])
         better = finish(changed, key, "completed", 2, metrics={"val_loss": 0.25})
         changed.record(better, objective=0.25)
-        with pytest.raises(RequestError, match="1 runs are there that have another result"):
+        with pytest.raises(RequestError, match="1 run is there with another result"):
             export_study(changed, "small", "mlflow", url)
         assert runs_in(exported)[key].info.run_id == before[key]
         done = export_study(changed, "small", "mlflow", url, force=True)

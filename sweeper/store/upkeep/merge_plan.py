@@ -137,10 +137,11 @@ class Plan:
             for each in found[:LISTED]
         )
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        who = "1 trial has" if len(found) == 1 else f"{len(found)} trials have"
         raise RequestError(
-            f"{len(found)} trials have another result there ({listed}{more}); nothing was merged: "
-            "--keep here lets those of this store count, --keep there those of the other one; "
-            "both are kept as attempts"
+            f"{who} another result there "
+            f"({listed}{more}); nothing was merged: --keep here lets those of this store count, "
+            "--keep there those of the other one; both are kept as attempts"
         )
 
     def write(self) -> None:
