@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import mup
 import pytest
 import torch
 from torch import nn
@@ -129,19 +130,17 @@ def test_a_model_trains_as_the_one_with_multipliers_of_mup_does() -> None:
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
     matrices = [layer.weight for layer in theirs.layers]
     others = [p for p in theirs.parameters() if all(p is not each for each in matrices)]
-    mup = torch.optim.Adam(
+    adam = torch.optim.Adam(
         [{"params": matrices, "lr": 0.01 / m}, {"params": others, "lr": 0.01}],
         betas=(0.9, 0.95),
         eps=1e-20,
     )
     steps(ours, optimizer, 0, 8)
-    steps(theirs, mup, 0, 8)
+    steps(theirs, adam, 0, 8)
     assert value(ours, 9) == pytest.approx(value(theirs, 9), rel=1e-5)
 
 
 def test_a_model_trains_as_the_package_mup_has_it() -> None:
-    mup = pytest.importorskip("mup", reason="the package mup is not installed")
-
     class Perceptron(nn.Module):
         def __init__(self, width: int, last: Callable[..., nn.Module]) -> None:
             super().__init__()
