@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,8 +101,12 @@ class Pace:
         known = {name: rate for name in self._flops if (rate := self._known(name, now))}
         if not known:
             return None
-        rates = {name: self._rate(name, known) for name in self._flops}
-        ahead = math.fsum(max(0.0, steps) * rates[name] for name, steps in left.items())
+        nearest = _Nearest((self._flops[name], rate) for name, rate in known.items())
+        left = {name: steps for name, steps in left.items() if steps > 0}
+        rates = {
+            name: known.get(name) or nearest.scaled_to(self._flops[name]) for name in {*left, *now}
+        }
+        ahead = math.fsum(steps * rates[name] for name, steps in left.items())
         done = self._worked + math.fsum(steps * rates[name] for name, (_, steps) in now.items())
         # At first there is little to judge by, and starting takes time that later ones do not.
         return ahead * (worked + PRIOR_SECONDS) / (done + max(1, busy) * PRIOR_SECONDS)
@@ -115,18 +120,27 @@ class Pace:
         seconds, steps = (seconds, steps) if steps else now.get(shape, (0.0, 0.0))
         return seconds / steps if steps > 0 else None
 
-    def _rate(self, shape: str, known: Mapping[str, float]) -> float:
-        """Returns the seconds of a step; of a shape that is not known those of the known one with
-        the nearest FLOPs, by their ratio."""
-        if shape in known:
-            return known[shape]
-        flops = self._flops[shape]
-        near = min(known, key=lambda other: abs(math.log(self._flops[other] / flops)))
-        return known[near] * flops / self._flops[near]
-
     def _shape(self, trial: Trial) -> str:
         shape = self._shapes.get(trial.key)
         if shape is None:
             shape = self._shapes[trial.key] = sys.intern(self._shape_of(trial))
             self._flops.setdefault(shape, max(1.0, flops_of(trial)) / steps_of(trial))
         return shape
+
+
+class _Nearest:
+    """Steps that are known, by their FLOPs.
+
+    Args:
+        known: FLOPs and seconds of each.
+    """
+
+    def __init__(self, known: Iterable[tuple[float, float]]) -> None:
+        self._known = sorted(known)
+
+    def scaled_to(self, flops: float) -> float:
+        """Returns the seconds of a step of so many FLOPs, by their ratio to the nearest known."""
+        at = bisect_left(self._known, (flops, 0.0))
+        beside = self._known[max(0, at - 1) : at + 1]
+        of_it, seconds = min(beside, key=lambda each: abs(math.log(each[0] / flops)))
+        return seconds * flops / of_it
