@@ -16,7 +16,8 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -190,6 +191,21 @@ def _require_package(module: ModuleType, to: str) -> None:
             f"--to {to} writes with the package {package}, which is not installed: pip install "
             f"'sweeper[{extra}]'"
         )
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Context with variables of the environment as a client of another program needs them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _write(module: ModuleType, source: Source, path: Path, *, force: bool) -> Written:

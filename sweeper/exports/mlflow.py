@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import EnvironmentFault, RequestError
-from sweeper.exports.base import Source, Written
+from sweeper.exports.base import Source, Written, variables
 from sweeper.exports.runs import Run, runs_of
 from sweeper.words import plural
 
@@ -85,12 +85,12 @@ def _cause(fault: OSError) -> str:
 @contextmanager
 def _client(url: str) -> Iterator[Any]:
     """Yields a client; its faults are OSErrors. It tells nobody of its use."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    own = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    own |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": RETRIES}
     log = logging.getLogger("mlflow")
     level = log.level
-    with warnings.catch_warnings():
+    unset = {name: value for name, value in own.items() if name not in os.environ}
+    with variables(unset), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, of the libraries that it uses
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
-from sweeper.exports.base import Source, Written
 from sweeper.exports.tables import write_tables
-
-if TYPE_CHECKING:
-    import pandas
 
 SUFFIX = "-parquet"
 FOLDER = True
 
-
-def write(source: Source, path: Path) -> Written:
-    """Writes the tables of a study.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    return write_tables(source, path, "parquet", _write)
-
-
-def _write(table: pandas.DataFrame, file: Path) -> None:
-    table.to_parquet(file, index=False)
+write = partial(
+    write_tables, ending="parquet", save=lambda table, file: table.to_parquet(file, index=False)
+)

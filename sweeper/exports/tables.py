@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def write_tables(
-    source: Source, folder: Path, ending: str, write: Callable[[pandas.DataFrame, Path], object]
+    source: Source,
+    folder: Path,
+    *,
+    ending: str,
+    save: Callable[[pandas.DataFrame, Path], object],
 ) -> Written:
     """Writes the tables of a study into a folder, and its document as ``study.json``.
 
@@ -23,7 +27,7 @@ def write_tables(
         source: the study.
         folder: where to.
         ending: end of the files' names.
-        write: writes one table to a file.
+        save: writes one table to a file.
 
     Raises:
         OSError: a file cannot be written.
@@ -33,7 +37,7 @@ def write_tables(
     marks = source.marks.drop(columns="variant").drop_duplicates(["key", "step", "metric"])
     tables = {"trials": _trials(source), "marks": marks, "curves": curves}
     for name, table in tables.items():
-        write(table, folder / f"{name}.{ending}")
+        save(table, folder / f"{name}.{ending}")
     record = source.record
     about = {
         **{name: getattr(record, name) for name in ("name", "question", "workload", "scale")},

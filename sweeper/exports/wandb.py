@@ -8,7 +8,6 @@ the same id at every export, so that uploading a study again doubles nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeper.exports.base import Source, Written
+from sweeper.exports.base import Source, Written, variables
 from sweeper.exports.runs import Run, runs_of
 
 SUFFIX = "-wandb"
@@ -67,24 +66,18 @@ def _offline() -> Iterator[Any]:
     """Yields the client, which is kept from the network, and ends what it started; the hooks that
     it leaves in Python are taken out."""
     hooks = sys.exit, sys.excepthook
-    before = {name: os.environ.get(name) for name in SILENT}
-    os.environ.update(SILENT)
     try:
-        import wandb
+        with variables(SILENT):
+            import wandb
 
-        yield wandb
-        wandb.teardown()
+            yield wandb
+            wandb.teardown()
     except Exception as fault:
         if type(fault).__module__.startswith("wandb"):
             raise OSError(f"the client of W&B says: {fault}") from fault
         raise
     finally:
         sys.exit, sys.excepthook = hooks
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _log(wandb: Any, source: Source, run: Run, path: Path, settings: Any) -> None:

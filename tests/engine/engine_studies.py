@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweeper.engine.messages import Ended, Event, Order, Shape, Task
 from sweeper.engine.packing import Pack
+from sweeper.engine.run import Run
 from sweeper.outcome import Outcome
 from sweeper.store.files.local import LocalFiles
 from sweeper.store.files.paths import Paths
@@ -165,3 +168,16 @@ def adds_up(store: Store, name: str) -> bool:
     account = store.account(name)
     ended = account.done + account.diverged + account.dominated + account.failed
     return ended + account.running + account.pending == account.declared
+
+
+def starter(executor: str, request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """Returns what makes a run of a study on a store, for an executor: ``ray`` joins the cluster
+    of the tests."""
+    options: dict[str, Any] = {"executor": executor}
+    if executor == "ray":
+        options["address"] = request.getfixturevalue("ray_cluster").address
+
+    def make(asked: Study, store: Store, **more: Any) -> Run:
+        return Run(asked, store, **options, **more)
+
+    return make

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_card import NAME, program
-from engine_studies import adds_up, attempts_of
+from engine_studies import adds_up, attempts_of, starter
 from pyarrow import parquet
 
 from sweeper.engine.run import Run
@@ -69,14 +69,7 @@ INLINE = ["inline"]
 @pytest.fixture(params=INLINE)
 def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
     """Returns what makes a run for the executor under test."""
-    options: dict[str, Any] = {"executor": request.param}
-    if request.param == "ray":
-        options["address"] = request.getfixturevalue("ray_cluster").address
-
-    def make(asked: Study, store: Store, **more: Any) -> Run:
-        return Run(asked, store, **options, **more)
-
-    return make
+    return starter(request.param, request)
 
 
 @pytest.fixture

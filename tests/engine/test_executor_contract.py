@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted, trials_of
+from engine_studies import RATES, adds_up, attempts_of, bits, losses, planted, starter, trials_of
 from on_disk import on_disk
 
 from sweeper.engine.run import Run, RunSummary
@@ -35,15 +35,7 @@ def place(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def start(place: str, request: pytest.FixtureRequest) -> Callable[..., Run]:
     """Returns what makes a run for the executor under test."""
-    executor = place.partition("-")[0]
-    options: dict[str, Any] = {"executor": executor}
-    if executor == "ray":
-        options["address"] = request.getfixturevalue("ray_cluster").address
-
-    def make(study: Study, store: Store, **more: Any) -> Run:
-        return Run(study, store, **options, **more)
-
-    return make
+    return starter(place.partition("-")[0], request)
 
 
 @pytest.fixture

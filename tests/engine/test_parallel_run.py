@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_studies import TINY_LLAMA, attempts_of, bits
+from engine_studies import TINY_LLAMA, attempts_of, bits, starter
 
 from sweeper.engine.messages import Event, Started
 from sweeper.engine.run import Run
@@ -39,14 +39,7 @@ def study(name: str = "wide", *, processes: int = 2, **fixed: Any) -> Study:
 @pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
 def start(request: pytest.FixtureRequest) -> Callable[..., Run]:
     """Returns what makes a run for the executor under test."""
-    options: dict[str, Any] = {"executor": request.param}
-    if request.param == "ray":
-        options["address"] = request.getfixturevalue("ray_cluster").address
-
-    def make(asked: Study, store: Store, **more: Any) -> Run:
-        return Run(asked, store, **options, **more)
-
-    return make
+    return starter(request.param, request)
 
 
 @pytest.fixture

@@ -153,7 +153,6 @@ sweep: {width: [8], learning_rate: [0.1]}
 
 
 def test_two_processes_under_torchrun(store: Store) -> None:
-    pytest.importorskip("torch")
     done, frame = swept(store, "ddp.py", DDP)
     assert (done.finished, done.failed) == (1, 0)
     curve = curve_of(store, frame.iloc[0]["key"])

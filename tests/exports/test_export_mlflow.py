@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from sweeper import Store
 from sweeper.errors import EnvironmentFault, RequestError
 from sweeper.exports import export_study
 
-pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of SQLAlchemy
 
 
@@ -112,15 +112,25 @@ def test_a_server_that_does_not_answer_and_a_format_without_urls_are_told(
 def test_a_server_is_asked_again_as_often_as_the_environment_says_and_else_three_times(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import mlflow.tracking
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
 
-    for given, asked in (("5", 5), (None, 3)):
+    real, seen = mlflow.tracking.MlflowClient, []
+
+    def client(url: str) -> Any:
+        seen.append(RETRIES.get())
+        return real(url)
+
+    monkeypatch.setattr(mlflow.tracking, "MlflowClient", client)
+    for given in ("5", None):
         if given is None:
             monkeypatch.delenv(RETRIES.name, raising=False)
         else:
             monkeypatch.setenv(RETRIES.name, given)
-        export_study(store, "small", "mlflow", tmp_path / f"{asked}.db")
-        assert RETRIES.get() == asked
+        before = dict(os.environ)
+        export_study(store, "small", "mlflow", tmp_path / f"{given}.db")
+        assert dict(os.environ) == before
+    assert seen == [5, 3]
 
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it(

@@ -6,12 +6,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sweeper import Store
 from sweeper.exports import export_study
-
-pytest.importorskip("tensorboard")
 
 
 def single(value: float) -> float:

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sweeper import Store
 from sweeper.exports import export_study
-
-pytest.importorskip("wandb")
 
 BLOCK = 32768
 

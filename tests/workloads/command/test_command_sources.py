@@ -147,9 +147,9 @@ def test_a_file_that_stays_unreadable_fails_its_trial(
 def test_events_of_tensorboard_are_followed_of_either_style(
     source: Callable[..., Source], tmp_path: Path
 ) -> None:
-    writers, summaries = (
-        pytest.importorskip(name) for name in ("tensorboardX", "tensorboard.summary")
-    )
+    import tensorboardX as writers
+    from tensorboard import summary as summaries
+
     old = writers.SummaryWriter(str(tmp_path / "runs" / "before"))
     old.add_scalar("loss", 9.0, 1)
     old.close()
@@ -169,7 +169,6 @@ def test_events_of_tensorboard_are_followed_of_either_style(
 
 
 def test_an_offline_run_of_wandb_is_read(source: Callable[..., Source], tmp_path: Path) -> None:
-    pytest.importorskip("wandb")
     code = """
 import sys, wandb
 with wandb.init(mode="offline", project="p", dir=sys.argv[1]) as run:
