@@ -159,7 +159,8 @@ def delete(
     """Remove a study with its trials and curves for good; trials of other studies stay."""
     name = name_of(study, store)
     with open_store(store) as opened:
-        found = opened.disposal_of(name)
+        if not yes or dry_run:  # its files are listed, which a bucket takes its time for
+            found = opened.disposal_of(name)
         if not dry_run:
             if not yes:
                 _ask(name, found, as_json=as_json)

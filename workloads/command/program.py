@@ -141,7 +141,7 @@ class Program:
         }
         return Results(**{**stated, **paths})
 
-    def tokens_at(self, values: Mapping[str, Any], step: int) -> int:
+    def tokens_at(self, step: int) -> int:
         """Returns the tokens that were seen after a step, where the script does not say."""
         return round(self.tokens * step)
 

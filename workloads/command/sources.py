@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -172,23 +173,43 @@ def _parquet_rows(path: Path) -> list[Row]:
     return [row_of(each) for each in parquet.read_table(path).to_pylist()]
 
 
+class _Below:
+    """The files of some name in a folder and below it that were not there at first."""
+
+    def __init__(self, folder: Path, pattern: str) -> None:
+        self._folder, self._pattern = folder, pattern
+        self._old = self._found()
+        self._known: list[Path] = []
+        self._next = 0.0
+
+    def files(self, *, last: bool) -> list[Path]:
+        """Returns them; a folder that takes long to look through is seldom looked through."""
+        began = time.monotonic()
+        if last or began >= self._next:
+            self._known = sorted(self._found() - self._old)
+            took = time.monotonic() - began
+            self._next = began + (took * SELDOM if took > LONG_SECONDS else 0.0)
+        return self._known
+
+    def _found(self) -> set[Path]:
+        return {path.resolve() for path in self._folder.rglob(self._pattern)}  # links lead to some
+
+
+LONG_SECONDS, SELDOM = 0.01, 20
+"""From which time on a folder is looked through no more often than once in so many times that."""
+
+
 class _Events:
     """TensorBoard's event files in a folder and below it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._old = set(self._files())
+        self._below = _Below(folder, "*tfevents*")
         self._loaders: dict[Path, Any] = {}
-
-    def _files(self) -> list[Path]:
-        return sorted(self._folder.rglob("*tfevents*"))
 
     def rows(self, *, last: bool = False) -> list[Row]:
         """Returns the scalars of new events, those of one step as one row."""
         rows: list[Row] = []
-        for path in self._files():
-            if path in self._old:
-                continue
+        for path in self._below.files(last=last):
             if path not in self._loaders:
                 self._loaders[path] = _loader(path)
             for event in self._loaders[path].Load():
@@ -238,46 +259,43 @@ BLOCK = 32_768
 
 FILE_HEADER = 7
 RECORD_HEADER = 7
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+FULL, FIRST, LAST = 1, 2, 4
 
 
 class _Run:
     """The files of offline runs of Weights & Biases in a folder and below it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._old = set(self._files())
+        self._below = _Below(folder, "run-*.wandb")
         self._places: dict[Path, tuple[int, bytes]] = {}
-
-    def _files(self) -> list[Path]:
-        found = {path.resolve() for path in self._folder.rglob("run-*.wandb")}
-        return sorted(found, key=lambda path: path.parent.name)  # latest-run is a link
 
     def rows(self, *, last: bool = False) -> list[Row]:
         """Returns the new rows of the history, and what the program puts into the summary."""
         rows: list[Row] = []
-        for path in self._files():
-            if path not in self._old:
-                rows += self._new_of(path)
+        for path in sorted(self._below.files(last=last), key=lambda path: path.parent.name):
+            rows += self._new_of(path)
         return rows
 
     def _new_of(self, path: Path) -> Iterator[Row]:
         parse = _parser()
-        at, part = self._places.get(path, (FILE_HEADER, b""))
+        start, part = self._places.get(path, (FILE_HEADER, b""))
         with path.open("rb") as source:
-            content = source.read()
+            source.seek(start)
+            content = source.read()  # what is new
+        at = start
         while True:
             left = BLOCK - at % BLOCK
             if left < RECORD_HEADER:
                 at += left
                 continue
-            length = int.from_bytes(content[at + 4 : at + 6], "little")
-            kind = content[at + 6] if len(content) > at + 6 else 0
-            end = at + RECORD_HEADER + length
+            header = content[at - start : at - start + RECORD_HEADER]
+            kind = header[6] if len(header) == RECORD_HEADER else 0
+            begin = at - start + RECORD_HEADER
+            end = begin + int.from_bytes(header[4:6], "little")
             if not kind or end > len(content):
                 break
-            part = (b"" if kind in (FULL, FIRST) else part) + content[at + RECORD_HEADER : end]
-            at = end
+            part = (b"" if kind in (FULL, FIRST) else part) + content[begin:end]
+            at = start + end
             if kind in (FULL, LAST):
                 if row := parse(part):
                     yield row

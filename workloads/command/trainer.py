@@ -105,7 +105,6 @@ class CommandTrainer:
             path.write_text(rendered[1], encoding="utf-8")
             values["config"] = str(path)
         self._values = values
-        self._steps.values = values
         self._results = program.results(values)
 
     def _settings(self) -> dict[str, Any]:
@@ -260,13 +259,11 @@ class _Steps:
     """Turns rows into measurements: finds their steps, and what goes back.
 
     Attributes:
-        values: what the program was told.
         latest: the last finite number of each name.
         diverged: True once one says so.
     """
 
     def __init__(self, program: Program, *, anew: bool) -> None:
-        self.values: Mapping[str, Any] = {}
         self.latest: dict[str, float] = {}
         self.diverged = False
         self._program = program
@@ -316,7 +313,7 @@ class _Steps:
         if 0 <= tokens <= LARGEST:
             self._tokens = int(tokens)
         else:
-            self._tokens = self._program.tokens_at(self.values, self._step)
+            self._tokens = self._program.tokens_at(self._step)
         return {name: value for name, value in row.items() if math.isfinite(value)}
 
     def _measurement(self, numbers: Row) -> list[Measurement]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.errors import RequestError, shown
 from sweeper.imports.bounds import Limits, reading, refusal
-from sweeper.imports.cells import Codes, as_cell, measured
+from sweeper.imports.cells import Codes, Floats, as_cell, measured
 from sweeper.imports.files import open_table
 from sweeper.imports.sheet import Sheet, Wanted
 from sweeper.imports.trackers.runs import Run, Tracked
@@ -85,20 +86,15 @@ def read_panel(sheet: Sheet, wanted: Wanted) -> Tracked:
     for batch in sheet.batches([step, *pairs, *beside]):
         steps = _steps(sheet, batch[step], step, seen)
         for pair, (name, metric) in columns.items():
-            values, empty, wrong = measured(batch[pair])
-            if wrong is not None:
-                cell = shown(batch[pair][wrong].as_py())
-                raise refusal(
-                    sheet.path, f"row {seen + wrong + 1}, column {pair}: {cell} is no number"
-                )
-            for place in np.flatnonzero(~empty):
+            values, there = _numbers(sheet, batch[pair], pair, seen)
+            for place in np.flatnonzero(there):
                 value = float(values[place])
                 follow = wanted.follows(metric)
                 runs[name].log(metric, int(steps[place]), value, follow=follow)
             for end in _ENDS:
                 if f"{pair}{end}" in sheet.names:
                     ends = measured(batch[f"{pair}{end}"])[0]
-                    averaged |= bool((np.isfinite(ends) & (ends != values))[~empty].any())
+                    averaged |= bool((np.isfinite(ends) & (ends != values))[there].any())
         seen += len(steps)
     note = (
         "the panel holds means over runs or over steps, since the lowest and highest values "
@@ -174,6 +170,15 @@ def _add(table: Sheet, wanted: Wanted, run: Run) -> None:
             for place in np.flatnonzero(~empty):
                 run.log(name, int(steps[place]), float(values[place]), follow=wanted.follows(name))
         seen += count
+
+
+def _numbers(table: Sheet, array: Any, name: str, seen: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """The numbers of a column, and where there are any; the arguments are those of ``_steps``."""
+    values, empty, wrong = measured(array)
+    if wrong is not None:
+        cell = shown(array[wrong].as_py())
+        raise refusal(table.path, f"row {seen + wrong + 1}, column {name}: {cell} is no number")
+    return values, ~empty
 
 
 def _steps(table: Sheet, array: Any, name: str, seen: int) -> Codes:
@@ -323,13 +328,8 @@ def _join_table(owners: _Owners, table: Sheet, step: str, wanted: Wanted) -> Non
         names = [str(as_cell(cell)) for cell in batch[told].to_pylist()]
         runs = {name: owners.of(name) for name in dict.fromkeys(names)}
         for name in asked:
-            values, empty, wrong = measured(batch[name])
-            if wrong is not None:
-                cell = shown(batch[name][wrong].as_py())
-                raise refusal(
-                    table.path, f"row {seen + wrong + 1}, column {name}: {cell} is no number"
-                )
-            for place in np.flatnonzero(~empty):
+            values, there = _numbers(table, batch[name], name, seen)
+            for place in np.flatnonzero(there):
                 owner = runs[names[place]]
                 if owner is not None:
                     value = float(values[place])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ def rename_study(database: Database, study: str, name: str) -> None:
                 f"there is a study {name} in the store already; choose another name, or take "
                 f"that one away with sweeper delete {name}"
             )
-        _require_resting(connection, study, "rename")
+        _require_resting(connection, study, _own_keys(connection, study), "rename")
         here = studies.c.name == study
         row = dict(connection.execute(select(studies).where(here)).one()._mapping)
         document = dict(old.document) | {"name": name}
@@ -120,8 +120,8 @@ def delete_study(database: Database, study: str) -> Disposal:
     for folder in [*sorted({_folder(n) for n in names if n.startswith("checkpoints/")}), checks]:
         paths.files.remove(folder)
     with database.write() as connection:
-        _require_resting(connection, study, "delete")
         own = _own_keys(connection, study)
+        _require_resting(connection, study, own, "delete")
         for table in OF_STUDY:
             connection.execute(delete(table).where(table.c.study == study))
         for table in OF_TRIAL:
@@ -134,8 +134,8 @@ def delete_study(database: Database, study: str) -> Disposal:
 def _survey(connection: Connection, paths: Paths, study: str) -> tuple[Disposal, list[str]]:
     """What would go, and the names of its files."""
     every = member_keys(connection, study)
-    _require_resting(connection, study, "delete")
     own = _own_keys(connection, study)
+    _require_resting(connection, study, own, "delete")
     ended = rows_in(connection, select(results.c.trial_key), results.c.trial_key, own)
     number = len(list(ended))
     names, size = _files_of(paths.files, own)
@@ -177,14 +177,14 @@ def _keys_in(name: str) -> Iterable[str]:
     return (part.rpartition("-")[2][:64] for part in name.split("/")[2:])
 
 
-def _require_resting(connection: Connection, study: str, verb: str) -> None:
-    """Raises RequestError if somebody runs a study."""
+def _require_resting(connection: Connection, study: str, own: Sequence[str], verb: str) -> None:
+    """Raises RequestError if somebody runs a study, or one of the trials that it alone has."""
     who = {
         f"process {each.pid} on {each.host}"
         for each in controllers_of(connection, study)
         if each.alive
     }
-    running = holders(connection, _own_keys(connection, study))
+    running = holders(connection, own)
     who |= {f"process {each.pid} on {each.host}" for each in running.values()}
     if who:
         raise RequestError(

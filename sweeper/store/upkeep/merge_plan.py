@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, up
 
 from sweeper.errors import RequestError
 from sweeper.store.attempts import RUNNING, holders, next_fence
-from sweeper.store.database import CHUNK, rows_in
+from sweeper.store.database import CHUNK, present_in, rows_in
 from sweeper.store.files import Paths
 from sweeper.store.tables import (
     attempts,
@@ -204,7 +204,7 @@ class Plan:
         ordered = select(study_trials).order_by(study_trials.c.position)
         places = list(rows_in(there, ordered, study_trials.c.study, names))
         keys = list(dict.fromkeys(row.trial_key for row in places))
-        known = _known(self._here, trials.c.key, keys)
+        known = present_in(self._here, trials.c.key, keys)
         absent = [key for key in keys if key not in known]
         new = [dict(r._mapping) for r in rows_in(there, select(trials), trials.c.key, absent)]
         self.found.trials = len(new)
@@ -366,10 +366,6 @@ def _origin(row: Row[Any]) -> tuple[Any, ...]:
 
 def _by_key(rows: Iterable[Row[Any]]) -> dict[str, Row[Any]]:
     return {row.trial_key: row for row in rows}
-
-
-def _known(connection: Connection, column: Any, keys: Collection[str]) -> set[str]:
-    return {row[0] for row in rows_in(connection, select(column), column, keys)}
 
 
 def _marks_of(connection: Connection, keys: Iterable[str]) -> dict[str, list[Row[Any]]]:
