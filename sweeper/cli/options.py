@@ -31,10 +31,10 @@ def named(flag: str, meaning: str, metavar: str | None = None) -> typer.models.O
     return option
 
 
-def offered_studies(context: typer.Context, incomplete: str) -> list[str]:
-    """Returns the names of studies in the store that a shell may offer for what was typed."""
+def offered_studies(context: typer.Context) -> list[str]:
+    """Returns the names of studies in the store, of which a shell offers those that begin so."""
     with suppress(SweeperError), open_store(context.params.get("store"), read_only=True) as store:
-        return [each.name for each in store.studies() if each.name.startswith(incomplete)]
+        return [each.name for each in store.studies()]
     return []
 
 

@@ -67,6 +67,19 @@ def test_a_shape_that_nothing_tells_of_is_scaled_by_its_flops() -> None:
     assert left(made) == pytest.approx(3 * 10 * 1.0 + 3 * 10 * 4.0)
 
 
+@pytest.mark.parametrize(("width", "expected"), [(64, 1.0 * 4), (128, 8.0 / 4)])
+def test_of_several_known_shapes_the_one_with_the_nearest_flops_tells(
+    width: int, expected: float
+) -> None:
+    known = {32: 1.0, 256: 8.0}
+    made = Pace(probed=lambda trial, scale: known.get(int(scale)))
+    for item in expand(planted(fixed={"steps": 10}, sweep={"width": [32, width, 256]})):
+        made.add(item.trial, item.scale)
+        if item.scale != width:
+            made.take(item.trial)
+    assert left(made) == pytest.approx(3 * 10 * expected)
+
+
 def test_a_shape_that_trains_for_the_first_time_tells_by_itself() -> None:
     made = pace(at32=1.0)
     now = Running(trial=LARGE[0], began=0, step=5, seconds=10.0)

@@ -98,6 +98,17 @@ def test_the_images_are_those_beside_the_page(report: Path, page: Reader) -> Non
         assert imread(io.BytesIO(image), format="png").std() > 0.04
 
 
+def test_figures_are_dark_where_the_reader_has_it_dark_and_not_on_paper(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    dark = re.search(
+        r"@media screen and \(prefers-color-scheme: dark\) \{(.*?\})\s*\}", text, re.S
+    )
+    assert dark is not None and re.search(r"\.frame img \{[^}]*filter: invert\(1\)", dark[1])
+    assert text.count("invert(1)") == 1
+    frame = re.search(r"^\.frame \{([^}]*)\}", text, re.M)
+    assert frame is not None and "background: var(--paper)" in frame[1]
+
+
 def test_every_number_of_the_tables_is_the_statements(finished: Store, page: Reader) -> None:
     (statement,) = statements_of(finished, "planted")
     for group in statement.groups:
