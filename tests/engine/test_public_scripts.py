@@ -35,6 +35,8 @@ def swept(store: Store, script: str, study: str) -> tuple[RunSummary, pandas.Dat
     Path("study.yaml").write_text(f"name: swept\nworkload: command\n{study}")
     done = Run(load_study("study.yaml"), store, executor="inline").execute()
     assert Path(script).read_bytes() == (SCRIPTS / script).read_bytes()
+    failures = store.query("select error from attempts where error <> ''").rows
+    assert not failures, "\n".join(error for (error,) in failures)
     return done, store.frame("swept").sort_values(["width", "learning_rate"])
 
 

@@ -114,7 +114,7 @@ def test_a_trial_is_told_its_values(project: Path) -> None:
     ]
     assert program.environment(values) == {"SCHEDULE": "wsd", "WANDB_MODE": "offline"}
     assert program.config_file(values) == ("base.yaml", "lr: 0.001953125\namp: false\n")
-    assert program.tokens_at(values, 50) == 1600
+    assert program.tokens_at(50) == 1600
     assert (program.metric, program.resumable) == ("val_loss", False)
     assert program.results(values).names == {"val_loss": "loss"}
 
