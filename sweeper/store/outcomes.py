@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
 
 from sweeper.errors import RequestError
 from sweeper.outcome import Outcome
@@ -249,12 +249,18 @@ def _insert_ended(connection: Connection, entries: Sequence[tuple[Outcome, float
         connection.execute(insert(marks), measured)
 
 
+def first_end(now: Any) -> ColumnElement[datetime]:
+    """Returns when an attempt ended that is closed now: where it was given up before, and reports
+    all the same, then, since other attempts may have begun in between."""
+    return func.coalesce(attempts.c.ended_at, now)
+
+
 _CLOSE = (
     update(attempts)
     .where(attempts.c.id == bindparam("at_id"))
     .values(
         state=bindparam("to_state"),
-        ended_at=bindparam("to_ended"),
+        ended_at=first_end(bindparam("to_ended", type_=attempts.c.ended_at.type)),
         expires_at=None,
         step=bindparam("to_step"),
         device_seconds=bindparam("to_seconds"),

@@ -263,6 +263,26 @@ def test_losses_that_a_controller_reports_count_and_its_own_end_does_not(store: 
     assert store.worker_deaths(keys) == {keys[0]: 1}
 
 
+@pytest.mark.parametrize("kind", ["lost_node", "lost_worker", "stopped"])
+def test_what_was_given_up_and_reports_all_the_same_ended_when_it_was_given_up(
+    store: Store, kind: str
+) -> None:
+    """Or an attempt would seem to begin before the one before it had ended."""
+    keys = save(store, 1)
+    times = "select number, state, started_at, ended_at, accepted from attempts order by number"
+    store.claim(keys, owner=Owner.here(), lease_s=60)
+    store.record(outcome(keys[0], kind), objective=None)
+    ((_, _, _, ended, _),) = store.query(times).rows
+    store.claim(keys, owner=Owner.here(), lease_s=60)
+
+    assert store.record(outcome(keys[0]), objective=2.5)
+    assert not store.record(outcome(keys[0], attempt=2), objective=2.5)
+
+    first, second = store.query(times).rows
+    assert first[1] == "completed" and first[3] == ended and first[4]
+    assert second[2] >= ended and second[3] > second[2] and not second[4]
+
+
 def test_released_attempts_are_stopped_and_free_at_once(store: Store, location: str) -> None:
     keys = save(store, 3)
     owner = Owner.here()

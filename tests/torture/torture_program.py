@@ -144,7 +144,7 @@ def settled(store: Store, study: Study, calm: Bits, *, true_times: bool = True) 
     accepted = store.query("select trial_key from attempts where accepted").rows
     assert sorted(key for (key,) in accepted) == sorted(bits)
     assert not store.query("select id from attempts where state = 'running'").rows
-    assert not (true_times and overlaps(store))
+    assert not true_times or overlaps(store) == []
     local = isinstance(store.paths.files, LocalFiles)
     assert not (leftovers(on_disk(store.paths).root) if local else unneeded(store.paths))
 

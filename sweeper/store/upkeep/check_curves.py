@@ -18,6 +18,7 @@ from sweeper.store.files import CurveFile, FileStore, read_outcome
 from sweeper.store.outcomes import (
     OPEN,
     OUTCOME_COLUMNS,
+    first_end,
     insert_late,
     kept_metrics,
     mark_rows,
@@ -331,7 +332,7 @@ def _new_attempt(connection: Connection, now: datetime, key: str, outcome: Outco
 def _ending(outcome: Outcome, now: datetime) -> dict[str, Any]:
     return {
         "state": outcome.kind,
-        "ended_at": now,
+        "ended_at": first_end(now),
         "expires_at": None,
         "step": outcome.step,
         "device_seconds": outcome.device_seconds,
