@@ -363,7 +363,7 @@ def _rest(script: Path, scale: Argument) -> Iterator[str]:
     yield "# you say how its lines read, or name a file, a folder of TensorBoard or of W&B:"
     yield '# results: {lines: "step (?P<step>\\\\d+).* val_loss (?P<val_loss>[\\\\d.]+)"}'
     yield "objective: {metric: val_loss, goal: min}"
-    yield "# What else decides results, beside arguments that are files:"
+    yield "# What decides results, if not arguments that are files and what these import:"
     yield f"# files: [{script.as_posix()}, model/]"
     yield "# What a trial costs, as formulas of its settings:"
     yield f'# cost: {{params: "12 * {scale.name}**2", tokens: "1e6", steps: "1000"}}'

@@ -226,7 +226,7 @@ class ProgramKeys(Section):
     files: Files | None = Field(
         default=None,
         description="Files and folders whose content decides results; the arguments that are "
-        "files unless given.",
+        "files, and what they import from here, unless given.",
     )
     version: Version | None = Field(
         default=None, description="Counts in place of the content of `files`."

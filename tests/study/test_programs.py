@@ -412,7 +412,7 @@ def test_a_setting_that_the_command_is_not_told_is_warned_of(project: Path) -> N
         (("python train.py", "nosuchprogram train.py"), "no program nosuchprogram"),
         (("python train.py", "python trian.py"), "there is no file trian.py in "),
         (("{seed}", "{seed} --data ~/it | tee log"), "its program is given ~/it and | as written"),
-        (("python train.py", "python -m train"), "no file of the command counts"),
+        (("python train.py", "python -m trian"), "no file of the command counts"),
         (("name: short", "name: short\nenvironment: {WANDB_API_KEY: abc}"), "for all to see"),
     ],
 )
@@ -420,6 +420,21 @@ def test_what_may_not_be_meant_is_warned_of(
     project: Path, edit: tuple[str, str], warning: str
 ) -> None:
     assert any(warning in each for each in plan_warnings(expand(loaded(SHORT.replace(*edit)))))
+
+
+def test_what_is_imported_is_part_of_the_key_or_warned_of(project: Path) -> None:
+    Path("train.py").write_text("from model import net")
+    listed = SHORT.replace("name: short", "name: short\nfiles: [train.py]")
+    before = keys(SHORT), keys(listed)
+    told = plan_warnings(expand(loaded(listed)))
+    assert any("`files` leaves out what is imported, model/net.py, so" in each for each in told)
+    whole = SHORT.replace("name: short", "name: short\nfiles: [train.py, model]")
+    for silent in (SHORT, whole, f"{listed}version: 2\n"):
+        assert not any("imported" in each for each in plan_warnings(expand(loaded(silent))))
+    assert keys(whole) == before[0]
+    Path("model/net.py").write_text("x = 2")
+    assert not keys(SHORT) & before[0]
+    assert keys(listed) == before[1]
 
 
 def test_reading_such_a_study_runs_nothing_and_loads_no_torch(project: Path) -> None:

@@ -7,8 +7,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
+from workloads.command.imported import imported_files, module_files
 from workloads.workload import DataUnavailableError
 
 LEFT_OUT = frozenset({"__pycache__", "node_modules", "sweeper-results", "wandb", "mlruns"})
@@ -29,12 +31,17 @@ FOUND_BYTES = 16_000_000
 
 
 def named_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the arguments of a command, or what of them follows a ``=``, that are files here;
-    and those of them that are too large to count unless they are named."""
+    """Returns the arguments of a command, or what of them follows a ``=``, that are files here,
+    also as a module after ``-m``, with the files that these import; and those of them that are
+    too large to count unless they are named."""
     given = (part for each in arguments for part in (each, each.partition("=")[2]))
     found = [part for part in dict.fromkeys(given) if _is_own(part)]
+    for flag, module in pairwise(arguments):
+        if flag == "-m":
+            found += [*module_files(module), *module_files(f"{module}.__main__")]
     large = [name for name in found if os.stat(name).st_size > FOUND_BYTES]
-    return [name for name in found if name not in large], large
+    small = [name for name in found if name not in large]
+    return list(dict.fromkeys([*small, *imported_files(small)])), large
 
 
 def _is_own(name: str) -> bool:
@@ -67,9 +74,12 @@ def fingerprint(found: Mapping[str, str]) -> str:
 
 def summary(found: Mapping[str, str], entries: Sequence[str]) -> dict[str, str]:
     """Returns what is kept with a trial, so that a change can be named: some digits of each
-    digest, or, of more than :data:`LISTED` files, of each entry of the list."""
+    digest, or, of more than :data:`LISTED` files, of each entry of the list, or, where it is that
+    long, of each folder."""
     if len(found) <= LISTED:
         return {name: digest[:12] for name, digest in found.items()}
+    if len(entries) > LISTED:
+        entries = list(dict.fromkeys(os.path.normpath(name).split("/")[0] for name in entries))
     parts = {os.path.normpath(entry): dict[str, str]() for entry in entries}
     for name, digest in found.items():
         for entry, held in parts.items():

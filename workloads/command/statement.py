@@ -14,6 +14,7 @@ from typing import Any
 
 from workloads.command.files import digests, named_files
 from workloads.command.formulas import QUANTITIES, Costs, Formula
+from workloads.command.imported import imported_files
 from workloads.command.placeholders import RESERVED, placeholders, unknown, whole, written
 from workloads.command.program import (
     GRACE_SECONDS,
@@ -315,7 +316,16 @@ class Statement:
         if template is not None and len(self.objections) == faults:
             with suppress(DataUnavailableError):  # which is told where it is stated
                 self.digests |= digests([template])
-        if not self.digests and not self._stated.get("version"):
+        if self._stated.get("version"):
+            return tuple(named)
+        counted = self.digests.keys()
+        if unlisted := [name for name in imported_files([*counted]) if name not in counted]:
+            more = f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else ""
+            self.warnings.append(
+                f"`files` leaves out what is imported, {', '.join(unlisted[:3])}{more}, so that "
+                "results are kept when that changes; add it, or leave `files` out"
+            )
+        if not self.digests:
             self.warnings.append(
                 "no file of the command counts, so that results are kept when its code changes; "
                 "name its files: files: [...]"

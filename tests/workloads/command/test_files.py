@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -79,16 +78,47 @@ def test_of_many_files_the_entry_is_named(project: Path) -> None:
     assert before.keys() == {"train.py", "model"}
     Path("model/7.py").write_text("changed")
     assert changes(before, summary(digests(entries), entries)) == ["model changed"]
+    each = [*digests(entries)]
+    assert summary(digests(each), each) == summary(digests(entries), entries)
 
 
-def test_arguments_that_are_files_here_count_unless_they_are_large(project: Path) -> None:
-    with open("data.bin", "wb") as file:
-        file.truncate(20_000_000)
-    outside = os.path.abspath("../outside.py")
-    Path(outside).write_text("")
-    given = ["python", "train.py", "--x", "model", "data.bin", "../outside.py", outside, "", "\0"]
-    assert named_files(given) == (["train.py"], ["data.bin"])
-    assert named_files(["python", "-m", "x", "--code=train.py"]) == (["train.py"], [])
+def test_what_a_script_imports_counts_also_at_second_hand(project: Path) -> None:
+    for name, text in {
+        "code/run.py": "import beside, model.deep.part as p\nfrom model import net, nothing",
+        "code/beside.py": 'exec(open("knobs.py").read())',
+        "code/knobs.py": "import numpy, sweeper",
+        "code/sweeper/__init__.py": "this is no Python",
+        "model/__init__.py": "from . import near",
+        "model/near.py": "def late():\n    from .deep import part, other",
+        "model/deep/other.py": 'WORDS = "\\d"\nfrom ..net import x\nimport far',
+        "far.py": "",
+        "never.py": "import code.run",
+        "numpy/notes.py": "",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    found, _ = named_files(["python", "code/run.py"])
+    assert sorted(found) == [
+        *("code/beside.py", "code/knobs.py", "code/run.py", "code/sweeper/__init__.py", "far.py"),
+        *("model/__init__.py", "model/deep/other.py", "model/deep/part.py", "model/near.py"),
+        "model/net.py",
+    ]
+
+
+def test_a_module_that_is_run_by_name_counts_with_its_package(project: Path) -> None:
+    for name in ("model/__init__.py", "model/__main__.py"):
+        Path(name).write_text("from model import net")
+    mains = ["model/__init__.py", "model/__main__.py", "model/net.py"]
+    assert named_files(["python", "-m", "model"]) == (mains, [])
+    assert named_files(["python", "-m", "train"]) == (["train.py"], [])
+
+
+def test_a_checkout_of_this_program_is_no_part_of_a_script(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    found, _ = named_files(["examples/digits_cnn.py"])
+    assert found == ["examples/digits_cnn.py"]
 
 
 @pytest.mark.parametrize("entry", ["trian.py", "model/none", "train.py/x", "\0"])
