@@ -15,7 +15,7 @@ from sweeper.analysis import BlowUp, require_columns
 from sweeper.answers.jsonable import encoded, setting_value
 from sweeper.errors import AnalysisRefusal
 from sweeper.outcome import ACCEPTED
-from sweeper.store import OPTIMUM_LOW, RUN_LENGTH
+from sweeper.store import OPTIMUM_LOW, PROGRAM_FILES, RUN_LENGTH
 from sweeper.words import is_batch_size, setting
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SAME_LENGTH = 0.99
 DIFFERENT_LENGTHS = "results of different length are compared within one scale"
 """How the warning begins."""
 
-CODE = ("commit", "sweeper", "torch", "workload_version")
+CODE = ("commit", "sweeper", "torch", "workload_version", PROGRAM_FILES)
 """Columns that name the code behind a result."""
 
 

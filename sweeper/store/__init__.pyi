@@ -29,6 +29,7 @@ from .records import IMPORTED as IMPORTED
 from .records import LOSS_ERROR as LOSS_ERROR
 from .records import OPTIMUM_HIGH as OPTIMUM_HIGH
 from .records import OPTIMUM_LOW as OPTIMUM_LOW
+from .records import PROGRAM_FILES as PROGRAM_FILES
 from .records import RESERVED_COLUMNS as RESERVED_COLUMNS
 from .records import RUN_LENGTH as RUN_LENGTH
 from .records import Account as Account

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from sweeper.store.records import (
     IMPORTED,
     KNOWN_METRICS,
     LAST_COLUMNS,
+    PROGRAM_FILES,
     RESERVED_COLUMNS,
     RUN_LENGTH,
     Ended,
@@ -41,6 +43,9 @@ from sweeper.store.tables import Number, attempts, marks, results, study_trials,
 if TYPE_CHECKING:
     import pandas
 
+
+LISTED_FILES = 3
+"""Files of a command that are named one by one."""
 
 Place = tuple[str, ...]
 """Keys from the outside in, for example ``("groups", "hidden", "learning_rate")``."""
@@ -129,7 +134,7 @@ _OF_RESULT = [name for name in LAST_COLUMNS if name in results.c and name not in
 _AMOUNTS = [name for name in _OF_RESULT if isinstance(results.c[name].type, Number)]
 _SHARED = ("variant", "workload_version", "outcome", "device")
 _DOCUMENTS = ("config", "derived", "environment")
-_SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS, "hidden")
+_SAID = (*_SHARED, *_VERSIONS, *DERIVED_COLUMNS, PROGRAM_FILES, "hidden")
 
 
 @contextmanager
@@ -194,7 +199,8 @@ def trial_frame(
     ``counted``, which takes a look-up a row); hidden;
     loss_error (standard error of the loss), optimum_low and optimum_high (interval of an imported
     optimum), run_length (of an imported run, in tokens or else in steps), where any result came
-    with one. A setting whose name is one of these others is found as ``setting_<name>``.
+    with one; program_files (names and some digits of their content) of a command's trials. A
+    setting whose name is one of these others is found as ``setting_<name>``.
 
     Args:
         connection: an open transaction.
@@ -232,10 +238,11 @@ def trial_frame(
     kinds = dict.fromkeys((*DERIVED_COLUMNS, *_AMOUNTS), "float64")
     kinds |= {"hidden": "bool"} | ({"attempts": "int64"} if counted else {})
     last = [name for name in LAST_COLUMNS if counted or name != "attempts"]
-    length = whole[RUN_LENGTH]
+    length, files = whole[RUN_LENGTH], whole[PROGRAM_FILES]
     whole = whole[[*FIRST_COLUMNS, *settings, *last]].astype(kinds)
     if study.workload == IMPORTED:
         measured[RUN_LENGTH] = length.where(length > 0).astype("float64")
+    measured[PROGRAM_FILES] = files
     return whole.assign(**{name: each for name, each in measured.items() if each.notna().any()})
 
 
@@ -271,12 +278,23 @@ def _said(texts: Mapping[str, Any]) -> dict[str, Any]:
         "device": texts["device"] or None,  # an imported result may not say where it was got
         **{name: environment.get(name) for name in _VERSIONS},
         **{name: derived.get(name, config.get(name)) for name in DERIVED_COLUMNS},
+        PROGRAM_FILES: _files_of(derived),
         **{
             f"setting_{name}" if name in RESERVED_COLUMNS else name: value
             for name, value in config.items()
             if name not in DERIVED_COLUMNS
         },
     }
+
+
+def _files_of(derived: Mapping[str, Any]) -> str | None:
+    """Returns which files a trial of a command is of; None of any other."""
+    if not isinstance(files := derived.get("files"), dict) or not files:
+        return None
+    if len(files) > LISTED_FILES:
+        text = json.dumps(files, sort_keys=True)
+        return f"{len(files)} of {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return " ".join(f"{name} {str(digits)[:8]}" for name, digits in files.items())
 
 
 def _amounts(connection: Connection, study: str) -> dict[str, Sequence[float | None]]:

@@ -35,12 +35,16 @@ RUN_LENGTH = "run_length"
 """The column of the table of trials that says how far imported runs got: in tokens, or else in
 steps, where their table has such a column."""
 
+PROGRAM_FILES = "program_files"
+"""The column of the table of trials that says which files a command's results are of, where they
+are a command's."""
+
 KNOWN_METRICS = (LOSS_ERROR, OPTIMUM_LOW, OPTIMUM_HIGH)
 """Metrics that are columns of the table of trials where any result has them."""
 
-RESERVED_COLUMNS = frozenset((*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS, RUN_LENGTH)) - {
-    *DERIVED_COLUMNS
-}
+RESERVED_COLUMNS = frozenset(
+    (*FIRST_COLUMNS, *LAST_COLUMNS, *KNOWN_METRICS, RUN_LENGTH, PROGRAM_FILES)
+) - {*DERIVED_COLUMNS}
 """Columns of the table of trials that no setting can be named like."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -88,6 +89,14 @@ def test_a_change_is_said_by_plan_and_run_with_the_choice(sweeper: Sweeper, mine
     assert sweeper("plan", mine, "--changed", "keep", "--json").document["remaining"] == 0
     kept = sweeper("run", mine, "--executor", "inline", "--changed", "keep")
     assert kept.code == 0 and "they count as results of this one" in kept.err
+    assert "different code" not in sweeper("drift", "mine").out
+    mine.write_text(STUDY.replace("0.25]", "0.25, 0.125]"))
+    assert sweeper("run", mine, "--executor", "inline", "--changed", "keep").code == 0
+    (group,) = sweeper("drift", "mine", "--json").document["groups"]
+    (mixed,) = (each for each in group["evidence"]["warnings"] if "different code" in each)
+    assert re.search(r"compared: program files train.py \w{8} \([24]\), train.py \w{8} \(", mixed)
+    assert mixed in " ".join(sweeper("drift", "mine").out.split())
+    mine.write_text(STUDY)
     again = sweeper("run", mine, "--executor", "inline", "--changed", "rerun", "--json")
     assert again.document["run"]["finished"] == 4
     assert sweeper("plan", mine).out.count("changed") == 0
