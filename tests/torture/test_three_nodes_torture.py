@@ -75,8 +75,9 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     time.sleep(DOWN_SECONDS)
     more(run)
     await_work(run, nodes, witness, cut)
+    before = lost(run)
     stopped = cut_off_at_work(run, nodes, witness, cut)
-    await_lost(run, 2)
+    await_lost(run, before)
     time.sleep(CUT_SECONDS)
     more(run)
     go_on(stopped)
@@ -88,8 +89,9 @@ def test_a_study_on_three_nodes_ends_as_if_nothing_had_happened(
     with Store.open(run.store, create=False) as store:
         settled(store, study, calm(study))
         states = [state for (state,) in attempts_of(store)]
-    assert states.count("lost_node") >= 2, "both nodes had trials in hand"
-    assert set(states) == {"completed", "lost_node"}, "no trial and no worker was to blame"
+    # An attempt that was given up with its node may still have had a result on its way.
+    assert set(states) <= {"completed", "lost_node"}, "no trial and no worker was to blame"
+    assert len(states) > len(calm(study)), "what a node had in hand was tried again"
 
 
 def await_work(run: Program, nodes: Nodes, witness: Witness, node: Any) -> None:
@@ -123,14 +125,20 @@ def go_on(stopped: list[int]) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-def await_lost(run: Program, count: int) -> None:
-    """Returns once so many attempts were given up with their node."""
-    until = time.monotonic() + 90
+def lost(run: Program) -> set[int]:
+    """Returns the attempts that are given up with their node."""
     with Store.open(run.store, create=False, read_only=True) as store:
-        while [state for (state,) in attempts_of(store)].count("lost_node") < count:
-            assert run.alive, f"the study is too short: {run.said}"
-            assert time.monotonic() < until, run.said
-            time.sleep(0.2)
+        text = "select id from attempts where state = 'lost_node'"
+        return {attempt for (attempt,) in store.query(text).rows}
+
+
+def await_lost(run: Program, before: set[int]) -> None:
+    """Returns once more attempts are given up with their node than were before."""
+    until = time.monotonic() + 90
+    while not lost(run) - before:
+        assert run.alive, f"the study is too short: {run.said}"
+        assert time.monotonic() < until, run.said
+        time.sleep(0.2)
 
 
 def more(run: Program) -> None:
