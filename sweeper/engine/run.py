@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -239,7 +239,7 @@ class Run:
         """
         began = time.monotonic()
         self._store.database.timed = self.metrics.transacted
-        self._clear_finished()
+        self._clear(self._before)
         if self.study.check.required and not self.dispatcher.finished:
             say, paths = self.progress.note, self._store.paths
             require_check(self.study, paths, tell=say, stopped=self._stop.is_set)
@@ -254,6 +254,7 @@ class Run:
             raise self.dispatcher.fault
         accepted = self.recorder.accepted
         self._store_retry.call(lambda: self._store.require_kept(accepted))
+        self._clear(accepted)
         return self.summary(time.monotonic() - began)
 
     def _snapshot(self) -> Snapshot:
@@ -374,12 +375,12 @@ class Run:
         for text in amiss_with(had.values(), self.study, stops=self._domination.enabled):
             self.progress.note(text)
 
-    def _clear_finished(self) -> None:
-        """Removes what a controller left that was killed after it had recorded a result and before
-        it had removed the trial's checkpoints; left there, they cost their space alone."""
+    def _clear(self, finished: Collection[str]) -> None:
+        """Removes what was kept of trials that have results, by a controller that was killed
+        before it did so or by a worker that was cut off; left there, it costs its space alone."""
         try:
             for key, _ in self._store.paths.checkpoint_folders():
-                if key in self._before:
+                if key in finished:
                     discard_checkpoints(self._store.paths, key)
         except StoreError as fault:
             self.progress.note(f"checkpoints of finished trials are left over: {fault}")
@@ -446,7 +447,7 @@ class Run:
             done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
             open_keys = [key for key in keys if key not in done]
-            failed = ask(partial(self._store.failures_of, open_keys))
+            failed = self._store_retry.call(partial(self._store.failures_of, open_keys))
             if others.take(done.keys() | failed.keys()):
                 self.dispatcher.grow()
             left = [key for key in open_keys if key not in failed]
@@ -475,10 +476,9 @@ class Run:
         view = self.progress.view()
         finished = self.progress.finished & self.recorder.accepted
         refused = (self.dispatcher.refused | self.progress.finished) - finished
-        ask = self._store_retry.call
-        theirs = ask(partial(self._store.results_of, list(refused)))
+        theirs = self._store_retry.call(partial(self._store.results_of, list(refused)))
         left = [key for key in refused if key not in theirs]
-        failed = ask(partial(self._store.failures_of, left))
+        failed = self._store_retry.call(partial(self._store.failures_of, left))
         failed_before = len(self._failed_before | (failed.keys() - self.progress.failed))
         reused = len(self._before) + len(theirs)
         ended = reused + len(finished) + len(self.progress.failed) + failed_before
