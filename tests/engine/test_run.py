@@ -17,7 +17,6 @@ import memory_files
 import pytest
 from engine_program import Program
 from engine_studies import adds_up, attempts_of, bits, planted, trials_of
-from on_disk import on_disk
 from store_places import written
 
 from sweeper.engine.messages import Advanced, Ended, Event, Started
@@ -27,7 +26,6 @@ from sweeper.engine.run import Run
 from sweeper.errors import ClusterError, EnvironmentFault, StoreError, StoreMoved
 from sweeper.outcome import Outcome
 from sweeper.store.files.curves import read_curves
-from sweeper.store.files.paths import Paths
 from sweeper.store.owner import Owner
 from sweeper.store.store import Store
 from sweeper.study.study import Study
@@ -454,35 +452,6 @@ def test_the_board_of_a_resumed_run_shows_the_best_of_all_runs(store: Store) -> 
     for (variant, width), best in run.progress.view().best.items():
         here = frame[(frame["variant"] == variant) & (frame["width"] == width)]
         assert best.objective == here["loss"].min()
-
-
-def test_checkpoints_that_a_killed_controller_left_of_a_finished_trial_are_removed(
-    store: Store,
-) -> None:
-    study = planted()
-    inline(study, store).execute()
-    done, stranger = trials_of(study)[0].key, "0" * 64
-    for key in (done, stranger):
-        path = on_disk(store.paths).checkpoint(key, 3)
-        path.parent.mkdir(parents=True)
-        path.touch()
-    assert inline(study, store).execute().reused == 6
-    assert not on_disk(store.paths).checkpoint_folder(done).exists()
-    assert on_disk(store.paths).checkpoint(stranger, 3).exists(), "it may be of another database"
-
-
-def test_checkpoints_that_could_not_be_removed_at_once_go_at_the_end(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As do those of a worker that was cut off, and wrote one when its trial had been finished."""
-
-    def refuse(paths: Paths, key: str) -> None:
-        raise StoreError("the bucket is busy")
-
-    monkeypatch.setattr("sweeper.engine.ledger.discard_checkpoints", refuse)
-    study = planted()
-    assert inline(study, store, checkpoint_seconds=0.0).execute().finished == 6
-    assert list(store.paths.checkpoint_folders()) == []
 
 
 def test_a_study_whose_files_lie_in_no_folder_is_run_and_ends_as_in_one(

@@ -146,7 +146,8 @@ def settled(store: Store, study: Study, calm: Bits, *, true_times: bool = True) 
     assert not store.query("select id from attempts where state = 'running'").rows
     assert not true_times or overlaps(store) == []
     local = isinstance(store.paths.files, LocalFiles)
-    assert not (leftovers(on_disk(store.paths).root) if local else unneeded(store.paths))
+    left = leftovers(on_disk(store.paths).root) if local else unneeded(store.paths)
+    assert left == []
 
 
 def overlaps(store: Store) -> list[str]:
