@@ -12,10 +12,12 @@ import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir, try_to_create_directory
 from ray._private import auto_init_hook, ray_constants
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -38,7 +40,7 @@ SHUTDOWN_SECONDS = 10.0
 """How long Ray may take to end its processes before they are killed."""
 
 SESSION = "sweeper-ray-"
-"""How the names of files begin that say whose a folder of Ray's is; who and which one follow."""
+"""How the names of files begin that say who has begun sessions of Ray; the signature follows."""
 
 
 PLACES = ("SWEEPER_STORE", "SWEEPER_FILES")
@@ -69,6 +71,7 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
     guard_token(create=address is None, note=note)
     if address is not None:
         head_address(address)
+    mark = _mark_session() if address is None else None
     auto_init_hook.enable_auto_connect = False  # a call that comes late must not start Ray anew
     with (
         _own_sigterm(),
@@ -89,8 +92,11 @@ def cluster(address: str | None, *, note: Callable[[str], None] = print) -> Iter
     try:
         if not is_token_auth_enabled():
             note(_open_to_all(address))
-        with _session_folder(), _pulse(address) as pulse:
+        with _pulse(address) as pulse:
             yield pulse
+        if mark is not None:  # of a session that ended badly the logs are kept
+            atexit.register(_remove_ended, mark.parent)
+            atexit.register(_remove_sessions, mark)  # once nobody writes there any more
     finally:
         _shut_down(pulse)
 
@@ -153,39 +159,39 @@ def _open_to_all(address: str | None) -> str:
     )
 
 
-@contextlib.contextmanager
-def _session_folder() -> Iterator[None]:
-    """Ray leaves the folder of every session behind. That of a local one goes with it, unless it
-    ended badly, when its logs are kept; those of runs that have ended go when the next one
-    starts."""
-    node: Any = ray._private.worker._global_node
-    if node is None or not node.is_head():
-        yield
-        return
-    session = Path(node.get_session_dir_path())
-    _remove_ended(session.parent)
-    mark = session.parent / f"{SESSION}{signature()}-{session.name}"
+def _mark_session() -> Path:
+    """Says that this process begins a session of Ray, which leaves the folder of every session
+    behind, and removes those of processes that have ended since; returns the mark. It is there
+    before Ray starts, so that one that is killed meanwhile is told of, too."""
+    sessions = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
+    mark = sessions / f"{SESSION}{signature()}"
     with contextlib.suppress(OSError):
+        try_to_create_directory(sessions)  # type: ignore[no-untyped-call]
         mark.touch()
-    yield
-    atexit.register(_remove_ended, session.parent)
-    atexit.register(_remove_session, session, mark)  # once nobody writes there any more
+    _remove_ended(sessions)
+    return mark
 
 
 def _remove_ended(sessions: Path) -> None:
     for mark in sessions.glob(f"{SESSION}*"):
-        signed, _, name = mark.name.removeprefix(SESSION).partition("-")
-        if name.startswith("session_") and signer_has_ended(signed):
-            _remove_session(sessions / name, mark)
+        if signer_has_ended(mark.name.removeprefix(SESSION)):
+            _remove_sessions(mark)
 
 
-def _remove_session(session: Path, mark: Path) -> None:
-    for _ in range(REMOVALS):  # agents that outlive a kill for a while may write there meanwhile
-        shutil.rmtree(session, ignore_errors=True)
-        if not session.exists():
-            with contextlib.suppress(OSError):
+def _remove_sessions(mark: Path) -> None:
+    """Removes the folders of the sessions that a process has begun since it left a mark, which
+    Ray names by their time and its number, and the mark."""
+    with contextlib.suppress(OSError):
+        began = datetime.fromtimestamp(mark.stat().st_mtime)
+        first = f"session_{began:%Y-%m-%d_%H-%M-%S}"
+        number = mark.name.removeprefix(SESSION).split(".")[1]
+        for _ in range(REMOVALS):  # agents that outlive a kill for a while may write there
+            found = mark.parent.glob(f"session_*_{number}")
+            if not (left := [each for each in found if each.name >= first]):
                 mark.unlink()
-            return
+                return
+            for each in left:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def _shut_down(pulse: Pulse) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sweeper.engine.ray.cluster import cluster, guard_token
+from sweeper.engine.ray.cluster import SESSION, _mark_session, cluster, guard_token
 from sweeper.engine.signals import WARNINGS
 from sweeper.errors import ClusterError
 
@@ -114,3 +116,29 @@ def test_a_cluster_that_asks_for_no_token_is_warned_of(
     with cluster(None, note=said.append):
         assert len(said) == notes
     assert all("authentication is off: every user of this machine" in text for text in said)
+
+
+KILLED_WHILE_RAY_STARTS = """\
+import os
+from datetime import datetime
+from sweeper.engine.ray.cluster import _mark_session
+sessions = _mark_session().parent
+for name in (f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}", "2020-01-01_00-00-00_000000"):
+    (sessions / f"session_{name}_{os.getpid()}" / "logs").mkdir(parents=True)
+os._exit(9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process has ended")
+def test_the_folder_of_a_process_that_was_killed_while_ray_started_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_RAY_STARTS], check=False)
+    assert killed.returncode == 9
+    (tmp_path / "ray" / "session_2099-01-01_00-00-00_000000_1").mkdir()
+    assert len([*(tmp_path / "ray").glob("session_*")]) == 3
+    mark = _mark_session()
+    left = sorted(each.name.rpartition("_")[0] for each in (tmp_path / "ray").glob("session_*"))
+    assert left == ["session_2020-01-01_00-00-00_000000", "session_2099-01-01_00-00-00_000000"]
+    assert [*(tmp_path / "ray").glob(f"{SESSION}*")] == [mark]
