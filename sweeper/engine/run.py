@@ -447,7 +447,7 @@ class Run:
             done = ask(partial(self._store.outcomes_of, keys))
             self.progress.found(done)
             open_keys = [key for key in keys if key not in done]
-            failed = self._store_retry.call(partial(self._store.failures_of, open_keys))
+            failed = ask(partial(self._store.failures_of, open_keys))
             if others.take(done.keys() | failed.keys()):
                 self.dispatcher.grow()
             left = [key for key in open_keys if key not in failed]

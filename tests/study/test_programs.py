@@ -432,6 +432,13 @@ def test_what_is_imported_is_part_of_the_key_or_warned_of(project: Path) -> None
     for silent in (SHORT, whole, f"{listed}version: 2\n"):
         assert not any("imported" in each for each in plan_warnings(expand(loaded(silent))))
     assert keys(whole) == before[0]
+    Path("model/utils.py").write_text("")
+    Path("utils.py").write_text("")
+    Path("train.py").write_text("from model import net\nimport utils")
+    turned = loaded(whole.replace("train.py, model", "model, train.py"))
+    (told,) = (each for each in plan_warnings(expand(turned)) if "imported" in each)
+    assert "imported, utils.py, so" in told, "not the one in the folder that is listed"
+    Path("train.py").write_text("from model import net")
     Path("model/net.py").write_text("x = 2")
     assert not keys(SHORT) & before[0]
     assert keys(listed) == before[1]

@@ -318,8 +318,8 @@ class Statement:
                 self.digests |= digests([template])
         if self._stated.get("version"):
             return tuple(named)
-        counted = self.digests.keys()
-        if unlisted := [name for name in imported_files([*counted]) if name not in counted]:
+        roots = [name for name in self._stated.get("files") or () if os.path.isfile(name)]
+        if unlisted := [name for name in imported_files(roots) if name not in self.digests]:
             more = f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else ""
             self.warnings.append(
                 f"`files` leaves out what is imported, {', '.join(unlisted[:3])}{more}, so that "
